@@ -1,0 +1,3 @@
+//! Inlay's page: mounts the shell.
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! One training example as the model sees it.
+
+/// Token ids of one row and which of them the loss is taken on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSequence {
+    /// 0-based row number in the dropped file.
+    pub row: usize,
+    pub ids: Vec<u32>,
+    /// `loss_mask[i]`: the model learns to predict `ids[i]` from the tokens before it. `loss_mask[0]` is false.
+    pub loss_mask: Vec<bool>,
+}
+
+impl TokenSequence {
+    /// Tokens that the loss is taken on.
+    pub fn num_scored(&self) -> usize {
+        self.loss_mask.iter().filter(|&&trained| trained).count()
+    }
+}

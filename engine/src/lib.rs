@@ -1,0 +1,28 @@
+//! Inlay's engine: fine-tunes a small language model in a worker, on WebGPU or on the CPU.
+//!
+//! ```text
+//! file -> data::format -> Example -> template -> encode -> TokenSequence{ids, loss_mask} -> Batch[b, t]
+//! safetensors | GGUF -> ranged reads -> names/quant -> Model (frozen, packed on the device) + Adapter
+//! RunSpec -> RunPlan -> Session: step(Batch) -> loss -> gradients -> update -> StepMetrics -> Event
+//! Adapter -> export -> zip
+//! ```
+//!
+//! Without features the crate is [`protocol`] alone, which is all that the page depends on. `files` adds everything
+//! that needs no tensor, `cpu` and `gpu` the engine on either of Burn's backends, `web` the worker around it.
+//!
+//! # Shapes
+//! `b` rows of a batch, `t` tokens of a row, `n = b t` positions, `d` hidden size, `f` intermediate size, `h` query
+//! heads, `kv` key/value heads, `g = h / kv`, `hd` head size, `r` adapter rank, `v` vocabulary.
+
+pub mod protocol;
+
+#[cfg(feature = "files")]
+pub mod data;
+#[cfg(feature = "files")]
+pub mod export;
+#[cfg(feature = "files")]
+pub mod template;
+#[cfg(feature = "files")]
+pub mod tokenizer;
+#[cfg(feature = "files")]
+pub mod weights;

@@ -1,0 +1,192 @@
+//! The messages between the page and the worker: plain data, versioned, no tensor and no browser type.
+//!
+//! The page sends a [`Command`], the worker answers with [`Event`]s. Both travel as JSON text; files and byte buffers
+//! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which).
+//! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
+
+pub mod data;
+pub mod device;
+pub mod failure;
+pub mod generate;
+pub mod metrics;
+pub mod model;
+pub mod run;
+
+use serde::{Deserialize, Serialize};
+
+pub use data::*;
+pub use device::*;
+pub use failure::*;
+pub use generate::*;
+pub use metrics::*;
+pub use model::*;
+pub use run::*;
+
+/// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Names one training run; assigned by the page, ascending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunId(pub u64);
+
+/// Names one request for text; assigned by the page, ascending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GenerationId(pub u64);
+
+/// What the page asks of the worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Loads a base model and replaces the present one once it is whole. For [`ModelSource::Files`] the `File`
+    /// objects ride beside the message, in the order of the names.
+    LoadModel {
+        source: ModelSource,
+    },
+    /// Reads a dataset and replaces the present one once it is read. The `File` objects ride beside the message.
+    LoadDataset {
+        source: DatasetSource,
+    },
+    /// Encodes the present dataset under these settings and answers with [`Event::DatasetPrepared`].
+    PrepareDataset {
+        spec: DataSpec,
+    },
+    /// Answers with [`Event::RowPreview`]: the row rendered and tokenised as it would be trained.
+    PreviewRow {
+        row: usize,
+        spec: DataSpec,
+    },
+    /// Answers with [`Event::DatasetRows`].
+    ListRows {
+        start: usize,
+        count: usize,
+    },
+    /// Checks the run without starting it and answers with [`Event::Planned`] (or [`Event::Failed`]).
+    Plan {
+        spec: RunSpec,
+    },
+    /// Starts a run; the worker answers with [`Event::RunState`], then [`Event::Step`]s.
+    StartTraining {
+        run: RunId,
+        spec: RunSpec,
+    },
+    /// Takes effect within one block of the model.
+    Pause {
+        run: RunId,
+    },
+    Resume {
+        run: RunId,
+    },
+    /// Ends the run within one block and keeps the best adapter.
+    Stop {
+        run: RunId,
+    },
+    /// Streams [`Event::GenerationText`], then [`Event::GenerationDone`], once per requested variant.
+    Generate {
+        id: GenerationId,
+        spec: GenerationSpec,
+    },
+    StopGeneration {
+        id: GenerationId,
+    },
+    /// Answers with [`Event::ExportReady`]; the zip's bytes ride beside it.
+    Export {
+        run: RunId,
+    },
+}
+
+/// What the worker tells the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// First message of a worker: it listens from now on. Commands sent earlier are lost.
+    Ready {
+        protocol_version: u32,
+        device: DeviceReport,
+    },
+    /// First and last message of a worker whose device cannot be trusted or had; the page starts the other one.
+    DeviceRejected {
+        kind: DeviceKind,
+        reason: DeviceProblem,
+    },
+    /// Something slow moved on.
+    Progress {
+        phase: Phase,
+        done: u64,
+        total: Option<u64>,
+    },
+    ModelLoaded {
+        model: ModelSummary,
+    },
+    DatasetLoaded {
+        dataset: DatasetSummary,
+    },
+    DatasetPrepared {
+        dataset: PreparedSummary,
+    },
+    RowPreview {
+        preview: RowPreview,
+    },
+    DatasetRows {
+        start: usize,
+        rows: Vec<RowSummary>,
+    },
+    Planned {
+        plan: PlanSummary,
+    },
+    RunState {
+        run: RunId,
+        state: RunState,
+    },
+    Step {
+        run: RunId,
+        metrics: StepMetrics,
+    },
+    Evaluation {
+        run: RunId,
+        metrics: EvaluationMetrics,
+    },
+    /// The run is over; its best adapter is kept and can be tried and exported.
+    RunEnded {
+        run: RunId,
+        summary: RunSummary,
+    },
+    GenerationText {
+        id: GenerationId,
+        variant: Variant,
+        text: String,
+    },
+    GenerationDone {
+        id: GenerationId,
+        variant: Variant,
+        summary: GenerationSummary,
+    },
+    /// The zip's bytes ride beside the message.
+    ExportReady {
+        run: RunId,
+        file_name: String,
+    },
+    /// Something worth knowing that stops nothing.
+    Warning {
+        message: String,
+    },
+    /// A command could not be carried out; what was loaded before is still there.
+    Failed {
+        failure: Failure,
+    },
+}
+
+/// What a [`Event::Progress`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// `done` and `total` in bytes.
+    DownloadingModel,
+    /// `done` and `total` in bytes.
+    LoadingModel,
+    /// `done` and `total` in bytes.
+    ReadingData,
+    /// `done` and `total` in rows.
+    EncodingData,
+    /// `done` and `total` in rows.
+    Evaluating,
+}

@@ -1,0 +1,65 @@
+//! Which processor runs the engine, and why.
+
+use serde::{Deserialize, Serialize};
+
+/// The two builds of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// Burn's WebGPU backend with our kernels.
+    WebGpu,
+    /// Burn's CPU backend compiled to WebAssembly with SIMD.
+    Cpu,
+}
+
+/// What runs the engine, for the page to show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceReport {
+    pub kind: DeviceKind,
+    /// The adapter's or the processor's name as far as the browser tells it.
+    pub name: String,
+    /// The self-test's cases with their largest relative error; all passed.
+    pub self_test: Vec<SelfTestCase>,
+    pub threads: usize,
+}
+
+/// One numeric check of a device against a reference computed in f64.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SelfTestCase {
+    pub name: String,
+    pub max_error: f64,
+    pub tolerance: f64,
+    pub elapsed_millis: f64,
+}
+
+/// Why a device was not taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+pub enum DeviceProblem {
+    #[error("this browser has no WebGPU")]
+    NoApi,
+    #[error("WebGPU is there but offers no graphics adapter")]
+    NoAdapter,
+    #[error("WebGPU offers only a software adapter ({name}), which is slower than the CPU engine")]
+    SoftwareAdapter { name: String },
+    #[error("the graphics adapter's limits are too small: {limit} is {actual}, {needed} is needed")]
+    LimitTooSmall {
+        limit: String,
+        actual: u64,
+        needed: u64,
+    },
+    #[error("the graphics device could not be opened: {message}")]
+    InitFailed { message: String },
+    #[error(
+        "the self-test `{case}` gave a wrong result (error {max_error:.2e}, allowed {tolerance:.0e})"
+    )]
+    WrongResult {
+        case: String,
+        max_error: f64,
+        tolerance: f64,
+    },
+    #[error("the graphics driver rejected a program: {message}")]
+    RejectedShader { message: String },
+    #[error("chosen by hand")]
+    ChosenByUser,
+}

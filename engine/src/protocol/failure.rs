@@ -1,0 +1,81 @@
+//! Failures as data: the page decides by kind what it says and offers, never by reading a message.
+
+use serde::{Deserialize, Serialize};
+
+use super::RunId;
+
+/// What went wrong, where and what to do about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// One sentence: what happened.
+    pub what: String,
+    /// The place: a file, a line and column, a tensor.
+    pub place: Option<String>,
+    /// One sentence: what the user can do.
+    pub remedy: Option<String>,
+    /// The run that failed, if one did.
+    pub run: Option<RunId>,
+}
+
+impl Failure {
+    /// A failure with neither place nor remedy yet.
+    pub fn new(kind: FailureKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            place: None,
+            remedy: None,
+            run: None,
+        }
+    }
+
+    /// Adds the place: a file, a line and column, a tensor.
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Adds what the user can do.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Says which run failed.
+    pub fn in_run(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+}
+
+/// What a failure concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The file is none of the model formats, or damaged.
+    ModelFile,
+    /// A sound file of a model that this engine does not run.
+    UnsupportedModel,
+    /// No tokenizer, or one that cannot be used.
+    Tokenizer,
+    /// The chat template cannot be rendered.
+    Template,
+    /// A dataset that cannot be read or has nothing to learn from.
+    Dataset,
+    /// Settings that cannot work.
+    Settings,
+    /// A download or a file read failed.
+    Network,
+    /// The device has not enough memory.
+    OutOfMemory,
+    /// The loss or a gradient became NaN or infinite.
+    NonFinite,
+    /// The graphics device was lost.
+    DeviceLost,
+    /// The command does not fit the present state (nothing loaded, already training).
+    WrongState,
+    /// A defect of ours.
+    Internal,
+}

@@ -1,0 +1,152 @@
+//! What the user asks of a run, and what it will cost. Hyper-parameters carry HF's names and defaults in the spirit
+//! of `peft.LoraConfig` and `transformers.TrainingArguments`.
+
+use serde::{Deserialize, Serialize};
+
+use super::DataSpec;
+
+/// Everything that determines a run, besides model and dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    pub lora: LoraSpec,
+    pub data: DataSpec,
+    pub learning_rate: f64,
+    pub lr_scheduler_type: LrSchedulerType,
+    /// Share of the steps over which the rate rises from 0.
+    pub warmup_ratio: f64,
+    pub weight_decay: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    /// Gradients are scaled down to this global norm; 0 is off.
+    pub max_grad_norm: f64,
+    pub num_train_epochs: f64,
+    /// Ends the run after this many steps whatever the epochs; 0 is off.
+    pub max_steps: u64,
+    pub per_device_train_batch_size: usize,
+    pub gradient_accumulation_steps: usize,
+    /// Evaluates the held-out rows every so many steps; 0 leaves it to the engine (about ten times a run).
+    pub eval_steps: u64,
+    /// Seeds the split, the order of rows, the adapter's start and dropout.
+    pub seed: u64,
+}
+
+impl Default for RunSpec {
+    fn default() -> Self {
+        Self {
+            lora: LoraSpec::default(),
+            data: DataSpec::default(),
+            learning_rate: 1e-3,
+            lr_scheduler_type: LrSchedulerType::Cosine,
+            warmup_ratio: 0.05,
+            weight_decay: 0.0,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            max_grad_norm: 1.0,
+            num_train_epochs: 3.0,
+            max_steps: 0,
+            per_device_train_batch_size: 4,
+            gradient_accumulation_steps: 1,
+            eval_steps: 0,
+            seed: 42,
+        }
+    }
+}
+
+/// `peft.LoraConfig`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraSpec {
+    pub r: usize,
+    pub lora_alpha: usize,
+    pub lora_dropout: f64,
+    pub target_modules: Vec<TargetModule>,
+}
+
+impl Default for LoraSpec {
+    fn default() -> Self {
+        Self {
+            r: 8,
+            lora_alpha: 16,
+            lora_dropout: 0.0,
+            target_modules: vec![TargetModule::QProj, TargetModule::VProj],
+        }
+    }
+}
+
+/// The linear layers of a block that can carry an adapter, by their HF names and in the order of the forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetModule {
+    QProj,
+    KProj,
+    VProj,
+    OProj,
+    GateProj,
+    UpProj,
+    DownProj,
+}
+
+impl TargetModule {
+    pub const ALL: [Self; 7] = [
+        Self::QProj,
+        Self::KProj,
+        Self::VProj,
+        Self::OProj,
+        Self::GateProj,
+        Self::UpProj,
+        Self::DownProj,
+    ];
+
+    /// The module's name in `target_modules`, such as `q_proj`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OProj => "o_proj",
+            Self::GateProj => "gate_proj",
+            Self::UpProj => "up_proj",
+            Self::DownProj => "down_proj",
+        }
+    }
+
+    /// The module's path inside a block, such as `self_attn.q_proj`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::QProj => "self_attn.q_proj",
+            Self::KProj => "self_attn.k_proj",
+            Self::VProj => "self_attn.v_proj",
+            Self::OProj => "self_attn.o_proj",
+            Self::GateProj => "mlp.gate_proj",
+            Self::UpProj => "mlp.up_proj",
+            Self::DownProj => "mlp.down_proj",
+        }
+    }
+
+    /// The module of that name, if there is one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|module| module.name() == name)
+    }
+}
+
+/// How the learning rate falls after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrSchedulerType {
+    Cosine,
+    Linear,
+    Constant,
+}
+
+/// What a run will be, before it starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanSummary {
+    pub spec: RunSpec,
+    pub num_steps: u64,
+    pub steps_per_epoch: u64,
+    pub trainable_parameters: u64,
+    /// Peak of the device's memory while training.
+    pub estimated_memory_bytes: u64,
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! HF chat templates, rendered under limits.
