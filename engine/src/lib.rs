@@ -26,3 +26,8 @@ pub mod template;
 pub mod tokenizer;
 #[cfg(feature = "files")]
 pub mod weights;
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod kernels;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod layers;

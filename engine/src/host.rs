@@ -1,0 +1,42 @@
+//! What the engine asks of the place it runs in: to tell, to wait, to know the time.
+
+use std::{future::Future, pin::Pin};
+
+use crate::protocol::{Event, RunId};
+
+/// A future that stays on its thread, as everything in a worker does.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The worker's surroundings; in memory for tests.
+pub trait Host {
+    /// Sends an event to whoever watches.
+    fn emit(&self, event: Event);
+
+    /// Milliseconds from an arbitrary start.
+    fn now_millis(&self) -> f64;
+
+    /// Lets messages arrive. Awaited between the blocks of a model, so that commands take effect there.
+    fn yield_now(&self) -> LocalFuture<'_, ()>;
+
+    /// What was last asked of the run.
+    fn control(&self, run: RunId) -> Control;
+
+    /// Whether the present generation was stopped.
+    fn generation_stopped(&self) -> bool;
+
+    /// What the device holds, where it tells.
+    fn device_memory_bytes(&self) -> Option<u64>;
+}
+
+/// What the user last asked of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Control {
+    #[default]
+    Run,
+    Pause,
+    Stop,
+}
+
+/// The user stopped the run; not a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
