@@ -21,9 +21,15 @@ pub mod data;
 #[cfg(feature = "files")]
 pub mod export;
 #[cfg(feature = "files")]
+pub mod generate;
+#[cfg(feature = "files")]
+pub mod plan;
+#[cfg(feature = "files")]
 pub mod template;
 #[cfg(feature = "files")]
 pub mod tokenizer;
+#[cfg(feature = "files")]
+pub mod train;
 #[cfg(feature = "files")]
 pub mod weights;
 

@@ -1,0 +1,3 @@
+//! Text from the model.
+
+pub mod sampler;
