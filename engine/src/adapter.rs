@@ -51,11 +51,22 @@ impl AdapterLayout {
             end - len..end
         };
         for layer in 0..config.num_hidden_layers {
-            for module in TargetModule::ALL.into_iter().filter(|module| spec.target_modules.contains(module)) {
+            for module in TargetModule::ALL
+                .into_iter()
+                .filter(|module| spec.target_modules.contains(module))
+            {
                 let (in_features, out_features) = config.projection_features(module);
                 let a = take(spec.r * in_features);
                 let b = take(out_features * spec.r);
-                slots.push(ModuleSlot { layer, module, r: spec.r, in_features, out_features, a, b });
+                slots.push(ModuleSlot {
+                    layer,
+                    module,
+                    r: spec.r,
+                    in_features,
+                    out_features,
+                    a,
+                    b,
+                });
             }
         }
         Self {
@@ -82,10 +93,16 @@ impl AdapterLayout {
 
     /// The adapters of every block on the device, from `parameters` of this layout.
     pub fn upload(&self, parameters: &[f32], device: &Device) -> Vec<BlockAdapter> {
-        let flat: Tensor<1> = Tensor::from_data(TensorData::new(parameters.to_vec(), [parameters.len()]), device);
-        let mut blocks: Vec<BlockAdapter> = (0..self.num_layers).map(|_| Default::default()).collect();
+        let flat: Tensor<1> = Tensor::from_data(
+            TensorData::new(parameters.to_vec(), [parameters.len()]),
+            device,
+        );
+        let mut blocks: Vec<BlockAdapter> =
+            (0..self.num_layers).map(|_| Default::default()).collect();
         for slot in &self.slots {
-            let matrix = |range: &Range<usize>, shape: [usize; 2]| flat.clone().slice([range.clone()]).reshape(shape);
+            let matrix = |range: &Range<usize>, shape: [usize; 2]| {
+                flat.clone().slice([range.clone()]).reshape(shape)
+            };
             blocks[slot.layer][slot.module as usize] = Some(LoraPair {
                 a: matrix(&slot.a, [slot.r, slot.in_features]),
                 b: matrix(&slot.b, [slot.out_features, slot.r]),
@@ -99,7 +116,9 @@ impl AdapterLayout {
 /// One block's gradients as one vector in the layout's order: `[parameters of the block]`.
 pub fn flatten_gradients(mut gradients: BlockGradients) -> Option<Tensor<1>> {
     gradients.sort_by_key(|(module, _)| *module);
-    let parts: Vec<Tensor<1>> =
-        gradients.into_iter().flat_map(|(_, pair)| [pair.a.flatten(0, 1), pair.b.flatten(0, 1)]).collect();
+    let parts: Vec<Tensor<1>> = gradients
+        .into_iter()
+        .flat_map(|(_, pair)| [pair.a.flatten(0, 1), pair.b.flatten(0, 1)])
+        .collect();
     (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
 }

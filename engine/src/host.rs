@@ -18,14 +18,17 @@ pub trait Host {
     /// Lets messages arrive. Awaited between the blocks of a model, so that commands take effect there.
     fn yield_now(&self) -> LocalFuture<'_, ()>;
 
+    /// Waits, letting messages arrive.
+    fn sleep(&self, millis: u32) -> LocalFuture<'_, ()>;
+
     /// What was last asked of the run.
     fn control(&self, run: RunId) -> Control;
 
     /// Whether the present generation was stopped.
-    fn generation_stopped(&self) -> bool;
+    fn is_generation_stopped(&self) -> bool;
 
-    /// What the device holds, where it tells.
-    fn device_memory_bytes(&self) -> Option<u64>;
+    /// What the worker's own memory has grown to, where it can be told.
+    fn memory_bytes(&self) -> Option<u64>;
 }
 
 /// What the user last asked of a run.
@@ -36,7 +39,3 @@ pub enum Control {
     Pause,
     Stop,
 }
-
-/// The user stopped the run; not a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped;

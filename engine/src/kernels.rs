@@ -45,7 +45,10 @@ pub trait KernelOps: Backend {
 
 /// `[batch, m, k] x [batch, k, n] -> [batch, m, n]` in f32. Either side may be a transposed view.
 pub fn batched_matmul(lhs: Tensor<3>, rhs: Tensor<3>) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as KernelOps>::batched_matmul(lhs.into_dispatch(), rhs.into_dispatch()))
+    Tensor::from_dispatch(<Dispatch as KernelOps>::batched_matmul(
+        lhs.into_dispatch(),
+        rhs.into_dispatch(),
+    ))
 }
 
 /// `[m, k] x [k, n] -> [m, n]` in f32. Either side may be a transposed view.
@@ -74,7 +77,12 @@ pub fn unpack(
 }
 
 /// `x W^T` for `x` `[n, cols]` and a packed `W` `[rows, cols]`; see [`unpack`] for the operands.
-pub fn packed_linear(x: Tensor<2>, words: Tensor<2, Int>, scales: Tensor<2, Int>, kind: PackedKind) -> Tensor<2> {
+pub fn packed_linear(
+    x: Tensor<2>,
+    words: Tensor<2, Int>,
+    scales: Tensor<2, Int>,
+    kind: PackedKind,
+) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as KernelOps>::packed_linear(
         x.into_dispatch(),
         words.into_dispatch(),

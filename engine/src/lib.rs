@@ -34,6 +34,12 @@ pub mod train;
 pub mod weights;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod adapter;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod host;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod kernels;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod layers;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod model;

@@ -15,7 +15,13 @@ impl KernelOps for Flex {
         Flex::float_matmul(lhs, rhs)
     }
 
-    fn unpack(words: FlexTensor, scales: FlexTensor, kind: PackedKind, cols: usize, transposed: bool) -> FlexTensor {
+    fn unpack(
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        cols: usize,
+        transposed: bool,
+    ) -> FlexTensor {
         let (words, scales) = (words.to_contiguous(), scales.to_contiguous());
         let packed = PackedRows::new(&words, &scales, kind);
         let rows = packed.num_rows;
@@ -24,17 +30,30 @@ impl KernelOps for Flex {
             packed.unpack_row(row, out);
         }
         let dense = FlexTensor::from_data(TensorData::new(weights, [rows, cols]));
-        if transposed { dense.transpose(0, 1) } else { dense }
+        if transposed {
+            dense.transpose(0, 1)
+        } else {
+            dense
+        }
     }
 
     /// A few rows (generation) are multiplied row by row of `W` as it is unpacked, so that the dense matrix never
     /// leaves the cache; many rows pay for unpacking once.
-    fn packed_linear(x: FlexTensor, words: FlexTensor, scales: FlexTensor, kind: PackedKind) -> FlexTensor {
+    fn packed_linear(
+        x: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+    ) -> FlexTensor {
         let [num_rows, cols] = [x.layout().shape()[0], x.layout().shape()[1]];
         if num_rows > MAX_STREAMED_ROWS {
             return Flex::float_matmul(x, Self::unpack(words, scales, kind, cols, true));
         }
-        let (x, words, scales) = (x.to_contiguous(), words.to_contiguous(), scales.to_contiguous());
+        let (x, words, scales) = (
+            x.to_contiguous(),
+            words.to_contiguous(),
+            scales.to_contiguous(),
+        );
         let x = contiguous_slice::<f32>(&x);
         let packed = PackedRows::new(&words, &scales, kind);
         let mut out = vec![0.0f32; num_rows * packed.num_rows];
@@ -70,7 +89,11 @@ impl<'a> PackedRows<'a> {
             scales: bytemuck::cast_slice(contiguous_slice::<i32>(scales)),
             num_rows: words.layout().shape()[0],
             row_words: words.layout().shape()[1],
-            row_scales: if kind.has_scales() { scales.layout().shape()[1] } else { 0 },
+            row_scales: if kind.has_scales() {
+                scales.layout().shape()[1]
+            } else {
+                0
+            },
         }
     }
 
@@ -86,7 +109,12 @@ fn dot(x: &[f32], y: &[f32]) -> f32 {
     const LANES: usize = 8;
     let mut sums = [0.0f32; LANES];
     let (x_chunks, y_chunks) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let tail: f32 = x_chunks.remainder().iter().zip(y_chunks.remainder()).map(|(x, y)| x * y).sum();
+    let tail: f32 = x_chunks
+        .remainder()
+        .iter()
+        .zip(y_chunks.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (x, y) in x_chunks.zip(y_chunks) {
         for lane in 0..LANES {
             sums[lane] += x[lane] * y[lane];

@@ -17,11 +17,22 @@ impl KernelOps for CubeBackend {
         matmul::matmul(lhs, rhs)
     }
 
-    fn unpack(words: CubeTensor, scales: CubeTensor, kind: PackedKind, cols: usize, transposed: bool) -> CubeTensor {
+    fn unpack(
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+        cols: usize,
+        transposed: bool,
+    ) -> CubeTensor {
         unpack::unpack(words, scales, kind, cols, transposed)
     }
 
-    fn packed_linear(x: CubeTensor, words: CubeTensor, scales: CubeTensor, kind: PackedKind) -> CubeTensor {
+    fn packed_linear(
+        x: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+    ) -> CubeTensor {
         let cols = x.meta.shape()[1];
         let weight = unpack::unpack(words, scales, kind, cols, true);
         matmul::matmul(x, weight)

@@ -25,14 +25,28 @@ impl Heads {
 
     /// `[b t, heads hd] -> [b heads, t, hd]`
     pub fn split(self, x: Tensor<2>, heads: usize) -> Tensor<3> {
-        let Self { batch, tokens, head_dim, .. } = self;
-        x.reshape([batch, tokens, heads, head_dim]).swap_dims(1, 2).reshape([batch * heads, tokens, head_dim])
+        let Self {
+            batch,
+            tokens,
+            head_dim,
+            ..
+        } = self;
+        x.reshape([batch, tokens, heads, head_dim])
+            .swap_dims(1, 2)
+            .reshape([batch * heads, tokens, head_dim])
     }
 
     /// `[b heads, t, hd] -> [b t, heads hd]`
     pub fn merge(self, x: Tensor<3>, heads: usize) -> Tensor<2> {
-        let Self { batch, tokens, head_dim, .. } = self;
-        x.reshape([batch, heads, tokens, head_dim]).swap_dims(1, 2).reshape([batch * tokens, heads * head_dim])
+        let Self {
+            batch,
+            tokens,
+            head_dim,
+            ..
+        } = self;
+        x.reshape([batch, heads, tokens, head_dim])
+            .swap_dims(1, 2)
+            .reshape([batch * tokens, heads * head_dim])
     }
 
     /// `[b h, t, hd] -> [b kv, g t, hd]`; the layout is the same in memory.
@@ -80,15 +94,29 @@ pub fn forward(
     mask: &Tensor<4>,
 ) -> (Tensor<3>, Saved) {
     let queries = heads.stack_groups(queries);
-    let scores = batched_matmul(queries.clone(), keys.clone().swap_dims(1, 2)).mul_scalar(heads.scale());
+    let scores =
+        batched_matmul(queries.clone(), keys.clone().swap_dims(1, 2)).mul_scalar(heads.scale());
     let weights = masked_softmax(scores, heads.group(), mask);
     let output = batched_matmul(weights.clone(), values.clone());
-    (heads.unstack_groups(output), Saved { queries, keys, values, weights })
+    (
+        heads.unstack_groups(output),
+        Saved {
+            queries,
+            keys,
+            values,
+            weights,
+        },
+    )
 }
 
 /// Gradients from the output's gradient `[b h, t, hd]`.
 pub fn backward(heads: Heads, d_output: Tensor<3>, saved: Saved) -> Gradients {
-    let Saved { queries, keys, values, weights } = saved;
+    let Saved {
+        queries,
+        keys,
+        values,
+        weights,
+    } = saved;
     let d_output = heads.stack_groups(d_output);
     let d_values = batched_matmul(weights.clone().swap_dims(1, 2), d_output.clone());
     let d_weights = batched_matmul(d_output, values.swap_dims(1, 2));
@@ -96,7 +124,11 @@ pub fn backward(heads: Heads, d_output: Tensor<3>, saved: Saved) -> Gradients {
     let d_scores = (weights * (d_weights - projection)).mul_scalar(heads.scale());
     let d_queries = batched_matmul(d_scores.clone(), keys);
     let d_keys = batched_matmul(d_scores.swap_dims(1, 2), queries);
-    Gradients { queries: heads.unstack_groups(d_queries), keys: d_keys, values: d_values }
+    Gradients {
+        queries: heads.unstack_groups(d_queries),
+        keys: d_keys,
+        values: d_values,
+    }
 }
 
 /// Softmax over the last dimension of `[b kv, g t, t']` under a mask that every group shares.

@@ -72,9 +72,10 @@ impl KeyValueCache {
     /// Appends and returns all keys and values.
     fn extend(&mut self, keys: Tensor<3>, values: Tensor<3>) -> [Tensor<3>; 2] {
         let all = match self.0.take() {
-            Some([past_keys, past_values]) => {
-                [Tensor::cat(vec![past_keys, keys], 1), Tensor::cat(vec![past_values, values], 1)]
-            }
+            Some([past_keys, past_values]) => [
+                Tensor::cat(vec![past_keys, keys], 1),
+                Tensor::cat(vec![past_values, values], 1),
+            ],
             None => [keys, values],
         };
         self.0 = Some(all.clone());
@@ -85,7 +86,15 @@ impl KeyValueCache {
 impl Block {
     /// The frozen projections, in the order of [`TargetModule::ALL`].
     pub fn matrices(&self) -> [&FrozenMatrix; TargetModule::ALL.len()] {
-        [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj, &self.gate_proj, &self.up_proj, &self.down_proj]
+        [
+            &self.q_proj,
+            &self.k_proj,
+            &self.v_proj,
+            &self.o_proj,
+            &self.gate_proj,
+            &self.up_proj,
+            &self.down_proj,
+        ]
     }
 
     /// `[n, d] -> [n, d]`, with a cache where tokens came before.
@@ -96,26 +105,37 @@ impl Block {
         context: &PassContext,
         cache: Option<&mut KeyValueCache>,
     ) -> (Tensor<2>, Saved) {
-        let Heads { query_heads, key_value_heads, .. } = context.heads;
+        let Heads {
+            query_heads,
+            key_value_heads,
+            ..
+        } = context.heads;
         let project = |module, weight, x| self.project(module, weight, x, adapter, context);
 
-        let (normed, input_norm) = norm::forward(x.clone(), &self.input_layernorm, self.rms_norm_eps);
+        let (normed, input_norm) =
+            norm::forward(x.clone(), &self.input_layernorm, self.rms_norm_eps);
         let (q_output, q) = project(TargetModule::QProj, &self.q_proj, normed.clone());
         let (k_output, k) = project(TargetModule::KProj, &self.k_proj, normed.clone());
         let (v_output, v) = project(TargetModule::VProj, &self.v_proj, normed);
-        let queries = context.rope.forward(context.heads.split(q_output, query_heads));
-        let keys = context.rope.forward(context.heads.split(k_output, key_value_heads));
+        let queries = context
+            .rope
+            .forward(context.heads.split(q_output, query_heads));
+        let keys = context
+            .rope
+            .forward(context.heads.split(k_output, key_value_heads));
         let values = context.heads.split(v_output, key_value_heads);
         let [keys, values] = match cache {
             Some(cache) => cache.extend(keys, values),
             None => [keys, values],
         };
-        let (attended, attention) = attention::forward(context.heads, queries, keys, values, &context.mask);
+        let (attended, attention) =
+            attention::forward(context.heads, queries, keys, values, &context.mask);
         let attended = context.heads.merge(attended, query_heads);
         let (o_output, o) = project(TargetModule::OProj, &self.o_proj, attended);
         let x = x + o_output;
 
-        let (normed, post_attention_norm) = norm::forward(x.clone(), &self.post_attention_layernorm, self.rms_norm_eps);
+        let (normed, post_attention_norm) =
+            norm::forward(x.clone(), &self.post_attention_layernorm, self.rms_norm_eps);
         let (gate_output, gate) = project(TargetModule::GateProj, &self.gate_proj, normed.clone());
         let (up_output, up) = project(TargetModule::UpProj, &self.up_proj, normed);
         let activated = gate_output.clone() * sigmoid(gate_output.clone()) * up_output.clone();
@@ -146,21 +166,42 @@ impl Block {
         saved: Saved,
         needs_input: bool,
     ) -> (Option<Tensor<2>>, BlockGradients) {
-        let mut gathered = Gathered { adapter, list: Vec::new() };
+        let mut gathered = Gathered {
+            adapter,
+            list: Vec::new(),
+        };
 
-        let d_activated = gathered.through(TargetModule::DownProj, &self.down_proj, dy.clone(), saved.down);
+        let d_activated = gathered.through(
+            TargetModule::DownProj,
+            &self.down_proj,
+            dy.clone(),
+            saved.down,
+        );
         let [d_gate, d_up] = swiglu_backward(d_activated, saved.gate_output, saved.up_output);
         let d_normed = gathered.through(TargetModule::UpProj, &self.up_proj, d_up, saved.up)
             + gathered.through(TargetModule::GateProj, &self.gate_proj, d_gate, saved.gate);
-        let dy = dy + norm::backward(d_normed, &self.post_attention_layernorm, saved.post_attention_norm);
+        let dy = dy
+            + norm::backward(
+                d_normed,
+                &self.post_attention_layernorm,
+                saved.post_attention_norm,
+            );
 
         let d_attended = gathered.through(TargetModule::OProj, &self.o_proj, dy.clone(), saved.o);
-        let Heads { query_heads, key_value_heads, .. } = context.heads;
+        let Heads {
+            query_heads,
+            key_value_heads,
+            ..
+        } = context.heads;
         let d_attended = context.heads.split(d_attended, query_heads);
         let d = attention::backward(context.heads, d_attended, saved.attention);
         let d_v = context.heads.merge(d.values, key_value_heads);
-        let d_k = context.heads.merge(context.rope.backward(d.keys), key_value_heads);
-        let d_q = context.heads.merge(context.rope.backward(d.queries), query_heads);
+        let d_k = context
+            .heads
+            .merge(context.rope.backward(d.keys), key_value_heads);
+        let d_q = context
+            .heads
+            .merge(context.rope.backward(d.queries), query_heads);
         if !needs_input {
             gathered.only(TargetModule::VProj, d_v, saved.v);
             gathered.only(TargetModule::KProj, d_k, saved.k);
@@ -213,7 +254,12 @@ impl Gathered<'_> {
     }
 
     /// Keeps the adapter's gradients and returns what the adapter adds to the input's, where there is an adapter.
-    fn only(&mut self, module: TargetModule, dy: Tensor<2>, saved: Option<projection::Saved>) -> Option<Tensor<2>> {
+    fn only(
+        &mut self,
+        module: TargetModule,
+        dy: Tensor<2>,
+        saved: Option<projection::Saved>,
+    ) -> Option<Tensor<2>> {
         let (lora, saved) = self.adapter[module as usize].as_ref().zip(saved)?;
         let (dx, gradients) = projection::backward(dy, lora, saved);
         self.list.push((module, gradients));

@@ -18,7 +18,13 @@ pub struct Dropout {
 
 impl Dropout {
     /// `[n, in]` of zeros (with the probability) and `1 / (1 - p)`s; none where nothing is dropped.
-    pub fn mask(&self, layer: usize, module: TargetModule, shape: [usize; 2], device: &Device) -> Option<Tensor<2>> {
+    pub fn mask(
+        &self,
+        layer: usize,
+        module: TargetModule,
+        shape: [usize; 2],
+        device: &Device,
+    ) -> Option<Tensor<2>> {
         if self.probability == 0.0 {
             return None;
         }
@@ -26,8 +32,15 @@ impl Dropout {
         rng.set_stream((self.micro_step << 16) | ((layer as u64) << 3) | module as u64);
         let keep = (1.0 / (1.0 - self.probability)) as f32;
         let threshold = (self.probability * f64::from(u32::MAX)) as u32;
-        let mask: Vec<f32> =
-            (0..shape[0] * shape[1]).map(|_| if rng.next_u32() < threshold { 0.0 } else { keep }).collect();
+        let mask: Vec<f32> = (0..shape[0] * shape[1])
+            .map(|_| {
+                if rng.next_u32() < threshold {
+                    0.0
+                } else {
+                    keep
+                }
+            })
+            .collect();
         Some(Tensor::from_data(TensorData::new(mask, shape), device))
     }
 }

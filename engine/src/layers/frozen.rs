@@ -21,22 +21,47 @@ pub struct FrozenMatrix {
 #[derive(Debug, Clone)]
 enum Storage {
     Dense(Tensor<2>),
-    Packed { words: Tensor<2, Int>, scales: Tensor<2, Int>, kind: PackedKind },
+    Packed {
+        words: Tensor<2, Int>,
+        scales: Tensor<2, Int>,
+        kind: PackedKind,
+    },
 }
 
 impl FrozenMatrix {
     /// Moves a matrix to the device.
     pub fn from_packed(matrix: PackedMatrix, device: &Device) -> Self {
-        let PackedMatrix { kind, rows, cols, words, scales } = matrix;
+        let PackedMatrix {
+            kind,
+            rows,
+            cols,
+            words,
+            scales,
+        } = matrix;
         let storage = if kind == PackedKind::F32 {
             let weights: Vec<f32> = bytemuck::cast_vec(words);
-            Storage::Dense(Tensor::from_data(TensorData::new(weights, [rows, cols]), device))
+            Storage::Dense(Tensor::from_data(
+                TensorData::new(weights, [rows, cols]),
+                device,
+            ))
         } else {
             // Float kinds have no scales; the kernels still take a tensor there.
-            let scales = if kind.has_scales() { bits_tensor(scales, rows, device) } else { bits_tensor(vec![0], 1, device) };
-            Storage::Packed { words: bits_tensor(words, rows, device), scales, kind }
+            let scales = if kind.has_scales() {
+                bits_tensor(scales, rows, device)
+            } else {
+                bits_tensor(vec![0], 1, device)
+            };
+            Storage::Packed {
+                words: bits_tensor(words, rows, device),
+                scales,
+                kind,
+            }
         };
-        Self { storage, rows, cols }
+        Self {
+            storage,
+            rows,
+            cols,
+        }
     }
 
     /// Output features.
@@ -53,7 +78,9 @@ impl FrozenMatrix {
     pub fn num_bytes(&self) -> u64 {
         let elements = match &self.storage {
             Storage::Dense(_) => self.rows * self.cols,
-            Storage::Packed { words, scales, .. } => words.shape().num_elements() + scales.shape().num_elements(),
+            Storage::Packed { words, scales, .. } => {
+                words.shape().num_elements() + scales.shape().num_elements()
+            }
         };
         elements as u64 * 4
     }
@@ -62,9 +89,11 @@ impl FrozenMatrix {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.storage {
             Storage::Dense(weight) => kernels::matmul(x, weight.clone().transpose()),
-            Storage::Packed { words, scales, kind } => {
-                kernels::packed_linear(x, words.clone(), scales.clone(), *kind)
-            }
+            Storage::Packed {
+                words,
+                scales,
+                kind,
+            } => kernels::packed_linear(x, words.clone(), scales.clone(), *kind),
         }
     }
 
@@ -77,22 +106,31 @@ impl FrozenMatrix {
     pub fn dense(&self) -> Tensor<2> {
         match &self.storage {
             Storage::Dense(weight) => weight.clone(),
-            Storage::Packed { words, scales, kind } => {
-                kernels::unpack(words.clone(), scales.clone(), *kind, self.cols, false)
-            }
+            Storage::Packed {
+                words,
+                scales,
+                kind,
+            } => kernels::unpack(words.clone(), scales.clone(), *kind, self.cols, false),
         }
     }
 
     /// Some rows, still packed.
     pub fn slice_rows(&self, rows: Range<usize>) -> Self {
         let num_rows = rows.len();
-        self.map_rows(num_rows, |words| words.slice_dim(0, rows.clone()), |weight| weight.slice_dim(0, rows.clone()))
+        self.map_rows(
+            num_rows,
+            |words| words.slice_dim(0, rows.clone()),
+            |weight| weight.slice_dim(0, rows.clone()),
+        )
     }
 
     /// The rows of these numbers in f32: `[indices, cols]`.
     pub fn select_rows(&self, indices: &[u32], device: &Device) -> Tensor<2> {
         let ids: Vec<i32> = indices.iter().map(|&id| id as i32).collect();
-        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [indices.len()]), (device, DType::I32));
+        let ids = Tensor::<1, Int>::from_data(
+            TensorData::new(ids, [indices.len()]),
+            (device, DType::I32),
+        );
         self.map_rows(
             indices.len(),
             |words| words.select(0, ids.clone()),
@@ -109,13 +147,25 @@ impl FrozenMatrix {
     ) -> Self {
         let storage = match &self.storage {
             Storage::Dense(weight) => Storage::Dense(dense(weight.clone())),
-            Storage::Packed { words, scales, kind } => Storage::Packed {
+            Storage::Packed {
+                words,
+                scales,
+                kind,
+            } => Storage::Packed {
                 words: packed(words.clone()),
-                scales: if kind.has_scales() { packed(scales.clone()) } else { scales.clone() },
+                scales: if kind.has_scales() {
+                    packed(scales.clone())
+                } else {
+                    scales.clone()
+                },
                 kind: *kind,
             },
         };
-        Self { storage, rows, cols: self.cols }
+        Self {
+            storage,
+            rows,
+            cols: self.cols,
+        }
     }
 }
 
@@ -123,5 +173,8 @@ impl FrozenMatrix {
 fn bits_tensor(words: Vec<u32>, rows: usize, device: &Device) -> Tensor<2, Int> {
     let columns = words.len() / rows;
     let words: Vec<i32> = bytemuck::cast_vec(words);
-    Tensor::from_data(TensorData::new(words, [rows, columns]), (device, DType::I32))
+    Tensor::from_data(
+        TensorData::new(words, [rows, columns]),
+        (device, DType::I32),
+    )
 }

@@ -12,9 +12,21 @@ pub struct Saved {
 
 /// `y = w x / sqrt(mean(x^2) + eps)` over the last dimension of `x` `[n, d]`; `weight` is `[1, d]`.
 pub fn forward(x: Tensor<2>, weight: &Tensor<2>, eps: f64) -> (Tensor<2>, Saved) {
-    let inverse_rms = x.clone().square().mean_dim(1).add_scalar(eps).sqrt().recip();
+    let inverse_rms = x
+        .clone()
+        .square()
+        .mean_dim(1)
+        .add_scalar(eps)
+        .sqrt()
+        .recip();
     let y = x.clone() * inverse_rms.clone() * weight.clone();
-    (y, Saved { input: x, inverse_rms })
+    (
+        y,
+        Saved {
+            input: x,
+            inverse_rms,
+        },
+    )
 }
 
 /// `dx = s (w dy - x s^2 mean(w dy x))` with `s = 1 / rms(x)`.

@@ -44,14 +44,23 @@ pub fn forward(
     dropout: Option<Tensor<2>>,
 ) -> (Tensor<2>, Option<Saved>) {
     let base = weight.forward(x.clone());
-    let Some(lora) = lora else { return (base, None) };
+    let Some(lora) = lora else {
+        return (base, None);
+    };
     let input = match &dropout {
         Some(mask) => x * mask.clone(),
         None => x,
     };
     let low_rank = matmul(input.clone(), lora.a.clone().transpose());
     let update = matmul(low_rank.clone(), lora.b.clone().transpose()).mul_scalar(lora.scaling);
-    (base + update, Some(Saved { input, low_rank, dropout }))
+    (
+        base + update,
+        Some(Saved {
+            input,
+            low_rank,
+            dropout,
+        }),
+    )
 }
 
 /// What the adapter adds to the gradient of its input, `[n, in]`, and the gradients of `A` and `B`. The frozen part's

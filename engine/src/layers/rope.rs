@@ -12,7 +12,13 @@ pub struct Rope {
 
 impl Rope {
     /// Angles `position / theta^(2 i / hd)`, computed in f64.
-    pub fn new(start: usize, num_tokens: usize, head_dim: usize, theta: f64, device: &Device) -> Self {
+    pub fn new(
+        start: usize,
+        num_tokens: usize,
+        head_dim: usize,
+        theta: f64,
+        device: &Device,
+    ) -> Self {
         let half = head_dim / 2;
         let table = |function: fn(f64) -> f64| {
             let values: Vec<f32> = (start..start + num_tokens)
@@ -26,7 +32,10 @@ impl Rope {
                 .collect();
             Tensor::from_data(TensorData::new(values, [1, num_tokens, half]), device)
         };
-        Self { cos: table(f64::cos), sin: table(f64::sin) }
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+        }
     }
 
     /// Rotates `x` `[heads, t, hd]`.
@@ -58,5 +67,8 @@ impl Rope {
 
 fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {
     let [_, _, head_dim] = x.dims();
-    [x.clone().narrow(2, 0, head_dim / 2), x.narrow(2, head_dim / 2, head_dim / 2)]
+    [
+        x.clone().narrow(2, 0, head_dim / 2),
+        x.narrow(2, head_dim / 2, head_dim / 2),
+    ]
 }

@@ -12,7 +12,10 @@ use crate::{
         rope::Rope,
     },
     protocol::TargetModule,
-    weights::{config::LlamaConfig, model_file::{ModelError, ModelFiles}},
+    weights::{
+        config::LlamaConfig,
+        model_file::{ModelError, ModelFiles},
+    },
 };
 
 /// The whole model; fields carry HF's names.
@@ -41,7 +44,9 @@ impl Llama {
         let config = files.config.clone();
         let loader = Loader { files, device };
         let d = config.hidden_size;
-        let embed_tokens = loader.matrix("model.embed_tokens.weight", [config.vocab_size, d]).await?;
+        let embed_tokens = loader
+            .matrix("model.embed_tokens.weight", [config.vocab_size, d])
+            .await?;
         let mut blocks = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
             blocks.push(loader.block(index, &config).await?);
@@ -51,9 +56,20 @@ impl Llama {
         let lm_head = if config.tie_word_embeddings {
             None
         } else {
-            Some(loader.matrix("lm_head.weight", [config.vocab_size, d]).await?)
+            Some(
+                loader
+                    .matrix("lm_head.weight", [config.vocab_size, d])
+                    .await?,
+            )
         };
-        Ok(Self { config, device: device.clone(), embed_tokens, blocks, norm, lm_head })
+        Ok(Self {
+            config,
+            device: device.clone(),
+            embed_tokens,
+            blocks,
+            norm,
+            lm_head,
+        })
     }
 
     /// The head `[v, d]`.
@@ -63,7 +79,12 @@ impl Llama {
 
     /// What the weights hold of the device's memory.
     pub fn num_bytes(&self) -> u64 {
-        let matrices = self.blocks.iter().flat_map(Block::matrices).chain([&self.embed_tokens]).chain(&self.lm_head);
+        let matrices = self
+            .blocks
+            .iter()
+            .flat_map(Block::matrices)
+            .chain([&self.embed_tokens])
+            .chain(&self.lm_head);
         let norms = (2 * self.blocks.len() + 1) * self.config.hidden_size * 4;
         matrices.map(FrozenMatrix::num_bytes).sum::<u64>() + norms as u64
     }
@@ -79,7 +100,13 @@ impl Llama {
     }
 
     /// What the blocks share in a pass over `[batch, tokens]` that begins at position `past`.
-    pub fn context(&self, batch: usize, tokens: usize, past: usize, dropout: Option<Dropout>) -> PassContext {
+    pub fn context(
+        &self,
+        batch: usize,
+        tokens: usize,
+        past: usize,
+        dropout: Option<Dropout>,
+    ) -> PassContext {
         let config = &self.config;
         PassContext {
             heads: Heads {
@@ -89,7 +116,13 @@ impl Llama {
                 key_value_heads: config.num_key_value_heads,
                 head_dim: config.head_dim,
             },
-            rope: Rope::new(past, tokens, config.head_dim, config.rope_theta, &self.device),
+            rope: Rope::new(
+                past,
+                tokens,
+                config.head_dim,
+                config.rope_theta,
+                &self.device,
+            ),
             mask: causal_mask(past, tokens, &self.device),
             dropout,
             device: self.device.clone(),
@@ -123,24 +156,35 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     async fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<FrozenMatrix, ModelError> {
-        Ok(FrozenMatrix::from_packed(self.files.matrix(name, shape).await?, self.device))
+        Ok(FrozenMatrix::from_packed(
+            self.files.matrix(name, shape).await?,
+            self.device,
+        ))
     }
 
     async fn vector(&self, name: &str, len: usize) -> Result<Tensor<2>, ModelError> {
         let values = self.files.vector(name, len).await?;
-        Ok(Tensor::from_data(TensorData::new(values, [1, len]), self.device))
+        Ok(Tensor::from_data(
+            TensorData::new(values, [1, len]),
+            self.device,
+        ))
     }
 
     async fn block(&self, index: usize, config: &LlamaConfig) -> Result<Block, ModelError> {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
         let projection = async |module: TargetModule| {
             let (in_features, out_features) = config.projection_features(module);
-            self.matrix(&name(module.path()), [out_features, in_features]).await
+            self.matrix(&name(module.path()), [out_features, in_features])
+                .await
         };
         Ok(Block {
             index,
-            input_layernorm: self.vector(&name("input_layernorm"), config.hidden_size).await?,
-            post_attention_layernorm: self.vector(&name("post_attention_layernorm"), config.hidden_size).await?,
+            input_layernorm: self
+                .vector(&name("input_layernorm"), config.hidden_size)
+                .await?,
+            post_attention_layernorm: self
+                .vector(&name("post_attention_layernorm"), config.hidden_size)
+                .await?,
             q_proj: projection(TargetModule::QProj).await?,
             k_proj: projection(TargetModule::KProj).await?,
             v_proj: projection(TargetModule::VProj).await?,

@@ -57,7 +57,11 @@ pub async fn cross_entropy<E>(
     }
     let target_rows = head.select_rows(targets, device);
     let target_logits = (hidden * target_rows.clone()).sum_dim(1);
-    let Running { maximum, sum, weighted_rows } = running;
+    let Running {
+        maximum,
+        sum,
+        weighted_rows,
+    } = running;
     let nll_sum = (sum.clone().log() + maximum - target_logits).sum();
     let gradient = weighted_rows.map(|rows| rows / sum - target_rows);
     Ok(HeadLoss { nll_sum, gradient })

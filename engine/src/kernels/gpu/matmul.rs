@@ -1,6 +1,8 @@
 //! Register-blocked batched matmul: a thread holds `rows_per_thread` rows by one vector of columns of the result.
 
-use burn_cubecl::{kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use burn_cubecl::{
+    kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
+};
 use cubecl::prelude::*;
 
 /// Threads of a workgroup along columns and rows.
@@ -59,7 +61,8 @@ pub fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
     let [m, k] = [shape[rank - 2], shape[rank - 1]];
     let n = rhs.meta.shape()[rank - 1];
     shape[rank - 1] = n;
-    let out = empty_device_contiguous_dtype(lhs.client.clone(), lhs.device.clone(), shape, lhs.dtype);
+    let out =
+        empty_device_contiguous_dtype(lhs.client.clone(), lhs.device.clone(), shape, lhs.dtype);
     let vector = if n % 4 == 0 { 4 } else { 1 };
     let rows_per_thread = match m {
         0..=1 => 1,

@@ -1,7 +1,9 @@
 //! Unpacks quantised words to f32 on the GPU; the layout is [`crate::weights::packed`]'s.
 
 use burn::tensor::DType;
-use burn_cubecl::{kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use burn_cubecl::{
+    kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
+};
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 use crate::weights::packed::{BLOCK, PackedKind};
@@ -32,12 +34,24 @@ fn unpack_kernel(
     if ABSOLUTE_POS >= rows * row_words {
         terminate!();
     }
-    let row = if transposed { ABSOLUTE_POS % rows } else { ABSOLUTE_POS / row_words };
-    let word_index = if transposed { ABSOLUTE_POS / rows } else { ABSOLUTE_POS % row_words };
+    let row = if transposed {
+        ABSOLUTE_POS % rows
+    } else {
+        ABSOLUTE_POS / row_words
+    };
+    let word_index = if transposed {
+        ABSOLUTE_POS / rows
+    } else {
+        ABSOLUTE_POS % row_words
+    };
     let word = words[row * row_words + word_index];
     let per_word = comptime!(kind.weights_per_word());
     let bits = comptime!(32 / per_word as u32);
-    let mask = comptime!(if per_word == 1 { u32::MAX } else { (1u32 << bits) - 1 });
+    let mask = comptime!(if per_word == 1 {
+        u32::MAX
+    } else {
+        (1u32 << bits) - 1
+    });
 
     let mut factor = 1.0f32;
     let mut offset = 0.0f32;
@@ -65,7 +79,11 @@ fn unpack_kernel(
             } else {
                 f32::cast_from(field) * factor + offset
             };
-            let position = if transposed { col * rows + row } else { row * cols + col };
+            let position = if transposed {
+                col * rows + row
+            } else {
+                row * cols + col
+            };
             out[position] = weight;
         }
     }
@@ -82,12 +100,27 @@ fn zero_point(kind: PackedKind) -> f32 {
 }
 
 /// See [`super::super::KernelOps::unpack`].
-pub fn unpack(words: CubeTensor, scales: CubeTensor, kind: PackedKind, cols: usize, transposed: bool) -> CubeTensor {
+pub fn unpack(
+    words: CubeTensor,
+    scales: CubeTensor,
+    kind: PackedKind,
+    cols: usize,
+    transposed: bool,
+) -> CubeTensor {
     let words = into_contiguous(words);
     let scales = into_contiguous(scales);
     let [rows, row_words] = [words.meta.shape()[0], words.meta.shape()[1]];
-    let shape = if transposed { [cols, rows] } else { [rows, cols] };
-    let out = empty_device_contiguous_dtype(words.client.clone(), words.device.clone(), shape.into(), DType::F32);
+    let shape = if transposed {
+        [cols, rows]
+    } else {
+        [rows, cols]
+    };
+    let out = empty_device_contiguous_dtype(
+        words.client.clone(),
+        words.device.clone(),
+        shape.into(),
+        DType::F32,
+    );
     let client = out.client.clone();
     let threads = rows * row_words;
     let cube_dim = CubeDim::new_1d(256);
