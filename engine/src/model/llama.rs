@@ -14,7 +14,7 @@ use crate::{
     protocol::TargetModule,
     weights::{
         config::LlamaConfig,
-        model_file::{ModelError, ModelFiles},
+        checkpoint::{ModelFiles}, error::ModelError,
     },
 };
 
