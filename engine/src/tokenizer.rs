@@ -15,10 +15,12 @@ mod stream;
 
 use std::{collections::BTreeSet, ops::Range};
 
-pub use gguf::GgufVocabulary;
 pub use stream::DecodeStream;
 
-use crate::protocol::{Failure, FailureKind};
+use crate::{
+    protocol::{Failure, FailureKind},
+    weights::checkpoint::{GgufVocabulary, TokenizerSource},
+};
 
 /// Vocabularies beyond this are taken for damaged files; the largest in use have 262,144 tokens.
 const MAX_VOCAB_SIZE: usize = 1 << 20;
@@ -110,6 +112,20 @@ struct Parts {
 }
 
 impl Tokenizer {
+    /// Builds the tokenizer that a model's files describe.
+    ///
+    /// # Errors
+    /// As [`Self::from_gguf`] and [`Self::from_json`].
+    pub fn from_source(source: &TokenizerSource) -> Result<Self, TokenizerError> {
+        match source {
+            TokenizerSource::Gguf(vocabulary) => Self::from_gguf(vocabulary),
+            TokenizerSource::Json {
+                tokenizer_json,
+                config_json,
+            } => Self::from_json(tokenizer_json, config_json.as_deref()),
+        }
+    }
+
     /// Builds the tokenizer that a GGUF's metadata describes.
     ///
     /// # Errors

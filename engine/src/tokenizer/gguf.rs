@@ -18,30 +18,11 @@ use tokenizers::{
 };
 
 use super::{MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, byte_level};
+use crate::weights::checkpoint::GgufVocabulary;
 
 /// GGUF's token types that matter here: marks such as `<|im_end|>`, and words that are matched whole.
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
-
-/// What a GGUF's metadata says about its tokenizer: the `tokenizer.ggml.*` keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GgufVocabulary {
-    /// `model`: `gpt2` is byte-level BPE.
-    pub model: String,
-    pub pre: String,
-    pub tokens: Vec<String>,
-    /// `token_type`, one for each token, or empty.
-    pub token_types: Vec<i32>,
-    /// Pairs of tokens with a space between, the likeliest first.
-    pub merges: Vec<String>,
-    pub bos_token_id: Option<u32>,
-    pub eos_token_id: Option<u32>,
-    pub unk_token_id: Option<u32>,
-    pub pad_token_id: Option<u32>,
-    pub eot_token_id: Option<u32>,
-    pub add_bos_token: bool,
-    pub add_space_prefix: bool,
-}
 
 /// How text is cut into pieces before the merges.
 enum Splitting {
