@@ -14,13 +14,19 @@ thread_local! {
 }
 
 /// The device that this build of the tests is about.
-#[cfg_attr(not(feature = "gpu"), expect(clippy::unused_async, reason = "only the GPU is waited for"))]
+#[cfg_attr(
+    not(feature = "gpu"),
+    expect(clippy::unused_async, reason = "only the GPU is waited for")
+)]
 pub async fn device() -> Device {
     if let Some(device) = DEVICE.with(|cell| cell.get().cloned()) {
         return device;
     }
     #[cfg(feature = "gpu")]
-    let device = Device::wgpu_options().init_async().await.expect("a WebGPU adapter (SwiftShader will do)");
+    let device = Device::wgpu_options()
+        .init_async()
+        .await
+        .expect("a WebGPU adapter (SwiftShader will do)");
     #[cfg(not(feature = "gpu"))]
     let device = Device::flex();
     DEVICE.with(|cell| cell.get_or_init(|| device).clone())
@@ -54,14 +60,22 @@ fn product(a: &[f32], b: &[f32], [m, k, n]: [usize; 3]) -> Vec<f64> {
 }
 
 async fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data_async().await.expect("a readable tensor").to_vec().expect("f32 values")
+    tensor
+        .into_data_async()
+        .await
+        .expect("a readable tensor")
+        .to_vec()
+        .expect("f32 values")
 }
 
 fn assert_near(found: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
     for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let difference = (f64::from(found) - expected).abs();
-        assert!(difference <= tolerance, "at {at}: {found} instead of {expected}");
+        assert!(
+            difference <= tolerance,
+            "at {at}: {found} instead of {expected}"
+        );
     }
 }
 
@@ -73,17 +87,32 @@ async fn matrices_are_multiplied_right() {
         let (a, b) = (random_values(m * k), random_values(k * n));
         let left = Tensor::<2>::from_data(TensorData::new(a.clone(), [m, k]), &device);
         let right = Tensor::<2>::from_data(TensorData::new(b.clone(), [k, n]), &device);
-        assert_near(&values(left.matmul(right)).await, &product(&a, &b, [m, k, n]), 1e-3);
+        assert_near(
+            &values(left.matmul(right)).await,
+            &product(&a, &b, [m, k, n]),
+            1e-3,
+        );
     }
 }
 
 #[wasm_bindgen_test]
 async fn softmax_is_right_for_large_values() {
     let device = device().await;
-    let row: Vec<f32> = random_values(300).iter().map(|value| value * 80.0).collect();
-    let largest = row.iter().fold(f64::MIN, |largest, &value| largest.max(value.into()));
-    let sum: f64 = row.iter().map(|&value| (f64::from(value) - largest).exp()).sum();
-    let expected: Vec<f64> = row.iter().map(|&value| (f64::from(value) - largest).exp() / sum).collect();
+    let row: Vec<f32> = random_values(300)
+        .iter()
+        .map(|value| value * 80.0)
+        .collect();
+    let largest = row
+        .iter()
+        .fold(f64::MIN, |largest, &value| largest.max(value.into()));
+    let sum: f64 = row
+        .iter()
+        .map(|&value| (f64::from(value) - largest).exp())
+        .sum();
+    let expected: Vec<f64> = row
+        .iter()
+        .map(|&value| (f64::from(value) - largest).exp() / sum)
+        .collect();
     let tensor = Tensor::<2>::from_data(TensorData::new(row, [1, 300]), &device);
     assert_near(&values(softmax(tensor, 1)).await, &expected, 1e-5);
 }
