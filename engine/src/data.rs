@@ -1,5 +1,6 @@
 //! Datasets: files to rows, rows to token sequences, sequences to batches.
 
+pub mod batch;
 pub mod encode;
 pub mod example;
 pub mod sequence;

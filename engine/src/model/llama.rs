@@ -12,10 +12,7 @@ use crate::{
         rope::Rope,
     },
     protocol::TargetModule,
-    weights::{
-        config::LlamaConfig,
-        checkpoint::{ModelFiles}, error::ModelError,
-    },
+    weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
 };
 
 /// The whole model; fields carry HF's names.

@@ -141,6 +141,6 @@ pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Fai
         .into_data_async()
         .await
         .map_err(|error| lost(error.to_string()))?;
-    data.into_vec::<f32>()
+    data.try_into_vec::<f32>()
         .map_err(|error| lost(error.to_string()))
 }
