@@ -43,3 +43,5 @@ pub mod kernels;
 pub mod layers;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod model;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod self_test;
