@@ -45,7 +45,7 @@ pub async fn generate(
         && history.len() < context_length
     {
         host.yield_now().await;
-        if host.is_generation_stopped() {
+        if host.is_stopped(input.id) {
             stop_reason = StopReason::Stopped;
             break;
         }
