@@ -5,7 +5,7 @@ pub mod encode;
 pub mod example;
 pub mod sequence;
 pub mod shuffle;
-pub(crate) mod text;
+pub mod text;
 pub mod turn;
 
 pub use encode::{EncodeError, Encoder, PromptError};
