@@ -45,3 +45,7 @@ pub mod layers;
 pub mod model;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod self_test;
+#[cfg(all(feature = "web", any(feature = "cpu", feature = "gpu")))]
+pub mod web;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod workbench;
