@@ -3,6 +3,8 @@
 pub mod batch;
 pub mod encode;
 pub mod example;
+pub mod format;
+pub mod prepare;
 pub mod sequence;
 pub mod shuffle;
 pub mod text;

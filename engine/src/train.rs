@@ -10,6 +10,8 @@ pub mod pacing;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod session;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod state;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod step;
 
 /// A defect of ours, as a failure.

@@ -6,9 +6,12 @@ mod dataset;
 mod model;
 mod run;
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
 
 use crate::{
+    data::prepare::Prepared,
     host::Host,
     protocol::{
         Command, DataSpec, DeviceReport, Event, Failure, FailureKind, GenerationId, GenerationSpec, RunId, RunSpec,
@@ -16,7 +19,7 @@ use crate::{
     },
     weights::checkpoint::NamedSource,
 };
-use dataset::{LoadedDataset, PreparedDataset};
+use dataset::LoadedDataset;
 use model::LoadedModel;
 use run::KeptRun;
 
@@ -50,7 +53,7 @@ impl<'h> Workbench<'h> {
             Command::LoadModel { .. } => self.load_model(files).await,
             Command::LoadDataset { .. } => self.load_dataset(files).await,
             Command::PrepareDataset { spec } => {
-                let dataset = self.prepare(&spec).await?.summary;
+                let dataset = self.prepare(&spec).await?.summary.clone();
                 self.host.emit(Event::DatasetPrepared { dataset });
                 Ok(())
             }
@@ -93,7 +96,7 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    async fn prepare(&mut self, spec: &DataSpec) -> Result<PreparedDataset, Failure> {
+    async fn prepare(&mut self, spec: &DataSpec) -> Result<Rc<Prepared>, Failure> {
         let model = self.model.as_ref().ok_or_else(no_model)?;
         let dataset = self.dataset.as_mut().ok_or_else(no_dataset)?;
         dataset.prepare(spec, model, self.host).await
@@ -117,7 +120,7 @@ impl<'h> Workbench<'h> {
         }
         let summary = result.summary.clone();
         if summary.has_adapter {
-            self.kept = Some(KeptRun::new(run, &plan, result, model, dataset, prepared, self.host));
+            self.kept = Some(KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host));
         }
         self.host.emit(Event::RunEnded { run, summary });
         Ok(())

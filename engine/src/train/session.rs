@@ -10,11 +10,10 @@
 use std::{cell::Cell, collections::VecDeque};
 
 use super::{
-    internal,
-    optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
     pacing::{Interruption, Pacing},
     schedule::Schedule,
-    step::{MicroStep, evaluate, forward_backward},
+    state::{Snapshot, StepOutcome, TrainingState, non_finite},
+    step::evaluate,
 };
 use crate::{
     adapter::AdapterLayout,
@@ -23,12 +22,12 @@ use crate::{
         batch::{Batch, BatchSchedule},
     },
     host::Host,
-    layers::{block::BlockAdapter, dropout::Dropout},
+    layers::block::BlockAdapter,
     model::Llama,
     plan::RunPlan,
     protocol::{
-        EvaluationMetrics, Event, Failure, FailureKind, Phase, RunId, RunOutcome, RunState,
-        RunSummary, StepMetrics,
+        EvaluationMetrics, Event, Failure, Phase, RunId, RunOutcome, RunState, RunSummary,
+        StepMetrics,
     },
 };
 
@@ -60,17 +59,19 @@ pub struct TrainingResult {
 /// Trains. Progress is told to `host` as it comes; the result is the caller's to announce.
 pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult {
     let mut session = Session::new(&input, host);
-    let outcome = match session.run().await {
-        Ok(()) => Ok(RunOutcome::Finished),
-        Err(Interruption::Stopped) => session
-            .settle_after_stop()
-            .await
-            .map(|()| RunOutcome::Stopped),
-        Err(Interruption::Failed(failure)) => Err(failure),
-    };
-    match outcome {
-        Ok(outcome) => session.into_result(outcome, None),
-        Err(failure) => session.into_result(RunOutcome::Failed, Some(failure.in_run(input.run))),
+    let mut ended = session.run().await;
+    let mut outcome = RunOutcome::Finished;
+    if ended == Err(Interruption::Stopped) {
+        outcome = RunOutcome::Stopped;
+        session.pacing.ignore_stop();
+        ended = session.settle().await;
+    }
+    match ended {
+        Err(Interruption::Failed(failure)) => {
+            session.fall_back().await;
+            session.into_result(RunOutcome::Failed, Some(failure.in_run(input.run)))
+        }
+        _ => session.into_result(outcome, None),
     }
 }
 
@@ -78,45 +79,34 @@ struct Session<'a> {
     input: &'a TrainingInput<'a>,
     host: &'a dyn Host,
     pacing: Pacing<'a>,
-    layout: AdapterLayout,
-    parameters: Vec<f32>,
-    optimizer: AdamW,
+    state: TrainingState,
     best: Option<Best>,
     steps: Vec<StepMetrics>,
     evaluations: Vec<EvaluationMetrics>,
     recent_millis: VecDeque<f64>,
     started_millis: f64,
-    num_micro_steps: u64,
 }
 
 /// The adapter with the lowest validation loss so far, or the newest where nothing is held out.
 struct Best {
-    step: u64,
+    adapter: Snapshot,
     loss: Option<f64>,
-    parameters: Vec<f32>,
 }
 
 impl<'a> Session<'a> {
     fn new(input: &'a TrainingInput<'a>, host: &'a dyn Host) -> Self {
-        let spec = &input.plan.spec;
-        let layout = AdapterLayout::new(&spec.lora, &input.model.config);
-        let parameters = layout.initial_parameters(spec.seed);
-        let optimizer = AdamW::new(AdamWConfig::from(spec), parameters.len());
         let pacing = Pacing::new(host, input.run);
         let started_millis = pacing.active_millis();
         Self {
             input,
             host,
             pacing,
-            layout,
-            parameters,
-            optimizer,
+            state: TrainingState::new(&input.plan.spec, &input.model.config),
             best: None,
             steps: Vec::new(),
             evaluations: Vec::new(),
             recent_millis: VecDeque::new(),
             started_millis,
-            num_micro_steps: 0,
         }
     }
 
@@ -150,29 +140,14 @@ impl<'a> Session<'a> {
         epoch: f64,
     ) -> Result<(), Interruption> {
         let started = self.pacing.active_millis();
-        let model = self.input.model;
-        let adapter = self.layout.upload(&self.parameters, &model.device);
-        let mut nll_sum = 0.0;
-        let mut gradients = vec![0.0f32; self.parameters.len()];
-        for batch in micro_batches {
-            let dropout = self.next_dropout();
-            let micro_step =
-                forward_backward(model, &adapter, batch, dropout, &self.pacing).await?;
-            nll_sum += micro_step.nll_sum;
-            add_gradients(&mut gradients, &micro_step)?;
-        }
-        let scored_tokens: usize = micro_batches.iter().map(Batch::num_scored).sum();
-        let loss = nll_sum / scored_tokens as f64;
-        let inverse = (1.0 / scored_tokens as f64) as f32;
-        gradients
-            .iter_mut()
-            .for_each(|gradient| *gradient *= inverse);
-        let grad_norm = global_norm(&gradients);
-        if !loss.is_finite() || !grad_norm.is_finite() {
-            return Err(Interruption::Failed(non_finite(step, loss, learning_rate)));
-        }
-        self.update(&gradients, grad_norm, learning_rate)?;
-
+        let StepOutcome {
+            loss,
+            grad_norm,
+            scored_tokens,
+        } = self
+            .state
+            .step(self.input.model, micro_batches, learning_rate, &self.pacing)
+            .await?;
         let elapsed_millis = self.pacing.active_millis() - started;
         let num_tokens: usize = micro_batches.iter().map(Batch::num_tokens).sum();
         let metrics = StepMetrics {
@@ -197,55 +172,25 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn update(
-        &mut self,
-        gradients: &[f32],
-        grad_norm: f64,
-        learning_rate: f64,
-    ) -> Result<(), Interruption> {
-        let factor = clip_factor(grad_norm, self.input.plan.spec.max_grad_norm) as f32;
-        let clipped: Vec<f32> = gradients.iter().map(|gradient| gradient * factor).collect();
-        self.optimizer
-            .update(&mut self.parameters, &clipped, learning_rate)
-            .map_err(|error| Interruption::Failed(internal(&error.to_string())))
-    }
-
-    fn next_dropout(&mut self) -> Option<Dropout> {
-        let spec = &self.input.plan.spec;
-        self.num_micro_steps += 1;
-        (spec.lora.lora_dropout > 0.0).then_some(Dropout {
-            probability: spec.lora.lora_dropout,
-            seed: spec.seed,
-            micro_step: self.num_micro_steps,
-        })
-    }
-
     /// Scores the held-out rows and keeps the adapter if it is the best so far. Step 0 is the base.
     async fn evaluate(&mut self, step: u64) -> Result<(), Interruption> {
-        if self
-            .parameters
-            .iter()
-            .any(|parameter| !parameter.is_finite())
-        {
-            return Err(Interruption::Failed(non_finite(step, f64::NAN, 0.0)));
+        let parameters = &self.state.parameters;
+        if !parameters.iter().all(|parameter| parameter.is_finite()) {
+            return Err(Interruption::Failed(non_finite(step, f64::NAN, None)));
         }
         if self.input.validation.is_empty() {
             if step > 0 {
-                self.best = Some(Best {
-                    step,
-                    loss: None,
-                    parameters: self.parameters.clone(),
-                });
+                self.keep(step, None);
             }
             return Ok(());
         }
         self.pacing.enter(RunState::Evaluating);
         let started = self.pacing.active_millis();
         let model = self.input.model;
-        let adapter = (step > 0).then(|| self.layout.upload(&self.parameters, &model.device));
+        let adapter = (step > 0).then(|| self.state.upload(&model.device));
         let (loss, scored_tokens) = self.validation_loss(adapter.as_deref()).await?;
         if !loss.is_finite() {
-            return Err(Interruption::Failed(non_finite(step, loss, 0.0)));
+            return Err(Interruption::Failed(non_finite(step, loss, None)));
         }
         let is_best = self.evaluations.iter().all(|earlier| loss < earlier.loss);
         let beats_kept = self
@@ -254,11 +199,7 @@ impl<'a> Session<'a> {
             .and_then(|best| best.loss)
             .is_none_or(|best| loss < best);
         if step > 0 && beats_kept {
-            self.best = Some(Best {
-                step,
-                loss: Some(loss),
-                parameters: self.parameters.clone(),
-            });
+            self.keep(step, Some(loss));
         }
         let elapsed_millis = self.pacing.active_millis() - started;
         let metrics = EvaluationMetrics {
@@ -301,16 +242,32 @@ impl<'a> Session<'a> {
         Ok((nll_sum.get() / scored.get() as f64, scored.get()))
     }
 
-    /// After a stop: steps were made but no adapter was scored yet, so the present one is.
-    async fn settle_after_stop(&mut self) -> Result<(), Failure> {
-        self.pacing.ignore_stop();
-        let steps = self.steps.len() as u64;
-        if self.best.is_some() || steps == 0 {
+    fn keep(&mut self, step: u64, loss: Option<f64>) {
+        let parameters = self.state.parameters.clone();
+        self.best = Some(Best {
+            adapter: Snapshot { step, parameters },
+            loss,
+        });
+    }
+
+    /// Before its end a run has an adapter to keep: the best that was scored, or else the present one.
+    async fn settle(&mut self) -> Result<(), Interruption> {
+        let steps = self.state.optimizer.step;
+        let is_settled = self.best.is_some() && !self.input.validation.is_empty();
+        if is_settled || steps == 0 {
             return Ok(());
         }
-        match self.evaluate(steps).await {
-            Err(Interruption::Failed(failure)) => Err(failure),
-            Ok(()) | Err(Interruption::Stopped) => Ok(()),
+        self.evaluate(steps).await
+    }
+
+    /// After a failure: as [`Self::settle`], but with the newest parameters that are known to be sound.
+    async fn fall_back(&mut self) {
+        self.pacing.ignore_stop();
+        if let Some(Snapshot { step, parameters }) = self.state.sound.take() {
+            self.state.parameters = parameters;
+            self.state.optimizer.step = step;
+            // Whatever fails here hides nothing: the first failure is told, and what was kept stays.
+            let _ = self.settle().await;
         }
     }
 
@@ -355,49 +312,21 @@ impl<'a> Session<'a> {
             steps: self.steps.len() as u64,
             base_validation_loss,
             tuned_validation_loss: self.best.as_ref().and_then(|best| best.loss),
-            best_step: self.best.as_ref().map_or(0, |best| best.step),
+            best_step: self.best.as_ref().map_or(0, |best| best.adapter.step),
             elapsed_secs: (self.pacing.active_millis() - self.started_millis) / 1000.0,
-            trainable_parameters: self.layout.num_parameters as u64,
+            trainable_parameters: self.state.layout.num_parameters as u64,
             has_adapter: self.best.is_some(),
         };
         TrainingResult {
             summary,
             failure,
-            layout: self.layout,
-            parameters: self.best.map(|best| best.parameters).unwrap_or_default(),
+            layout: self.state.layout,
+            parameters: self
+                .best
+                .map(|best| best.adapter.parameters)
+                .unwrap_or_default(),
             steps: self.steps,
             evaluations: self.evaluations,
         }
     }
-}
-
-fn add_gradients(sum: &mut [f32], micro_step: &MicroStep) -> Result<(), Interruption> {
-    if sum.len() != micro_step.gradients.len() {
-        return Err(Interruption::Failed(internal(
-            "the gradient has another length than the adapter",
-        )));
-    }
-    for (sum, gradient) in sum.iter_mut().zip(&micro_step.gradients) {
-        *sum += gradient;
-    }
-    Ok(())
-}
-
-fn non_finite(step: u64, loss: f64, learning_rate: f64) -> Failure {
-    let what = if loss.is_finite() {
-        "A gradient became infinite or not a number."
-    } else {
-        "The loss became infinite or not a number."
-    };
-    let rate = if learning_rate > 0.0 {
-        format!(", learning rate {learning_rate:.2e}")
-    } else {
-        String::new()
-    };
-    Failure::new(
-        FailureKind::NonFinite,
-        format!("{what} The last sound adapter is kept."),
-    )
-    .at(format!("step {step}{rate}"))
-    .remedy("Lower the learning rate (a tenth is a good try) and start again.")
 }

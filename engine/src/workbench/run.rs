@@ -2,11 +2,9 @@
 
 use burn::tensor::Device;
 
-use super::{
-    dataset::{LoadedDataset, PreparedDataset},
-    model::LoadedModel,
-};
+use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
+    data::prepare::Prepared,
     export::{AdapterTensor, EvaluationReport, ExportInput, build_zip},
     host::Host,
     layers::block::BlockAdapter,
@@ -24,7 +22,7 @@ use crate::{
 pub fn plan(
     spec: &RunSpec,
     model: &LoadedModel,
-    prepared: &PreparedDataset,
+    prepared: &Prepared,
     report: &DeviceReport,
 ) -> Result<RunPlan, Failure> {
     let budget =
@@ -37,7 +35,7 @@ pub async fn train(
     run: RunId,
     plan: &RunPlan,
     model: &LoadedModel,
-    prepared: &PreparedDataset,
+    prepared: &Prepared,
     host: &dyn Host,
 ) -> TrainingResult {
     let input = TrainingInput {
@@ -74,7 +72,7 @@ impl KeptRun {
         result: TrainingResult,
         model: &LoadedModel,
         dataset: &LoadedDataset,
-        prepared: PreparedDataset,
+        prepared: &Prepared,
         host: &dyn Host,
     ) -> Self {
         Self {
@@ -85,7 +83,7 @@ impl KeptRun {
             chat_template: model.template.as_ref().map(|template| template.source().to_owned()),
             dataset: dataset.summary().clone(),
             held_out_rows: prepared.validation.iter().map(|sequence| sequence.row).collect(),
-            prepared: prepared.summary,
+            prepared: prepared.summary.clone(),
             finished_at: host.now_iso8601(),
         }
     }
@@ -132,6 +130,7 @@ impl KeptRun {
             base_loss: summary.base_validation_loss,
             tuned_loss: summary.tuned_validation_loss,
             scored_tokens: scored,
+            sequence_length: self.spec.data.max_seq_length,
         };
         let tensors = self.tensors();
         Ok(build_zip(&ExportInput {
