@@ -1,4 +1,8 @@
 //! The exported zip, taken apart again by independent readers.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails by panicking, as the test does"
+)]
 
 use std::{
     collections::BTreeMap,

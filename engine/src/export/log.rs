@@ -90,10 +90,10 @@ pub(super) const TRUNCATION: &str = "the first sequence_length tokens of a row a
 pub(super) fn rendering(has_template: bool) -> &'static str {
     if has_template {
         "messages: the chat template; prompt and completion: a user turn and an assistant turn through the chat \
-         template; text: as it is, followed by the end-of-text token"
+         template; text: as it is (after the tokenizer's BOS, if it puts one), then EOS"
     } else {
-        "the model has no chat template: prompt followed by completion; text as it is; each followed by the \
-         end-of-text token"
+        "the model has no chat template: prompt, completion, EOS without anything between; text as it is, then EOS; \
+         before them the tokenizer's BOS, if it puts one"
     }
 }
 

@@ -20,7 +20,7 @@ def encode(row):
     """Token ids of a row, and which of them are scored."""
     row = json.loads(row) if isinstance(row, str) else row
     if "text" in row:
-        ids = tokenizer(row["text"], add_special_tokens=False).input_ids + [tokenizer.eos_token_id]
+        ids = tokenizer(row["text"]).input_ids + [tokenizer.eos_token_id]
         return ids, [True] * len(ids)
     messages = row.get("messages") or [
         {"role": "user", "content": row["prompt"]},
