@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
     data::prepare::Prepared,
-    export::{AdapterTensor, EvaluationReport, ExportInput, build_zip},
+    export::{self, AdapterTensor, EvaluationReport, ExportInput, build_zip},
     host::Host,
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
@@ -106,13 +106,7 @@ impl KeptRun {
 
     /// Of the exported file.
     pub fn file_name(&self) -> String {
-        let name: String = self
-            .model
-            .name
-            .chars()
-            .map(|character| if character.is_ascii_alphanumeric() || ".-_".contains(character) { character } else { '-' })
-            .collect();
-        format!("{name}-lora.zip")
+        export::file_name(&self.model)
     }
 
     /// The zip; see [`crate::export`].
