@@ -28,7 +28,9 @@ use crate::{
 pub enum EncodeError {
     #[error("what the model should answer is empty")]
     EmptyTarget,
-    #[error("all that could be learnt lies behind the first {max_seq_length} tokens of {num_tokens}")]
+    #[error(
+        "all that could be learnt lies behind the first {max_seq_length} tokens of {num_tokens}"
+    )]
     TargetCutOff {
         max_seq_length: usize,
         num_tokens: usize,
@@ -59,7 +61,9 @@ impl EncodeError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::EmptyTarget => "Fill in the answer, or remove the row.",
-            Self::TargetCutOff { .. } => "Raise the sequence length, or shorten what comes before the answer.",
+            Self::TargetCutOff { .. } => {
+                "Raise the sequence length, or shorten what comes before the answer."
+            }
             Self::TooShort => "Remove the row, or make it longer.",
             Self::TooLong { .. } => "Split the row into several.",
             Self::NoTemplate => {
@@ -68,7 +72,9 @@ impl EncodeError {
             Self::Turn(TurnError::NotFound { .. }) => {
                 "Use rows with `prompt` and `completion`, or another model."
             }
-            Self::Turn(TurnError::Template(_)) => "Change the conversation as the model's template asks.",
+            Self::Turn(TurnError::Template(_)) => {
+                "Change the conversation as the model's template asks."
+            }
             Self::Tokenizer(_) => "Remove the row.",
         }
     }
@@ -236,8 +242,8 @@ impl Encoder<'_> {
     /// break, in most templates). A turn that no such token ends is learnt up to its last visible character.
     fn learnt_tokens(&self, tokens: &[TokenSpan], turn: &Turn, text: &str) -> Range<usize> {
         let first = tokens.partition_point(|token| token.range.end <= turn.range.start);
-        let behind = first
-            + tokens[first..].partition_point(|token| token.range.start < turn.range.end);
+        let behind =
+            first + tokens[first..].partition_point(|token| token.range.start < turn.range.end);
         let ends_turn = |index: &usize| {
             let token = &tokens[*index];
             self.tokenizer.end_of_turn_ids().contains(&token.id)
@@ -248,9 +254,9 @@ impl Encoder<'_> {
             None => (first..behind).rfind(ends_turn),
         };
         let last = end_of_turn.unwrap_or_else(|| {
-            let end = turn.content_end.unwrap_or_else(|| {
-                turn.range.start + text[turn.range.clone()].trim_end().len()
-            });
+            let end = turn
+                .content_end
+                .unwrap_or_else(|| turn.range.start + text[turn.range.clone()].trim_end().len());
             first + tokens[first..behind].partition_point(|token| token.range.end < end)
         });
         first..(last + 1).min(behind).max(first)

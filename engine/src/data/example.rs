@@ -75,7 +75,9 @@ impl Row {
                     .iter()
                     .rposition(|message| message.role == ASSISTANT)
                     .unwrap_or(0);
-                let asked = messages[..last].iter().rfind(|message| message.role == USER);
+                let asked = messages[..last]
+                    .iter()
+                    .rfind(|message| message.role == USER);
                 (
                     asked.map_or("", |message| message.content.as_str()),
                     messages.get(last).map_or("", |message| &message.content),

@@ -38,7 +38,7 @@ pub fn parse_json<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, serde
 }
 
 /// Puts `\ufffd` in the place of every `\ud800`..`\udfff` that is half of no pair. Lengths, and so places, stay.
-fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     if !json.contains("\\ud") && !json.contains("\\uD") {
         return Cow::Borrowed(json);
     }
@@ -70,4 +70,24 @@ fn code_unit(json: &[u8], offset: usize) -> Option<u32> {
     digits.iter().try_fold(0, |value, &digit| {
         Some(value * 16 + char::from(digit).to_digit(16)?)
     })
+}
+
+/// Line and column, 1-based and in characters, of the byte at `offset`.
+pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let line_start = before
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let column = before[line_start..]
+        .iter()
+        .filter(|&&byte| is_char_start(byte))
+        .count();
+    (line, column + 1)
+}
+
+/// Whether a byte of UTF-8 begins a character; the others are no column of their own.
+pub(crate) fn is_char_start(byte: u8) -> bool {
+    byte & 0xC0 != 0x80
 }

@@ -52,8 +52,7 @@ pub fn render_turns(
     first_trained: usize,
 ) -> Result<RenderedConversation, TurnError> {
     let text = template.render(messages, false)?;
-    let is_trained =
-        |index: usize| index >= first_trained && messages[index].role == ASSISTANT;
+    let is_trained = |index: usize| index >= first_trained && messages[index].role == ASSISTANT;
     let by_prefix = (0..messages.len())
         .filter(|&index| is_trained(index))
         .map(|index| turn_by_prefix(template, messages, index, &text))

@@ -42,9 +42,9 @@ pub(super) fn strftime_now(format: String) -> String {
         ("%S", "00"),
         ("%j", "208"),
     ];
-    DIRECTIVES
-        .iter()
-        .fold(format, |text, (directive, value)| text.replace(directive, value))
+    DIRECTIVES.iter().fold(format, |text, (directive, value)| {
+        text.replace(directive, value)
+    })
 }
 
 /// Writes a value as Python's `str` does where Jinja's own spelling differs.
@@ -89,7 +89,11 @@ impl Formatter for Spaced {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
     }
 
     fn begin_object_key<W: ?Sized + std::io::Write>(
@@ -97,7 +101,11 @@ impl Formatter for Spaced {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
     }
 
     fn begin_object_value<W: ?Sized + std::io::Write>(

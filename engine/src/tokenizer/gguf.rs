@@ -77,10 +77,7 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
     })?;
     check_sizes(vocabulary)?;
     let special = special_ids(vocabulary)?;
-    let model = model(
-        vocabulary,
-        matches!(splitting, Splitting::Pattern(_, true)),
-    )?;
+    let model = model(vocabulary, matches!(splitting, Splitting::Pattern(_, true)))?;
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(pre_tokenizer(&splitting)?));
     inner.with_decoder(Some(ByteLevel::default()));

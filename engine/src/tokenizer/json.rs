@@ -145,7 +145,13 @@ pub(super) fn parts(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Parts, To
         Some(bytes) => read("tokenizer_config.json", bytes)?,
         None => Config::default(),
     };
-    let (inner, vocab_size) = build(&file.added_tokens, file.model, &file.normalizer, &file.pre_tokenizer, &file.decoder)?;
+    let (inner, vocab_size) = build(
+        &file.added_tokens,
+        file.model,
+        &file.normalizer,
+        &file.pre_tokenizer,
+        &file.decoder,
+    )?;
     let special = special_ids(&inner, &config)?;
     let (mut prefix, suffix) = collect_special(file.post_processor.as_ref(), vocab_size)?;
     match (config.add_bos_token, special.bos) {
@@ -179,7 +185,8 @@ fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, TokenizerErr
             text::MAX_DEPTH
         )));
     }
-    serde_json::from_slice(bytes).map_err(|error| TokenizerError::Damaged(format!("{name}: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| TokenizerError::Damaged(format!("{name}: {error}")))
 }
 
 /// The tokenizer and one past its highest id.
@@ -225,15 +232,24 @@ fn bpe(model: Model) -> Result<BPE, TokenizerError> {
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
     if affixes.into_iter().flatten().any(|affix| !affix.is_empty()) {
         return Err(TokenizerError::Unsupported(
-            "its model marks pieces with a prefix or suffix, which no Llama-class model does".into(),
+            "its model marks pieces with a prefix or suffix, which no Llama-class model does"
+                .into(),
         ));
     }
-    if let Some(unk) = model.unk_token.as_ref().filter(|unk| !model.vocab.contains_key(*unk)) {
+    if let Some(unk) = model
+        .unk_token
+        .as_ref()
+        .filter(|unk| !model.vocab.contains_key(*unk))
+    {
         return Err(TokenizerError::Damaged(format!(
             "its unknown token {unk:?} is not in the vocabulary"
         )));
     }
-    if let Some(token) = model.vocab.keys().find(|token| token.len() > MAX_TOKEN_BYTES) {
+    if let Some(token) = model
+        .vocab
+        .keys()
+        .find(|token| token.len() > MAX_TOKEN_BYTES)
+    {
         return Err(TokenizerError::Damaged(format!(
             "it has a token of {} bytes",
             token.len()
@@ -241,7 +257,9 @@ fn bpe(model: Model) -> Result<BPE, TokenizerError> {
     }
     let mut seen = HashSet::new();
     if let Some(id) = model.vocab.values().find(|id| !seen.insert(**id)) {
-        return Err(TokenizerError::Damaged(format!("two tokens have the id {id}")));
+        return Err(TokenizerError::Damaged(format!(
+            "two tokens have the id {id}"
+        )));
     }
     let merges = model
         .merges

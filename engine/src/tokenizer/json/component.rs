@@ -75,12 +75,21 @@ pub(super) enum PreTokenizer {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Decoder {
-    Sequence { decoders: Vec<Self> },
+    Sequence {
+        decoders: Vec<Self>,
+    },
     ByteLevel,
     ByteFallback,
     Fuse,
-    Strip { content: char, start: usize, stop: usize },
-    Replace { pattern: Pattern, content: String },
+    Strip {
+        content: char,
+        start: usize,
+        stop: usize,
+    },
+    Replace {
+        pattern: Pattern,
+        content: String,
+    },
     Metaspace(MetaspaceFields),
 }
 
@@ -88,11 +97,22 @@ pub(super) enum Decoder {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum PostProcessor {
-    Sequence { processors: Vec<Self> },
+    Sequence {
+        processors: Vec<Self>,
+    },
     ByteLevel,
-    TemplateProcessing { single: Vec<Piece>, special_tokens: SpecialTokens },
-    RobertaProcessing { sep: (String, u32), cls: (String, u32) },
-    BertProcessing { sep: (String, u32), cls: (String, u32) },
+    TemplateProcessing {
+        single: Vec<Piece>,
+        special_tokens: SpecialTokens,
+    },
+    RobertaProcessing {
+        sep: (String, u32),
+        cls: (String, u32),
+    },
+    BertProcessing {
+        sep: (String, u32),
+        cls: (String, u32),
+    },
 }
 
 #[derive(Deserialize)]
@@ -275,7 +295,11 @@ pub(super) fn collect_special(
     if let Some(processor) = processor {
         processor.collect(&mut prefix, &mut suffix)?;
     }
-    match prefix.iter().chain(&suffix).find(|&&id| id as usize >= vocab_size) {
+    match prefix
+        .iter()
+        .chain(&suffix)
+        .find(|&&id| id as usize >= vocab_size)
+    {
         Some(id) => Err(TokenizerError::Damaged(format!(
             "it puts the token {id} around a text, which the vocabulary lacks"
         ))),
@@ -309,7 +333,11 @@ impl PostProcessor {
                     let token = special_tokens.get(id).ok_or_else(|| {
                         TokenizerError::Damaged(format!("its template names {id:?} without ids"))
                     })?;
-                    let side = if is_after_text { &mut *suffix } else { &mut *prefix };
+                    let side = if is_after_text {
+                        &mut *suffix
+                    } else {
+                        &mut *prefix
+                    };
                     side.extend(&token.ids);
                 }
             }
