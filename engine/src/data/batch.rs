@@ -1,161 +1,158 @@
-//! Token sequences to batches, in an order that depends on the seed alone.
-
-use serde::{Deserialize, Serialize};
+//! Sequences to batches, in an order that a seed fixes.
 
 use super::{TokenSequence, shuffle::permutation};
+use crate::protocol::RunSpec;
 
-/// Rows of one micro-batch, right-padded to the longest: `b` rows of `t` tokens.
+/// Rows are padded to a multiple of this, so that attention's matrices have columns for the GPU's vectors of four.
+const TOKEN_MULTIPLE: usize = 4;
+/// What padding holds; it is never attended to by a real token and never scored.
+const PADDING_ID: u32 = 0;
+
+/// Some rows side by side, padded on the right to the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// rows
+    /// Rows.
     pub b: usize,
-    /// tokens of the longest row
+    /// Tokens of a padded row.
     pub t: usize,
-    /// `[b, t]`; 0 behind a row's end
+    /// `[b t]`
     pub ids: Vec<u32>,
-    /// `[b, t]`; false behind a row's end
+    /// `[b t]`; see [`TokenSequence::loss_mask`].
     pub loss_mask: Vec<bool>,
-    /// `[b]`
+    /// Tokens of each row without padding.
     pub lengths: Vec<usize>,
-    /// `[b]`, 0-based row numbers in the dropped file
+    /// Row numbers in the dropped file.
     pub rows: Vec<usize>,
 }
 
 impl Batch {
-    /// Pads sequences to one length.
+    /// Pads `sequences` to one batch.
     pub fn new(sequences: &[&TokenSequence]) -> Self {
-        let b = sequences.len();
-        let t = sequences.iter().map(|row| row.ids.len()).max().unwrap_or(0);
-        let mut ids = vec![0; b * t];
-        let mut loss_mask = vec![false; b * t];
-        for (index, row) in sequences.iter().enumerate() {
-            let place = index * t..index * t + row.ids.len();
-            ids[place.clone()].copy_from_slice(&row.ids);
-            loss_mask[place].copy_from_slice(&row.loss_mask);
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();
+        let t = lengths.iter().copied().max().unwrap_or(0).next_multiple_of(TOKEN_MULTIPLE);
+        let mut ids = Vec::with_capacity(sequences.len() * t);
+        let mut loss_mask = Vec::with_capacity(sequences.len() * t);
+        for (row, sequence) in sequences.iter().enumerate() {
+            ids.extend_from_slice(&sequence.ids);
+            ids.resize((row + 1) * t, PADDING_ID);
+            loss_mask.extend_from_slice(&sequence.loss_mask);
+            loss_mask.resize((row + 1) * t, false);
         }
-        Self {
-            b,
-            t,
-            ids,
-            loss_mask,
-            lengths: sequences.iter().map(|row| row.ids.len()).collect(),
-            rows: sequences.iter().map(|row| row.row).collect(),
-        }
+        let rows = sequences.iter().map(|sequence| sequence.row).collect();
+        Self { b: sequences.len(), t, ids, loss_mask, lengths, rows }
     }
 
-    /// Tokens without the padding.
+    /// Tokens without padding.
     pub fn num_tokens(&self) -> usize {
         self.lengths.iter().sum()
     }
 
     /// Tokens that the loss is taken on.
     pub fn num_scored(&self) -> usize {
-        self.loss_mask.iter().filter(|&&learnt| learnt).count()
+        self.loss_mask.iter().filter(|&&scored| scored).count()
     }
 }
 
-/// Batches of `batch_size` rows in the rows' order, the last one smaller: for evaluation.
-pub fn in_order(
-    sequences: &[TokenSequence],
-    batch_size: usize,
-) -> impl Iterator<Item = Batch> + '_ {
-    sequences
-        .chunks(batch_size.max(1))
-        .map(|rows| Batch::new(&rows.iter().collect::<Vec<_>>()))
-}
-
-/// Where a run stands in its data.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
-    /// 0-based
-    pub epoch: u64,
-    /// Rows of the epoch that were used.
-    pub position: usize,
-}
-
-/// Which rows each optimizer step takes.
+/// Hands out the batches of each optimizer step, epoch after epoch, each epoch in an order of its own.
 ///
-/// Every epoch takes all rows once, in the order of [`permutation`] with the epoch's number plus one as the stream. The
-/// last micro-batch of an epoch and the last step of an epoch may be smaller, as with HF's `Trainer`.
+/// As in transformers' `Trainer`, an epoch's last micro-batch may be short of rows and its last step short of
+/// micro-batches; neither reaches into the next epoch.
 #[derive(Debug, Clone)]
-pub struct BatchSchedule {
-    num_rows: usize,
+pub struct BatchSchedule<'a> {
+    sequences: &'a [TokenSequence],
     batch_size: usize,
-    accumulation: usize,
+    accumulation_steps: usize,
     seed: u64,
-    cursor: Cursor,
-    /// Order of the cursor's epoch.
     order: Vec<usize>,
+    /// Epochs begun.
+    num_epochs: u64,
+    /// Rows of the present epoch that were handed out.
+    position: usize,
 }
 
-impl BatchSchedule {
-    /// Sizes of 0 count as 1.
-    pub fn new(
-        num_rows: usize,
-        per_device_train_batch_size: usize,
-        gradient_accumulation_steps: usize,
-        seed: u64,
-    ) -> Self {
-        let mut schedule = Self {
-            num_rows,
-            batch_size: per_device_train_batch_size.max(1),
-            accumulation: gradient_accumulation_steps.max(1),
-            seed,
-            cursor: Cursor::default(),
+impl<'a> BatchSchedule<'a> {
+    /// The schedule of `spec` over `sequences`, of which there is at least one.
+    pub fn new(sequences: &'a [TokenSequence], spec: &RunSpec) -> Self {
+        Self {
+            sequences,
+            batch_size: spec.per_device_train_batch_size.max(1),
+            accumulation_steps: spec.gradient_accumulation_steps.max(1),
+            seed: spec.seed,
             order: Vec::new(),
-        };
-        schedule.seek(Cursor::default());
-        schedule
-    }
-
-    pub fn steps_per_epoch(&self) -> u64 {
-        self.num_rows
-            .div_ceil(self.batch_size)
-            .div_ceil(self.accumulation) as u64
-    }
-
-    /// Optimizer steps of a run, counted as HF does: `max_steps` where it is above 0, else the epochs' steps, rounded up.
-    pub fn num_steps(&self, num_train_epochs: f64, max_steps: u64) -> u64 {
-        match max_steps {
-            0 => (num_train_epochs.max(0.0) * self.steps_per_epoch() as f64).ceil() as u64,
-            steps => steps,
+            num_epochs: 0,
+            position: 0,
         }
     }
 
-    pub fn cursor(&self) -> Cursor {
-        self.cursor
-    }
-
-    /// Continues from a cursor of the same schedule.
-    pub fn seek(&mut self, cursor: Cursor) {
-        self.cursor = cursor;
-        self.order = permutation(self.num_rows, self.seed, cursor.epoch.wrapping_add(1));
+    /// The micro-batches of the next optimizer step.
+    pub fn next_step(&mut self) -> Vec<Batch> {
+        if self.position >= self.order.len() {
+            self.num_epochs += 1;
+            // Stream 0 is the split's.
+            self.order = permutation(self.sequences.len(), self.seed, self.num_epochs);
+            self.position = 0;
+        }
+        let end = (self.position + self.batch_size * self.accumulation_steps).min(self.order.len());
+        let rows: Vec<&TokenSequence> =
+            self.order[self.position..end].iter().map(|&index| &self.sequences[index]).collect();
+        self.position = end;
+        rows.chunks(self.batch_size).map(Batch::new).collect()
     }
 
     /// Epochs done, as a fraction.
     pub fn epoch(&self) -> f64 {
-        self.cursor.epoch as f64 + self.cursor.position as f64 / self.num_rows.max(1) as f64
+        match self.order.len() {
+            0 => 0.0,
+            len => (self.num_epochs - 1) as f64 + self.position as f64 / len as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn sequence(row: usize, len: usize) -> TokenSequence {
+        let loss_mask = (0..len).map(|index| index > len / 2).collect();
+        TokenSequence { row, ids: (1..=len as u32).collect(), loss_mask }
     }
 
-    /// Rows of the next step as indices into the training rows, one list for each micro-batch; never empty but where
-    /// there are no rows.
-    pub fn next_step(&mut self) -> Vec<Vec<usize>> {
-        if self.num_rows == 0 {
-            return Vec::new();
+    #[test]
+    fn rows_are_padded_on_the_right_and_padding_is_not_scored() {
+        let rows = [sequence(3, 5), sequence(9, 2)];
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>());
+        assert_eq!((batch.b, batch.t), (2, 8));
+        assert_eq!(batch.ids, [1, 2, 3, 4, 5, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(batch.num_scored(), rows.iter().map(TokenSequence::num_scored).sum::<usize>());
+        assert_eq!((batch.num_tokens(), batch.rows), (7, vec![3, 9]));
+    }
+
+    #[test]
+    fn every_epoch_hands_out_every_row_once_in_another_order() {
+        let rows: Vec<_> = (0..23).map(|row| sequence(row, 3 + row % 4)).collect();
+        let spec = RunSpec {
+            per_device_train_batch_size: 3,
+            gradient_accumulation_steps: 2,
+            ..RunSpec::default()
+        };
+        let mut schedule = BatchSchedule::new(&rows, &spec);
+        let mut orders = Vec::new();
+        for epoch in 1..=3 {
+            let mut order = Vec::new();
+            for _ in 0..4 {
+                for batch in schedule.next_step() {
+                    assert!(batch.b <= 3);
+                    order.extend(batch.rows);
+                }
+            }
+            assert_eq!(schedule.epoch(), f64::from(epoch));
+            assert_eq!(order.iter().copied().collect::<BTreeSet<_>>().len(), 23);
+            orders.push(order);
         }
-        if self.cursor.position >= self.num_rows {
-            self.seek(Cursor {
-                epoch: self.cursor.epoch.wrapping_add(1),
-                position: 0,
-            });
-        }
-        let rows = &self.order[self.cursor.position..];
-        let rows = &rows[..rows
-            .len()
-            .min(self.batch_size.saturating_mul(self.accumulation))];
-        self.cursor.position += rows.len();
-        rows.chunks(self.batch_size)
-            .map(<[usize]>::to_vec)
-            .collect()
+        assert_ne!(orders[0], orders[1]);
+        let mut again = BatchSchedule::new(&rows, &spec);
+        assert_eq!(again.next_step()[0].rows, orders[0][..3]);
     }
 }
