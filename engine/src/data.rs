@@ -1,4 +1,9 @@
 //! Datasets: files to rows, rows to token sequences, sequences to batches.
+//!
+//! ```text
+//! files -> format::read -> Dataset { rows, summary } -> Preparation -> Prepared { train, validation, summary }
+//!            BatchSchedule -> indices of a step's rows -> Batch [b, t]
+//! ```
 
 pub mod batch;
 pub mod encode;
@@ -10,6 +15,9 @@ pub mod shuffle;
 pub mod text;
 pub mod turn;
 
+pub use batch::{Batch, BatchSchedule, Cursor};
 pub use encode::{EncodeError, Encoder, PromptError};
 pub use example::{Example, Row};
+pub use format::{Dataset, DatasetError};
+pub use prepare::{Preparation, PrepareError, Prepared};
 pub use sequence::TokenSequence;

@@ -127,7 +127,9 @@ impl From<DatasetError> for Failure {
                 "Convert it to JSONL: one JSON object on every line."
             }
             E::Encoding { .. } => "Save the file as UTF-8 and drop it again.",
-            E::TooDeep { .. } => "Flatten the rows to `messages`, `prompt` and `completion`, or `text`.",
+            E::TooDeep { .. } => {
+                "Flatten the rows to `messages`, `prompt` and `completion`, or `text`."
+            }
             E::RowTooLong { .. } => "Split the row, or put every row on a line of its own.",
             E::Json { .. } => "Correct the file at this place.",
             E::NoArray { .. } => "Keep only the array of rows, or put one row on every line.",
@@ -288,7 +290,11 @@ impl Reader {
         example.hash(&mut hasher);
         let first = *self.seen.entry(hasher.finish()).or_insert(self.rows.len());
         // A collision of hashes is no duplicate.
-        if self.rows.get(first).is_some_and(|row| row.example == example) {
+        if self
+            .rows
+            .get(first)
+            .is_some_and(|row| row.example == example)
+        {
             self.num_duplicates += 1;
         }
         *self.shapes.entry(example.shape()).or_default() += 1;

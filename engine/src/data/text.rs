@@ -80,8 +80,14 @@ pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
         .iter()
         .rposition(|&byte| byte == b'\n')
         .map_or(0, |newline| newline + 1);
-    // Bytes that continue a character are no column of their own.
-    let is_start = |byte: &&u8| **byte & 0xC0 != 0x80;
-    let column = before[line_start..].iter().filter(is_start).count() + 1;
-    (line, column)
+    let column = before[line_start..]
+        .iter()
+        .filter(|&&byte| is_char_start(byte))
+        .count();
+    (line, column + 1)
+}
+
+/// Whether a byte of UTF-8 begins a character; the others are no column of their own.
+pub(crate) fn is_char_start(byte: u8) -> bool {
+    byte & 0xC0 != 0x80
 }

@@ -71,7 +71,8 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
     }
 
     fn decode(&self) -> Result<String, TokenizerError> {
-        self.tokenizer.decode(&self.window, self.skip_special_tokens)
+        self.tokenizer
+            .decode(&self.window, self.skip_special_tokens)
     }
 
     /// The part of the window's text behind what was returned.

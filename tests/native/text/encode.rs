@@ -63,9 +63,15 @@ fn conversations_are_rendered_and_masked_as_by_hf() {
     assert!(chat.conversations.len() > 100);
     for conversation in chat.conversations {
         let messages = messages(&conversation.messages);
-        assert_eq!(template.render(&messages, false).unwrap(), conversation.text);
+        assert_eq!(
+            template.render(&messages, false).unwrap(),
+            conversation.text
+        );
         let before_answer = &messages[..messages.len() - 1];
-        assert_eq!(template.render(before_answer, true).unwrap(), conversation.prompt);
+        assert_eq!(
+            template.render(before_answer, true).unwrap(),
+            conversation.prompt
+        );
         let row = Row {
             row: 0,
             example: Example::Conversation {
@@ -97,7 +103,9 @@ fn templates_of_other_models_render_as_by_jinja() {
         ];
         let template = ChatTemplate::with_tokens(&render.template, tokens).unwrap();
         assert_eq!(
-            template.render(&messages, render.add_generation_prompt).unwrap(),
+            template
+                .render(&messages, render.add_generation_prompt)
+                .unwrap(),
             render.text,
             "{}",
             render.name

@@ -44,8 +44,8 @@ fn u16_from_base64(text: &str) -> Vec<u32> {
     let bytes: Vec<u8> = sextets
         .chunks(4)
         .flat_map(|chunk| {
-            let word = chunk.iter().fold(0, |word, sextet| word << 6 | sextet)
-                << (6 * (4 - chunk.len()));
+            let word =
+                chunk.iter().fold(0, |word, sextet| word << 6 | sextet) << (6 * (4 - chunk.len()));
             (0..chunk.len() - 1).map(move |index| (word >> (16 - 8 * index)) as u8)
         })
         .collect();
@@ -57,7 +57,8 @@ fn u16_from_base64(text: &str) -> Vec<u32> {
 
 #[test]
 fn ids_of_ten_thousand_strings_are_those_of_hf() {
-    let Some((tokenizer, _)) = model_tokenizer("ids_of_ten_thousand_strings_are_those_of_hf") else {
+    let Some((tokenizer, _)) = model_tokenizer("ids_of_ten_thousand_strings_are_those_of_hf")
+    else {
         return;
     };
     let tokens: Tokens = golden("tokens.json.gz");
@@ -82,7 +83,12 @@ fn ids_of_ten_thousand_strings_are_those_of_hf() {
         }
     }
     assert_eq!(behind, ids.len());
-    assert!(wrong.is_empty(), "{} wrong: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    assert!(
+        wrong.is_empty(),
+        "{} wrong: {:?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(5)]
+    );
 }
 
 #[test]
@@ -99,7 +105,11 @@ fn known_answers() {
     assert_eq!(tokenizer.special_ids().eos, Some(2));
     assert!(tokenizer.prefix_ids().is_empty());
     assert_eq!(
-        tokenizer.end_of_turn_ids().iter().copied().collect::<Vec<_>>(),
+        tokenizer
+            .end_of_turn_ids()
+            .iter()
+            .copied()
+            .collect::<Vec<_>>(),
         [0, 2]
     );
     assert!(tokenizer.is_special(2) && !tokenizer.is_special(504));

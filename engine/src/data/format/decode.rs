@@ -11,7 +11,10 @@ const MAGIC: [(&[u8], &str); 22] = [
     (b"BM", "a bitmap picture"),
     (b"RIFF", "a sound, video or WebP file"),
     (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a zip archive (or an Office document, which is one)"),
+    (
+        b"PK\x03\x04",
+        "a zip archive (or an Office document, which is one)",
+    ),
     (b"PK\x05\x06", "an empty zip archive"),
     (b"\x1F\x8B", "compressed by gzip"),
     (b"\x28\xB5\x2F\xFD", "compressed by zstd"),
@@ -56,9 +59,9 @@ fn refuse_binary(file: &str, bytes: &[u8]) -> Result<(), DatasetError> {
     let head = &bytes[..bytes.len().min(HEAD_BYTES)];
     // "BM" and "MZ" may begin a text, too; with a NUL soon after they do not.
     let has_nul = head.contains(&0);
-    let magic = MAGIC
-        .iter()
-        .find(|(magic, _)| head.starts_with(magic) && (has_nul || magic.len() > 2 || magic[0] < b' '));
+    let magic = MAGIC.iter().find(|(magic, _)| {
+        head.starts_with(magic) && (has_nul || magic.len() > 2 || magic[0] < b' ')
+    });
     match (magic, has_nul) {
         (Some((_, what)), _) => Err(DatasetError::Binary {
             file: file.to_owned(),
@@ -79,7 +82,13 @@ fn refuse_binary(file: &str, bytes: &[u8]) -> Result<(), DatasetError> {
 
 /// Whether nearly all NULs stand in the high halves of 16-bit units, as in Latin text.
 fn is_bare_utf16(head: &[u8]) -> bool {
-    let nuls = |parity: usize| head.iter().skip(parity).step_by(2).filter(|&&byte| byte == 0).count();
+    let nuls = |parity: usize| {
+        head.iter()
+            .skip(parity)
+            .step_by(2)
+            .filter(|&&byte| byte == 0)
+            .count()
+    };
     let (even, odd) = (nuls(0), nuls(1));
     even.max(odd) > head.len() / 4 && even.min(odd) <= head.len() / 64
 }
@@ -98,11 +107,7 @@ fn utf8(file: &str, bytes: Vec<u8>) -> Result<String, DatasetError> {
     })
 }
 
-fn utf16(
-    file: &str,
-    bytes: &[u8],
-    unit: fn([u8; 2]) -> u16,
-) -> Result<String, DatasetError> {
+fn utf16(file: &str, bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, DatasetError> {
     let units = bytes.chunks(2).map(|pair| match pair {
         [first, second] => unit([*first, *second]),
         // Half a unit at the end: no character, like a lone surrogate.

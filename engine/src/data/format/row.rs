@@ -17,8 +17,7 @@ const ROLES: [&str; 5] = ["system", "developer", "user", ASSISTANT, "tool"];
 const MAX_MESSAGES: usize = 512;
 /// Keys shown of a row that has none of the known ones.
 const MAX_SHOWN_KEYS: usize = 6;
-const RENAME: &str =
-    "Give every row `messages`, or `prompt` and `completion`, or `text`.";
+const RENAME: &str = "Give every row `messages`, or `prompt` and `completion`, or `text`.";
 
 /// Why a row is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +46,9 @@ impl Fault {
 }
 
 pub(super) fn example(raw: &RawRow) -> Result<Example, RowFault> {
+    if raw.text.is_empty() {
+        return Err(empty_fault(raw));
+    }
     let value: Value = parse_json(raw.text).map_err(|error| json_fault(raw, &error))?;
     let Value::Object(fields) = value else {
         return Err(RowFault {
@@ -67,6 +69,22 @@ pub(super) fn is_row(value: &Value) -> bool {
     ["messages", "prompt", "completion", "text"]
         .iter()
         .any(|key| value.get(key).is_some())
+}
+
+/// An array's place without an element: two commas, or the end of a file that was cut off behind one.
+fn empty_fault(raw: &RawRow) -> RowFault {
+    let (what, remedy) = match raw.is_cut_off {
+        true => (
+            "the file ends where a row should follow",
+            "The file was cut off; save or download it again.",
+        ),
+        false => ("there is no row here, only a comma", "Remove the comma."),
+    };
+    RowFault {
+        offset: 0,
+        what: what.to_owned(),
+        remedy: remedy.to_owned(),
+    }
 }
 
 fn json_fault(raw: &RawRow, error: &serde_json::Error) -> RowFault {
@@ -183,7 +201,10 @@ fn conversation(
     if messages.len() > MAX_MESSAGES {
         return Err(Fault::new(
             key,
-            format!("the conversation has {} messages, more than {MAX_MESSAGES}", messages.len()),
+            format!(
+                "the conversation has {} messages, more than {MAX_MESSAGES}",
+                messages.len()
+            ),
             "Split it into several rows.",
         ));
     }
@@ -244,7 +265,10 @@ fn message(key: &'static str, number: usize, value: &Value) -> Result<Message, F
         }
         Some(other) => {
             return fault(
-                format!("the role of message {number} is {}, not a string", kind(other)),
+                format!(
+                    "the role of message {number} is {}, not a string",
+                    kind(other)
+                ),
                 "Use `system`, `user` or `assistant`.",
             );
         }
@@ -255,7 +279,10 @@ fn message(key: &'static str, number: usize, value: &Value) -> Result<Message, F
             );
         }
     };
-    if fields.get("tool_calls").is_some_and(|calls| !calls.is_null()) {
+    if fields
+        .get("tool_calls")
+        .is_some_and(|calls| !calls.is_null())
+    {
         return fault(
             format!("message {number} calls a tool, which cannot be learnt yet"),
             "Remove the row, or write the call as text in `content`.",
@@ -275,7 +302,10 @@ fn message(key: &'static str, number: usize, value: &Value) -> Result<Message, F
             "Add the text as `content`.",
         ),
         Some(other) => fault(
-            format!("the content of message {number} is {}, not a string", kind(other)),
+            format!(
+                "the content of message {number} is {}, not a string",
+                kind(other)
+            ),
             "Put the text in quotes.",
         ),
     }
@@ -315,7 +345,10 @@ fn unknown_shape(fields: &Map<String, Value>) -> Fault {
         .collect();
     let what = match keys.as_slice() {
         [] => "the row has no field".to_owned(),
-        keys => format!("the row has none of the known fields, only {}", keys.join(", ")),
+        keys => format!(
+            "the row has none of the known fields, only {}",
+            keys.join(", ")
+        ),
     };
     Fault::new("", what, RENAME)
 }

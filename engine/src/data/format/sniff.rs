@@ -15,7 +15,9 @@ const HEAD_LINES: usize = 50;
 pub(super) enum Container {
     Lines,
     /// An array whose bracket opens at this offset.
-    Array { start: usize },
+    Array {
+        start: usize,
+    },
 }
 
 pub(super) fn sniff(file: &str, text: &str) -> Result<Container, DatasetError> {

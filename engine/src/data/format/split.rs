@@ -2,7 +2,7 @@
 //! broken row is found out on its own and spoils no other.
 
 use super::sniff::Container;
-use crate::data::text::line_and_column;
+use crate::data::text::{is_char_start, line_and_column};
 
 /// One row as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +39,10 @@ pub(super) struct RawRows<'text> {
     container: Container,
     /// Next byte to look at.
     offset: usize,
-    /// Line and column of `counted`, counted on from row to row.
+    /// Line and column of `counted`, both 1-based, counted on from row to row.
     counted: usize,
     line: usize,
-    line_start: usize,
+    column: usize,
     is_done: bool,
 }
 
@@ -58,7 +58,7 @@ impl<'text> RawRows<'text> {
             offset,
             counted: 0,
             line: 1,
-            line_start: 0,
+            column: 1,
             is_done: false,
         }
     }
@@ -68,16 +68,18 @@ impl<'text> RawRows<'text> {
         RawRow {
             text: &self.text[start..end],
             line: self.line,
-            column: self.text[self.line_start..start].chars().count() + 1,
+            column: self.column,
             is_cut_off,
         }
     }
 
     fn count_to(&mut self, offset: usize) {
-        for (index, byte) in self.text.as_bytes()[self.counted..offset].iter().enumerate() {
-            if *byte == b'\n' {
+        for &byte in &self.text.as_bytes()[self.counted..offset] {
+            if byte == b'\n' {
                 self.line += 1;
-                self.line_start = self.counted + index + 1;
+                self.column = 1;
+            } else if is_char_start(byte) {
+                self.column += 1;
             }
         }
         self.counted = offset;
@@ -111,10 +113,9 @@ impl<'text> RawRows<'text> {
         self.is_done = closed_by != Some(b',');
         if closed_by == Some(b'}') {
             self.count_to(start + len);
-            let column = self.text[self.line_start..start + len].chars().count() + 1;
             return Some(Err(SplitError {
                 line: self.line,
-                column,
+                column: self.column,
                 what: "a `}` closes what a `[` opened".to_owned(),
             }));
         }
