@@ -5,6 +5,7 @@ mod from_gguf;
 mod from_json;
 
 use super::{gguf::GgufError, json::JsonError};
+use crate::protocol::TargetModule;
 
 pub use self::architecture::{is_encoder, looks_like_encoder};
 
@@ -26,6 +27,21 @@ pub struct LlamaConfig {
     pub eos_token_ids: Vec<u32>,
 }
 
+impl LlamaConfig {
+    /// Input and output features of a projection.
+    pub fn projection_features(&self, module: TargetModule) -> (usize, usize) {
+        let (d, f) = (self.hidden_size, self.intermediate_size);
+        let queries = self.num_attention_heads * self.head_dim;
+        let keys = self.num_key_value_heads * self.head_dim;
+        match module {
+            TargetModule::QProj => (d, queries),
+            TargetModule::KProj | TargetModule::VProj => (d, keys),
+            TargetModule::OProj => (queries, d),
+            TargetModule::GateProj | TargetModule::UpProj => (d, f),
+            TargetModule::DownProj => (f, d),
+        }
+    }
+}
 /// Hyper-parameters that cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConfigError {
