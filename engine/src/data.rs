@@ -1,13 +1,23 @@
 //! Datasets: files to rows, rows to token sequences, sequences to batches.
+//!
+//! ```text
+//! files -> format::read -> Dataset { rows, summary } -> Preparation -> Prepared { train, validation, summary }
+//!            BatchSchedule -> indices of a step's rows -> Batch [b, t]
+//! ```
 
 pub mod batch;
 pub mod encode;
 pub mod example;
+pub mod format;
+pub mod prepare;
 pub mod sequence;
 pub mod shuffle;
-pub(crate) mod text;
+pub mod text;
 pub mod turn;
 
+pub use batch::{Batch, BatchSchedule, Cursor};
 pub use encode::{EncodeError, Encoder, PromptError};
 pub use example::{Example, Row};
+pub use format::{Dataset, DatasetError};
+pub use prepare::{Preparation, PrepareError, Prepared};
 pub use sequence::TokenSequence;

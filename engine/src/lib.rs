@@ -43,3 +43,9 @@ pub mod kernels;
 pub mod layers;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod model;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod self_test;
+#[cfg(all(feature = "web", any(feature = "cpu", feature = "gpu")))]
+pub mod web;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod workbench;

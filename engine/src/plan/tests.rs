@@ -63,7 +63,7 @@ fn the_defaults_on_the_bundled_model() {
     assert_eq!(summary.estimated_memory_bytes, plan.memory.total_bytes());
 }
 
-/// Values of `transformers.Trainer.set_initial_training_values`: rows, batch, accumulation, epochs, steps.
+/// By the rule of `transformers.Trainer`: rows, batch, accumulation, epochs; steps an epoch, steps.
 #[test]
 fn steps_are_counted_as_transformers_counts_them() {
     for (rows, batch, accumulation, epochs, per_epoch, steps) in [

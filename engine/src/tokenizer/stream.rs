@@ -2,7 +2,7 @@
 
 use super::{Tokenizer, TokenizerError};
 
-/// Tokens that may wait for the rest of a character. A character has four bytes at most and a token holds one byte at
+/// Tokens that may come without completing a character. A character has four bytes at most and a token holds one at
 /// least, so whatever waits longer is broken for good.
 const MAX_WAITING: usize = 4;
 
@@ -13,10 +13,14 @@ const MAX_WAITING: usize = 4;
 pub struct DecodeStream<'tokenizer> {
     tokenizer: &'tokenizer Tokenizer,
     skip_special_tokens: bool,
-    /// The last tokens that were emitted, then the waiting ones. The emitted ones stay because some decoders treat
-    /// the first token of a text differently.
+    /// The tokens from the last but one place on where the text ended with a whole character. The last place would do
+    /// for the bytes; the one before it is there because some decoders treat the first token of a text differently.
     window: Vec<u32>,
-    num_emitted: usize,
+    /// Tokens of the window up to the last such place.
+    num_whole: usize,
+    /// Text of the window that was returned already.
+    returned: String,
+    num_waiting: usize,
 }
 
 impl<'tokenizer> DecodeStream<'tokenizer> {
@@ -25,7 +29,9 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
             tokenizer,
             skip_special_tokens,
             window: Vec::new(),
-            num_emitted: 0,
+            num_whole: 0,
+            returned: String::new(),
+            num_waiting: 0,
         }
     }
 
@@ -35,33 +41,49 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
     /// [`TokenizerError::Encode`] where the ids cannot be decoded.
     pub fn push(&mut self, id: u32) -> Result<String, TokenizerError> {
         self.window.push(id);
-        let text = self.pending()?;
-        let is_waiting = text.ends_with(char::REPLACEMENT_CHARACTER)
-            && self.window.len() - self.num_emitted < MAX_WAITING;
-        if is_waiting || text.is_empty() {
-            return Ok(String::new());
+        let mut text = self.decode()?;
+        let num_bytes = text.len();
+        let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER).len();
+        self.num_waiting = if whole > self.returned.len() {
+            0
+        } else {
+            self.num_waiting + 1
+        };
+        if self.num_waiting < MAX_WAITING {
+            text.truncate(whole);
         }
-        self.window.drain(..self.num_emitted);
-        self.num_emitted = self.window.len();
-        Ok(text)
+        let new = self.unreturned(&text).to_owned();
+        if text.len() == num_bytes {
+            self.window.drain(..self.num_whole);
+            self.num_whole = self.window.len();
+            self.num_waiting = 0;
+            self.returned = self.decode()?;
+        } else if text.len() > self.returned.len() {
+            self.returned = text;
+        }
+        Ok(new)
     }
 
     /// Returns what still waits; bytes without the rest of their character come as U+FFFD.
     pub fn finish(self) -> Result<String, TokenizerError> {
-        self.pending()
+        let text = self.decode()?;
+        Ok(self.unreturned(&text).to_owned())
     }
 
-    /// Text of the waiting tokens.
-    fn pending(&self) -> Result<String, TokenizerError> {
-        let decode = |ids: &[u32]| self.tokenizer.decode(ids, self.skip_special_tokens);
-        let emitted = decode(&self.window[..self.num_emitted])?;
-        let all = decode(&self.window)?;
-        let shared: usize = emitted
+    fn decode(&self) -> Result<String, TokenizerError> {
+        self.tokenizer
+            .decode(&self.window, self.skip_special_tokens)
+    }
+
+    /// The part of the window's text behind what was returned.
+    fn unreturned<'text>(&self, text: &'text str) -> &'text str {
+        let shared: usize = self
+            .returned
             .chars()
-            .zip(all.chars())
-            .take_while(|(before, now)| before == now)
+            .zip(text.chars())
+            .take_while(|(returned, now)| returned == now)
             .map(|(character, _)| character.len_utf8())
             .sum();
-        Ok(all[shared..].to_owned())
+        &text[shared..]
     }
 }

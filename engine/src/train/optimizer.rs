@@ -136,12 +136,12 @@ mod tests {
     ];
 
     #[track_caller]
-    fn assert_close(actual: &[f32], expected: &[f32], relative: f64) {
+    fn assert_close(actual: &[f32], expected: &[f64], relative: f64) {
         assert_eq!(actual.len(), expected.len());
         for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
-            let error = (f64::from(a) - f64::from(e)).abs();
+            let error = (f64::from(a) - e).abs();
             assert!(
-                error <= relative * f64::from(e).abs() + 1e-12,
+                error <= relative * e.abs() + 1e-12,
                 "element {i} is {a:e}, not {e:e}"
             );
         }
@@ -150,7 +150,7 @@ mod tests {
     /// Values of `torch.optim.AdamW(foreach=False)`, torch 2.15, CPU.
     #[test]
     fn updates_equal_torch_with_changing_rate_and_decay() {
-        let expected: [[f32; 6]; 4] = [
+        let expected: [[f64; 6]; 4] = [
             [0.5, -1.25, 3.0, 1.000000047e-3, -1.999999949e-4, 0.0],
             [
                 5.004891753e-1,
@@ -249,7 +249,7 @@ mod tests {
                 [3.0f32, 4.0, 0.0],
                 1.0,
                 5.0,
-                [5.999999046e-1f32, 7.999998331e-1, 0.0],
+                [5.999999046e-1f64, 7.999998331e-1, 0.0],
             ),
             (
                 [0.3, 0.4, 0.0],

@@ -120,7 +120,7 @@ fn take_weights(
     let is_weights = |content: &Content| matches!(content, Content::Gguf | Content::Safetensors);
     let mut places = (0..sniffed.len()).filter(|&index| is_weights(&sniffed[index].0));
     match (places.next(), places.next()) {
-        (Some(index), None) => Ok(sniffed.swap_remove(index)),
+        (Some(index), None) => Ok(sniffed.remove(index)),
         (None, _) => Err(no_weights(sniffed)),
         (Some(_), Some(_)) => {
             let is_index = |content: &Content| *content == Content::ShardIndex;
@@ -324,6 +324,3 @@ fn stem(name: &str) -> String {
         _ => file.to_owned(),
     }
 }
-
-#[cfg(test)]
-mod tests;

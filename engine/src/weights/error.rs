@@ -116,13 +116,15 @@ impl ModelError {
         match self {
             Self::Source { .. } => FailureKind::Network,
             Self::MissingTokenizer { .. } | Self::Vocabulary { .. } => FailureKind::Tokenizer,
-            Self::Sharded { .. } | Self::Quantisation { .. } => FailureKind::UnsupportedModel,
-            Self::Config { error, .. } => match error {
-                ConfigError::Encoder { .. }
-                | ConfigError::Architecture { .. }
-                | ConfigError::Feature { .. } => FailureKind::UnsupportedModel,
-                _ => FailureKind::ModelFile,
-            },
+            Self::Sharded { .. }
+            | Self::Quantisation { .. }
+            | Self::Config {
+                error:
+                    ConfigError::Encoder { .. }
+                    | ConfigError::Architecture { .. }
+                    | ConfigError::Feature { .. },
+                ..
+            } => FailureKind::UnsupportedModel,
             _ => FailureKind::ModelFile,
         }
     }

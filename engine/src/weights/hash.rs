@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn slices_hash_like_the_whole() {
         let file: Vec<u8> = (0..CHUNK_BYTES + 12_345)
-            .map(|i| (i * i >> 5) as u8)
+            .map(|i| ((i * i) >> 5) as u8)
             .collect();
         let mut seen = Vec::new();
         let sliced = block_on(sha256_hex(&file, |done, all| seen.push((done, all)))).unwrap();

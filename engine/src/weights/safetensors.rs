@@ -243,6 +243,3 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         Ok(header)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::webdriver::{Element, Session, WebDriverError};
 
@@ -150,22 +150,64 @@ impl<'a> Page<'a> {
         let Some((element, _)) = named.iter().find(|(_, label)| label == button) else {
             return Ok(false);
         };
-        Ok(self.session.text_of(element, "enabled")? == "true")
+        // A button may stay in the order of focus while it has nothing to do, and say so.
+        let is_enabled = self.session.text_of(element, "enabled")? == "true";
+        Ok(is_enabled && self.session.text_of(element, "attribute/aria-disabled")? != "true")
     }
 
-    /// Replaces a field's value by typing; in a choice, takes the option whose text begins so.
+    /// Waits until a button can be pressed.
+    ///
+    /// # Errors
+    /// Where it cannot in time.
+    pub fn wait_until_enabled(&self, button: &str, patience: Duration) -> Result<(), PageError> {
+        self.wait(&format!("{button} enabled"), patience, || {
+            Ok(if self.is_enabled(button)? {
+                Seen::Yes(())
+            } else {
+                Seen::NotYet(self.status()?)
+            })
+        })
+    }
+
+    /// Replaces a field's value by typing.
     ///
     /// # Errors
     /// Where there is no such field, or it takes no text.
     pub fn fill(&self, field: &str, value: &str) -> Result<(), PageError> {
         let element = self.by_name(Role::Field, field)?;
-        if self.session.text_of(&element, "name")? == "select" {
-            return Ok(self.session.type_into(&element, value)?);
-        }
         self.session.act_on(&element, "clear")?;
         self.session.type_into(&element, value)?;
         // Leaving the field commits it.
         Ok(self.session.type_into(&element, "\u{e004}")?)
+    }
+
+    /// Takes the first option of a choice whose text holds `part`, in any case.
+    ///
+    /// # Errors
+    /// Where there is no such field or option.
+    pub fn choose(&self, field: &str, part: &str) -> Result<(), PageError> {
+        let element = self.by_name(Role::Field, field)?;
+        let options = "return [...arguments[0].options].map((option) => option.text.trim())";
+        let options = self
+            .session
+            .script(options, json!([Session::reference(&element)]))?;
+        let texts: Vec<&str> = options
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        match texts
+            .iter()
+            .find(|text| text.to_lowercase().contains(&part.to_lowercase()))
+        {
+            Some(text) => Ok(self.session.type_into(&element, text)?),
+            None => Err(PageError::Missing {
+                role: "option",
+                name: part.to_owned(),
+                present: texts.join(", "),
+            }),
+        }
     }
 
     /// A field's present value.
@@ -188,6 +230,20 @@ impl<'a> Page<'a> {
             .map(|file| file.display().to_string())
             .collect();
         Ok(self.session.type_into(&element, &paths.join("\n"))?)
+    }
+
+    /// The text of all messages that the page shows at present (`role=alert`).
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub fn messages(&self) -> Result<String, PageError> {
+        let texts = "return [...document.querySelectorAll('[role=alert]')].map((alert) => alert.innerText).join('\\n').trim()";
+        Ok(self
+            .session
+            .script(texts, json!([]))?
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
     }
 
     /// The visible text of whatever carries this name.

@@ -14,6 +14,8 @@ use engine::weights::{
     source::{ByteSource, SourceError},
 };
 use futures_executor::block_on;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 const NAME: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -120,28 +122,91 @@ fn the_bundled_model_is_what_it_should_be() {
     assert!(hash.starts_with("b179c952"), "{hash}");
 }
 
+/// Values as transformers gives them, see `tests/reference/weights.py`.
+#[derive(Deserialize)]
+struct Golden {
+    tensors: Vec<GoldenTensor>,
+    rows: Vec<GoldenRow>,
+}
+
+#[derive(Deserialize)]
+struct GoldenTensor {
+    name: String,
+    shape: Vec<usize>,
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+struct GoldenRow {
+    name: String,
+    row: usize,
+    bytes: String,
+}
+
+/// All weights of a tensor, unpacked, row after row.
+fn weights(model: &ModelFiles, name: &str, shape: &[usize]) -> Vec<f32> {
+    match *shape {
+        [len] => block_on(model.vector(name, len)).unwrap(),
+        [rows, cols] => {
+            let matrix = block_on(model.matrix(name, [rows, cols])).unwrap();
+            (0..rows).flat_map(|index| row(&matrix, index)).collect()
+        }
+        _ => panic!("{name} has the shape {shape:?}"),
+    }
+}
+
+/// As the golden values are written; adding zero makes zeros of negative zeros.
+fn bytes(weights: &[f32]) -> Vec<u8> {
+    let bytes = |&weight: &f32| (weight + 0.0).to_le_bytes();
+    weights.iter().flat_map(bytes).collect()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
-fn every_tensor_of_the_bundled_model_loads() {
-    let Some(model) = open_bundled("every_tensor_of_the_bundled_model_loads") else {
+fn all_weights_of_the_bundled_model_are_those_of_transformers() {
+    let Some(model) = open_bundled("all_weights_of_the_bundled_model_are_those_of_transformers")
+    else {
         return;
     };
-    for (name, shape) in model.config.tensors() {
-        match shape[..] {
-            [len] => {
-                let vector = block_on(model.vector(&name, len as usize)).unwrap();
-                assert!(vector.iter().all(|weight| weight.is_finite()), "{name}");
-            }
-            [rows, cols] => {
-                let shape = [rows as usize, cols as usize];
-                let matrix = block_on(model.matrix(&name, shape)).unwrap();
-                assert!(matches!(matrix.kind, PackedKind::Q4_1 | PackedKind::Q8_0));
-                let last = row(&matrix, shape[0] - 1);
-                assert!(last.iter().all(|weight| weight.is_finite()), "{name}");
-            }
-            _ => panic!("{name} has the shape {shape:?}"),
-        }
+    let golden = include_str!("../../fixtures/weights/smollm2.json");
+    let golden: Golden = serde_json::from_str(golden).unwrap();
+    for expected in &golden.rows {
+        let shape = &golden
+            .tensors
+            .iter()
+            .find(|t| t.name == expected.name)
+            .unwrap()
+            .shape;
+        let cols = shape[shape.len() - 1];
+        let weights = weights(&model, &expected.name, shape);
+        let row = bytes(&weights[expected.row * cols..][..cols]);
+        assert_eq!(
+            hexadecimal(&row),
+            expected.bytes,
+            "{} row {}",
+            expected.name,
+            expected.row
+        );
     }
-    let wrong = block_on(model.matrix("model.embed_tokens.weight", [576, 49_152]));
-    assert!(wrong.is_err());
+    assert_eq!(golden.tensors.len(), model.config.tensors().len());
+    for expected in &golden.tensors {
+        let weights = weights(&model, &expected.name, &expected.shape);
+        let digest = hexadecimal(&Sha256::digest(bytes(&weights)));
+        assert_eq!(digest, expected.sha256, "{}", expected.name);
+    }
+}
+
+#[test]
+fn only_tensors_of_the_right_shape_are_given() {
+    let Some(model) = open_bundled("only_tensors_of_the_right_shape_are_given") else {
+        return;
+    };
+    let embedding = block_on(model.matrix("model.embed_tokens.weight", [49_152, 576])).unwrap();
+    assert_eq!(embedding.kind, PackedKind::Q8_0);
+    assert!(block_on(model.matrix("model.embed_tokens.weight", [576, 49_152])).is_err());
     assert!(block_on(model.matrix("lm_head.weight", [49_152, 576])).is_err());
+    assert!(block_on(model.vector("model.norm.weight", 575)).is_err());
 }

@@ -30,10 +30,14 @@ const MAX_REPLACEMENT_BYTES: usize = 64;
 #[serde(tag = "type")]
 pub(super) enum Normalizer {
     Sequence { normalizers: Vec<Self> },
-    NFC,
-    NFD,
-    NFKC,
-    NFKD,
+    #[serde(rename = "NFC")]
+    Nfc,
+    #[serde(rename = "NFD")]
+    Nfd,
+    #[serde(rename = "NFKC")]
+    Nfkc,
+    #[serde(rename = "NFKD")]
+    Nfkd,
     Lowercase,
     StripAccents,
     Strip { strip_left: bool, strip_right: bool },
@@ -164,10 +168,10 @@ impl Normalizer {
                 let steps = normalizers.iter().map(Self::build);
                 normalizers::Sequence::new(steps.collect::<Result<_, _>>()?).into()
             }
-            Self::NFC => normalizers::NFC.into(),
-            Self::NFD => normalizers::NFD.into(),
-            Self::NFKC => normalizers::NFKC.into(),
-            Self::NFKD => normalizers::NFKD.into(),
+            Self::Nfc => normalizers::NFC.into(),
+            Self::Nfd => normalizers::NFD.into(),
+            Self::Nfkc => normalizers::NFKC.into(),
+            Self::Nfkd => normalizers::NFKD.into(),
             Self::Lowercase => normalizers::Lowercase.into(),
             Self::StripAccents => normalizers::StripAccents.into(),
             Self::Strip {

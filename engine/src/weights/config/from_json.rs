@@ -25,7 +25,10 @@ struct Fields {
     rope_theta: Option<f64>,
     rms_norm_eps: Option<f64>,
     tie_word_embeddings: Option<bool>,
+    /// Absent means HF's default here, null means none.
+    #[serde(default = "default_bos")]
     bos_token_id: Option<u32>,
+    #[serde(default = "default_eos")]
     eos_token_id: Option<TokenIds>,
     hidden_act: Option<String>,
     attention_bias: Option<bool>,
@@ -34,6 +37,14 @@ struct Fields {
     /// Where transformers 5 writes rope_theta and what was rope_scaling.
     rope_parameters: Option<Rope>,
     quantization_config: Option<IgnoredAny>,
+}
+
+fn default_bos() -> Option<u32> {
+    Some(1)
+}
+
+fn default_eos() -> Option<TokenIds> {
+    Some(TokenIds::One(2))
 }
 
 #[derive(Deserialize)]

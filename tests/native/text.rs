@@ -1,0 +1,12 @@
+<<<<<<< HEAD
+
+=======
+//! Tokenizer, chat template and datasets against what HF makes of the same input (`tests/reference/text.py`).
+
+#[path = "text/encode.rs"]
+mod encode;
+#[path = "text/golden.rs"]
+mod golden;
+#[path = "text/tokenizer.rs"]
+mod tokenizer;
+>>>>>>> text
