@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! files -> format::read -> Dataset { rows, summary } -> Preparation -> Prepared { train, validation, summary }
-//!            BatchSchedule -> indices of a step's rows -> Batch [b, t]
+//!            BatchSchedule -> the batches [b, t] of each step
 //! ```
 
 pub mod batch;
@@ -15,9 +15,9 @@ pub mod shuffle;
 pub mod text;
 pub mod turn;
 
-pub use batch::{Batch, BatchSchedule, Cursor};
+pub use batch::{Batch, BatchSchedule};
 pub use encode::{EncodeError, Encoder, PromptError};
 pub use example::{Example, Row};
 pub use format::{Dataset, DatasetError};
-pub use prepare::{Preparation, PrepareError, Prepared};
+pub use prepare::{Preparation, Prepared};
 pub use sequence::TokenSequence;

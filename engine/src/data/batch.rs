@@ -28,8 +28,16 @@ pub struct Batch {
 impl Batch {
     /// Pads `sequences` to one batch.
     pub fn new(sequences: &[&TokenSequence]) -> Self {
-        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();
-        let t = lengths.iter().copied().max().unwrap_or(0).next_multiple_of(TOKEN_MULTIPLE);
+        let lengths: Vec<usize> = sequences
+            .iter()
+            .map(|sequence| sequence.ids.len())
+            .collect();
+        let t = lengths
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .next_multiple_of(TOKEN_MULTIPLE);
         let mut ids = Vec::with_capacity(sequences.len() * t);
         let mut loss_mask = Vec::with_capacity(sequences.len() * t);
         for (row, sequence) in sequences.iter().enumerate() {
@@ -39,7 +47,14 @@ impl Batch {
             loss_mask.resize((row + 1) * t, false);
         }
         let rows = sequences.iter().map(|sequence| sequence.row).collect();
-        Self { b: sequences.len(), t, ids, loss_mask, lengths, rows }
+        Self {
+            b: sequences.len(),
+            t,
+            ids,
+            loss_mask,
+            lengths,
+            rows,
+        }
     }
 
     /// Tokens without padding.
@@ -93,8 +108,10 @@ impl<'a> BatchSchedule<'a> {
             self.position = 0;
         }
         let end = (self.position + self.batch_size * self.accumulation_steps).min(self.order.len());
-        let rows: Vec<&TokenSequence> =
-            self.order[self.position..end].iter().map(|&index| &self.sequences[index]).collect();
+        let rows: Vec<&TokenSequence> = self.order[self.position..end]
+            .iter()
+            .map(|&index| &self.sequences[index])
+            .collect();
         self.position = end;
         rows.chunks(self.batch_size).map(Batch::new).collect()
     }
@@ -116,7 +133,11 @@ mod tests {
 
     fn sequence(row: usize, len: usize) -> TokenSequence {
         let loss_mask = (0..len).map(|index| index > len / 2).collect();
-        TokenSequence { row, ids: (1..=len as u32).collect(), loss_mask }
+        TokenSequence {
+            row,
+            ids: (1..=len as u32).collect(),
+            loss_mask,
+        }
     }
 
     #[test]
@@ -125,7 +146,10 @@ mod tests {
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>());
         assert_eq!((batch.b, batch.t), (2, 8));
         assert_eq!(batch.ids, [1, 2, 3, 4, 5, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(batch.num_scored(), rows.iter().map(TokenSequence::num_scored).sum::<usize>());
+        assert_eq!(
+            batch.num_scored(),
+            rows.iter().map(TokenSequence::num_scored).sum::<usize>()
+        );
         assert_eq!((batch.num_tokens(), batch.rows), (7, vec![3, 9]));
     }
 

@@ -29,7 +29,9 @@ const MAX_REPLACEMENT_BYTES: usize = 64;
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Normalizer {
-    Sequence { normalizers: Vec<Self> },
+    Sequence {
+        normalizers: Vec<Self>,
+    },
     #[serde(rename = "NFC")]
     Nfc,
     #[serde(rename = "NFD")]
@@ -40,9 +42,17 @@ pub(super) enum Normalizer {
     Nfkd,
     Lowercase,
     StripAccents,
-    Strip { strip_left: bool, strip_right: bool },
-    Prepend { prepend: String },
-    Replace { pattern: Pattern, content: String },
+    Strip {
+        strip_left: bool,
+        strip_right: bool,
+    },
+    Prepend {
+        prepend: String,
+    },
+    Replace {
+        pattern: Pattern,
+        content: String,
+    },
 }
 
 #[derive(Deserialize)]
