@@ -52,6 +52,9 @@ pub enum ConfigError {
 }
 
 impl LlamaConfig {
+    /// `general.architecture` and `model_type` of these models.
+    pub const ARCHITECTURE: &str = "llama";
+
     /// Checks that the numbers are sane and fit each other.
     fn validated(self) -> Result<Self, ConfigError> {
         let sizes = [
