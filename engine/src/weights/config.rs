@@ -45,7 +45,7 @@ pub enum ConfigError {
     NoArchitecture,
     #[error("the architecture {architecture} is not supported")]
     Architecture { architecture: String },
-    #[error("{architecture} is an encoder: it turns text into vectors and writes none")]
+    #[error("{architecture} is an encoder; it turns text into vectors and writes none")]
     Encoder { architecture: String },
     #[error("{field} = {value} is not supported")]
     Feature { field: String, value: String },
