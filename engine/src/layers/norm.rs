@@ -36,3 +36,37 @@ pub fn backward(dy: Tensor<2>, weight: &Tensor<2>, saved: Saved) -> Tensor<2> {
     let projection = (weighted.clone() * input.clone()).mean_dim(1) * inverse_rms.clone().square();
     (weighted - input * projection) * inverse_rms
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Array, Random};
+
+    const EPS: f64 = 1e-3;
+
+    fn reference(x: &Array<2>, weight: &Array<2>) -> Array<2> {
+        let [_, d] = x.shape;
+        Array::from_fn(x.shape, |index| {
+            let row = x.row(index / d);
+            let mean_square = row.iter().map(|x| x * x).sum::<f64>() / d as f64;
+            weight.values[index % d] * x.values[index] / (mean_square + EPS).sqrt()
+        })
+    }
+
+    #[test]
+    fn both_passes_equal_the_formula() {
+        let mut random = Random::new();
+        for _ in 0..10 {
+            let [n, d] = [1..9, 1..30].map(|range| random.size(range));
+            // From rows that epsilon outweighs to rows where it is nothing.
+            let scale = 10f64.powf(2.0 * f64::from(random.unit()));
+            let x = random.array([n, d]).times(scale);
+            let (weight, dy) = (random.array([1, d]), random.array([n, d]));
+            let (y, saved) = forward(x.tensor(), &weight.tensor(), EPS);
+            reference(&x, &weight).assert_close("forward", y, 1e-5);
+            let expected = x.gradient(&dy, |x| reference(x, &weight));
+            let dx = backward(dy.tensor(), &weight.tensor(), saved);
+            expected.assert_close("backward", dx, 1e-4);
+        }
+    }
+}
