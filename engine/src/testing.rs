@@ -201,17 +201,28 @@ impl<const D: usize> Array<D> {
         })
     }
 
-    /// Fails where `actual` is off by more than a share of the largest element.
+    /// The largest absolute value.
+    pub fn largest(&self) -> f64 {
+        self.values.iter().fold(0.0, |x: f64, y| x.max(y.abs()))
+    }
+
+    /// Fails where `actual` is off by more than a share of the largest element, or of 0.1 where all are smaller: sums
+    /// of numbers around 1 that cancel out keep the errors of their terms.
     #[track_caller]
     pub fn assert_close(&self, what: &str, actual: Tensor<D>, tolerance: f64) {
+        self.assert_within(what, actual, tolerance * self.largest().max(0.1));
+    }
+
+    /// Fails where `actual` is off by more than `tolerance`.
+    #[track_caller]
+    pub fn assert_within(&self, what: &str, actual: Tensor<D>, tolerance: f64) {
         assert_eq!(actual.dims(), self.shape, "{what} has another shape");
         let actual: Vec<f32> = actual.into_data().try_into_vec().unwrap();
-        let largest = self.values.iter().fold(1e-6, |x: f64, y| x.max(y.abs()));
         for (index, (&actual, expected)) in actual.iter().zip(&self.values).enumerate() {
             let difference = (f64::from(actual) - expected).abs();
             assert!(
-                difference <= tolerance * largest,
-                "{what}: element {index} is {actual}, not {expected}; shape {:?}, largest {largest}",
+                difference <= tolerance,
+                "{what}: element {index} is {actual}, not {expected} +- {tolerance:.1e}; shape {:?}",
                 self.shape
             );
         }
