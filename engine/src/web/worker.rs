@@ -25,7 +25,7 @@ use crate::{
 
 /// Starts the worker; returns at once, the rest happens as messages come.
 pub fn serve() {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(report_panic));
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     spawn_local(async move {
         let (port, requests) = Port::open(scope.clone());
@@ -34,6 +34,21 @@ pub fn serve() {
             Err(error) => web_sys::console::error_2(&"the worker could not start".into(), &error),
         }
     });
+}
+
+/// Writes to the console and raises an `error` event, by which the page learns that the worker is dead. (A panic inside
+/// a promise would otherwise end as a rejection that the page never hears of.)
+fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
+    console_error_panic_hook::hook(info);
+    let global = js_sys::global();
+    let report = js_sys::Reflect::get(&global, &"reportError".into());
+    if let Some(report) = report
+        .ok()
+        .and_then(|report| report.dyn_into::<js_sys::Function>().ok())
+    {
+        // Nothing is left to be done if even this fails.
+        let _ = report.call1(&global, &js_sys::Error::new(&info.to_string()));
+    }
 }
 
 async fn run(
