@@ -12,13 +12,9 @@ pub struct Saved {
 
 /// `y = w x / sqrt(mean(x^2) + eps)` over the last dimension of `x` `[n, d]`; `weight` is `[1, d]`.
 pub fn forward(x: Tensor<2>, weight: &Tensor<2>, eps: f64) -> (Tensor<2>, Saved) {
-    let inverse_rms = x
-        .clone()
-        .square()
-        .mean_dim(1)
-        .add_scalar(eps)
-        .sqrt()
-        .recip();
+    let mean_square = x.clone().square().mean_dim(1).add_scalar(eps);
+    // Not `recip`: where the square overflows, this is NaN, which a run notices, and not a row of zeros.
+    let inverse_rms = mean_square.clone().sqrt() / mean_square;
     let y = x.clone() * inverse_rms.clone() * weight.clone();
     (
         y,
@@ -51,6 +47,15 @@ mod tests {
             let mean_square = row.iter().map(|x| x * x).sum::<f64>() / d as f64;
             weight.values[index % d] * x.values[index] / (mean_square + EPS).sqrt()
         })
+    }
+
+    #[test]
+    fn an_overflow_shows() {
+        let x = Array::from_fn([1, 4], |_| 1e30);
+        let weight = Array::from_fn([1, 4], |_| 1.0);
+        let (y, _) = forward(x.tensor(), &weight.tensor(), EPS);
+        let y: Vec<f32> = y.into_data().try_into_vec().unwrap();
+        assert!(y.iter().all(|y| y.is_nan()));
     }
 
     #[test]
