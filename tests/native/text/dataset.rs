@@ -282,7 +282,7 @@ fn nothing_panics() {
     );
     let edit = (0..sample.len(), any::<u8>(), 0..3u8);
     let edits = proptest::collection::vec(edit, 0..12);
-    proptest!(ProptestConfig::with_cases(3000), |(edits in edits, cut in 0..sample.len())| {
+    proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) }, |(edits in edits, cut in 0..sample.len())| {
         let mut bytes = sample.as_bytes()[..sample.len() - cut / 2].to_vec();
         for (place, byte, kind) in edits {
             let place = place.min(bytes.len() - 1);
@@ -296,7 +296,7 @@ fn nothing_panics() {
             prop_assert_eq!(dataset.summary.num_rows, dataset.rows.len() + dataset.summary.num_problems);
         }
     });
-    proptest!(ProptestConfig::with_cases(2000), |(bytes in proptest::collection::vec(any::<u8>(), 0..200))| {
+    proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) }, |(bytes in proptest::collection::vec(any::<u8>(), 0..200))| {
         let _ = read(&bytes);
     });
 }
