@@ -1,3 +1,27 @@
-//! Inlay's page: mounts the shell.
+//! Inlay's page: mounts the shell into the document that `index.html` painted.
 
-fn main() {}
+mod app;
+mod browser;
+mod charts;
+mod client;
+mod components;
+mod pages;
+mod state;
+mod store;
+
+use leptos::prelude::{document, mount_to};
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
+
+fn main() {
+    console_error_panic_hook::set_once();
+    let root = document()
+        .get_element_by_id("app")
+        .and_then(|root| root.dyn_into::<HtmlElement>().ok());
+    let Some(root) = root else {
+        leptos::logging::error!("index.html has no element with the id `app`");
+        return;
+    };
+    root.set_inner_html("");
+    mount_to(root, app::App).forget();
+}

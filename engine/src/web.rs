@@ -14,5 +14,9 @@ use wasm_bindgen::JsValue;
 
 /// What a JavaScript exception says.
 fn message(error: &JsValue) -> String {
-    js_sys::Error::from(error.clone()).message().as_string().filter(|text| !text.is_empty()).unwrap_or_else(|| format!("{error:?}"))
+    js_sys::Error::from(error.clone())
+        .message()
+        .as_string()
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| format!("{error:?}"))
 }

@@ -14,8 +14,8 @@ use crate::{
     data::prepare::Prepared,
     host::Host,
     protocol::{
-        Command, DataSpec, DeviceReport, Event, Failure, FailureKind, GenerationId, GenerationSpec, RunId, RunSpec,
-        Variant,
+        Command, DataSpec, DeviceReport, Event, Failure, FailureKind, GenerationId, GenerationSpec,
+        RunId, RunSpec, Variant,
     },
     weights::checkpoint::NamedSource,
 };
@@ -37,7 +37,14 @@ pub struct Workbench<'h> {
 impl<'h> Workbench<'h> {
     /// An empty workbench on a device that passed its self-test.
     pub fn new(host: &'h dyn Host, device: Device, report: DeviceReport) -> Self {
-        Self { host, device, report, model: None, dataset: None, kept: None }
+        Self {
+            host,
+            device,
+            report,
+            model: None,
+            dataset: None,
+            kept: None,
+        }
     }
 
     /// Carries out a command and tells the host of it, of failure too. `files` came beside the command; those of a
@@ -48,7 +55,11 @@ impl<'h> Workbench<'h> {
         }
     }
 
-    async fn try_handle(&mut self, command: Command, files: Vec<NamedSource>) -> Result<(), Failure> {
+    async fn try_handle(
+        &mut self,
+        command: Command,
+        files: Vec<NamedSource>,
+    ) -> Result<(), Failure> {
         match command {
             Command::LoadModel { .. } => self.load_model(files).await,
             Command::LoadDataset { .. } => self.load_dataset(files).await,
@@ -68,20 +79,27 @@ impl<'h> Workbench<'h> {
                 Ok(())
             }
             Command::Plan { spec } => self.plan(&spec).await,
-            Command::StartTraining { run, spec } => {
-                self.train(run, &spec).await.map_err(|failure| failure.in_run(run))
-            }
+            Command::StartTraining { run, spec } => self
+                .train(run, &spec)
+                .await
+                .map_err(|failure| failure.in_run(run)),
             Command::Generate { id, spec } => self.generate(id, &spec).await,
-            Command::Export { run } => self.export(run).await.map_err(|failure| failure.in_run(run)),
-            Command::Pause { .. } | Command::Resume { .. } | Command::Stop { .. } | Command::StopGeneration { .. } => {
-                Ok(())
-            }
+            Command::Export { run } => self
+                .export(run)
+                .await
+                .map_err(|failure| failure.in_run(run)),
+            Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Stop { .. }
+            | Command::StopGeneration { .. } => Ok(()),
         }
     }
 
     async fn load_model(&mut self, files: Vec<NamedSource>) -> Result<(), Failure> {
         let model = LoadedModel::load(files, &self.device, self.host).await?;
-        self.host.emit(Event::ModelLoaded { model: model.summary.clone() });
+        self.host.emit(Event::ModelLoaded {
+            model: model.summary.clone(),
+        });
         self.model = Some(model);
         if let Some(dataset) = &mut self.dataset {
             dataset.forget_prepared();
@@ -91,7 +109,9 @@ impl<'h> Workbench<'h> {
 
     async fn load_dataset(&mut self, files: Vec<NamedSource>) -> Result<(), Failure> {
         let dataset = LoadedDataset::read(files, self.host).await?;
-        self.host.emit(Event::DatasetLoaded { dataset: dataset.summary().clone() });
+        self.host.emit(Event::DatasetLoaded {
+            dataset: dataset.summary().clone(),
+        });
         self.dataset = Some(dataset);
         Ok(())
     }
@@ -105,7 +125,9 @@ impl<'h> Workbench<'h> {
     async fn plan(&mut self, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
         let plan = run::plan(spec, self.model()?, &prepared, &self.report)?;
-        self.host.emit(Event::Planned { plan: (&plan).into() });
+        self.host.emit(Event::Planned {
+            plan: (&plan).into(),
+        });
         Ok(())
     }
 
@@ -120,7 +142,9 @@ impl<'h> Workbench<'h> {
         }
         let summary = result.summary.clone();
         if summary.has_adapter {
-            self.kept = Some(KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host));
+            self.kept = Some(KeptRun::new(
+                run, &plan, result, model, dataset, &prepared, self.host,
+            ));
         }
         self.host.emit(Event::RunEnded { run, summary });
         Ok(())
@@ -133,8 +157,14 @@ impl<'h> Workbench<'h> {
                 Variant::Base => None,
                 Variant::Tuned => Some(self.kept_run()?.adapter_for(model)?),
             };
-            let summary = model.generate(id, variant, spec, adapter.as_deref(), self.host).await?;
-            self.host.emit(Event::GenerationDone { id, variant, summary });
+            let summary = model
+                .generate(id, variant, spec, adapter.as_deref(), self.host)
+                .await?;
+            self.host.emit(Event::GenerationDone {
+                id,
+                variant,
+                summary,
+            });
         }
         Ok(())
     }
@@ -142,7 +172,13 @@ impl<'h> Workbench<'h> {
     async fn export(&mut self, run: RunId) -> Result<(), Failure> {
         let kept = self.kept_run()?;
         let bytes = kept.export(run, &self.report)?;
-        self.host.emit_with_bytes(Event::ExportReady { run, file_name: kept.file_name() }, bytes);
+        self.host.emit_with_bytes(
+            Event::ExportReady {
+                run,
+                file_name: kept.file_name(),
+            },
+            bytes,
+        );
         Ok(())
     }
 
@@ -163,9 +199,11 @@ impl<'h> Workbench<'h> {
 }
 
 fn no_model() -> Failure {
-    Failure::new(FailureKind::WrongState, "No model is loaded.").remedy("Use the bundled model, or drop one.")
+    Failure::new(FailureKind::WrongState, "No model is loaded.")
+        .remedy("Use the bundled model, or drop one.")
 }
 
 fn no_dataset() -> Failure {
-    Failure::new(FailureKind::WrongState, "No dataset is loaded.").remedy("Drop a file of examples, or load the sample.")
+    Failure::new(FailureKind::WrongState, "No dataset is loaded.")
+        .remedy("Drop a file of examples, or load the sample.")
 }

@@ -27,7 +27,11 @@ impl ByteSource for BlobSource {
         Box::pin(async move {
             let end = offset.saturating_add(num_bytes as u64);
             if end > self.num_bytes() {
-                return Err(SourceError::OutOfRange { offset, end, num_bytes: self.num_bytes() });
+                return Err(SourceError::OutOfRange {
+                    offset,
+                    end,
+                    num_bytes: self.num_bytes(),
+                });
             }
             let slice = self
                 .0

@@ -32,7 +32,10 @@ impl Downloads {
     pub async fn find(&self, key: &str) -> Option<Blob> {
         // Without OPFS (a private window, say) nothing is kept, which is no failure.
         let handle = self.file_handle(key, false).await.ok()?;
-        let file: File = JsFuture::from(handle.get_file()).await.ok()?.unchecked_into();
+        let file: File = JsFuture::from(handle.get_file())
+            .await
+            .ok()?
+            .unchecked_into();
         (file.size() > 0.0).then(|| file.into())
     }
 
@@ -48,17 +51,32 @@ impl Downloads {
     ///
     /// # Errors
     /// [`FailureKind::Network`] with the URL, where the server does not answer, refuses, or breaks off.
-    pub async fn fetch(&self, url: &str, key: Option<&str>, host: &dyn Host) -> Result<Blob, Failure> {
+    pub async fn fetch(
+        &self,
+        url: &str,
+        key: Option<&str>,
+        host: &dyn Host,
+    ) -> Result<Blob, Failure> {
         let failure = |what: String| {
             Failure::new(FailureKind::Network, what)
                 .at(url)
                 .remedy("Check that the page's server still runs, then try again; or drop a model file here.")
         };
-        let broken = |error: JsValue| failure(format!("The model could not be downloaded: {}.", message(&error)));
-        let response: Response =
-            JsFuture::from(self.scope.fetch_with_str(url)).await.map_err(broken)?.unchecked_into();
+        let broken = |error: JsValue| {
+            failure(format!(
+                "The model could not be downloaded: {}.",
+                message(&error)
+            ))
+        };
+        let response: Response = JsFuture::from(self.scope.fetch_with_str(url))
+            .await
+            .map_err(broken)?
+            .unchecked_into();
         if !response.ok() {
-            return Err(failure(format!("The server answered {} instead of the model.", response.status())));
+            return Err(failure(format!(
+                "The server answered {} instead of the model.",
+                response.status()
+            )));
         }
         let total = response
             .headers()
@@ -66,17 +84,26 @@ impl Downloads {
             .ok()
             .flatten()
             .and_then(|length| length.parse::<u64>().ok());
-        let body = response.body().ok_or_else(|| failure("The server's answer is empty.".to_owned()))?;
+        let body = response
+            .body()
+            .ok_or_else(|| failure("The server's answer is empty.".to_owned()))?;
         let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
         let mut sink = self.sink(key).await;
         let mut done = 0;
         while let Some(chunk) = next_chunk(&reader).await.map_err(broken)? {
             done += u64::from(chunk.length());
             sink = sink.write(&chunk).map_err(|error| {
-                failure(format!("The model could not be stored: {}.", message(&error)))
-                    .remedy("Free some disk space, or drop a model file here.")
+                failure(format!(
+                    "The model could not be stored: {}.",
+                    message(&error)
+                ))
+                .remedy("Free some disk space, or drop a model file here.")
             })?;
-            host.emit(Event::Progress { phase: Phase::DownloadingModel, done, total });
+            host.emit(Event::Progress {
+                phase: Phase::DownloadingModel,
+                done,
+                total,
+            });
         }
         if total.is_some_and(|total| total != done) {
             return Err(failure("The download broke off before its end.".to_owned()));
@@ -86,7 +113,10 @@ impl Downloads {
 
     async fn sink(&self, key: Option<&str>) -> Sink {
         match key {
-            Some(key) => self.opfs_sink(key).await.unwrap_or_else(|_| Sink::in_memory()),
+            Some(key) => self
+                .opfs_sink(key)
+                .await
+                .unwrap_or_else(|_| Sink::in_memory()),
             None => Sink::in_memory(),
         }
     }
@@ -94,8 +124,9 @@ impl Downloads {
     /// Fails where there is no OPFS, and where another tab is writing the same file.
     async fn opfs_sink(&self, key: &str) -> Result<Sink, JsValue> {
         let handle = self.file_handle(key, true).await?;
-        let access: FileSystemSyncAccessHandle =
-            JsFuture::from(handle.create_sync_access_handle()).await?.unchecked_into();
+        let access: FileSystemSyncAccessHandle = JsFuture::from(handle.create_sync_access_handle())
+            .await?
+            .unchecked_into();
         access.truncate_with_f64(0.0)?;
         Ok(Sink::Opfs { handle, access })
     }
@@ -110,24 +141,33 @@ impl Downloads {
 
     async fn folder(&self) -> Result<FileSystemDirectoryHandle, JsValue> {
         let storage = self.scope.navigator().storage();
-        let root: FileSystemDirectoryHandle =
-            JsFuture::from(storage.get_directory()).await?.unchecked_into();
+        let root: FileSystemDirectoryHandle = JsFuture::from(storage.get_directory())
+            .await?
+            .unchecked_into();
         let options = web_sys::FileSystemGetDirectoryOptions::new();
         options.set_create(true);
-        let folder = JsFuture::from(root.get_directory_handle_with_options(FOLDER, &options)).await?;
+        let folder =
+            JsFuture::from(root.get_directory_handle_with_options(FOLDER, &options)).await?;
         Ok(folder.unchecked_into())
     }
 }
 
 /// Where a download goes.
 enum Sink {
-    Opfs { handle: FileSystemFileHandle, access: FileSystemSyncAccessHandle },
-    Memory { parts: js_sys::Array },
+    Opfs {
+        handle: FileSystemFileHandle,
+        access: FileSystemSyncAccessHandle,
+    },
+    Memory {
+        parts: js_sys::Array,
+    },
 }
 
 impl Sink {
     fn in_memory() -> Self {
-        Self::Memory { parts: js_sys::Array::new() }
+        Self::Memory {
+            parts: js_sys::Array::new(),
+        }
     }
 
     fn write(self, chunk: &Uint8Array) -> Result<Self, JsValue> {
@@ -165,5 +205,7 @@ async fn next_chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8
     if Reflect::get(&result, &"done".into())?.is_truthy() {
         return Ok(None);
     }
-    Ok(Some(Reflect::get(&result, &"value".into())?.unchecked_into()))
+    Ok(Some(
+        Reflect::get(&result, &"value".into())?.unchecked_into(),
+    ))
 }

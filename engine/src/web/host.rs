@@ -27,7 +27,12 @@ impl WebHost {
     /// The browser's, if it lacks message channels or a clock.
     pub fn new(scope: DedicatedWorkerGlobalScope, port: Rc<Port>) -> Result<Self, JsValue> {
         let performance = scope.performance().ok_or("the worker has no clock")?;
-        Ok(Self { scope, port, turns: Turns::new()?, performance })
+        Ok(Self {
+            scope,
+            port,
+            turns: Turns::new()?,
+            performance,
+        })
     }
 }
 

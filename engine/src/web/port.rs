@@ -32,7 +32,10 @@ pub struct Controls {
 impl Controls {
     /// What was last asked of `run`.
     pub fn of_run(&self, run: RunId) -> Control {
-        self.run.get().filter(|(asked, _)| *asked == run).map_or(Control::Run, |(_, control)| control)
+        self.run
+            .get()
+            .filter(|(asked, _)| *asked == run)
+            .map_or(Control::Run, |(_, control)| control)
     }
 
     /// Whether `id` was stopped.
@@ -63,7 +66,10 @@ impl Port {
     /// Listens from now on; requests arrive in the receiver.
     pub fn open(scope: DedicatedWorkerGlobalScope) -> (Rc<Self>, mpsc::UnboundedReceiver<Request>) {
         let (sender, receiver) = mpsc::unbounded();
-        let port = Rc::new(Self { scope: scope.clone(), controls: Rc::default() });
+        let port = Rc::new(Self {
+            scope: scope.clone(),
+            controls: Rc::default(),
+        });
         let listener = port.clone();
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             match parse(&event.data()) {
@@ -75,9 +81,12 @@ impl Port {
                 }
                 Err(reason) => listener.emit(
                     &Event::Failed {
-                        failure: Failure::new(FailureKind::Internal, "The engine did not understand the page.")
-                            .at(reason)
-                            .remedy("Reload the page; if that does not help, clear its cache."),
+                        failure: Failure::new(
+                            FailureKind::Internal,
+                            "The engine did not understand the page.",
+                        )
+                        .at(reason)
+                        .remedy("Reload the page; if that does not help, clear its cache."),
                     },
                     None,
                 ),
@@ -96,7 +105,8 @@ impl Port {
     }
 
     fn try_emit(&self, event: &Event, payload: Option<Vec<u8>>) -> Result<(), JsValue> {
-        let json = serde_json::to_string(event).map_err(|error| JsValue::from(error.to_string()))?;
+        let json =
+            serde_json::to_string(event).map_err(|error| JsValue::from(error.to_string()))?;
         let body = Object::new();
         Reflect::set(&body, &"json".into(), &json.into())?;
         let transfer = Array::new();
@@ -116,11 +126,17 @@ fn parse(data: &JsValue) -> Result<Request, String> {
         .ok_or("the message has no `json`")?;
     let command = serde_json::from_str(&json).map_err(|error| error.to_string())?;
     let files = Reflect::get(data, &"files".into()).map_err(|error| message(&error))?;
-    let files = if files.is_array() { Array::from(&files) } else { Array::new() };
+    let files = if files.is_array() {
+        Array::from(&files)
+    } else {
+        Array::new()
+    };
     let files = files
         .iter()
         .map(|file| {
-            let file: File = file.dyn_into().map_err(|_| "`files` holds something that is no file")?;
+            let file: File = file
+                .dyn_into()
+                .map_err(|_| "`files` holds something that is no file")?;
             Ok((file.name(), file.into()))
         })
         .collect::<Result<_, String>>()?;

@@ -34,7 +34,12 @@ impl Turns {
             }
         });
         receiver.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        Ok(Self { sender, waiting, _on_message: on_message, _receiver: receiver })
+        Ok(Self {
+            sender,
+            waiting,
+            _on_message: on_message,
+            _receiver: receiver,
+        })
     }
 
     /// Ends once every message that had arrived before was handled.
@@ -53,7 +58,10 @@ pub async fn sleep(scope: &DedicatedWorkerGlobalScope, millis: u32) {
     let promise = Promise::new(&mut |resolve, _| {
         let millis = i32::try_from(millis).unwrap_or(i32::MAX);
         // Without timers the promise would never end; ending at once is the lesser evil.
-        if scope.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, millis).is_err() {
+        if scope
+            .set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, millis)
+            .is_err()
+        {
             let _ = resolve.call0(&JsValue::NULL);
         }
     });

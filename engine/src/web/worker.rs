@@ -15,8 +15,8 @@ use super::{
 use crate::{
     host::Host,
     protocol::{
-        Command, DatasetSource, DeviceProblem, DeviceReport, Event, Failure, FailureKind, ModelSource,
-        PROTOCOL_VERSION,
+        Command, DatasetSource, DeviceProblem, DeviceReport, Event, Failure, FailureKind,
+        ModelSource, PROTOCOL_VERSION,
     },
     self_test,
     weights::{checkpoint::NamedSource, hash::sha256_hex},
@@ -25,7 +25,7 @@ use crate::{
 
 /// Starts the worker; returns at once, the rest happens as messages come.
 pub fn serve() {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(report_panic));
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     spawn_local(async move {
         let (port, requests) = Port::open(scope.clone());
@@ -36,6 +36,21 @@ pub fn serve() {
     });
 }
 
+/// Writes to the console and raises an `error` event, by which the page learns that the worker is dead. (A panic inside
+/// a promise would otherwise end as a rejection that the page never hears of.)
+fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
+    console_error_panic_hook::hook(info);
+    let global = js_sys::global();
+    let report = js_sys::Reflect::get(&global, &"reportError".into());
+    if let Some(report) = report
+        .ok()
+        .and_then(|report| report.dyn_into::<js_sys::Function>().ok())
+    {
+        // Nothing is left to be done if even this fails.
+        let _ = report.call1(&global, &js_sys::Error::new(&info.to_string()));
+    }
+}
+
 async fn run(
     scope: DedicatedWorkerGlobalScope,
     host: &WebHost,
@@ -43,9 +58,17 @@ async fn run(
 ) {
     let (device, report) = match prove_device(&scope, host).await {
         Ok(proven) => proven,
-        Err(reason) => return host.emit(Event::DeviceRejected { kind: device::KIND, reason }),
+        Err(reason) => {
+            return host.emit(Event::DeviceRejected {
+                kind: device::KIND,
+                reason,
+            });
+        }
     };
-    host.emit(Event::Ready { protocol_version: PROTOCOL_VERSION, device: report.clone() });
+    host.emit(Event::Ready {
+        protocol_version: PROTOCOL_VERSION,
+        device: report.clone(),
+    });
     let mut workbench = Workbench::new(host, device, report);
     let downloads = Downloads::new(scope);
     while let Ok(request) = requests.recv().await {
@@ -62,7 +85,15 @@ async fn prove_device(
 ) -> Result<(burn::tensor::Device, DeviceReport), DeviceProblem> {
     let OpenDevice { device, name } = device::open(scope).await?;
     let self_test = self_test::run(&device, host).await?;
-    Ok((device, DeviceReport { kind: device::KIND, name, self_test, threads: 1 }))
+    Ok((
+        device,
+        DeviceReport {
+            kind: device::KIND,
+            name,
+            self_test,
+            threads: 1,
+        },
+    ))
 }
 
 /// The files that a command works on.
@@ -73,16 +104,27 @@ async fn sources(
     host: &dyn Host,
 ) -> Result<Vec<NamedSource>, Failure> {
     match command {
-        Command::LoadModel { source: ModelSource::Url { url, name, sha256 } } => {
+        Command::LoadModel {
+            source: ModelSource::Url { url, name, sha256 },
+        } => {
             let blob = downloaded(url, sha256.as_deref(), downloads, host).await?;
-            Ok(vec![NamedSource { name: name.clone(), source: Box::new(BlobSource(blob)) }])
+            Ok(vec![NamedSource {
+                name: name.clone(),
+                source: Box::new(BlobSource(blob)),
+            }])
         }
-        Command::LoadDataset { source: DatasetSource::Text { name, text } } => {
-            Ok(vec![NamedSource { name: name.clone(), source: Box::new(text.clone().into_bytes()) }])
-        }
+        Command::LoadDataset {
+            source: DatasetSource::Text { name, text },
+        } => Ok(vec![NamedSource {
+            name: name.clone(),
+            source: Box::new(text.clone().into_bytes()),
+        }]),
         _ => Ok(files
             .into_iter()
-            .map(|(name, blob)| NamedSource { name, source: Box::new(BlobSource(blob)) })
+            .map(|(name, blob)| NamedSource {
+                name,
+                source: Box::new(BlobSource(blob)),
+            })
             .collect()),
     }
 }
@@ -94,7 +136,9 @@ async fn downloaded(
     downloads: &Downloads,
     host: &dyn Host,
 ) -> Result<web_sys::Blob, Failure> {
-    let Some(sha256) = sha256 else { return downloads.fetch(url, None, host).await };
+    let Some(sha256) = sha256 else {
+        return downloads.fetch(url, None, host).await;
+    };
     if let Some(kept) = downloads.find(sha256).await {
         if has_hash(&kept, sha256).await {
             return Ok(kept);
@@ -106,11 +150,16 @@ async fn downloaded(
         return Ok(fresh);
     }
     downloads.remove(sha256).await;
-    Err(Failure::new(FailureKind::Network, "The downloaded model is not the file it should be.")
-        .at(format!("{url}: its SHA-256 is not {sha256}"))
-        .remedy("Try again; if it happens twice, the server offers another file."))
+    Err(Failure::new(
+        FailureKind::Network,
+        "The downloaded model is not the file it should be.",
+    )
+    .at(format!("{url}: its SHA-256 is not {sha256}"))
+    .remedy("Try again; if it happens twice, the server offers another file."))
 }
 
 async fn has_hash(blob: &web_sys::Blob, expected: &str) -> bool {
-    sha256_hex(&BlobSource(blob.clone()), |_, _| ()).await.is_ok_and(|actual| actual == expected)
+    sha256_hex(&BlobSource(blob.clone()), |_, _| ())
+        .await
+        .is_ok_and(|actual| actual == expected)
 }

@@ -9,7 +9,9 @@ use crate::{
         prepare::{Preparation, Prepared},
     },
     host::Host,
-    protocol::{DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, RowPreview, RowSummary},
+    protocol::{
+        DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, RowPreview, RowSummary,
+    },
     weights::checkpoint::NamedSource,
 };
 
@@ -30,10 +32,17 @@ impl LoadedDataset {
     /// As [`format::read`].
     pub async fn read(files: Vec<NamedSource>, host: &dyn Host) -> Result<Self, Failure> {
         let dataset = format::read(&files, &mut |done, total| {
-            host.emit(Event::Progress { phase: Phase::ReadingData, done, total: Some(total) });
+            host.emit(Event::Progress {
+                phase: Phase::ReadingData,
+                done,
+                total: Some(total),
+            });
         })
         .await?;
-        Ok(Self { dataset, prepared: None })
+        Ok(Self {
+            dataset,
+            prepared: None,
+        })
     }
 
     /// What was read.
@@ -61,18 +70,35 @@ impl LoadedDataset {
         model: &LoadedModel,
         host: &dyn Host,
     ) -> Result<Rc<Prepared>, Failure> {
-        if let Some(prepared) = self.prepared.as_ref().filter(|prepared| prepared.summary.spec == *spec) {
+        if let Some(prepared) = self
+            .prepared
+            .as_ref()
+            .filter(|prepared| prepared.summary.spec == *spec)
+        {
             return Ok(prepared.clone());
         }
         let rows = &self.dataset.rows;
-        let mut preparation = Preparation::new(model.encoder(), spec, self.summary().names.join(", "));
+        let mut preparation =
+            Preparation::new(model.encoder(), spec, self.summary().names.join(", "));
         for (turn, chunk) in rows.chunks(ROWS_PER_TURN).enumerate() {
             chunk.iter().for_each(|row| preparation.add(row));
             let done = (turn * ROWS_PER_TURN + chunk.len()) as u64;
-            host.emit(Event::Progress { phase: Phase::EncodingData, done, total: Some(rows.len() as u64) });
+            host.emit(Event::Progress {
+                phase: Phase::EncodingData,
+                done,
+                total: Some(rows.len() as u64),
+            });
             host.yield_now().await;
         }
         let prepared = Rc::new(preparation.finish()?);
+        if prepared.num_leaked > 0 {
+            let message = format!(
+                "{} of {} held-out rows stand among the training rows too: the validation loss flatters the model.",
+                prepared.num_leaked,
+                prepared.validation.len()
+            );
+            host.emit(Event::Warning { message });
+        }
         self.prepared = Some(prepared.clone());
         Ok(prepared)
     }
@@ -82,15 +108,29 @@ impl LoadedDataset {
     /// # Errors
     /// [`FailureKind::WrongState`] for a row that is not there, [`FailureKind::Dataset`] for one that cannot be
     /// rendered.
-    pub fn preview(&self, row: usize, spec: &DataSpec, model: &LoadedModel) -> Result<RowPreview, Failure> {
+    pub fn preview(
+        &self,
+        row: usize,
+        spec: &DataSpec,
+        model: &LoadedModel,
+    ) -> Result<RowPreview, Failure> {
         let found = self.dataset.row(row).ok_or_else(|| {
-            Failure::new(FailureKind::WrongState, format!("The dataset has no usable row {}.", row + 1))
+            Failure::new(
+                FailureKind::WrongState,
+                format!("The dataset has no usable row {}.", row + 1),
+            )
         })?;
-        let is_held_out = self.prepared.as_ref().is_some_and(|prepared| prepared.is_held_out(row));
-        model.encoder().preview(found, spec, is_held_out).map_err(|error| {
-            Failure::new(FailureKind::Dataset, error.to_string())
-                .at(format!("row {}", row + 1))
-                .remedy(error.remedy())
-        })
+        let is_held_out = self
+            .prepared
+            .as_ref()
+            .is_some_and(|prepared| prepared.is_held_out(row));
+        model
+            .encoder()
+            .preview(found, spec, is_held_out)
+            .map_err(|error| {
+                Failure::new(FailureKind::Dataset, error.to_string())
+                    .at(format!("row {}", row + 1))
+                    .remedy(error.remedy())
+            })
     }
 }

@@ -9,7 +9,8 @@ use crate::{
     layers::block::BlockAdapter,
     model::Llama,
     protocol::{
-        Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary, Phase, Variant,
+        Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary, Phase,
+        Variant,
     },
     template::ChatTemplate,
     tokenizer::Tokenizer,
@@ -29,35 +30,59 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Whatever is wrong with the files, the tokenizer or the template.
-    pub async fn load(files: Vec<NamedSource>, device: &Device, host: &dyn Host) -> Result<Self, Failure> {
+    pub async fn load(
+        files: Vec<NamedSource>,
+        device: &Device,
+        host: &dyn Host,
+    ) -> Result<Self, Failure> {
         let files = checkpoint::open(files).await?;
         let tokenizer = match &files.tokenizer {
             TokenizerSource::Gguf(vocabulary) => Tokenizer::from_gguf(vocabulary)?,
-            TokenizerSource::Json { tokenizer_json, config_json } => {
-                Tokenizer::from_json(tokenizer_json, config_json.as_deref())?
-            }
+            TokenizerSource::Json {
+                tokenizer_json,
+                config_json,
+            } => Tokenizer::from_json(tokenizer_json, config_json.as_deref())?,
         };
         let source = files.chat_template.as_deref().or(tokenizer.chat_template());
-        let template = source.map(|source| ChatTemplate::new(source, &tokenizer)).transpose()?;
+        let template = source
+            .map(|source| ChatTemplate::new(source, &tokenizer))
+            .transpose()?;
 
         // Hashing reads the file once, loading once more: each is half of what the user waits for.
         let progress = |done: u64, total: u64| {
-            host.emit(Event::Progress { phase: Phase::LoadingModel, done, total: Some(total) });
+            host.emit(Event::Progress {
+                phase: Phase::LoadingModel,
+                done,
+                total: Some(total),
+            });
         };
-        let sha256 = files.sha256_hex(|done, total| progress(done / 2, total)).await?;
+        let sha256 = files
+            .sha256_hex(|done, total| progress(done / 2, total))
+            .await?;
         let num_layers = files.config.num_hidden_layers as u64;
         let total = files.file_bytes;
         let llama = Llama::load(&files, device, async |num_blocks| {
-            progress(total / 2 + total / 2 * num_blocks as u64 / num_layers, total);
+            progress(
+                total / 2 + total / 2 * num_blocks as u64 / num_layers,
+                total,
+            );
             host.yield_now().await;
         })
         .await?;
-        Ok(Self { summary: summary(&files, sha256, template.is_some()), llama, tokenizer, template })
+        Ok(Self {
+            summary: summary(&files, sha256, template.is_some()),
+            llama,
+            tokenizer,
+            template,
+        })
     }
 
     /// What turns rows and prompts into tokens of this model.
     pub fn encoder(&self) -> Encoder<'_> {
-        Encoder { tokenizer: &self.tokenizer, template: self.template.as_ref() }
+        Encoder {
+            tokenizer: &self.tokenizer,
+            template: self.template.as_ref(),
+        }
     }
 
     /// Streams one answer; see [`generate::generate`].
@@ -73,7 +98,18 @@ impl LoadedModel {
         host: &dyn Host,
     ) -> Result<GenerationSummary, Failure> {
         let (model, encoder) = (&self.llama, self.encoder());
-        generate::generate(GenerationInput { id, variant, spec, model, encoder, adapter }, host).await
+        generate::generate(
+            GenerationInput {
+                id,
+                variant,
+                spec,
+                model,
+                encoder,
+                adapter,
+            },
+            host,
+        )
+        .await
     }
 }
 

@@ -5,12 +5,13 @@ use burn::tensor::Device;
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
     data::prepare::Prepared,
-    export::{AdapterTensor, EvaluationReport, ExportInput, build_zip},
+    export::{self, AdapterTensor, EvaluationReport, ExportInput, build_zip},
     host::Host,
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
-        DatasetSummary, DeviceReport, Failure, FailureKind, ModelSummary, PreparedSummary, RunId, RunSpec,
+        DatasetSummary, DeviceReport, Failure, FailureKind, ModelSummary, PreparedSummary, RunId,
+        RunSpec,
     },
     train::session::{self, TrainingInput, TrainingResult},
 };
@@ -25,9 +26,17 @@ pub fn plan(
     prepared: &Prepared,
     report: &DeviceReport,
 ) -> Result<RunPlan, Failure> {
-    let budget =
-        DeviceBudget { kind: report.kind, resident_bytes: model.llama.num_bytes(), limit_bytes: None };
-    Ok(RunPlan::new(spec, &model.summary, &prepared.summary, budget)?)
+    let budget = DeviceBudget {
+        kind: report.kind,
+        resident_bytes: model.llama.num_bytes(),
+        limit_bytes: None,
+    };
+    Ok(RunPlan::new(
+        spec,
+        &model.summary,
+        &prepared.summary,
+        budget,
+    )?)
 }
 
 /// Trains; see [`session::train`].
@@ -80,9 +89,16 @@ impl KeptRun {
             spec: plan.spec.clone(),
             result,
             model: model.summary.clone(),
-            chat_template: model.template.as_ref().map(|template| template.source().to_owned()),
+            chat_template: model
+                .template
+                .as_ref()
+                .map(|template| template.source().to_owned()),
             dataset: dataset.summary().clone(),
-            held_out_rows: prepared.validation.iter().map(|sequence| sequence.row).collect(),
+            held_out_rows: prepared
+                .validation
+                .iter()
+                .map(|sequence| sequence.row)
+                .collect(),
             prepared: prepared.summary.clone(),
             finished_at: host.now_iso8601(),
         }
@@ -96,7 +112,10 @@ impl KeptRun {
         if model.summary.sha256 != self.model.sha256 {
             return Err(Failure::new(
                 FailureKind::WrongState,
-                format!("The adapter was trained on {}, and {} is loaded.", self.model.name, model.summary.name),
+                format!(
+                    "The adapter was trained on {}, and {} is loaded.",
+                    self.model.name, model.summary.name
+                ),
             )
             .remedy("Load that model again, or train on this one."));
         }
@@ -106,13 +125,7 @@ impl KeptRun {
 
     /// Of the exported file.
     pub fn file_name(&self) -> String {
-        let name: String = self
-            .model
-            .name
-            .chars()
-            .map(|character| if character.is_ascii_alphanumeric() || ".-_".contains(character) { character } else { '-' })
-            .collect();
-        format!("{name}-lora.zip")
+        export::file_name(&self.model)
     }
 
     /// The zip; see [`crate::export`].
@@ -121,11 +134,18 @@ impl KeptRun {
     /// [`FailureKind::WrongState`] for another run, else the export's refusals.
     pub fn export(&self, run: RunId, report: &DeviceReport) -> Result<Vec<u8>, Failure> {
         if run != self.run {
-            return Err(Failure::new(FailureKind::WrongState, "That run's adapter is no longer here.")
-                .remedy("Export the last run, or train again."));
+            return Err(Failure::new(
+                FailureKind::WrongState,
+                "That run's adapter is no longer here.",
+            )
+            .remedy("Export the last run, or train again."));
         }
         let summary = &self.result.summary;
-        let scored = self.result.evaluations.first().map_or(0, |metrics| metrics.scored_tokens);
+        let scored = self
+            .result
+            .evaluations
+            .first()
+            .map_or(0, |metrics| metrics.scored_tokens);
         let evaluation = EvaluationReport {
             base_loss: summary.base_validation_loss,
             tuned_loss: summary.tuned_validation_loss,
@@ -151,7 +171,9 @@ impl KeptRun {
     }
 
     fn tensors(&self) -> Vec<AdapterTensor> {
-        let TrainingResult { layout, parameters, .. } = &self.result;
+        let TrainingResult {
+            layout, parameters, ..
+        } = &self.result;
         let tensor = |slot: &crate::adapter::ModuleSlot| AdapterTensor {
             layer: slot.layer,
             module: slot.module,

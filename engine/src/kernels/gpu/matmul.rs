@@ -34,7 +34,7 @@ fn matmul_kernel<N: Size>(
     for i in 0..rows_per_thread {
         sums[i] = Vector::cast_from(0.0f32);
         // Rows past the end read the last row again and are not written.
-        lhs_rows[i] = lhs_base + clamp_max(row + i, m - 1) * k;
+        lhs_rows[i] = lhs_base + select(row + i < m, row + i, m - 1) * k;
     }
     for kk in 0..k {
         let right = rhs[rhs_base + kk * columns];

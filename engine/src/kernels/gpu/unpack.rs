@@ -69,7 +69,7 @@ fn unpack_kernel(
     for i in 0..per_word {
         let col = word_index * per_word + i;
         if col < cols {
-            let field = (word >> comptime!(bits * i as u32)) & mask;
+            let field = (word >> (bits * u32::cast_from(i))) & mask;
             let weight = if comptime!(kind == PackedKind::F16) {
                 f16_value(field)
             } else if comptime!(kind == PackedKind::Bf16) {

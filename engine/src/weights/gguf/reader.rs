@@ -56,13 +56,10 @@ impl<'a> HeaderReader<'a> {
 
     /// The next `num_bytes` bytes.
     pub async fn take(&mut self, num_bytes: usize) -> Result<&[u8], GgufError> {
-        if self.buffer.len() - self.start < num_bytes {
+        if self.held() < num_bytes {
             self.fill(num_bytes).await?;
         }
-        let slice = &self.buffer[self.start..self.start + num_bytes];
-        self.start += num_bytes;
-        self.offset += num_bytes as u64;
-        Ok(slice)
+        Ok(self.consume(num_bytes))
     }
 
     pub async fn array<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
@@ -79,10 +76,16 @@ impl<'a> HeaderReader<'a> {
         Ok(u64::from_le_bytes(self.array().await?))
     }
 
-    /// A string: its length in bytes, then UTF-8. At most `max_bytes` long.
+    /// A string: its length in bytes, then UTF-8. At most `max_bytes` long. There are a hundred thousand of these in
+    /// a header, hence no future within the future while the buffer lasts.
     pub async fn text(&mut self, what: &'static str, max_bytes: u64) -> Result<&str, GgufError> {
         let at = self.offset;
-        let length = self.u64().await?;
+        if self.held() < 8 {
+            self.fill(8).await?;
+        }
+        let mut length = [0; 8];
+        length.copy_from_slice(self.consume(8));
+        let length = u64::from_le_bytes(length);
         if length > max_bytes {
             return Err(Place::Byte(at).error(GgufProblem::Count {
                 what,
@@ -91,13 +94,29 @@ impl<'a> HeaderReader<'a> {
             }));
         }
         let length = self.check_count(what, length, 1)?;
-        std::str::from_utf8(self.take(length).await?)
+        if self.held() < length {
+            self.fill(length).await?;
+        }
+        std::str::from_utf8(self.consume(length))
             .map_err(|_| Place::Byte(at).error(GgufProblem::Utf8))
+    }
+
+    /// Bytes in the buffer that are still unread.
+    fn held(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Hands out bytes of the buffer, which must hold as many.
+    fn consume(&mut self, num_bytes: usize) -> &[u8] {
+        let slice = &self.buffer[self.start..self.start + num_bytes];
+        self.start += num_bytes;
+        self.offset += num_bytes as u64;
+        slice
     }
 
     /// Makes at least `num_bytes` bytes available in the buffer.
     async fn fill(&mut self, num_bytes: usize) -> Result<(), GgufError> {
-        let held = self.buffer.len() - self.start;
+        let held = self.held();
         let (total, position) = (self.source.num_bytes(), self.offset + held as u64);
         let wanted = (num_bytes - held) as u64;
         let left = total.saturating_sub(position);

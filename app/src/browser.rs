@@ -1,0 +1,10 @@
+//! What the page asks of the browser, besides elements and events.
+
+pub mod files;
+pub mod gpu;
+pub mod page;
+mod property;
+pub mod storage;
+pub mod wake_lock;
+
+pub use page::download;

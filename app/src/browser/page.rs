@@ -1,0 +1,100 @@
+//! The document around the application: title, theme, downloads, scrolling, the clipboard.
+
+use js_sys::{Array, ArrayBuffer};
+use leptos::prelude::{document, window};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    BeforeUnloadEvent, Blob, BlobPropertyBag, Element, HtmlAnchorElement, HtmlElement,
+    ResizeObserver, ResizeObserverEntry, Url,
+};
+
+/// Writes the tab's title.
+pub fn set_title(title: &str) {
+    document().set_title(title);
+}
+
+/// Marks the document with the theme that the style sheet follows; `None` leaves it to the system.
+pub fn set_theme(theme: Option<&str>) {
+    let Some(root) = document().document_element() else {
+        return;
+    };
+    let done = match theme {
+        Some(theme) => root.set_attribute("data-theme", theme),
+        None => root.remove_attribute("data-theme"),
+    };
+    report(done);
+}
+
+/// Hands a file to the user.
+pub fn download(file_name: &str, bytes: &ArrayBuffer) {
+    report(try_download(file_name, bytes));
+}
+
+fn try_download(file_name: &str, bytes: &ArrayBuffer) -> Result<(), JsValue> {
+    let options = BlobPropertyBag::new();
+    options.set_type("application/zip");
+    let blob = Blob::new_with_buffer_source_sequence_and_options(&Array::of1(bytes), &options)?;
+    let url = Url::create_object_url_with_blob(&blob)?;
+    let link: HtmlAnchorElement = document().create_element("a")?.unchecked_into();
+    link.set_href(&url);
+    link.set_download(file_name);
+    link.click();
+    // The browser reads the blob after the click returns.
+    leptos::leptos_dom::helpers::set_timeout(
+        move || report(Url::revoke_object_url(&url)),
+        std::time::Duration::from_secs(60),
+    );
+    Ok(())
+}
+
+/// Brings an element into view and the keyboard to it.
+pub fn focus(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        element.scroll_into_view();
+        if let Some(element) = element.dyn_ref::<HtmlElement>() {
+            report(element.focus());
+        }
+    }
+}
+
+/// Puts text on the clipboard; `false` where the browser does not allow it.
+pub async fn copy(text: String) -> bool {
+    let written = window().navigator().clipboard().write_text(&text);
+    JsFuture::from(written).await.is_ok()
+}
+
+/// Asks before the tab is closed, while `is_busy` says so.
+pub fn ask_before_closing(is_busy: impl Fn() -> bool + 'static) {
+    let asks = Closure::<dyn FnMut(BeforeUnloadEvent)>::new(move |event: BeforeUnloadEvent| {
+        if is_busy() {
+            event.prevent_default();
+        }
+    });
+    report(
+        window().add_event_listener_with_callback("beforeunload", asks.as_ref().unchecked_ref()),
+    );
+    // It listens as long as the page lives.
+    asks.forget();
+}
+
+/// Tells the element's width in CSS pixels, now and whenever it changes, as long as the page lives.
+pub fn watch_width(element: &Element, on_width: impl Fn(f64) + 'static) {
+    let on_resize = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {
+        if let Ok(entry) = entries.get(0).dyn_into::<ResizeObserverEntry>() {
+            on_width(entry.content_rect().width());
+        }
+    });
+    match ResizeObserver::new(on_resize.as_ref().unchecked_ref()) {
+        Ok(observer) => observer.observe(element),
+        Err(error) => report(Err(error)),
+    }
+    on_resize.forget();
+}
+
+fn report(done: Result<(), JsValue>) {
+    if let Err(error) = done {
+        leptos::logging::warn!("the browser refused: {error:?}");
+    }
+}

@@ -1,0 +1,7 @@
+//! Charts: the maths is pure and tested natively, the component only draws what [`picture`] says.
+
+pub mod line_chart;
+pub mod metric;
+pub mod picture;
+pub mod scale;
+pub mod series;

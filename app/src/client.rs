@@ -1,0 +1,242 @@
+//! The page's end of the engine: starts the worker that fits, hands it commands and feeds its events to the state.
+//! A worker that dies is replaced, and what was loaded is loaded again.
+
+mod port;
+mod start;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use engine::protocol::{
+    Command, DatasetSource, Event, Failure, FailureKind, GenerationId, ModelSource,
+    PROTOCOL_VERSION, RunId,
+};
+use js_sys::ArrayBuffer;
+use leptos::prelude::{RwSignal, Update, WithUntracked};
+use web_sys::File;
+
+use crate::browser::download;
+use crate::state::failure::Notice;
+use crate::state::{ExportState, Resting, State, Step};
+
+use port::Port;
+
+/// Workers started anew by themselves after a crash; then the user is asked to reload.
+const MAX_RESTARTS: u32 = 3;
+
+/// A command with the files that ride beside it.
+#[derive(Clone)]
+pub struct Parcel {
+    command: Command,
+    files: Vec<File>,
+}
+
+/// A handle on the worker; clones share it.
+#[derive(Clone)]
+pub struct EngineClient {
+    state: RwSignal<State>,
+    inner: Rc<RefCell<Inner>>,
+}
+
+/// Where the model or the dataset came from, to be asked again of a new worker.
+#[derive(Default)]
+struct Source {
+    /// On its way.
+    asked: Option<Parcel>,
+    /// The last one that was loaded.
+    good: Option<Parcel>,
+}
+
+impl Source {
+    fn latest(&self) -> Option<&Parcel> {
+        self.asked.as_ref().or(self.good.as_ref())
+    }
+
+    /// The load is over, well or not.
+    fn settle(&mut self, is_loaded: bool) {
+        let asked = self.asked.take();
+        if is_loaded && asked.is_some() {
+            self.good = asked;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    port: Option<Port>,
+    is_ready: bool,
+    /// Commands given before the worker listens.
+    queue: Vec<Parcel>,
+    model: Source,
+    dataset: Source,
+    /// Counts the starts, so that a slow probe of an old one is not heeded.
+    starts: u64,
+    restarts: u32,
+    runs: u64,
+    generations: u64,
+}
+
+impl EngineClient {
+    pub fn new(state: RwSignal<State>) -> Self {
+        Self {
+            state,
+            inner: Rc::default(),
+        }
+    }
+
+    /// A fresh run id, above all earlier ones.
+    pub fn next_run(&self) -> RunId {
+        let mut inner = self.inner.borrow_mut();
+        inner.runs += 1;
+        RunId(inner.runs)
+    }
+
+    /// A fresh generation id, above all earlier ones.
+    pub fn next_generation(&self) -> GenerationId {
+        let mut inner = self.inner.borrow_mut();
+        inner.generations += 1;
+        GenerationId(inner.generations)
+    }
+
+    /// Sends a command, once the worker listens.
+    pub fn send(&self, command: Command) {
+        self.send_parcel(Parcel {
+            command,
+            files: Vec::new(),
+        });
+    }
+
+    pub fn load_model(&self, source: ModelSource, files: Vec<File>) {
+        let parcel = Parcel {
+            command: Command::LoadModel { source },
+            files,
+        };
+        self.inner.borrow_mut().model.asked = Some(parcel.clone());
+        self.send_parcel(parcel);
+    }
+
+    pub fn load_dataset(&self, source: DatasetSource, files: Vec<File>) {
+        let parcel = Parcel {
+            command: Command::LoadDataset { source },
+            files,
+        };
+        self.inner.borrow_mut().dataset.asked = Some(parcel.clone());
+        self.send_parcel(parcel);
+    }
+
+    /// Whether this is the model that was asked for last.
+    pub fn is_last_model(&self, source: &ModelSource) -> bool {
+        let inner = self.inner.borrow();
+        inner.model.latest().is_some_and(
+            |parcel| matches!(&parcel.command, Command::LoadModel { source: last } if last == source),
+        )
+    }
+
+    fn send_parcel(&self, parcel: Parcel) {
+        let mut inner = self.inner.borrow_mut();
+        match &inner.port {
+            Some(port) if inner.is_ready => port.post(&parcel),
+            _ => inner.queue.push(parcel),
+        }
+    }
+
+    fn received(&self, event: Event, payload: Option<ArrayBuffer>) {
+        match &event {
+            Event::Ready {
+                protocol_version, ..
+            } if *protocol_version != PROTOCOL_VERSION => {
+                self.state.update(|state| state.device.is_outdated = true);
+                return;
+            }
+            Event::Ready { .. } => self.flush(),
+            Event::DeviceRejected { kind, reason } => return self.rejected(*kind, reason.clone()),
+            Event::ModelLoaded { .. } => self.inner.borrow_mut().restarts = 0,
+            _ => {}
+        }
+        let has_lost_device =
+            matches!(&event, Event::Failed { failure } if failure.kind == FailureKind::DeviceLost);
+        let export = match &event {
+            Event::ExportReady { file_name, .. } => Some(file_name.clone()),
+            _ => None,
+        };
+        let is_model = matches!(event, Event::ModelLoaded { .. });
+        let is_dataset = matches!(event, Event::DatasetLoaded { .. });
+        self.state.update(|state| state.apply(event));
+        self.settle_sources(is_model, is_dataset);
+        if let (Some(file_name), Some(payload)) = (export, payload) {
+            self.hand_over(file_name, &payload);
+        }
+        if has_lost_device {
+            self.restart();
+        }
+    }
+
+    fn drop_unsettled(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.model.settle(false);
+        inner.dataset.settle(false);
+    }
+
+    /// Remembers what was loaded and forgets what failed to.
+    fn settle_sources(&self, is_model: bool, is_dataset: bool) {
+        let (is_model_due, is_dataset_due) = self
+            .state
+            .with_untracked(|state| (state.model.loading.is_some(), state.data.loading.is_some()));
+        let mut inner = self.inner.borrow_mut();
+        if !is_model_due {
+            inner.model.settle(is_model);
+        }
+        if !is_dataset_due {
+            inner.dataset.settle(is_dataset);
+        }
+    }
+
+    fn flush(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.is_ready = true;
+        let queue = std::mem::take(&mut inner.queue);
+        if let Some(port) = &inner.port {
+            queue.iter().for_each(|parcel| port.post(parcel));
+        }
+    }
+
+    fn hand_over(&self, file_name: String, payload: &ArrayBuffer) {
+        let bytes = u64::from(payload.byte_length());
+        download(&file_name, payload);
+        self.state
+            .update(|state| state.export = ExportState::Ready { file_name, bytes });
+    }
+
+    /// The worker died: says so, and starts another one with the same model and data.
+    fn crashed(&self, message: &str) {
+        let is_last = self.inner.borrow().restarts >= MAX_RESTARTS;
+        let remedy = if is_last {
+            "Reload the page; if it happens again, choose the other device or a smaller model."
+        } else {
+            "It was started anew with your model and data. A shorter sequence length or a smaller batch needs less memory."
+        };
+        let what = match message {
+            "" => "the engine stopped unexpectedly".to_owned(),
+            message => format!("the engine stopped unexpectedly ({message})"),
+        };
+        self.state.update(|state| {
+            let step = if state.is_training() {
+                Step::Train
+            } else {
+                Step::Model
+            };
+            state.resting = Resting::Failed(what.clone());
+            let failure = Failure::new(FailureKind::Internal, what).remedy(remedy);
+            state.notices.retain(|notice| notice.step != step);
+            state.notices.push(Notice { step, failure });
+        });
+        // What was being loaded may be what it died of.
+        self.drop_unsettled();
+        if is_last {
+            self.end_worker();
+        } else {
+            self.inner.borrow_mut().restarts += 1;
+            self.restart();
+        }
+    }
+}

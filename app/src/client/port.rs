@@ -1,0 +1,96 @@
+//! The message port of one worker.
+
+use engine::protocol::{DeviceKind, Event};
+use js_sys::{Array, ArrayBuffer, Object, Reflect};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+
+use super::Parcel;
+
+/// A running worker.
+pub struct Port {
+    worker: Worker,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_error: Closure<dyn FnMut(ErrorEvent)>,
+}
+
+impl Port {
+    /// Starts the worker of that kind. `on_event` gets every message, `on_crash` what the browser says of its death.
+    ///
+    /// # Errors
+    /// What the browser threw.
+    pub fn open(
+        kind: DeviceKind,
+        on_event: impl Fn(Event, Option<ArrayBuffer>) + 'static,
+        on_crash: impl Fn(String) + 'static,
+    ) -> Result<Self, JsValue> {
+        let script = match kind {
+            DeviceKind::WebGpu => "./worker_gpu_loader.js",
+            DeviceKind::Cpu => "./worker_cpu_loader.js",
+        };
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        let worker = Worker::new_with_options(script, &options)?;
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
+            match event_from_message(&message.data()) {
+                Ok((event, payload)) => on_event(event, payload),
+                Err(error) => leptos::logging::error!("the worker sent what is no event: {error}"),
+            }
+        });
+        let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {
+            // A script that does not load raises a plain Event without a message.
+            let message = Reflect::get(&error, &JsValue::from_str("message")).ok();
+            on_crash(
+                message
+                    .and_then(|message| message.as_string())
+                    .unwrap_or_default(),
+            );
+        });
+        worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        Ok(Self {
+            worker,
+            _on_message: on_message,
+            _on_error: on_error,
+        })
+    }
+
+    /// Sends the command as JSON, its files beside it.
+    pub fn post(&self, parcel: &Parcel) {
+        let sent = serde_json::to_string(&parcel.command)
+            .map_err(|error| error.to_string())
+            .and_then(|json| {
+                let message = Object::new();
+                let files: Array = parcel.files.iter().map(JsValue::from).collect();
+                Reflect::set(
+                    &message,
+                    &JsValue::from_str("json"),
+                    &JsValue::from_str(&json),
+                )
+                .and_then(|_| Reflect::set(&message, &JsValue::from_str("files"), &files))
+                .and_then(|_| self.worker.post_message(&message))
+                .map_err(|error| format!("{error:?}"))
+            });
+        if let Err(error) = sent {
+            leptos::logging::error!("a command could not be sent: {error}");
+        }
+    }
+
+    /// Ends the worker at once; it is heard of no more.
+    pub fn end(&self) {
+        self.worker.set_onmessage(None);
+        self.worker.set_onerror(None);
+        self.worker.terminate();
+    }
+}
+
+fn event_from_message(data: &JsValue) -> Result<(Event, Option<ArrayBuffer>), String> {
+    let json = Reflect::get(data, &JsValue::from_str("json"))
+        .ok()
+        .and_then(|json| json.as_string());
+    let json = json.ok_or("no text")?;
+    let event = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+    let payload = Reflect::get(data, &JsValue::from_str("payload")).ok();
+    Ok((event, payload.and_then(|payload| payload.dyn_into().ok())))
+}

@@ -1,0 +1,147 @@
+//! Choosing the worker, starting it and starting it anew.
+
+use engine::protocol::{DeviceKind, DeviceProblem};
+use leptos::prelude::{Update, WithUntracked};
+use leptos::task::spawn_local;
+use wasm_bindgen::JsValue;
+
+use crate::browser::gpu::find_adapter;
+use crate::state::device::DeviceChoice;
+use crate::state::{Step, device};
+
+use super::port::Port;
+use super::{Command, EngineClient, Event, Parcel};
+
+impl EngineClient {
+    /// Starts the engine on the chosen device and loads what was loaded before.
+    pub fn start(&self, choice: DeviceChoice) {
+        self.end_worker();
+        self.state.update(|state| state.device.choice = choice);
+        self.replay();
+        let start = self.inner.borrow().starts;
+        let client = self.clone();
+        spawn_local(async move {
+            let (kind, problem) = match choice {
+                DeviceChoice::WebGpu => (DeviceKind::WebGpu, None),
+                DeviceChoice::Cpu => (DeviceKind::Cpu, Some(DeviceProblem::ChosenByUser)),
+                DeviceChoice::Automatic => match find_adapter().await {
+                    Ok(facts) => match device::judge(&facts) {
+                        None => (DeviceKind::WebGpu, None),
+                        problem => (DeviceKind::Cpu, problem),
+                    },
+                    Err(problem) => (DeviceKind::Cpu, Some(problem)),
+                },
+            };
+            if client.inner.borrow().starts == start {
+                client.open(kind, problem);
+            }
+        });
+    }
+
+    /// Ends the worker; commands that it did not hear are forgotten.
+    pub(super) fn end_worker(&self) {
+        let old = {
+            let mut inner = self.inner.borrow_mut();
+            inner.starts += 1;
+            inner.is_ready = false;
+            inner.queue.clear();
+            inner.port.take()
+        };
+        if let Some(old) = old {
+            old.end();
+            // Its own callback may be what runs now.
+            spawn_local(async move { drop(old) });
+        }
+        self.state.update(|state| {
+            state.forget_worker();
+            state.device.report = None;
+        });
+    }
+
+    /// Starts the same kind of worker again.
+    pub(super) fn restart(&self) {
+        let (kind, problem) = self.state.with_untracked(|state| {
+            (
+                state.device.starting.unwrap_or(DeviceKind::Cpu),
+                state.device.problem.clone(),
+            )
+        });
+        self.end_worker();
+        self.replay();
+        self.open(kind, problem);
+    }
+
+    /// The GPU worker refused its device: the CPU worker takes over what was asked of it.
+    pub(super) fn rejected(&self, kind: DeviceKind, reason: DeviceProblem) {
+        self.state.update(|state| {
+            state.apply(Event::DeviceRejected {
+                kind,
+                reason: reason.clone(),
+            })
+        });
+        if kind == DeviceKind::WebGpu {
+            self.end_worker();
+            self.replay();
+            self.open(DeviceKind::Cpu, Some(reason));
+        }
+    }
+
+    fn open(&self, kind: DeviceKind, problem: Option<DeviceProblem>) {
+        self.state.update(|state| state.device.start(kind, problem));
+        // The callbacks come from the browser's event loop, never from within a borrow of `inner`.
+        let (on_event, on_crash) = (self.clone(), self.clone());
+        let port = Port::open(
+            kind,
+            move |event, payload| on_event.received(event, payload),
+            move |message| on_crash.crashed(&message),
+        );
+        match port {
+            Ok(port) => self.inner.borrow_mut().port = Some(port),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    fn refused(&self, error: &JsValue) {
+        self.inner.borrow_mut().restarts = super::MAX_RESTARTS;
+        self.crashed(&format!("{error:?}"));
+    }
+
+    /// Queues the last dataset and model for the next worker.
+    fn replay(&self) {
+        let (dataset, model) = {
+            let mut inner = self.inner.borrow_mut();
+            let sources = (
+                inner.dataset.latest().cloned(),
+                inner.model.latest().cloned(),
+            );
+            (inner.dataset.asked, inner.model.asked) = sources.clone();
+            sources
+        };
+        for (step, parcel) in [(Step::Data, dataset), (Step::Model, model)] {
+            if let Some(parcel) = parcel {
+                self.state
+                    .update(|state| state.begin_again(step, name_of(&parcel)));
+                self.send_parcel(parcel);
+            }
+        }
+    }
+}
+
+fn name_of(parcel: &Parcel) -> String {
+    use engine::protocol::{DatasetSource, ModelSource};
+    match &parcel.command {
+        Command::LoadModel {
+            source: ModelSource::Url { name, .. },
+        } => name.clone(),
+        Command::LoadModel {
+            source: ModelSource::Files { names },
+        } => names.join(", "),
+        Command::LoadDataset {
+            source: DatasetSource::Text { name, .. },
+        } => name.clone(),
+        Command::LoadDataset {
+            source: DatasetSource::Files { names },
+        } => names.join(", "),
+        _ => String::new(),
+    }
+}

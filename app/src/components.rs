@@ -1,0 +1,33 @@
+//! The parts that the steps are made of, one component a file.
+
+pub mod answer;
+pub mod data_facts;
+pub mod device_panel;
+pub mod drop_overlay;
+pub mod field;
+pub mod file_input;
+pub mod footer;
+pub mod header;
+pub mod icon;
+pub mod intro;
+pub mod model_facts;
+pub mod modules_field;
+pub mod notices;
+pub mod pager;
+pub mod paste_box;
+pub mod plan_line;
+pub mod problems;
+pub mod progress;
+pub mod readout;
+pub mod rows_table;
+pub mod run_chart;
+pub mod run_controls;
+pub mod run_readouts;
+pub mod run_status;
+pub mod run_table;
+pub mod snippet;
+pub mod step_nav;
+pub mod step_section;
+pub mod theme_toggle;
+pub mod token_view;
+pub mod train_settings;

@@ -1,0 +1,109 @@
+use engine::protocol::{DatasetSummary, PreparedSummary, RowShape};
+use leptos::prelude::*;
+
+use super::model_facts::Facts;
+use crate::state::format::{bytes, count, short_hash};
+use crate::store::Store;
+
+/// The dataset in figures: as read, and as the model will see it.
+#[component]
+pub fn DataFacts() -> impl IntoView {
+    let store = Store::get();
+    let dataset = store.select(|state| state.data.loaded.clone());
+    let prepared = store.select(|state| state.prepared.clone());
+    move || {
+        let dataset = dataset.get()?;
+        let facts = read_facts(&dataset)
+            .into_iter()
+            .chain(prepared.get().iter().flat_map(token_facts))
+            .collect();
+        Some(view! {
+            <div class="card facts-card">
+                <h3>{dataset.names.join(", ")}</h3>
+                <Facts facts />
+            </div>
+        })
+    }
+}
+
+fn read_facts(dataset: &DatasetSummary) -> Vec<(&'static str, String)> {
+    let usable = match (dataset.num_usable_rows, dataset.num_rows) {
+        (usable, all) if usable == all => count(all as u64),
+        (usable, all) => format!("{} of {}", count(usable as u64), count(all as u64)),
+    };
+    let shapes: Vec<&str> = dataset
+        .shapes
+        .iter()
+        .map(|(shape, _)| shape_name(*shape))
+        .collect();
+    let mut facts = vec![
+        ("Rows", usable),
+        ("Shape", shapes.join(", ")),
+        (
+            "Size",
+            format!(
+                "{}, {}",
+                bytes(dataset.file_bytes),
+                short_hash(&dataset.sha256)
+            ),
+        ),
+    ];
+    if dataset.num_duplicates > 0 {
+        facts.push(("Duplicates", count(dataset.num_duplicates as u64)));
+    }
+    facts
+}
+
+fn token_facts(prepared: &PreparedSummary) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        (
+            "Split",
+            format!(
+                "{} to learn, {} held out",
+                count(prepared.num_training_rows as u64),
+                count(prepared.num_validation_rows as u64)
+            ),
+        ),
+        (
+            "Tokens",
+            format!(
+                "{}, {} trained",
+                count(prepared.training_tokens),
+                count(prepared.scored_tokens)
+            ),
+        ),
+        (
+            "Row length",
+            format!(
+                "{} median, {} longest",
+                count(prepared.median_tokens as u64),
+                count(prepared.longest_tokens as u64)
+            ),
+        ),
+    ];
+    if prepared.num_truncated > 0 {
+        facts.push((
+            "Cut",
+            format!("{} rows", count(prepared.num_truncated as u64)),
+        ));
+    }
+    if prepared.num_without_target > 0 {
+        facts.push((
+            "Left out",
+            format!(
+                "{} rows, nothing to learn",
+                count(prepared.num_without_target as u64)
+            ),
+        ));
+    }
+    facts
+}
+
+/// A shape in the words of its fields.
+pub fn shape_name(shape: RowShape) -> &'static str {
+    match shape {
+        RowShape::Messages => "messages",
+        RowShape::PromptCompletion => "prompt and completion",
+        RowShape::Text => "text",
+    }
+}

@@ -1,0 +1,108 @@
+use engine::protocol::{DeviceKind, DeviceReport, SelfTestCase};
+use leptos::prelude::*;
+
+use crate::browser::gpu::this_browser;
+use crate::state::device::{DeviceChoice, DeviceState, advice};
+use crate::store::Store;
+
+/// Which processor does the work, why, and how it did in its self-test.
+#[component]
+pub fn DevicePanel() -> impl IntoView {
+    let store = Store::get();
+    let device = store.select(|state| state.device.clone());
+    let is_training = store.select(|state| state.is_training());
+    let chosen =
+        move |event| store.start_device(DeviceChoice::from_value(&event_target_value(&event)));
+    let options = DeviceChoice::ALL.map(|choice| {
+        let is_chosen = move || device.with(|device| device.choice == choice);
+        view! { <option value=choice.value() selected=is_chosen>{choice.label()}</option> }
+    });
+    view! {
+        <div class="device-panel">
+            <div class="field">
+                <label for="device">"Device"</label>
+                <select id="device" aria-describedby="device-note" on:change=chosen
+                    prop:value=move || device.with(|device| device.choice.value())
+                    disabled=move || is_training.get()>
+                    {options.collect_view()}
+                </select>
+            </div>
+            <div id="device-note" class="device-note">
+                <p>{move || device.with(what_runs)}</p>
+                {move || device.with(|device| device.problem.clone()).map(|problem| view! {
+                    <p class="quiet">{advice(&problem, this_browser())}</p>
+                })}
+            </div>
+            {move || device.with(|device| device.report.clone()).and_then(self_test)}
+        </div>
+    }
+}
+
+fn what_runs(device: &DeviceState) -> String {
+    if device.is_outdated {
+        return "The page and its engine come from two versions: reload the page.".to_owned();
+    }
+    let why = device
+        .problem
+        .as_ref()
+        .map(|problem| format!(": {problem}"))
+        .unwrap_or_default();
+    match (&device.report, device.starting) {
+        (Some(report), _) if report.kind == DeviceKind::WebGpu => {
+            format!("Running on the GPU, {}.", report.name)
+        }
+        (Some(report), _) => {
+            let threads = if report.threads > 1 {
+                format!(", {} threads", report.threads)
+            } else {
+                String::new()
+            };
+            format!("Running on the CPU{threads}{why}.")
+        }
+        (None, Some(DeviceKind::WebGpu)) => {
+            "Starting the engine on the GPU and testing it.".to_owned()
+        }
+        (None, Some(DeviceKind::Cpu)) => format!("Starting the engine on the CPU{why}."),
+        (None, None) => "Looking for a graphics adapter.".to_owned(),
+    }
+}
+
+fn self_test(report: DeviceReport) -> Option<impl IntoView> {
+    if report.self_test.is_empty() {
+        return None;
+    }
+    let rows = report
+        .self_test
+        .into_iter()
+        .map(self_test_row)
+        .collect_view();
+    Some(view! {
+        <details class="disclosure">
+            <summary>"Self-test"</summary>
+            <div class="table-scroll" tabindex="0" role="region" aria-label="Self-test results">
+                <table>
+                    <thead>
+                        <tr>
+                            <th scope="col">"Case"</th>
+                            <th scope="col" class="num">"Largest error"</th>
+                            <th scope="col" class="num">"Allowed"</th>
+                            <th scope="col" class="num">"Time"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </details>
+    })
+}
+
+fn self_test_row(case: SelfTestCase) -> impl IntoView {
+    view! {
+        <tr>
+            <td>{case.name}</td>
+            <td class="num">{format!("{:.1e}", case.max_error)}</td>
+            <td class="num">{format!("{:.0e}", case.tolerance)}</td>
+            <td class="num">{format!("{:.0} ms", case.elapsed_millis)}</td>
+        </tr>
+    }
+}

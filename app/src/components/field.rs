@@ -1,0 +1,30 @@
+use leptos::prelude::*;
+
+use crate::state::form::Field;
+use crate::store::{Store, field_id};
+
+/// A number of the form, with what it does and what is wrong with it.
+#[component]
+pub fn FormField(field: Field) -> impl IntoView {
+    let form = Store::get().form;
+    let id = field_id(field);
+    let note = format!("{id}-note");
+    let error = Memo::new(move |_| form.with(|form| form.error(field)));
+    view! {
+        <div class="field" class:is-wrong=move || error.with(Option::is_some)>
+            <label for=id.clone()>{field.label()}</label>
+            <input
+                id=id
+                type="text"
+                inputmode="decimal"
+                autocomplete="off"
+                spellcheck="false"
+                aria-describedby=note.clone()
+                aria-invalid=move || error.with(Option::is_some).to_string()
+                prop:value=move || form.with(|form| form.text(field).to_owned())
+                on:input=move |event| form.update(|form| form.set(field, event_target_value(&event)))
+            />
+            <p class="field-note" id=note>{move || error.get().unwrap_or_else(|| field.hint().to_owned())}</p>
+        </div>
+    }
+}

@@ -1,0 +1,76 @@
+use engine::protocol::RowProblem;
+use leptos::prelude::*;
+
+use crate::state::State;
+use crate::state::format::count;
+use crate::store::Store;
+
+/// Rows that cannot be used: where, why and what to do.
+#[component]
+pub fn Problems() -> impl IntoView {
+    let problems = Store::get().select(problems);
+    move || {
+        let (known, num_problems) = problems.get();
+        if num_problems == 0 {
+            return None;
+        }
+        let title = match num_problems {
+            1 => "1 row is left out".to_owned(),
+            many => format!("{} rows are left out", count(many as u64)),
+        };
+        let shown = known.len();
+        Some(view! {
+            <details class="disclosure problems" open=shown <= 5>
+                <summary>{title}</summary>
+                <ul>{known.into_iter().map(item).collect_view()}</ul>
+                {(shown < num_problems).then(|| view! {
+                    <p class="quiet">{format!("The first {shown} are shown.")}</p>
+                })}
+            </details>
+        })
+    }
+}
+
+/// The known problems and how many there are.
+fn problems(state: &State) -> (Vec<RowProblem>, usize) {
+    let mut known = state
+        .data
+        .loaded
+        .as_ref()
+        .map(|data| data.problems.clone())
+        .unwrap_or_default();
+    let mut total = state
+        .data
+        .loaded
+        .as_ref()
+        .map_or(0, |data| data.num_problems);
+    if let Some(prepared) = &state.prepared {
+        known.extend(prepared.problems.iter().cloned());
+        total += prepared.num_without_target.max(prepared.problems.len());
+    }
+    (known, total)
+}
+
+fn item(problem: RowProblem) -> impl IntoView {
+    let mut place = vec![problem.file.clone()];
+    place.extend(
+        problem
+            .line
+            .map(|line| format!("line {}", count(line as u64))),
+    );
+    place.extend(
+        problem
+            .column
+            .map(|column| format!("column {}", count(column as u64))),
+    );
+    if problem.line.is_none() {
+        place.push(format!("row {}", count(problem.row as u64 + 1)));
+    }
+    view! {
+        <li>
+            <span class="problem-place mono">{place.join(", ")}</span>
+            <span class="problem-what">{problem.what}</span>
+            <span class="problem-remedy">{problem.remedy}</span>
+        </li>
+    }
+}

@@ -1,0 +1,53 @@
+use leptos::prelude::*;
+
+use crate::state::run::{Asked, Run};
+use crate::store::Store;
+
+/// Start, pause, resume and stop. Buttons keep their place and the keyboard's focus whatever the run does.
+#[component]
+pub fn RunControls() -> impl IntoView {
+    let store = Store::get();
+    let is_training = store.select(|state| state.is_training());
+    let is_paused = store.select(|state| state.run.as_ref().is_some_and(Run::is_paused));
+    let asked = store.select(|state| state.run.as_ref().and_then(|run| run.asked));
+    let is_waiting = store.select(|state| state.start_when_loaded);
+    let can_ask = move || is_training.get() && asked.get().is_none();
+    let note = move || match (is_waiting.get(), asked.get()) {
+        (true, _) => "Starts as soon as the model and the data are there.".to_owned(),
+        (_, Some(Asked::Pause)) => "Pausing after the present block.".to_owned(),
+        (_, Some(Asked::Resume)) => "Going on.".to_owned(),
+        (_, Some(Asked::Stop)) => "Stopping; the best adapter is kept.".to_owned(),
+        _ => store.start_problem.get().unwrap_or_default(),
+    };
+    let pause = move |_| {
+        if can_ask() {
+            store.ask_run(if is_paused.get() {
+                Asked::Resume
+            } else {
+                Asked::Pause
+            });
+        }
+    };
+    let stop = move |_| {
+        if is_training.get() && asked.get() != Some(Asked::Stop) {
+            store.ask_run(Asked::Stop);
+        }
+    };
+    view! {
+        <div class="run-controls">
+            <button type="button" class="button button-primary button-large"
+                aria-disabled=move || is_training.get().to_string() aria-describedby="start-note"
+                on:click=move |_| store.start_training()>
+                "Start training"
+            </button>
+            <button type="button" class="button button-large" aria-disabled=move || (!can_ask()).to_string() on:click=pause>
+                {move || if is_paused.get() { "Resume" } else { "Pause" }}
+            </button>
+            <button type="button" class="button button-large" aria-disabled=move || (!is_training.get()).to_string()
+                on:click=stop>
+                "Stop"
+            </button>
+            <p id="start-note" class="run-note" aria-live="polite">{note}</p>
+        </div>
+    }
+}

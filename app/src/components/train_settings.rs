@@ -1,0 +1,77 @@
+use engine::protocol::LrSchedulerType;
+use leptos::prelude::*;
+
+use super::field::FormField;
+use super::modules_field::ModulesField;
+use crate::state::form::Field;
+use crate::store::Store;
+
+const SCHEDULERS: [(LrSchedulerType, &str, &str); 3] = [
+    (LrSchedulerType::Cosine, "cosine", "Cosine"),
+    (LrSchedulerType::Linear, "linear", "Linear"),
+    (LrSchedulerType::Constant, "constant", "Constant"),
+];
+
+/// Everything that determines a run besides model and data.
+#[component]
+pub fn TrainSettings() -> impl IntoView {
+    view! {
+        <div class="settings">
+            <fieldset>
+                <legend>"Adapter"</legend>
+                <div class="fields">
+                    {[Field::Rank, Field::Alpha, Field::Dropout].map(form_field).collect_view()}
+                    <ModulesField />
+                </div>
+            </fieldset>
+            <fieldset>
+                <legend>"Schedule"</legend>
+                <div class="fields">
+                    {[
+                        Field::LearningRate,
+                        Field::Epochs,
+                        Field::MaxSteps,
+                        Field::BatchSize,
+                        Field::GradientAccumulation,
+                        Field::Seed,
+                    ].map(form_field).collect_view()}
+                </div>
+            </fieldset>
+            <details class="disclosure">
+                <summary>"More settings"</summary>
+                <div class="fields">
+                    <Scheduler />
+                    {[Field::WarmUp, Field::WeightDecay, Field::Clipping, Field::EvaluateEvery]
+                        .map(form_field)
+                        .collect_view()}
+                </div>
+            </details>
+        </div>
+    }
+}
+
+fn form_field(field: Field) -> impl IntoView {
+    view! { <FormField field /> }
+}
+
+#[component]
+fn Scheduler() -> impl IntoView {
+    let form = Store::get().form;
+    let changed = move |event| {
+        let value = event_target_value(&event);
+        if let Some((scheduler, ..)) = SCHEDULERS.into_iter().find(|(_, known, _)| *known == value)
+        {
+            form.update(|form| form.scheduler = scheduler);
+        }
+    };
+    let options = SCHEDULERS.map(|(scheduler, value, label)| {
+        view! { <option value=value selected=move || form.with(|form| form.scheduler == scheduler)>{label}</option> }
+    });
+    view! {
+        <div class="field">
+            <label for="scheduler">"Scheduler"</label>
+            <select id="scheduler" aria-describedby="scheduler-note" on:change=changed>{options.collect_view()}</select>
+            <p class="field-note" id="scheduler-note">"How the rate falls after the warm-up"</p>
+        </div>
+    }
+}

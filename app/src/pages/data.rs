@@ -1,0 +1,63 @@
+use leptos::prelude::*;
+
+use crate::components::data_facts::DataFacts;
+use crate::components::field::FormField;
+use crate::components::file_input::FileInput;
+use crate::components::paste_box::PasteBox;
+use crate::components::problems::Problems;
+use crate::components::progress::Progress;
+use crate::components::rows_table::RowsTable;
+use crate::components::step_section::StepSection;
+use crate::components::token_view::TokenView;
+use crate::state::form::Field;
+use crate::state::slot::Loading;
+use crate::state::{State, Step};
+use crate::store::Store;
+
+/// Step 2: the examples, as read and as the model will see them.
+#[component]
+pub fn DataPage() -> impl IntoView {
+    let store = Store::get();
+    let loading = store.select(data_loading);
+    let ratio =
+        Signal::derive(move || loading.with(|loading| loading.as_ref().and_then(Loading::ratio)));
+    view! {
+        <StepSection step=Step::Data lead="JSON or JSON lines with messages, prompt and completion, or text.">
+            <div class="choices">
+                <div class="card choice">
+                    <h3>"Your examples"</h3>
+                    <p>"Some dozen good rows are enough to see a change. Several files become one dataset."</p>
+                    <FileInput id="dataset-files" label="Dataset files" hint="Choose, or drop anywhere"
+                        on_files=move |files| store.load_dataset_files(files) />
+                </div>
+                <div class="card choice">
+                    <h3>"A sample"</h3>
+                    <p>"A small dataset of ours with settings to match: the model changes in a minute or two."</p>
+                    <button type="button" class="button" on:click=move |_| store.load_sample()>
+                        "Load sample dataset"
+                    </button>
+                </div>
+            </div>
+            <PasteBox />
+            <div class="load-progress" hidden=move || loading.with(Option::is_none)>
+                <Progress label="Progress of the data" ratio />
+            </div>
+            <div class="fields">
+                <FormField field=Field::SequenceLength />
+                <FormField field=Field::ValidationSplit />
+            </div>
+            <DataFacts />
+            <Problems />
+            <RowsTable />
+            <TokenView />
+        </StepSection>
+    }
+}
+
+fn data_loading(state: &State) -> Option<Loading> {
+    state
+        .data
+        .loading
+        .clone()
+        .or_else(|| state.encoding.clone())
+}

@@ -1,0 +1,103 @@
+use leptos::prelude::*;
+
+use crate::components::model_facts::Facts;
+use crate::components::snippet::Snippet;
+use crate::components::step_section::StepSection;
+use crate::state::format::{bytes, count, loss};
+use crate::state::run::Adapter;
+use crate::state::{ExportState, State, Step};
+use crate::store::Store;
+
+const CONTENTS: [(&str, &str); 6] = [
+    ("adapter_model.safetensors", "what the model learnt"),
+    ("adapter_config.json", "how PEFT reads it"),
+    ("README.md", "the losses, and code to copy"),
+    ("recipe.json", "everything to repeat the run"),
+    ("log.jsonl", "every step\u{2019}s numbers"),
+    ("evaluation.json", "held-out loss before and after"),
+];
+
+/// Step 5: one zip that PEFT loads.
+#[component]
+pub fn ExportPage() -> impl IntoView {
+    let store = Store::get();
+    let adapter = store.select(|state| state.adapter.clone());
+    let export = store.select(|state| state.export.clone());
+    let is_idle = move || adapter.with(Option::is_some) && export.get() != ExportState::Packing;
+    let note = move || match export.get() {
+        ExportState::Packing => "Packing.".to_owned(),
+        ExportState::Ready {
+            file_name,
+            bytes: size,
+        } => format!("{file_name}, {}, is in your downloads.", bytes(size)),
+        ExportState::None if adapter.with(Option::is_none) => {
+            "There is an adapter after the first run.".to_owned()
+        }
+        ExportState::None => String::new(),
+    };
+    let download = move |_| {
+        if is_idle() {
+            store.export();
+        }
+    };
+    let contents = CONTENTS
+        .map(|(name, what)| view! { <li><span class="mono">{name}</span><span>{what}</span></li> });
+    view! {
+        <StepSection step=Step::Export lead="One zip: the adapter, how it was made and how good it is.">
+            {move || adapter.get().map(result)}
+            <div class="run-controls">
+                <button type="button" class="button button-primary button-large"
+                    aria-disabled=move || (!is_idle()).to_string() aria-describedby="export-note" on:click=download>
+                    "Download adapter"
+                </button>
+                <p id="export-note" class="run-note" aria-live="polite">{note}</p>
+            </div>
+            <div class="export-parts">
+                <div class="card">
+                    <h3>"In the zip"</h3>
+                    <ul class="contents">{contents.collect_view()}</ul>
+                </div>
+                <Snippet title="Use it in Python" code=store.select(python) />
+            </div>
+        </StepSection>
+    }
+}
+
+fn result(Adapter { summary, .. }: Adapter) -> impl IntoView {
+    let mut facts = vec![
+        (
+            "Kept from step",
+            format!("{} of {}", count(summary.best_step), count(summary.steps)),
+        ),
+        ("Parameters learnt", count(summary.trainable_parameters)),
+    ];
+    facts.extend(
+        summary
+            .base_validation_loss
+            .map(|base| ("Held-out loss, base", loss(base))),
+    );
+    facts.extend(
+        summary
+            .tuned_validation_loss
+            .map(|tuned| ("Held-out loss, tuned", loss(tuned))),
+    );
+    view! { <Facts facts /> }
+}
+
+/// Code that loads the adapter; the base is the loaded model's, where it names one.
+fn python(state: &State) -> String {
+    let named = state
+        .model
+        .loaded
+        .as_ref()
+        .and_then(|model| model.base_model_name.clone());
+    let base = named.unwrap_or_else(|| "HuggingFaceTB/SmolLM2-135M-Instruct".to_owned());
+    format!(
+        "from peft import PeftModel\n\
+         from transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
+         base = \"{base}\"\n\
+         tokenizer = AutoTokenizer.from_pretrained(base)\n\
+         model = AutoModelForCausalLM.from_pretrained(base)\n\
+         model = PeftModel.from_pretrained(model, \"path/to/the/unzipped/folder\")\n"
+    )
+}

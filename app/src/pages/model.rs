@@ -1,0 +1,44 @@
+use leptos::prelude::*;
+
+use crate::components::device_panel::DevicePanel;
+use crate::components::file_input::FileInput;
+use crate::components::model_facts::ModelFacts;
+use crate::components::progress::Progress;
+use crate::components::step_section::StepSection;
+use crate::state::Step;
+use crate::state::slot::Loading;
+use crate::store::{BUNDLED_NAME, Store};
+
+/// Step 1: the base model and the processor that runs it.
+#[component]
+pub fn ModelPage() -> impl IntoView {
+    let store = Store::get();
+    let loading = store.select(|state| state.model.loading.clone());
+    let ratio =
+        Signal::derive(move || loading.with(|loading| loading.as_ref().and_then(Loading::ratio)));
+    view! {
+        <StepSection step=Step::Model lead="Start from the small model that comes along, or bring your own.">
+            <div class="choices">
+                <div class="card choice">
+                    <h3>{BUNDLED_NAME}</h3>
+                    <p>"A small chat model that learns quickly on any computer. 98 MB, kept in this browser after the first load."</p>
+                    <button type="button" class="button button-primary" on:click=move |_| store.load_bundled_model()>
+                        "Use the bundled model"
+                    </button>
+                </div>
+                <div class="card choice">
+                    <h3>"Your own"</h3>
+                    <p>"A Llama-class model: one GGUF file, or safetensors with config.json and tokenizer.json."</p>
+                    <FileInput id="model-files" label="Model files" hint="Choose, or drop anywhere"
+                        on_files=move |files| store.load_model_files(files) />
+                </div>
+            </div>
+            <div class="load-progress" hidden=move || loading.with(Option::is_none)>
+                <Progress label="Progress of the model" ratio />
+                <p class="quiet">{move || loading.with(|loading| loading.as_ref().map(|loading| loading.name.clone()))}</p>
+            </div>
+            <ModelFacts />
+            <DevicePanel />
+        </StepSection>
+    }
+}

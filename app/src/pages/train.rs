@@ -1,0 +1,27 @@
+use leptos::prelude::*;
+
+use crate::components::plan_line::PlanLine;
+use crate::components::run_chart::RunChart;
+use crate::components::run_controls::RunControls;
+use crate::components::run_readouts::RunReadouts;
+use crate::components::run_table::RunTable;
+use crate::components::step_section::StepSection;
+use crate::components::train_settings::TrainSettings;
+use crate::state::Step;
+
+/// Step 3: the settings, the run and its curves.
+#[component]
+pub fn TrainPage() -> impl IntoView {
+    view! {
+        <StepSection step=Step::Train lead="The first settings are sensible ones. Start, and watch the loss fall.">
+            <TrainSettings />
+            <PlanLine />
+            <RunControls />
+            <div class="card run-card">
+                <RunReadouts />
+                <RunChart />
+                <RunTable />
+            </div>
+        </StepSection>
+    }
+}

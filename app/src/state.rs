@@ -1,0 +1,400 @@
+//! Everything the page knows, and the one way it changes: [`State::apply`] and the `begin_*` functions are pure, so
+//! that the page's behaviour is tested natively. No browser type appears below this module.
+
+pub mod device;
+pub mod failure;
+pub mod files;
+pub mod form;
+pub mod format;
+pub mod generation;
+pub mod run;
+pub mod slot;
+pub mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use engine::protocol::{
+    DatasetSummary, Event, Failure, ModelSummary, Phase, PlanSummary, PreparedSummary, RowPreview,
+    RowSummary, RunId, RunOutcome, RunSpec,
+};
+
+use device::DeviceState;
+use failure::Notice;
+use generation::Generation;
+use run::{Adapter, Run};
+use slot::{Loading, Slot};
+
+/// The five steps of the page, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    Model,
+    Data,
+    Train,
+    Try,
+    Export,
+}
+
+impl Step {
+    pub const ALL: [Self; 5] = [
+        Self::Model,
+        Self::Data,
+        Self::Train,
+        Self::Try,
+        Self::Export,
+    ];
+
+    /// The step's heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Model => "Model",
+            Self::Data => "Data",
+            Self::Train => "Train",
+            Self::Try => "Try",
+            Self::Export => "Export",
+        }
+    }
+
+    /// The `id` of the step's section, which links point at.
+    pub fn anchor(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Data => "data",
+            Self::Train => "train",
+            Self::Try => "try",
+            Self::Export => "export",
+        }
+    }
+}
+
+/// What the status falls back on while nothing is going on.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Resting {
+    #[default]
+    Plain,
+    /// The last run ended and nothing was loaded since.
+    RunEnded,
+    /// A load or a run failed and nothing was tried since.
+    Failed(String),
+}
+
+/// The zip on its way to the user.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum ExportState {
+    #[default]
+    None,
+    Packing,
+    Ready {
+        file_name: String,
+        bytes: u64,
+    },
+}
+
+/// A page of the dataset's rows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RowPage {
+    pub start: usize,
+    pub rows: Vec<RowSummary>,
+}
+
+/// The whole state of the page, besides the texts in its form.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct State {
+    pub device: DeviceState,
+    pub model: Slot<ModelSummary>,
+    pub data: Slot<DatasetSummary>,
+    /// The dataset under the present settings; `None` while it is being encoded.
+    pub prepared: Option<PreparedSummary>,
+    /// Rows done and rows in all, while the dataset is being encoded.
+    pub encoding: Option<Loading>,
+    pub rows: RowPage,
+    pub preview: Option<RowPreview>,
+    pub plan: Option<PlanSummary>,
+    pub run: Option<Run>,
+    /// What the last run with a result left behind.
+    pub adapter: Option<Adapter>,
+    pub generation: Option<Generation>,
+    pub export: ExportState,
+    pub notices: Vec<Notice>,
+    pub warnings: Vec<String>,
+    pub resting: Resting,
+    /// *Start training* was pressed while something was still loading.
+    pub start_when_loaded: bool,
+    /// Loads asked of the worker and not yet answered, in the order of asking.
+    pub pending: VecDeque<Step>,
+}
+
+/// Warnings kept for the page to show.
+const MAX_WARNINGS: usize = 5;
+
+impl State {
+    /// Whether a run is under way, paused ones included.
+    pub fn is_training(&self) -> bool {
+        self.run.as_ref().is_some_and(Run::is_active)
+    }
+
+    /// Whether a model and a dataset are there and nothing is on its way.
+    pub fn can_train(&self) -> bool {
+        self.model.loaded.is_some()
+            && self.data.loaded.is_some()
+            && self.pending.is_empty()
+            && self.device.is_ready()
+    }
+
+    /// A model was asked for.
+    pub fn begin_model(&mut self, name: impl Into<String>) {
+        self.model.begin(name);
+        self.begin_load(Step::Model);
+    }
+
+    /// A dataset was asked for.
+    pub fn begin_dataset(&mut self, name: impl Into<String>) {
+        self.data.begin(name);
+        self.begin_load(Step::Data);
+    }
+
+    /// A load is asked again of a new worker; what led to that stays on the page.
+    pub fn begin_again(&mut self, step: Step, name: impl Into<String>) {
+        match step {
+            Step::Model => self.model.begin(name),
+            _ => self.data.begin(name),
+        }
+        self.pending.push_back(step);
+    }
+
+    fn begin_load(&mut self, step: Step) {
+        self.pending.push_back(step);
+        self.resting = Resting::Plain;
+        self.dismiss(step);
+    }
+
+    /// A run was asked for.
+    pub fn begin_run(&mut self, id: RunId, spec: RunSpec) {
+        self.run = Some(Run::new(id, spec));
+        self.resting = Resting::Plain;
+        self.start_when_loaded = false;
+        self.warnings.clear();
+        self.dismiss(Step::Train);
+    }
+
+    /// The worker was ended, and with it all that it held. `pending` loads are asked again by the client.
+    pub fn forget_worker(&mut self) {
+        self.model = Slot::default();
+        self.data = Slot::default();
+        self.rows = RowPage::default();
+        self.prepared = None;
+        self.encoding = None;
+        self.preview = None;
+        self.plan = None;
+        self.pending.clear();
+        self.adapter = None;
+        self.export = ExportState::None;
+        if let Some(run) = &mut self.run {
+            run.abandon();
+        }
+        if let Some(generation) = &mut self.generation {
+            generation.abandon();
+        }
+    }
+
+    /// Takes one message of the worker. Messages of older runs and generations change nothing.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Ready { device, .. } => self.device.ready(device),
+            Event::DeviceRejected { kind, reason } => self.device.rejected(kind, reason),
+            Event::Progress { phase, done, total } => self.progress(phase, done, total),
+            Event::ModelLoaded { model } => self.model_loaded(model),
+            Event::DatasetLoaded { dataset } => self.dataset_loaded(dataset),
+            Event::DatasetPrepared { dataset } => {
+                self.encoding = None;
+                self.prepared = Some(dataset);
+            }
+            Event::RowPreview { preview } => self.preview = Some(preview),
+            Event::DatasetRows { start, rows } => self.rows = RowPage { start, rows },
+            Event::Planned { plan } => {
+                self.plan = Some(plan);
+                self.notices.retain(|notice| !notice.is_of_settings());
+            }
+            Event::RunState { run, state } => self.with_run(run, |run| run.state_changed(state)),
+            Event::Step { run, metrics } => self.with_run(run, |run| run.step(metrics)),
+            Event::Evaluation { run, metrics } => self.with_run(run, |run| run.evaluated(metrics)),
+            Event::RunEnded { run, summary } => self.run_ended(run, summary),
+            Event::GenerationText { id, variant, text } => {
+                if let Some(generation) = self
+                    .generation
+                    .as_mut()
+                    .filter(|generation| generation.id == id)
+                {
+                    generation.text(variant, &text);
+                }
+            }
+            Event::GenerationDone {
+                id,
+                variant,
+                summary,
+            } => {
+                if let Some(generation) = self
+                    .generation
+                    .as_mut()
+                    .filter(|generation| generation.id == id)
+                {
+                    generation.done(variant, summary);
+                }
+            }
+            Event::ExportReady { run, file_name } => {
+                if self
+                    .adapter
+                    .as_ref()
+                    .is_some_and(|adapter| adapter.run == run)
+                {
+                    self.export = ExportState::Ready {
+                        file_name,
+                        bytes: 0,
+                    };
+                }
+            }
+            Event::Warning { message } => {
+                if !self.warnings.contains(&message) {
+                    self.warnings.push(message);
+                }
+                let surplus = self.warnings.len().saturating_sub(MAX_WARNINGS);
+                self.warnings.drain(..surplus);
+            }
+            Event::Failed { failure } => self.failed(failure),
+        }
+    }
+
+    /// Takes the notices of a step off the page.
+    pub fn dismiss(&mut self, step: Step) {
+        let had_any = self.notices.iter().any(|notice| notice.step == step);
+        self.notices.retain(|notice| notice.step != step);
+        if had_any && matches!(self.resting, Resting::Failed(_)) && self.notices.is_empty() {
+            self.resting = Resting::Plain;
+        }
+    }
+
+    fn with_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.id == id) {
+            change(run);
+        }
+    }
+
+    fn progress(&mut self, phase: Phase, done: u64, total: Option<u64>) {
+        let loading = match phase {
+            Phase::DownloadingModel | Phase::LoadingModel => self.model.loading.as_mut(),
+            Phase::ReadingData => self.data.loading.as_mut(),
+            Phase::EncodingData => Some(self.encoding.get_or_insert_with(|| Loading::new("rows"))),
+            Phase::Evaluating => {
+                if let Some(run) = self.run.as_mut().filter(|run| run.is_active()) {
+                    run.evaluating = Some((done, total));
+                }
+                None
+            }
+        };
+        if let Some(loading) = loading {
+            loading.advance(phase, done, total);
+        }
+    }
+
+    /// A new base ends what was learnt on the old one.
+    fn model_loaded(&mut self, model: ModelSummary) {
+        let is_same = self
+            .adapter
+            .as_ref()
+            .is_some_and(|adapter| adapter.model_sha256 == model.sha256);
+        if !is_same {
+            self.adapter = None;
+            self.export = ExportState::None;
+        }
+        self.generation = None;
+        self.model.loaded = Some(model);
+        self.prepared = None;
+        self.plan = None;
+        self.answered(Step::Model);
+    }
+
+    fn dataset_loaded(&mut self, dataset: DatasetSummary) {
+        self.rows = RowPage {
+            start: 0,
+            rows: dataset.first_rows.clone(),
+        };
+        self.preview = None;
+        self.prepared = None;
+        self.plan = None;
+        self.data.loaded = Some(dataset);
+        self.answered(Step::Data);
+    }
+
+    fn answered(&mut self, step: Step) {
+        if let Some(at) = self.pending.iter().position(|&pending| pending == step) {
+            self.pending.remove(at);
+        }
+        if !self.pending.contains(&step) {
+            match step {
+                Step::Model => self.model.loading = None,
+                _ => self.data.loading = None,
+            }
+        }
+    }
+
+    fn run_ended(&mut self, id: RunId, summary: engine::protocol::RunSummary) {
+        let Some(run) = self.run.as_mut().filter(|run| run.id == id) else {
+            return;
+        };
+        if summary.has_adapter {
+            let model_sha256 = self
+                .model
+                .loaded
+                .as_ref()
+                .map(|model| model.sha256.clone())
+                .unwrap_or_default();
+            self.adapter = Some(Adapter {
+                run: id,
+                model_sha256,
+                spec: run.spec.clone(),
+                summary: summary.clone(),
+            });
+            self.export = ExportState::None;
+        }
+        let has_failed = summary.outcome == RunOutcome::Failed;
+        run.ended(summary);
+        if !has_failed {
+            self.resting = Resting::RunEnded;
+        } else if !matches!(self.resting, Resting::Failed(_)) {
+            self.resting = Resting::Failed("the run ended early".to_owned());
+        }
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        let step = failure::step_of(self, &failure);
+        let is_of_run = failure.run.is_some() && failure.run == self.run.as_ref().map(|run| run.id);
+        let ends_load = failure.run.is_none() && self.pending.contains(&step);
+        let ends_encoding = step == Step::Data && self.encoding.is_some();
+        if ends_load {
+            self.answered(step);
+            self.start_when_loaded = false;
+        }
+        if ends_encoding {
+            self.encoding = None;
+        }
+        if is_of_run && let Some(run) = &mut self.run {
+            run.failed();
+        }
+        if ends_load || ends_encoding || is_of_run {
+            self.resting = Resting::Failed(failure.what.clone());
+        }
+        match step {
+            Step::Try => {
+                if let Some(generation) = &mut self.generation {
+                    generation.abandon();
+                }
+            }
+            Step::Export => self.export = ExportState::None,
+            _ => {}
+        }
+        self.notices.retain(|notice| notice.step != step);
+        self.notices.push(Notice { step, failure });
+    }
+}

@@ -1,0 +1,67 @@
+//! Where on the page a failure belongs.
+
+use engine::protocol::{Failure, FailureKind};
+
+use super::{ExportState, State, Step};
+
+/// A failure beside the step that it concerns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    pub step: Step,
+    pub failure: Failure,
+}
+
+impl Notice {
+    /// Whether a sound plan refutes it.
+    pub fn is_of_settings(&self) -> bool {
+        self.step == Step::Train
+            && self.failure.kind == FailureKind::Settings
+            && self.failure.run.is_none()
+    }
+}
+
+/// The step that a failure concerns: by its kind where that says it, else by what was asked of the worker.
+pub fn step_of(state: &State, failure: &Failure) -> Step {
+    if failure.run.is_some() {
+        let is_export = state.export == ExportState::Packing && !state.is_training();
+        return if is_export { Step::Export } else { Step::Train };
+    }
+    match failure.kind {
+        FailureKind::ModelFile | FailureKind::UnsupportedModel | FailureKind::Tokenizer => {
+            Step::Model
+        }
+        FailureKind::Dataset => Step::Data,
+        FailureKind::Settings | FailureKind::NonFinite if !is_talking(state) => Step::Train,
+        FailureKind::Template if !is_talking(state) => Step::Data,
+        _ => step_under_way(state),
+    }
+}
+
+fn is_talking(state: &State) -> bool {
+    state
+        .generation
+        .as_ref()
+        .is_some_and(|generation| generation.is_active())
+        || state.export == ExportState::Packing
+}
+
+fn step_under_way(state: &State) -> Step {
+    if let Some(&step) = state.pending.front() {
+        return step;
+    }
+    if state.export == ExportState::Packing {
+        return Step::Export;
+    }
+    if state
+        .generation
+        .as_ref()
+        .is_some_and(|generation| generation.is_active())
+    {
+        return Step::Try;
+    }
+    if state.encoding.is_some() {
+        Step::Data
+    } else {
+        Step::Train
+    }
+}

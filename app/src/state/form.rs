@@ -1,0 +1,140 @@
+//! The form's texts and the numbers in them. What a person types is kept as typed; it is read leniently, and what
+//! cannot be read has a sentence that says so.
+
+mod field;
+mod parse;
+
+pub use field::Field;
+pub use parse::{modules, real, whole};
+
+use engine::protocol::{
+    DataSpec, GenerationSpec, LoraSpec, LrSchedulerType, RunSpec, TargetModule, Variant,
+};
+
+use field::Kind;
+
+/// The texts of all fields as typed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Form {
+    texts: [String; Field::ALL.len()],
+    pub scheduler: LrSchedulerType,
+    pub prompt: String,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self {
+            texts: Field::ALL.map(|field| field.default_text().to_owned()),
+            scheduler: LrSchedulerType::Cosine,
+            prompt: String::new(),
+        }
+    }
+}
+
+impl Form {
+    pub fn text(&self, field: Field) -> &str {
+        &self.texts[field as usize]
+    }
+
+    pub fn set(&mut self, field: Field, text: impl Into<String>) {
+        self.texts[field as usize] = text.into();
+    }
+
+    /// Why the field's text cannot be used, if so.
+    pub fn error(&self, field: Field) -> Option<String> {
+        let text = self.text(field);
+        match field.kind() {
+            Kind::Whole { .. } => whole(field, text).err(),
+            Kind::Real { .. } => real(field, text).err(),
+            Kind::Modules => modules(text).err(),
+        }
+    }
+
+    /// The chosen modules, as far as they can be read.
+    pub fn target_modules(&self) -> Vec<TargetModule> {
+        modules(self.text(Field::TargetModules)).unwrap_or_default()
+    }
+
+    /// Adds the module, or takes it away; the text is written anew in the order of the forward pass.
+    pub fn toggle_module(&mut self, module: TargetModule) {
+        let mut chosen = self.target_modules();
+        match chosen.iter().position(|&known| known == module) {
+            Some(at) => {
+                chosen.remove(at);
+            }
+            None => chosen.push(module),
+        }
+        self.set_modules(&chosen);
+    }
+
+    pub fn set_modules(&mut self, chosen: &[TargetModule]) {
+        let names: Vec<&str> = TargetModule::ALL
+            .into_iter()
+            .filter(|module| chosen.contains(module))
+            .map(TargetModule::name)
+            .collect();
+        self.set(Field::TargetModules, names.join(", "));
+    }
+
+    fn whole(&self, field: Field) -> Result<u64, Field> {
+        whole(field, self.text(field)).map_err(|_| field)
+    }
+
+    fn size(&self, field: Field) -> Result<usize, Field> {
+        usize::try_from(self.whole(field)?).map_err(|_| field)
+    }
+
+    fn real(&self, field: Field) -> Result<f64, Field> {
+        real(field, self.text(field)).map_err(|_| field)
+    }
+
+    /// How rows become examples, or the first field that stands in the way.
+    pub fn data_spec(&self) -> Result<DataSpec, Field> {
+        Ok(DataSpec {
+            max_seq_length: self.size(Field::SequenceLength)?,
+            validation_split: self.real(Field::ValidationSplit)?,
+            seed: self.whole(Field::Seed)?,
+        })
+    }
+
+    /// The run, or the first field that stands in the way.
+    pub fn run_spec(&self) -> Result<RunSpec, Field> {
+        let target_modules =
+            modules(self.text(Field::TargetModules)).map_err(|_| Field::TargetModules)?;
+        Ok(RunSpec {
+            lora: LoraSpec {
+                r: self.size(Field::Rank)?,
+                lora_alpha: self.size(Field::Alpha)?,
+                lora_dropout: self.real(Field::Dropout)?,
+                target_modules,
+            },
+            data: self.data_spec()?,
+            learning_rate: self.real(Field::LearningRate)?,
+            lr_scheduler_type: self.scheduler,
+            warmup_ratio: self.real(Field::WarmUp)?,
+            weight_decay: self.real(Field::WeightDecay)?,
+            max_grad_norm: self.real(Field::Clipping)?,
+            num_train_epochs: self.real(Field::Epochs)?,
+            max_steps: self.whole(Field::MaxSteps)?,
+            per_device_train_batch_size: self.size(Field::BatchSize)?,
+            gradient_accumulation_steps: self.size(Field::GradientAccumulation)?,
+            eval_steps: self.whole(Field::EvaluateEvery)?,
+            seed: self.whole(Field::Seed)?,
+            ..RunSpec::default()
+        })
+    }
+
+    /// The question, or the first field that stands in the way.
+    pub fn generation_spec(&self, variants: Vec<Variant>) -> Result<GenerationSpec, Field> {
+        Ok(GenerationSpec {
+            prompt: self.prompt.clone(),
+            max_new_tokens: self.size(Field::MaxNewTokens)?,
+            temperature: self.real(Field::Temperature)?,
+            top_k: self.size(Field::TopK)?,
+            top_p: self.real(Field::TopP)?,
+            repetition_penalty: self.real(Field::RepetitionPenalty)?,
+            seed: self.whole(Field::Variation)?,
+            variants,
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! The fields: their names, limits and first values. Names are what people, screen readers and scripts know them by.
+
+/// A field of the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Field {
+    Rank,
+    Alpha,
+    Dropout,
+    TargetModules,
+    LearningRate,
+    Epochs,
+    MaxSteps,
+    BatchSize,
+    GradientAccumulation,
+    SequenceLength,
+    ValidationSplit,
+    Seed,
+    WarmUp,
+    WeightDecay,
+    Clipping,
+    EvaluateEvery,
+    MaxNewTokens,
+    Temperature,
+    TopK,
+    TopP,
+    RepetitionPenalty,
+    Variation,
+}
+
+/// What a field holds, with its limits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Whole { min: u64, max: u64 },
+    Real { min: f64, max: f64 },
+    Modules,
+}
+
+impl Field {
+    pub const ALL: [Self; 22] = [
+        Self::Rank,
+        Self::Alpha,
+        Self::Dropout,
+        Self::TargetModules,
+        Self::LearningRate,
+        Self::Epochs,
+        Self::MaxSteps,
+        Self::BatchSize,
+        Self::GradientAccumulation,
+        Self::SequenceLength,
+        Self::ValidationSplit,
+        Self::Seed,
+        Self::WarmUp,
+        Self::WeightDecay,
+        Self::Clipping,
+        Self::EvaluateEvery,
+        Self::MaxNewTokens,
+        Self::Temperature,
+        Self::TopK,
+        Self::TopP,
+        Self::RepetitionPenalty,
+        Self::Variation,
+    ];
+
+    /// The field's accessible name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Rank => "Rank",
+            Self::Alpha => "Alpha",
+            Self::Dropout => "Dropout",
+            Self::TargetModules => "Target modules",
+            Self::LearningRate => "Learning rate",
+            Self::Epochs => "Epochs",
+            Self::MaxSteps => "Max steps",
+            Self::BatchSize => "Batch size",
+            Self::GradientAccumulation => "Gradient accumulation",
+            Self::SequenceLength => "Sequence length",
+            Self::ValidationSplit => "Validation split",
+            Self::Seed => "Seed",
+            Self::WarmUp => "Warm-up",
+            Self::WeightDecay => "Weight decay",
+            Self::Clipping => "Clipping",
+            Self::EvaluateEvery => "Evaluate every",
+            Self::MaxNewTokens => "Max new tokens",
+            Self::Temperature => "Temperature",
+            Self::TopK => "Top-k",
+            Self::TopP => "Top-p",
+            Self::RepetitionPenalty => "Repetition penalty",
+            Self::Variation => "Variation",
+        }
+    }
+
+    /// What the field does, in a few words.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Rank => "Size of the adapter",
+            Self::Alpha => "Strength: alpha over rank",
+            Self::Dropout => "0 is off",
+            Self::TargetModules => "The layers that learn, by commas or spaces",
+            Self::LearningRate => "How far each step goes",
+            Self::Epochs => "Times through the data",
+            Self::MaxSteps => "0 is no limit",
+            Self::BatchSize => "Rows at once",
+            Self::GradientAccumulation => "Batches per step",
+            Self::SequenceLength => "Longer rows are cut, in tokens",
+            Self::ValidationSplit => "Share held out, 0 to 0.9",
+            Self::Seed => "Same seed, same run",
+            Self::WarmUp => "Share of steps, 0 to 1",
+            Self::WeightDecay => "0 is off",
+            Self::Clipping => "Gradient norm; 0 is off",
+            Self::EvaluateEvery => "Steps; 0 is automatic",
+            Self::MaxNewTokens => "Length of the answer",
+            Self::Temperature => "0 takes the likeliest",
+            Self::TopK => "0 is off",
+            Self::TopP => "1 is off",
+            Self::RepetitionPenalty => "1 is off",
+            Self::Variation => "Another number, another answer",
+        }
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Rank => Kind::Whole { min: 1, max: 256 },
+            Self::Alpha => Kind::Whole { min: 1, max: 4096 },
+            Self::Dropout => Kind::Real {
+                min: 0.0,
+                max: 0.95,
+            },
+            Self::TargetModules => Kind::Modules,
+            Self::LearningRate => Kind::Real {
+                min: 1e-9,
+                max: 1.0,
+            },
+            Self::Epochs => Kind::Real {
+                min: 0.01,
+                max: 10_000.0,
+            },
+            Self::MaxSteps | Self::EvaluateEvery => Kind::Whole {
+                min: 0,
+                max: 10_000_000,
+            },
+            Self::BatchSize | Self::GradientAccumulation => Kind::Whole { min: 1, max: 4096 },
+            Self::SequenceLength => Kind::Whole {
+                min: 8,
+                max: 131_072,
+            },
+            Self::ValidationSplit => Kind::Real { min: 0.0, max: 0.9 },
+            Self::Seed | Self::Variation => Kind::Whole {
+                min: 0,
+                max: (1 << 53) - 1,
+            },
+            Self::WarmUp => Kind::Real { min: 0.0, max: 1.0 },
+            Self::WeightDecay => Kind::Real {
+                min: 0.0,
+                max: 10.0,
+            },
+            Self::Clipping => Kind::Real { min: 0.0, max: 1e6 },
+            Self::MaxNewTokens => Kind::Whole {
+                min: 1,
+                max: 131_072,
+            },
+            Self::Temperature => Kind::Real {
+                min: 0.0,
+                max: 10.0,
+            },
+            Self::TopK => Kind::Whole {
+                min: 0,
+                max: 1_000_000,
+            },
+            Self::TopP => Kind::Real {
+                min: 0.01,
+                max: 1.0,
+            },
+            Self::RepetitionPenalty => Kind::Real {
+                min: 0.1,
+                max: 10.0,
+            },
+        }
+    }
+
+    /// What an empty field means, where it means something.
+    pub(super) fn value_if_empty(self) -> Option<u64> {
+        matches!(self, Self::MaxSteps | Self::EvaluateEvery).then_some(0)
+    }
+
+    pub(super) fn default_text(self) -> &'static str {
+        match self {
+            Self::Rank => "8",
+            Self::Alpha => "16",
+            Self::Dropout => "0",
+            Self::TargetModules => "q_proj, v_proj",
+            Self::LearningRate => "0.001",
+            Self::Epochs => "3",
+            Self::MaxSteps => "0",
+            Self::BatchSize => "4",
+            Self::GradientAccumulation => "1",
+            Self::SequenceLength => "512",
+            Self::ValidationSplit => "0.1",
+            Self::Seed => "42",
+            Self::WarmUp => "0.05",
+            Self::WeightDecay => "0",
+            Self::Clipping => "1",
+            Self::EvaluateEvery => "0",
+            Self::MaxNewTokens => "64",
+            Self::Temperature => "0",
+            Self::TopK => "0",
+            Self::TopP => "1",
+            Self::RepetitionPenalty => "1",
+            Self::Variation => "0",
+        }
+    }
+}

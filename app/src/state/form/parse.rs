@@ -1,0 +1,115 @@
+//! Reading numbers and module names as people write them.
+
+use engine::protocol::TargetModule;
+
+use super::Field;
+use super::field::Kind;
+
+/// A whole number within the field's limits; spaces, underscores and thousands' commas are allowed.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn whole(field: Field, text: &str) -> Result<u64, String> {
+    let Kind::Whole { min, max } = field.kind() else {
+        return Err(format!("{} is no whole number", field.label()));
+    };
+    let compact: String = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != '_')
+        .collect();
+    if compact.is_empty()
+        && let Some(value) = field.value_if_empty()
+    {
+        return Ok(value);
+    }
+    let compact = without_thousands(&compact);
+    let number = compact
+        .parse::<u64>()
+        .ok()
+        .or_else(|| whole_from_real(&compact));
+    number
+        .filter(|value| (min..=max).contains(value))
+        .ok_or_else(|| {
+            format!(
+                "{} must be a whole number from {min} to {max}.",
+                field.label()
+            )
+        })
+}
+
+/// A number within the field's limits; a decimal comma, an exponent and a percent sign are allowed.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn real(field: Field, text: &str) -> Result<f64, String> {
+    let Kind::Real { min, max } = field.kind() else {
+        return Err(format!("{} is no number", field.label()));
+    };
+    let compact: String = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != '_')
+        .collect();
+    let (digits, scale) = match compact.strip_suffix('%') {
+        Some(digits) => (digits, 0.01),
+        None => (compact.as_str(), 1.0),
+    };
+    let number = digits
+        .replace(',', ".")
+        .parse::<f64>()
+        .map(|value| value * scale);
+    number
+        .ok()
+        .filter(|value| value.is_finite() && (min..=max).contains(value))
+        .ok_or_else(|| format!("{} must be a number from {min} to {max}.", field.label()))
+}
+
+/// Module names separated by commas, semicolons or spaces, each once, in the order of the forward pass.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn modules(text: &str) -> Result<Vec<TargetModule>, String> {
+    let names = text
+        .split([',', ';', ' ', '\n', '\t'])
+        .filter(|name| !name.is_empty());
+    let mut chosen = Vec::new();
+    for name in names {
+        let module = TargetModule::from_name(&name.to_ascii_lowercase()).ok_or_else(|| {
+            format!(
+                "There is no module \u{201c}{name}\u{201d}; there are {}.",
+                all_names()
+            )
+        })?;
+        if !chosen.contains(&module) {
+            chosen.push(module);
+        }
+    }
+    chosen.sort_unstable();
+    if chosen.is_empty() {
+        Err("Choose at least one module.".to_owned())
+    } else {
+        Ok(chosen)
+    }
+}
+
+fn all_names() -> String {
+    TargetModule::ALL.map(TargetModule::name).join(", ")
+}
+
+/// `1,000` is a thousand, `1,5` is not.
+fn without_thousands(text: &str) -> String {
+    let mut groups = text.split(',');
+    let first = groups.next().unwrap_or_default();
+    let is_grouped = (1..=3).contains(&first.len()) && groups.clone().all(|group| group.len() == 3);
+    if is_grouped {
+        text.replace(',', "")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// `1e3` and `8.0` are whole too.
+fn whole_from_real(text: &str) -> Option<u64> {
+    let value = text.parse::<f64>().ok()?;
+    let is_whole = value.fract() == 0.0 && (0.0..9e15).contains(&value);
+    is_whole.then_some(value as u64)
+}

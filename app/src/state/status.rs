@@ -1,0 +1,207 @@
+//! The one line that says what the page is doing.
+
+use engine::protocol::{Phase, RunOutcome, RunState};
+
+use super::format::{bytes, count, duration, loss};
+use super::run::{Asked, Run};
+use super::slot::Loading;
+use super::{Resting, State, Step};
+
+/// The first word or two of the status; scripts and people rely on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activity {
+    #[default]
+    Idle,
+    LoadingModel,
+    ReadingData,
+    Ready,
+    Training,
+    Paused,
+    Evaluating,
+    Finished,
+    Stopped,
+    Failed,
+}
+
+impl Activity {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "Idle",
+            Self::LoadingModel => "Loading model",
+            Self::ReadingData => "Reading data",
+            Self::Ready => "Ready",
+            Self::Training => "Training",
+            Self::Paused => "Paused",
+            Self::Evaluating => "Evaluating",
+            Self::Finished => "Finished",
+            Self::Stopped => "Stopped",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// Whether the page is at work on it.
+    pub fn is_busy(self) -> bool {
+        matches!(
+            self,
+            Self::LoadingModel | Self::ReadingData | Self::Training | Self::Evaluating
+        )
+    }
+}
+
+/// What the page is doing, in a word and a clause.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    pub activity: Activity,
+    pub detail: String,
+}
+
+impl Status {
+    fn new(activity: Activity, detail: impl Into<String>) -> Self {
+        Self {
+            activity,
+            detail: detail.into(),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        if self.detail.is_empty() {
+            self.activity.label().to_owned()
+        } else {
+            format!("{} — {}", self.activity.label(), self.detail)
+        }
+    }
+}
+
+/// The present status: a run first, then loads, then how the last one of them ended.
+pub fn status(state: &State) -> Status {
+    if let Some(run) = state.run.as_ref().filter(|run| run.is_active()) {
+        return run_status(run);
+    }
+    match state.pending.front() {
+        Some(Step::Model) => {
+            let detail = state
+                .model
+                .loading
+                .as_ref()
+                .map(load_detail)
+                .unwrap_or_default();
+            return Status::new(Activity::LoadingModel, detail);
+        }
+        Some(_) => {
+            let detail = state
+                .data
+                .loading
+                .as_ref()
+                .map(load_detail)
+                .unwrap_or_default();
+            return Status::new(Activity::ReadingData, detail);
+        }
+        None => {}
+    }
+    if let Some(encoding) = &state.encoding {
+        return Status::new(Activity::ReadingData, load_detail(encoding));
+    }
+    match &state.resting {
+        Resting::Failed(what) => Status::new(Activity::Failed, what.clone()),
+        Resting::RunEnded => state
+            .run
+            .as_ref()
+            .map_or_else(Status::default, ended_status),
+        Resting::Plain => resting_status(state),
+    }
+}
+
+fn resting_status(state: &State) -> Status {
+    if !state.device.is_ready() {
+        return Status::new(Activity::Idle, "starting the engine");
+    }
+    match (&state.model.loaded, &state.data.loaded) {
+        (Some(_), Some(data)) => {
+            let rows = count(data.num_usable_rows as u64);
+            Status::new(
+                Activity::Ready,
+                format!("{rows} rows, start training when you like"),
+            )
+        }
+        (Some(model), None) => Status::new(
+            Activity::Ready,
+            format!("{} is loaded, add your data", model.name),
+        ),
+        (None, Some(_)) => Status::new(Activity::Idle, "choose a model"),
+        (None, None) => Status::new(Activity::Idle, "drop a dataset to begin"),
+    }
+}
+
+fn load_detail(loading: &Loading) -> String {
+    let amount = |value: u64| match loading.phase {
+        Some(Phase::EncodingData | Phase::Evaluating) => format!("{} rows", count(value)),
+        _ => bytes(value),
+    };
+    let verb = match loading.phase {
+        Some(Phase::DownloadingModel) => "downloading, ",
+        Some(Phase::EncodingData) => "counting tokens, ",
+        _ => "",
+    };
+    match (loading.phase, loading.total) {
+        (None, _) => loading.name.clone(),
+        (_, Some(total)) => format!("{verb}{} of {}", amount(loading.done), amount(total)),
+        (_, None) => format!("{verb}{}", amount(loading.done)),
+    }
+}
+
+fn run_status(run: &Run) -> Status {
+    let position = run
+        .position()
+        .map(|(step, num_steps)| format!("step {} of {}", count(step), count(num_steps)));
+    if run.asked == Some(Asked::Stop) {
+        return Status::new(Activity::Training, "stopping");
+    }
+    match run.state {
+        Some(RunState::Paused) => Status::new(Activity::Paused, position.unwrap_or_default()),
+        Some(RunState::Evaluating) => {
+            let detail = match run.evaluating {
+                Some((done, Some(total))) => {
+                    format!("{} of {} held-out rows", count(done), count(total))
+                }
+                _ => "held-out rows".to_owned(),
+            };
+            Status::new(Activity::Evaluating, detail)
+        }
+        Some(RunState::Training) | Some(RunState::Preparing) | None => {
+            let Some(position) = position else {
+                return Status::new(Activity::Training, "preparing");
+            };
+            let remaining = run.steps.last().and_then(|step| step.remaining_secs);
+            let detail = match remaining {
+                Some(secs) => format!("{position}, {} left", duration(secs)),
+                None => position,
+            };
+            Status::new(Activity::Training, detail)
+        }
+    }
+}
+
+fn ended_status(run: &Run) -> Status {
+    let Some(summary) = &run.summary else {
+        return Status::default();
+    };
+    let steps = match summary.steps {
+        1 => "1 step".to_owned(),
+        steps => format!("{} steps", count(steps)),
+    };
+    let change = match (summary.base_validation_loss, summary.tuned_validation_loss) {
+        (Some(base), Some(tuned)) => format!(", held-out loss {} to {}", loss(base), loss(tuned)),
+        _ => String::new(),
+    };
+    match summary.outcome {
+        RunOutcome::Finished => Status::new(Activity::Finished, format!("{steps}{change}")),
+        RunOutcome::Stopped if summary.has_adapter => {
+            Status::new(Activity::Stopped, format!("after {steps}{change}"))
+        }
+        RunOutcome::Stopped => Status::new(
+            Activity::Stopped,
+            format!("after {steps}, nothing to keep yet"),
+        ),
+        RunOutcome::Failed => Status::new(Activity::Failed, format!("after {steps}")),
+    }
+}

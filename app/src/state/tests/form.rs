@@ -1,0 +1,87 @@
+use engine::protocol::{RunSpec, TargetModule};
+
+use crate::state::form::{Field, Form};
+use crate::state::format;
+
+#[test]
+fn the_first_form_is_the_default_run() {
+    assert_eq!(Form::default().run_spec(), Ok(RunSpec::default()));
+}
+
+#[test]
+fn numbers_are_read_as_people_write_them() {
+    let mut form = Form::default();
+    form.set(Field::LearningRate, " 2e-3 ");
+    form.set(Field::ValidationSplit, "12,5 %");
+    form.set(Field::MaxSteps, "");
+    form.set(Field::Seed, "1_000");
+    form.set(Field::Epochs, "1.5");
+    form.set(Field::SequenceLength, "1,024");
+    form.set(Field::BatchSize, "2.0");
+    let spec = form.run_spec().unwrap();
+    assert_eq!(
+        (
+            spec.learning_rate,
+            spec.data.validation_split,
+            spec.max_steps
+        ),
+        (2e-3, 0.125, 0)
+    );
+    assert_eq!(
+        (spec.seed, spec.data.seed, spec.num_train_epochs),
+        (1000, 1000, 1.5)
+    );
+    assert_eq!(
+        (spec.data.max_seq_length, spec.per_device_train_batch_size),
+        (1024, 2)
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    for (field, text) in [
+        (Field::Rank, "0"),
+        (Field::Rank, "eight"),
+        (Field::Rank, "8,5"),
+        (Field::Rank, ""),
+        (Field::Alpha, "-1"),
+        (Field::LearningRate, "NaN"),
+        (Field::LearningRate, "inf"),
+        (Field::ValidationSplit, "95%"),
+        (Field::TargetModules, "q_proj, lm_head"),
+        (Field::TargetModules, " , "),
+    ] {
+        let mut form = Form::default();
+        form.set(field, text);
+        assert_eq!(form.run_spec(), Err(field), "{text:?}");
+        assert!(form.error(field).is_some(), "{text:?}");
+    }
+}
+
+#[test]
+fn modules_are_toggled_in_the_order_of_the_forward_pass() {
+    let mut form = Form::default();
+    form.set(Field::TargetModules, "v_proj;Q_PROJ  v_proj");
+    assert_eq!(
+        form.target_modules(),
+        [TargetModule::QProj, TargetModule::VProj]
+    );
+    form.toggle_module(TargetModule::KProj);
+    assert_eq!(form.text(Field::TargetModules), "q_proj, k_proj, v_proj");
+    form.toggle_module(TargetModule::QProj);
+    assert_eq!(form.text(Field::TargetModules), "k_proj, v_proj");
+}
+
+#[test]
+fn numbers_are_written_for_people() {
+    assert_eq!(format::count(460_800), "460,800");
+    assert_eq!(format::count(7), "7");
+    assert_eq!(format::bytes(98_362_432), "98 MB");
+    assert_eq!(format::bytes(999_700), "1.0 MB");
+    assert_eq!(format::bytes(12), "12 bytes");
+    assert_eq!(format::duration(59.4), "59 s");
+    assert_eq!(format::duration(100.0), "2 min");
+    assert_eq!(format::duration(7500.0), "2 h 5 min");
+    assert_eq!(format::parameters(134_515_008), "135 million");
+    assert_eq!(format::small(0.0005), "5.0e-4");
+}

@@ -1,0 +1,336 @@
+//! What every component shares: the state, the form and the things a person can do with them.
+
+mod watch;
+
+use engine::protocol::{
+    Command, DataSpec, DatasetSource, Failure, FailureKind, ModelSource, RunSpec, Variant,
+};
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use web_sys::File;
+
+use crate::browser::files::{names_of, role_of};
+use crate::browser::page;
+use crate::client::EngineClient;
+use crate::state::device::DeviceChoice;
+use crate::state::failure::Notice;
+use crate::state::files::FileRole;
+use crate::state::form::{Field, Form};
+use crate::state::generation::Generation;
+use crate::state::run::Asked;
+use crate::state::{ExportState, State, Step};
+
+/// Rows on one page of the table.
+pub const ROWS_PER_PAGE: usize = 8;
+
+const SAMPLE: &str = include_str!("../assets/sample.jsonl");
+const SAMPLE_NAME: &str = "sample.jsonl";
+/// Settings under which the sample visibly changes the model in short time, and a question that shows it.
+const SAMPLE_SETTINGS: [(Field, &str); 5] = [
+    (Field::LearningRate, "0.002"),
+    (Field::MaxSteps, "24"),
+    (Field::BatchSize, "4"),
+    (Field::SequenceLength, "128"),
+    (Field::MaxNewTokens, "48"),
+];
+const SAMPLE_PROMPT: &str = "What is the capital of France?";
+
+/// Handles on everything shared; copies are cheap.
+#[derive(Clone, Copy)]
+pub struct Store {
+    pub state: RwSignal<State>,
+    pub form: RwSignal<Form>,
+    /// Why *Start training* did nothing.
+    pub start_problem: RwSignal<Option<String>>,
+    client: StoredValue<EngineClient, LocalStorage>,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        let state = RwSignal::new(State::default());
+        Self {
+            state,
+            form: RwSignal::new(Form::default()),
+            start_problem: RwSignal::new(None),
+            client: StoredValue::new_local(EngineClient::new(state)),
+        }
+    }
+
+    /// The store of the page that the component belongs to.
+    pub fn get() -> Self {
+        expect_context::<Self>()
+    }
+
+    /// A part of the state that changes are told of only when it differs.
+    pub fn select<T>(self, part: impl Fn(&State) -> T + Send + Sync + 'static) -> Memo<T>
+    where
+        T: PartialEq + Send + Sync + 'static,
+    {
+        Memo::new(move |_| self.state.with(&part))
+    }
+
+    fn send(self, command: Command) {
+        self.client.with_value(|client| client.send(command));
+    }
+
+    /// Starts the engine on a device.
+    pub fn start_device(self, choice: DeviceChoice) {
+        self.client.with_value(|client| client.start(choice));
+    }
+
+    /// Loads the model that comes with the page, unless it is there or on its way.
+    pub fn load_bundled_model(self) {
+        let source = bundled_model();
+        let is_there = self
+            .client
+            .with_value(|client| client.is_last_model(&source));
+        if is_there || self.is_blocked(Step::Model) {
+            return;
+        }
+        self.state.update(|state| state.begin_model(BUNDLED_NAME));
+        self.client
+            .with_value(|client| client.load_model(source, Vec::new()));
+    }
+
+    pub fn load_model_files(self, files: Vec<File>) {
+        if files.is_empty() || self.is_blocked(Step::Model) {
+            return;
+        }
+        let names = names_of(&files);
+        self.state
+            .update(|state| state.begin_model(names.join(", ")));
+        self.client
+            .with_value(|client| client.load_model(ModelSource::Files { names }, files));
+    }
+
+    pub fn load_dataset_files(self, files: Vec<File>) {
+        if !files.is_empty() {
+            let names = names_of(&files);
+            self.load_dataset(names.join(", "), DatasetSource::Files { names }, files);
+        }
+    }
+
+    pub fn load_dataset_text(self, name: &str, text: String) {
+        let source = DatasetSource::Text {
+            name: name.to_owned(),
+            text,
+        };
+        self.load_dataset(name.to_owned(), source, Vec::new());
+    }
+
+    /// Loads the sample and proposes settings for it.
+    pub fn load_sample(self) {
+        if self.is_blocked(Step::Data) {
+            return;
+        }
+        self.form.update(|form| {
+            SAMPLE_SETTINGS
+                .into_iter()
+                .for_each(|(field, text)| form.set(field, text));
+            if form.prompt.is_empty() {
+                form.prompt = SAMPLE_PROMPT.to_owned();
+            }
+        });
+        self.load_dataset_text(SAMPLE_NAME, SAMPLE.to_owned());
+    }
+
+    /// A dataset without a model calls for the bundled one, so that training can start at once.
+    fn load_dataset(self, name: String, source: DatasetSource, files: Vec<File>) {
+        if self.is_blocked(Step::Data) {
+            return;
+        }
+        self.start_problem.set(None);
+        self.state.update(|state| state.begin_dataset(name));
+        self.client
+            .with_value(|client| client.load_dataset(source, files));
+        if self
+            .state
+            .with_untracked(|state| state.model.loaded.is_none() && state.model.loading.is_none())
+        {
+            self.load_bundled_model();
+        }
+    }
+
+    /// Sorts dropped files into models and datasets and loads both.
+    pub fn load_dropped(self, files: Vec<File>) {
+        spawn_local(async move {
+            let (mut models, mut datasets) = (Vec::new(), Vec::new());
+            for file in files {
+                match role_of(&file).await {
+                    FileRole::Model => models.push(file),
+                    FileRole::Dataset => datasets.push(file),
+                }
+            }
+            self.load_model_files(models);
+            self.load_dataset_files(datasets);
+        });
+    }
+
+    /// During a run neither model nor data is replaced; the notice says so.
+    fn is_blocked(self, step: Step) -> bool {
+        let is_training = self.state.with_untracked(State::is_training);
+        if is_training {
+            let failure = Failure::new(FailureKind::WrongState, "A run is under way.")
+                .remedy("Stop it first; its best adapter is kept.");
+            self.state.update(|state| {
+                state.dismiss(step);
+                state.notices.push(Notice { step, failure });
+            });
+        }
+        is_training
+    }
+
+    pub fn prepare(self, spec: DataSpec) {
+        self.send(Command::PrepareDataset { spec });
+    }
+
+    pub fn plan(self, spec: RunSpec) {
+        self.send(Command::Plan { spec });
+    }
+
+    pub fn list_rows(self, start: usize) {
+        self.send(Command::ListRows {
+            start,
+            count: ROWS_PER_PAGE,
+        });
+    }
+
+    pub fn preview_row(self, row: usize) {
+        if let Ok(spec) = self.form.with_untracked(Form::data_spec) {
+            self.send(Command::PreviewRow { row, spec });
+        }
+    }
+
+    /// Starts a run now, or as soon as what it needs is loaded; says why where it cannot.
+    pub fn start_training(self) {
+        self.start_problem.set(None);
+        if self.state.with_untracked(State::is_training) {
+            return;
+        }
+        let spec = match self.form.with_untracked(Form::run_spec) {
+            Ok(spec) => spec,
+            Err(field) => return self.refuse_field(field),
+        };
+        let (has_data, can_train) = self.state.with_untracked(|state| {
+            (
+                state.data.loaded.is_some() || state.data.loading.is_some(),
+                state.can_train(),
+            )
+        });
+        if !has_data {
+            self.start_problem.set(Some(
+                "There is no data yet: add a file in step 2, or load the sample.".to_owned(),
+            ));
+            return;
+        }
+        if !can_train {
+            self.state.update(|state| state.start_when_loaded = true);
+            if self.state.with_untracked(|state| {
+                state.model.loaded.is_none() && state.model.loading.is_none()
+            }) {
+                self.load_bundled_model();
+            }
+            return;
+        }
+        let run = self.client.with_value(EngineClient::next_run);
+        self.state
+            .update(|state| state.begin_run(run, spec.clone()));
+        self.send(Command::StartTraining { run, spec });
+    }
+
+    fn refuse_field(self, field: Field) {
+        let error = self.form.with_untracked(|form| form.error(field));
+        self.start_problem.set(error);
+        page::focus(&field_id(field));
+    }
+
+    /// Pauses, resumes or stops the run under way.
+    pub fn ask_run(self, asked: Asked) {
+        let Some(run) = self.state.with_untracked(|state| {
+            state
+                .run
+                .as_ref()
+                .filter(|run| run.is_active())
+                .map(|run| run.id)
+        }) else {
+            return;
+        };
+        self.state.update(|state| {
+            if let Some(run) = &mut state.run {
+                run.asked = Some(asked);
+            }
+        });
+        self.send(match asked {
+            Asked::Pause => Command::Pause { run },
+            Asked::Resume => Command::Resume { run },
+            Asked::Stop => Command::Stop { run },
+        });
+    }
+
+    /// Puts the prompt to the base and, after a run, to the tuned model.
+    pub fn generate(self) {
+        let mut variants = vec![Variant::Base];
+        if self.state.with_untracked(|state| state.adapter.is_some()) {
+            variants.push(Variant::Tuned);
+        }
+        let spec = match self
+            .form
+            .with_untracked(|form| form.generation_spec(variants.clone()))
+        {
+            Ok(spec) => spec,
+            Err(field) => return page::focus(&field_id(field)),
+        };
+        let id = self.client.with_value(EngineClient::next_generation);
+        self.state.update(|state| {
+            state.dismiss(Step::Try);
+            state.generation = Some(Generation::new(id, spec.prompt.clone(), &variants));
+        });
+        self.send(Command::Generate { id, spec });
+    }
+
+    pub fn stop_generation(self) {
+        if let Some(id) = self
+            .state
+            .with_untracked(|state| state.generation.as_ref().map(|generation| generation.id))
+        {
+            self.send(Command::StopGeneration { id });
+        }
+    }
+
+    /// Asks for the zip; it is handed over when it comes.
+    pub fn export(self) {
+        let Some(run) = self
+            .state
+            .with_untracked(|state| state.adapter.as_ref().map(|adapter| adapter.run))
+        else {
+            return;
+        };
+        self.state.update(|state| {
+            state.dismiss(Step::Export);
+            state.export = ExportState::Packing;
+        });
+        self.send(Command::Export { run });
+    }
+
+    pub fn dismiss(self, step: Step) {
+        self.state.update(|state| state.dismiss(step));
+    }
+}
+
+/// The `id` of a field's input.
+pub fn field_id(field: Field) -> String {
+    format!(
+        "field-{}",
+        field.label().to_ascii_lowercase().replace(' ', "-")
+    )
+}
+
+pub const BUNDLED_NAME: &str = "SmolLM2-135M-Instruct";
+
+fn bundled_model() -> ModelSource {
+    ModelSource::Url {
+        url: "models/SmolLM2-135M-Instruct.Q4_1.gguf".to_owned(),
+        name: BUNDLED_NAME.to_owned(),
+        sha256: Some("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53".to_owned()),
+    }
+}

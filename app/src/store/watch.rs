@@ -1,0 +1,182 @@
+//! What happens by itself when the state changes: encoding, planning, previewing, the tab's title.
+
+use std::time::Duration;
+
+use engine::protocol::{DataSpec, RunSpec};
+use leptos::leptos_dom::helpers::TimeoutHandle;
+use leptos::prelude::*;
+
+use crate::browser::page;
+use crate::browser::wake_lock::WakeLock;
+use crate::state::form::Form;
+use crate::state::slot::Loading;
+use crate::state::status::{Activity, status};
+use crate::state::{State, Step};
+
+use super::Store;
+
+/// Typing pauses this long before the engine is asked.
+const TYPING_PAUSE: Duration = Duration::from_millis(400);
+
+impl Store {
+    /// Sets the watchers up; they live as long as the page.
+    pub fn watch(self) {
+        self.watch_data_spec();
+        self.watch_run_spec();
+        self.watch_preview();
+        self.watch_start();
+        self.watch_tab();
+    }
+
+    /// Encodes the dataset anew when it, the model or its settings change.
+    fn watch_data_spec(self) {
+        let wanted = Memo::new(move |_| {
+            let spec = self.form.with(Form::data_spec).ok();
+            let is_due = |state: &State| state.can_train() && !state.is_training();
+            let key = self
+                .state
+                .with(|state| is_due(state).then(|| loaded_key(state)).flatten());
+            key.zip(spec)
+        });
+        let timer = StoredValue::new_local(None::<TimeoutHandle>);
+        Effect::new(move |last: Option<Option<(Key, DataSpec)>>| {
+            let wanted = wanted.get();
+            cancel(timer);
+            if let Some((key, spec)) = &wanted
+                && !self.is_prepared(spec)
+            {
+                let is_new = !matches!(&last, Some(Some((last_key, _))) if last_key == key);
+                let spec = spec.clone();
+                if is_new {
+                    self.begin_preparing(spec);
+                } else {
+                    after_typing(timer, move || self.begin_preparing(spec));
+                }
+            }
+            wanted
+        });
+    }
+
+    fn is_prepared(self, spec: &DataSpec) -> bool {
+        self.state.with_untracked(|state| {
+            state
+                .prepared
+                .as_ref()
+                .is_some_and(|prepared| prepared.spec == *spec)
+        })
+    }
+
+    fn begin_preparing(self, spec: DataSpec) {
+        self.state.update(|state| {
+            state.prepared = None;
+            state.encoding = Some(Loading::new("counting tokens"));
+            state.dismiss(Step::Data);
+        });
+        self.prepare(spec);
+    }
+
+    /// Plans the run anew when the encoded dataset or a setting changes.
+    fn watch_run_spec(self) {
+        let wanted = Memo::new(move |_| {
+            let spec = self.form.with(Form::run_spec).ok()?;
+            let is_due = self.state.with(|state| {
+                let is_encoded = state
+                    .prepared
+                    .as_ref()
+                    .is_some_and(|prepared| prepared.spec == spec.data);
+                is_encoded && !state.is_training()
+            });
+            is_due.then_some(spec)
+        });
+        let timer = StoredValue::new_local(None::<TimeoutHandle>);
+        Effect::new(move |_| {
+            cancel(timer);
+            if let Some(spec) = wanted.get()
+                && !self.is_planned(&spec)
+            {
+                after_typing(timer, move || self.plan(spec));
+            }
+        });
+    }
+
+    fn is_planned(self, spec: &RunSpec) -> bool {
+        self.state
+            .with_untracked(|state| state.plan.as_ref().is_some_and(|plan| plan.spec == *spec))
+    }
+
+    /// Shows the row last looked at, or the first one, as the model sees it now.
+    fn watch_preview(self) {
+        let prepared = self.select(|state| state.prepared.clone());
+        Effect::new(move |_| {
+            if prepared.with(Option::is_some) {
+                let row = self.state.with_untracked(|state| {
+                    let last = state.preview.as_ref().map(|preview| preview.row);
+                    last.or_else(|| state.rows.rows.first().map(|row| row.row))
+                });
+                if let Some(row) = row {
+                    self.preview_row(row);
+                }
+            }
+        });
+    }
+
+    /// Starts the run that was asked for while something was still loading.
+    fn watch_start(self) {
+        let is_due = self.select(|state| state.start_when_loaded && state.can_train());
+        Effect::new(move |_| {
+            if is_due.get() {
+                self.start_training();
+            }
+        });
+    }
+
+    /// Title, wake lock and the question before closing.
+    fn watch_tab(self) {
+        let title = self.select(|state| {
+            let status = status(state);
+            let position = state
+                .run
+                .as_ref()
+                .filter(|run| run.is_active())
+                .and_then(|run| run.position());
+            match (status.activity, position) {
+                (Activity::Finished | Activity::Stopped | Activity::Failed, _) => {
+                    format!("{} · Inlay", status.activity.label())
+                }
+                (_, Some((step, num_steps))) => format!("{step}/{num_steps} · Inlay"),
+                _ => "Inlay".to_owned(),
+            }
+        });
+        Effect::new(move |_| page::set_title(&title.get()));
+        let is_training = self.select(State::is_training);
+        let lock = WakeLock::default();
+        Effect::new(move |_| lock.set(is_training.get()));
+        page::ask_before_closing(move || is_training.get_untracked());
+    }
+}
+
+/// Tells one loaded pair of model and dataset from the next.
+type Key = (String, String);
+
+fn loaded_key(state: &State) -> Option<Key> {
+    let model = state.model.loaded.as_ref()?;
+    let dataset = state.data.loaded.as_ref()?;
+    Some((model.sha256.clone(), dataset.sha256.clone()))
+}
+
+fn cancel(timer: StoredValue<Option<TimeoutHandle>, LocalStorage>) {
+    timer.update_value(|timer| {
+        if let Some(timer) = timer.take() {
+            timer.clear();
+        }
+    });
+}
+
+fn after_typing(
+    timer: StoredValue<Option<TimeoutHandle>, LocalStorage>,
+    task: impl FnOnce() + 'static,
+) {
+    if let Ok(handle) = set_timeout_with_handle(task, TYPING_PAUSE) {
+        timer.set_value(Some(handle));
+    }
+}
