@@ -148,7 +148,7 @@ fn arrays_are_read_wherever_they_are() {
         );
         assert_eq!(dataset.summary.problems[0].line, Some(line.max(4) + shift));
     }
-    let one = read("{\n  \"text\": \"pretty\"\n}").err();
+    let one = read("{\n  \"messages\": [{\"role\": \"user\"}]\n}").err();
     assert!(matches!(one, Some(DatasetError::NoArray { .. })), "{one:?}");
     let two = read("{\"a\": [{}], \"b\": [{}]}").err();
     assert!(matches!(two, Some(DatasetError::NoArray { .. })), "{two:?}");
