@@ -2,13 +2,16 @@
 
 use engine::{
     data::{
-        Example,
+        Encoder, Example,
         format::{self, Dataset, DatasetError},
     },
     protocol::{Failure, FailureKind, RowShape},
+    template::ChatTemplate,
     weights::checkpoint::NamedSource,
 };
 use proptest::prelude::*;
+
+use crate::golden::model_tokenizer;
 
 fn read_files(files: &[(&str, &[u8])]) -> Result<Dataset, DatasetError> {
     let files: Vec<NamedSource> = files
@@ -93,6 +96,39 @@ fn every_shape_is_read_row_by_row() {
     );
     assert_eq!(dataset.row(3).map(|row| row.row), Some(3));
     assert_eq!(dataset.list(1, 2).len(), 2);
+}
+
+/// The page's own sample: every row is sound, new, and short enough for a quick run.
+#[test]
+fn the_sample_is_sound() {
+    let sample = include_bytes!("../../../app/assets/sample.jsonl");
+    let dataset = read(sample).unwrap();
+    let summary = &dataset.summary;
+    assert_eq!(
+        (
+            summary.num_usable_rows,
+            summary.num_problems,
+            summary.num_duplicates
+        ),
+        (60, 0, 0)
+    );
+    for row in &dataset.rows {
+        let answer = row.example.targets().collect::<String>();
+        assert!(answer.ends_with(" — Wick, at the light."), "{answer}");
+        assert!((40..120).contains(&answer.chars().count()), "{answer}");
+    }
+    let Some((tokenizer, model)) = model_tokenizer("the_sample_is_sound") else {
+        return;
+    };
+    let template = ChatTemplate::new(&model.chat_template.unwrap(), &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    for row in &dataset.rows {
+        let (sequence, num_cut) = encoder.encode(row, 128).unwrap();
+        assert!(num_cut == 0 && (40..=80).contains(&sequence.ids.len()));
+    }
 }
 
 #[test]
