@@ -14,7 +14,7 @@ use crate::{
     },
     template::ChatTemplate,
     tokenizer::Tokenizer,
-    weights::checkpoint::{self, NamedSource, TokenizerSource},
+    weights::checkpoint::{self, NamedSource},
 };
 
 /// See the module.
@@ -43,13 +43,9 @@ impl LoadedModel {
             );
             host.emit(Event::Warning { message });
         }
-        let tokenizer = match &files.tokenizer {
-            TokenizerSource::Gguf(vocabulary) => Tokenizer::from_gguf(vocabulary)?,
-            TokenizerSource::Json {
-                tokenizer_json,
-                config_json,
-            } => Tokenizer::from_json(tokenizer_json, config_json.as_deref())?,
-        };
+        let config = &files.config;
+        let tokenizer = Tokenizer::from_source(&files.tokenizer)?
+            .with_model_ids(config.bos_token_id, &config.eos_token_ids);
         let source = files.chat_template.as_deref().or(tokenizer.chat_template());
         let template = source
             .map(|source| ChatTemplate::new(source, &tokenizer))
