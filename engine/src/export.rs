@@ -1,1 +1,193 @@
-//! What a run leaves behind: one zip.
+//! What a run leaves behind: one zip with the adapter as PEFT loads it, and everything needed to check and repeat it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `adapter_model.safetensors` | A `[r, in]` and B `[out, r]` of every tuned layer, F32 |
+//! | `adapter_config.json` | `peft.LoraConfig` |
+//! | `README.md` | losses, settings, how to use and to verify the adapter |
+//! | `recipe.json` | [`Recipe`]: what is needed to repeat the run |
+//! | `log.jsonl` | numbers of every step and evaluation, in order |
+//! | `evaluation.json` | loss of base and adapter over the held-out rows |
+//! | `chat_template.jinja` | the template that rendered the rows, where the model has one |
+//!
+//! The same input gives the same bytes: files have a fixed order and a fixed date.
+
+mod adapter;
+mod log;
+mod readme;
+pub mod recipe;
+
+use std::io::{Cursor, Write};
+
+use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
+
+pub use adapter::AdapterTensor;
+pub use log::{EvaluationReport, LogEntry};
+pub use recipe::{Recipe, RecipeError};
+
+use crate::protocol::{
+    DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
+    PreparedSummary, RunSpec, RunSummary, StepMetrics,
+};
+
+/// A finished or stopped run, as plain data.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportInput<'a> {
+    pub model: &'a ModelSummary,
+    pub dataset: &'a DatasetSummary,
+    pub prepared: &'a PreparedSummary,
+    /// 0-based row numbers in the dropped files.
+    pub held_out_rows: &'a [usize],
+    pub spec: &'a RunSpec,
+    pub summary: &'a RunSummary,
+    pub device: &'a DeviceReport,
+    /// Ascending.
+    pub steps: &'a [StepMetrics],
+    /// Ascending; step 0 is the base model.
+    pub evaluations: &'a [EvaluationMetrics],
+    pub evaluation: &'a EvaluationReport,
+    /// One for every target module of every block, in any order.
+    pub tensors: &'a [AdapterTensor],
+    pub chat_template: Option<&'a str>,
+    /// ISO 8601, UTC.
+    pub finished_at: Option<&'a str>,
+}
+
+/// Why there is no zip.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error("there is no trained adapter to export")]
+    EmptyAdapter,
+    #[error("{name} is missing from the adapter")]
+    MissingTensor { name: String },
+    #[error("{name} is in the adapter, but the run did not train it or it is there twice")]
+    UnexpectedTensor { name: String },
+    #[error("{name} has {actual} numbers instead of {expected}")]
+    WrongLength {
+        name: String,
+        actual: usize,
+        expected: usize,
+    },
+    #[error("{name} is {actual} where the model and the rank ask for {expected}")]
+    WrongShape {
+        name: String,
+        actual: String,
+        expected: String,
+    },
+    #[error("{name} holds {value}")]
+    NonFinite { name: String, value: f64 },
+    #[error("the adapter could not be written: {0}")]
+    Safetensors(#[from] safetensors::SafeTensorError),
+    #[error("a file of the archive could not be written: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the archive could not be written: {0}")]
+    Zip(#[from] zip::result::ZipError),
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        let what = format!("The export was refused: {error}.");
+        match error {
+            ExportError::EmptyAdapter => Failure::new(FailureKind::WrongState, what)
+                .remedy("Train first; a stopped run can be exported too."),
+            ExportError::NonFinite { name, .. } => Failure::new(FailureKind::NonFinite, what)
+                .at(name)
+                .remedy("Train again with a lower learning rate."),
+            ExportError::MissingTensor { name }
+            | ExportError::UnexpectedTensor { name }
+            | ExportError::WrongLength { name, .. }
+            | ExportError::WrongShape { name, .. } => {
+                Failure::new(FailureKind::Internal, what).at(name)
+            }
+            ExportError::Safetensors(_) | ExportError::Json(_) | ExportError::Zip(_) => {
+                Failure::new(FailureKind::Internal, what)
+            }
+        }
+    }
+}
+
+/// The zip's bytes.
+///
+/// # Errors
+/// Refuses an adapter that is empty, incomplete, of wrong shapes or not finite, and losses or settings that are not
+/// finite. (Non-finite numbers of the log, if a run ended with one, are written as null.)
+pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
+    adapter::check(input)?;
+    input.evaluation.check()?;
+    let recipe = Recipe::new(input);
+    recipe.settings.check()?;
+
+    let mut archive = Archive::default();
+    // Trained numbers hardly shrink, and storing them keeps a great adapter's export fast.
+    archive.add(
+        "adapter_model.safetensors",
+        CompressionMethod::Stored,
+        &adapter::safetensors(input.tensors)?,
+    )?;
+    archive.add_text("adapter_config.json", &adapter::config_json(input)?)?;
+    archive.add_text("README.md", &readme::render(input)?)?;
+    archive.add_text("recipe.json", &pretty_json(&recipe)?)?;
+    archive.add_text("log.jsonl", &log::lines(input.steps, input.evaluations)?)?;
+    archive.add_text("evaluation.json", &log::evaluation_json(input)?)?;
+    if let Some(template) = input.chat_template {
+        archive.add_text("chat_template.jinja", template)?;
+    }
+    archive.finish()
+}
+
+/// A name for the zip, from the model's: `inlay-smollm2-135m-instruct-lora.zip`.
+pub fn file_name(model: &ModelSummary) -> String {
+    let words: Vec<String> = model
+        .name
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let mut name = words.join("-");
+    name.truncate(80);
+    if name.is_empty() {
+        "inlay-lora.zip".to_owned()
+    } else {
+        format!("inlay-{name}-lora.zip")
+    }
+}
+
+/// Indented JSON with a newline at its end.
+fn pretty_json(value: &impl serde::Serialize) -> Result<String, ExportError> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// A zip being written, the same on every machine.
+struct Archive(ZipWriter<Cursor<Vec<u8>>>);
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self(ZipWriter::new(Cursor::default()))
+    }
+}
+
+impl Archive {
+    fn add(
+        &mut self,
+        name: &str,
+        compression: CompressionMethod,
+        bytes: &[u8],
+    ) -> Result<(), ExportError> {
+        let options = SimpleFileOptions::default()
+            .compression_method(compression)
+            .last_modified_time(DateTime::default())
+            .system(System::Unix)
+            .unix_permissions(0o644);
+        self.0.start_file(name, options)?;
+        self.0.write_all(bytes).map_err(zip::result::ZipError::Io)?;
+        Ok(())
+    }
+
+    fn add_text(&mut self, name: &str, text: &str) -> Result<(), ExportError> {
+        self.add(name, CompressionMethod::Deflated, text.as_bytes())
+    }
+
+    fn finish(self) -> Result<Vec<u8>, ExportError> {
+        Ok(self.0.finish()?.into_inner())
+    }
+}

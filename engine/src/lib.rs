@@ -21,8 +21,31 @@ pub mod data;
 #[cfg(feature = "files")]
 pub mod export;
 #[cfg(feature = "files")]
+pub mod generate;
+#[cfg(feature = "files")]
+pub mod plan;
+#[cfg(feature = "files")]
 pub mod template;
 #[cfg(feature = "files")]
 pub mod tokenizer;
 #[cfg(feature = "files")]
+pub mod train;
+#[cfg(feature = "files")]
 pub mod weights;
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod adapter;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod host;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod kernels;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod layers;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod model;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod self_test;
+#[cfg(all(feature = "web", any(feature = "cpu", feature = "gpu")))]
+pub mod web;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod workbench;

@@ -1,1 +1,250 @@
 //! HF chat templates, rendered under limits.
+//!
+//! Templates are Jinja written for Python. They are rendered by minijinja set up as `transformers` sets up Jinja2
+//! (`trim_blocks`, `lstrip_blocks`, Python's string methods, its own `tojson`), with a bound on the work and on the
+//! length of the output, because a template is part of an untrusted file.
+
+mod function;
+mod writer;
+
+use std::sync::Arc;
+
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, syntax::SyntaxConfig};
+
+use crate::{
+    protocol::{Failure, FailureKind},
+    tokenizer::Tokenizer,
+};
+use function::Raised;
+use writer::{CappedWriter, OutputCapReached};
+
+/// Steps of the interpreter that one rendering may take.
+pub const MAX_FUEL: u64 = 100_000;
+/// Bytes that one rendering may write.
+pub const MAX_OUTPUT_BYTES: usize = 1 << 20;
+/// Bytes of a template's source; the longest in use have 20 KB.
+const MAX_SOURCE_BYTES: usize = 1 << 18;
+const NAME: &str = "chat_template";
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Message {
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            content: content.into(),
+        }
+    }
+}
+
+/// A template that cannot be compiled or rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("the chat template has {num_bytes} bytes, more than the {MAX_SOURCE_BYTES} allowed")]
+    SourceTooLong { num_bytes: usize },
+    #[error("the chat template cannot be compiled{}: {what}", in_line(.line))]
+    Syntax { line: Option<usize>, what: String },
+    /// The template called `raise_exception`, which is how templates refuse a conversation.
+    #[error("the chat template refuses this conversation: {0}")]
+    Refused(String),
+    #[error("the chat template takes more than {MAX_FUEL} steps")]
+    OutOfFuel,
+    #[error("the chat template writes more than {MAX_OUTPUT_BYTES} bytes")]
+    OutputTooLong,
+    #[error("the chat template cannot be rendered{}: {what}", in_line(.line))]
+    Render { line: Option<usize>, what: String },
+}
+
+fn in_line(line: &Option<usize>) -> String {
+    line.map(|line| format!(" (its line {line})"))
+        .unwrap_or_default()
+}
+
+impl From<TemplateError> for Failure {
+    fn from(error: TemplateError) -> Self {
+        let remedy = match &error {
+            TemplateError::Refused(_) => "Change the conversation as the template asks.",
+            TemplateError::OutOfFuel | TemplateError::OutputTooLong => "Shorten the conversation.",
+            _ => "Use a model file with a working chat template, or one without any.",
+        };
+        Self::new(FailureKind::Template, error.to_string()).remedy(remedy)
+    }
+}
+
+/// A compiled chat template.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    environment: Arc<Environment<'static>>,
+    /// `bos_token`, `eos_token` and so on, as far as the tokenizer has them.
+    tokens: Vec<(&'static str, String)>,
+    source: String,
+}
+
+impl ChatTemplate {
+    /// Compiles a template, which sees the tokenizer's special tokens by their HF names.
+    ///
+    /// # Errors
+    /// [`TemplateError::Syntax`] or [`TemplateError::SourceTooLong`].
+    pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        let special = tokenizer.special_ids();
+        let tokens = [
+            ("bos_token", special.bos),
+            ("eos_token", special.eos),
+            ("unk_token", special.unk),
+            ("pad_token", special.pad),
+        ];
+        let tokens = tokens
+            .into_iter()
+            .filter(|(_, id)| id.is_some())
+            .map(|(name, id)| (name, tokenizer.special_text(id)))
+            .collect();
+        Self::with_tokens(source, tokens)
+    }
+
+    /// As [`Self::new`], with the special tokens spelled out.
+    pub fn with_tokens(
+        source: &str,
+        tokens: Vec<(&'static str, String)>,
+    ) -> Result<Self, TemplateError> {
+        if source.len() > MAX_SOURCE_BYTES {
+            return Err(TemplateError::SourceTooLong {
+                num_bytes: source.len(),
+            });
+        }
+        let mut environment = environment()?;
+        environment
+            .add_template_owned(NAME, without_generation_marks(source))
+            .map_err(|error| TemplateError::Syntax {
+                line: error.line(),
+                what: text(&error),
+            })?;
+        Ok(Self {
+            environment: Arc::new(environment),
+            tokens,
+            source: source.to_owned(),
+        })
+    }
+
+    /// The template as it came, for the exported files.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Renders a conversation; `add_generation_prompt` opens the assistant's next turn.
+    ///
+    /// # Errors
+    /// Every variant of [`TemplateError`] but those of compiling.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, TemplateError> {
+        let template = self.environment.get_template(NAME).map_err(render_error)?;
+        let tokens = self
+            .tokens
+            .iter()
+            .map(|(name, token)| (*name, token.as_str()));
+        let tokens = Value::from_pairs(tokens);
+        let conversation: Value = messages
+            .iter()
+            .map(|message| {
+                Value::from_pairs([
+                    ("role", message.role.as_str()),
+                    ("content", message.content.as_str()),
+                ])
+            })
+            .collect();
+        let context = context! {
+            messages => conversation,
+            tools => (),
+            documents => (),
+            add_generation_prompt,
+            ..tokens
+        };
+        let mut output = CappedWriter::new(MAX_OUTPUT_BYTES);
+        template
+            .render_captured_to(context, &mut output)
+            .map_err(render_error)?;
+        Ok(output.into_string())
+    }
+}
+
+/// The environment that `transformers` gives its templates.
+fn environment() -> Result<Environment<'static>, TemplateError> {
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .map_err(render_error)?;
+    let mut environment = Environment::new();
+    environment.set_syntax(syntax);
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(function::format);
+    environment.set_fuel(Some(MAX_FUEL));
+    environment.add_filter("tojson", function::tojson);
+    environment.add_function("raise_exception", function::raise_exception);
+    environment.add_function("strftime_now", function::strftime_now);
+    Ok(environment)
+}
+
+fn render_error(error: minijinja::Error) -> TemplateError {
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        if let Some(Raised(message)) = cause.downcast_ref() {
+            return TemplateError::Refused(message.clone());
+        }
+        let io_cause = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        if io_cause.is_some_and(|cause| cause.is::<OutputCapReached>()) {
+            return TemplateError::OutputTooLong;
+        }
+        source = cause.source();
+    }
+    match error.kind() {
+        ErrorKind::OutOfFuel => TemplateError::OutOfFuel,
+        _ => TemplateError::Render {
+            line: error.line(),
+            what: text(&error),
+        },
+    }
+}
+
+fn text(error: &minijinja::Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
+
+/// Replaces HF's `{% generation %}` and `{% endgeneration %}`, which only mark what the assistant says and which Jinja
+/// does not know, by a block that changes nothing. Spans are found without them (`data::turn`).
+fn without_generation_marks(source: &str) -> String {
+    let mut output = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start);
+        let end = tag.find("%}").map_or(tag.len(), |end| end + 2);
+        let (tag, after) = tag.split_at(end);
+        output.push_str(before);
+        let name = tag
+            .trim_start_matches(['{', '%', '-', '+'])
+            .trim_end_matches(['}', '%', '-', '+'])
+            .trim();
+        match name {
+            "generation" => output.push_str(&tag.replacen("generation", "if true", 1)),
+            "endgeneration" => output.push_str(&tag.replacen("endgeneration", "endif", 1)),
+            _ => output.push_str(tag),
+        }
+        rest = after;
+    }
+    output.push_str(rest);
+    output
+}

@@ -1,1 +1,279 @@
 //! Text to token ids and back, exactly as HF.
+//!
+//! One [`Tokenizer`] over HF's own `tokenizers`, built from a GGUF's vocabulary ([`Tokenizer::from_gguf`]) or from a
+//! `tokenizer.json` ([`Tokenizer::from_json`]). Only byte-pair encoding is read, which is what every Llama-class model
+//! uses. Files are untrusted and `tokenizers` panics on some crafted ones, so both ways check first and hand over only
+//! what was checked; truncation, padding and post-processing of the file are never run.
+//!
+//! A Rust string holds no lone surrogates. Where a file escapes one (`"\ud800"`), the reader of that file puts U+FFFD
+//! in its place, one for each; Python's tokenizer would refuse such a string.
+
+mod byte_level;
+mod gguf;
+mod json;
+mod stream;
+
+use std::{collections::BTreeSet, ops::Range};
+
+pub use stream::DecodeStream;
+
+use crate::{
+    protocol::{Failure, FailureKind},
+    weights::checkpoint::{GgufVocabulary, TokenizerSource},
+};
+
+/// Vocabularies beyond this are taken for damaged files; the largest in use have 262,144 tokens.
+const MAX_VOCAB_SIZE: usize = 1 << 20;
+
+/// Tokens that end a turn or a text in the models that are in use, beside the one that the file names as `eos`.
+const END_OF_TURN_TOKENS: [&str; 9] = [
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|end|>",
+    "<|end_of_turn|>",
+    "<end_of_turn>",
+    "</s>",
+];
+
+/// A tokenizer that cannot be had or used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenizerError {
+    /// The file breaks its own format.
+    #[error("the tokenizer is damaged: {0}")]
+    Damaged(String),
+    /// A sound file that asks for something this engine does not do.
+    #[error("the tokenizer cannot be used: {0}")]
+    Unsupported(String),
+    /// `tokenizers` refused a text or ids.
+    #[error("the text could not be tokenised: {0}")]
+    Encode(String),
+}
+
+impl From<TokenizerError> for Failure {
+    fn from(error: TokenizerError) -> Self {
+        let remedy = match &error {
+            TokenizerError::Damaged(_) => "Download the model's files again.",
+            TokenizerError::Unsupported(_) => {
+                "Use a Llama-class model with a byte-pair tokenizer, such as SmolLM2."
+            }
+            TokenizerError::Encode(_) => "Remove the text that was being tokenised.",
+        };
+        Failure::new(FailureKind::Tokenizer, error.to_string()).remedy(remedy)
+    }
+}
+
+/// A token of a text: its id and the bytes of the text that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSpan {
+    pub id: u32,
+    /// Byte range in the text. Tokens that share one character have the same range.
+    pub range: Range<usize>,
+}
+
+/// The special tokens by their roles, as far as the file names them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpecialIds {
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+    pub unk: Option<u32>,
+    pub pad: Option<u32>,
+}
+
+/// Text to ids and back.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special: SpecialIds,
+    /// Special tokens that a text starts and ends with where they are asked for.
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    end_of_turn: BTreeSet<u32>,
+    /// One past the highest id.
+    vocab_size: usize,
+    is_byte_level: bool,
+    /// The chat template that came with a `tokenizer_config.json`.
+    chat_template: Option<String>,
+}
+
+/// What a file says about a tokenizer, checked, before [`Tokenizer::assemble`].
+struct Parts {
+    inner: tokenizers::Tokenizer,
+    special: SpecialIds,
+    /// Ids that the file itself names as ends of a turn.
+    end_of_turn: Vec<u32>,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    vocab_size: usize,
+    is_byte_level: bool,
+    chat_template: Option<String>,
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer that a model's files describe.
+    ///
+    /// # Errors
+    /// As [`Self::from_gguf`] and [`Self::from_json`].
+    pub fn from_source(source: &TokenizerSource) -> Result<Self, TokenizerError> {
+        match source {
+            TokenizerSource::Gguf(vocabulary) => Self::from_gguf(vocabulary),
+            TokenizerSource::Json {
+                tokenizer_json,
+                config_json,
+            } => Self::from_json(tokenizer_json, config_json.as_deref()),
+        }
+    }
+
+    /// Builds the tokenizer that a GGUF's metadata describes.
+    ///
+    /// # Errors
+    /// An unknown vocabulary or pre-tokenizer, or metadata that contradicts itself.
+    pub fn from_gguf(vocabulary: &GgufVocabulary) -> Result<Self, TokenizerError> {
+        gguf::parts(vocabulary).map(Self::assemble)
+    }
+
+    /// Reads a `tokenizer.json` and, where it is there, the `tokenizer_config.json` beside it.
+    ///
+    /// # Errors
+    /// A file that is no tokenizer, is damaged, or uses another model than byte-pair encoding.
+    pub fn from_json(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Self, TokenizerError> {
+        json::parts(tokenizer, config).map(Self::assemble)
+    }
+
+    fn assemble(parts: Parts) -> Self {
+        let added = parts.inner.get_added_vocabulary();
+        let named = END_OF_TURN_TOKENS
+            .iter()
+            .filter(|token| added.get_vocab().contains_key(**token))
+            .filter_map(|token| parts.inner.token_to_id(token));
+        let end_of_turn = parts
+            .special
+            .eos
+            .into_iter()
+            .chain(parts.end_of_turn)
+            .chain(named)
+            .collect();
+        Self {
+            inner: parts.inner,
+            special: parts.special,
+            prefix: parts.prefix,
+            suffix: parts.suffix,
+            end_of_turn,
+            vocab_size: parts.vocab_size,
+            is_byte_level: parts.is_byte_level,
+            chat_template: parts.chat_template,
+        }
+    }
+
+    /// Ids of the text alone. Special tokens that are spelled out in it are recognised, as in HF.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] where `tokenizers` gives up.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(encode_error)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// As [`Self::encode`], with the special tokens that the tokenizer itself adds (a BOS, say) around the text.
+    pub fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let ids = self.encode(text)?;
+        Ok([self.prefix.as_slice(), &ids, &self.suffix].concat())
+    }
+
+    /// As [`Self::encode`], with the place of each token in the text.
+    pub fn encode_with_ranges(&self, text: &str) -> Result<Vec<TokenSpan>, TokenizerError> {
+        let encoding = self.inner.encode(text, false).map_err(encode_error)?;
+        let spans = encoding.get_ids().iter().zip(encoding.get_offsets());
+        Ok(spans
+            .map(|(&id, &(start, end))| TokenSpan {
+                id,
+                range: start..end,
+            })
+            .collect())
+    }
+
+    /// Text of the ids; ids beyond the vocabulary are left out, bytes that make no character become U+FFFD.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
+        self.inner
+            .decode(ids, skip_special_tokens)
+            .map_err(encode_error)
+    }
+
+    /// Decodes ids one by one as they are generated.
+    pub fn decode_stream(&self, skip_special_tokens: bool) -> DecodeStream<'_> {
+        DecodeStream::new(self, skip_special_tokens)
+    }
+
+    /// One token for the eye. Bytes that are no whole character show as `\xE2`; an unknown id as `<49152>`.
+    pub fn token_text(&self, id: u32) -> String {
+        let Some(token) = self.inner.id_to_token(id) else {
+            return format!("<{id}>");
+        };
+        let is_added = self
+            .inner
+            .get_added_vocabulary()
+            .get_added_tokens_decoder()
+            .contains_key(&id);
+        match (is_added, self.is_byte_level) {
+            (true, _) => token,
+            (false, true) => byte_level::bytes(&token).map_or(token, |bytes| visible(&bytes)),
+            (false, false) => token.replace('\u{2581}', " "),
+        }
+    }
+
+    /// Whether the id is one of the special tokens, which [`Self::decode`] can skip.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.inner
+            .get_added_vocabulary()
+            .get_added_tokens_decoder()
+            .get(&id)
+            .is_some_and(|token| token.special)
+    }
+
+    /// One past the highest id.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    pub fn special_ids(&self) -> SpecialIds {
+        self.special
+    }
+
+    /// Special tokens that the tokenizer itself puts before a text: a BOS, or nothing.
+    pub fn prefix_ids(&self) -> &[u32] {
+        &self.prefix
+    }
+
+    /// Tokens after which generation stops: `eos` and the known ends of a turn.
+    pub fn end_of_turn_ids(&self) -> &BTreeSet<u32> {
+        &self.end_of_turn
+    }
+
+    /// The token as it is written in a chat template; empty where there is none.
+    pub fn special_text(&self, id: Option<u32>) -> String {
+        id.and_then(|id| self.inner.id_to_token(id))
+            .unwrap_or_default()
+    }
+
+    /// The chat template that came with a `tokenizer_config.json`.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+}
+
+fn encode_error(error: tokenizers::Error) -> TokenizerError {
+    TokenizerError::Encode(error.to_string())
+}
+
+/// Bytes as text, with `\xE2` for what is no character.
+fn visible(bytes: &[u8]) -> String {
+    bytes
+        .utf8_chunks()
+        .flat_map(|chunk| {
+            let broken = chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}"));
+            std::iter::once(chunk.valid().to_owned()).chain(broken)
+        })
+        .collect()
+}

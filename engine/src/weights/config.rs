@@ -1,5 +1,14 @@
 //! Hyper-parameters of the base model, from GGUF metadata or HF's config.json.
 
+mod architecture;
+mod from_gguf;
+mod from_json;
+
+use super::{gguf::GgufError, json::JsonError};
+use crate::protocol::TargetModule;
+
+pub use self::architecture::{is_encoder, looks_like_encoder};
+
 /// A Llama-class decoder, fields named as in HF's `LlamaConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
@@ -17,3 +26,155 @@ pub struct LlamaConfig {
     pub bos_token_id: Option<u32>,
     pub eos_token_ids: Vec<u32>,
 }
+
+impl LlamaConfig {
+    /// Input and output features of a projection.
+    pub fn projection_features(&self, module: TargetModule) -> (usize, usize) {
+        let (d, f) = (self.hidden_size, self.intermediate_size);
+        let queries = self.num_attention_heads * self.head_dim;
+        let keys = self.num_key_value_heads * self.head_dim;
+        match module {
+            TargetModule::QProj => (d, queries),
+            TargetModule::KProj | TargetModule::VProj => (d, keys),
+            TargetModule::OProj => (queries, d),
+            TargetModule::GateProj | TargetModule::UpProj => (d, f),
+            TargetModule::DownProj => (f, d),
+        }
+    }
+}
+/// Hyper-parameters that cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error("{field} is missing")]
+    Missing { field: String },
+    #[error("{field} is {value}, which is not possible: {reason}")]
+    Invalid {
+        field: &'static str,
+        value: String,
+        reason: String,
+    },
+    #[error("the model's architecture is not named (config.json has no model_type)")]
+    NoArchitecture,
+    #[error("the architecture {architecture} is not supported")]
+    Architecture { architecture: String },
+    #[error("{architecture} is an encoder: it turns text into vectors and writes none")]
+    Encoder { architecture: String },
+    #[error("{field} = {value} is not supported")]
+    Feature { field: String, value: String },
+}
+
+impl LlamaConfig {
+    /// Checks that the numbers are sane and fit each other.
+    fn validated(self) -> Result<Self, ConfigError> {
+        let sizes = [
+            ("hidden_size", self.hidden_size, 1 << 16),
+            ("intermediate_size", self.intermediate_size, 1 << 20),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 10),
+            ("num_attention_heads", self.num_attention_heads, 1 << 10),
+            ("num_key_value_heads", self.num_key_value_heads, 1 << 10),
+            ("head_dim", self.head_dim, 1 << 10),
+            ("vocab_size", self.vocab_size, 1 << 22),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                1 << 26,
+            ),
+        ];
+        for (field, value, limit) in sizes {
+            if !(1..=limit).contains(&value) {
+                return Err(invalid(field, value, format!("1 to {limit} are")));
+            }
+        }
+        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        if !heads.is_multiple_of(kv_heads) {
+            let reason = format!("it must divide num_attention_heads = {heads}");
+            return Err(invalid("num_key_value_heads", kv_heads, reason));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            let reason = "rotary embeddings need an even number";
+            return Err(invalid("head_dim", self.head_dim, reason));
+        }
+        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
+            let reason = "it must be finite and above zero";
+            return Err(invalid("rope_theta", self.rope_theta, reason));
+        }
+        if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
+            let reason = "it must lie between 0 and 1";
+            return Err(invalid("rms_norm_eps", self.rms_norm_eps, reason));
+        }
+        let special = self.bos_token_id.iter().map(|&id| ("bos_token_id", id));
+        let ends = self.eos_token_ids.iter().map(|&id| ("eos_token_id", id));
+        for (field, id) in special.chain(ends) {
+            if id as usize >= self.vocab_size {
+                let reason = format!("the vocabulary has {} tokens", self.vocab_size);
+                return Err(invalid(field, id, reason));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Every tensor of the model and its shape, slowest dimension first, under HF names.
+    pub fn tensors(&self) -> Vec<(String, Vec<u64>)> {
+        let [d, f, v] = [self.hidden_size, self.intermediate_size, self.vocab_size];
+        let [q, k] =
+            [self.num_attention_heads, self.num_key_value_heads].map(|heads| heads * self.head_dim);
+        let block: [(&str, &[usize]); 9] = [
+            ("input_layernorm", &[d]),
+            ("self_attn.q_proj", &[q, d]),
+            ("self_attn.k_proj", &[k, d]),
+            ("self_attn.v_proj", &[k, d]),
+            ("self_attn.o_proj", &[d, q]),
+            ("post_attention_layernorm", &[d]),
+            ("mlp.gate_proj", &[f, d]),
+            ("mlp.up_proj", &[f, d]),
+            ("mlp.down_proj", &[d, f]),
+        ];
+        let wide = |shape: &[usize]| shape.iter().map(|&size| size as u64).collect::<Vec<_>>();
+        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), wide(&[v, d]))];
+        for layer in 0..self.num_hidden_layers {
+            tensors.extend(
+                block.map(|(name, shape)| {
+                    (format!("model.layers.{layer}.{name}.weight"), wide(shape))
+                }),
+            );
+        }
+        tensors.push(("model.norm.weight".to_owned(), wide(&[d])));
+        if !self.tie_word_embeddings {
+            tensors.push(("lm_head.weight".to_owned(), wide(&[v, d])));
+        }
+        tensors
+    }
+
+    /// Number of weights, a tied head counted once.
+    pub fn num_parameters(&self) -> u64 {
+        let sizes = self.tensors().into_iter();
+        sizes.map(|(_, shape)| shape.iter().product::<u64>()).sum()
+    }
+}
+
+fn invalid(field: &'static str, value: impl ToString, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        field,
+        value: value.to_string(),
+        reason: reason.into(),
+    }
+}
+
+/// The size of a head where the file does not give it.
+fn head_dim_from(hidden_size: usize, num_attention_heads: usize) -> Result<usize, ConfigError> {
+    match hidden_size.checked_rem(num_attention_heads) {
+        Some(0) => Ok(hidden_size / num_attention_heads),
+        _ => Err(invalid(
+            "num_attention_heads",
+            num_attention_heads,
+            format!("it must divide hidden_size = {hidden_size}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,17 @@
-//! Placeholder
+//! The built page's server and the harness that drives the page in a real browser.
+//!
+//! ```text
+//! server   the static server of `make run` and of the tests: one set of headers, byte ranges
+//! browser  a headless Chromium with its driver, started and ended with the test
+//! page     the page through a person's eyes: controls found by role and accessible name
+//! netlog   the browser's own record of every request, to see that none leaves the origin
+//! ```
+//!
+//! The WebDriver protocol is a dozen JSON requests over HTTP to one's own machine; [`webdriver`] speaks them directly,
+//! which keeps the tests synchronous and quick to build.
+
+pub mod browser;
+pub mod netlog;
+pub mod page;
+pub mod server;
+pub mod webdriver;

@@ -1,0 +1,93 @@
+//! Places in text: depth of JSON, lines and columns.
+
+use std::borrow::Cow;
+
+/// JSON nested deeper than this is refused before it is parsed.
+pub const MAX_DEPTH: usize = 64;
+
+/// Offset of the first bracket that opens a level beyond [`MAX_DEPTH`]; brackets inside strings do not count.
+pub(crate) fn too_deep(json: &[u8]) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    for (offset, &byte) in json.iter().enumerate() {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (true, _) => {}
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Some(offset);
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads a JSON string or any other JSON value, with U+FFFD for every lone surrogate that it escapes.
+///
+/// # Errors
+/// serde_json's, with places in `json` itself.
+pub fn parse_json<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(&without_lone_surrogates(json))
+}
+
+/// Puts `\ufffd` in the place of every `\ud800`..`\udfff` that is half of no pair. Lengths, and so places, stay.
+pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    if !json.contains("\\ud") && !json.contains("\\uD") {
+        return Cow::Borrowed(json);
+    }
+    let bytes = json.as_bytes();
+    let mut output = json.to_owned();
+    let mut offset = 0;
+    while let Some(found) = json[offset..].find('\\') {
+        offset += found;
+        match (code_unit(bytes, offset), code_unit(bytes, offset + 6)) {
+            (Some(0xD800..0xDC00), Some(0xDC00..0xE000)) => offset += 12,
+            (Some(0xD800..0xE000), _) => {
+                output.replace_range(offset..offset + 6, "\\ufffd");
+                offset += 6;
+            }
+            // The escaped character may be a backslash, which starts no escape of its own.
+            _ => {
+                let escaped = json[offset + 1..].chars().next();
+                offset += 1 + escaped.map_or(0, char::len_utf8);
+            }
+        }
+    }
+    Cow::Owned(output)
+}
+
+/// The code unit that the escape `\uXXXX` at `offset` stands for.
+fn code_unit(json: &[u8], offset: usize) -> Option<u32> {
+    let escape = json.get(offset..offset + 6)?;
+    let digits = escape.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |value, &digit| {
+        Some(value * 16 + char::from(digit).to_digit(16)?)
+    })
+}
+
+/// Line and column, 1-based and in characters, of the byte at `offset`.
+pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let line_start = before
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let column = before[line_start..]
+        .iter()
+        .filter(|&&byte| is_char_start(byte))
+        .count();
+    (line, column + 1)
+}
+
+/// Whether a byte of UTF-8 begins a character; the others are no column of their own.
+pub(crate) fn is_char_start(byte: u8) -> bool {
+    byte & 0xC0 != 0x80
+}

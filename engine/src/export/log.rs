@@ -1,0 +1,116 @@
+//! The run's numbers: `log.jsonl` and `evaluation.json`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ExportError, ExportInput, pretty_json};
+use crate::protocol::{EvaluationMetrics, StepMetrics};
+
+/// Loss over the held-out rows: mean negative log-likelihood per scored token, natural logarithm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EvaluationReport {
+    /// Of the model without the adapter; `None` where no row was held out.
+    pub base_loss: Option<f64>,
+    /// Of the model with the adapter that the zip holds; `None` where no row was held out.
+    pub tuned_loss: Option<f64>,
+    pub scored_tokens: u64,
+    /// Rows were cut to this many tokens.
+    pub sequence_length: usize,
+}
+
+impl EvaluationReport {
+    pub(super) fn check(&self) -> Result<(), ExportError> {
+        for (name, loss) in [
+            ("base_loss", self.base_loss),
+            ("tuned_loss", self.tuned_loss),
+        ] {
+            if let Some(value) = loss.filter(|loss| !loss.is_finite()) {
+                let name = name.to_owned();
+                return Err(ExportError::NonFinite { name, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line of `log.jsonl`; `type` is `step` or `evaluation`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum LogEntry {
+    Step(StepMetrics),
+    Evaluation(EvaluationMetrics),
+}
+
+/// `log.jsonl`: each evaluation after the step that it came after.
+pub(super) fn lines(
+    steps: &[StepMetrics],
+    evaluations: &[EvaluationMetrics],
+) -> Result<String, ExportError> {
+    let mut entries: Vec<LogEntry> = Vec::with_capacity(steps.len() + evaluations.len());
+    let mut left = evaluations.iter().copied().peekable();
+    for &step in steps {
+        while let Some(evaluation) = left.next_if(|evaluation| evaluation.step < step.step) {
+            entries.push(LogEntry::Evaluation(evaluation));
+        }
+        entries.push(LogEntry::Step(step));
+    }
+    entries.extend(left.map(LogEntry::Evaluation));
+    let mut text = String::new();
+    for entry in entries {
+        text.push_str(&serde_json::to_string(&entry)?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about.
+#[derive(Serialize)]
+struct Evaluation<'a> {
+    base_loss: Option<f64>,
+    tuned_loss: Option<f64>,
+    scored_tokens: u64,
+    held_out_rows: &'a [usize],
+    sequence_length: usize,
+    unit: &'static str,
+    loss_on: &'static str,
+    rendering: &'static str,
+    truncation: &'static str,
+    validation_split: f64,
+    split_seed: u64,
+    best_step: u64,
+}
+
+/// What the losses are taken on; also said in the README.
+pub(super) const LOSS_ON: &str = "messages: the content of every assistant turn and the end-of-turn token after it; \
+     prompt and completion: the completion and the end-of-turn token after it; \
+     text: every token but the first, the end-of-text token included";
+
+pub(super) const TRUNCATION: &str = "the first sequence_length tokens of a row are kept";
+
+/// How rows become text.
+pub(super) fn rendering(has_template: bool) -> &'static str {
+    if has_template {
+        "messages: the chat template; prompt and completion: a user turn and an assistant turn through the chat \
+         template; text: as it is (after the tokenizer's BOS, if it puts one), then EOS"
+    } else {
+        "the model has no chat template: prompt, completion, EOS without anything between; text as it is, then EOS; \
+         before them the tokenizer's BOS, if it puts one"
+    }
+}
+
+pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportError> {
+    let report = input.evaluation;
+    pretty_json(&Evaluation {
+        base_loss: report.base_loss,
+        tuned_loss: report.tuned_loss,
+        scored_tokens: report.scored_tokens,
+        held_out_rows: input.held_out_rows,
+        sequence_length: report.sequence_length,
+        unit: "mean negative log-likelihood per scored token, natural logarithm",
+        loss_on: LOSS_ON,
+        rendering: rendering(input.chat_template.is_some()),
+        truncation: TRUNCATION,
+        validation_split: input.spec.data.validation_split,
+        split_seed: input.spec.data.seed,
+        best_step: input.summary.best_step,
+    })
+}

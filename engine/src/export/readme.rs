@@ -1,0 +1,220 @@
+//! README.md of the zip: what the adapter is, what it achieved, how to use it and how to check it.
+
+use std::fmt::Write;
+
+use super::{ExportError, ExportInput, adapter, log, recipe::RecipeSettings};
+use crate::protocol::{DeviceKind, RunOutcome};
+
+const USE: &str = include_str!("use.py");
+const USE_PLAIN: &str = include_str!("use_plain.py");
+const VERIFY: &str = include_str!("verify.py");
+
+/// The whole file. Names come from files of the user's and are written so that they cannot change the layout.
+pub(super) fn render(input: &ExportInput<'_>) -> Result<String, ExportError> {
+    let sections = [
+        front_matter(input),
+        introduction(input),
+        result(input),
+        usage(input),
+        loss(input),
+        verification(input),
+        data(input),
+        settings(input)?,
+        FILES.to_owned(),
+    ];
+    Ok(sections.join("\n"))
+}
+
+const FILES: &str = "\
+## Files
+| file | what |
+|---|---|
+| `adapter_model.safetensors` | the adapter's weights, float32, named as PEFT names them |
+| `adapter_config.json` | PEFT's configuration |
+| `recipe.json` | everything needed to repeat the run: seeds, hashes, every setting |
+| `log.jsonl` | one JSON object for every step and evaluation, in order; null is a number that was not finite |
+| `evaluation.json` | held-out loss of base and adapter, and the rows it was taken over |
+| `chat_template.jinja` | the chat template that rendered the rows, where the model has one |
+";
+
+/// The model card's metadata, read by hubs and by PEFT.
+fn front_matter(input: &ExportInput<'_>) -> String {
+    let base = input.model.base_model_name.as_deref();
+    let base = base.map_or(String::new(), |name| {
+        format!("base_model: {}\n", quoted(name))
+    });
+    format!("---\n{base}library_name: peft\ntags:\n- lora\n---\n")
+}
+
+fn introduction(input: &ExportInput<'_>) -> String {
+    let steps = match input.summary.outcome {
+        RunOutcome::Finished => format!("finished after {} steps", input.summary.steps),
+        RunOutcome::Stopped => format!("stopped by hand after {} steps", input.summary.steps),
+        RunOutcome::Failed => format!("ended by a failure after {} steps", input.summary.steps),
+    };
+    let device = match input.device.kind {
+        DeviceKind::WebGpu => "WebGPU",
+        DeviceKind::Cpu => "the CPU",
+    };
+    let when = input
+        .finished_at
+        .map_or(String::new(), |time| format!(" on {}", code(time)));
+    format!(
+        "# {} tuned with Inlay\n\n\
+         A LoRA adapter with {} trained parameters, made in a browser tab on {device}. The run was {steps}{when}; \
+         this is the adapter of step {}.\n\n\
+         Base model: {}, {} weights, file sha256 {}.\n",
+        heading(&input.model.name),
+        input.summary.trainable_parameters,
+        input.summary.best_step,
+        code(adapter::base_model(input.model)),
+        code(&input.model.quantization),
+        code(&input.model.sha256),
+    )
+}
+
+fn result(input: &ExportInput<'_>) -> String {
+    let report = input.evaluation;
+    let (Some(base), Some(tuned)) = (report.base_loss, report.tuned_loss) else {
+        let reason = if input.held_out_rows.is_empty() {
+            "No row was held out, so there is no measured loss."
+        } else {
+            "The run ended before the held-out rows were evaluated, so there is no measured loss."
+        };
+        return format!("## Result\n{reason}\n");
+    };
+    format!(
+        "## Result\n\
+         | | loss on held-out rows |\n|---|---|\n| base model | {base:.4} |\n| with this adapter | {tuned:.4} |\n\n\
+         Mean negative log-likelihood per scored token (natural logarithm) over {} tokens of {} rows that were not \
+         trained on. The exact values are in `evaluation.json`.\n",
+        report.scored_tokens,
+        input.held_out_rows.len(),
+    )
+}
+
+fn usage(input: &ExportInput<'_>) -> String {
+    let snippet = if input.chat_template.is_some() {
+        USE
+    } else {
+        USE_PLAIN
+    };
+    let snippet = snippet.replace("\"{{base}}\"", &quoted(adapter::base_model(input.model)));
+    let mut text = format!(
+        "## Use it\n```sh\npip install peft transformers torch\n```\n```python\n{snippet}```\n"
+    );
+    if input.model.base_model_name.is_none() {
+        text.push_str(
+            "\nThe model file does not name its base model: set `base` to the folder or hub id it came from.\n",
+        );
+    }
+    if input.model.quantization.starts_with('Q') {
+        let _ = write!(
+            text,
+            "\nThe adapter was trained on {} weights. On the unquantised base it works the same, with slightly other \
+             losses. To load the very weights it was trained on, name the GGUF file: \
+             `AutoModelForCausalLM.from_pretrained(folder, gguf_file=\"...\", dtype=torch.float32)`, and keep the \
+             tokenizer of the hub's model (transformers loses the GGUF's rules for splitting digits).\n",
+            code(&input.model.quantization)
+        );
+    }
+    text
+}
+
+fn loss(input: &ExportInput<'_>) -> String {
+    format!(
+        "## How the loss is computed\n\
+         - Rendering: {}.\n- Scored: {}.\n- Truncation: {} ({}).\n\
+         - The sum of the negative log-likelihoods of all scored tokens, divided by their number; computed in float32 \
+         with the adapter's dropout off.\n",
+        log::rendering(input.chat_template.is_some()),
+        log::LOSS_ON,
+        log::TRUNCATION,
+        input.evaluation.sequence_length,
+    )
+}
+
+fn verification(input: &ExportInput<'_>) -> String {
+    if input.evaluation.tuned_loss.is_none() || input.chat_template.is_none() {
+        return "## Verify it\nLoad the adapter as above: PEFT warns of every missing or unexpected tensor, and there \
+                is none. The sha256 of model and data are in `recipe.json`.\n"
+            .to_owned();
+    }
+    let names: Vec<String> = input
+        .dataset
+        .names
+        .iter()
+        .map(|name| quoted(name))
+        .collect();
+    let snippet = VERIFY.replace("{{dataset}}", &format!("[{}]", names.join(", ")));
+    format!(
+        "## Verify it\nPut the dataset beside this file and run this after the lines above. With the weights that the \
+         adapter was trained on, the losses agree to about 0.001.\n```python\n{snippet}```\n\
+         The sha256 of model and data are in `recipe.json`.\n"
+    )
+}
+
+fn data(input: &ExportInput<'_>) -> String {
+    let names: Vec<String> = input.dataset.names.iter().map(|name| code(name)).collect();
+    let prepared = input.prepared;
+    format!(
+        "## Data\n{}, sha256 {}\n\n| rows | |\n|---|---|\n| in the files | {} |\n| readable | {} |\n\
+         | trained on | {} |\n| held out | {} |\n| cut at {} tokens | {} |\n\
+         | left out, nothing to learn from | {} |\n| equal to an earlier row | {} |\n",
+        names.join(", "),
+        code(&input.dataset.sha256),
+        input.dataset.num_rows,
+        input.dataset.num_usable_rows,
+        prepared.num_training_rows,
+        prepared.num_validation_rows,
+        input.spec.data.max_seq_length,
+        prepared.num_truncated,
+        prepared.num_without_target,
+        input.dataset.num_duplicates,
+    )
+}
+
+/// Every setting under the name that `recipe.json` has for it, so that no setting can be forgotten here.
+fn settings(input: &ExportInput<'_>) -> Result<String, ExportError> {
+    let mut text = "## Settings\n| setting | value |\n|---|---|\n".to_owned();
+    let settings = serde_json::to_value(RecipeSettings::from(input.spec))?;
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        let value = value.to_string().replace('"', "");
+        let _ = writeln!(text, "| `{name}` | {} |", code(&value));
+    }
+    Ok(text)
+}
+
+/// A Python (and YAML) string literal: JSON's escapes mean the same in both.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A code span in text or in a table, on one line.
+fn code(text: &str) -> String {
+    let text: String = printable(text)
+        .chars()
+        .map(|c| match c {
+            '`' => '\'',
+            '|' => '/',
+            other => other,
+        })
+        .collect();
+    format!("`{text}`")
+}
+
+/// Plain text in a heading.
+fn heading(text: &str) -> String {
+    printable(text)
+        .chars()
+        .filter(|c| !matches!(c, '`' | '[' | ']' | '<' | '>' | '#' | '*' | '|' | '!'))
+        .collect()
+}
+
+/// One line of at most 200 characters.
+fn printable(text: &str) -> String {
+    text.chars()
+        .take(200)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

@@ -1,0 +1,295 @@
+//! `recipe.json`: what is needed to repeat a run, in a format of its own version.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ExportError, ExportInput};
+use crate::protocol::{
+    DataSpec, DeviceKind, Failure, FailureKind, LoraSpec, LrSchedulerType, PROTOCOL_VERSION,
+    RunSpec, TargetModule,
+};
+
+const FORMAT: &str = "inlay-recipe";
+/// Raised whenever a field is added, removed or changes its meaning.
+const VERSION: u32 = 1;
+/// A recipe has some 2 KB; whatever is much greater is another file.
+const MAX_BYTES: usize = 1 << 20;
+
+/// A run that can be repeated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// `inlay-recipe`
+    pub format: String,
+    pub version: u32,
+    pub app: RecipeApp,
+    pub model: RecipeModel,
+    pub dataset: RecipeDataset,
+    pub settings: RecipeSettings,
+    pub device: DeviceKind,
+    /// ISO 8601, UTC.
+    pub finished_at: Option<String>,
+}
+
+/// What made the recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeApp {
+    pub name: String,
+    pub version: String,
+    pub protocol_version: u32,
+}
+
+/// The base model's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeModel {
+    pub name: String,
+    pub base_model_name: Option<String>,
+    pub quantization: String,
+    pub file_bytes: u64,
+    pub sha256: String,
+}
+
+/// The dataset's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeDataset {
+    pub names: Vec<String>,
+    pub file_bytes: u64,
+    /// Of the files' bytes one after the other.
+    pub sha256: String,
+    pub num_rows: usize,
+}
+
+/// Every hyper-parameter, by the names of `peft.LoraConfig` and `transformers.TrainingArguments`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeSettings {
+    pub r: usize,
+    pub lora_alpha: usize,
+    pub lora_dropout: f64,
+    pub target_modules: Vec<TargetModule>,
+    pub max_seq_length: usize,
+    pub validation_split: f64,
+    /// Seeds the split.
+    pub data_seed: u64,
+    pub learning_rate: f64,
+    pub lr_scheduler_type: LrSchedulerType,
+    pub warmup_ratio: f64,
+    pub weight_decay: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    /// 0 is off.
+    pub max_grad_norm: f64,
+    pub num_train_epochs: f64,
+    /// 0 is off.
+    pub max_steps: u64,
+    pub per_device_train_batch_size: usize,
+    pub gradient_accumulation_steps: usize,
+    /// 0 leaves it to the engine.
+    pub eval_steps: u64,
+    /// Seeds the order of rows, the adapter's start and dropout.
+    pub seed: u64,
+}
+
+/// A file that is no recipe of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecipeError {
+    #[error("the file has {num_bytes} bytes, a recipe at most {MAX_BYTES}")]
+    TooLarge { num_bytes: usize },
+    #[error("line {line}, column {column}: {what}")]
+    Json {
+        line: usize,
+        column: usize,
+        what: String,
+    },
+    #[error("the file is JSON, but its `format` is not `{FORMAT}`")]
+    NotARecipe,
+    #[error("the recipe has version {found}; this version of Inlay reads version {VERSION}")]
+    Version { found: u64 },
+}
+
+impl From<serde_json::Error> for RecipeError {
+    fn from(error: serde_json::Error) -> Self {
+        let text = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        Self::Json {
+            line: error.line(),
+            column: error.column(),
+            what: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+        }
+    }
+}
+
+impl From<RecipeError> for Failure {
+    fn from(error: RecipeError) -> Self {
+        let failure = Failure::new(
+            FailureKind::Settings,
+            format!("The recipe cannot be read: {error}."),
+        );
+        match error {
+            RecipeError::Version { .. } => failure
+                .remedy("Reload the page to get the newest version, or set the fields by hand."),
+            RecipeError::Json { line, column, .. } => failure
+                .at(format!("line {line}, column {column}"))
+                .remedy("Take the recipe.json of an exported zip as it is."),
+            RecipeError::TooLarge { .. } | RecipeError::NotARecipe => {
+                failure.remedy("Take the recipe.json of an exported zip as it is.")
+            }
+        }
+    }
+}
+
+/// What tells whether the rest can be understood.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default)]
+    format: serde_json::Value,
+    #[serde(default)]
+    version: serde_json::Value,
+}
+
+impl Recipe {
+    /// The recipe of a run.
+    pub(super) fn new(input: &ExportInput<'_>) -> Self {
+        let ExportInput { model, dataset, .. } = input;
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            app: RecipeApp {
+                name: "inlay".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                protocol_version: PROTOCOL_VERSION,
+            },
+            model: RecipeModel {
+                name: model.name.clone(),
+                base_model_name: model.base_model_name.clone(),
+                quantization: model.quantization.clone(),
+                file_bytes: model.file_bytes,
+                sha256: model.sha256.clone(),
+            },
+            dataset: RecipeDataset {
+                names: dataset.names.clone(),
+                file_bytes: dataset.file_bytes,
+                sha256: dataset.sha256.clone(),
+                num_rows: dataset.num_rows,
+            },
+            settings: RecipeSettings::from(input.spec),
+            device: input.device.kind,
+            finished_at: input.finished_at.map(str::to_owned),
+        }
+    }
+
+    /// Reads a `recipe.json`. Its settings still have to be planned: their ranges are not checked here.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn parse(json: &[u8]) -> Result<Self, RecipeError> {
+        if json.len() > MAX_BYTES {
+            return Err(RecipeError::TooLarge {
+                num_bytes: json.len(),
+            });
+        }
+        // The version comes before the fields: those of a newer one may differ.
+        let header: Header = serde_json::from_slice(json)?;
+        if header.format != FORMAT {
+            return Err(RecipeError::NotARecipe);
+        }
+        match header.version.as_u64() {
+            Some(found) if found == u64::from(VERSION) => Ok(serde_json::from_slice(json)?),
+            Some(found) => Err(RecipeError::Version { found }),
+            None => Err(RecipeError::NotARecipe),
+        }
+    }
+
+    /// The run to ask for.
+    pub fn run_spec(&self) -> RunSpec {
+        RunSpec::from(&self.settings)
+    }
+}
+
+impl RecipeSettings {
+    pub(super) fn check(&self) -> Result<(), ExportError> {
+        let values = [
+            ("lora_dropout", self.lora_dropout),
+            ("validation_split", self.validation_split),
+            ("learning_rate", self.learning_rate),
+            ("warmup_ratio", self.warmup_ratio),
+            ("weight_decay", self.weight_decay),
+            ("adam_beta1", self.adam_beta1),
+            ("adam_beta2", self.adam_beta2),
+            ("adam_epsilon", self.adam_epsilon),
+            ("max_grad_norm", self.max_grad_norm),
+            ("num_train_epochs", self.num_train_epochs),
+        ];
+        match values.into_iter().find(|(_, value)| !value.is_finite()) {
+            Some((name, value)) => Err(ExportError::NonFinite {
+                name: name.to_owned(),
+                value,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<&RunSpec> for RecipeSettings {
+    fn from(spec: &RunSpec) -> Self {
+        let RunSpec { lora, data, .. } = spec;
+        Self {
+            r: lora.r,
+            lora_alpha: lora.lora_alpha,
+            lora_dropout: lora.lora_dropout,
+            target_modules: lora.target_modules.clone(),
+            max_seq_length: data.max_seq_length,
+            validation_split: data.validation_split,
+            data_seed: data.seed,
+            learning_rate: spec.learning_rate,
+            lr_scheduler_type: spec.lr_scheduler_type,
+            warmup_ratio: spec.warmup_ratio,
+            weight_decay: spec.weight_decay,
+            adam_beta1: spec.adam_beta1,
+            adam_beta2: spec.adam_beta2,
+            adam_epsilon: spec.adam_epsilon,
+            max_grad_norm: spec.max_grad_norm,
+            num_train_epochs: spec.num_train_epochs,
+            max_steps: spec.max_steps,
+            per_device_train_batch_size: spec.per_device_train_batch_size,
+            gradient_accumulation_steps: spec.gradient_accumulation_steps,
+            eval_steps: spec.eval_steps,
+            seed: spec.seed,
+        }
+    }
+}
+
+impl From<&RecipeSettings> for RunSpec {
+    fn from(settings: &RecipeSettings) -> Self {
+        Self {
+            lora: LoraSpec {
+                r: settings.r,
+                lora_alpha: settings.lora_alpha,
+                lora_dropout: settings.lora_dropout,
+                target_modules: settings.target_modules.clone(),
+            },
+            data: DataSpec {
+                max_seq_length: settings.max_seq_length,
+                validation_split: settings.validation_split,
+                seed: settings.data_seed,
+            },
+            learning_rate: settings.learning_rate,
+            lr_scheduler_type: settings.lr_scheduler_type,
+            warmup_ratio: settings.warmup_ratio,
+            weight_decay: settings.weight_decay,
+            adam_beta1: settings.adam_beta1,
+            adam_beta2: settings.adam_beta2,
+            adam_epsilon: settings.adam_epsilon,
+            max_grad_norm: settings.max_grad_norm,
+            num_train_epochs: settings.num_train_epochs,
+            max_steps: settings.max_steps,
+            per_device_train_batch_size: settings.per_device_train_batch_size,
+            gradient_accumulation_steps: settings.gradient_accumulation_steps,
+            eval_steps: settings.eval_steps,
+            seed: settings.seed,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Text from the model: one token after the other, with a cache of keys and values.
+
+pub mod sampler;
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod stream;
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub use stream::{GenerationInput, generate};

@@ -1,0 +1,204 @@
+//! From logits to the next token: repetition penalty, temperature, top-k and top-p in HF's order, one seeded stream.
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+
+use crate::protocol::GenerationSpec;
+
+/// Chooses tokens as `transformers` does for the same settings; its random stream is its own (ChaCha8).
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    temperature: f64,
+    top_k: usize,
+    top_p: f64,
+    repetition_penalty: f32,
+    rng: ChaCha8Rng,
+    /// Scratch, kept between tokens.
+    candidates: Vec<Candidate>,
+}
+
+/// A token that may be drawn.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    id: u32,
+    logit: f32,
+    /// Relative to the likeliest token, which has 1.
+    weight: f64,
+}
+
+/// Settings that cannot be sampled with, or logits that a sound model does not give.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SamplerError {
+    #[error("{name} is {value}; it must be {allowed}")]
+    Setting {
+        name: &'static str,
+        value: f64,
+        allowed: &'static str,
+    },
+    #[error("the model gave no logits")]
+    NoLogits,
+    #[error("the model's logit of token {id} is {value}")]
+    NonFinite { id: usize, value: f32 },
+}
+
+impl Sampler {
+    /// A sampler at the start of the stream that `spec.seed` names.
+    ///
+    /// # Errors
+    /// [`SamplerError::Setting`] for the first setting outside its range.
+    pub fn new(spec: &GenerationSpec) -> Result<Self, SamplerError> {
+        let check = |name, value: f64, is_allowed: bool, allowed| {
+            if is_allowed && value.is_finite() {
+                Ok(value)
+            } else {
+                Err(SamplerError::Setting {
+                    name,
+                    value,
+                    allowed,
+                })
+            }
+        };
+        let (temperature, top_p) = (spec.temperature, spec.top_p);
+        let penalty = spec.repetition_penalty;
+        let in_unit = top_p > 0.0 && top_p <= 1.0;
+        Ok(Self {
+            temperature: check("temperature", temperature, temperature >= 0.0, "0 or more")?,
+            top_k: spec.top_k,
+            top_p: check("top_p", top_p, in_unit, "above 0 and at most 1")?,
+            repetition_penalty: check(
+                "repetition_penalty",
+                penalty,
+                (1e-3..=1e3).contains(&penalty),
+                "from 0.001 to 1000",
+            )? as f32,
+            rng: ChaCha8Rng::seed_from_u64(spec.seed),
+            candidates: Vec::new(),
+        })
+    }
+
+    /// The next token after `history` (prompt and answer so far). `logits` `[v]` are changed by the penalty.
+    ///
+    /// # Errors
+    /// [`SamplerError::NonFinite`] for the first logit that is NaN or infinite.
+    pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Result<u32, SamplerError> {
+        if let Some(id) = logits.iter().position(|logit| !logit.is_finite()) {
+            let value = logits[id];
+            return Err(SamplerError::NonFinite { id, value });
+        }
+        self.penalize(logits, history);
+        if self.temperature == 0.0 {
+            return argmax(logits).ok_or(SamplerError::NoLogits);
+        }
+        self.collect_top_k(logits);
+        self.weigh()?;
+        self.cut_top_p();
+        self.draw().ok_or(SamplerError::NoLogits)
+    }
+
+    /// Moves the logit of every token seen away from being chosen, once a token however often it was seen.
+    fn penalize(&self, logits: &mut [f32], history: &[u32]) {
+        if self.repetition_penalty == 1.0 {
+            return;
+        }
+        let mut seen = history.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        for id in seen {
+            // Ids beyond the head's rows cannot be chosen anyway.
+            if let Some(logit) = logits.get_mut(id as usize) {
+                let penalized = if *logit < 0.0 {
+                    *logit * self.repetition_penalty
+                } else {
+                    *logit / self.repetition_penalty
+                };
+                *logit = penalized.clamp(f32::MIN, f32::MAX);
+            }
+        }
+    }
+
+    /// Fills the candidates, likeliest first, equal ones by id. As in HF, tokens equal to the k-th all stay.
+    fn collect_top_k(&mut self, logits: &[f32]) {
+        self.candidates.clear();
+        self.candidates
+            .extend((0..).zip(logits).map(|(id, &logit)| Candidate {
+                id,
+                logit,
+                weight: 0.0,
+            }));
+        if (1..self.candidates.len()).contains(&self.top_k) {
+            let (_, kth, _) = self
+                .candidates
+                .select_nth_unstable_by(self.top_k - 1, |a, b| b.logit.total_cmp(&a.logit));
+            let threshold = kth.logit;
+            self.candidates
+                .retain(|candidate| candidate.logit >= threshold);
+        }
+        self.candidates
+            .sort_unstable_by(|a, b| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id)));
+    }
+
+    /// Softmax at the temperature, without its denominator.
+    fn weigh(&mut self) -> Result<(), SamplerError> {
+        let first = self.candidates.first().ok_or(SamplerError::NoLogits)?;
+        let highest = f64::from(first.logit);
+        for candidate in &mut self.candidates {
+            // The difference comes before the division, so that a tiny temperature cannot overflow.
+            candidate.weight = ((f64::from(candidate.logit) - highest) / self.temperature).exp();
+        }
+        Ok(())
+    }
+
+    /// Keeps the likeliest candidates until their share reaches `top_p`, the one that reaches it included.
+    fn cut_top_p(&mut self) {
+        if self.top_p >= 1.0 {
+            return;
+        }
+        let enough = self.top_p * self.total_weight();
+        let mut reached = 0.0;
+        let kept = self.candidates.iter().position(|candidate| {
+            reached += candidate.weight;
+            reached >= enough
+        });
+        if let Some(last) = kept {
+            self.candidates.truncate(last + 1);
+        }
+    }
+
+    /// One candidate, each as likely as its weight.
+    fn draw(&mut self) -> Option<u32> {
+        // The 53 high bits as a fraction in [0, 1): every value is a multiple of 2^-53.
+        let fraction = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let mut left = fraction * self.total_weight();
+        for candidate in &self.candidates {
+            left -= candidate.weight;
+            if left < 0.0 {
+                return Some(candidate.id);
+            }
+        }
+        // Only rounding gets here.
+        self.candidates.last().map(|candidate| candidate.id)
+    }
+
+    fn total_weight(&self) -> f64 {
+        self.candidates
+            .iter()
+            .map(|candidate| candidate.weight)
+            .sum()
+    }
+}
+
+/// The index of the highest logit, the first of equal ones.
+fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best: Option<(u32, f32)> = None;
+    for (id, &logit) in (0..).zip(logits) {
+        if best.is_none_or(|(_, highest)| logit > highest) {
+            best = Some((id, logit));
+        }
+    }
+    best.map(|(id, _)| id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Rotary position embedding (Su et al., arXiv 2104.09864) as HF's Llama applies it: the two halves of a head rotate
+//! against each other (not neighbouring pairs).
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Cosines and sines of positions `start..start + t`, each `[1, t, hd / 2]`.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    cos: Tensor<3>,
+    sin: Tensor<3>,
+}
+
+impl Rope {
+    /// Angles `position / theta^(2 i / hd)`, computed in f64.
+    pub fn new(
+        start: usize,
+        num_tokens: usize,
+        head_dim: usize,
+        theta: f64,
+        device: &Device,
+    ) -> Self {
+        let half = head_dim / 2;
+        let table = |function: fn(f64) -> f64| {
+            let values: Vec<f32> = (start..start + num_tokens)
+                .flat_map(|position| {
+                    (0..half).map(move |i| {
+                        // HF computes the frequency and the angle in f32; so do we, to agree at large positions.
+                        let frequency = (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32;
+                        function(f64::from(position as f32 * frequency)) as f32
+                    })
+                })
+                .collect();
+            Tensor::from_data(TensorData::new(values, [1, num_tokens, half]), device)
+        };
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+        }
+    }
+
+    /// Rotates `x` `[heads, t, hd]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [first, second] = halves(x);
+        let (cos, sin) = (self.cos.clone(), self.sin.clone());
+        Tensor::cat(
+            vec![
+                first.clone() * cos.clone() - second.clone() * sin.clone(),
+                second * cos + first * sin,
+            ],
+            2,
+        )
+    }
+
+    /// The inverse rotation, which is the transpose: the gradient of [`Self::forward`].
+    pub fn backward(&self, dy: Tensor<3>) -> Tensor<3> {
+        let [first, second] = halves(dy);
+        let (cos, sin) = (self.cos.clone(), self.sin.clone());
+        Tensor::cat(
+            vec![
+                first.clone() * cos.clone() + second.clone() * sin.clone(),
+                second * cos - first * sin,
+            ],
+            2,
+        )
+    }
+}
+
+fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {
+    let [_, _, head_dim] = x.dims();
+    [
+        x.clone().narrow(2, 0, head_dim / 2),
+        x.narrow(2, head_dim / 2, head_dim / 2),
+    ]
+}

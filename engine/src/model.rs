@@ -1,0 +1,5 @@
+//! The frozen base model on the device.
+
+pub mod llama;
+
+pub use llama::Llama;

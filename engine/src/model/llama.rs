@@ -1,0 +1,195 @@
+//! A Llama-class decoder: grouped-query attention, rotate-half RoPE, RMSNorm, SwiGLU, tied or own head.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::{
+    layers::{
+        attention::{Heads, causal_mask},
+        block::{Block, BlockAdapter, KeyValueCache, PassContext},
+        dropout::Dropout,
+        frozen::FrozenMatrix,
+        norm,
+        rope::Rope,
+    },
+    protocol::TargetModule,
+    weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
+};
+
+/// The whole model; fields carry HF's names.
+pub struct Llama {
+    pub config: LlamaConfig,
+    pub device: Device,
+    pub embed_tokens: FrozenMatrix,
+    pub blocks: Vec<Block>,
+    /// `[1, d]`
+    pub norm: Tensor<2>,
+    /// None where the head is the embedding.
+    lm_head: Option<FrozenMatrix>,
+}
+
+impl Llama {
+    /// Reads every tensor by slices and moves it to the device, still packed. `progress` is awaited after each block
+    /// with the number of blocks read.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files; see [`ModelError`].
+    pub async fn load(
+        files: &ModelFiles,
+        device: &Device,
+        progress: impl AsyncFn(usize),
+    ) -> Result<Self, ModelError> {
+        let config = files.config.clone();
+        let loader = Loader { files, device };
+        let d = config.hidden_size;
+        let embed_tokens = loader
+            .matrix("model.embed_tokens.weight", [config.vocab_size, d])
+            .await?;
+        let mut blocks = Vec::with_capacity(config.num_hidden_layers);
+        for index in 0..config.num_hidden_layers {
+            blocks.push(loader.block(index, &config).await?);
+            progress(index + 1).await;
+        }
+        let norm = loader.vector("model.norm.weight", d).await?;
+        let lm_head = if config.tie_word_embeddings {
+            None
+        } else {
+            Some(
+                loader
+                    .matrix("lm_head.weight", [config.vocab_size, d])
+                    .await?,
+            )
+        };
+        Ok(Self {
+            config,
+            device: device.clone(),
+            embed_tokens,
+            blocks,
+            norm,
+            lm_head,
+        })
+    }
+
+    /// The head `[v, d]`.
+    pub fn head(&self) -> &FrozenMatrix {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
+    }
+
+    /// What the weights hold of the device's memory.
+    pub fn num_bytes(&self) -> u64 {
+        let matrices = self
+            .blocks
+            .iter()
+            .flat_map(Block::matrices)
+            .chain([&self.embed_tokens])
+            .chain(&self.lm_head);
+        let norms = (2 * self.blocks.len() + 1) * self.config.hidden_size * 4;
+        matrices.map(FrozenMatrix::num_bytes).sum::<u64>() + norms as u64
+    }
+
+    /// Embeddings of `ids`, `[n, d]`.
+    pub fn embed(&self, ids: &[u32]) -> Tensor<2> {
+        self.embed_tokens.select_rows(ids, &self.device)
+    }
+
+    /// The last norm: `[n, d] -> [n, d]`, with what its backward needs.
+    pub fn final_norm(&self, hidden: Tensor<2>) -> (Tensor<2>, norm::Saved) {
+        norm::forward(hidden, &self.norm, self.config.rms_norm_eps)
+    }
+
+    /// What the blocks share in a pass over `[batch, tokens]` that begins at position `past`.
+    pub fn context(
+        &self,
+        batch: usize,
+        tokens: usize,
+        past: usize,
+        dropout: Option<Dropout>,
+    ) -> PassContext {
+        let config = &self.config;
+        PassContext {
+            heads: Heads {
+                batch,
+                tokens,
+                query_heads: config.num_attention_heads,
+                key_value_heads: config.num_key_value_heads,
+                head_dim: config.head_dim,
+            },
+            rope: Rope::new(
+                past,
+                tokens,
+                config.head_dim,
+                config.rope_theta,
+                &self.device,
+            ),
+            mask: causal_mask(past, tokens, &self.device),
+            dropout,
+            device: self.device.clone(),
+        }
+    }
+
+    /// The logits `[v]` that follow the last of `ids`, which come after what the cache holds.
+    pub fn next_logits(
+        &self,
+        ids: &[u32],
+        past: usize,
+        adapter: Option<&[BlockAdapter]>,
+        cache: &mut [KeyValueCache],
+    ) -> Tensor<1> {
+        let context = self.context(1, ids.len(), past, None);
+        let mut hidden = self.embed(ids);
+        for (block, cache) in self.blocks.iter().zip(cache) {
+            let adapter = adapter.map(|blocks| &blocks[block.index]);
+            hidden = block.forward(hidden, adapter, &context, Some(cache)).0;
+        }
+        let last = hidden.slice_dim(0, ids.len() - 1..ids.len());
+        self.head().forward(self.final_norm(last).0).flatten(0, 1)
+    }
+}
+
+/// Reads tensors by their HF names.
+struct Loader<'a> {
+    files: &'a ModelFiles,
+    device: &'a Device,
+}
+
+impl Loader<'_> {
+    async fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<FrozenMatrix, ModelError> {
+        Ok(FrozenMatrix::from_packed(
+            self.files.matrix(name, shape).await?,
+            self.device,
+        ))
+    }
+
+    async fn vector(&self, name: &str, len: usize) -> Result<Tensor<2>, ModelError> {
+        let values = self.files.vector(name, len).await?;
+        Ok(Tensor::from_data(
+            TensorData::new(values, [1, len]),
+            self.device,
+        ))
+    }
+
+    async fn block(&self, index: usize, config: &LlamaConfig) -> Result<Block, ModelError> {
+        let name = |part: &str| format!("model.layers.{index}.{part}.weight");
+        let projection = async |module: TargetModule| {
+            let (in_features, out_features) = config.projection_features(module);
+            self.matrix(&name(module.path()), [out_features, in_features])
+                .await
+        };
+        Ok(Block {
+            index,
+            input_layernorm: self
+                .vector(&name("input_layernorm"), config.hidden_size)
+                .await?,
+            post_attention_layernorm: self
+                .vector(&name("post_attention_layernorm"), config.hidden_size)
+                .await?,
+            q_proj: projection(TargetModule::QProj).await?,
+            k_proj: projection(TargetModule::KProj).await?,
+            v_proj: projection(TargetModule::VProj).await?,
+            o_proj: projection(TargetModule::OProj).await?,
+            gate_proj: projection(TargetModule::GateProj).await?,
+            up_proj: projection(TargetModule::UpProj).await?,
+            down_proj: projection(TargetModule::DownProj).await?,
+            rms_norm_eps: config.rms_norm_eps,
+        })
+    }
+}

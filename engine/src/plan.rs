@@ -1,0 +1,178 @@
+//! From what the user asked to what will run: every check of a run and its cost, before anything is allocated.
+
+mod check;
+mod memory;
+
+pub use check::{PlanError, ProblemKind, SettingProblem};
+pub use memory::MemoryEstimate;
+
+use crate::{
+    protocol::{DeviceKind, ModelSummary, PlanSummary, PreparedSummary, RunSpec, TargetModule},
+    train::schedule,
+};
+
+/// Evaluations of a run that leaves their number to the engine.
+const DEFAULT_NUM_EVALUATIONS: u64 = 10;
+
+/// What the device holds already and may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceBudget {
+    pub kind: DeviceKind,
+    /// The base model's weights as they were loaded.
+    pub resident_bytes: u64,
+    /// The most that the device can hold, where that is known.
+    pub limit_bytes: Option<u64>,
+}
+
+/// A run whose settings were found to work together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunPlan {
+    pub spec: RunSpec,
+    pub num_steps: u64,
+    pub steps_per_epoch: u64,
+    /// Held-out rows are evaluated every so many steps; at least 1.
+    pub eval_steps: u64,
+    pub trainable_parameters: u64,
+    pub memory: MemoryEstimate,
+    /// Things that work but are hardly meant.
+    pub warnings: Vec<String>,
+}
+
+impl RunPlan {
+    /// Checks the settings against model, dataset and device. `dataset` was prepared under `spec.data`.
+    ///
+    /// # Errors
+    /// Every problem at once, each with its field as the page names it.
+    pub fn new(
+        spec: &RunSpec,
+        model: &ModelSummary,
+        dataset: &PreparedSummary,
+        device: DeviceBudget,
+    ) -> Result<Self, PlanError> {
+        check::check(spec, model, dataset)?;
+        let steps_per_epoch = steps_per_epoch(spec, dataset.num_training_rows);
+        let num_steps = num_steps(spec, steps_per_epoch);
+        let trainable_parameters = trainable_parameters(spec, model);
+        let memory = MemoryEstimate::new(spec, model, dataset, device, trainable_parameters);
+        check::check_memory(memory.total_bytes(), device)?;
+        let mut plan = Self {
+            spec: spec.clone(),
+            num_steps,
+            steps_per_epoch,
+            eval_steps: eval_steps(spec, num_steps),
+            trainable_parameters,
+            memory,
+            warnings: Vec::new(),
+        };
+        plan.warnings = plan.find_warnings(dataset);
+        Ok(plan)
+    }
+
+    fn find_warnings(&self, dataset: &PreparedSummary) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let num_warmup_steps = schedule::num_warmup_steps(self.spec.warmup_ratio, self.num_steps);
+        if self.num_steps == 1 && num_warmup_steps == 1 {
+            warnings.push(
+                "The only step is the first of the warm-up, whose rate is 0: nothing will be learned. Train more \
+                 steps or set the warm-up to 0."
+                    .to_owned(),
+            );
+        } else if self.num_steps > 1 && num_warmup_steps >= self.num_steps {
+            warnings.push(
+                "The warm-up lasts the whole run, so that the learning rate is never reached."
+                    .to_owned(),
+            );
+        }
+        if dataset.num_validation_rows == 0 {
+            warnings.push(
+                "No row is held out: there will be no validation loss, and the last adapter is kept instead of the \
+                 best."
+                    .to_owned(),
+            );
+        }
+        if dataset.num_truncated > 0 {
+            warnings.push(format!(
+                "{} of {} rows are longer than {} tokens and are cut.",
+                dataset.num_truncated,
+                dataset.num_training_rows + dataset.num_validation_rows,
+                self.spec.data.max_seq_length
+            ));
+        }
+        if dataset.num_without_target > 0 {
+            warnings.push(format!(
+                "{} rows are left out because nothing in them can be learned.",
+                dataset.num_without_target
+            ));
+        }
+        warnings
+    }
+}
+
+impl From<&RunPlan> for PlanSummary {
+    fn from(plan: &RunPlan) -> Self {
+        Self {
+            spec: plan.spec.clone(),
+            num_steps: plan.num_steps,
+            steps_per_epoch: plan.steps_per_epoch,
+            trainable_parameters: plan.trainable_parameters,
+            estimated_memory_bytes: plan.memory.total_bytes(),
+            warnings: plan.warnings.clone(),
+        }
+    }
+}
+
+/// `(in, out)` features of a linear layer of every block.
+pub fn features(model: &ModelSummary, module: TargetModule) -> (usize, usize) {
+    let hidden = model.hidden_size;
+    let query = model.num_attention_heads.saturating_mul(model.head_dim);
+    let key_value = model.num_key_value_heads.saturating_mul(model.head_dim);
+    match module {
+        TargetModule::QProj => (hidden, query),
+        TargetModule::KProj | TargetModule::VProj => (hidden, key_value),
+        TargetModule::OProj => (query, hidden),
+        TargetModule::GateProj | TargetModule::UpProj => (hidden, model.intermediate_size),
+        TargetModule::DownProj => (model.intermediate_size, hidden),
+    }
+}
+
+/// Elements of all A and B: `r (in + out)` a module and block.
+pub fn trainable_parameters(spec: &RunSpec, model: &ModelSummary) -> u64 {
+    let modules = spec.lora.target_modules.iter();
+    let features_per_block: u64 = modules
+        .map(|&module| {
+            let (in_features, out_features) = features(model, module);
+            (in_features as u64).saturating_add(out_features as u64)
+        })
+        .fold(0, u64::saturating_add);
+    (spec.lora.r as u64)
+        .saturating_mul(features_per_block)
+        .saturating_mul(model.num_hidden_layers as u64)
+}
+
+/// Optimizer steps of one pass over the rows, as transformers counts them.
+fn steps_per_epoch(spec: &RunSpec, num_training_rows: usize) -> u64 {
+    num_training_rows
+        .div_ceil(spec.per_device_train_batch_size)
+        .div_ceil(spec.gradient_accumulation_steps)
+        .max(1) as u64
+}
+
+fn num_steps(spec: &RunSpec, steps_per_epoch: u64) -> u64 {
+    if spec.max_steps > 0 {
+        spec.max_steps
+    } else {
+        // The checked ranges of both factors keep the product far inside f64's exact integers.
+        ((spec.num_train_epochs * steps_per_epoch as f64).ceil() as u64).max(1)
+    }
+}
+
+fn eval_steps(spec: &RunSpec, num_steps: u64) -> u64 {
+    if spec.eval_steps > 0 {
+        spec.eval_steps
+    } else {
+        num_steps.div_ceil(DEFAULT_NUM_EVALUATIONS).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

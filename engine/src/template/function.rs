@@ -1,0 +1,117 @@
+//! What `transformers` gives chat templates beside Jinja itself.
+
+use minijinja::{
+    Error, ErrorKind, Output, State, Value,
+    value::{Kwargs, ValueKind},
+};
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+/// A template's own refusal, carried as the source of minijinja's error so that it is known by its type.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Raised(pub(super) String);
+
+/// `raise_exception(message)`
+pub(super) fn raise_exception(message: String) -> Result<String, Error> {
+    Err(
+        Error::new(ErrorKind::InvalidOperation, "raise_exception was called")
+            .with_source(Raised(message)),
+    )
+}
+
+/// `strftime_now(format)`, on the 26th of July 2024 at noon whatever the day: a run must not depend on the day that it
+/// is made on. It is the date that Llama's template falls back to. Directives other than the usual ones stay as they
+/// are.
+pub(super) fn strftime_now(format: String) -> String {
+    const DIRECTIVES: [(&str, &str); 16] = [
+        ("%Y", "2024"),
+        ("%y", "24"),
+        ("%m", "07"),
+        ("%-m", "7"),
+        ("%d", "26"),
+        ("%-d", "26"),
+        ("%B", "July"),
+        ("%b", "Jul"),
+        ("%A", "Friday"),
+        ("%a", "Fri"),
+        ("%H", "12"),
+        ("%I", "12"),
+        ("%p", "PM"),
+        ("%M", "00"),
+        ("%S", "00"),
+        ("%j", "208"),
+    ];
+    DIRECTIVES.iter().fold(format, |text, (directive, value)| {
+        text.replace(directive, value)
+    })
+}
+
+/// Writes a value as Python's `str` does where Jinja's own spelling differs.
+pub(super) fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    match (value.kind(), value.is_true()) {
+        (ValueKind::None, _) => out.write_str("None").map_err(Error::from),
+        (ValueKind::Bool, true) => out.write_str("True").map_err(Error::from),
+        (ValueKind::Bool, false) => out.write_str("False").map_err(Error::from),
+        _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+/// `value|tojson(indent=None)` as Python's `json.dumps(value, ensure_ascii=False)` writes it, unlike Jinja's own
+/// filter, which escapes HTML.
+pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    options.assert_all_used()?;
+    let written = match indent {
+        Some(indent) => {
+            let indent = " ".repeat(indent.min(16));
+            write(value, PrettyFormatter::with_indent(indent.as_bytes()))
+        }
+        None => write(value, Spaced),
+    };
+    written.map(Value::from)
+}
+
+fn write(value: &Value, formatter: impl Formatter) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    value
+        .serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// JSON on one line with a space after commas and colons.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+    ) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+}

@@ -1,0 +1,58 @@
+//! GPT-2's alphabet: every byte as one printable character, so that byte pairs can be written as text.
+
+/// The character of a byte.
+pub(super) fn char_from_byte(byte: u8) -> char {
+    match byte {
+        b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
+        // The rest take the characters from U+0100 on, in the order of the bytes.
+        0..=b' ' => shifted(u32::from(byte)),
+        0x7F..=0xA0 => shifted(u32::from(byte) - 0x7F + 33),
+        0xAD => shifted(67),
+    }
+}
+
+fn shifted(index: u32) -> char {
+    char::from_u32(0x100 + index).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// The byte of a character, if it is one of the alphabet.
+pub(super) fn byte_from_char(character: char) -> Option<u8> {
+    let code = u32::from(character);
+    let byte = match code {
+        0x100..=0x120 => code - 0x100,
+        0x121..=0x142 => code - 0x121 + 0x7F,
+        0x143 => 0xAD,
+        _ => code,
+    };
+    u8::try_from(byte)
+        .ok()
+        .filter(|&byte| char_from_byte(byte) == character)
+}
+
+/// The bytes that a token stands for; `None` where it is not written in the alphabet.
+pub(super) fn bytes(token: &str) -> Option<Vec<u8>> {
+    token.chars().map(byte_from_char).collect()
+}
+
+/// Writes text in the alphabet.
+pub(super) fn spell(text: &str) -> String {
+    text.bytes().map(char_from_byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_has_its_own_character() {
+        for byte in 0..=255 {
+            assert_eq!(byte_from_char(char_from_byte(byte)), Some(byte));
+        }
+        assert_eq!(char_from_byte(b' '), 'Ġ');
+        assert_eq!(char_from_byte(b'\n'), 'Ċ');
+        assert_eq!(char_from_byte(0xAD), 'Ń');
+        assert_eq!(byte_from_char(' '), None);
+        assert_eq!(byte_from_char('ń'), None);
+        assert_eq!(bytes(&spell("naïve 🙂\n")), Some("naïve 🙂\n".into()));
+    }
+}

@@ -1,0 +1,228 @@
+//! A tokenizer from a GGUF's metadata.
+//!
+//! GGUF keeps the vocabulary and the merges but names the splitting of text before them (`tokenizer.ggml.pre`) only by
+//! a keyword; [`splitting`] is the table of those that are known.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use tokenizers::{
+    AddedToken, SplitDelimiterBehavior,
+    models::bpe::{BPE, BpeBuilder, Vocab},
+    pre_tokenizers::{
+        PreTokenizerWrapper,
+        byte_level::ByteLevel,
+        digits::Digits,
+        sequence::Sequence,
+        split::{Split, SplitPattern},
+    },
+};
+
+use super::{MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, byte_level};
+use crate::weights::checkpoint::GgufVocabulary;
+
+/// GGUF's token types that matter here: marks such as `<|im_end|>`, and words that are matched whole.
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+
+/// How text is cut into pieces before the merges.
+enum Splitting {
+    /// GPT-2's own pattern.
+    Gpt2,
+    /// Each digit for itself, then GPT-2's pattern.
+    Digits,
+    /// A pattern of the model's own; the flag is whether a piece that is itself a token stays whole.
+    Pattern(&'static str, bool),
+}
+
+const LLAMA3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const QWEN2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const TEKKEN: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+
+/// The splitting behind a keyword of `tokenizer.ggml.pre`.
+fn splitting(pre: &str) -> Option<Splitting> {
+    match pre {
+        "" | "default" | "gpt-2" | "mpt" | "olmo" => Some(Splitting::Gpt2),
+        "smollm" | "starcoder" | "refact" | "codeshell" => Some(Splitting::Digits),
+        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "smaug-bpe" => {
+            Some(Splitting::Pattern(LLAMA3, true))
+        }
+        "qwen2" | "deepseek-r1-qwen" | "megrez" => Some(Splitting::Pattern(QWEN2, false)),
+        "tekken" => Some(Splitting::Pattern(TEKKEN, true)),
+        _ => None,
+    }
+}
+
+pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError> {
+    if vocabulary.model != "gpt2" {
+        return Err(TokenizerError::Unsupported(format!(
+            "its vocabulary is of the kind `{}`, and of GGUF's kinds only `gpt2` (byte-level BPE) is read",
+            vocabulary.model
+        )));
+    }
+    let splitting = splitting(&vocabulary.pre).ok_or_else(|| {
+        TokenizerError::Unsupported(format!(
+            "its pre-tokenizer `{}` is not known",
+            vocabulary.pre
+        ))
+    })?;
+    check_sizes(vocabulary)?;
+    let special = special_ids(vocabulary)?;
+    let model = model(vocabulary, matches!(splitting, Splitting::Pattern(_, true)))?;
+    let mut inner = tokenizers::Tokenizer::new(model);
+    inner.with_pre_tokenizer(Some(pre_tokenizer(&splitting)?));
+    inner.with_decoder(Some(ByteLevel::default()));
+    inner
+        .add_tokens(added_tokens(vocabulary, special))
+        .map_err(|error| TokenizerError::Damaged(error.to_string()))?;
+    let prefix = special.bos.filter(|_| vocabulary.add_bos_token);
+    Ok(Parts {
+        inner,
+        special,
+        end_of_turn: vocabulary.eot_token_id.into_iter().collect(),
+        prefix: prefix.into_iter().collect(),
+        suffix: Vec::new(),
+        vocab_size: vocabulary.tokens.len(),
+        is_byte_level: true,
+        chat_template: None,
+    })
+}
+
+fn check_sizes(vocabulary: &GgufVocabulary) -> Result<(), TokenizerError> {
+    let num_tokens = vocabulary.tokens.len();
+    let num_types = vocabulary.token_types.len();
+    if num_tokens == 0 || num_tokens > MAX_VOCAB_SIZE {
+        return Err(TokenizerError::Damaged(format!(
+            "it has {num_tokens} tokens, where 1 to {MAX_VOCAB_SIZE} can be"
+        )));
+    }
+    if num_types != 0 && num_types != num_tokens {
+        return Err(TokenizerError::Damaged(format!(
+            "it has {num_tokens} tokens but {num_types} token types"
+        )));
+    }
+    if vocabulary.merges.len() > 4 * MAX_VOCAB_SIZE {
+        return Err(TokenizerError::Damaged(format!(
+            "it has {} merges",
+            vocabulary.merges.len()
+        )));
+    }
+    Ok(())
+}
+
+fn special_ids(vocabulary: &GgufVocabulary) -> Result<SpecialIds, TokenizerError> {
+    let checked = |role: &str, id: Option<u32>| match id {
+        Some(id) if id as usize >= vocabulary.tokens.len() => Err(TokenizerError::Damaged(
+            format!("its {role} token is {id}, beyond the vocabulary"),
+        )),
+        id => Ok(id),
+    };
+    checked("end-of-turn", vocabulary.eot_token_id)?;
+    Ok(SpecialIds {
+        bos: checked("BOS", vocabulary.bos_token_id)?,
+        eos: checked("EOS", vocabulary.eos_token_id)?,
+        unk: checked("unknown", vocabulary.unk_token_id)?,
+        pad: checked("padding", vocabulary.pad_token_id)?,
+    })
+}
+
+/// The model. Tokens outside the byte alphabet are spelled in it, as transformers does.
+fn model(vocabulary: &GgufVocabulary, ignore_merges: bool) -> Result<BPE, TokenizerError> {
+    let tokens: Vec<String> = vocabulary
+        .tokens
+        .iter()
+        .map(|token| match byte_level::bytes(token) {
+            Some(_) => token.clone(),
+            None => byte_level::spell(token),
+        })
+        .collect();
+    let ids = tokens.into_iter().zip(0..).collect::<HashMap<_, u32>>();
+    let merges = vocabulary
+        .merges
+        .iter()
+        .enumerate()
+        .map(|(index, merge)| {
+            merge
+                .split_once(' ')
+                .filter(|(_, right)| !right.contains(' '))
+                .map(|(left, right)| (left.to_owned(), right.to_owned()))
+                .ok_or_else(|| {
+                    TokenizerError::Damaged(format!("merge {index} is not a pair of tokens"))
+                })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    build_bpe(BPE::builder().ignore_merges(ignore_merges), ids, merges)
+}
+
+/// Builds the model once every merge is known to make a token of the vocabulary; `tokenizers` overruns a buffer
+/// (and panics) where one does not.
+pub(super) fn build_bpe(
+    builder: BpeBuilder,
+    ids: HashMap<String, u32>,
+    merges: Vec<(String, String)>,
+) -> Result<BPE, TokenizerError> {
+    for (index, (left, right)) in merges.iter().enumerate() {
+        let missing = [left.clone(), right.clone(), format!("{left}{right}")]
+            .into_iter()
+            .find(|token| !ids.contains_key(token));
+        if let Some(token) = missing {
+            return Err(TokenizerError::Damaged(format!(
+                "merge {index} needs the token {token:?}, which the vocabulary lacks"
+            )));
+        }
+    }
+    let ids: Vocab = ids.into_iter().collect();
+    builder
+        .vocab_and_merges(ids, merges)
+        .build()
+        .map_err(|error| TokenizerError::Damaged(error.to_string()))
+}
+
+fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, TokenizerError> {
+    let byte_level = |use_regex| PreTokenizerWrapper::from(ByteLevel::new(false, true, use_regex));
+    let steps = match splitting {
+        Splitting::Gpt2 => return Ok(byte_level(true)),
+        Splitting::Digits => vec![Digits::new(true).into(), byte_level(true)],
+        Splitting::Pattern(pattern, _) => {
+            let pattern = SplitPattern::Regex((*pattern).to_owned());
+            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+                .map_err(|error| TokenizerError::Unsupported(error.to_string()))?;
+            vec![split.into(), byte_level(false)]
+        }
+    };
+    Ok(Sequence::new(steps).into())
+}
+
+/// Tokens that are matched whole in a text: the control tokens and those with a role as special ones, the
+/// user-defined ones as plain ones. One that is not written in the byte alphabet is mislabelled and left out, or it
+/// would get an id past the vocabulary (transformers does the same).
+fn added_tokens(vocabulary: &GgufVocabulary, special: SpecialIds) -> Vec<AddedToken> {
+    let roles: BTreeSet<u32> = [special.bos, special.eos, special.unk, special.pad]
+        .into_iter()
+        .flatten()
+        .collect();
+    let mut seen = HashSet::new();
+    vocabulary
+        .tokens
+        .iter()
+        .zip(0u32..)
+        .filter_map(|(token, id)| {
+            let kind = vocabulary.token_types.get(id as usize).copied();
+            let is_special = kind == Some(CONTROL) || roles.contains(&id);
+            let is_wanted = (is_special || kind == Some(USER_DEFINED))
+                && !token.is_empty()
+                && byte_level::bytes(token).is_some()
+                && seen.insert(token.as_str());
+            is_wanted.then(|| AddedToken::from(token.as_str(), is_special).normalized(false))
+        })
+        .collect()
+}

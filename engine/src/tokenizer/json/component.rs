@@ -1,0 +1,361 @@
+//! What may stand in a `tokenizer.json` around its model: one enum for each kind of component, which is the list of
+//! those that are read. Parameters that make `tokenizers` panic or grow without bound are refused here.
+
+use serde::Deserialize;
+use tokenizers::{
+    DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
+    decoders::{
+        byte_fallback::ByteFallback, fuse::Fuse, sequence::Sequence as DecoderSequence,
+        strip::Strip as StripDecoder,
+    },
+    normalizers::{self, replace::ReplacePattern},
+    pre_tokenizers::{
+        byte_level::ByteLevel,
+        digits::Digits,
+        metaspace::{Metaspace, PrependScheme},
+        punctuation::Punctuation,
+        sequence::Sequence as PreTokenizerSequence,
+        split::{Split, SplitPattern},
+        whitespace::{Whitespace, WhitespaceSplit},
+    },
+};
+
+use super::super::TokenizerError;
+
+/// Patterns and replacements longer than this are no part of a real tokenizer.
+const MAX_PATTERN_BYTES: usize = 1 << 13;
+const MAX_REPLACEMENT_BYTES: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub(super) enum Normalizer {
+    Sequence {
+        normalizers: Vec<Self>,
+    },
+    #[serde(rename = "NFC")]
+    Nfc,
+    #[serde(rename = "NFD")]
+    Nfd,
+    #[serde(rename = "NFKC")]
+    Nfkc,
+    #[serde(rename = "NFKD")]
+    Nfkd,
+    Lowercase,
+    StripAccents,
+    Strip {
+        strip_left: bool,
+        strip_right: bool,
+    },
+    Prepend {
+        prepend: String,
+    },
+    Replace {
+        pattern: Pattern,
+        content: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub(super) enum PreTokenizer {
+    Sequence {
+        pretokenizers: Vec<Self>,
+    },
+    ByteLevel {
+        #[serde(default)]
+        add_prefix_space: bool,
+        #[serde(default = "yes")]
+        use_regex: bool,
+    },
+    Digits {
+        #[serde(default)]
+        individual_digits: bool,
+    },
+    Split {
+        pattern: Pattern,
+        behavior: SplitDelimiterBehavior,
+        #[serde(default)]
+        invert: bool,
+    },
+    Metaspace(MetaspaceFields),
+    Punctuation {
+        #[serde(default = "isolated")]
+        behavior: SplitDelimiterBehavior,
+    },
+    Whitespace,
+    WhitespaceSplit,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub(super) enum Decoder {
+    Sequence {
+        decoders: Vec<Self>,
+    },
+    ByteLevel,
+    ByteFallback,
+    Fuse,
+    Strip {
+        content: char,
+        start: usize,
+        stop: usize,
+    },
+    Replace {
+        pattern: Pattern,
+        content: String,
+    },
+    Metaspace(MetaspaceFields),
+}
+
+/// Only read for the special tokens that it puts around a text; see [`collect_special`].
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+pub(super) enum PostProcessor {
+    Sequence {
+        processors: Vec<Self>,
+    },
+    ByteLevel,
+    TemplateProcessing {
+        single: Vec<Piece>,
+        special_tokens: SpecialTokens,
+    },
+    RobertaProcessing {
+        sep: (String, u32),
+        cls: (String, u32),
+    },
+    BertProcessing {
+        sep: (String, u32),
+        cls: (String, u32),
+    },
+}
+
+#[derive(Deserialize)]
+pub(super) enum Piece {
+    Sequence {},
+    SpecialToken { id: String },
+}
+
+type SpecialTokens = std::collections::HashMap<String, SpecialToken>;
+
+#[derive(Deserialize)]
+pub(super) struct SpecialToken {
+    ids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MetaspaceFields {
+    replacement: char,
+    #[serde(default)]
+    add_prefix_space: Option<bool>,
+    #[serde(default)]
+    prepend_scheme: Option<PrependScheme>,
+    #[serde(default = "yes")]
+    split: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) enum Pattern {
+    String(String),
+    Regex(String),
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn isolated() -> SplitDelimiterBehavior {
+    SplitDelimiterBehavior::Isolated
+}
+
+fn unsupported(error: impl std::fmt::Display) -> TokenizerError {
+    TokenizerError::Unsupported(error.to_string())
+}
+
+impl Normalizer {
+    pub(super) fn build(&self) -> Result<NormalizerWrapper, TokenizerError> {
+        Ok(match self {
+            Self::Sequence { normalizers } => {
+                let steps = normalizers.iter().map(Self::build);
+                normalizers::Sequence::new(steps.collect::<Result<_, _>>()?).into()
+            }
+            Self::Nfc => normalizers::NFC.into(),
+            Self::Nfd => normalizers::NFD.into(),
+            Self::Nfkc => normalizers::NFKC.into(),
+            Self::Nfkd => normalizers::NFKD.into(),
+            Self::Lowercase => normalizers::Lowercase.into(),
+            Self::StripAccents => normalizers::StripAccents.into(),
+            Self::Strip {
+                strip_left,
+                strip_right,
+            } => normalizers::Strip::new(*strip_left, *strip_right).into(),
+            Self::Prepend { prepend } => {
+                normalizers::Prepend::new(replacement(prepend)?.to_owned()).into()
+            }
+            Self::Replace { pattern, content } => replace(pattern, content)?.into(),
+        })
+    }
+}
+
+impl PreTokenizer {
+    pub(super) fn build(&self) -> Result<PreTokenizerWrapper, TokenizerError> {
+        Ok(match self {
+            Self::Sequence { pretokenizers } => {
+                let steps = pretokenizers.iter().map(Self::build);
+                PreTokenizerSequence::new(steps.collect::<Result<_, _>>()?).into()
+            }
+            Self::ByteLevel {
+                add_prefix_space,
+                use_regex,
+            } => ByteLevel::new(*add_prefix_space, true, *use_regex).into(),
+            Self::Digits { individual_digits } => Digits::new(*individual_digits).into(),
+            Self::Split {
+                pattern,
+                behavior,
+                invert,
+            } => {
+                let pattern = match pattern.checked()? {
+                    Pattern::String(text) => SplitPattern::String(text.clone()),
+                    Pattern::Regex(regex) => SplitPattern::Regex(regex.clone()),
+                };
+                Split::new(pattern, *behavior, *invert)
+                    .map_err(unsupported)?
+                    .into()
+            }
+            Self::Metaspace(fields) => fields.build().into(),
+            Self::Punctuation { behavior } => Punctuation::new(*behavior).into(),
+            Self::Whitespace => Whitespace {}.into(),
+            Self::WhitespaceSplit => WhitespaceSplit.into(),
+        })
+    }
+}
+
+impl Decoder {
+    pub(super) fn build(&self) -> Result<DecoderWrapper, TokenizerError> {
+        Ok(match self {
+            Self::Sequence { decoders } => {
+                let steps = decoders.iter().map(Self::build);
+                DecoderSequence::new(steps.collect::<Result<_, _>>()?).into()
+            }
+            Self::ByteLevel => ByteLevel::default().into(),
+            Self::ByteFallback => ByteFallback::new().into(),
+            Self::Fuse => Fuse::new().into(),
+            // `tokenizers` counts backwards past the start of a short token where `stop` is not 0.
+            Self::Strip { stop: 1.., .. } => {
+                return Err(unsupported("its decoder strips the ends of tokens"));
+            }
+            Self::Strip { content, start, .. } => StripDecoder::new(*content, *start, 0).into(),
+            Self::Replace { pattern, content } => replace(pattern, content)?.into(),
+            Self::Metaspace(fields) => fields.build().into(),
+        })
+    }
+
+    /// Whether tokens are written in GPT-2's alphabet.
+    pub(super) fn is_byte_level(&self) -> bool {
+        match self {
+            Self::ByteLevel => true,
+            Self::Sequence { decoders } => decoders.iter().any(Self::is_byte_level),
+            _ => false,
+        }
+    }
+}
+
+impl MetaspaceFields {
+    fn build(&self) -> Metaspace {
+        let scheme = match (self.add_prefix_space, self.prepend_scheme) {
+            (Some(false), _) => PrependScheme::Never,
+            (_, Some(scheme)) => scheme,
+            (_, None) => PrependScheme::Always,
+        };
+        Metaspace::new(self.replacement, scheme, self.split)
+    }
+}
+
+impl Pattern {
+    fn checked(&self) -> Result<&Self, TokenizerError> {
+        let (Self::String(text) | Self::Regex(text)) = self;
+        match text.len() {
+            1..=MAX_PATTERN_BYTES => Ok(self),
+            num_bytes => Err(unsupported(format!(
+                "it has a pattern of {num_bytes} bytes"
+            ))),
+        }
+    }
+}
+
+fn replace(pattern: &Pattern, content: &str) -> Result<normalizers::Replace, TokenizerError> {
+    let pattern = match pattern.checked()? {
+        Pattern::String(text) => ReplacePattern::String(text.clone()),
+        Pattern::Regex(regex) => ReplacePattern::Regex(regex.clone()),
+    };
+    normalizers::Replace::new(pattern, replacement(content)?).map_err(unsupported)
+}
+
+fn replacement(content: &str) -> Result<&str, TokenizerError> {
+    if content.len() > MAX_REPLACEMENT_BYTES {
+        return Err(unsupported(format!(
+            "it puts {} bytes in a text's place",
+            content.len()
+        )));
+    }
+    Ok(content)
+}
+
+/// Ids that the post-processor puts before and after a text.
+pub(super) fn collect_special(
+    processor: Option<&PostProcessor>,
+    vocab_size: usize,
+) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
+    let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
+    if let Some(processor) = processor {
+        processor.collect(&mut prefix, &mut suffix)?;
+    }
+    match prefix
+        .iter()
+        .chain(&suffix)
+        .find(|&&id| id as usize >= vocab_size)
+    {
+        Some(id) => Err(TokenizerError::Damaged(format!(
+            "it puts the token {id} around a text, which the vocabulary lacks"
+        ))),
+        None => Ok((prefix, suffix)),
+    }
+}
+
+impl PostProcessor {
+    fn collect(&self, prefix: &mut Vec<u32>, suffix: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        match self {
+            Self::ByteLevel => {}
+            Self::Sequence { processors } => {
+                for processor in processors {
+                    processor.collect(prefix, suffix)?;
+                }
+            }
+            Self::RobertaProcessing { sep, cls } | Self::BertProcessing { sep, cls } => {
+                prefix.push(cls.1);
+                suffix.push(sep.1);
+            }
+            Self::TemplateProcessing {
+                single,
+                special_tokens,
+            } => {
+                let mut is_after_text = false;
+                for piece in single {
+                    let Piece::SpecialToken { id } = piece else {
+                        is_after_text = true;
+                        continue;
+                    };
+                    let token = special_tokens.get(id).ok_or_else(|| {
+                        TokenizerError::Damaged(format!("its template names {id:?} without ids"))
+                    })?;
+                    let side = if is_after_text {
+                        &mut *suffix
+                    } else {
+                        &mut *prefix
+                    };
+                    side.extend(&token.ids);
+                }
+            }
+        }
+        Ok(())
+    }
+}

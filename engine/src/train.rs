@@ -1,0 +1,26 @@
+//! Training: the loss, the step, the learning rate, the optimizer and the session around them.
+
+pub mod optimizer;
+pub mod schedule;
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod loss;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod pacing;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod session;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod state;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod step;
+
+/// A defect of ours, as a failure.
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+fn internal(message: &str) -> crate::protocol::Failure {
+    crate::protocol::Failure::new(
+        crate::protocol::FailureKind::Internal,
+        "The engine has a defect.",
+    )
+    .at(message)
+    .remedy("Please report it, with this text.")
+}

@@ -1,0 +1,146 @@
+//! Keeping a run responsive: at every block boundary messages arrive, a pause waits, a stop ends the pass, and now and
+//! then the device is awaited, so that the queue in front of it never grows long.
+
+use std::cell::Cell;
+
+use burn::tensor::Tensor;
+
+use crate::{
+    host::{Control, Host},
+    protocol::{Event, Failure, FailureKind, RunId, RunState},
+};
+
+/// Work that the device may have before it: long enough to hide the wait, short enough that nobody notices it.
+const MAX_QUEUED_MILLIS: f64 = 40.0;
+/// How often a paused run looks whether it goes on.
+const PAUSE_POLL_MILLIS: u32 = 20;
+
+/// Why a pass ended before its end.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Interruption {
+    /// The user stopped the run.
+    Stopped,
+    Failed(Failure),
+}
+
+/// The rhythm of one run.
+pub struct Pacing<'a> {
+    host: &'a dyn Host,
+    run: RunId,
+    /// What the run does besides being paused; told again after a pause.
+    state: Cell<RunState>,
+    /// A stop is heeded only where it has not been answered yet.
+    heeds_stop: Cell<bool>,
+    millis_per_block: Cell<f64>,
+    blocks_since_fence: Cell<u32>,
+    last_fence_millis: Cell<f64>,
+    paused_millis: Cell<f64>,
+}
+
+impl<'a> Pacing<'a> {
+    pub fn new(host: &'a dyn Host, run: RunId) -> Self {
+        Self {
+            host,
+            run,
+            state: Cell::new(RunState::Preparing),
+            heeds_stop: Cell::new(true),
+            // Until the first measurement every block is awaited.
+            millis_per_block: Cell::new(f64::INFINITY),
+            blocks_since_fence: Cell::new(0),
+            last_fence_millis: Cell::new(host.now_millis()),
+            paused_millis: Cell::new(0.0),
+        }
+    }
+
+    /// Tells what the run does from now on.
+    pub fn enter(&self, state: RunState) {
+        self.state.set(state);
+        self.host.emit(Event::RunState {
+            run: self.run,
+            state,
+        });
+    }
+
+    /// From now on a stop no longer interrupts: it has been heard.
+    pub fn ignore_stop(&self) {
+        self.heeds_stop.set(false);
+    }
+
+    /// Time without pauses, in milliseconds from an arbitrary start.
+    pub fn active_millis(&self) -> f64 {
+        self.host.now_millis() - self.paused_millis.get()
+    }
+
+    /// A block boundary; `witness` is what the block computed.
+    ///
+    /// # Errors
+    /// [`Interruption::Stopped`] after a stop, [`Interruption::Failed`] where the device failed.
+    pub async fn boundary(&self, witness: &Tensor<2>) -> Result<(), Interruption> {
+        self.blocks_since_fence
+            .set(self.blocks_since_fence.get() + 1);
+        let queued = f64::from(self.blocks_since_fence.get());
+        if queued * self.millis_per_block.get() >= MAX_QUEUED_MILLIS {
+            read_all(witness.clone().slice([0..1, 0..1]))
+                .await
+                .map_err(Interruption::Failed)?;
+            let now = self.host.now_millis();
+            self.millis_per_block
+                .set((now - self.last_fence_millis.get()) / queued);
+            self.last_fence_millis.set(now);
+            self.blocks_since_fence.set(0);
+        }
+        self.breathe().await
+    }
+
+    /// Lets messages arrive and obeys them.
+    ///
+    /// # Errors
+    /// [`Interruption::Stopped`] after a stop.
+    pub async fn breathe(&self) -> Result<(), Interruption> {
+        self.host.yield_now().await;
+        if self.host.control(self.run) == Control::Pause {
+            self.wait_while_paused().await;
+        }
+        match self.host.control(self.run) {
+            Control::Stop if self.heeds_stop.get() => Err(Interruption::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    async fn wait_while_paused(&self) {
+        let since = self.host.now_millis();
+        self.host.emit(Event::RunState {
+            run: self.run,
+            state: RunState::Paused,
+        });
+        while self.host.control(self.run) == Control::Pause {
+            self.host.sleep(PAUSE_POLL_MILLIS).await;
+        }
+        let now = self.host.now_millis();
+        self.paused_millis
+            .set(self.paused_millis.get() + now - since);
+        self.last_fence_millis.set(now);
+        self.host.emit(Event::RunState {
+            run: self.run,
+            state: self.state.get(),
+        });
+    }
+}
+
+/// Reads a tensor's elements without blocking, which also waits for all that was queued before.
+///
+/// # Errors
+/// A [`FailureKind::DeviceLost`] where the device cannot deliver them.
+pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
+    let lost = |message: String| {
+        Failure::new(FailureKind::DeviceLost, "The graphics device stopped answering.")
+            .at(message)
+            .remedy("Close other tabs that use the graphics card, or choose CPU as the device, and start again.")
+    };
+    let data = tensor
+        .into_data_async()
+        .await
+        .map_err(|error| lost(error.to_string()))?;
+    data.try_into_vec::<f32>()
+        .map_err(|error| lost(error.to_string()))
+}

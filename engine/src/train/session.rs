@@ -1,0 +1,332 @@
+//! A run from its first evaluation to its end.
+//!
+//! ```text
+//! evaluate base -> (micro-steps -> mean gradient -> clip -> AdamW -> StepMetrics -> now and then evaluate)* -> best
+//! ```
+//!
+//! Losses and gradients are sums over scored tokens until the whole optimizer step is known, and are divided once by
+//! its number of scored tokens: accumulation weighs every token alike, however rows fall into micro-batches.
+
+use std::{cell::Cell, collections::VecDeque};
+
+use super::{
+    pacing::{Interruption, Pacing},
+    schedule::Schedule,
+    state::{Snapshot, StepOutcome, TrainingState, non_finite},
+    step::evaluate,
+};
+use crate::{
+    adapter::AdapterLayout,
+    data::{
+        TokenSequence,
+        batch::{Batch, BatchSchedule},
+    },
+    host::Host,
+    layers::block::BlockAdapter,
+    model::Llama,
+    plan::RunPlan,
+    protocol::{
+        EvaluationMetrics, Event, Failure, Phase, RunId, RunOutcome, RunState, RunSummary,
+        StepMetrics,
+    },
+};
+
+/// Steps whose median duration predicts the rest.
+const RECENT_STEPS: usize = 20;
+
+/// What a run works on.
+pub struct TrainingInput<'a> {
+    pub run: RunId,
+    pub plan: &'a RunPlan,
+    pub model: &'a Llama,
+    pub train: &'a [TokenSequence],
+    pub validation: &'a [TokenSequence],
+}
+
+/// What a run leaves behind, whatever its outcome.
+#[derive(Debug, Clone)]
+pub struct TrainingResult {
+    pub summary: RunSummary,
+    /// Why the run failed, if it did.
+    pub failure: Option<Failure>,
+    pub layout: AdapterLayout,
+    /// The kept adapter, in the layout's order; always finite.
+    pub parameters: Vec<f32>,
+    pub steps: Vec<StepMetrics>,
+    pub evaluations: Vec<EvaluationMetrics>,
+}
+
+/// Trains. Progress is told to `host` as it comes; the result is the caller's to announce.
+pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult {
+    let mut session = Session::new(&input, host);
+    let mut ended = session.run().await;
+    let mut outcome = RunOutcome::Finished;
+    if ended == Err(Interruption::Stopped) {
+        outcome = RunOutcome::Stopped;
+        session.pacing.ignore_stop();
+        ended = session.settle().await;
+    }
+    match ended {
+        Err(Interruption::Failed(failure)) => {
+            session.fall_back().await;
+            session.into_result(RunOutcome::Failed, Some(failure.in_run(input.run)))
+        }
+        _ => session.into_result(outcome, None),
+    }
+}
+
+struct Session<'a> {
+    input: &'a TrainingInput<'a>,
+    host: &'a dyn Host,
+    pacing: Pacing<'a>,
+    state: TrainingState,
+    best: Option<Best>,
+    steps: Vec<StepMetrics>,
+    evaluations: Vec<EvaluationMetrics>,
+    recent_millis: VecDeque<f64>,
+    started_millis: f64,
+}
+
+/// The adapter with the lowest validation loss so far, or the newest where nothing is held out.
+struct Best {
+    adapter: Snapshot,
+    loss: Option<f64>,
+}
+
+impl<'a> Session<'a> {
+    fn new(input: &'a TrainingInput<'a>, host: &'a dyn Host) -> Self {
+        let pacing = Pacing::new(host, input.run);
+        let started_millis = pacing.active_millis();
+        Self {
+            input,
+            host,
+            pacing,
+            state: TrainingState::new(&input.plan.spec, &input.model.config),
+            best: None,
+            steps: Vec::new(),
+            evaluations: Vec::new(),
+            recent_millis: VecDeque::new(),
+            started_millis,
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Interruption> {
+        let plan = self.input.plan;
+        let schedule = Schedule::new(&plan.spec, plan.num_steps);
+        let mut batches = BatchSchedule::new(self.input.train, &plan.spec);
+        self.evaluate(0).await?;
+        self.pacing.enter(RunState::Training);
+        for step in 1..=plan.num_steps {
+            let micro_batches = batches.next_step();
+            let learning_rate = schedule.learning_rate_at(step);
+            self.step(step, &micro_batches, learning_rate, batches.epoch())
+                .await?;
+            if step % plan.eval_steps == 0 || step == plan.num_steps {
+                self.evaluate(step).await?;
+                if step < plan.num_steps {
+                    self.pacing.enter(RunState::Training);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One optimizer step.
+    async fn step(
+        &mut self,
+        step: u64,
+        micro_batches: &[Batch],
+        learning_rate: f64,
+        epoch: f64,
+    ) -> Result<(), Interruption> {
+        let started = self.pacing.active_millis();
+        let StepOutcome {
+            loss,
+            grad_norm,
+            scored_tokens,
+        } = self
+            .state
+            .step(self.input.model, micro_batches, learning_rate, &self.pacing)
+            .await?;
+        let elapsed_millis = self.pacing.active_millis() - started;
+        let num_tokens: usize = micro_batches.iter().map(Batch::num_tokens).sum();
+        let metrics = StepMetrics {
+            step,
+            num_steps: self.input.plan.num_steps,
+            epoch,
+            loss,
+            learning_rate,
+            grad_norm,
+            num_tokens: num_tokens as u64,
+            scored_tokens: scored_tokens as u64,
+            tokens_per_sec: num_tokens as f64 / (elapsed_millis / 1000.0).max(1e-9),
+            elapsed_millis,
+            device_memory_bytes: self.memory_bytes(),
+            remaining_secs: self.remaining_secs(step, elapsed_millis),
+        };
+        self.steps.push(metrics);
+        self.host.emit(Event::Step {
+            run: self.input.run,
+            metrics,
+        });
+        Ok(())
+    }
+
+    /// Scores the held-out rows and keeps the adapter if it is the best so far. Step 0 is the base.
+    async fn evaluate(&mut self, step: u64) -> Result<(), Interruption> {
+        let parameters = &self.state.parameters;
+        if !parameters.iter().all(|parameter| parameter.is_finite()) {
+            return Err(Interruption::Failed(non_finite(step, f64::NAN, None)));
+        }
+        if self.input.validation.is_empty() {
+            if step > 0 {
+                self.keep(step, None);
+            }
+            return Ok(());
+        }
+        self.pacing.enter(RunState::Evaluating);
+        let started = self.pacing.active_millis();
+        let model = self.input.model;
+        let adapter = (step > 0).then(|| self.state.upload(&model.device));
+        let (loss, scored_tokens) = self.validation_loss(adapter.as_deref()).await?;
+        if !loss.is_finite() {
+            return Err(Interruption::Failed(non_finite(step, loss, None)));
+        }
+        let is_best = self.evaluations.iter().all(|earlier| loss < earlier.loss);
+        let beats_kept = self
+            .best
+            .as_ref()
+            .and_then(|best| best.loss)
+            .is_none_or(|best| loss < best);
+        if step > 0 && beats_kept {
+            self.keep(step, Some(loss));
+        }
+        let elapsed_millis = self.pacing.active_millis() - started;
+        let metrics = EvaluationMetrics {
+            step,
+            loss,
+            scored_tokens,
+            is_best,
+            elapsed_millis,
+        };
+        self.evaluations.push(metrics);
+        self.host.emit(Event::Evaluation {
+            run: self.input.run,
+            metrics,
+        });
+        Ok(())
+    }
+
+    /// Mean negative log-likelihood over the held-out rows, and the tokens it was taken over.
+    async fn validation_loss(
+        &self,
+        adapter: Option<&[BlockAdapter]>,
+    ) -> Result<(f64, u64), Interruption> {
+        let rows = self.input.validation;
+        let batch_size = self.input.plan.spec.per_device_train_batch_size;
+        let (nll_sum, scored, done) = (Cell::new(0.0), Cell::new(0), Cell::new(0));
+        for rows_of_batch in rows.chunks(batch_size) {
+            let batch = Batch::new(&rows_of_batch.iter().collect::<Vec<_>>());
+            nll_sum.set(
+                nll_sum.get() + evaluate(self.input.model, adapter, &batch, &self.pacing).await?,
+            );
+            scored.set(scored.get() + batch.num_scored() as u64);
+            done.set(done.get() + rows_of_batch.len() as u64);
+            let total = Some(rows.len() as u64);
+            self.host.emit(Event::Progress {
+                phase: Phase::Evaluating,
+                done: done.get(),
+                total,
+            });
+        }
+        Ok((nll_sum.get() / scored.get() as f64, scored.get()))
+    }
+
+    fn keep(&mut self, step: u64, loss: Option<f64>) {
+        let parameters = self.state.parameters.clone();
+        self.best = Some(Best {
+            adapter: Snapshot { step, parameters },
+            loss,
+        });
+    }
+
+    /// Before its end a run has an adapter to keep: the best that was scored, or else the present one.
+    async fn settle(&mut self) -> Result<(), Interruption> {
+        let steps = self.state.optimizer.step;
+        let is_settled = self.best.is_some() && !self.input.validation.is_empty();
+        if is_settled || steps == 0 {
+            return Ok(());
+        }
+        self.evaluate(steps).await
+    }
+
+    /// After a failure: as [`Self::settle`], but with the newest parameters that are known to be sound.
+    async fn fall_back(&mut self) {
+        self.pacing.ignore_stop();
+        if let Some(Snapshot { step, parameters }) = self.state.sound.take() {
+            self.state.parameters = parameters;
+            self.state.optimizer.step = step;
+            // Whatever fails here hides nothing: the first failure is told, and what was kept stays.
+            let _ = self.settle().await;
+        }
+    }
+
+    /// Seconds to come, from the median of recent steps; the first step compiles and is left out.
+    fn remaining_secs(&mut self, step: u64, elapsed_millis: f64) -> Option<f64> {
+        if step > 1 {
+            self.recent_millis.push_back(elapsed_millis);
+            if self.recent_millis.len() > RECENT_STEPS {
+                self.recent_millis.pop_front();
+            }
+        }
+        let mut sorted: Vec<f64> = self.recent_millis.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        let median = sorted.get(sorted.len() / 2)?;
+        let plan = self.input.plan;
+        let per_evaluation = self
+            .evaluations
+            .last()
+            .map_or(0.0, |evaluation| evaluation.elapsed_millis);
+        let num_evaluations = plan.num_steps.div_ceil(plan.eval_steps) - step / plan.eval_steps;
+        let millis =
+            median * (plan.num_steps - step) as f64 + per_evaluation * num_evaluations as f64;
+        Some(millis / 1000.0)
+    }
+
+    /// What the device's allocator holds, or, where the backend has none of its own, the worker.
+    fn memory_bytes(&self) -> Option<u64> {
+        let pools = self.input.model.device.memory_pool_usage();
+        pools
+            .map(|usage| usage.bytes_reserved)
+            .or_else(|| self.host.memory_bytes())
+    }
+
+    fn into_result(self, outcome: RunOutcome, failure: Option<Failure>) -> TrainingResult {
+        let base_validation_loss = self
+            .evaluations
+            .iter()
+            .find(|metrics| metrics.step == 0)
+            .map(|metrics| metrics.loss);
+        let summary = RunSummary {
+            outcome,
+            steps: self.steps.len() as u64,
+            base_validation_loss,
+            tuned_validation_loss: self.best.as_ref().and_then(|best| best.loss),
+            best_step: self.best.as_ref().map_or(0, |best| best.adapter.step),
+            elapsed_secs: (self.pacing.active_millis() - self.started_millis) / 1000.0,
+            trainable_parameters: self.state.layout.num_parameters as u64,
+            has_adapter: self.best.is_some(),
+        };
+        TrainingResult {
+            summary,
+            failure,
+            layout: self.state.layout,
+            parameters: self
+                .best
+                .map(|best| best.adapter.parameters)
+                .unwrap_or_default(),
+            steps: self.steps,
+            evaluations: self.evaluations,
+        }
+    }
+}

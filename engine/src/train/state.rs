@@ -1,0 +1,193 @@
+//! What an optimizer step changes: the adapter's parameters and the optimizer's moments.
+
+use burn::tensor::Device;
+
+use super::{
+    internal,
+    optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
+    pacing::{Interruption, Pacing},
+    step::forward_backward,
+};
+use crate::{
+    adapter::AdapterLayout,
+    data::batch::Batch,
+    layers::{block::BlockAdapter, dropout::Dropout},
+    model::Llama,
+    protocol::{Failure, FailureKind, RunSpec},
+    weights::config::LlamaConfig,
+};
+
+/// An adapter in training.
+#[derive(Debug, Clone)]
+pub struct TrainingState {
+    pub layout: AdapterLayout,
+    /// In the layout's order.
+    pub parameters: Vec<f32>,
+    pub optimizer: AdamW,
+    /// The newest parameters that are known to give a finite loss and gradient; none before the second step, since the
+    /// start is no tuned adapter.
+    pub sound: Option<Snapshot>,
+    max_grad_norm: f64,
+    dropout_probability: f64,
+    seed: u64,
+    num_micro_steps: u64,
+}
+
+/// Parameters after a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub step: u64,
+    pub parameters: Vec<f32>,
+}
+
+/// Loss and gradient of an optimizer step, per scored token.
+#[derive(Debug, Clone)]
+pub struct MeanGradient {
+    pub loss: f64,
+    /// Before clipping, in the layout's order.
+    pub gradients: Vec<f32>,
+    pub scored_tokens: usize,
+}
+
+/// What an optimizer step tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepOutcome {
+    pub loss: f64,
+    /// Before clipping.
+    pub grad_norm: f64,
+    pub scored_tokens: usize,
+}
+
+impl TrainingState {
+    /// The start of a run.
+    pub fn new(spec: &RunSpec, config: &LlamaConfig) -> Self {
+        let layout = AdapterLayout::new(&spec.lora, config);
+        let parameters = layout.initial_parameters(spec.seed);
+        Self {
+            optimizer: AdamW::new(AdamWConfig::from(spec), parameters.len()),
+            layout,
+            parameters,
+            sound: None,
+            max_grad_norm: spec.max_grad_norm,
+            dropout_probability: spec.lora.lora_dropout,
+            seed: spec.seed,
+            num_micro_steps: 0,
+        }
+    }
+
+    /// The present adapter on the device.
+    pub fn upload(&self, device: &Device) -> Vec<BlockAdapter> {
+        self.layout.upload(&self.parameters, device)
+    }
+
+    /// One optimizer step over the micro-batches together. After an error the parameters are what they were.
+    ///
+    /// # Errors
+    /// The user's stop, a device's failure, or a loss or gradient that is not finite.
+    pub async fn step(
+        &mut self,
+        model: &Llama,
+        micro_batches: &[Batch],
+        learning_rate: f64,
+        pacing: &Pacing<'_>,
+    ) -> Result<StepOutcome, Interruption> {
+        let MeanGradient {
+            loss,
+            mut gradients,
+            scored_tokens,
+        } = self.gradient(model, micro_batches, pacing).await?;
+        let done = self.optimizer.step;
+        let grad_norm = global_norm(&gradients);
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            let failure = non_finite(done + 1, loss, Some(learning_rate));
+            return Err(Interruption::Failed(failure));
+        }
+        if done > 0 {
+            self.sound = Some(Snapshot {
+                step: done,
+                parameters: self.parameters.clone(),
+            });
+        }
+        let factor = clip_factor(grad_norm, self.max_grad_norm) as f32;
+        gradients
+            .iter_mut()
+            .for_each(|gradient| *gradient *= factor);
+        self.optimizer
+            .update(&mut self.parameters, &gradients, learning_rate)
+            .map_err(|error| Interruption::Failed(internal(&error.to_string())))?;
+        Ok(StepOutcome {
+            loss,
+            grad_norm,
+            scored_tokens,
+        })
+    }
+
+    /// Loss and gradient over the micro-batches together: sums until all are known, then divided once, so that every
+    /// scored token weighs alike.
+    ///
+    /// # Errors
+    /// The user's stop, or a device's failure.
+    pub async fn gradient(
+        &mut self,
+        model: &Llama,
+        micro_batches: &[Batch],
+        pacing: &Pacing<'_>,
+    ) -> Result<MeanGradient, Interruption> {
+        let adapter = self.upload(&model.device);
+        let mut nll_sum = 0.0;
+        let mut gradients = vec![0.0f32; self.parameters.len()];
+        for batch in micro_batches {
+            let dropout = self.next_dropout();
+            let micro_step = forward_backward(model, &adapter, batch, dropout, pacing).await?;
+            nll_sum += micro_step.nll_sum;
+            add_gradients(&mut gradients, &micro_step.gradients)?;
+        }
+        let scored_tokens: usize = micro_batches.iter().map(Batch::num_scored).sum();
+        let inverse = (1.0 / scored_tokens as f64) as f32;
+        gradients
+            .iter_mut()
+            .for_each(|gradient| *gradient *= inverse);
+        Ok(MeanGradient {
+            loss: nll_sum / scored_tokens as f64,
+            gradients,
+            scored_tokens,
+        })
+    }
+
+    fn next_dropout(&mut self) -> Option<Dropout> {
+        self.num_micro_steps += 1;
+        (self.dropout_probability > 0.0).then_some(Dropout {
+            probability: self.dropout_probability,
+            seed: self.seed,
+            micro_step: self.num_micro_steps,
+        })
+    }
+}
+
+fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption> {
+    if sum.len() != gradients.len() {
+        return Err(Interruption::Failed(internal(
+            "the gradient has another length than the adapter",
+        )));
+    }
+    for (sum, gradient) in sum.iter_mut().zip(gradients) {
+        *sum += gradient;
+    }
+    Ok(())
+}
+
+/// A loss, a gradient or a parameter of `step` is NaN or infinite.
+pub fn non_finite(step: u64, loss: f64, learning_rate: Option<f64>) -> Failure {
+    let what = if loss.is_finite() {
+        "A gradient became infinite or not a number."
+    } else {
+        "The loss became infinite or not a number."
+    };
+    let rate = learning_rate.map_or_else(String::new, |rate| format!(", learning rate {rate:.2e}"));
+    Failure::new(
+        FailureKind::NonFinite,
+        format!("{what} The last sound adapter is kept."),
+    )
+    .at(format!("step {step}{rate}"))
+    .remedy("Lower the learning rate (a tenth is a good try) and start again.")
+}

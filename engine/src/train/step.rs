@@ -1,0 +1,186 @@
+//! One pass over a batch: the loss, and the gradient of every adapter.
+//!
+//! Forward keeps each block's input and nothing else. The head gives the gradient of its input (see [`super::loss`]);
+//! then, from the last block to the first, the block is computed again from its input, this time keeping what its
+//! backward needs. So memory holds one block's activations, whatever the depth, and every block boundary is a place
+//! to yield, to pause and to stop.
+
+use burn::tensor::{DType, Int, Tensor, TensorData};
+
+use super::{
+    loss::{HeadLoss, cross_entropy},
+    pacing::{Interruption, Pacing, read_all},
+};
+use crate::{
+    adapter::flatten_gradients,
+    data::batch::Batch,
+    layers::{
+        block::{BlockAdapter, PassContext},
+        dropout::Dropout,
+        norm,
+    },
+    model::Llama,
+};
+
+/// What a micro-step gives.
+pub struct MicroStep {
+    /// Sum of negative log-likelihoods over the scored tokens.
+    pub nll_sum: f64,
+    /// Gradient of that sum, in the adapter's layout.
+    pub gradients: Vec<f32>,
+}
+
+/// The positions whose next token is scored, and those tokens.
+struct Scored {
+    /// Into the `b t` positions of the batch.
+    positions: Vec<usize>,
+    targets: Vec<u32>,
+}
+
+impl Scored {
+    fn of(batch: &Batch) -> Self {
+        let scored = (0..batch.ids.len()).filter(|&index| batch.loss_mask[index]);
+        // A row's first token is never scored, so the position before lies in the same row.
+        let positions = scored.clone().map(|index| index - 1).collect();
+        let targets = scored.map(|index| batch.ids[index]).collect();
+        Self { positions, targets }
+    }
+}
+
+/// Loss and gradients of a batch.
+///
+/// # Errors
+/// The user's stop, or the device's failure.
+pub async fn forward_backward(
+    model: &Llama,
+    adapter: &[BlockAdapter],
+    batch: &Batch,
+    dropout: Option<Dropout>,
+    pacing: &Pacing<'_>,
+) -> Result<MicroStep, Interruption> {
+    let context = model.context(batch.b, batch.t, 0, dropout);
+    let mut inputs = Vec::with_capacity(model.blocks.len());
+    let hidden = forward(model, Some(adapter), batch, &context, pacing, |input| {
+        inputs.push(input)
+    })
+    .await?;
+
+    let scored = Scored::of(batch);
+    let rows = hidden.select(0, index_tensor(&scored.positions, model));
+    let (normed, saved_norm) = model.final_norm(rows);
+    let HeadLoss { nll_sum, gradient } = head_loss(model, normed, &scored, true, pacing).await?;
+    let Some(gradient) = gradient else {
+        return Err(Interruption::Failed(super::internal(
+            "the head gave no gradient",
+        )));
+    };
+    let d_rows = norm::backward(gradient, &model.norm, saved_norm);
+    let mut d_hidden = spread_rows(d_rows, &scored.positions, batch.ids.len(), model);
+
+    let mut gradients = Vec::with_capacity(model.blocks.len());
+    for (block, input) in model.blocks.iter().zip(inputs).rev() {
+        let adapter = &adapter[block.index];
+        let (_, saved) = block.forward(input, Some(adapter), &context, None);
+        pacing.boundary(&d_hidden).await?;
+        let needs_input = block.index > 0;
+        let (d_input, block_gradients) =
+            block.backward(d_hidden.clone(), adapter, &context, saved, needs_input);
+        gradients.extend(flatten_gradients(block_gradients));
+        if let Some(d_input) = d_input {
+            d_hidden = d_input;
+        }
+        pacing.boundary(&d_hidden).await?;
+    }
+    gradients.reverse();
+    // One read for both: the loss rides in front.
+    gradients.insert(0, nll_sum);
+    let mut values = read_all(Tensor::cat(gradients, 0))
+        .await
+        .map_err(Interruption::Failed)?;
+    let nll_sum = f64::from(values.remove(0));
+    Ok(MicroStep {
+        nll_sum,
+        gradients: values,
+    })
+}
+
+/// Sum of negative log-likelihoods over a batch's scored tokens, of the base where there is no adapter.
+///
+/// # Errors
+/// The user's stop, or the device's failure.
+pub async fn evaluate(
+    model: &Llama,
+    adapter: Option<&[BlockAdapter]>,
+    batch: &Batch,
+    pacing: &Pacing<'_>,
+) -> Result<f64, Interruption> {
+    let context = model.context(batch.b, batch.t, 0, None);
+    let hidden = forward(model, adapter, batch, &context, pacing, |_| ()).await?;
+    let scored = Scored::of(batch);
+    let rows = hidden.select(0, index_tensor(&scored.positions, model));
+    let loss = head_loss(model, model.final_norm(rows).0, &scored, false, pacing).await?;
+    let values = read_all(loss.nll_sum).await.map_err(Interruption::Failed)?;
+    Ok(f64::from(values[0]))
+}
+
+/// The last block's output `[b t, d]`; `keep` gets every block's input.
+async fn forward(
+    model: &Llama,
+    adapter: Option<&[BlockAdapter]>,
+    batch: &Batch,
+    context: &PassContext,
+    pacing: &Pacing<'_>,
+    mut keep: impl FnMut(Tensor<2>),
+) -> Result<Tensor<2>, Interruption> {
+    let mut hidden = model.embed(&batch.ids);
+    for block in &model.blocks {
+        keep(hidden.clone());
+        hidden = block
+            .forward(
+                hidden,
+                adapter.map(|blocks| &blocks[block.index]),
+                context,
+                None,
+            )
+            .0;
+        pacing.boundary(&hidden).await?;
+    }
+    Ok(hidden)
+}
+
+async fn head_loss(
+    model: &Llama,
+    normed: Tensor<2>,
+    scored: &Scored,
+    with_gradient: bool,
+    pacing: &Pacing<'_>,
+) -> Result<HeadLoss, Interruption> {
+    let breathe = async || pacing.breathe().await;
+    cross_entropy(
+        normed,
+        model.head(),
+        &scored.targets,
+        with_gradient,
+        &model.device,
+        breathe,
+    )
+    .await
+}
+
+/// Puts `rows` `[s, d]` at `positions` of `[num_rows, d]`, zeros elsewhere: a gather from the rows and one row of
+/// zeros, since a scatter would need atomics on the GPU.
+fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize, model: &Llama) -> Tensor<2> {
+    let [num_scored, hidden_size] = rows.dims();
+    let mut sources = vec![num_scored; num_rows];
+    for (source, &position) in positions.iter().enumerate() {
+        sources[position] = source;
+    }
+    let zeros = Tensor::zeros([1, hidden_size], &model.device);
+    Tensor::cat(vec![rows, zeros], 0).select(0, index_tensor(&sources, model))
+}
+
+fn index_tensor(indices: &[usize], model: &Llama) -> Tensor<1, Int> {
+    let indices: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
+    let len = indices.len();
+    Tensor::from_data(TensorData::new(indices, [len]), (&model.device, DType::I32))
+}

@@ -1,0 +1,22 @@
+//! The engine's only contact with the browser: messages, files, storage, the graphics device.
+
+mod blob;
+mod device;
+mod download;
+mod host;
+mod port;
+mod timer;
+mod worker;
+
+pub use worker::serve;
+
+use wasm_bindgen::JsValue;
+
+/// What a JavaScript exception says.
+fn message(error: &JsValue) -> String {
+    js_sys::Error::from(error.clone())
+        .message()
+        .as_string()
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| format!("{error:?}"))
+}

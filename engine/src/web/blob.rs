@@ -1,0 +1,46 @@
+//! A `File` or `Blob` as a source of bytes; the browser keeps it, only slices come into the worker's memory.
+
+use std::{future::Future, pin::Pin};
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::Blob;
+
+use super::message;
+use crate::weights::source::{ByteSource, SourceError};
+
+/// See the module.
+pub struct BlobSource(pub Blob);
+
+impl ByteSource for BlobSource {
+    fn num_bytes(&self) -> u64 {
+        // A size is an integer far below 2^53.
+        self.0.size() as u64
+    }
+
+    fn read<'a>(
+        &'a self,
+        offset: u64,
+        num_bytes: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
+        Box::pin(async move {
+            let end = offset.saturating_add(num_bytes as u64);
+            if end > self.num_bytes() {
+                return Err(SourceError::OutOfRange {
+                    offset,
+                    end,
+                    num_bytes: self.num_bytes(),
+                });
+            }
+            let slice = self
+                .0
+                .slice_with_f64_and_f64(offset as f64, end as f64)
+                .map_err(|error| SourceError::Read(message(&error)))?;
+            let buffer = JsFuture::from(slice.array_buffer())
+                .await
+                .map_err(|error| SourceError::Read(message(&error)))?;
+            Ok(Uint8Array::new(buffer.unchecked_ref::<ArrayBuffer>()).to_vec())
+        })
+    }
+}

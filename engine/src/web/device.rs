@@ -1,0 +1,92 @@
+//! Opens the device that this build of the engine is for.
+
+use burn::tensor::Device;
+#[cfg(feature = "gpu")]
+use js_sys::{Function, Promise, Reflect};
+#[cfg(feature = "gpu")]
+use wasm_bindgen::{JsCast, JsValue};
+#[cfg(feature = "gpu")]
+use wasm_bindgen_futures::JsFuture;
+use web_sys::DedicatedWorkerGlobalScope;
+
+use crate::protocol::{DeviceKind, DeviceProblem};
+
+/// A device and the name that the browser gives it.
+pub struct OpenDevice {
+    pub device: Device,
+    pub name: String,
+}
+
+/// The kind of device that this build runs on.
+pub const KIND: DeviceKind = if cfg!(feature = "gpu") {
+    DeviceKind::WebGpu
+} else {
+    DeviceKind::Cpu
+};
+
+/// The CPU, always there.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "gpu"))]
+pub async fn open(scope: &DedicatedWorkerGlobalScope) -> Result<OpenDevice, DeviceProblem> {
+    let cores = scope.navigator().hardware_concurrency();
+    let name = format!("CPU with SIMD, 1 of {cores} cores");
+    Ok(OpenDevice {
+        device: Device::flex(),
+        name,
+    })
+}
+
+/// The browser's graphics adapter.
+///
+/// # Errors
+/// [`DeviceProblem::NoApi`], [`DeviceProblem::NoAdapter`], or [`DeviceProblem::InitFailed`] with the reason.
+#[cfg(feature = "gpu")]
+pub async fn open(scope: &DedicatedWorkerGlobalScope) -> Result<OpenDevice, DeviceProblem> {
+    let name = adapter_name(scope).await?;
+    let device =
+        Device::wgpu_options()
+            .init_async()
+            .await
+            .map_err(|error| DeviceProblem::InitFailed {
+                message: error.to_string(),
+            })?;
+    Ok(OpenDevice { device, name })
+}
+
+/// Asks the browser itself, since it says in plain words what is missing.
+#[cfg(feature = "gpu")]
+async fn adapter_name(scope: &DedicatedWorkerGlobalScope) -> Result<String, DeviceProblem> {
+    let property = |object: &JsValue, name: &str| {
+        Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
+    };
+    let gpu = property(&scope.navigator(), "gpu");
+    if gpu.is_undefined() {
+        return Err(DeviceProblem::NoApi);
+    }
+    let request: Function = property(&gpu, "requestAdapter")
+        .dyn_into()
+        .map_err(|_| DeviceProblem::NoApi)?;
+    let promise: Promise = request
+        .call0(&gpu)
+        .map_err(|_| DeviceProblem::NoAdapter)?
+        .unchecked_into();
+    let adapter = JsFuture::from(promise)
+        .await
+        .map_err(|_| DeviceProblem::NoAdapter)?;
+    if adapter.is_null() {
+        return Err(DeviceProblem::NoAdapter);
+    }
+    let info = property(&adapter, "info");
+    let parts: Vec<String> = ["description", "vendor", "architecture"]
+        .into_iter()
+        .filter_map(|name| property(&info, name).as_string())
+        .filter(|text| !text.is_empty())
+        .collect();
+    Ok(if parts.is_empty() {
+        "WebGPU".to_owned()
+    } else {
+        parts.join(", ")
+    })
+}

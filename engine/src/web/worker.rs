@@ -1,0 +1,165 @@
+//! The worker's life: open the device, prove it, say Ready, then carry out requests until the page ends it.
+
+use futures_channel::mpsc::UnboundedReceiver;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::DedicatedWorkerGlobalScope;
+
+use super::{
+    blob::BlobSource,
+    device::{self, OpenDevice},
+    download::Downloads,
+    host::WebHost,
+    port::{Port, Request},
+};
+use crate::{
+    host::Host,
+    protocol::{
+        Command, DatasetSource, DeviceProblem, DeviceReport, Event, Failure, FailureKind,
+        ModelSource, PROTOCOL_VERSION,
+    },
+    self_test,
+    weights::{checkpoint::NamedSource, hash::sha256_hex},
+    workbench::Workbench,
+};
+
+/// Starts the worker; returns at once, the rest happens as messages come.
+pub fn serve() {
+    std::panic::set_hook(Box::new(report_panic));
+    let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
+    spawn_local(async move {
+        let (port, requests) = Port::open(scope.clone());
+        match WebHost::new(scope.clone(), port) {
+            Ok(host) => run(scope, &host, requests).await,
+            Err(error) => web_sys::console::error_2(&"the worker could not start".into(), &error),
+        }
+    });
+}
+
+/// Writes to the console and raises an `error` event, by which the page learns that the worker is dead. (A panic inside
+/// a promise would otherwise end as a rejection that the page never hears of.)
+fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
+    console_error_panic_hook::hook(info);
+    let global = js_sys::global();
+    let report = js_sys::Reflect::get(&global, &"reportError".into());
+    if let Some(report) = report
+        .ok()
+        .and_then(|report| report.dyn_into::<js_sys::Function>().ok())
+    {
+        // Nothing is left to be done if even this fails.
+        let _ = report.call1(&global, &js_sys::Error::new(&info.to_string()));
+    }
+}
+
+async fn run(
+    scope: DedicatedWorkerGlobalScope,
+    host: &WebHost,
+    mut requests: UnboundedReceiver<Request>,
+) {
+    let (device, report) = match prove_device(&scope, host).await {
+        Ok(proven) => proven,
+        Err(reason) => {
+            return host.emit(Event::DeviceRejected {
+                kind: device::KIND,
+                reason,
+            });
+        }
+    };
+    host.emit(Event::Ready {
+        protocol_version: PROTOCOL_VERSION,
+        device: report.clone(),
+    });
+    let mut workbench = Workbench::new(host, device, report);
+    let downloads = Downloads::new(scope);
+    while let Ok(request) = requests.recv().await {
+        match sources(&request.command, request.files, &downloads, host).await {
+            Ok(files) => workbench.handle(request.command, files).await,
+            Err(failure) => host.emit(Event::Failed { failure }),
+        }
+    }
+}
+
+async fn prove_device(
+    scope: &DedicatedWorkerGlobalScope,
+    host: &WebHost,
+) -> Result<(burn::tensor::Device, DeviceReport), DeviceProblem> {
+    let OpenDevice { device, name } = device::open(scope).await?;
+    let self_test = self_test::run(&device, host).await?;
+    Ok((
+        device,
+        DeviceReport {
+            kind: device::KIND,
+            name,
+            self_test,
+            threads: 1,
+        },
+    ))
+}
+
+/// The files that a command works on.
+async fn sources(
+    command: &Command,
+    files: Vec<(String, web_sys::Blob)>,
+    downloads: &Downloads,
+    host: &dyn Host,
+) -> Result<Vec<NamedSource>, Failure> {
+    match command {
+        Command::LoadModel {
+            source: ModelSource::Url { url, name, sha256 },
+        } => {
+            let blob = downloaded(url, sha256.as_deref(), downloads, host).await?;
+            Ok(vec![NamedSource {
+                name: name.clone(),
+                source: Box::new(BlobSource(blob)),
+            }])
+        }
+        Command::LoadDataset {
+            source: DatasetSource::Text { name, text },
+        } => Ok(vec![NamedSource {
+            name: name.clone(),
+            source: Box::new(text.clone().into_bytes()),
+        }]),
+        _ => Ok(files
+            .into_iter()
+            .map(|(name, blob)| NamedSource {
+                name,
+                source: Box::new(BlobSource(blob)),
+            })
+            .collect()),
+    }
+}
+
+/// The file kept from an earlier visit if it is whole, else a new download; checked by its hash where that is known.
+async fn downloaded(
+    url: &str,
+    sha256: Option<&str>,
+    downloads: &Downloads,
+    host: &dyn Host,
+) -> Result<web_sys::Blob, Failure> {
+    let Some(sha256) = sha256 else {
+        return downloads.fetch(url, None, host).await;
+    };
+    if let Some(kept) = downloads.find(sha256).await {
+        if has_hash(&kept, sha256).await {
+            return Ok(kept);
+        }
+        downloads.remove(sha256).await;
+    }
+    let fresh = downloads.fetch(url, Some(sha256), host).await?;
+    if has_hash(&fresh, sha256).await {
+        return Ok(fresh);
+    }
+    downloads.remove(sha256).await;
+    Err(Failure::new(
+        FailureKind::Network,
+        "The downloaded model is not the file it should be.",
+    )
+    .at(format!("{url}: its SHA-256 is not {sha256}"))
+    .remedy("Try again; if it happens twice, the server offers another file."))
+}
+
+async fn has_hash(blob: &web_sys::Blob, expected: &str) -> bool {
+    sha256_hex(&BlobSource(blob.clone()), |_, _| ())
+        .await
+        .is_ok_and(|actual| actual == expected)
+}

@@ -1,0 +1,326 @@
+//! A model as the user gave it: one GGUF file, or a safetensors file with its JSON files.
+
+mod hugging_face;
+mod llama_cpp;
+mod read;
+mod sniff;
+mod vocabulary;
+
+use std::collections::BTreeMap;
+
+use self::{
+    read::RowOrder,
+    sniff::{Content, sniff},
+};
+use super::{
+    config::{ConfigError, LlamaConfig},
+    error::{ModelError, TensorProblem},
+    hash,
+    packed::{PackedMatrix, unpack_row},
+    source::{ByteSource, SourceError},
+    tensor::TensorEntry,
+};
+
+pub use self::vocabulary::{GgufVocabulary, VocabularyError};
+
+/// A file and what the user calls it.
+pub struct NamedSource {
+    pub name: String,
+    pub source: Box<dyn ByteSource>,
+}
+
+impl NamedSource {
+    fn error(&self, error: SourceError) -> ModelError {
+        let file = self.name.clone();
+        ModelError::Source { file, error }
+    }
+
+    async fn read(&self, offset: u64, num_bytes: usize) -> Result<Vec<u8>, ModelError> {
+        let read = self.source.read(offset, num_bytes).await;
+        read.map_err(|error| self.error(error))
+    }
+
+    /// Reads all of a file of at most `limit` bytes.
+    async fn read_whole(&self, limit: u64) -> Result<Vec<u8>, ModelError> {
+        let num_bytes = self.source.num_bytes();
+        if num_bytes > limit {
+            let file = self.name.clone();
+            return Err(ModelError::TooLarge {
+                file,
+                num_bytes,
+                limit,
+            });
+        }
+        self.read(0, num_bytes as usize).await
+    }
+}
+
+/// The format of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelFormat {
+    Gguf,
+    Safetensors,
+}
+
+/// What the tokenizer is built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenizerSource {
+    Gguf(GgufVocabulary),
+    Json {
+        tokenizer_json: Vec<u8>,
+        /// tokenizer_config.json
+        config_json: Option<Vec<u8>>,
+    },
+}
+
+/// An opened model: everything small is read, every tensor is checked, the weights are still in the file.
+pub struct ModelFiles {
+    pub config: LlamaConfig,
+    pub format: ModelFormat,
+    /// From the file's metadata, else the file's name.
+    pub name: String,
+    /// Hub id of these very weights, where the file names it or its name implies it.
+    pub base_model_name: Option<String>,
+    /// The type of most weights, such as `Q4_1`.
+    pub quantization: String,
+    /// Size of the weights file.
+    pub file_bytes: u64,
+    pub parameters: u64,
+    pub tokenizer: TokenizerSource,
+    pub chat_template: Option<String>,
+    /// Names of the given files that were not needed.
+    pub unused_files: Vec<String>,
+    weights: NamedSource,
+    /// By HF name.
+    tensors: BTreeMap<String, TensorEntry>,
+    /// Names in the file that have no HF name.
+    unknown_tensors: Vec<String>,
+}
+
+/// Opens the model in `files`, given in any order; decides by content what each is. Checks every tensor's name,
+/// shape and type, and reads no weights yet.
+pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
+    let mut sniffed = Vec::new();
+    for file in files {
+        sniffed.push((sniff(&file).await?, file));
+    }
+    let weights = take_weights(&mut sniffed)?;
+    let model = match weights {
+        (Content::Gguf, file) => llama_cpp::open(file, sniffed).await?,
+        (_, file) => hugging_face::open(file, sniffed).await?,
+    };
+    model.check()?;
+    Ok(model)
+}
+
+/// Takes the one weights file, or says why there is none.
+fn take_weights(
+    sniffed: &mut Vec<(Content, NamedSource)>,
+) -> Result<(Content, NamedSource), ModelError> {
+    let is_weights = |content: &Content| matches!(content, Content::Gguf | Content::Safetensors);
+    let mut places = (0..sniffed.len()).filter(|&index| is_weights(&sniffed[index].0));
+    match (places.next(), places.next()) {
+        (Some(index), None) => Ok(sniffed.remove(index)),
+        (None, _) => Err(no_weights(sniffed)),
+        (Some(_), Some(_)) => {
+            let is_index = |content: &Content| *content == Content::ShardIndex;
+            let is_shard = |file: &NamedSource| file.name.contains("-of-0");
+            let shard = sniffed.iter().find(|(content, file)| {
+                is_index(content) || (is_weights(content) && is_shard(file))
+            });
+            Err(match shard {
+                Some((_, file)) => ModelError::Sharded {
+                    file: file.name.clone(),
+                },
+                None => {
+                    let weights = sniffed.iter().filter(|(content, _)| is_weights(content));
+                    let files = weights.map(|(_, file)| file.name.clone()).collect();
+                    let what = "weights";
+                    ModelError::Ambiguous { what, files }
+                }
+            })
+        }
+    }
+}
+
+/// The most telling reason why no file holds weights.
+fn no_weights(sniffed: &[(Content, NamedSource)]) -> ModelError {
+    let mut reasons = sniffed.iter().filter_map(|(content, file)| {
+        let file = file.name.clone();
+        match *content {
+            Content::ShardIndex => Some(ModelError::Sharded { file }),
+            Content::Empty => Some(ModelError::Empty { file }),
+            Content::Other(looks_like) => Some(ModelError::NotAModel { file, looks_like }),
+            _ => None,
+        }
+    });
+    reasons.next().unwrap_or_else(|| match sniffed {
+        [] => ModelError::NoFiles,
+        files => ModelError::NoWeights {
+            files: files.iter().map(|(_, file)| file.name.clone()).collect(),
+        },
+    })
+}
+
+impl ModelFiles {
+    /// Reads the matrix `hf_name` of `shape` `[out, in]`, its rows in HF's order, by slices of a few megabytes.
+    ///
+    /// # Errors
+    /// If the model has no such tensor or it has another shape, if the file cannot be read any more, and if a weight
+    /// is NaN or infinite.
+    pub async fn matrix(
+        &self,
+        hf_name: &str,
+        shape: [usize; 2],
+    ) -> Result<PackedMatrix, ModelError> {
+        let entry = self.tensor(hf_name, &shape)?;
+        let [rows, cols] = shape;
+        read::matrix(&self.weights, entry, rows, cols, self.row_order(hf_name)).await
+    }
+
+    /// Reads the vector `hf_name` of `len` weights, such as a norm's.
+    ///
+    /// # Errors
+    /// As [`Self::matrix`].
+    pub async fn vector(&self, hf_name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let entry = self.tensor(hf_name, &[len])?;
+        let row = read::matrix(&self.weights, entry, 1, len, RowOrder::AsStored).await?;
+        let mut weights = vec![0.0; len];
+        unpack_row(row.kind, &row.words, &row.scales, &mut weights);
+        Ok(weights)
+    }
+
+    /// SHA-256 of the weights file in hexadecimal; `progress` gets the bytes done and all of them.
+    pub async fn sha256_hex(&self, progress: impl FnMut(u64, u64)) -> Result<String, ModelError> {
+        let hash = hash::sha256_hex(self.weights.source.as_ref(), progress).await;
+        hash.map_err(|error| self.weights.error(error))
+    }
+
+    /// Compares the file's tensors with those that the architecture has, and reports all differences at once.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let file = &self.weights.name;
+        if self.tensors.contains_key(ROPE_FACTORS) {
+            return Err(ModelError::Config {
+                file: file.clone(),
+                error: ConfigError::Feature {
+                    field: ROPE_FACTORS.to_owned(),
+                    value: "scaled rotary embeddings".to_owned(),
+                },
+            });
+        }
+        let expected: BTreeMap<_, _> = self.config.tensors().into_iter().collect();
+        let unexpected = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| !expected.contains_key(*name) && !is_redundant(name, &self.config));
+        let unexpected = unexpected.map(|(_, entry)| &entry.name);
+        let mut problems: Vec<_> = unexpected
+            .chain(&self.unknown_tensors)
+            .map(|name| TensorProblem::Unexpected { name: name.clone() })
+            .collect();
+        let mut unreadable = Vec::new();
+        for (hf_name, shape) in &expected {
+            match self.tensors.get(hf_name) {
+                Some(entry) if entry.kind.is_none() => unreadable.push(entry),
+                entry => problems.extend(self.shape_problem(hf_name, shape, entry)),
+            }
+        }
+        if let Some(first) = unreadable.first() {
+            return Err(ModelError::Quantisation {
+                file: file.clone(),
+                type_name: first.type_name,
+                tensor: first.name.clone(),
+                others: unreadable.len() - 1,
+            });
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ModelError::Tensors {
+            file: file.clone(),
+            problems,
+        })
+    }
+
+    /// The entry of a tensor that must have `shape`.
+    fn tensor(&self, hf_name: &str, shape: &[usize]) -> Result<&TensorEntry, ModelError> {
+        let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
+        let entry = self.tensors.get(hf_name);
+        match (self.shape_problem(hf_name, &shape, entry), entry) {
+            (None, Some(entry)) => Ok(entry),
+            (problem, _) => Err(ModelError::Tensors {
+                file: self.weights.name.clone(),
+                problems: problem.into_iter().collect(),
+            }),
+        }
+    }
+
+    fn shape_problem(
+        &self,
+        hf_name: &str,
+        shape: &[u64],
+        entry: Option<&TensorEntry>,
+    ) -> Option<TensorProblem> {
+        match entry {
+            None => Some(TensorProblem::Missing {
+                name: self.name_in_file(hf_name),
+            }),
+            Some(entry) if entry.shape != shape => Some(TensorProblem::Shape {
+                name: entry.name.clone(),
+                expected: shape.to_vec(),
+                found: entry.shape.clone(),
+            }),
+            Some(_) => None,
+        }
+    }
+
+    /// What the file would call the tensor, for messages.
+    fn name_in_file(&self, hf_name: &str) -> String {
+        let name = match self.format {
+            ModelFormat::Gguf => super::names::gguf_from_hf(hf_name),
+            ModelFormat::Safetensors => None,
+        };
+        name.unwrap_or_else(|| hf_name.to_owned())
+    }
+
+    /// GGUF files of Llamas hold the rows of queries and keys with the two halves of each head interleaved.
+    fn row_order(&self, hf_name: &str) -> RowOrder {
+        let rotated = [".self_attn.q_proj.weight", ".self_attn.k_proj.weight"];
+        let is_rotated = rotated.iter().any(|tail| hf_name.ends_with(tail));
+        match self.format {
+            ModelFormat::Gguf if is_rotated => RowOrder::Interleaved {
+                head_dim: self.config.head_dim,
+            },
+            _ => RowOrder::AsStored,
+        }
+    }
+}
+
+/// GGUF's factors of Llama 3's scaled rotary embeddings.
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+/// Tensors that some checkpoints carry and that follow from the others.
+fn is_redundant(name: &str, config: &LlamaConfig) -> bool {
+    name.ends_with(".rotary_emb.inv_freq")
+        || (config.tie_word_embeddings && name == "lm_head.weight")
+}
+
+/// The type of most weights among `tensors`.
+fn main_type(tensors: &[TensorEntry]) -> String {
+    let mut weights_of = BTreeMap::<&str, u64>::new();
+    for tensor in tensors {
+        let sum = weights_of.entry(tensor.type_name).or_default();
+        *sum = sum.saturating_add(tensor.num_weights());
+    }
+    let most = weights_of.into_iter().max_by_key(|&(_, count)| count);
+    most.map_or(String::new(), |(name, _)| name.to_owned())
+}
+
+/// The file's name without folder and extension.
+fn stem(name: &str) -> String {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    match file.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem.to_owned(),
+        _ => file.to_owned(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Opens a GGUF file, which carries everything: settings, vocabulary, template, weights.
+
+use std::collections::BTreeMap;
+
+use super::{
+    GgufVocabulary, ModelFiles, ModelFormat, NamedSource, ROPE_FACTORS, TokenizerSource, main_type,
+    sniff::Content, stem,
+};
+use crate::weights::{
+    config::LlamaConfig,
+    error::ModelError,
+    gguf::{GgufError, GgufHeader, Metadata},
+    names::hf_from_gguf,
+};
+
+/// Hub ids of well-known files that do not name theirs, by `general.organization` and `general.name`.
+const KNOWN_MODELS: [(&str, &str, &str); 1] = [
+    // What the makers of SmolLM2 called the checkpoint that they published as the instruct model.
+    (
+        "HuggingFaceTB",
+        "Smollm2 135M 8k Lc100K Mix1 Ep2",
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+    ),
+];
+
+/// Reads the header of `file`; the `rest` is not needed.
+pub(super) async fn open(
+    file: NamedSource,
+    rest: Vec<(Content, NamedSource)>,
+) -> Result<ModelFiles, ModelError> {
+    let gguf_error = |error: GgufError| {
+        let file = file.name.clone();
+        ModelError::Gguf { file, error }
+    };
+    let header = GgufHeader::read(file.source.as_ref())
+        .await
+        .map_err(gguf_error)?;
+    let metadata = &header.metadata;
+    let has_own_head = header.tensors.iter().any(|t| t.name == "output.weight");
+    let config =
+        LlamaConfig::from_gguf(metadata, !has_own_head).map_err(|error| ModelError::Config {
+            file: file.name.clone(),
+            error,
+        })?;
+    let vocabulary = GgufVocabulary::from_metadata(metadata, config.vocab_size)
+        .map_err(|error| ModelError::Vocabulary {
+            file: file.name.clone(),
+            error,
+        })?
+        .ok_or_else(|| ModelError::MissingTokenizer {
+            file: file.name.clone(),
+            is_gguf: true,
+        })?;
+    let name = metadata.text("general.name").map_err(gguf_error)?;
+    let template = metadata
+        .text("tokenizer.chat_template")
+        .map_err(gguf_error)?;
+    let base_model_name = base_model_name(metadata).map_err(gguf_error)?;
+    let quantization = main_type(&header.tensors);
+    let mut tensors = BTreeMap::new();
+    let mut unknown_tensors = Vec::new();
+    for tensor in header.tensors {
+        match hf_from_gguf(&tensor.name) {
+            Some(hf_name) => drop(tensors.insert(hf_name, tensor)),
+            None if tensor.name == ROPE_FACTORS => {
+                tensors.insert(ROPE_FACTORS.to_owned(), tensor);
+            }
+            None => unknown_tensors.push(tensor.name),
+        }
+    }
+    Ok(ModelFiles {
+        parameters: config.num_parameters(),
+        config,
+        format: ModelFormat::Gguf,
+        name: name.map_or_else(|| stem(&file.name), str::to_owned),
+        base_model_name,
+        quantization,
+        file_bytes: file.source.num_bytes(),
+        tokenizer: TokenizerSource::Gguf(vocabulary),
+        chat_template: template.map(str::to_owned),
+        unused_files: rest.into_iter().map(|(_, file)| file.name).collect(),
+        weights: file,
+        tensors,
+        unknown_tensors,
+    })
+}
+
+/// The hub id of the model that was converted. `general.base_model.0` is asked last and only of models that are not
+/// themselves fine-tuned: in the others it names what they were tuned from, whose weights are different ones.
+fn base_model_name(metadata: &Metadata) -> Result<Option<String>, GgufError> {
+    for key in [
+        "general.source.huggingface.repository",
+        "general.source.repo_url",
+        "general.repo_url",
+    ] {
+        if let Some(id) = metadata.text(key)?.and_then(hub_id) {
+            return Ok(Some(id));
+        }
+    }
+    let organization = metadata.text("general.organization")?;
+    let name = metadata.text("general.name")?;
+    let mut known = KNOWN_MODELS.iter();
+    if let Some((_, _, id)) =
+        known.find(|&&(by, called, _)| (Some(by), Some(called)) == (organization, name))
+    {
+        return Ok(Some((*id).to_owned()));
+    }
+    match metadata.text("general.finetune")? {
+        Some(_) => Ok(None),
+        None => Ok(metadata
+            .text("general.base_model.0.repo_url")?
+            .and_then(hub_id)),
+    }
+}
+
+/// `owner/name` from a hub id or from a URL of the hub.
+fn hub_id(text: &str) -> Option<String> {
+    let path = text
+        .strip_prefix("https://huggingface.co/")
+        .unwrap_or(text)
+        .trim_end_matches('/');
+    let is_word = |word: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !word.is_empty() && !word.starts_with('.') && word.chars().all(allowed)
+    };
+    let (owner, name) = path.split_once('/')?;
+    (is_word(owner) && is_word(name)).then(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hub_ids_are_found_in_urls() {
+        for (text, id) in [
+            ("https://huggingface.co/a-b/C_1.5/", Some("a-b/C_1.5")),
+            ("owner/name", Some("owner/name")),
+            ("https://example.org/owner/name", None),
+            ("../name", None),
+            ("owner/name/tree", None),
+            ("name", None),
+            ("owner/", None),
+        ] {
+            assert_eq!(hub_id(text).as_deref(), id, "{text}");
+        }
+    }
+}

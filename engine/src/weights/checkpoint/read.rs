@@ -1,0 +1,102 @@
+//! Reads a stored matrix by slices of rows straight into its packed form.
+
+use super::NamedSource;
+use crate::weights::{
+    error::{ModelError, TensorProblem},
+    pack::pack_row,
+    packed::PackedMatrix,
+    tensor::TensorEntry,
+};
+
+/// Bytes read at once, unless a single row is larger.
+const SLICE_BYTES: usize = 4 << 20;
+
+/// How the stored rows map to those of HF's checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowOrder {
+    AsStored,
+    /// Stored row `2 i + p` of a head is its row `p head_dim / 2 + i`: GGUF rotates neighbours, HF rotates halves.
+    Interleaved {
+        head_dim: usize,
+    },
+}
+
+impl RowOrder {
+    /// Where the stored row `row` belongs.
+    fn place(self, row: usize) -> usize {
+        match self {
+            Self::AsStored => row,
+            Self::Interleaved { head_dim } => {
+                let within = row % head_dim;
+                row - within + within % 2 * (head_dim / 2) + within / 2
+            }
+        }
+    }
+}
+
+/// Reads `entry` as a matrix `[rows, cols]`, which its shape was checked to be. Beyond the matrix itself it takes the
+/// memory of one slice.
+pub(super) async fn matrix(
+    file: &NamedSource,
+    entry: &TensorEntry,
+    rows: usize,
+    cols: usize,
+    order: RowOrder,
+) -> Result<PackedMatrix, ModelError> {
+    let Some(kind) = entry.kind else {
+        return Err(ModelError::Quantisation {
+            file: file.name.clone(),
+            type_name: entry.type_name,
+            tensor: entry.name.clone(),
+            others: 0,
+        });
+    };
+    let row_bytes = kind
+        .stored_row_bytes(cols)
+        .filter(|&row_bytes| row_bytes as u64 * rows as u64 == entry.num_bytes)
+        .ok_or_else(|| unexpected_shape(file, entry, rows, cols))?;
+    let (row_words, row_scales) = (kind.words_per_row(cols), kind.scales_per_row(cols));
+    let mut packed = PackedMatrix {
+        kind,
+        rows,
+        cols,
+        words: vec![0; rows * row_words],
+        scales: vec![0; rows * row_scales],
+    };
+    let rows_per_slice = (SLICE_BYTES / row_bytes.max(1)).max(1);
+    let mut first = 0;
+    while first < rows {
+        let num_rows = rows_per_slice.min(rows - first);
+        let offset = entry.offset + (first * row_bytes) as u64;
+        let slice = file.read(offset, num_rows * row_bytes).await?;
+        for (row, stored) in (first..).zip(slice.chunks_exact(row_bytes)) {
+            let place = order.place(row);
+            let words = &mut packed.words[place * row_words..][..row_words];
+            let scales = &mut packed.scales[place * row_scales..][..row_scales];
+            pack_row(kind, stored, words, scales).map_err(|error| ModelError::NonFinite {
+                file: file.name.clone(),
+                tensor: entry.name.clone(),
+                row,
+                error,
+            })?;
+        }
+        first += num_rows;
+    }
+    Ok(packed)
+}
+
+fn unexpected_shape(
+    file: &NamedSource,
+    entry: &TensorEntry,
+    rows: usize,
+    cols: usize,
+) -> ModelError {
+    ModelError::Tensors {
+        file: file.name.clone(),
+        problems: vec![TensorProblem::Shape {
+            name: entry.name.clone(),
+            expected: vec![rows as u64, cols as u64],
+            found: entry.shape.clone(),
+        }],
+    }
+}

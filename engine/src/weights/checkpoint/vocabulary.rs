@@ -1,0 +1,132 @@
+//! The vocabulary that a GGUF file carries.
+
+use crate::weights::gguf::{GgufError, Metadata, StringList};
+
+/// Tokens, and merges, that are read: four times the largest vocabularies.
+const MAX_ENTRIES: usize = 1 << 20;
+/// `token_types` of a token that is text like any other.
+const NORMAL_TOKEN: i32 = 1;
+
+/// What a tokenizer is built from; ids are positions in `tokens` and were checked against its length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GgufVocabulary {
+    /// `gpt2` (byte-level BPE) or `llama` (SentencePiece), as the file says.
+    pub model: String,
+    /// The pre-tokenizer's name; empty where the file gives none.
+    pub pre: String,
+    pub tokens: Vec<String>,
+    /// As many as `tokens`: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+    pub token_types: Vec<i32>,
+    pub merges: Vec<String>,
+    pub bos_token_id: Option<u32>,
+    pub eos_token_id: Option<u32>,
+    /// End of a turn, where it differs from the end of a text.
+    pub eot_token_id: Option<u32>,
+    pub unk_token_id: Option<u32>,
+    pub pad_token_id: Option<u32>,
+    pub add_bos_token: bool,
+    pub add_space_prefix: bool,
+}
+
+/// A vocabulary that cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum VocabularyError {
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error("{key} has {count} entries, at most {limit} are possible")]
+    TooMany {
+        key: &'static str,
+        count: usize,
+        limit: usize,
+    },
+    #[error("there are {num_types} token types for {num_tokens} tokens")]
+    TokenTypes { num_types: usize, num_tokens: usize },
+    #[error("{key} is {id}, but there are only {num_tokens} tokens")]
+    Id {
+        key: &'static str,
+        id: u64,
+        num_tokens: usize,
+    },
+}
+
+impl GgufVocabulary {
+    /// Reads the vocabulary of a model with `vocab_size` embeddings; `None` where the file has none.
+    pub fn from_metadata(
+        metadata: &Metadata,
+        vocab_size: usize,
+    ) -> Result<Option<Self>, VocabularyError> {
+        let model = metadata.text("tokenizer.ggml.model")?;
+        let tokens = metadata.strings("tokenizer.ggml.tokens")?;
+        let (Some(model), Some(tokens)) = (model, tokens.filter(|list| !list.is_empty())) else {
+            return Ok(None);
+        };
+        let num_tokens = tokens.len();
+        let tokens = owned("tokenizer.ggml.tokens", tokens, vocab_size.min(MAX_ENTRIES))?;
+        let merges = match metadata.strings("tokenizer.ggml.merges")? {
+            Some(merges) => owned("tokenizer.ggml.merges", merges, MAX_ENTRIES)?,
+            None => Vec::new(),
+        };
+        let token_types = match metadata.integers("tokenizer.ggml.token_type")? {
+            Some(types) if types.len() != num_tokens => {
+                return Err(VocabularyError::TokenTypes {
+                    num_types: types.len(),
+                    num_tokens,
+                });
+            }
+            Some(types) => types.to_vec(),
+            None => vec![NORMAL_TOKEN; num_tokens],
+        };
+        let id = |key| token_id(metadata, key, num_tokens);
+        // SentencePiece adds both unless told otherwise, byte-level BPE neither; as in llama.cpp.
+        let is_sentencepiece = model == "llama";
+        let flag = |key| Ok::<_, GgufError>(metadata.bool(key)?.unwrap_or(is_sentencepiece));
+        Ok(Some(Self {
+            model: model.to_owned(),
+            pre: metadata
+                .text("tokenizer.ggml.pre")?
+                .unwrap_or_default()
+                .to_owned(),
+            tokens,
+            token_types,
+            merges,
+            bos_token_id: id("tokenizer.ggml.bos_token_id")?,
+            eos_token_id: id("tokenizer.ggml.eos_token_id")?,
+            eot_token_id: id("tokenizer.ggml.eot_token_id")?,
+            unk_token_id: id("tokenizer.ggml.unknown_token_id")?,
+            pad_token_id: id("tokenizer.ggml.padding_token_id")?,
+            add_bos_token: flag("tokenizer.ggml.add_bos_token")?,
+            add_space_prefix: flag("tokenizer.ggml.add_space_prefix")?,
+        }))
+    }
+}
+
+fn owned(
+    key: &'static str,
+    list: &StringList,
+    limit: usize,
+) -> Result<Vec<String>, VocabularyError> {
+    let count = list.len();
+    if count > limit {
+        return Err(VocabularyError::TooMany { key, count, limit });
+    }
+    Ok(list.iter().map(str::to_owned).collect())
+}
+
+fn token_id(
+    metadata: &Metadata,
+    key: &'static str,
+    num_tokens: usize,
+) -> Result<Option<u32>, VocabularyError> {
+    let Some(id) = metadata.unsigned(key)? else {
+        return Ok(None);
+    };
+    u32::try_from(id)
+        .ok()
+        .filter(|_| id < num_tokens as u64)
+        .map(Some)
+        .ok_or(VocabularyError::Id {
+            key,
+            id,
+            num_tokens,
+        })
+}

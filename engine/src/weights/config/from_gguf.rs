@@ -1,0 +1,122 @@
+//! Hyper-parameters from GGUF metadata.
+
+use super::{ConfigError, LlamaConfig, architecture::check_architecture, head_dim_from, invalid};
+use crate::weights::gguf::{Metadata, Value};
+
+const DEFAULT_ROPE_THETA: f64 = 10_000.0;
+
+impl LlamaConfig {
+    /// Reads the metadata of a GGUF file. `tie_word_embeddings` is true where the file has no `output.weight`: the
+    /// metadata does not say.
+    pub fn from_gguf(metadata: &Metadata, tie_word_embeddings: bool) -> Result<Self, ConfigError> {
+        check_architecture(
+            metadata
+                .text("general.architecture")?
+                .ok_or(ConfigError::NoArchitecture)?,
+        )?;
+        refuse_features(metadata)?;
+        let hidden_size = required(metadata, "llama.embedding_length")?;
+        let num_attention_heads = required(metadata, "llama.attention.head_count")?;
+        let head_dim = match optional(metadata, "llama.attention.key_length")? {
+            Some(head_dim) => head_dim,
+            None => head_dim_from(hidden_size, num_attention_heads)?,
+        };
+        for field in ["llama.rope.dimension_count", "llama.attention.value_length"] {
+            if optional(metadata, field)?.is_some_and(|size| size != head_dim) {
+                let reason = format!("only the size of a head, {head_dim}, is supported");
+                return Err(invalid(
+                    field,
+                    optional(metadata, field)?.unwrap_or(0),
+                    reason,
+                ));
+            }
+        }
+        let vocab_size = match optional(metadata, "llama.vocab_size")? {
+            Some(size) => size,
+            None => match metadata.strings("tokenizer.ggml.tokens")? {
+                Some(tokens) => tokens.len(),
+                None => return Err(missing("llama.vocab_size")),
+            },
+        };
+        let theta = metadata.float("llama.rope.freq_base")?;
+        let epsilon = "llama.attention.layer_norm_rms_epsilon";
+        Self {
+            hidden_size,
+            intermediate_size: required(metadata, "llama.feed_forward_length")?,
+            num_hidden_layers: required(metadata, "llama.block_count")?,
+            num_attention_heads,
+            num_key_value_heads: optional(metadata, "llama.attention.head_count_kv")?
+                .unwrap_or(num_attention_heads),
+            head_dim,
+            vocab_size,
+            max_position_embeddings: required(metadata, "llama.context_length")?,
+            rope_theta: theta.unwrap_or(DEFAULT_ROPE_THETA),
+            rms_norm_eps: metadata.float(epsilon)?.ok_or_else(|| missing(epsilon))?,
+            tie_word_embeddings,
+            bos_token_id: token_id(metadata, "tokenizer.ggml.bos_token_id")?,
+            eos_token_ids: end_ids(metadata)?,
+        }
+        .validated()
+    }
+}
+
+/// Refuses what would change the model's output and is not built in.
+fn refuse_features(metadata: &Metadata) -> Result<(), ConfigError> {
+    let refuse = |field: &str, value: String| {
+        Err(ConfigError::Feature {
+            field: field.to_owned(),
+            value,
+        })
+    };
+    for field in ["llama.rope.scaling.type", "llama.rope.scale_linear"] {
+        match metadata.get(field) {
+            None => {}
+            Some(Value::Text(kind)) if kind == "none" => {}
+            Some(Value::Text(kind)) => return refuse(field, kind.clone()),
+            Some(_) => match metadata.float(field)? {
+                None | Some(1.0) => {}
+                Some(factor) => return refuse(field, factor.to_string()),
+            },
+        }
+    }
+    match metadata.unsigned("llama.expert_count")? {
+        None | Some(0) => Ok(()),
+        Some(count) => refuse("llama.expert_count", count.to_string()),
+    }
+}
+
+/// The end of a text and, where the file names it, the end of a turn.
+fn end_ids(metadata: &Metadata) -> Result<Vec<u32>, ConfigError> {
+    let mut ids = Vec::new();
+    for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
+        ids.extend(token_id(metadata, key)?.filter(|id| !ids.contains(id)));
+    }
+    Ok(ids)
+}
+
+fn token_id(metadata: &Metadata, key: &'static str) -> Result<Option<u32>, ConfigError> {
+    let id = metadata.unsigned(key)?;
+    id.map(|id| u32::try_from(id).map_err(|_| invalid(key, id, "token ids have 32 bits")))
+        .transpose()
+}
+
+fn optional(metadata: &Metadata, key: &'static str) -> Result<Option<usize>, ConfigError> {
+    let number = metadata.unsigned(key)?;
+    number
+        .map(|number| {
+            // No size of ours needs more than 32 bits, which is what wasm has.
+            let size = u32::try_from(number).map(|size| size as usize);
+            size.map_err(|_| invalid(key, number, "it is too large"))
+        })
+        .transpose()
+}
+
+fn required(metadata: &Metadata, key: &'static str) -> Result<usize, ConfigError> {
+    optional(metadata, key)?.ok_or_else(|| missing(key))
+}
+
+fn missing(key: &str) -> ConfigError {
+    ConfigError::Missing {
+        field: key.to_owned(),
+    }
+}

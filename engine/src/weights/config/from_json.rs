@@ -1,0 +1,184 @@
+//! Hyper-parameters from HF's config.json, with the defaults of HF's `LlamaConfig`.
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{ConfigError, LlamaConfig, architecture::check_architecture, head_dim_from};
+use crate::weights::json;
+
+/// Read first, so that another architecture's odd fields cannot hide which architecture it is.
+#[derive(Deserialize)]
+struct Identity {
+    model_type: Option<String>,
+    architectures: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    hidden_size: Option<u32>,
+    intermediate_size: Option<u32>,
+    num_hidden_layers: Option<u32>,
+    num_attention_heads: Option<u32>,
+    num_key_value_heads: Option<u32>,
+    head_dim: Option<u32>,
+    vocab_size: Option<u32>,
+    max_position_embeddings: Option<u32>,
+    rope_theta: Option<f64>,
+    rms_norm_eps: Option<f64>,
+    tie_word_embeddings: Option<bool>,
+    /// Absent means HF's default here, null means none.
+    #[serde(default = "default_bos")]
+    bos_token_id: Option<u32>,
+    #[serde(default = "default_eos")]
+    eos_token_id: Option<TokenIds>,
+    hidden_act: Option<String>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    rope_scaling: Option<Rope>,
+    /// Where transformers 5 writes rope_theta and what was rope_scaling.
+    rope_parameters: Option<Rope>,
+    quantization_config: Option<IgnoredAny>,
+}
+
+fn default_bos() -> Option<u32> {
+    Some(1)
+}
+
+fn default_eos() -> Option<TokenIds> {
+    Some(TokenIds::One(2))
+}
+
+#[derive(Deserialize)]
+struct Rope {
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+    rope_theta: Option<f64>,
+    partial_rotary_factor: Option<f64>,
+}
+
+/// One id or several, as config.json and generation_config.json have them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TokenIds {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl TokenIds {
+    fn into_vec(self) -> Vec<u32> {
+        match self {
+            Self::One(id) => vec![id],
+            Self::Many(ids) => ids,
+        }
+    }
+}
+
+impl LlamaConfig {
+    /// Reads config.json.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ConfigError> {
+        check_identity(&json::from_slice(bytes)?)?;
+        let fields: Fields = json::from_slice(bytes)?;
+        refuse_features(&fields)?;
+        let hidden_size = required("hidden_size", fields.hidden_size)?;
+        let num_attention_heads = required("num_attention_heads", fields.num_attention_heads)?;
+        let size = |value: Option<u32>, default: usize| value.map_or(default, |size| size as usize);
+        let head_dim = match fields.head_dim {
+            Some(head_dim) => head_dim as usize,
+            None => head_dim_from(hidden_size, num_attention_heads)?,
+        };
+        let theta = fields.rope_parameters.and_then(|rope| rope.rope_theta);
+        Self {
+            hidden_size,
+            intermediate_size: required("intermediate_size", fields.intermediate_size)?,
+            num_hidden_layers: required("num_hidden_layers", fields.num_hidden_layers)?,
+            num_attention_heads,
+            num_key_value_heads: size(fields.num_key_value_heads, num_attention_heads),
+            head_dim,
+            vocab_size: required("vocab_size", fields.vocab_size)?,
+            max_position_embeddings: size(fields.max_position_embeddings, 2048),
+            rope_theta: theta.or(fields.rope_theta).unwrap_or(10_000.0),
+            rms_norm_eps: fields.rms_norm_eps.unwrap_or(1e-6),
+            tie_word_embeddings: fields.tie_word_embeddings.unwrap_or(false),
+            bos_token_id: fields.bos_token_id,
+            eos_token_ids: fields.eos_token_id.map_or(Vec::new(), TokenIds::into_vec),
+        }
+        .validated()
+    }
+
+    /// Replaces the end tokens by those of generation_config.json, which HF prefers, where it names any.
+    pub fn with_generation_config(mut self, bytes: &[u8]) -> Result<Self, ConfigError> {
+        #[derive(Deserialize)]
+        struct Generation {
+            eos_token_id: Option<TokenIds>,
+        }
+        let generation: Generation = json::from_slice(bytes)?;
+        if let Some(ids) = generation.eos_token_id {
+            self.eos_token_ids = ids.into_vec();
+        }
+        self.validated()
+    }
+}
+
+fn check_identity(identity: &Identity) -> Result<(), ConfigError> {
+    let classes = identity.architectures.as_deref().unwrap_or_default();
+    match (&identity.model_type, classes.first()) {
+        (Some(model_type), _) => check_architecture(model_type)?,
+        (None, Some(class)) if class == "LlamaForCausalLM" => {}
+        (None, Some(class)) => check_architecture(class)?,
+        (None, None) => return Err(ConfigError::NoArchitecture),
+    }
+    // A Llama with another head than the language model's.
+    match classes.iter().find(|class| *class != "LlamaForCausalLM") {
+        None => Ok(()),
+        Some(class) => Err(ConfigError::Architecture {
+            architecture: class.clone(),
+        }),
+    }
+}
+
+/// Refuses what would change the model's output and is not built in.
+fn refuse_features(fields: &Fields) -> Result<(), ConfigError> {
+    let refuse = |field: &str, value: &str| {
+        Err(ConfigError::Feature {
+            field: field.to_owned(),
+            value: value.to_owned(),
+        })
+    };
+    for (name, rope) in [
+        ("rope_scaling", &fields.rope_scaling),
+        ("rope_parameters", &fields.rope_parameters),
+    ] {
+        let Some(rope) = rope else { continue };
+        match rope.rope_type.as_deref() {
+            None | Some("default" | "none") => {}
+            Some(kind) => return refuse(name, kind),
+        }
+        match rope.partial_rotary_factor {
+            None | Some(1.0) => {}
+            Some(factor) => return refuse("partial_rotary_factor", &factor.to_string()),
+        }
+    }
+    for (name, flag) in [
+        ("attention_bias", fields.attention_bias),
+        ("mlp_bias", fields.mlp_bias),
+    ] {
+        if flag == Some(true) {
+            return refuse(name, "true");
+        }
+    }
+    match fields.hidden_act.as_deref() {
+        None | Some("silu" | "swish") => {}
+        Some(act) => return refuse("hidden_act", act),
+    }
+    match fields.quantization_config {
+        None => Ok(()),
+        Some(_) => refuse("quantization_config", "{..}"),
+    }
+}
+
+fn required(field: &str, value: Option<u32>) -> Result<usize, ConfigError> {
+    value
+        .map(|size| size as usize)
+        .ok_or_else(|| ConfigError::Missing {
+            field: field.to_owned(),
+        })
+}

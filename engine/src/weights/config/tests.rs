@@ -1,0 +1,208 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn smollm() -> Value {
+    json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536,
+        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
+        "max_position_embeddings": 8192, "rope_theta": 100000, "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
+        "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "attention_bias": false, "mlp_bias": false,
+        "rope_scaling": null, "rope_interleaved": false
+    })
+}
+
+/// The config with `field` set to `value`, read.
+fn with(field: &str, value: Value) -> Result<LlamaConfig, ConfigError> {
+    let mut config = smollm();
+    config[field] = value;
+    LlamaConfig::from_json(config.to_string().as_bytes())
+}
+
+fn without(field: &str) -> Result<LlamaConfig, ConfigError> {
+    let mut config = smollm();
+    config.as_object_mut().unwrap().remove(field);
+    LlamaConfig::from_json(config.to_string().as_bytes())
+}
+
+#[test]
+fn the_config_of_smollm_is_read() {
+    let config = LlamaConfig::from_json(smollm().to_string().as_bytes()).unwrap();
+    assert_eq!(
+        config,
+        LlamaConfig {
+            hidden_size: 576,
+            intermediate_size: 1536,
+            num_hidden_layers: 30,
+            num_attention_heads: 9,
+            num_key_value_heads: 3,
+            head_dim: 64,
+            vocab_size: 49_152,
+            max_position_embeddings: 8192,
+            rope_theta: 100_000.0,
+            rms_norm_eps: 1e-5,
+            tie_word_embeddings: true,
+            bos_token_id: Some(1),
+            eos_token_ids: vec![2],
+        }
+    );
+    assert_eq!(config.num_parameters(), 134_515_008);
+    assert_eq!(config.tensors().len(), 272);
+}
+
+#[test]
+fn absent_fields_have_the_defaults_of_hf() {
+    let default = |field| without(field).unwrap();
+    assert_eq!(default("num_key_value_heads").num_key_value_heads, 9);
+    assert_eq!(
+        default("max_position_embeddings").max_position_embeddings,
+        2048
+    );
+    assert_eq!(default("rope_theta").rope_theta, 10_000.0);
+    assert_eq!(default("rms_norm_eps").rms_norm_eps, 1e-6);
+    assert!(!default("tie_word_embeddings").tie_word_embeddings);
+    assert_eq!(default("bos_token_id").bos_token_id, Some(1));
+    assert_eq!(default("eos_token_id").eos_token_ids, [2]);
+    assert_eq!(default("hidden_act").head_dim, 64);
+    for field in [
+        "hidden_size",
+        "vocab_size",
+        "num_hidden_layers",
+        "intermediate_size",
+    ] {
+        let missing = ConfigError::Missing {
+            field: field.to_owned(),
+        };
+        assert_eq!(without(field), Err(missing));
+    }
+}
+
+#[test]
+fn other_spellings_are_read() {
+    assert_eq!(
+        with("eos_token_id", json!([2, 7])).unwrap().eos_token_ids,
+        [2, 7]
+    );
+    assert_eq!(with("head_dim", json!(32)).unwrap().head_dim, 32);
+    let rope = json!({"rope_type": "default", "rope_theta": 5e5});
+    assert_eq!(with("rope_parameters", rope).unwrap().rope_theta, 500_000.0);
+    assert!(
+        with("eos_token_id", Value::Null)
+            .unwrap()
+            .eos_token_ids
+            .is_empty()
+    );
+    assert!(with("rope_scaling", json!({"type": "default"})).is_ok());
+    assert!(without("model_type").is_ok());
+    assert!(without("architectures").is_ok());
+    let config = with("eos_token_id", json!(2)).unwrap();
+    let generation = config.with_generation_config(br#"{"eos_token_id": [0, 2]}"#);
+    assert_eq!(generation.unwrap().eos_token_ids, [0, 2]);
+}
+
+#[test]
+fn impossible_numbers_are_refused() {
+    for (field, value) in [
+        ("hidden_size", json!(0)),
+        ("hidden_size", json!(577)),
+        ("num_attention_heads", json!(0)),
+        ("num_attention_heads", json!(u32::MAX)),
+        ("num_key_value_heads", json!(2)),
+        ("num_key_value_heads", json!(0)),
+        ("head_dim", json!(63)),
+        ("head_dim", json!(0)),
+        ("vocab_size", json!(1u32 << 30)),
+        ("num_hidden_layers", json!(100_000)),
+        ("rope_theta", json!(0)),
+        ("rope_theta", json!(-1.0)),
+        ("rms_norm_eps", json!(0)),
+        ("rms_norm_eps", json!(1)),
+        ("eos_token_id", json!(49_152)),
+        ("bos_token_id", json!(50_000)),
+    ] {
+        let error = with(field, value.clone()).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Invalid { .. }),
+            "{field} {value}: {error}"
+        );
+    }
+    for (field, value) in [
+        ("hidden_size", json!("576")),
+        ("hidden_size", json!(-1)),
+        ("hidden_size", json!(5_000_000_000u64)),
+        ("eos_token_id", json!("</s>")),
+    ] {
+        let error = with(field, value.clone()).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Json(_)),
+            "{field} {value}: {error}"
+        );
+    }
+}
+
+#[test]
+fn features_that_change_the_output_are_refused() {
+    for (field, value) in [
+        (
+            "rope_scaling",
+            json!({"rope_type": "llama3", "factor": 8.0}),
+        ),
+        ("rope_scaling", json!({"type": "linear", "factor": 2.0})),
+        ("rope_parameters", json!({"rope_type": "yarn"})),
+        (
+            "rope_parameters",
+            json!({"rope_type": "default", "partial_rotary_factor": 0.5}),
+        ),
+        ("attention_bias", json!(true)),
+        ("mlp_bias", json!(true)),
+        ("hidden_act", json!("gelu")),
+        ("quantization_config", json!({"quant_method": "gptq"})),
+    ] {
+        let error = with(field, value.clone()).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Feature { .. }),
+            "{field} {value}: {error}"
+        );
+    }
+}
+
+#[test]
+fn other_architectures_are_named() {
+    for name in ["gemma3", "gpt2", "mistral", "qwen3"] {
+        let architecture = name.to_owned();
+        let expected = ConfigError::Architecture { architecture };
+        assert_eq!(with("model_type", json!(name)), Err(expected));
+    }
+    for name in ["bert", "xlm-roberta", "distilbert", "mpnet", "modernbert"] {
+        let architecture = name.to_owned();
+        let expected = ConfigError::Encoder { architecture };
+        assert_eq!(with("model_type", json!(name)), Err(expected));
+    }
+    let classifier = with("architectures", json!(["LlamaForSequenceClassification"]));
+    assert!(matches!(classifier, Err(ConfigError::Architecture { .. })));
+    // Another architecture's fields may have other types; its name comes first.
+    let odd = br#"{"model_type": "gemma3n", "hidden_size": [1, 2], "intermediate_size": {}}"#;
+    let error = LlamaConfig::from_json(odd).unwrap_err();
+    assert!(matches!(error, ConfigError::Architecture { .. }), "{error}");
+    assert_eq!(
+        LlamaConfig::from_json(b"{}"),
+        Err(ConfigError::NoArchitecture)
+    );
+}
+
+#[test]
+fn encoders_are_known_by_their_tensors() {
+    assert!(looks_like_encoder([
+        "pooler.dense.weight",
+        "bert.embeddings.word_embeddings.weight"
+    ]));
+    assert!(looks_like_encoder([
+        "encoder.layer.0.attention.self.query.weight"
+    ]));
+    assert!(looks_like_encoder(["token_embd_norm.weight"]));
+    assert!(!looks_like_encoder([
+        "model.embed_tokens.weight",
+        "model.norm.weight"
+    ]));
+    assert!(!looks_like_encoder([]));
+}

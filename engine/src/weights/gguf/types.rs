@@ -1,0 +1,52 @@
+//! The element types of ggml: all known by name, eight of them readable.
+
+use crate::weights::packed::PackedKind;
+
+/// Name of a ggml type and how this engine reads it, by the number in the file.
+pub(super) fn ggml_type(number: u32) -> Option<(&'static str, Option<PackedKind>)> {
+    Some(match number {
+        0 => ("F32", Some(PackedKind::F32)),
+        1 => ("F16", Some(PackedKind::F16)),
+        2 => ("Q4_0", Some(PackedKind::Q4_0)),
+        3 => ("Q4_1", Some(PackedKind::Q4_1)),
+        4 => ("Q4_2", None),
+        5 => ("Q4_3", None),
+        6 => ("Q5_0", Some(PackedKind::Q5_0)),
+        7 => ("Q5_1", Some(PackedKind::Q5_1)),
+        8 => ("Q8_0", Some(PackedKind::Q8_0)),
+        9 => ("Q8_1", None),
+        10 => ("Q2_K", None),
+        11 => ("Q3_K", None),
+        12 => ("Q4_K", None),
+        13 => ("Q5_K", None),
+        14 => ("Q6_K", None),
+        15 => ("Q8_K", None),
+        16 => ("IQ2_XXS", None),
+        17 => ("IQ2_XS", None),
+        18 => ("IQ3_XXS", None),
+        19 => ("IQ1_S", None),
+        20 => ("IQ4_NL", None),
+        21 => ("IQ3_S", None),
+        22 => ("IQ2_S", None),
+        23 => ("IQ4_XS", None),
+        24 => ("I8", None),
+        25 => ("I16", None),
+        26 => ("I32", None),
+        27 => ("I64", None),
+        28 => ("F64", None),
+        29 => ("IQ1_M", None),
+        30 => ("BF16", Some(PackedKind::Bf16)),
+        31 => ("Q4_0_4_4", None),
+        32 => ("Q4_0_4_8", None),
+        33 => ("Q4_0_8_8", None),
+        34 => ("TQ1_0", None),
+        35 => ("TQ2_0", None),
+        36 => ("IQ4_NL_4_4", None),
+        37 => ("IQ4_NL_4_8", None),
+        38 => ("IQ4_NL_8_8", None),
+        39 => ("MXFP4", None),
+        40 => ("NVFP4", None),
+        41 => ("Q1_0", None),
+        _ => return None,
+    })
+}

@@ -1,0 +1,81 @@
+//! JSON of untrusted files: nesting is bounded before anything is parsed.
+
+use serde::de::DeserializeOwned;
+
+/// Real configs nest four deep, tokenizers eight.
+pub const MAX_DEPTH: usize = 64;
+
+/// JSON that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    #[error("the JSON is nested more than {MAX_DEPTH} deep")]
+    TooDeep,
+    /// serde's message, which names line and column.
+    #[error("{message}")]
+    Invalid {
+        message: String,
+        line: usize,
+        column: usize,
+    },
+}
+
+/// Parses `bytes` as a `T`.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
+    if depth(bytes) > MAX_DEPTH {
+        return Err(JsonError::TooDeep);
+    }
+    serde_json::from_slice(bytes).map_err(|error| JsonError::Invalid {
+        message: error.to_string(),
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+/// The deepest nesting of brackets outside of strings; right for valid JSON, and never too small for invalid one that
+/// a parser would enter.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for &byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn nesting_is_counted_outside_of_strings() {
+        assert_eq!(depth(br#"{"a": [[1], "[[[\"[[\\"], "b": {}}"#), 3);
+        let nested = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
+        assert!(from_slice::<Value>(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(
+            from_slice::<Value>(&nested(MAX_DEPTH + 1)),
+            Err(JsonError::TooDeep)
+        );
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let error = from_slice::<Value>(b"{\n  \"a\": tru }").unwrap_err();
+        assert!(
+            matches!(error, JsonError::Invalid { line: 2, .. }),
+            "{error:?}"
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! Headers of safetensors files: 8 bytes of length, JSON, then the tensors without a gap.
+//!
+//! Read by slices, unlike the `safetensors` crate, which needs the whole file in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+
+use super::{
+    json::{self, JsonError},
+    packed::PackedKind,
+    source::{ByteSource, SourceError},
+    tensor::{LayoutProblem, MAX_TENSORS, TensorEntry, check_layout, checked_num_weights},
+};
+
+/// As in the format's own implementation.
+pub const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// Bytes before the JSON.
+const LENGTH_BYTES: u64 = 8;
+
+/// A safetensors header that cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SafetensorsError {
+    #[error("the file of {num_bytes} bytes is cut off: at least {needed} are needed")]
+    Truncated { num_bytes: u64, needed: u64 },
+    #[error("the header of {0} bytes is larger than {MAX_HEADER_BYTES}")]
+    HeaderTooLarge(u64),
+    #[error("the header is damaged: {0}")]
+    Header(#[from] JsonError),
+    #[error("element type {type_name:?} of tensor {tensor} does not exist")]
+    TensorType { tensor: String, type_name: String },
+    #[error("tensor {tensor}: shape {shape:?} of {type_name} does not fill its {num_bytes} bytes")]
+    Size {
+        tensor: String,
+        shape: Vec<u64>,
+        type_name: &'static str,
+        num_bytes: u64,
+    },
+    #[error("tensor {tensor} ends before it begins")]
+    Backwards { tensor: String },
+    #[error("tensor {tensor} overlaps another one")]
+    Overlap { tensor: String },
+    #[error("there are unused bytes before tensor {tensor}")]
+    Hole { tensor: String },
+    #[error("{num_bytes} bytes follow the last tensor")]
+    Trailing { num_bytes: u64 },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl SafetensorsError {
+    /// The tensor concerned, where there is one.
+    pub fn tensor(&self) -> Option<&str> {
+        match self {
+            Self::TensorType { tensor, .. }
+            | Self::Size { tensor, .. }
+            | Self::Backwards { tensor }
+            | Self::Overlap { tensor }
+            | Self::Hole { tensor } => Some(tensor),
+            _ => None,
+        }
+    }
+}
+
+/// A checked header: the tensors fill the file behind it without gap or overlap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SafetensorsHeader {
+    /// `__metadata__`
+    pub metadata: BTreeMap<String, String>,
+    pub tensors: Vec<TensorEntry>,
+}
+
+impl SafetensorsHeader {
+    /// Reads the length and the JSON, nothing behind them.
+    pub async fn read(source: &dyn ByteSource) -> Result<Self, SafetensorsError> {
+        let num_bytes = source.num_bytes();
+        let truncated = |needed| SafetensorsError::Truncated { num_bytes, needed };
+        if num_bytes < LENGTH_BYTES {
+            return Err(truncated(LENGTH_BYTES));
+        }
+        let prefix = source.read(0, LENGTH_BYTES as usize).await?;
+        let length = prefix
+            .iter()
+            .rev()
+            .fold(0, |length, &byte| length << 8 | u64::from(byte));
+        if length > MAX_HEADER_BYTES {
+            return Err(SafetensorsError::HeaderTooLarge(length));
+        }
+        let data_offset = LENGTH_BYTES + length;
+        if data_offset > num_bytes {
+            return Err(truncated(data_offset));
+        }
+        let header: RawHeader =
+            json::from_slice(&source.read(LENGTH_BYTES, length as usize).await?)?;
+        let tensors: Vec<TensorEntry> = header
+            .tensors
+            .into_iter()
+            .map(|(name, tensor)| entry(name, tensor, data_offset))
+            .collect::<Result<_, _>>()?;
+        let end = check_layout(&tensors, data_offset, true).map_err(layout_error)?;
+        match end {
+            _ if end > num_bytes => Err(truncated(end)),
+            _ if end < num_bytes => Err(SafetensorsError::Trailing {
+                num_bytes: num_bytes - end,
+            }),
+            _ => Ok(Self {
+                metadata: header.metadata,
+                tensors,
+            }),
+        }
+    }
+}
+
+fn layout_error(problem: LayoutProblem<'_>) -> SafetensorsError {
+    match problem {
+        LayoutProblem::Overlap(tensor) => SafetensorsError::Overlap {
+            tensor: tensor.name.clone(),
+        },
+        LayoutProblem::Hole(tensor) => SafetensorsError::Hole {
+            tensor: tensor.name.clone(),
+        },
+    }
+}
+
+/// Checks one tensor's type, shape and size, and makes its offset absolute.
+fn entry(
+    name: String,
+    tensor: RawTensor,
+    data_offset: u64,
+) -> Result<TensorEntry, SafetensorsError> {
+    let Some((type_name, bits, kind)) = element_type(&tensor.dtype) else {
+        return Err(SafetensorsError::TensorType {
+            tensor: name,
+            type_name: tensor.dtype,
+        });
+    };
+    let [begin, end] = tensor.data_offsets;
+    let Some(num_bytes) = end.checked_sub(begin) else {
+        return Err(SafetensorsError::Backwards { tensor: name });
+    };
+    let size = checked_num_weights(&tensor.shape).and_then(|count| count.checked_mul(bits));
+    if size.is_none() || size != num_bytes.checked_mul(8) {
+        return Err(SafetensorsError::Size {
+            tensor: name,
+            shape: tensor.shape,
+            type_name,
+            num_bytes,
+        });
+    }
+    Ok(TensorEntry {
+        name,
+        shape: tensor.shape,
+        type_name,
+        kind,
+        offset: data_offset.saturating_add(begin),
+        num_bytes,
+    })
+}
+
+/// Name, bits of an element and how this engine reads it.
+fn element_type(name: &str) -> Option<(&'static str, u64, Option<PackedKind>)> {
+    Some(match name {
+        "F32" => ("F32", 32, Some(PackedKind::F32)),
+        "F16" => ("F16", 16, Some(PackedKind::F16)),
+        "BF16" => ("BF16", 16, Some(PackedKind::Bf16)),
+        "F64" => ("F64", 64, None),
+        "I64" => ("I64", 64, None),
+        "U64" => ("U64", 64, None),
+        "C64" => ("C64", 64, None),
+        "I32" => ("I32", 32, None),
+        "U32" => ("U32", 32, None),
+        "I16" => ("I16", 16, None),
+        "U16" => ("U16", 16, None),
+        "I8" => ("I8", 8, None),
+        "U8" => ("U8", 8, None),
+        "BOOL" => ("BOOL", 8, None),
+        "F8_E4M3" => ("F8_E4M3", 8, None),
+        "F8_E5M2" => ("F8_E5M2", 8, None),
+        "F8_E8M0" => ("F8_E8M0", 8, None),
+        "F8_E4M3FNUZ" => ("F8_E4M3FNUZ", 8, None),
+        "F8_E5M2FNUZ" => ("F8_E5M2FNUZ", 8, None),
+        "F6_E2M3" => ("F6_E2M3", 6, None),
+        "F6_E3M2" => ("F6_E3M2", 6, None),
+        "F4" => ("F4", 4, None),
+        _ => return None,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTensor {
+    dtype: String,
+    shape: Vec<u64>,
+    /// Begin and end, from the end of the header on.
+    data_offsets: [u64; 2],
+}
+
+#[derive(Default)]
+struct RawHeader {
+    metadata: BTreeMap<String, String>,
+    tensors: Vec<(String, RawTensor)>,
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+/// Reads the map entry by entry, because a map of serde's would drop all but the last of equal names.
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = RawHeader;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+        let mut header = RawHeader::default();
+        let mut names = BTreeSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format_args!("{name} occurs twice")));
+            }
+            if name == "__metadata__" {
+                header.metadata = map.next_value()?;
+            } else if header.tensors.len() as u64 == MAX_TENSORS {
+                return Err(A::Error::custom(format_args!(
+                    "more than {MAX_TENSORS} tensors"
+                )));
+            } else {
+                header.tensors.push((name, map.next_value()?));
+            }
+        }
+        Ok(header)
+    }
+}

@@ -1,0 +1,136 @@
+//! The loaded base model with its tokenizer and template.
+
+use burn::tensor::Device;
+
+use crate::{
+    data::Encoder,
+    generate::{self, GenerationInput},
+    host::Host,
+    layers::block::BlockAdapter,
+    model::Llama,
+    protocol::{
+        Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary, Phase,
+        Variant,
+    },
+    template::ChatTemplate,
+    tokenizer::Tokenizer,
+    weights::checkpoint::{self, ModelFiles, NamedSource, TokenizerSource},
+};
+
+/// See the module.
+pub struct LoadedModel {
+    pub summary: ModelSummary,
+    pub llama: Llama,
+    tokenizer: Tokenizer,
+    pub template: Option<ChatTemplate>,
+}
+
+impl LoadedModel {
+    /// Opens, checks, hashes and moves the model to the device.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files, the tokenizer or the template.
+    pub async fn load(
+        files: Vec<NamedSource>,
+        device: &Device,
+        host: &dyn Host,
+    ) -> Result<Self, Failure> {
+        let files = checkpoint::open(files).await?;
+        let tokenizer = match &files.tokenizer {
+            TokenizerSource::Gguf(vocabulary) => Tokenizer::from_gguf(vocabulary)?,
+            TokenizerSource::Json {
+                tokenizer_json,
+                config_json,
+            } => Tokenizer::from_json(tokenizer_json, config_json.as_deref())?,
+        };
+        let source = files.chat_template.as_deref().or(tokenizer.chat_template());
+        let template = source
+            .map(|source| ChatTemplate::new(source, &tokenizer))
+            .transpose()?;
+
+        // Hashing reads the file once, loading once more: each is half of what the user waits for.
+        let progress = |done: u64, total: u64| {
+            host.emit(Event::Progress {
+                phase: Phase::LoadingModel,
+                done,
+                total: Some(total),
+            });
+        };
+        let sha256 = files
+            .sha256_hex(|done, total| progress(done / 2, total))
+            .await?;
+        let num_layers = files.config.num_hidden_layers as u64;
+        let total = files.file_bytes;
+        let llama = Llama::load(&files, device, async |num_blocks| {
+            progress(
+                total / 2 + total / 2 * num_blocks as u64 / num_layers,
+                total,
+            );
+            host.yield_now().await;
+        })
+        .await?;
+        Ok(Self {
+            summary: summary(&files, sha256, template.is_some()),
+            llama,
+            tokenizer,
+            template,
+        })
+    }
+
+    /// What turns rows and prompts into tokens of this model.
+    pub fn encoder(&self) -> Encoder<'_> {
+        Encoder {
+            tokenizer: &self.tokenizer,
+            template: self.template.as_ref(),
+        }
+    }
+
+    /// Streams one answer; see [`generate::generate`].
+    ///
+    /// # Errors
+    /// As [`generate::generate`].
+    pub async fn generate(
+        &self,
+        id: GenerationId,
+        variant: Variant,
+        spec: &GenerationSpec,
+        adapter: Option<&[BlockAdapter]>,
+        host: &dyn Host,
+    ) -> Result<GenerationSummary, Failure> {
+        let (model, encoder) = (&self.llama, self.encoder());
+        generate::generate(
+            GenerationInput {
+                id,
+                variant,
+                spec,
+                model,
+                encoder,
+                adapter,
+            },
+            host,
+        )
+        .await
+    }
+}
+
+fn summary(files: &ModelFiles, sha256: String, has_chat_template: bool) -> ModelSummary {
+    let config = &files.config;
+    ModelSummary {
+        name: files.name.clone(),
+        base_model_name: files.base_model_name.clone(),
+        architecture: "llama".to_owned(),
+        parameters: files.parameters,
+        num_hidden_layers: config.num_hidden_layers,
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_attention_heads: config.num_attention_heads,
+        num_key_value_heads: config.num_key_value_heads,
+        head_dim: config.head_dim,
+        vocab_size: config.vocab_size,
+        max_position_embeddings: config.max_position_embeddings,
+        quantization: files.quantization.clone(),
+        file_bytes: files.file_bytes,
+        sha256,
+        has_chat_template,
+    }
+}

@@ -1,0 +1,188 @@
+//! Planning and training a run, and what is kept of it.
+
+use burn::tensor::Device;
+
+use super::{dataset::LoadedDataset, model::LoadedModel};
+use crate::{
+    data::prepare::Prepared,
+    export::{self, AdapterTensor, EvaluationReport, ExportInput, build_zip},
+    host::Host,
+    layers::block::BlockAdapter,
+    plan::{DeviceBudget, RunPlan},
+    protocol::{
+        DatasetSummary, DeviceReport, Failure, FailureKind, ModelSummary, PreparedSummary, RunId,
+        RunSpec,
+    },
+    train::session::{self, TrainingInput, TrainingResult},
+};
+
+/// Checks a run; see [`RunPlan::new`].
+///
+/// # Errors
+/// Every setting that cannot work, at once.
+pub fn plan(
+    spec: &RunSpec,
+    model: &LoadedModel,
+    prepared: &Prepared,
+    report: &DeviceReport,
+) -> Result<RunPlan, Failure> {
+    let budget = DeviceBudget {
+        kind: report.kind,
+        resident_bytes: model.llama.num_bytes(),
+        limit_bytes: None,
+    };
+    Ok(RunPlan::new(
+        spec,
+        &model.summary,
+        &prepared.summary,
+        budget,
+    )?)
+}
+
+/// Trains; see [`session::train`].
+pub async fn train(
+    run: RunId,
+    plan: &RunPlan,
+    model: &LoadedModel,
+    prepared: &Prepared,
+    host: &dyn Host,
+) -> TrainingResult {
+    let input = TrainingInput {
+        run,
+        plan,
+        model: &model.llama,
+        train: &prepared.train,
+        validation: &prepared.validation,
+    };
+    let result = session::train(input, host).await;
+    // Activations go back to the system; the weights stay.
+    model.llama.device.memory_cleanup();
+    result
+}
+
+/// The best adapter of a run with all that its export tells. It outlives the model and the dataset it came from.
+pub struct KeptRun {
+    run: RunId,
+    spec: RunSpec,
+    result: TrainingResult,
+    model: ModelSummary,
+    chat_template: Option<String>,
+    dataset: DatasetSummary,
+    prepared: PreparedSummary,
+    held_out_rows: Vec<usize>,
+    finished_at: Option<String>,
+}
+
+impl KeptRun {
+    /// Of a run that left an adapter.
+    pub fn new(
+        run: RunId,
+        plan: &RunPlan,
+        result: TrainingResult,
+        model: &LoadedModel,
+        dataset: &LoadedDataset,
+        prepared: &Prepared,
+        host: &dyn Host,
+    ) -> Self {
+        Self {
+            run,
+            spec: plan.spec.clone(),
+            result,
+            model: model.summary.clone(),
+            chat_template: model
+                .template
+                .as_ref()
+                .map(|template| template.source().to_owned()),
+            dataset: dataset.summary().clone(),
+            held_out_rows: prepared
+                .validation
+                .iter()
+                .map(|sequence| sequence.row)
+                .collect(),
+            prepared: prepared.summary.clone(),
+            finished_at: host.now_iso8601(),
+        }
+    }
+
+    /// The adapter on the device, for the model that it was trained on.
+    ///
+    /// # Errors
+    /// [`FailureKind::WrongState`] for any other model.
+    pub fn adapter_for(&self, model: &LoadedModel) -> Result<Vec<BlockAdapter>, Failure> {
+        if model.summary.sha256 != self.model.sha256 {
+            return Err(Failure::new(
+                FailureKind::WrongState,
+                format!(
+                    "The adapter was trained on {}, and {} is loaded.",
+                    self.model.name, model.summary.name
+                ),
+            )
+            .remedy("Load that model again, or train on this one."));
+        }
+        let device: &Device = &model.llama.device;
+        Ok(self.result.layout.upload(&self.result.parameters, device))
+    }
+
+    /// Of the exported file.
+    pub fn file_name(&self) -> String {
+        export::file_name(&self.model)
+    }
+
+    /// The zip; see [`crate::export`].
+    ///
+    /// # Errors
+    /// [`FailureKind::WrongState`] for another run, else the export's refusals.
+    pub fn export(&self, run: RunId, report: &DeviceReport) -> Result<Vec<u8>, Failure> {
+        if run != self.run {
+            return Err(Failure::new(
+                FailureKind::WrongState,
+                "That run's adapter is no longer here.",
+            )
+            .remedy("Export the last run, or train again."));
+        }
+        let summary = &self.result.summary;
+        let scored = self
+            .result
+            .evaluations
+            .first()
+            .map_or(0, |metrics| metrics.scored_tokens);
+        let evaluation = EvaluationReport {
+            base_loss: summary.base_validation_loss,
+            tuned_loss: summary.tuned_validation_loss,
+            scored_tokens: scored,
+            sequence_length: self.spec.data.max_seq_length,
+        };
+        let tensors = self.tensors();
+        Ok(build_zip(&ExportInput {
+            model: &self.model,
+            dataset: &self.dataset,
+            prepared: &self.prepared,
+            held_out_rows: &self.held_out_rows,
+            spec: &self.spec,
+            summary,
+            device: report,
+            steps: &self.result.steps,
+            evaluations: &self.result.evaluations,
+            evaluation: &evaluation,
+            tensors: &tensors,
+            chat_template: self.chat_template.as_deref(),
+            finished_at: self.finished_at.as_deref(),
+        })?)
+    }
+
+    fn tensors(&self) -> Vec<AdapterTensor> {
+        let TrainingResult {
+            layout, parameters, ..
+        } = &self.result;
+        let tensor = |slot: &crate::adapter::ModuleSlot| AdapterTensor {
+            layer: slot.layer,
+            module: slot.module,
+            a: parameters[slot.a.clone()].to_vec(),
+            b: parameters[slot.b.clone()].to_vec(),
+            r: slot.r,
+            in_features: slot.in_features,
+            out_features: slot.out_features,
+        };
+        layout.slots.iter().map(tensor).collect()
+    }
+}

@@ -1,0 +1,232 @@
+//! A headless Chromium and its driver, started for one test and ended with it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::netlog::{self, NetLogError};
+use crate::webdriver::{Session, WebDriverError};
+
+/// WebGPU without a GPU (SwiftShader), and a browser that calls nobody by itself.
+const CHROMIUM_FLAGS: [&str; 11] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--enable-unsafe-webgpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+];
+
+#[derive(Debug, thiserror::Error)]
+pub enum BrowserError {
+    #[error("{0} could not be started: {1}")]
+    Start(PathBuf, std::io::Error),
+    #[error("{0} ended without saying which port it listens on")]
+    NoPort(PathBuf),
+    #[error("the browser's folder could not be prepared: {0}")]
+    Folder(std::io::Error),
+    #[error("no file *{suffix} was downloaded in {waited_secs} s")]
+    NoDownload { suffix: String, waited_secs: u64 },
+    #[error(transparent)]
+    WebDriver(#[from] WebDriverError),
+    #[error(transparent)]
+    NetLog(#[from] NetLogError),
+}
+
+/// How the window looks to the page.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    pub width: u32,
+    pub height: u32,
+    pub is_dark: bool,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            width: 1280,
+            height: 1000,
+            is_dark: false,
+        }
+    }
+}
+
+/// A browser window, the folder it downloads into and the record of its requests.
+pub struct Browser {
+    pub session: Session,
+    folder: PathBuf,
+    driver: Child,
+}
+
+impl Browser {
+    /// The browser and driver that the tests use: `CHROMIUM` and `CHROMEDRIVER`, else Debian's.
+    pub fn programs() -> (PathBuf, PathBuf) {
+        let program = |variable: &str, path: &str| {
+            std::env::var_os(variable).map_or_else(|| path.into(), PathBuf::from)
+        };
+        (
+            program("CHROMIUM", "/usr/bin/chromium"),
+            program("CHROMEDRIVER", "/usr/bin/chromedriver"),
+        )
+    }
+
+    /// Starts a browser; downloads and logs go into `folder`, which is emptied first.
+    ///
+    /// # Errors
+    /// Where the driver or the browser is missing or does not start.
+    pub fn start(folder: &Path, window: Window) -> Result<Self, BrowserError> {
+        let (chromium, chromedriver) = Self::programs();
+        if folder.exists() {
+            std::fs::remove_dir_all(folder).map_err(BrowserError::Folder)?;
+        }
+        std::fs::create_dir_all(folder.join("downloads")).map_err(BrowserError::Folder)?;
+        let (mut driver, url) = start_driver(&chromedriver)?;
+        let session = match Session::open(&url, capabilities(&chromium, folder, window)) {
+            Ok(session) => session,
+            Err(error) => {
+                end(&mut driver);
+                return Err(error.into());
+            }
+        };
+        let browser = Self {
+            session,
+            folder: folder.to_owned(),
+            driver,
+        };
+        browser.set_window(window)?;
+        Ok(browser)
+    }
+
+    /// Gives the page another size and colour scheme.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub fn set_window(&self, window: Window) -> Result<(), BrowserError> {
+        let Window {
+            width,
+            height,
+            is_dark,
+        } = window;
+        self.session.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
+        )?;
+        let scheme = if is_dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.session
+            .devtools("Emulation.setEmulatedMedia", features)?;
+        Ok(())
+    }
+
+    /// Waits until a file whose name ends with `suffix` is downloaded whole, and returns its path.
+    ///
+    /// # Errors
+    /// Where none comes in time.
+    pub fn downloaded(&self, suffix: &str, patience: Duration) -> Result<PathBuf, BrowserError> {
+        let start = Instant::now();
+        loop {
+            // A download in progress has a name of its own (`.crdownload`) until it is whole.
+            let entries =
+                std::fs::read_dir(self.folder.join("downloads")).map_err(BrowserError::Folder)?;
+            let mut paths = entries.map_while(Result::ok).map(|entry| entry.path());
+            if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with(suffix)) {
+                return Ok(path);
+            }
+            if start.elapsed() > patience {
+                return Err(BrowserError::NoDownload {
+                    suffix: suffix.to_owned(),
+                    waited_secs: patience.as_secs(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Closes the browser and returns every address that was requested on behalf of `origin`'s pages and workers.
+    ///
+    /// # Errors
+    /// Where the browser's record cannot be read.
+    pub fn close(self, origin: &str) -> Result<Vec<String>, BrowserError> {
+        self.session.close()?;
+        Ok(netlog::requests_of(
+            &self.folder.join("netlog.json"),
+            origin,
+        )?)
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // After a failed test the browser is still there; after `close` the driver answers that it is not.
+        let _ = self.session.close();
+        end(&mut self.driver);
+    }
+}
+
+fn end(driver: &mut Child) {
+    let _ = driver.kill();
+    let _ = driver.wait();
+}
+
+/// Starts the driver on a free port of its choice.
+fn start_driver(program: &Path) -> Result<(Child, String), BrowserError> {
+    let mut driver = Command::new(program)
+        .arg("--port=0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| BrowserError::Start(program.to_owned(), error))?;
+    let mut lines = driver
+        .stdout
+        .take()
+        .map(BufReader::new)
+        .into_iter()
+        .flat_map(BufRead::lines)
+        .map_while(Result::ok);
+    let port = lines.find_map(|line| {
+        line.split("successfully on port ")
+            .nth(1)?
+            .trim_end_matches('.')
+            .parse::<u16>()
+            .ok()
+    });
+    // Its later lines are read and dropped: a driver that writes into a closed pipe would end.
+    std::thread::spawn(move || lines.for_each(drop));
+    match port {
+        Some(port) => Ok((driver, format!("http://127.0.0.1:{port}"))),
+        None => {
+            end(&mut driver);
+            Err(BrowserError::NoPort(program.to_owned()))
+        }
+    }
+}
+
+fn capabilities(chromium: &Path, folder: &Path, window: Window) -> Value {
+    let mut flags: Vec<String> = CHROMIUM_FLAGS.map(str::to_owned).into();
+    flags.push(format!("--window-size={},{}", window.width, window.height));
+    flags.push(format!(
+        "--log-net-log={}",
+        folder.join("netlog.json").display()
+    ));
+    json!({
+        "browserName": "chrome",
+        "goog:loggingPrefs": { "browser": "ALL" },
+        "goog:chromeOptions": {
+            "binary": chromium,
+            "args": flags,
+            "prefs": {
+                "download.default_directory": folder.join("downloads"),
+                "download.prompt_for_download": false,
+            },
+        },
+    })
+}

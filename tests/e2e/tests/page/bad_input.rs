@@ -1,0 +1,174 @@
+//! Files that cannot be used: each gets a message of its own, and what was loaded before stays.
+
+use std::path::PathBuf;
+
+use e2e::browser::Window;
+use e2e::page::{Page, Seen};
+use serde_json::{Value, json};
+
+use crate::visit::{LOADING, Outcome, SOON, Visit, load, model_file, questions, seed};
+
+/// Files given together, and words of which the page's answer holds at least one (in any case).
+struct Case {
+    files: Vec<(&'static str, Vec<u8>)>,
+    says: &'static [&'static str],
+}
+
+fn case(files: Vec<(&'static str, Vec<u8>)>, says: &'static [&'static str]) -> Case {
+    Case { files, says }
+}
+
+/// A safetensors file of F32 zeros with these tensors.
+fn safetensors(tensors: &[(&str, &[usize])]) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for (name, shape) in tensors {
+        let start = end;
+        end += 4 * shape.iter().product::<usize>();
+        header.insert(
+            (*name).to_owned(),
+            json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] }),
+        );
+    }
+    let header = Value::Object(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + end, 0);
+    bytes
+}
+
+fn llama_config() -> Value {
+    json!({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 16,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 32,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 64, "tie_word_embeddings": true,
+    })
+}
+
+fn model_cases(model: &[u8]) -> Vec<Case> {
+    let bert = json!({ "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 8 });
+    let mut other = llama_config();
+    other["model_type"] = json!("mamba");
+    other["architectures"] = json!(["MambaForCausalLM"]);
+    let embedding: (&str, &[usize]) = ("model.embed_tokens.weight", &[32, 8]);
+    // The kind of the first tensor that is not F32 becomes one that does not exist.
+    vec![
+        case(
+            vec![("notes.gguf", b"These are notes, not a model.".to_vec())],
+            &["not a gguf", "gguf"],
+        ),
+        case(
+            vec![("cut.gguf", model[..model.len() / 3].to_vec())],
+            &["ends", "cut", "truncated", "incomplete", "shorter"],
+        ),
+        case(
+            vec![
+                (
+                    "model.safetensors",
+                    safetensors(&[("embeddings.word_embeddings.weight", &[32, 8])]),
+                ),
+                ("config.json", bert.to_string().into_bytes()),
+                ("tokenizer.json", b"{}".to_vec()),
+            ],
+            &["bert", "encoder"],
+        ),
+        case(
+            vec![
+                ("model.safetensors", safetensors(&[embedding])),
+                ("config.json", llama_config().to_string().into_bytes()),
+            ],
+            &["tokenizer.json"],
+        ),
+        case(
+            vec![
+                ("model.safetensors", safetensors(&[embedding])),
+                ("config.json", other.to_string().into_bytes()),
+                ("tokenizer.json", b"{}".to_vec()),
+            ],
+            &["mamba"],
+        ),
+        case(
+            vec![(
+                "half.safetensors",
+                safetensors(&[embedding])[..100].to_vec(),
+            )],
+            &[
+                "ends",
+                "cut",
+                "truncated",
+                "incomplete",
+                "shorter",
+                "config.json",
+                "header",
+            ],
+        ),
+    ]
+}
+
+fn dataset_cases() -> Vec<Case> {
+    let utf16: Vec<u8> = "\u{feff}{\"text\": \"wide\"}\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    vec![
+        case(vec![("empty.jsonl", Vec::new())], &["empty", "no rows"]),
+        case(vec![("picture.jsonl", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec())], &["binary", "not text", "utf-8"]),
+        case(vec![("wide.jsonl", utf16)], &["utf-16", "utf-8", "encoding"]),
+        case(vec![("cut.jsonl", b"{\"text\": \"whole\"}\n{\"text\": \"cu".to_vec())], &["line 2"]),
+        case(vec![("types.jsonl", b"{\"text\": 5}\n{\"text\": \"right\"}\n{\"text\": \"right too\"}\n".to_vec())], &["line 1"]),
+        case(vec![("shapes.jsonl", b"{\"text\": \"a b c\"}\n{\"prompt\": \"p\", \"completion\": \"c\"}\n{\"other\": 1}\n".to_vec())], &["line 3"]),
+    ]
+}
+
+#[test]
+fn every_bad_file_gets_a_message_and_the_page_stays_usable() -> Outcome {
+    let Some(visit) = Visit::start("bad_input", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    let good = visit.write("questions.jsonl", questions(10, seed()))?;
+    load(&page, &good)?;
+    let model = std::fs::read(model_file())?;
+    for case in model_cases(&model) {
+        give(&visit, &page, "Model files", &case)?;
+        page.wait_until_enabled("Start training", LOADING)?;
+    }
+    for case in dataset_cases() {
+        give(&visit, &page, "Dataset files", &case)?;
+    }
+    // Another good file, and the page is as it was.
+    page.choose_files("Dataset files", &[&good])?;
+    page.wait_for_status(&["Ready"], LOADING)?;
+    page.wait_until_enabled("Start training", SOON)?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
+
+/// Gives the files and waits for words that were not on the page before.
+fn give(visit: &Visit, page: &Page, input: &str, case: &Case) -> Outcome {
+    let names: Vec<&str> = case.files.iter().map(|(name, _)| *name).collect();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for (name, bytes) in &case.files {
+        paths.push(visit.write(&format!("bad/{name}"), bytes)?);
+    }
+    let paths: Vec<&std::path::Path> = paths.iter().map(PathBuf::as_path).collect();
+    let before = page.messages()?;
+    page.choose_files(input, &paths)?;
+    let said = page.wait(&format!("a message about {names:?}"), LOADING, || {
+        let (messages, body) = (page.messages()?, page.body_text()?);
+        // Rows that are left out are listed with the data; files that cannot be used get a message.
+        let said = if messages == before {
+            body.to_lowercase()
+        } else {
+            messages.to_lowercase()
+        };
+        let is_said = case.says.iter().any(|word| said.contains(word));
+        Ok(if is_said {
+            Seen::Yes(messages)
+        } else {
+            Seen::NotYet(messages)
+        })
+    })?;
+    println!("{names:?}: {}", said.replace('\n', " "));
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The built page (`dist`) in headless Chromium, used as a person uses it: controls are found by role and accessible
+//! name. Pictures of what a person would have seen are left in `tests/e2e/artifacts`.
+
+mod bad_input;
+mod control;
+mod devices;
+mod journey;
+mod looks;
+mod visit;

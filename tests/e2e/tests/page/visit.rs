@@ -1,0 +1,206 @@
+//! What the journeys share: the built page in a browser, datasets of our own, and the zip that the page hands out.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use e2e::browser::{Browser, Window};
+use e2e::page::Page;
+use e2e::server::SiteServer;
+use serde_json::Value;
+
+pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// For what a person expects to see at once, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+/// For reading the model, and the self-test of a device.
+pub const LOADING: Duration = Duration::from_secs(240);
+/// For a run of a few steps on a busy CPU.
+pub const RUN: Duration = Duration::from_secs(900);
+
+const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The bundled model's file, as the built page carries it.
+pub fn model_file() -> PathBuf {
+    root().join("dist/models").join(MODEL)
+}
+
+/// The built page in a browser of its own.
+pub struct Visit {
+    pub browser: Browser,
+    pub origin: String,
+    pub folder: PathBuf,
+    _server: SiteServer,
+}
+
+impl Visit {
+    /// Opens the page, or says why this test cannot run here.
+    pub fn start(test: &str, window: Window) -> Result<Option<Self>, Box<dyn Error>> {
+        let (chromium, chromedriver) = Browser::programs();
+        if !chromium.exists() || !chromedriver.exists() {
+            println!("SKIPPED {test}: Chromium or its driver is missing (make test installs them)");
+            return Ok(None);
+        }
+        if !root().join("dist/index.html").exists() || !model_file().exists() {
+            println!("SKIPPED {test}: the page is not built with the bundled model (make build)");
+            return Ok(None);
+        }
+        let server = SiteServer::start(&root().join("dist"), 0)?;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+        let browser = Browser::start(&folder, window)?;
+        Ok(Some(Self {
+            browser,
+            origin: server.origin(),
+            folder,
+            _server: server,
+        }))
+    }
+
+    pub fn page(&self) -> Result<Page<'_>, Box<dyn Error>> {
+        let page = Page::open(&self.browser.session, &self.origin)?;
+        page.wait_for_status(&["Idle", "Ready"], SOON)?;
+        Ok(page)
+    }
+
+    /// Writes a file for the page to be given.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf, Box<dyn Error>> {
+        let path = self.folder.join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&path, contents)?;
+        Ok(path)
+    }
+}
+
+/// Leaves a picture of the page under `tests/e2e/artifacts`.
+pub fn picture(page: &Page, name: &str) -> Outcome {
+    Ok(page.screenshot(
+        &root()
+            .join("tests/e2e/artifacts")
+            .join(format!("{name}.png")),
+    )?)
+}
+
+/// Loads the bundled model and this dataset, and waits until training can start.
+pub fn load(page: &Page, dataset: &Path) -> Outcome {
+    page.press("Use the bundled model")?;
+    page.choose_files("Dataset files", &[dataset])?;
+    page.wait_until_enabled("Start training", LOADING)?;
+    page.wait_for_status(&["Ready"], SOON)?;
+    Ok(())
+}
+
+/// Fills several fields.
+pub fn fill(page: &Page, fields: &[(&str, &str)]) -> Outcome {
+    for (field, value) in fields {
+        page.fill(field, value)?;
+    }
+    Ok(())
+}
+
+/// Fresh, printed, so that a failure can be repeated.
+pub fn seed() -> u64 {
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.subsec_nanos());
+    println!("seed {nanos}");
+    nanos.into()
+}
+
+/// SplitMix64: enough chance for test data.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % bound
+    }
+
+    pub fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}
+
+/// JSONL rows of questions that are all answered in the same unusual manner, which the base model does not have.
+pub fn questions(num_rows: usize, seed: u64) -> String {
+    let mut chance = Chance(seed);
+    let mut rows = String::new();
+    for row in 0..num_rows {
+        let thing = chance.pick(&[
+            "kettle", "bicycle", "lantern", "window", "garden", "violin", "harbour", "pencil",
+        ]);
+        let colour = chance.pick(&["red", "blue", "green", "silver", "amber"]);
+        let number = chance.below(90) + 10;
+        let _ = writeln!(
+            rows,
+            r#"{{"prompt": "Where is the {colour} {thing} {number}?", "completion": "Zounds! Shelf {number}, row {row}."}}"#
+        );
+    }
+    rows
+}
+
+/// JSONL rows of short plain text.
+pub fn sentences(num_rows: usize, seed: u64) -> String {
+    let mut chance = Chance(seed);
+    let mut rows = String::new();
+    for _ in 0..num_rows {
+        let thing = chance.pick(&["kettle", "bicycle", "lantern", "window", "garden"]);
+        let place = chance.pick(&[
+            "in the hall",
+            "by the sea",
+            "on the shelf",
+            "under the bridge",
+        ]);
+        let _ = writeln!(
+            rows,
+            r#"{{"text": "The {thing} {} is {place}."}}"#,
+            chance.below(1000)
+        );
+    }
+    rows
+}
+
+/// The files of a zip by name.
+pub fn unzipped(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn Error>> {
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(path)?)?;
+    let mut files = BTreeMap::new();
+    for at in 0..archive.len() {
+        let mut entry = archive.by_index(at)?;
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        files.insert(entry.name()?.into_owned(), bytes);
+    }
+    Ok(files)
+}
+
+/// The exported zip's file of this name; it may lie in a folder.
+pub fn file<'a>(
+    files: &'a BTreeMap<String, Vec<u8>>,
+    name: &str,
+) -> Result<&'a [u8], Box<dyn Error>> {
+    let found = files
+        .iter()
+        .find(|(path, _)| path.rsplit('/').next() == Some(name));
+    found
+        .map(|(_, bytes)| bytes.as_slice())
+        .ok_or_else(|| format!("no {name} in {:?}", files.keys()).into())
+}
+
+/// The lines of `log.jsonl`.
+pub fn log_lines(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Value>, Box<dyn Error>> {
+    let text = std::str::from_utf8(file(files, "log.jsonl")?)?;
+    Ok(text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,6 @@
+//! What the tests of the tensor side share.
+
+pub mod adapter;
+pub mod fixture;
+pub mod host;
+pub mod load;

@@ -1,0 +1,153 @@
+//! Golden files; see `tests/reference/README.md`.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use engine::{
+    data::{TokenSequence, batch::Batch},
+    protocol::{LoraSpec, LrSchedulerType, RunSpec, TargetModule},
+};
+use safetensors::SafeTensors;
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// A file or folder among the fixtures.
+pub fn path(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures")).join(name)
+}
+
+pub fn json<T: DeserializeOwned>(name: &str) -> T {
+    serde_json::from_slice(&fs::read(path(name)).unwrap()).unwrap()
+}
+
+/// All tensors of a file, flat.
+pub fn tensors(name: &str) -> BTreeMap<String, Vec<f32>> {
+    let bytes = fs::read(path(name)).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let floats = |bytes: &[u8]| bytemuck::pod_collect_to_vec(bytes);
+    file.iter()
+        .map(|(name, view)| (name.to_owned(), floats(view.data())))
+        .collect()
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Row {
+    pub ids: Vec<u32>,
+    pub loss_mask: Vec<u8>,
+}
+
+impl Row {
+    pub fn sequence(&self) -> TokenSequence {
+        TokenSequence {
+            row: 0,
+            ids: self.ids.clone(),
+            loss_mask: self.loss_mask.iter().map(|&scored| scored != 0).collect(),
+        }
+    }
+}
+
+pub fn batch(rows: &[Row]) -> Batch {
+    let sequences: Vec<TokenSequence> = rows.iter().map(Row::sequence).collect();
+    Batch::new(&sequences.iter().collect::<Vec<_>>())
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Lora {
+    r: usize,
+    lora_alpha: usize,
+    lora_dropout: f64,
+    target_modules: Vec<TargetModule>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Recipe {
+    learning_rate: f64,
+    lr_scheduler_type: LrSchedulerType,
+    warmup_steps: u64,
+    adam_beta1: f64,
+    adam_beta2: f64,
+    adam_epsilon: f64,
+    weight_decay: f64,
+    max_grad_norm: f64,
+    max_steps: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Step {
+    pub step: u64,
+    pub loss: f64,
+    pub learning_rate: f64,
+    pub grad_norm: f64,
+    pub scored_tokens: usize,
+}
+
+/// The run that a golden file was made with.
+pub fn run_spec(lora: &Lora, recipe: &Recipe) -> RunSpec {
+    RunSpec {
+        lora: lora_spec(lora),
+        learning_rate: recipe.learning_rate,
+        lr_scheduler_type: recipe.lr_scheduler_type,
+        warmup_ratio: recipe.warmup_steps as f64 / recipe.max_steps as f64,
+        weight_decay: recipe.weight_decay,
+        adam_beta1: recipe.adam_beta1,
+        adam_beta2: recipe.adam_beta2,
+        adam_epsilon: recipe.adam_epsilon,
+        max_grad_norm: recipe.max_grad_norm,
+        max_steps: recipe.max_steps,
+        ..RunSpec::default()
+    }
+}
+
+pub fn lora_spec(lora: &Lora) -> LoraSpec {
+    LoraSpec {
+        r: lora.r,
+        lora_alpha: lora.lora_alpha,
+        lora_dropout: lora.lora_dropout,
+        target_modules: lora.target_modules.clone(),
+    }
+}
+
+/// Fails where an element is further from the golden than `tolerance`; says which and what.
+#[track_caller]
+pub fn assert_near(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len(), "{what} has another length");
+    let (index, difference) = largest_difference(actual, expected);
+    assert!(
+        difference <= tolerance,
+        "{what}: element {index} is {}, not {}",
+        actual[index],
+        expected[index]
+    );
+}
+
+/// As [`assert_near`], where the tolerance is a share of the golden's largest element.
+#[track_caller]
+pub fn assert_near_relative(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) {
+    let largest = expected
+        .iter()
+        .fold(0.0, |largest, &x| f64::from(x).abs().max(largest));
+    assert!(largest > 0.0, "{what}: the golden is all zero");
+    assert_near(what, actual, expected, tolerance * largest);
+}
+
+/// Fails where a number is off by more than a share of the golden.
+#[track_caller]
+pub fn assert_share(what: &str, actual: f64, expected: f64, tolerance: f64) {
+    assert!(
+        (actual - expected).abs() <= tolerance * expected.abs(),
+        "{what} is {actual}, not {expected}"
+    );
+}
+
+fn largest_difference(actual: &[f32], expected: &[f32]) -> (usize, f64) {
+    let mut largest = (0, 0.0);
+    for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
+        let difference = (f64::from(actual) - f64::from(expected)).abs();
+        // A NaN is the largest difference of all.
+        if difference.is_nan() || difference > largest.1 {
+            largest = (index, difference);
+            if difference.is_nan() {
+                break;
+            }
+        }
+    }
+    largest
+}

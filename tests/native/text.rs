@@ -1,0 +1,12 @@
+//! Tokenizer, chat template and datasets against what HF makes of the same input (`tests/reference/text.py`).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "text/dataset.rs"]
+mod dataset;
+#[path = "text/encode.rs"]
+mod encode;
+#[path = "text/golden.rs"]
+mod golden;
+#[path = "text/tokenizer.rs"]
+mod tokenizer;

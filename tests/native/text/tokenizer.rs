@@ -1,0 +1,135 @@
+//! Ids equal to HF's, from the GGUF's vocabulary and from a tokenizer.json.
+
+use std::collections::HashMap;
+
+use engine::data::text::parse_json;
+use serde::Deserialize;
+
+use crate::golden::{golden, model_tokenizer, tiny_tokenizer};
+
+#[derive(Deserialize)]
+struct Tokens {
+    json: Vec<String>,
+    /// base64 of little-endian u16
+    lengths: String,
+    ids: String,
+    transformers_gguf: HashMap<usize, Vec<u32>>,
+}
+
+#[derive(Deserialize)]
+struct Tiny {
+    texts: Vec<TinyText>,
+}
+
+#[derive(Deserialize)]
+struct TinyText {
+    text: String,
+    ids: Vec<u32>,
+    decoded: String,
+}
+
+fn u16_from_base64(text: &str) -> Vec<u32> {
+    let sextets: Vec<u32> = text
+        .bytes()
+        .filter(|&byte| byte != b'=')
+        .map(|byte| match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            _ => 63,
+        })
+        .map(u32::from)
+        .collect();
+    let bytes: Vec<u8> = sextets
+        .chunks(4)
+        .flat_map(|chunk| {
+            let word =
+                chunk.iter().fold(0, |word, sextet| word << 6 | sextet) << (6 * (4 - chunk.len()));
+            (0..chunk.len() - 1).map(move |index| (word >> (16 - 8 * index)) as u8)
+        })
+        .collect();
+    bytes
+        .chunks_exact(2)
+        .map(|pair| u32::from(u16::from_le_bytes([pair[0], pair[1]])))
+        .collect()
+}
+
+#[test]
+fn ids_of_ten_thousand_strings_are_those_of_hf() {
+    let Some((tokenizer, _)) = model_tokenizer("ids_of_ten_thousand_strings_are_those_of_hf")
+    else {
+        return;
+    };
+    let tokens: Tokens = golden("tokens.json.gz");
+    assert_eq!(tokens.json.len(), 10_000);
+    let ids = u16_from_base64(&tokens.ids);
+    let mut behind = 0;
+    let mut wrong = Vec::new();
+    for (index, (json, length)) in tokens
+        .json
+        .iter()
+        .zip(u16_from_base64(&tokens.lengths))
+        .enumerate()
+    {
+        let text = parse_json::<String>(json).unwrap();
+        let expected = &ids[behind..behind + length as usize];
+        behind += length as usize;
+        if tokenizer.encode(&text).unwrap() != expected {
+            wrong.push((index, text.clone()));
+        }
+        if let Some(other) = tokens.transformers_gguf.get(&index) {
+            assert_ne!(other, expected, "{text:?}");
+        }
+    }
+    assert_eq!(behind, ids.len());
+    assert!(
+        wrong.is_empty(),
+        "{} wrong: {:?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(5)]
+    );
+}
+
+#[test]
+fn known_answers() {
+    let Some((tokenizer, _)) = model_tokenizer("known_answers") else {
+        return;
+    };
+    assert_eq!(
+        tokenizer.encode("The capital of France is").unwrap(),
+        [504, 3575, 282, 4649, 314]
+    );
+    assert_eq!(tokenizer.vocab_size(), 49_152);
+    assert_eq!(tokenizer.special_ids().bos, Some(1));
+    assert_eq!(tokenizer.special_ids().eos, Some(2));
+    assert!(tokenizer.prefix_ids().is_empty());
+    assert_eq!(
+        tokenizer
+            .end_of_turn_ids()
+            .iter()
+            .copied()
+            .collect::<Vec<_>>(),
+        [0, 2]
+    );
+    assert!(tokenizer.is_special(2) && !tokenizer.is_special(504));
+    assert_eq!(tokenizer.token_text(3575), " capital");
+    assert_eq!(tokenizer.token_text(2), "<|im_end|>");
+    assert_eq!(tokenizer.token_text(49_152), "<49152>");
+}
+
+#[test]
+fn a_tokenizer_json_gives_the_ids_of_hf() {
+    let tokenizer = tiny_tokenizer();
+    let tiny: Tiny = golden("tiny.json.gz");
+    for TinyText { text, ids, decoded } in tiny.texts {
+        assert_eq!(tokenizer.encode(&text).unwrap(), ids, "{text:?}");
+        assert_eq!(tokenizer.decode(&ids, false).unwrap(), decoded);
+        let mut stream = tokenizer.decode_stream(false);
+        let mut streamed = String::new();
+        for &id in &ids {
+            streamed += &stream.push(id).unwrap();
+        }
+        assert_eq!(streamed + &stream.finish().unwrap(), decoded);
+    }
+}

@@ -1,0 +1,278 @@
+//! Losses, gradients and whole training curves against PyTorch and PEFT.
+
+use std::collections::BTreeMap;
+
+use engine::{
+    model::Llama,
+    protocol::RunSpec,
+    train::{pacing::Pacing, schedule::Schedule, state::TrainingState, step::evaluate},
+};
+use futures_executor::block_on;
+use serde::Deserialize;
+
+use crate::common::{
+    adapter::{fill_by_rule, named_ranges, parameters_by_rule},
+    fixture::{
+        self, Lora, Recipe, Row, Step, assert_near, assert_near_relative, assert_share, run_spec,
+    },
+    host::{RUN, ScriptedHost},
+    load,
+};
+
+#[derive(Deserialize)]
+struct Golden {
+    lora: Lora,
+    recipe: Recipe,
+    loss: f64,
+    grad_norm: f64,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Rows {
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Batches {
+    /// Steps, micro-batches, rows.
+    batches: Vec<Vec<Vec<Row>>>,
+}
+
+#[test]
+fn tiny_model_trains_as_in_peft_on_all_modules() {
+    check_training("tiny", "all");
+}
+
+#[test]
+fn tiny_model_trains_as_in_peft_on_queries_and_values() {
+    check_training("tiny", "qv");
+}
+
+#[test]
+fn odd_model_trains_as_in_peft_on_all_modules() {
+    check_training("odd", "all");
+}
+
+#[test]
+fn odd_model_trains_as_in_peft_on_queries_and_values() {
+    check_training("odd", "qv");
+}
+
+fn check_training(name: &str, variant: &str) {
+    let model = load::fixture_model(name);
+    let golden: Golden = fixture::json(&format!("train/{name}.{variant}.json"));
+    let tensors = fixture::tensors(&format!("train/{name}.{variant}.safetensors"));
+    let spec = run_spec(&golden.lora, &golden.recipe);
+    let mut state = TrainingState::new(&spec, &model.config);
+    for (name, range) in named_ranges(&state.layout) {
+        state.parameters[range].copy_from_slice(&tensors[&format!("init.{name}")]);
+    }
+    check_gradient(&model, name, &golden, &tensors, &mut state.clone());
+
+    let Batches { batches } = fixture::json(&format!("train/{name}.batches.json"));
+    let steps: Vec<&[Vec<Row>]> = (0..golden.steps.len())
+        .map(|step| batches[step % batches.len()].as_slice())
+        .collect();
+    check_steps(&model, &spec, &mut state, &steps, &golden.steps, 1e-4);
+    for (name, range) in named_ranges(&state.layout) {
+        let expected = &tensors[&format!("final.{name}")];
+        assert_near(&name, &state.parameters[range], expected, 1e-4);
+    }
+}
+
+fn check_gradient(
+    model: &Llama,
+    name: &str,
+    golden: &Golden,
+    tensors: &BTreeMap<String, Vec<f32>>,
+    state: &mut TrainingState,
+) {
+    let Rows { rows } = fixture::json(&format!("model/{name}.forward.json"));
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let batches = [fixture::batch(&rows)];
+    let mean = block_on(state.gradient(model, &batches, &pacing)).unwrap();
+    assert_share("loss", mean.loss, golden.loss, 1e-5);
+    assert_share(
+        "gradient norm",
+        norm(&mean.gradients),
+        golden.grad_norm,
+        1e-4,
+    );
+    for (name, range) in named_ranges(&state.layout) {
+        let expected = &tensors[&format!("grad.{name}")];
+        assert_near_relative(&name, &mean.gradients[range], expected, 1e-3);
+    }
+}
+
+/// Takes the golden's steps, each on its micro-batches, and compares what every one tells.
+fn check_steps(
+    model: &Llama,
+    spec: &RunSpec,
+    state: &mut TrainingState,
+    steps: &[&[Vec<Row>]],
+    goldens: &[Step],
+    tolerance: f64,
+) {
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let schedule = Schedule::new(spec, spec.max_steps);
+    assert_eq!(goldens.len() as u64, spec.max_steps);
+    for (micro_batches, golden) in steps.iter().zip(goldens) {
+        let batches: Vec<_> = micro_batches
+            .iter()
+            .map(|rows| fixture::batch(rows))
+            .collect();
+        let rate = schedule.learning_rate_at(golden.step);
+        let told = block_on(state.step(model, &batches, rate, &pacing)).unwrap();
+        let what = |of: &str| format!("{of} of step {}", golden.step);
+        assert!(
+            (rate - golden.learning_rate).abs() < 1e-12,
+            "{}",
+            what("rate")
+        );
+        assert_eq!(told.scored_tokens, golden.scored_tokens);
+        assert_share(&what("loss"), told.loss, golden.loss, tolerance);
+        assert_share(&what("norm"), told.grad_norm, golden.grad_norm, tolerance);
+    }
+}
+
+#[derive(Deserialize)]
+struct BundledGradients {
+    lora: Lora,
+    rule: Rule,
+    rows: Vec<Row>,
+    b_zero: BundledGradient,
+    b_rule: BundledGradient,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    bound_a: f64,
+    bound_b: f64,
+    #[serde(default)]
+    check: Vec<RuleCheck>,
+}
+
+#[derive(Deserialize)]
+struct RuleCheck {
+    name: String,
+    bound: f64,
+    first: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct BundledGradient {
+    loss: f64,
+    scored_tokens: usize,
+    grad_norm: f64,
+    norms: BTreeMap<String, f64>,
+}
+
+#[derive(Deserialize)]
+struct Curve {
+    lora: Lora,
+    rule: Rule,
+    recipe: Recipe,
+    held_out_loss: HeldOutLoss,
+    final_norms: BTreeMap<String, f64>,
+    steps: Vec<Step>,
+    rows: Vec<Row>,
+    held_out: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct HeldOutLoss {
+    before: f64,
+    after: f64,
+}
+
+#[test]
+fn bundled_model_has_the_gradients_of_peft() {
+    let Some(model) = load::bundled_model("bundled_model_has_the_gradients_of_peft") else {
+        return;
+    };
+    let golden: BundledGradients = fixture::json("train/smol.gradients.json");
+    assert!(!golden.rule.check.is_empty());
+    for check in &golden.rule.check {
+        let mut first = vec![0.0; check.first.len()];
+        fill_by_rule(&check.name, check.bound as f32, &mut first);
+        assert_eq!(first, check.first, "the rule for {}", check.name);
+    }
+    let tensors = fixture::tensors("train/smol.gradients.safetensors");
+    let spec = RunSpec {
+        lora: fixture::lora_spec(&golden.lora),
+        ..RunSpec::default()
+    };
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let batches = [fixture::batch(&golden.rows)];
+    let Rule {
+        bound_a, bound_b, ..
+    } = golden.rule;
+    let variants = [
+        ("b_zero", 0.0, &golden.b_zero),
+        ("b_rule", bound_b, &golden.b_rule),
+    ];
+    for (variant, bound_b, expected) in variants {
+        let mut state = TrainingState::new(&spec, &model.config);
+        state.parameters = parameters_by_rule(&state.layout, bound_a, bound_b);
+        let mean = block_on(state.gradient(&model, &batches, &pacing)).unwrap();
+        assert_eq!(mean.scored_tokens, expected.scored_tokens);
+        assert_share(variant, mean.loss, expected.loss, 1e-4);
+        assert_share(variant, norm(&mean.gradients), expected.grad_norm, 1e-3);
+        for (name, range) in named_ranges(&state.layout) {
+            let gradient = &mean.gradients[range];
+            let what = format!("{variant} {name}");
+            assert_share(&what, norm(gradient), expected.norms[&name], 1e-3);
+            if let Some(expected) = tensors.get(&format!("{variant}.{name}")) {
+                assert_near_relative(&what, gradient, expected, 1e-3);
+            }
+        }
+    }
+}
+
+#[test]
+fn bundled_model_learns_as_in_peft() {
+    let Some(model) = load::bundled_model("bundled_model_learns_as_in_peft") else {
+        return;
+    };
+    let golden: Curve = fixture::json("train/smol.curve.json");
+    let spec = run_spec(&golden.lora, &golden.recipe);
+    let mut state = TrainingState::new(&spec, &model.config);
+    state.parameters = parameters_by_rule(&state.layout, golden.rule.bound_a, golden.rule.bound_b);
+
+    let HeldOutLoss { before, after } = golden.held_out_loss;
+    let loss = held_out_loss(&model, &state, &golden.held_out);
+    assert!((loss - before).abs() < 1e-3, "{loss} before, not {before}");
+    let steps: Vec<Vec<Vec<Row>>> = golden
+        .rows
+        .chunks(4)
+        .map(|rows| vec![rows.to_vec()])
+        .collect();
+    let steps: Vec<&[Vec<Row>]> = steps.iter().map(Vec::as_slice).collect();
+    check_steps(&model, &spec, &mut state, &steps, &golden.steps, 1e-3);
+    let loss = held_out_loss(&model, &state, &golden.held_out);
+    assert!((loss - after).abs() < 1e-3, "{loss} after, not {after}");
+    for (name, range) in named_ranges(&state.layout) {
+        let expected = golden.final_norms[&name];
+        assert_share(&name, norm(&state.parameters[range]), expected, 0.01);
+    }
+}
+
+fn held_out_loss(model: &Llama, state: &TrainingState, rows: &[Row]) -> f64 {
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let batch = fixture::batch(rows);
+    let adapter = state.upload(&model.device);
+    block_on(evaluate(model, Some(&adapter), &batch, &pacing)).unwrap() / batch.num_scored() as f64
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|&value| f64::from(value).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}

@@ -1,0 +1,18 @@
+//! Model files as users have them: the bundled GGUF against values from transformers, files of every stored type,
+//! damaged files, random files.
+
+// Helpers of tests may fail like tests.
+#![allow(clippy::unwrap_used)]
+
+#[path = "weights/builder.rs"]
+mod builder;
+#[path = "weights/bundled.rs"]
+mod bundled;
+#[path = "weights/damaged.rs"]
+mod damaged;
+#[path = "weights/gguf.rs"]
+mod gguf;
+#[path = "weights/open.rs"]
+mod open;
+#[path = "weights/safetensors.rs"]
+mod safetensors;

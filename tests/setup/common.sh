@@ -1,0 +1,82 @@
+# Sourced by the scripts beside it: paths, pinned versions, messages, and the ways to install something.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+TOOLS=$ROOT/.tools
+MATERIAL=$ROOT/.material
+MODEL_NAME=SmolLM2-135M-Instruct.Q4_1.gguf
+
+RUST_MINIMUM=1.95
+# The same version as the crate wasm-bindgen in Cargo.toml (a structure test compares them).
+WASM_BINDGEN_VERSION=0.2.130
+WASM_PACK_VERSION=0.15.1
+TRUNK_VERSION=0.21.14
+
+cd "$ROOT"
+# Our own tools win over the user's, for the scripts alone.
+export PATH=$TOOLS/bin:$PATH
+
+say() { printf '[%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
+die() {
+    printf '\nerror: %s\n' "$*" >&2
+    exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# elapsed START: the time since START (a value of $SECONDS) as "3 min 07 s".
+elapsed() {
+    local secs=$((SECONDS - $1))
+    if ((secs < 60)); then printf '%d s' "$secs"; else printf '%d min %02d s' $((secs / 60)) $((secs % 60)); fi
+}
+
+# slowly DESCRIPTION COMMAND...: runs the command with its output in a log, says every 30 s that it still runs, and
+# shows the end of the log where the command fails.
+slowly() {
+    local what=$1 start=$SECONDS log status=0 pid
+    shift
+    log=$(mktemp "${TMPDIR:-/tmp}/inlay.XXXXXX")
+    say "$what ..."
+    "$@" >"$log" 2>&1 </dev/null &
+    pid=$!
+    local beat=0
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 1
+        beat=$((beat + 1))
+        if ((beat % 30 == 0)); then
+            say "  ... $(elapsed "$start"): $(tail -n 1 "$log" | cut -c1-100)"
+        fi
+    done
+    wait "$pid" || status=$?
+    if ((status == 0)); then
+        say "$what: done in $(elapsed "$start")"
+    else
+        say "$what: failed after $(elapsed "$start"); the end of its output:"
+        tail -n 40 "$log" >&2
+    fi
+    rm -f "$log"
+    return "$status"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif has sudo; then
+        sudo "$@"
+    else
+        die "'$*' needs root: run it as root, or install sudo"
+    fi
+}
+
+# apt_install WHY PACKAGE...: installs Debian packages, refreshing the package list once.
+apt_install() {
+    local why=$1
+    shift
+    has apt-get || die "$why: please install $* with your system's package manager (there is no apt-get here)"
+    say "$why: installing the Debian packages $*"
+    if [ -z "${APT_LIST_IS_FRESH:-}" ]; then
+        slowly "apt-get update" as_root apt-get update -q || die "apt-get update failed; is the network reachable?"
+        APT_LIST_IS_FRESH=1
+    fi
+    slowly "apt-get install $*" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" ||
+        die "could not install $*"
+}

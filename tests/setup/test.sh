@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Every check there is, cheapest first, and one summary line at the end: "N passed, N failed, N skipped".
+# A stage's own count is read from its test runner's closing lines; a stage without one counts as one check.
+set -euo pipefail
+# shellcheck source=tests/setup/tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
+bash tests/setup/browser.sh
+bash tests/setup/model.sh
+
+passed=0 failed=0 skipped=0
+failures=()
+times=()
+suite_start=$SECONDS
+
+# sum_of PATTERN FILE: the sum of the numbers that stand before PATTERN in the runners' closing lines.
+sum_of() { grep -aE '^test result: ' "$2" | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }' || true; }
+
+# stage NAME COMMAND...: runs one stage and adds to the counts. Never ends the script; its status tells of success.
+stage() {
+    local name=$1 start=$SECONDS log status=0
+    shift
+    log=$(mktemp "${TMPDIR:-/tmp}/inlay-test.XXXXXX")
+    printf '\n== %s\n' "$name"
+    "$@" </dev/null 2>&1 | tee "$log" || status=$?
+    local ok bad ignored
+    ok=$(sum_of passed "$log")
+    bad=$(sum_of failed "$log")
+    ignored=$(sum_of ignored "$log")
+    # A test that cannot run here says so in a line of its own and passes; it is counted as what it is.
+    local said
+    said=$(grep -acE '^SKIPPED ' "$log" || true)
+    if ((status != 0 && bad == 0)); then bad=1; fi
+    if ((status == 0 && ok + bad + ignored == 0)); then ok=1; fi
+    rm -f "$log"
+    passed=$((passed + ok - said))
+    failed=$((failed + bad))
+    skipped=$((skipped + ignored + said))
+    if ((status != 0)); then failures+=("$name"); fi
+    times+=("$(printf '%-28s %12s  %s' "$name" "$(elapsed "$start")" "$( ((status == 0)) && echo ok || echo FAILED)")")
+    return "$status"
+}
+
+# omit NAME WHY: a stage that cannot run because an earlier one failed.
+omit() {
+    printf '\n== %s: not run, because %s\n' "$1" "$2"
+    skipped=$((skipped + 1))
+    times+=("$(printf '%-28s %12s  %s' "$1" - "not run")")
+}
+
+clippy() { cargo clippy --locked "$@" -- --deny warnings; }
+clippy_native() {
+    clippy --package engine --features cpu --all-targets && clippy --package app --package e2e --package tidy --all-targets
+}
+# With a second configuration, which bans what blocks a worker.
+clippy_wasm() {
+    local device
+    export CLIPPY_CONF_DIR=$ROOT/.ci/clippy-wasm
+    for device in gpu cpu; do
+        clippy --target wasm32-unknown-unknown --package engine --features "$device,web" --lib --bins || return
+        clippy --target wasm32-unknown-unknown --package web-tests --features "$device" --all-targets || return
+    done
+    clippy --target wasm32-unknown-unknown --package app
+}
+# --show-output: passing tests may have said that they skip.
+tests_of() { cargo test --locked "$@" -- --show-output; }
+browser_tests() {
+    # Seconds for one test file; a software GPU compiles its shaders slowly.
+    WASM_BINDGEN_TEST_TIMEOUT=600 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=60 \
+        wasm-pack test --headless --chrome --chromedriver "${CHROMEDRIVER:-/usr/bin/chromedriver}" --release tests/web \
+        --locked --features "$1"
+}
+
+stage "format" cargo fmt --all --check || true
+stage "structure" tests_of --package tidy || true
+stage "lints (native)" clippy_native || true
+stage "lints (wasm)" clippy_wasm || true
+stage "engine tests" tests_of --package engine --features cpu || true
+stage "page logic tests" tests_of --package app || true
+stage "harness tests" tests_of --package e2e --lib --test harness || true
+if stage "page build" bash tests/setup/build.sh; then
+    stage "page tests" tests_of --package e2e --test page || true
+else
+    omit "page tests" "the page could not be built"
+fi
+stage "browser tests (GPU)" browser_tests gpu || true
+stage "browser tests (CPU)" browser_tests cpu || true
+
+printf '\n'
+printf '%s\n' "${times[@]}"
+printf '%-28s %12s\n' "in all, without set-up" "$(elapsed "$suite_start")"
+if ((${#failures[@]})); then printf 'failed: %s\n' "${failures[@]}"; fi
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+((failed == 0))

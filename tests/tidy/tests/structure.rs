@@ -1,0 +1,353 @@
+//! The rules of the house that a machine can check (ARCHITECTURE.md tells why they are there).
+
+use std::process::Command;
+
+use tidy::{Tracked, files, root, without_comment, words};
+
+/// Fails with every place that breaks the rule.
+fn assert_none(rule: &str, breaks: &[String]) {
+    assert!(breaks.is_empty(), "{rule}:\n  {}", breaks.join("\n  "));
+}
+
+/// The places in the code of these files where `is_wrong` holds.
+fn places(files: &[Tracked], is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files {
+        let wrong = file
+            .code()
+            .filter(|(_, line)| is_wrong(without_comment(line)));
+        found
+            .extend(wrong.map(|(number, line)| format!("{}:{number}: {}", file.path, line.trim())));
+    }
+    found
+}
+
+fn is_of_browser(file: &Tracked) -> bool {
+    file.path.starts_with("engine/src/web") || file.path.starts_with("engine/src/bin/")
+}
+
+#[test]
+fn the_page_carries_no_tensor_library() {
+    let tree = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "-p",
+            "app",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "--target",
+            "wasm32-unknown-unknown",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        tree.status.success(),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&tree.stderr)
+    );
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("leptos v"), "the tree is the app's");
+    let is_heavy = |line: &&str| {
+        ["burn", "cubecl", "cubek", "wgpu", "naga"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
+    let heavy: Vec<String> = tree.lines().filter(is_heavy).map(str::to_owned).collect();
+    assert_none("the page depends on the engine's protocol alone", &heavy);
+}
+
+#[test]
+fn the_browser_is_met_in_one_place() {
+    let engine: Vec<Tracked> = files("engine/src", ".rs")
+        .into_iter()
+        .filter(|file| !is_of_browser(file))
+        .collect();
+    let crates = ["web_sys", "js_sys", "wasm_bindgen", "wasm_bindgen_futures"];
+    let uses = places(&engine, |line| {
+        words(line).any(|word| crates.contains(&word))
+    });
+    assert_none(
+        "only engine/src/web and the worker binaries know the browser",
+        &uses,
+    );
+    let switches = places(&engine, |line| {
+        line.contains("target_arch") || line.contains("target_family")
+    });
+    assert_none(
+        "only engine/src/web knows which machine it is compiled for",
+        &switches,
+    );
+}
+
+#[test]
+fn the_engine_has_no_window() {
+    let is_page = |word: &str| {
+        ["window", "document", "Window", "Document"].contains(&word)
+            || word
+                .strip_prefix("Html")
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    let web: Vec<Tracked> = files("engine/src", ".rs")
+        .into_iter()
+        .filter(is_of_browser)
+        .collect();
+    assert_none(
+        "the engine runs in a worker, which has no page",
+        &places(&web, |line| words(line).any(is_page)),
+    );
+    let features = files("engine/Cargo.toml", "");
+    let named = places(&features, |line| {
+        line.contains("\"Window\"") || line.contains("\"Document\"") || line.contains("\"Html")
+    });
+    assert_none(
+        "the engine's web-sys features name no part of a page",
+        &named,
+    );
+}
+
+#[test]
+fn the_protocol_is_plain_data() {
+    let protocol = files("engine/src/protocol", ".rs");
+    let is_foreign = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("use ")
+            && !["use serde", "use super", "use crate::protocol", "use std"]
+                .iter()
+                .any(|own| line.starts_with(own))
+            || words(line).any(|word| word == "burn" || word == "cubecl")
+    };
+    assert_none(
+        "the protocol uses serde, std and itself",
+        &places(&protocol, is_foreign),
+    );
+}
+
+#[test]
+fn dependencies_point_down() {
+    // What a lower room must not know of: the folder, and the modules above it.
+    let rules: [(&str, &[&str]); 5] = [
+        (
+            "engine/src/weights",
+            &[
+                "layers", "model", "adapter", "train", "generate", "export", "web",
+            ],
+        ),
+        (
+            "engine/src/data",
+            &[
+                "layers", "model", "adapter", "train", "generate", "export", "web",
+            ],
+        ),
+        (
+            "engine/src/kernels",
+            &[
+                "layers", "model", "adapter", "train", "generate", "export", "web",
+            ],
+        ),
+        ("engine/src/layers", &["train", "generate", "export", "web"]),
+        ("engine/src/model", &["train", "generate", "export", "web"]),
+    ];
+    let mut breaks = Vec::new();
+    for (folder, above) in rules {
+        let of_folder = |file: &Tracked| {
+            file.path == format!("{folder}.rs") || file.path.starts_with(&format!("{folder}/"))
+        };
+        let room: Vec<Tracked> = files("engine/src", ".rs")
+            .into_iter()
+            .filter(of_folder)
+            .collect();
+        let is_upward = |line: &str| {
+            above.iter().any(|name| {
+                line.contains(&format!("crate::{name}::"))
+                    || line.contains(&format!("crate::{name};"))
+            })
+        };
+        breaks.extend(places(&room, is_upward));
+    }
+    assert_none(
+        "dependencies point down: web -> train, export, generate -> adapter, model -> layers -> kernels -> weights, data",
+        &breaks,
+    );
+}
+
+#[test]
+fn files_stay_short() {
+    let lengths = |folder: &str, most: usize| -> Vec<String> {
+        let long = files(folder, ".rs")
+            .into_iter()
+            .filter(|file| file.code().count() > most);
+        long.map(|file| format!("{}: {} lines", file.path, file.code().count()))
+            .collect()
+    };
+    assert_none(
+        "an engine file has at most 400 lines before its tests",
+        &lengths("engine/src", 400),
+    );
+    assert_none(
+        "a component's file has at most 200 lines",
+        &lengths("app/src/components", 200),
+    );
+}
+
+#[test]
+fn modules_have_one_layout() {
+    let named = files(".", "mod.rs")
+        .into_iter()
+        .filter(|file| file.path == "mod.rs" || file.path.ends_with("/mod.rs"));
+    assert_none(
+        "`foo.rs` beside `foo/`, never mod.rs",
+        &named.map(|file| file.path).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn the_repository_stays_light() {
+    let heavy = files(".", "")
+        .into_iter()
+        .filter(|file| file.bytes.len() > 5 << 20);
+    assert_none(
+        "no tracked file is over 5 MiB",
+        &heavy.map(|file| file.path).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn the_top_level_is_fixed() {
+    let allowed = ["app", "engine", "tests", ".cargo", ".ci"];
+    let folders = files(".", "")
+        .into_iter()
+        .filter_map(|file| Some(file.path.split_once('/')?.0.to_owned()));
+    let mut others: Vec<String> = folders
+        .filter(|folder| !allowed.contains(&folder.as_str()))
+        .collect();
+    others.dedup();
+    assert_none("the top-level folders are fixed", &others);
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for() {
+    let mut silent = Vec::new();
+    for manifest in files(".", "Cargo.toml") {
+        let (mut is_dependencies, mut is_explained, mut is_in_list) = (false, false, false);
+        for (number, line) in manifest.text().lines().enumerate() {
+            if line.starts_with('[') {
+                is_dependencies = line.contains("dependencies");
+                is_explained = false;
+            } else if line.starts_with('#') {
+                is_explained = true;
+            } else if line.trim().is_empty() {
+                is_explained = false;
+            } else if is_dependencies && !is_in_list {
+                // A comment covers the lines that follow it up to the next empty one; the root explains what it names.
+                let is_inherited = line.contains("workspace = true") || line.contains("path = ");
+                if !is_explained && !is_inherited {
+                    silent.push(format!("{}:{}: {line}", manifest.path, number + 1));
+                }
+            }
+            is_in_list = if is_in_list {
+                !line.contains(']')
+            } else {
+                line.ends_with('[')
+            };
+        }
+    }
+    assert_none(
+        "a comment above each dependency says what it is for",
+        &silent,
+    );
+}
+
+#[test]
+fn the_tools_match_the_crates() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let after = |text: &str, key: &str| -> String {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(key))
+            .unwrap_or_else(|| panic!("no line {key}"));
+        line[key.len()..]
+            .trim_matches(['"', '=', ' ', '^'])
+            .to_owned()
+    };
+    let (cargo, setup, trunk) = (
+        read("Cargo.toml"),
+        read("tests/setup/common.sh"),
+        read("Trunk.toml"),
+    );
+    let of_crate = after(&cargo, "wasm-bindgen = ");
+    assert_eq!(
+        of_crate,
+        after(&setup, "WASM_BINDGEN_VERSION="),
+        "the tool in tests/setup/common.sh"
+    );
+    assert_eq!(
+        of_crate,
+        after(&trunk, "wasm_bindgen = "),
+        "the tool in Trunk.toml"
+    );
+    assert_eq!(
+        after(&trunk, "trunk-version = "),
+        after(&setup, "TRUNK_VERSION="),
+        "trunk"
+    );
+    let locked = format!("name = \"wasm-bindgen\"\nversion = \"{of_crate}\"");
+    assert!(
+        read("Cargo.lock").contains(&locked),
+        "Cargo.lock has another wasm-bindgen"
+    );
+    assert_eq!(
+        after(&read("rust-toolchain.toml"), "channel = "),
+        format!("{}.0", after(&cargo, "rust-version = "))
+    );
+}
+
+#[test]
+fn the_accessible_names_stay() {
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let section = architecture
+        .split("## Accessible names")
+        .nth(1)
+        .expect("ARCHITECTURE.md lists the accessible names");
+    let section = section.split("\n## ").next().unwrap();
+    let names: Vec<&str> = section.split('`').skip(1).step_by(2).collect();
+    assert!(names.len() >= 40, "the list is whole: {names:?}");
+    let sources: String = files("app", ".rs")
+        .iter()
+        .map(|file| file.text().to_owned())
+        .collect();
+    let lost = names
+        .iter()
+        .filter(|name| !sources.contains(&format!("\"{name}")));
+    assert_none(
+        "scripts find controls by these names",
+        &lost.map(|name| (*name).to_owned()).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Spelt in two parts, so that this file does not find itself.
+    let words_for_later = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+        concat!("HA", "CK:"),
+    ];
+    let mut left = Vec::new();
+    for file in files(".", "") {
+        let is_prose_or_code = [".rs", ".md", ".toml", ".sh", ".py", ".html", ".css", ".js"]
+            .iter()
+            .any(|ending| file.path.ends_with(ending));
+        for (number, line) in file.text().lines().enumerate().filter(|_| is_prose_or_code) {
+            if words_for_later.iter().any(|word| line.contains(word)) {
+                left.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none("what is left for later is not in the sources", &left);
+}
