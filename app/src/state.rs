@@ -176,7 +176,7 @@ impl State {
         self.resting = Resting::Plain;
         self.start_when_loaded = false;
         self.warnings.clear();
-        self.dismiss(Step::Train);
+        self.notices.clear();
     }
 
     /// The worker was ended, and with it all that it held. `pending` loads are asked again by the client.

@@ -6,7 +6,7 @@ use leptos::task::spawn_local;
 
 use crate::browser::gpu::find_adapter;
 use crate::state::device::DeviceChoice;
-use crate::state::{Step, device};
+use crate::state::{Resting, Step, device};
 
 use super::port::Port;
 use super::{Command, EngineClient, Event, Parcel};
@@ -15,7 +15,10 @@ impl EngineClient {
     /// Starts the engine on the chosen device and loads what was loaded before.
     pub fn start(&self, choice: DeviceChoice) {
         self.end_worker();
-        self.state.update(|state| state.device.choice = choice);
+        self.state.update(|state| {
+            state.device.choice = choice;
+            state.resting = Resting::Plain;
+        });
         self.replay();
         let start = self.inner.borrow().starts;
         let client = self.clone();

@@ -7,6 +7,8 @@ const COLUMNS: usize = 7;
 const ROWS: usize = 6;
 /// Coprime to the number of tiles, so that stepping by it visits each once.
 const STRIDE: usize = 17;
+/// Puts the first one in the middle.
+const OFFSET: usize = 12;
 /// Side of a tile's hexagon.
 const SIDE: f64 = 24.0;
 
@@ -20,7 +22,7 @@ pub fn Marquetry() -> impl IntoView {
         let shift = if row.is_multiple_of(2) { 1.0 } else { 2.0 };
         let x = half_width * (2.0 * column as f64 + shift);
         let y = SIDE * (1.5 * row as f64 + 1.0);
-        let rank = index * STRIDE % (ROWS * COLUMNS);
+        let rank = (index * STRIDE + OFFSET) % (ROWS * COLUMNS);
         let (left, right, half) = (x - half_width, x + half_width, SIDE / 2.0);
         let (upper, lower, top, bottom) = (y - half, y + half, y - SIDE, y + SIDE);
         view! {

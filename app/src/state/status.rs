@@ -98,9 +98,6 @@ pub fn status(state: &State) -> Status {
         }
         None => {}
     }
-    if let Some(encoding) = &state.encoding {
-        return Status::new(Activity::ReadingData, load_detail(encoding));
-    }
     match &state.resting {
         Resting::Failed(what) => Status::new(Activity::Failed, what.clone()),
         Resting::RunEnded => state
@@ -112,6 +109,9 @@ pub fn status(state: &State) -> Status {
 }
 
 fn resting_status(state: &State) -> Status {
+    if let Some(encoding) = &state.encoding {
+        return Status::new(Activity::ReadingData, load_detail(encoding));
+    }
     if !state.device.is_ready() {
         return Status::new(Activity::Idle, "starting the engine");
     }
