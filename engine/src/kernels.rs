@@ -90,3 +90,6 @@ pub fn packed_linear(
         kind,
     ))
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests;

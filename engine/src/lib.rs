@@ -49,3 +49,6 @@ pub mod self_test;
 pub mod web;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod workbench;
+
+#[cfg(all(test, feature = "cpu"))]
+mod testing;

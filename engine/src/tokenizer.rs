@@ -167,6 +167,17 @@ impl Tokenizer {
         }
     }
 
+    /// Fills in from a model's own configuration what the tokenizer's files leave open: `bos` and `eos`. All of `eos`
+    /// end a turn from then on. Ids beyond the vocabulary are passed over.
+    pub fn with_model_ids(mut self, bos: Option<u32>, eos: &[u32]) -> Self {
+        let is_known = |id: &u32| (*id as usize) < self.vocab_size;
+        let eos: Vec<u32> = eos.iter().copied().filter(is_known).collect();
+        self.special.bos = self.special.bos.or(bos.filter(is_known));
+        self.special.eos = self.special.eos.or(eos.first().copied());
+        self.end_of_turn.extend(eos);
+        self
+    }
+
     /// Ids of the text alone. Special tokens that are spelled out in it are recognised, as in HF.
     ///
     /// # Errors

@@ -4,3 +4,4 @@ pub mod adapter;
 pub mod fixture;
 pub mod host;
 pub mod load;
+pub mod random;

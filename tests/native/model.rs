@@ -9,6 +9,7 @@ use crate::common::{
     fixture::{self, Row, assert_near, assert_share},
     host::{RUN, ScriptedHost},
     load,
+    random::Random,
 };
 use engine::train::{pacing::Pacing, step::evaluate};
 
@@ -164,4 +165,25 @@ fn continued(model: &Llama, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
 
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().unwrap()
+}
+
+/// What a cache holds stands for the tokens themselves, however they came in.
+#[test]
+fn cached_tokens_are_seen_as_if_they_were_given_again() {
+    let mut random = Random::new();
+    for name in ["tiny", "odd"] {
+        let model = load::fixture_model(name);
+        let len = random.size(6..30);
+        let ids: Vec<u32> = (0..len).map(|_| random.size(0..320) as u32).collect();
+        let whole = logits(&model, &ids);
+        let mut cache = vec![KeyValueCache::default(); model.blocks.len()];
+        let mut past = 0;
+        while past < len {
+            let end = random.size(past + 1..len + 1);
+            let next = model.next_logits(&ids[past..end], past, None, &mut cache);
+            let what = format!("{name}, tokens {past}..{end} of {len}");
+            assert_near(&what, &floats(next), &whole[end - 1], 1e-4);
+            past = end;
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "text/damaged.rs"]
+mod damaged;
 #[path = "text/dataset.rs"]
 mod dataset;
 #[path = "text/encode.rs"]

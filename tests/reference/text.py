@@ -35,7 +35,7 @@ WORDS = {
     "indic": "नमस्ते दुनिया हिन्दी தமிழ் বাংলা ಕನ್ನಡ ไทย สวัสดี ລາວ မြန်မာ ខ្មែរ १२३ ๑๒๓".split(),
     "emoji": ["😀", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪", "👍🏽", "❤️", "🧑🏿‍🚀", "☃", "1️⃣", "🫠", "🤷‍♀️", "‼️"],
     "numeric": ["0", "7", "42", "1234567890", "3.14159", "1,000,000", "½", "²", "Ⅷ", "①", "٣", "९", "1e-5", "0xFF", "100%", "$19.99", "12:30", "2026-11-23", "⅓", "10²", "〇", "㊿"],
-    "code": ["def f(x):", "    return x**2", "for (int i=0;i<n;++i) {", "}\n", "SELECT * FROM t;", "<div class=\"a\">", "&nbsp;", "#include <stdio.h>", "fn main() -> Result<(), E> {", "x != y && !z", "\tif", "// TODO:", "/* c */", "a_b_c", "camelCase", "HTTPServer2", "$(ls -la)", "s = 'it''s'", "\"\\n\"", "λx.x", "==>", "::<>", "...", "--", "@property"],
+    "code": ["def f(x):", "    return x**2", "for (int i=0;i<n;++i) {", "}\n", "SELECT * FROM t;", "<div class=\"a\">", "&nbsp;", "#include <stdio.h>", "fn main() -> Result<(), E> {", "x != y && !z", "\tif", "// why:", "/* c */", "a_b_c", "camelCase", "HTTPServer2", "$(ls -la)", "s = 'it''s'", "\"\\n\"", "λx.x", "==>", "::<>", "...", "--", "@property"],
     "space": [" ", "  ", "   ", "\t", "\t\t", "\n", "\n\n", "\r\n", "\n\n\n", " \n ", "\u00a0", "\u2003", "\u3000", "\u200b", "\u2028", "\u2029", "\x0b", "\x0c", "\x85", "\ufeff"],
     "control": [chr(c) for c in list(range(0, 9)) + list(range(14, 32)) + [127, 128, 0x9F]] + ["\u202e", "\u2066", "\ufffd", "\ufffe", "\U0010ffff", "\ue000", "\u00ad"],
     "combining": ["e\u0301", "n\u0303", "a\u0308\u0304", "Z\u0351\u036b\u0343", "o\u0338", "\u0301", "q\u0307\u0323", "\u1100\u1161\u11a8"],

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     protocol::{DatasetSummary, Failure, FailureKind, RowProblem, RowShape, RowSummary},
-    weights::{checkpoint::NamedSource, source::SourceError},
+    weights::{checkpoint::NamedSource, json::MAX_DEPTH, source::SourceError},
 };
 
 /// A file is held whole while it is read, in a memory of 4 GiB at most.
@@ -64,7 +64,7 @@ pub enum DatasetError {
         column: usize,
         what: String,
     },
-    #[error("{file} is nested deeper than {} levels", text::MAX_DEPTH)]
+    #[error("{file} is nested deeper than {} levels", MAX_DEPTH)]
     TooDeep {
         file: String,
         line: usize,

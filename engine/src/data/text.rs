@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-/// JSON nested deeper than this is refused before it is parsed.
-pub const MAX_DEPTH: usize = 64;
+use crate::weights::json::MAX_DEPTH;
 
 /// Offset of the first bracket that opens a level beyond [`MAX_DEPTH`]; brackets inside strings do not count.
 pub(crate) fn too_deep(json: &[u8]) -> Option<usize> {

@@ -150,3 +150,107 @@ pub fn causal_mask(past: usize, tokens: usize, device: &Device) -> Tensor<4> {
         .collect();
     Tensor::from_data(TensorData::new(mask, [1, 1, tokens, keys]), device)
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Array, Random};
+
+    /// `queries` `[b h, t, hd]`, `keys` and `values` `[b kv, past + t, hd]`.
+    fn reference(heads: Heads, queries: &Array<3>, keys: &Array<3>, values: &Array<3>) -> Array<3> {
+        let [_, t, hd] = queries.shape;
+        let [_, num_keys, _] = keys.shape;
+        let group = heads.query_heads / heads.key_value_heads;
+        let mut output = Array::from_fn(queries.shape, |_| 0.0);
+        for row in 0..queries.shape[0] * t {
+            let (head, query) = (row / t, row % t);
+            let query_row = &queries.values[row * hd..][..hd];
+            // Rows count batch by batch, so a query head's key head is its number divided by the group throughout.
+            let of_key = |array: &Array<3>, key: usize, l: usize| {
+                array.values[(head / group * num_keys + key) * hd + l]
+            };
+            let num_visible = num_keys - t + query + 1;
+            let scores: Vec<f64> = (0..num_visible)
+                .map(|key| {
+                    let dot: f64 = (0..hd).map(|l| query_row[l] * of_key(keys, key, l)).sum();
+                    (dot / (hd as f64).sqrt()).exp()
+                })
+                .collect();
+            let total: f64 = scores.iter().sum();
+            for l in 0..hd {
+                output.values[row * hd + l] = (0..num_visible)
+                    .map(|key| scores[key] / total * of_key(values, key, l))
+                    .sum();
+            }
+        }
+        output
+    }
+
+    fn random_heads(random: &mut Random) -> Heads {
+        let [batch, key_value_heads, group, tokens, head_dim] =
+            [1..3, 1..4, 1..4, 1..8, 1..8].map(|range| random.size(range));
+        Heads {
+            batch,
+            tokens,
+            query_heads: key_value_heads * group,
+            key_value_heads,
+            head_dim,
+        }
+    }
+
+    #[test]
+    fn both_passes_equal_the_formula() {
+        let mut random = Random::new();
+        for _ in 0..8 {
+            let heads = random_heads(&mut random);
+            let [rows, key_rows] =
+                [heads.query_heads, heads.key_value_heads].map(|heads_| heads.batch * heads_);
+            let (t, hd) = (heads.tokens, heads.head_dim);
+            let q = random.array([rows, t, hd]).times(3.0);
+            let k = random.array([key_rows, t, hd]).times(3.0);
+            let v = random.array([key_rows, t, hd]);
+            let dy = random.array([rows, t, hd]);
+            let mask = causal_mask(0, t, &Device::flex());
+            let (y, saved) = forward(heads, q.tensor(), k.tensor(), v.tensor(), &mask);
+            reference(heads, &q, &k, &v).assert_close("forward", y, 1e-5);
+            let d = backward(heads, dy.tensor(), saved);
+            let d_q = q.gradient(&dy, |q| reference(heads, q, &k, &v));
+            d_q.assert_close("queries", d.queries, 1e-4);
+            let d_k = k.gradient(&dy, |k| reference(heads, &q, k, &v));
+            d_k.assert_close("keys", d.keys, 1e-4);
+            let d_v = v.gradient(&dy, |v| reference(heads, &q, &k, v));
+            d_v.assert_close("values", d.values, 1e-4);
+        }
+    }
+
+    #[test]
+    fn later_queries_see_what_came_before() {
+        let mut random = Random::new();
+        for _ in 0..8 {
+            let heads = random_heads(&mut random);
+            let past = random.size(1..9);
+            let (t, hd) = (heads.tokens, heads.head_dim);
+            let q = random.array([heads.batch * heads.query_heads, t, hd]);
+            let shape = [heads.batch * heads.key_value_heads, past + t, hd];
+            let (k, v) = (random.array(shape), random.array(shape));
+            let mask = causal_mask(past, t, &Device::flex());
+            let (y, _) = forward(heads, q.tensor(), k.tensor(), v.tensor(), &mask);
+            reference(heads, &q, &k, &v).assert_close("forward", y, 1e-5);
+        }
+    }
+
+    #[test]
+    fn heads_are_split_by_batch_and_merged_again() {
+        let mut random = Random::new();
+        let heads = random_heads(&mut random);
+        let (b, t, h, hd) = (heads.batch, heads.tokens, heads.query_heads, heads.head_dim);
+        let x = random.array([b * t, h * hd]);
+        let expected = Array::from_fn([b * h, t, hd], |index| {
+            let (head, position, l) = (index / (t * hd), index / hd % t, index % hd);
+            x.at(head / h * t + position, head % h * hd + l)
+        });
+        let split = heads.split(x.tensor(), h);
+        expected.assert_close("split", split.clone(), 0.0);
+        x.assert_close("merged", heads.merge(split, h), 0.0);
+    }
+}

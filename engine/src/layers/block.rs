@@ -274,3 +274,28 @@ fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>;
     let slope = gate_sigmoid.clone() + silu.clone() * (gate_sigmoid.neg().add_scalar(1.0));
     [dy.clone() * up * slope, dy * silu]
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Array, Random};
+
+    #[test]
+    fn swiglu_gradient_equals_differences() {
+        let mut random = Random::new();
+        let shape = [1..9, 1..30].map(|range| random.size(range));
+        let gate = random.array(shape).times(8.0);
+        let (up, dy) = (random.array(shape), random.array(shape));
+        let reference = |gate: &Array<2>, up: &Array<2>| {
+            Array::from_fn(shape, |index| {
+                let gate = gate.values[index];
+                gate / (1.0 + (-gate).exp()) * up.values[index]
+            })
+        };
+        let [d_gate, d_up] = swiglu_backward(dy.tensor(), gate.tensor(), up.tensor());
+        let expected = gate.gradient(&dy, |gate| reference(gate, &up));
+        expected.assert_close("gate", d_gate, 1e-5);
+        let expected = up.gradient(&dy, |up| reference(&gate, up));
+        expected.assert_close("up", d_up, 1e-5);
+    }
+}

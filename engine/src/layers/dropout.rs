@@ -44,3 +44,76 @@ impl Dropout {
         Some(Tensor::from_data(TensorData::new(mask, shape), device))
     }
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    fn values(dropout: Dropout, layer: usize, module: TargetModule) -> Vec<f32> {
+        let mask = dropout.mask(layer, module, [200, 50], &Device::flex());
+        mask.unwrap().into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn masks_drop_their_share_and_keep_the_mean() {
+        let mut random = Random::new();
+        for probability in [0.1, 0.5, 0.9] {
+            let seed = random.size(0..1_000_000) as u64;
+            let dropout = Dropout {
+                probability,
+                seed,
+                micro_step: 3,
+            };
+            let values = values(dropout, 1, TargetModule::QProj);
+            let keep = (1.0 / (1.0 - probability)) as f32;
+            assert!(values.iter().all(|&value| value == 0.0 || value == keep));
+            let dropped = values.iter().filter(|&&value| value == 0.0).count() as f64;
+            // Six standard deviations.
+            let slack = 6.0 * (10_000.0 * probability * (1.0 - probability)).sqrt();
+            assert!(
+                (dropped - 10_000.0 * probability).abs() < slack,
+                "{dropped} of {probability}"
+            );
+        }
+    }
+
+    #[test]
+    fn masks_depend_on_seed_step_layer_and_module_alone() {
+        let dropout = Dropout {
+            probability: 0.5,
+            seed: 7,
+            micro_step: 1,
+        };
+        let mask = values(dropout, 2, TargetModule::VProj);
+        assert_eq!(mask, values(dropout, 2, TargetModule::VProj));
+        assert_ne!(mask, values(dropout, 2, TargetModule::KProj));
+        assert_ne!(mask, values(dropout, 3, TargetModule::VProj));
+        assert_ne!(
+            mask,
+            values(
+                Dropout {
+                    micro_step: 2,
+                    ..dropout
+                },
+                2,
+                TargetModule::VProj
+            )
+        );
+        assert_ne!(
+            mask,
+            values(Dropout { seed: 8, ..dropout }, 2, TargetModule::VProj)
+        );
+    }
+
+    #[test]
+    fn nothing_dropped_is_no_mask() {
+        let dropout = Dropout {
+            probability: 0.0,
+            seed: 7,
+            micro_step: 1,
+        };
+        let mask = dropout.mask(0, TargetModule::QProj, [2, 2], &Device::flex());
+        assert!(mask.is_none());
+    }
+}

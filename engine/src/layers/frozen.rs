@@ -178,3 +178,53 @@ fn bits_tensor(words: Vec<u32>, rows: usize, device: &Device) -> Tensor<2, Int> 
         (device, DType::I32),
     )
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Array, KINDS, Random};
+
+    #[test]
+    fn rows_are_sliced_and_selected_while_packed() {
+        let mut random = Random::new();
+        for kind in KINDS {
+            let (rows, cols) = (random.size(2..30), 32 * random.size(1..4));
+            // Float kinds have no blocks, so that their rows may end anywhere.
+            let cols = if kind.has_scales() { cols } else { cols - 1 };
+            let (packed, weights) = random.packed(kind, rows, cols);
+            let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+            assert_eq!((matrix.rows(), matrix.cols()), (rows, cols));
+            weights.assert_close("whole", matrix.dense(), 1e-6);
+
+            let start = random.size(0..rows);
+            let end = random.size(start + 1..rows + 1);
+            let expected =
+                Array::from_fn([end - start, cols], |i| weights.values[start * cols + i]);
+            let slice = matrix.slice_rows(start..end);
+            expected.assert_close("slice", slice.dense(), 1e-6);
+            let n = random.size(1..9);
+            let x = random.array([n, cols]);
+            let product = x.matmul(&expected.transposed());
+            product.assert_close("product with a slice", slice.forward(x.tensor()), 1e-5);
+
+            let indices: Vec<u32> = (0..7).map(|_| random.size(0..rows) as u32).collect();
+            let expected = Array::from_fn([7, cols], |i| {
+                weights.at(indices[i / cols] as usize, i % cols)
+            });
+            let selected = matrix.select_rows(&indices, &Device::flex());
+            expected.assert_close("selected", selected, 1e-6);
+        }
+    }
+
+    #[test]
+    fn packed_bytes_are_counted() {
+        let mut random = Random::new();
+        // Of 64 weights: 4 or 8 bits each and 4 bytes a block; halves and an unused scale; floats.
+        let bytes = [40, 40, 72, 72, 72, 132, 132, 256];
+        for (kind, bytes) in KINDS.into_iter().zip(bytes) {
+            let (packed, _) = random.packed(kind, 2, 32);
+            let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+            assert_eq!(matrix.num_bytes(), bytes, "{kind:?}");
+        }
+    }
+}

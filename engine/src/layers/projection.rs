@@ -77,3 +77,70 @@ pub fn backward(dy: Tensor<2>, lora: &LoraPair, saved: Saved) -> (Tensor<2>, Lor
     };
     (dx, LoraGradients { a, b })
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::testing::{Array, KINDS, Random};
+
+    /// `x W^T + s ((x * mask) A^T) B^T`
+    fn reference([x, w, a, b, mask]: [&Array<2>; 5], scaling: f64) -> Array<2> {
+        let dropped = Array::from_fn(x.shape, |i| x.values[i] * mask.values[i]);
+        let update = dropped.matmul(&a.transposed()).matmul(&b.transposed());
+        let base = x.matmul(&w.transposed());
+        Array::from_fn(base.shape, |i| base.values[i] + scaling * update.values[i])
+    }
+
+    #[test]
+    fn both_passes_equal_the_formula_with_and_without_dropout() {
+        let mut random = Random::new();
+        for kind in KINDS {
+            let [n, out, r] = [1..9, 1..20, 1..6].map(|range| random.size(range));
+            let cols = if kind.has_scales() {
+                32
+            } else {
+                random.size(1..20)
+            };
+            let (packed, w) = random.packed(kind, out, cols);
+            let weight = FrozenMatrix::from_packed(packed, &Device::flex());
+            let (x, dy) = (random.array([n, cols]), random.array([n, out]));
+            let (a, b) = (random.array([r, cols]), random.array([out, r]));
+            let has_dropout = random.size(0..2) == 1;
+            let mask = Array::from_fn([n, cols], |_| match random.size(0..3) {
+                0 if has_dropout => 0.0,
+                _ if has_dropout => 1.5,
+                _ => 1.0,
+            });
+            let scaling = f64::from(random.unit());
+            let lora = LoraPair {
+                a: a.tensor(),
+                b: b.tensor(),
+                scaling,
+            };
+            let dropout = has_dropout.then(|| mask.tensor());
+            let (y, saved) = forward(x.tensor(), &weight, Some(&lora), dropout);
+            reference([&x, &w, &a, &b, &mask], scaling).assert_close("forward", y, 1e-5);
+            let (through_adapter, gradients) = backward(dy.tensor(), &lora, saved.unwrap());
+            let dx = weight.backward(dy.tensor()) + through_adapter;
+            let expected = x.gradient(&dy, |x| reference([x, &w, &a, &b, &mask], scaling));
+            expected.assert_close("input", dx, 1e-4);
+            let expected = a.gradient(&dy, |a| reference([&x, &w, a, &b, &mask], scaling));
+            expected.assert_close("A", gradients.a, 1e-4);
+            let expected = b.gradient(&dy, |b| reference([&x, &w, &a, b, &mask], scaling));
+            expected.assert_close("B", gradients.b, 1e-4);
+        }
+    }
+
+    #[test]
+    fn without_an_adapter_the_base_is_alone() {
+        let mut random = Random::new();
+        let (packed, w) = random.packed(KINDS[0], 7, 64);
+        let weight = FrozenMatrix::from_packed(packed, &Device::flex());
+        let x = random.array([5, 64]);
+        let (y, saved) = forward(x.tensor(), &weight, None, None);
+        assert!(saved.is_none());
+        x.matmul(&w.transposed()).assert_close("forward", y, 1e-5);
+    }
+}

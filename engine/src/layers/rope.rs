@@ -72,3 +72,39 @@ fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {
         x.narrow(2, head_dim / 2, head_dim / 2),
     ]
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Array, Random};
+
+    #[test]
+    fn halves_rotate_by_the_angle_of_their_position_and_back() {
+        let mut random = Random::new();
+        for _ in 0..10 {
+            let [heads, t, half, start] =
+                [1..5, 1..12, 1..17, 0..50].map(|range| random.size(range));
+            let theta = 10_000.0 * (1.5 + f64::from(random.unit()));
+            let x = random.array([heads, t, 2 * half]);
+            let expected = Array::from_fn(x.shape, |index| {
+                let (position, i) = (start + index / (2 * half) % t, index % half);
+                let angle = position as f64 / theta.powf(i as f64 / half as f64);
+                let is_first = index % (2 * half) < half;
+                let (first, second) = if is_first {
+                    (x.values[index], x.values[index + half])
+                } else {
+                    (x.values[index - half], x.values[index])
+                };
+                if is_first {
+                    first * angle.cos() - second * angle.sin()
+                } else {
+                    second * angle.cos() + first * angle.sin()
+                }
+            });
+            let rope = Rope::new(start, t, 2 * half, theta, &Device::flex());
+            let rotated = rope.forward(x.tensor());
+            expected.assert_close("forward", rotated.clone(), 2e-5);
+            x.assert_close("backward", rope.backward(rotated), 1e-6);
+        }
+    }
+}

@@ -15,7 +15,7 @@ use tokenizers::{
 use component::{Decoder, Normalizer, PostProcessor, PreTokenizer, collect_special};
 
 use super::{MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, gguf::build_bpe};
-use crate::data::text;
+use crate::weights::json;
 
 /// The largest in use have 34 MB.
 const MAX_FILE_BYTES: usize = 64 << 20;
@@ -179,14 +179,7 @@ fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, TokenizerErr
             bytes.len()
         )));
     }
-    if let Some(offset) = text::too_deep(bytes) {
-        return Err(TokenizerError::Damaged(format!(
-            "{name} is nested deeper than {} at byte {offset}",
-            text::MAX_DEPTH
-        )));
-    }
-    serde_json::from_slice(bytes)
-        .map_err(|error| TokenizerError::Damaged(format!("{name}: {error}")))
+    json::from_slice(bytes).map_err(|error| TokenizerError::Damaged(format!("{name}: {error}")))
 }
 
 /// The tokenizer and one past its highest id.

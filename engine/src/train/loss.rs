@@ -35,7 +35,8 @@ pub fn chunk_rows(num_scored: usize) -> usize {
     (MAX_LOGITS / num_scored.max(1)).clamp(MIN_CHUNK, MAX_CHUNK)
 }
 
-/// The walk over the vocabulary; awaits `between_chunks` after each chunk and ends early on its error.
+/// The walk over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
+/// chunk and ends early on its error. `hidden` is `[s, d]`, one row for each of `targets`.
 ///
 /// # Errors
 /// Whatever `between_chunks` returns.
@@ -43,19 +44,18 @@ pub async fn cross_entropy<E>(
     hidden: Tensor<2>,
     head: &FrozenMatrix,
     targets: &[u32],
+    chunk: usize,
     with_gradient: bool,
-    device: &Device,
     between_chunks: impl AsyncFn() -> Result<(), E>,
 ) -> Result<HeadLoss, E> {
-    let num_scored = targets.len();
-    let chunk = chunk_rows(num_scored);
-    let mut running = Running::new(num_scored, device);
+    let device = hidden.device();
+    let mut running = Running::new(targets.len(), &device);
     for start in (0..head.rows()).step_by(chunk) {
         let rows = head.slice_rows(start..(start + chunk).min(head.rows()));
         running.add(&hidden, rows.dense(), with_gradient);
         between_chunks().await?;
     }
-    let target_rows = head.select_rows(targets, device);
+    let target_rows = head.select_rows(targets, &device);
     let target_logits = (hidden * target_rows.clone()).sum_dim(1);
     let Running {
         maximum,
@@ -102,5 +102,106 @@ impl Running {
             });
         }
         self.maximum = maximum;
+    }
+}
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::testing::{Array, KINDS, Random};
+
+    /// Summed loss and its gradient by the formulas, the whole vocabulary at once.
+    fn reference(hidden: &Array<2>, head: &Array<2>, targets: &[u32]) -> (Array<1>, Array<2>) {
+        let logits = hidden.matmul(&head.transposed());
+        let [num_scored, v] = logits.shape;
+        let mut loss = 0.0;
+        let mut d_logits = logits.clone();
+        for row in 0..num_scored {
+            let target = targets[row] as usize;
+            let largest = logits.row(row).iter().copied().fold(f64::MIN, f64::max);
+            let exponentials = logits.row(row).iter().map(|logit| (logit - largest).exp());
+            let sum: f64 = exponentials.clone().sum();
+            loss += sum.ln() + largest - logits.at(row, target);
+            for (column, exponential) in exponentials.enumerate() {
+                let hit = if column == target { 1.0 } else { 0.0 };
+                d_logits.values[row * v + column] = exponential / sum - hit;
+            }
+        }
+        let loss = Array {
+            shape: [1],
+            values: vec![loss],
+        };
+        (loss, d_logits.matmul(head))
+    }
+
+    #[test]
+    fn loss_and_gradient_equal_the_formulas_whatever_the_chunk() {
+        let mut random = Random::new();
+        for kind in KINDS {
+            let [s, v] = [1..12, 2..90].map(|range| random.size(range));
+            let d = if kind.has_scales() {
+                32
+            } else {
+                random.size(1..40)
+            };
+            let (packed, head) = random.packed(kind, v, d);
+            let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+            // From logits that are nearly even to logits of which all but one vanish.
+            let hidden = random.array([s, d]);
+            let largest_logit = [0.1, 3.0, 80.0][random.size(0..3)];
+            let scale = largest_logit / hidden.matmul(&head.transposed()).largest();
+            let hidden = hidden.times(scale);
+            let targets: Vec<u32> = (0..s).map(|_| random.size(0..v) as u32).collect();
+            let (loss, gradient) = reference(&hidden, &head, &targets);
+            for chunk in [1, random.size(1..v), v, v + 5] {
+                let num_chunks = Cell::new(0);
+                let between = async || {
+                    num_chunks.set(num_chunks.get() + 1);
+                    Ok::<_, ()>(())
+                };
+                let walk = cross_entropy(hidden.tensor(), &matrix, &targets, chunk, true, between);
+                let actual = block_on(walk).unwrap();
+                let what = format!("{kind:?} {s}x{d}x{v} by {chunk}");
+                // An error of a logit is an error of the loss, and as a share one of its exponential.
+                let error = 1e-6 * largest_logit.max(1.0);
+                loss.assert_within(&what, actual.nll_sum, error * s as f64);
+                let actual = actual.gradient.unwrap();
+                gradient.assert_within(&what, actual, error * head.largest());
+                assert_eq!(num_chunks.get(), v.div_ceil(chunk));
+            }
+        }
+    }
+
+    #[test]
+    fn no_gradient_is_made_unasked_and_an_error_ends_the_walk() {
+        let mut random = Random::new();
+        let (packed, head) = random.packed(KINDS[7], 10, 3);
+        let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+        let hidden = random.array([2, 3]);
+        let (loss, _) = reference(&hidden, &head, &[4, 9]);
+        let sound = async || Ok::<_, &str>(());
+        let walk = cross_entropy(hidden.tensor(), &matrix, &[4, 9], 4, false, sound);
+        let actual = block_on(walk).unwrap();
+        loss.assert_close("loss", actual.nll_sum, 1e-5);
+        assert!(actual.gradient.is_none());
+        let stopped = async || Err("stopped");
+        let walk = cross_entropy(hidden.tensor(), &matrix, &[4, 9], 4, false, stopped);
+        assert_eq!(block_on(walk).err(), Some("stopped"));
+    }
+
+    #[test]
+    fn a_chunk_of_logits_stays_small() {
+        for num_scored in [0, 1, 100, 1024, 4096] {
+            let chunk = chunk_rows(num_scored);
+            assert!((MIN_CHUNK..=MAX_CHUNK).contains(&chunk));
+            assert!(
+                chunk * num_scored <= MAX_LOGITS,
+                "{num_scored} tokens by {chunk}"
+            );
+        }
     }
 }

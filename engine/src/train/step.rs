@@ -5,10 +5,10 @@
 //! backward needs. So memory holds one block's activations, whatever the depth, and every block boundary is a place
 //! to yield, to pause and to stop.
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{
-    loss::{HeadLoss, cross_entropy},
+    loss::{HeadLoss, chunk_rows, cross_entropy},
     pacing::{Interruption, Pacing, read_all},
 };
 use crate::{
@@ -66,7 +66,7 @@ pub async fn forward_backward(
     .await?;
 
     let scored = Scored::of(batch);
-    let rows = hidden.select(0, index_tensor(&scored.positions, model));
+    let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
     let (normed, saved_norm) = model.final_norm(rows);
     let HeadLoss { nll_sum, gradient } = head_loss(model, normed, &scored, true, pacing).await?;
     let Some(gradient) = gradient else {
@@ -75,7 +75,7 @@ pub async fn forward_backward(
         )));
     };
     let d_rows = norm::backward(gradient, &model.norm, saved_norm);
-    let mut d_hidden = spread_rows(d_rows, &scored.positions, batch.ids.len(), model);
+    let mut d_hidden = spread_rows(d_rows, &scored.positions, batch.ids.len());
 
     let mut gradients = Vec::with_capacity(model.blocks.len());
     for (block, input) in model.blocks.iter().zip(inputs).rev() {
@@ -117,7 +117,7 @@ pub async fn evaluate(
     let context = model.context(batch.b, batch.t, 0, None);
     let hidden = forward(model, adapter, batch, &context, pacing, |_| ()).await?;
     let scored = Scored::of(batch);
-    let rows = hidden.select(0, index_tensor(&scored.positions, model));
+    let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
     let loss = head_loss(model, model.final_norm(rows).0, &scored, false, pacing).await?;
     let values = read_all(loss.nll_sum).await.map_err(Interruption::Failed)?;
     Ok(f64::from(values[0]))
@@ -160,8 +160,8 @@ async fn head_loss(
         normed,
         model.head(),
         &scored.targets,
+        chunk_rows(scored.targets.len()),
         with_gradient,
-        &model.device,
         breathe,
     )
     .await
@@ -169,18 +169,62 @@ async fn head_loss(
 
 /// Puts `rows` `[s, d]` at `positions` of `[num_rows, d]`, zeros elsewhere: a gather from the rows and one row of
 /// zeros, since a scatter would need atomics on the GPU.
-fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize, model: &Llama) -> Tensor<2> {
+fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize) -> Tensor<2> {
+    let device = rows.device();
     let [num_scored, hidden_size] = rows.dims();
     let mut sources = vec![num_scored; num_rows];
     for (source, &position) in positions.iter().enumerate() {
         sources[position] = source;
     }
-    let zeros = Tensor::zeros([1, hidden_size], &model.device);
-    Tensor::cat(vec![rows, zeros], 0).select(0, index_tensor(&sources, model))
+    let zeros = Tensor::zeros([1, hidden_size], &device);
+    Tensor::cat(vec![rows, zeros], 0).select(0, index_tensor(&sources, &device))
 }
 
-fn index_tensor(indices: &[usize], model: &Llama) -> Tensor<1, Int> {
+fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
     let indices: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
     let len = indices.len();
-    Tensor::from_data(TensorData::new(indices, [len]), (&model.device, DType::I32))
+    Tensor::from_data(TensorData::new(indices, [len]), (device, DType::I32))
+}
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::{
+        data::TokenSequence,
+        testing::{Array, Random},
+    };
+
+    #[test]
+    fn rows_are_spread_over_zeros() {
+        let mut random = Random::new();
+        for _ in 0..10 {
+            let (num_rows, d) = (random.size(1..40), random.size(1..9));
+            let positions: Vec<usize> = (0..num_rows).filter(|_| random.size(0..3) == 0).collect();
+            let rows = random.array([positions.len(), d]);
+            if positions.is_empty() {
+                continue;
+            }
+            let expected = Array::from_fn([num_rows, d], |index| {
+                let source = positions.iter().position(|&position| position == index / d);
+                source.map_or(0.0, |source| rows.at(source, index % d))
+            });
+            let spread = spread_rows(rows.tensor(), &positions, num_rows);
+            expected.assert_close("spread", spread, 0.0);
+        }
+    }
+
+    #[test]
+    fn a_scored_token_is_predicted_from_the_position_before_it() {
+        let row = |ids: &[u32], mask: &[bool]| TokenSequence {
+            row: 0,
+            ids: ids.to_vec(),
+            loss_mask: mask.to_vec(),
+        };
+        let first = row(&[11, 12, 13, 14, 15], &[false, false, true, false, true]);
+        let second = row(&[21, 22], &[false, true]);
+        let scored = Scored::of(&Batch::new(&[&first, &second]));
+        // Rows are padded to eight.
+        assert_eq!(scored.positions, [1, 3, 8]);
+        assert_eq!(scored.targets, [13, 15, 22]);
+    }
 }

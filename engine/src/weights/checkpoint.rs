@@ -16,10 +16,12 @@ use super::{
     config::{ConfigError, LlamaConfig},
     error::{ModelError, TensorProblem},
     hash,
+    names::gguf_from_hf,
     packed::{PackedMatrix, unpack_row},
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
 };
+use crate::protocol::ModelSummary;
 
 pub use self::vocabulary::{GgufVocabulary, VocabularyError};
 
@@ -117,30 +119,29 @@ pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
 fn take_weights(
     sniffed: &mut Vec<(Content, NamedSource)>,
 ) -> Result<(Content, NamedSource), ModelError> {
-    let is_weights = |content: &Content| matches!(content, Content::Gguf | Content::Safetensors);
-    let mut places = (0..sniffed.len()).filter(|&index| is_weights(&sniffed[index].0));
-    match (places.next(), places.next()) {
-        (Some(index), None) => Ok(sniffed.remove(index)),
-        (None, _) => Err(no_weights(sniffed)),
-        (Some(_), Some(_)) => {
-            let is_index = |content: &Content| *content == Content::ShardIndex;
-            let is_shard = |file: &NamedSource| file.name.contains("-of-0");
-            let shard = sniffed.iter().find(|(content, file)| {
-                is_index(content) || (is_weights(content) && is_shard(file))
-            });
-            Err(match shard {
-                Some((_, file)) => ModelError::Sharded {
-                    file: file.name.clone(),
-                },
-                None => {
-                    let weights = sniffed.iter().filter(|(content, _)| is_weights(content));
-                    let files = weights.map(|(_, file)| file.name.clone()).collect();
-                    let what = "weights";
-                    ModelError::Ambiguous { what, files }
-                }
-            })
-        }
+    let is_weights = |content| matches!(content, Content::Gguf | Content::Safetensors);
+    let weights = || {
+        let all = sniffed.iter().enumerate();
+        all.filter(|(_, (content, _))| is_weights(*content))
+    };
+    if let Some((_, (_, file))) = weights().find(|(_, (_, file))| is_shard(&file.name)) {
+        let file = file.name.clone();
+        return Err(ModelError::Sharded { file });
     }
+    let names: Vec<String> = weights().map(|(_, (_, file))| file.name.clone()).collect();
+    match weights().next() {
+        None => Err(no_weights(sniffed)),
+        Some((index, _)) if names.len() == 1 => Ok(sniffed.remove(index)),
+        Some(_) => Err(ModelError::Ambiguous {
+            what: "weights",
+            files: names,
+        }),
+    }
+}
+
+/// Whether this is the name of one part of several, such as `model-00001-of-00002.safetensors`.
+fn is_shard(name: &str) -> bool {
+    name.contains("-of-0") && !name.contains("-of-00001.")
 }
 
 /// The most telling reason why no file holds weights.
@@ -194,6 +195,29 @@ impl ModelFiles {
     pub async fn sha256_hex(&self, progress: impl FnMut(u64, u64)) -> Result<String, ModelError> {
         let hash = hash::sha256_hex(self.weights.source.as_ref(), progress).await;
         hash.map_err(|error| self.weights.error(error))
+    }
+
+    /// What the page is told of the model. `sha256` is that of the weights file.
+    pub fn summary(&self, sha256: String) -> ModelSummary {
+        let config = &self.config;
+        ModelSummary {
+            name: self.name.clone(),
+            base_model_name: self.base_model_name.clone(),
+            architecture: LlamaConfig::ARCHITECTURE.to_owned(),
+            parameters: self.parameters,
+            num_hidden_layers: config.num_hidden_layers,
+            hidden_size: config.hidden_size,
+            intermediate_size: config.intermediate_size,
+            num_attention_heads: config.num_attention_heads,
+            num_key_value_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            vocab_size: config.vocab_size,
+            max_position_embeddings: config.max_position_embeddings,
+            quantization: self.quantization.clone(),
+            file_bytes: self.file_bytes,
+            sha256,
+            has_chat_template: self.chat_template.is_some(),
+        }
     }
 
     /// Compares the file's tensors with those that the architecture has, and reports all differences at once.
@@ -277,7 +301,7 @@ impl ModelFiles {
     /// What the file would call the tensor, for messages.
     fn name_in_file(&self, hf_name: &str) -> String {
         let name = match self.format {
-            ModelFormat::Gguf => super::names::gguf_from_hf(hf_name),
+            ModelFormat::Gguf => gguf_from_hf(hf_name),
             ModelFormat::Safetensors => None,
         };
         name.unwrap_or_else(|| hf_name.to_owned())

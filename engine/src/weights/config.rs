@@ -61,13 +61,16 @@ pub enum ConfigError {
     NoArchitecture,
     #[error("the architecture {architecture} is not supported")]
     Architecture { architecture: String },
-    #[error("{architecture} is an encoder: it turns text into vectors and writes none")]
+    #[error("{architecture} is an encoder; it turns text into vectors and writes none")]
     Encoder { architecture: String },
     #[error("{field} = {value} is not supported")]
     Feature { field: String, value: String },
 }
 
 impl LlamaConfig {
+    /// `general.architecture` and `model_type` of these models.
+    pub const ARCHITECTURE: &str = "llama";
+
     /// Checks that the numbers are sane and fit each other.
     fn validated(self) -> Result<Self, ConfigError> {
         let sizes = [

@@ -53,7 +53,7 @@ pub enum ModelError {
         num_bytes: u64,
         limit: u64,
     },
-    #[error("the model's settings cannot be used: {error}")]
+    #[error("this model cannot be used: {error}")]
     Config { file: String, error: ConfigError },
     #[error("the tokenizer in the file cannot be used: {error}")]
     Vocabulary {

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{
@@ -21,6 +21,8 @@ use super::{
 
 /// As in the format's own implementation.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// Far more than any weight has.
+const MAX_DIMENSIONS: usize = 8;
 /// Bytes before the JSON.
 const LENGTH_BYTES: u64 = 8;
 
@@ -196,9 +198,34 @@ fn element_type(name: &str) -> Option<(&'static str, u64, Option<PackedKind>)> {
 #[serde(deny_unknown_fields)]
 struct RawTensor {
     dtype: String,
+    #[serde(deserialize_with = "shape")]
     shape: Vec<u64>,
     /// Begin and end, from the end of the header on.
     data_offsets: [u64; 2],
+}
+
+/// At most [`MAX_DIMENSIONS`] numbers: a list as long as the header would take several times its memory.
+fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    struct ShapeVisitor;
+    impl<'de> Visitor<'de> for ShapeVisitor {
+        type Value = Vec<u64>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "a shape of at most {MAX_DIMENSIONS} dimensions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u64>, A::Error> {
+            let mut shape = Vec::new();
+            while let Some(size) = sequence.next_element()? {
+                if shape.len() == MAX_DIMENSIONS {
+                    return Err(A::Error::invalid_length(MAX_DIMENSIONS + 1, &self));
+                }
+                shape.push(size);
+            }
+            Ok(shape)
+        }
+    }
+    deserializer.deserialize_seq(ShapeVisitor)
 }
 
 #[derive(Default)]

@@ -14,7 +14,7 @@ use crate::{
     },
     template::ChatTemplate,
     tokenizer::Tokenizer,
-    weights::checkpoint::{self, ModelFiles, NamedSource, TokenizerSource},
+    weights::checkpoint::{self, NamedSource},
 };
 
 /// See the module.
@@ -36,13 +36,16 @@ impl LoadedModel {
         host: &dyn Host,
     ) -> Result<Self, Failure> {
         let files = checkpoint::open(files).await?;
-        let tokenizer = match &files.tokenizer {
-            TokenizerSource::Gguf(vocabulary) => Tokenizer::from_gguf(vocabulary)?,
-            TokenizerSource::Json {
-                tokenizer_json,
-                config_json,
-            } => Tokenizer::from_json(tokenizer_json, config_json.as_deref())?,
-        };
+        if !files.unused_files.is_empty() {
+            let message = format!(
+                "Not needed for this model: {}.",
+                files.unused_files.join(", ")
+            );
+            host.emit(Event::Warning { message });
+        }
+        let config = &files.config;
+        let tokenizer = Tokenizer::from_source(&files.tokenizer)?
+            .with_model_ids(config.bos_token_id, &config.eos_token_ids);
         let source = files.chat_template.as_deref().or(tokenizer.chat_template());
         let template = source
             .map(|source| ChatTemplate::new(source, &tokenizer))
@@ -70,7 +73,10 @@ impl LoadedModel {
         })
         .await?;
         Ok(Self {
-            summary: summary(&files, sha256, template.is_some()),
+            summary: ModelSummary {
+                has_chat_template: template.is_some(),
+                ..files.summary(sha256)
+            },
             llama,
             tokenizer,
             template,
@@ -110,27 +116,5 @@ impl LoadedModel {
             host,
         )
         .await
-    }
-}
-
-fn summary(files: &ModelFiles, sha256: String, has_chat_template: bool) -> ModelSummary {
-    let config = &files.config;
-    ModelSummary {
-        name: files.name.clone(),
-        base_model_name: files.base_model_name.clone(),
-        architecture: "llama".to_owned(),
-        parameters: files.parameters,
-        num_hidden_layers: config.num_hidden_layers,
-        hidden_size: config.hidden_size,
-        intermediate_size: config.intermediate_size,
-        num_attention_heads: config.num_attention_heads,
-        num_key_value_heads: config.num_key_value_heads,
-        head_dim: config.head_dim,
-        vocab_size: config.vocab_size,
-        max_position_embeddings: config.max_position_embeddings,
-        quantization: files.quantization.clone(),
-        file_bytes: files.file_bytes,
-        sha256,
-        has_chat_template,
     }
 }

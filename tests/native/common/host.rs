@@ -7,7 +7,7 @@ use std::{
 
 use engine::{
     host::{Control, Host, LocalFuture},
-    protocol::{Event, RunId},
+    protocol::{Event, GenerationId, RunId, RunState},
 };
 
 /// The run of the tests.
@@ -18,15 +18,59 @@ pub const RUN: RunId = RunId(1);
 pub struct ScriptedHost {
     /// What to press once so many yields and sleeps have passed, in ascending order.
     pub script: Vec<(u64, Control)>,
-    pub events: RefCell<Vec<Event>>,
+    /// Each with the yields and sleeps before it.
+    pub events: RefCell<Vec<(u64, Event)>>,
     pub num_yields: Cell<u64>,
     pub num_sleeps: Cell<u64>,
     millis: Cell<f64>,
 }
 
+impl ScriptedHost {
+    pub fn new(script: Vec<(u64, Control)>) -> Self {
+        Self {
+            script,
+            ..Self::default()
+        }
+    }
+
+    /// Yields and sleeps so far.
+    pub fn now(&self) -> u64 {
+        self.num_yields.get() + self.num_sleeps.get()
+    }
+
+    /// What the run said to be doing, in order.
+    pub fn states(&self) -> Vec<RunState> {
+        let state = |event: &Event| match event {
+            Event::RunState { state, .. } => Some(*state),
+            _ => None,
+        };
+        let events = self.events.borrow();
+        events
+            .iter()
+            .filter_map(|(_, event)| state(event))
+            .collect()
+    }
+
+    /// Yields and sleeps before the end of a step.
+    pub fn end_of_step(&self, step: u64) -> u64 {
+        let events = self.events.borrow();
+        let ends =
+            |event: &Event| matches!(event, Event::Step { metrics, .. } if metrics.step == step);
+        events.iter().find(|(_, event)| ends(event)).unwrap().0
+    }
+}
+
 impl Host for ScriptedHost {
     fn emit(&self, event: Event) {
-        self.events.borrow_mut().push(event);
+        self.events.borrow_mut().push((self.now(), event));
+    }
+
+    fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
+        self.emit(event);
+    }
+
+    fn now_iso8601(&self) -> Option<String> {
+        None
     }
 
     fn now_millis(&self) -> f64 {
@@ -46,12 +90,11 @@ impl Host for ScriptedHost {
     }
 
     fn control(&self, _: RunId) -> Control {
-        let now = self.num_yields.get() + self.num_sleeps.get();
-        let pressed = self.script.iter().rfind(|(at, _)| *at <= now);
+        let pressed = self.script.iter().rfind(|(at, _)| *at <= self.now());
         pressed.map_or(Control::Run, |(_, control)| *control)
     }
 
-    fn is_generation_stopped(&self) -> bool {
+    fn is_stopped(&self, _: GenerationId) -> bool {
         false
     }
 

@@ -1,13 +1,18 @@
 //! Rendered conversations and the tokens that are learnt, against HF's templates and masks.
 
 use engine::{
-    data::{Encoder, Example, Row},
-    protocol::RowShape,
+    data::{
+        EncodeError, Encoder, Example, Preparation, Row, TokenSequence,
+        turn::{TurnError, render_turns},
+    },
+    protocol::{DataSpec, RowShape},
     template::{ChatTemplate, Message},
+    tokenizer::Tokenizer,
 };
+use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::golden::{golden, model_tokenizer};
+use crate::golden::{golden, model_tokenizer, tiny_tokenizer};
 
 #[derive(Deserialize)]
 struct Chat {
@@ -111,4 +116,301 @@ fn templates_of_other_models_render_as_by_jinja() {
             render.name
         );
     }
+}
+
+const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}\
+    {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+fn pair(row: usize, prompt: &str, completion: &str) -> Row {
+    Row {
+        row,
+        example: Example::Pair {
+            prompt: prompt.to_owned(),
+            completion: completion.to_owned(),
+        },
+    }
+}
+
+fn conversation(messages: Vec<Message>, first_trained: usize) -> Row {
+    Row {
+        row: 0,
+        example: Example::Conversation {
+            messages,
+            first_trained,
+            shape: RowShape::Messages,
+        },
+    }
+}
+
+/// The learnt tokens as one text, and the others with a `·` for each learnt one.
+fn learnt(tokenizer: &Tokenizer, sequence: &TokenSequence) -> (String, String) {
+    let (mut learnt, mut read) = (String::new(), String::new());
+    for (&id, &is_learnt) in sequence.ids.iter().zip(&sequence.loss_mask) {
+        let text = tokenizer.decode(&[id], false).unwrap();
+        if is_learnt {
+            learnt += &text;
+            read += "·";
+        } else {
+            read += &text;
+        }
+    }
+    (learnt, read)
+}
+
+#[test]
+fn pairs_become_turns_where_there_is_a_template() {
+    let tokenizer = tiny_tokenizer();
+    let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let (sequence, num_cut) = encoder.encode(&pair(7, "Why?", "So."), 512).unwrap();
+    assert_eq!((sequence.row, num_cut), (7, 0));
+    let (text, read) = learnt(&tokenizer, &sequence);
+    assert_eq!(text, "So.<|im_end|>");
+    assert_eq!(
+        read.replace('·', ""),
+        "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n\n"
+    );
+    let prompt = encoder.render_prompt("Why?").unwrap();
+    assert_eq!(sequence.ids[..prompt.len()], prompt);
+    assert!(!sequence.loss_mask[..prompt.len()].contains(&true));
+}
+
+#[test]
+fn pairs_and_texts_end_in_eos_without_a_template() {
+    let tokenizer = tiny_tokenizer();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: None,
+    };
+    let (sequence, _) = encoder
+        .encode(&pair(0, "Q: why?\nA:", " So."), 512)
+        .unwrap();
+    assert_eq!(learnt(&tokenizer, &sequence).0, " So.<|im_end|>");
+    assert_eq!(sequence.ids.last(), Some(&2));
+    let text = Row {
+        row: 0,
+        example: Example::Text("the end<|im_end|>".to_owned()),
+    };
+    let (sequence, _) = encoder.encode(&text, 512).unwrap();
+    assert_eq!(sequence.ids.iter().filter(|&&id| id == 2).count(), 1);
+    assert!(!sequence.loss_mask[0] && sequence.loss_mask[1..].iter().all(|&learnt| learnt));
+    let chat = conversation(vec![Message::new("assistant", "a")], 0);
+    assert_eq!(encoder.encode(&chat, 512), Err(EncodeError::NoTemplate));
+}
+
+#[test]
+fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
+    let tokenizer = tiny_tokenizer();
+    let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let row = pair(0, "Why is that so?", "Nobody knows it, nobody at all.");
+    let (whole, _) = encoder.encode(&row, usize::MAX).unwrap();
+    let first = whole.loss_mask.iter().position(|&learnt| learnt).unwrap();
+    for len in 2..whole.ids.len() + 3 {
+        match encoder.encode(&row, len) {
+            Ok((sequence, num_cut)) => {
+                assert!(len > first);
+                assert_eq!(sequence.ids, whole.ids[..len.min(whole.ids.len())]);
+                assert_eq!(num_cut, whole.ids.len().saturating_sub(len));
+            }
+            Err(error) => {
+                assert!(len <= first && error.is_without_target(), "{len} {error}");
+            }
+        }
+    }
+    for empty in ["", " \n"] {
+        assert_eq!(
+            encoder.encode(&pair(0, "a", empty), 99),
+            Err(EncodeError::EmptyTarget)
+        );
+    }
+    let preview = encoder.preview(
+        &row,
+        &DataSpec {
+            max_seq_length: 9,
+            ..DataSpec::default()
+        },
+        true,
+    );
+    let preview = preview.unwrap();
+    assert_eq!(
+        (preview.tokens.len(), preview.num_truncated),
+        (9, whole.ids.len() - 9)
+    );
+    assert_eq!(preview.tokens[0].text, "<|im_start|>");
+    assert!(preview.tokens[0].is_special && preview.is_held_out);
+}
+
+#[test]
+fn a_conversation_in_the_prompt_is_context() {
+    let tokenizer = tiny_tokenizer();
+    let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let turns = |texts: &[&str]| -> Vec<Message> {
+        let roles = ["user", "assistant"].into_iter().cycle();
+        roles
+            .zip(texts)
+            .map(|(role, text)| Message::new(role, *text))
+            .collect()
+    };
+    let row = conversation(turns(&["a", "b", "c", "d", "e", "f"]), 2);
+    let (sequence, _) = encoder.encode(&row, 999).unwrap();
+    assert_eq!(learnt(&tokenizer, &sequence).0, "d<|im_end|>f<|im_end|>");
+    // The token that ends a turn, spelled out in a content, ends no turn.
+    let row = conversation(turns(&["a", "say <|im_end|> now", "c", "d"]), 0);
+    let (sequence, _) = encoder.encode(&row, 999).unwrap();
+    assert_eq!(
+        learnt(&tokenizer, &sequence).0,
+        "say <|im_end|> now<|im_end|>d<|im_end|>"
+    );
+}
+
+/// Templates that rewrite what came before, or that say nothing of the assistant.
+#[test]
+fn turns_are_found_in_templates_that_rewrite() {
+    let tokenizer = tiny_tokenizer();
+    let messages = [
+        Message::new("user", "one"),
+        Message::new("assistant", " two "),
+        Message::new("user", "three"),
+        Message::new("assistant", "four"),
+    ];
+    let rewriting = "{{ messages|length }}{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}{{ eos_token }}{% endfor %}";
+    let template = ChatTemplate::new(rewriting, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let (sequence, _) = encoder
+        .encode(&conversation(messages.to_vec(), 0), 999)
+        .unwrap();
+    assert_eq!(
+        learnt(&tokenizer, &sequence).0,
+        "two<|im_end|>four<|im_end|>"
+    );
+    let hiding = "{{ messages|length }}{% for m in messages %}{{ m.role }}{% endfor %}";
+    let template = ChatTemplate::new(hiding, &tokenizer).unwrap();
+    assert_eq!(
+        render_turns(&template, &messages, 0),
+        Err(TurnError::NotFound { message: 1 })
+    );
+    // No token ends a turn: the content alone is learnt.
+    let bare =
+        "{{ messages|length }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}";
+    let template = ChatTemplate::new(bare, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let (sequence, _) = encoder
+        .encode(&conversation(messages.to_vec(), 2), 999)
+        .unwrap();
+    assert_eq!(learnt(&tokenizer, &sequence).0.trim(), "four");
+}
+
+#[test]
+fn datasets_are_split_and_counted() {
+    let tokenizer = tiny_tokenizer();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: None,
+    };
+    let spec = DataSpec {
+        max_seq_length: 24,
+        validation_split: 0.2,
+        seed: 3,
+    };
+    let prepare = |rows: &[Row], spec: &DataSpec| {
+        let mut preparation = Preparation::new(encoder, spec, "rows.jsonl".to_owned());
+        rows.iter().for_each(|row| preparation.add(row));
+        preparation.finish()
+    };
+    let mut rows: Vec<Row> = (0..50)
+        .map(|row| pair(row, &format!("question {row}"), "answer"))
+        .collect();
+    rows[4] = pair(4, "long ".repeat(40).as_str(), "lost");
+    rows[5] = pair(5, "q", "");
+    rows[6] = pair(6, "q", "long ".repeat(40).as_str());
+    let prepared = prepare(&rows, &spec).unwrap();
+    let summary = &prepared.summary;
+    assert_eq!(
+        (summary.num_training_rows, summary.num_validation_rows),
+        (38, 10)
+    );
+    assert_eq!((summary.num_without_target, summary.num_truncated), (2, 1));
+    let refused: Vec<usize> = summary.problems.iter().map(|problem| problem.row).collect();
+    assert_eq!(refused, [4, 5]);
+    assert_eq!(summary.longest_tokens, 24);
+    let held_out = prepared.held_out_rows();
+    assert!(held_out.is_sorted() && held_out.iter().all(|&row| prepared.is_held_out(row)));
+    assert!(
+        prepared
+            .train
+            .iter()
+            .all(|row| !prepared.is_held_out(row.row))
+    );
+    assert_eq!(prepared, prepare(&rows, &spec).unwrap());
+    let reseeded = prepare(
+        &rows,
+        &DataSpec {
+            seed: 4,
+            ..spec.clone()
+        },
+    )
+    .unwrap();
+    assert_ne!(reseeded.held_out_rows(), held_out);
+    assert_eq!(prepared.num_leaked, 0);
+    let same: Vec<Row> = (0..10).map(|row| pair(row, "q", "a")).collect();
+    assert_eq!(prepare(&same, &spec).unwrap().num_leaked, 2);
+    assert!(prepare(&rows[5..6], &spec).is_err());
+}
+
+/// Whatever is said, what is learnt is what the assistant says and the ends of its turns.
+#[test]
+fn only_the_assistant_is_learnt() {
+    let tokenizer = tiny_tokenizer();
+    let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let turn = (any::<bool>(), "[ -;=-{a-zé🙂\n]{0,12}");
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    };
+    proptest!(config, |(turns in proptest::collection::vec(turn, 1..6))| {
+        let messages: Vec<Message> = turns
+            .iter()
+            .map(|(is_user, text)| Message::new(if *is_user { "user" } else { "assistant" }, text.as_str()))
+            .collect();
+        let said: String = messages
+            .iter()
+            .filter(|message| message.role == "assistant")
+            .map(|message| message.content.clone() + "<|im_end|>")
+            .collect();
+        match encoder.encode(&conversation(messages, 0), usize::MAX) {
+            Ok((sequence, _)) => {
+                let ids: Vec<u32> = sequence
+                    .ids
+                    .iter()
+                    .zip(&sequence.loss_mask)
+                    .filter_map(|(&id, &is_learnt)| is_learnt.then_some(id))
+                    .collect();
+                // Tokens may join the content's first characters to the line break before it.
+                let text = tokenizer.decode(&ids, false).unwrap();
+                prop_assert_eq!(text.replace('\n', ""), said.replace('\n', ""));
+            }
+            Err(error) => prop_assert_eq!(error, EncodeError::EmptyTarget),
+        }
+    });
 }

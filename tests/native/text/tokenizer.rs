@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use engine::data::text::parse_json;
+use engine::{
+    data::text::parse_json,
+    tokenizer::{SpecialIds, Tokenizer},
+};
 use serde::Deserialize;
 
-use crate::golden::{golden, model_tokenizer, tiny_tokenizer};
+use crate::golden::{fixture, golden, model_tokenizer, tiny_tokenizer};
 
 #[derive(Deserialize)]
 struct Tokens {
@@ -116,6 +119,24 @@ fn known_answers() {
     assert_eq!(tokenizer.token_text(3575), " capital");
     assert_eq!(tokenizer.token_text(2), "<|im_end|>");
     assert_eq!(tokenizer.token_text(49_152), "<49152>");
+}
+
+#[test]
+fn a_model_fills_in_what_its_tokenizer_leaves_open() {
+    let file = fixture("tiny_tokenizer.json");
+    let bare = Tokenizer::from_json(&file, None).unwrap();
+    assert_eq!(bare.special_ids(), SpecialIds::default());
+    let filled = bare.with_model_ids(Some(1), &[2, 0, 99_999]);
+    assert_eq!(
+        (filled.special_ids().bos, filled.special_ids().eos),
+        (Some(1), Some(2))
+    );
+    assert!(filled.end_of_turn_ids().iter().eq(&[0, 2]));
+    let named = tiny_tokenizer().with_model_ids(Some(0), &[0]);
+    assert_eq!(
+        (named.special_ids().bos, named.special_ids().eos),
+        (Some(1), Some(2))
+    );
 }
 
 #[test]

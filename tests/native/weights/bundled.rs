@@ -120,6 +120,9 @@ fn the_bundled_model_is_what_it_should_be() {
     assert!(template.contains("<|im_start|>assistant"));
     let hash = block_on(model.sha256_hex(|_, _| ())).unwrap();
     assert!(hash.starts_with("b179c952"), "{hash}");
+    let summary = model.summary(hash);
+    assert_eq!(summary.architecture, "llama");
+    assert!(summary.has_chat_template);
 }
 
 /// Values as transformers gives them, see `tests/reference/weights.py`.

@@ -200,12 +200,12 @@ fn unsupported_models_are_named() {
         assert_eq!(failed.kind, FailureKind::UnsupportedModel);
         assert!(failed.what.contains(key), "{failed}");
     }
-    let scaled = safetensors_factors();
+    let scaled = scaled_embeddings();
     assert!(scaled.what.contains("rope_freqs"), "{scaled}");
 }
 
 /// A GGUF file with the factors of scaled rotary embeddings.
-fn safetensors_factors() -> Failure {
+fn scaled_embeddings() -> Failure {
     let mut gguf = tiny();
     let mut factors = gguf.tensors[1].clone();
     factors.name = "rope_freqs.weight".to_owned();
@@ -319,6 +319,8 @@ fn files_of_several_models_are_refused() {
         named("model-00002-of-00002.safetensors", shard()),
     ];
     assert!(matches!(error(shards), ModelError::Sharded { .. }));
+    let first = vec![named("model-00001-of-00002.safetensors", shard())];
+    assert!(matches!(error(first), ModelError::Sharded { .. }));
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn wrong_headers_have_their_own_errors() {
         r#"{"a":{"dtype":"F32","shape":[4]}}"#.to_owned(),
         r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16],"x":1}}"#.to_owned(),
         r#"{"a":{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}}"#.to_owned(),
+        r#"{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,4],"data_offsets":[0,16]}}"#.to_owned(),
         r#"{"__metadata__":{"n":1}}"#.to_owned(),
     ] {
         let error = error(damaged.clone());
@@ -172,7 +173,7 @@ fn files_of_the_reference_implementation_are_read_and_ours_by_it() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any bytes in place of some of a sound file's: a typed error, or a header whose tensors lie in the file.
     #[test]

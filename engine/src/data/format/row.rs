@@ -64,13 +64,6 @@ pub(super) fn example(raw: &RawRow) -> Result<Example, RowFault> {
     })
 }
 
-/// Whether a JSON value has the keys of a row, sound or not.
-pub(super) fn is_row(value: &Value) -> bool {
-    ["messages", "prompt", "completion", "text"]
-        .iter()
-        .any(|key| value.get(key).is_some())
-}
-
 /// An array's place without an element: two commas, or the end of a file that was cut off behind one.
 fn empty_fault(raw: &RawRow) -> RowFault {
     let (what, remedy) = match raw.is_cut_off {

@@ -2,10 +2,9 @@
 
 use super::{
     DatasetError,
-    row::is_row,
     split::{end_of_value, fields},
 };
-use crate::data::text::{line_and_column, without_lone_surrogates};
+use crate::data::text::line_and_column;
 
 /// Lines that are looked at.
 const HEAD_LINES: usize = 50;
@@ -47,14 +46,11 @@ pub(super) fn sniff(file: &str, text: &str) -> Result<Container, DatasetError> {
     let is_one_line = len <= first_line.len();
     match (is_array, is_whole, is_one_line) {
         (true, true, _) => Ok(Container::Array { start }),
-        (false, true, one_line) => {
-            let is_one_row = serde_json::from_str(&without_lone_surrogates(&rest[..len]))
-                .is_ok_and(|value| is_row(&value));
-            match (is_one_row, one_line) {
-                (true, true) => Ok(Container::Lines),
-                _ => array_in_object(file, text, start),
-            }
-        }
+        (false, true, _) => match (is_row(text, start), is_one_line) {
+            (true, true) => Ok(Container::Lines),
+            (true, false) => Err(no_array(file, "that is a single row over several lines")),
+            (false, _) => array_in_object(file, text, start),
+        },
         (_, false, true) => Ok(Container::Lines),
         (false, false, false) if head(rest).nth(1).is_some_and(|line| line.starts_with('{')) => {
             Ok(Container::Lines)
@@ -98,9 +94,21 @@ fn array_in_object(file: &str, text: &str, start: usize) -> Result<Container, Da
         ),
         (None, _) => "without an array of rows".to_owned(),
     };
-    Err(DatasetError::NoArray {
+    Err(no_array(file, what))
+}
+
+fn no_array(file: &str, what: impl Into<String>) -> DatasetError {
+    DatasetError::NoArray {
         file: file.to_owned(),
-        what,
+        what: what.into(),
+    }
+}
+
+/// Whether the object that opens at `start` has the fields of a row.
+fn is_row(text: &str, start: usize) -> bool {
+    fields(text, start).any(|field| {
+        let name = field.key.trim_matches('"');
+        matches!(name, "messages" | "prompt" | "completion" | "text")
     })
 }
 

@@ -188,6 +188,10 @@ impl Normalizer {
                 strip_left,
                 strip_right,
             } => normalizers::Strip::new(*strip_left, *strip_right).into(),
+            // `tokenizers` overruns its alignments where nothing is prepended.
+            Self::Prepend { prepend } if prepend.is_empty() => {
+                return Err(unsupported("it prepends nothing"));
+            }
             Self::Prepend { prepend } => {
                 normalizers::Prepend::new(replacement(prepend)?.to_owned()).into()
             }
@@ -282,11 +286,13 @@ impl Pattern {
     }
 }
 
+/// Only plain patterns: `tokenizers` overruns its alignments where a regular expression matches nothing, and no
+/// Llama-class model replaces by one.
 fn replace(pattern: &Pattern, content: &str) -> Result<normalizers::Replace, TokenizerError> {
-    let pattern = match pattern.checked()? {
-        Pattern::String(text) => ReplacePattern::String(text.clone()),
-        Pattern::Regex(regex) => ReplacePattern::Regex(regex.clone()),
+    let Pattern::String(text) = pattern.checked()? else {
+        return Err(unsupported("it replaces by a regular expression"));
     };
+    let pattern = ReplacePattern::String(text.clone());
     normalizers::Replace::new(pattern, replacement(content)?).map_err(unsupported)
 }
 

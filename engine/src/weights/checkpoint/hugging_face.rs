@@ -52,7 +52,7 @@ pub(super) async fn open(
     let config = match config {
         Some(config) => read_config(&config, &mut beside).await?,
         None if is_encoder => {
-            let architecture = "this BERT-like model".to_owned();
+            let architecture = "a BERT-like model".to_owned();
             return Err(ModelError::Config {
                 file: file.name,
                 error: ConfigError::Encoder { architecture },

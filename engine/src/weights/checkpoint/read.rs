@@ -11,6 +11,9 @@ use crate::weights::{
 /// Bytes read at once, unless a single row is larger.
 const SLICE_BYTES: usize = 4 << 20;
 
+/// What one allocation may take where addresses have 32 bits, as in wasm.
+const MAX_MATRIX_BYTES: u64 = i32::MAX as u64;
+
 /// How the stored rows map to those of HF's checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowOrder {
@@ -56,6 +59,14 @@ pub(super) async fn matrix(
         .filter(|&row_bytes| row_bytes as u64 * rows as u64 == entry.num_bytes)
         .ok_or_else(|| unexpected_shape(file, entry, rows, cols))?;
     let (row_words, row_scales) = (kind.words_per_row(cols), kind.scales_per_row(cols));
+    let packed_bytes = (rows as u64).saturating_mul(4 * (row_words + row_scales) as u64);
+    if packed_bytes > MAX_MATRIX_BYTES {
+        return Err(ModelError::TooLarge {
+            file: format!("{} (tensor {})", file.name, entry.name),
+            num_bytes: packed_bytes,
+            limit: MAX_MATRIX_BYTES,
+        });
+    }
     let mut packed = PackedMatrix {
         kind,
         rows,

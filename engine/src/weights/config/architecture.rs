@@ -1,9 +1,6 @@
 //! Which architectures are supported, and which are encoders.
 
-use super::ConfigError;
-
-/// What this engine runs, as `general.architecture` and `model_type` name it.
-const SUPPORTED: &str = "llama";
+use super::{ConfigError, LlamaConfig};
 
 /// Parts of the names of encoder families (`BertModel`, `nomic-bert`, `xlm-roberta`, `T5EncoderModel`).
 const ENCODERS: [&str; 8] = [
@@ -40,7 +37,7 @@ pub fn looks_like_encoder<'a>(names: impl IntoIterator<Item = &'a str>) -> bool 
 /// Accepts `llama` alone; encoders get their own error.
 pub(super) fn check_architecture(architecture: &str) -> Result<(), ConfigError> {
     let owned = architecture.to_owned();
-    if architecture == SUPPORTED {
+    if architecture == LlamaConfig::ARCHITECTURE {
         Ok(())
     } else if is_encoder(architecture) {
         Err(ConfigError::Encoder {

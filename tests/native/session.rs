@@ -1,0 +1,382 @@
+//! Whole runs on a tiny model: pauses, stops, failures, and which adapter is kept.
+
+use engine::{
+    data::{TokenSequence, batch::Batch},
+    host::Control,
+    model::Llama,
+    plan::{MemoryEstimate, RunPlan},
+    protocol::{FailureKind, LrSchedulerType, RunOutcome, RunSpec, RunState},
+    train::{
+        pacing::Pacing,
+        session::{TrainingInput, TrainingResult, train},
+        state::TrainingState,
+        step::evaluate,
+    },
+};
+use futures_executor::block_on;
+
+use crate::common::{
+    fixture::{assert_near, assert_share},
+    host::{RUN, ScriptedHost},
+    load,
+    random::Random,
+};
+
+/// A run and what it works on.
+struct Bench {
+    model: Llama,
+    train: Vec<TokenSequence>,
+    validation: Vec<TokenSequence>,
+    spec: RunSpec,
+    num_steps: u64,
+    eval_steps: u64,
+}
+
+impl Bench {
+    /// Ten steps over eleven rows, evaluated on four others at every third.
+    fn new(random: &mut Random) -> Self {
+        let mut spec = RunSpec {
+            learning_rate: 5e-3,
+            lr_scheduler_type: LrSchedulerType::Constant,
+            warmup_ratio: 0.0,
+            per_device_train_batch_size: 2,
+            gradient_accumulation_steps: 2,
+            seed: random.size(0..1 << 30) as u64,
+            ..RunSpec::default()
+        };
+        spec.lora.r = 3;
+        Self {
+            model: load::fixture_model("odd"),
+            train: random.sequences(11),
+            validation: random.sequences(4),
+            spec,
+            num_steps: 10,
+            eval_steps: 3,
+        }
+    }
+
+    fn run(&self, host: &ScriptedHost) -> TrainingResult {
+        let plan = RunPlan {
+            spec: self.spec.clone(),
+            num_steps: self.num_steps,
+            steps_per_epoch: 3,
+            eval_steps: self.eval_steps,
+            trainable_parameters: 0,
+            memory: MemoryEstimate {
+                weights_bytes: 0,
+                dense_block_bytes: 0,
+                block_inputs_bytes: 0,
+                activations_bytes: 0,
+                head_bytes: 0,
+                adapter_bytes: 0,
+            },
+            warnings: Vec::new(),
+        };
+        let input = TrainingInput {
+            run: RUN,
+            plan: &plan,
+            model: &self.model,
+            train: &self.train,
+            validation: &self.validation,
+        };
+        block_on(train(input, host))
+    }
+
+    fn run_through(&self) -> TrainingResult {
+        let result = self.run(&ScriptedHost::default());
+        assert_eq!(result.summary.outcome, RunOutcome::Finished);
+        assert_eq!(result.steps.len() as u64, self.num_steps);
+        result
+    }
+
+    /// The loss of an adapter on the held-out rows, in one batch.
+    fn validation_loss(&self, parameters: &[f32]) -> f64 {
+        let host = ScriptedHost::default();
+        let pacing = Pacing::new(&host, RUN);
+        let mut state = TrainingState::new(&self.spec, &self.model.config);
+        state.parameters.copy_from_slice(parameters);
+        let adapter = state.upload(&self.model.device);
+        let batch = Batch::new(&self.validation.iter().collect::<Vec<_>>());
+        let nll_sum = block_on(evaluate(&self.model, Some(&adapter), &batch, &pacing)).unwrap();
+        nll_sum / batch.num_scored() as f64
+    }
+}
+
+fn losses(result: &TrainingResult) -> Vec<[u64; 2]> {
+    let bits = |loss: f64, norm: f64| [loss.to_bits(), norm.to_bits()];
+    result
+        .steps
+        .iter()
+        .map(|step| bits(step.loss, step.grad_norm))
+        .collect()
+}
+
+#[test]
+fn a_paused_run_goes_on_bit_for_bit() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    bench.spec.lora.lora_dropout = 0.2;
+    let unpaused = ScriptedHost::default();
+    let expected = bench.run(&unpaused);
+    for _ in 0..3 {
+        let at = random.size(1..unpaused.now() as usize) as u64;
+        let host = ScriptedHost::new(vec![(at, Control::Pause), (at + 7, Control::Run)]);
+        let actual = bench.run(&host);
+        assert_eq!(host.num_sleeps.get(), 7, "paused at {at}");
+        assert_eq!(host.num_yields.get(), unpaused.num_yields.get());
+        assert_eq!(losses(&actual), losses(&expected));
+        assert_eq!(actual.parameters, expected.parameters);
+        // 7 sleeps of 20 ms are no part of the run's time, the clock's ticks at every look are.
+        let lost = actual.summary.elapsed_secs - expected.summary.elapsed_secs;
+        assert!(lost.abs() < 0.02, "{lost} s");
+
+        // The pause interrupts what the run was doing, and that is told again after it.
+        let mut states = host.states();
+        let paused = states
+            .iter()
+            .position(|&state| state == RunState::Paused)
+            .unwrap();
+        if paused > 0 {
+            assert_eq!(states[paused - 1], states[paused + 1]);
+        }
+        states.drain(paused..paused + 2);
+        assert_eq!(states, unpaused.states());
+    }
+}
+
+#[test]
+fn a_stop_is_heard_at_the_next_block_and_keeps_the_best_adapter() {
+    let mut random = Random::new();
+    let bench = Bench::new(&mut random);
+    let unstopped = ScriptedHost::default();
+    let expected = bench.run(&unstopped);
+    // Within the eighth step: steps 3 and 6 were evaluated.
+    let at = random.size(unstopped.end_of_step(7) as usize + 1..unstopped.end_of_step(8) as usize);
+    let host = ScriptedHost::new(vec![(at as u64, Control::Stop)]);
+    let result = bench.run(&host);
+    assert_eq!(host.now(), at as u64);
+    assert_eq!(result.summary.outcome, RunOutcome::Stopped);
+    assert_eq!((result.summary.steps, result.failure.as_ref()), (7, None));
+    assert_eq!(losses(&result), losses(&expected)[..7]);
+    let seen = &expected.evaluations[1..3];
+    let best = seen
+        .iter()
+        .min_by(|a, b| a.loss.total_cmp(&b.loss))
+        .unwrap();
+    assert_eq!(result.summary.best_step, best.step);
+    assert_eq!(result.summary.tuned_validation_loss, Some(best.loss));
+    let loss = bench.validation_loss(&result.parameters);
+    assert_share("loss of the kept adapter", loss, best.loss, 1e-5);
+}
+
+#[test]
+fn a_stop_before_the_first_evaluation_scores_what_is_there() {
+    let mut random = Random::new();
+    let bench = Bench::new(&mut random);
+    let unstopped = ScriptedHost::default();
+    bench.run(&unstopped);
+    let host = ScriptedHost::new(vec![(unstopped.end_of_step(2) + 1, Control::Stop)]);
+    let result = bench.run(&host);
+    assert_eq!((result.summary.steps, result.summary.best_step), (2, 2));
+    assert!(result.summary.has_adapter);
+    let loss = bench.validation_loss(&result.parameters);
+    assert_share(
+        "loss",
+        result.summary.tuned_validation_loss.unwrap(),
+        loss,
+        1e-5,
+    );
+}
+
+#[test]
+fn a_stop_in_the_first_step_leaves_no_adapter() {
+    let mut random = Random::new();
+    let bench = Bench::new(&mut random);
+    let unstopped = ScriptedHost::default();
+    bench.run(&unstopped);
+    let at = unstopped.end_of_step(1) - 1;
+    let result = bench.run(&ScriptedHost::new(vec![(at, Control::Stop)]));
+    assert_eq!(result.summary.outcome, RunOutcome::Stopped);
+    assert_eq!(
+        (result.summary.steps, result.summary.has_adapter),
+        (0, false)
+    );
+    assert!(result.parameters.is_empty());
+    assert!(result.summary.base_validation_loss.is_some());
+}
+
+#[test]
+fn without_held_out_rows_the_last_adapter_is_kept() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    bench.validation.clear();
+    bench.num_steps = 5;
+    let shorter = bench.run_through();
+    assert_eq!(shorter.summary.best_step, 5);
+    assert_eq!(shorter.summary.tuned_validation_loss, None);
+
+    // A longer run that is stopped after as many steps keeps the same, though it last looked at step 3.
+    bench.num_steps = 10;
+    let unstopped = ScriptedHost::default();
+    bench.run(&unstopped);
+    let at = unstopped.end_of_step(5) + 1;
+    let stopped = bench.run(&ScriptedHost::new(vec![(at, Control::Stop)]));
+    assert_eq!(stopped.summary.best_step, 5);
+    assert_eq!(stopped.parameters, shorter.parameters);
+}
+
+#[test]
+fn the_best_adapter_by_validation_is_kept() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    // Random rows are learnt by heart, which makes other random rows the less likely.
+    bench.spec.learning_rate = 0.05;
+    bench.num_steps = 30;
+    bench.eval_steps = 2;
+    let result = bench.run_through();
+    let best = &result.evaluations[1..];
+    let best = best
+        .iter()
+        .min_by(|a, b| a.loss.total_cmp(&b.loss))
+        .unwrap();
+    assert!(best.step < 30, "the last adapter is the best");
+    assert_eq!(result.summary.best_step, best.step);
+    assert_eq!(result.summary.tuned_validation_loss, Some(best.loss));
+    let loss = bench.validation_loss(&result.parameters);
+    assert_share("loss of the kept adapter", loss, best.loss, 1e-5);
+    let mut lowest = f64::INFINITY;
+    for evaluation in &result.evaluations {
+        assert_eq!(evaluation.is_best, evaluation.loss < lowest);
+        lowest = lowest.min(evaluation.loss);
+    }
+}
+
+#[test]
+fn a_rate_that_explodes_fails_and_keeps_the_last_sound_adapter() {
+    let mut random = Random::new();
+    for has_validation in [true, false] {
+        let mut bench = Bench::new(&mut random);
+        bench.eval_steps = 10;
+        if !has_validation {
+            bench.validation.clear();
+        }
+        // The first rate is 0, the second blows the adapter up, the third step sees it.
+        bench.spec.learning_rate = 1e30;
+        bench.spec.warmup_ratio = 0.2;
+        let result = bench.run(&ScriptedHost::default());
+        let failure = result.failure.unwrap();
+        assert_eq!(failure.kind, FailureKind::NonFinite);
+        assert_eq!(failure.run, Some(RUN));
+        assert!(failure.place.unwrap().starts_with("step 3"));
+        assert_eq!(result.summary.outcome, RunOutcome::Failed);
+        assert_eq!((result.summary.steps, result.summary.best_step), (2, 1));
+        assert!(result.summary.has_adapter);
+        assert!(
+            result
+                .parameters
+                .iter()
+                .all(|parameter| parameter.is_finite())
+        );
+        let base = result.summary.base_validation_loss;
+        assert_eq!(base.is_some(), has_validation);
+        // Rate 0 left B at zero.
+        assert_eq!(result.summary.tuned_validation_loss, base);
+    }
+}
+
+#[test]
+fn an_explosion_in_the_first_step_leaves_no_adapter() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    bench.spec.learning_rate = 1e30;
+    let result = bench.run(&ScriptedHost::default());
+    assert_eq!(result.failure.unwrap().kind, FailureKind::NonFinite);
+    assert!(!result.summary.has_adapter);
+    assert!(result.parameters.is_empty());
+}
+
+#[test]
+fn an_explosion_after_a_good_evaluation_keeps_the_best() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    bench.eval_steps = 1;
+    bench.spec.learning_rate = 1e30;
+    bench.spec.warmup_ratio = 0.2;
+    let result = bench.run(&ScriptedHost::default());
+    assert_eq!(result.failure.unwrap().kind, FailureKind::NonFinite);
+    assert_eq!(result.summary.best_step, 1);
+    assert_eq!(result.evaluations.len(), 2);
+}
+
+#[test]
+fn runs_repeat_from_their_seed() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    let undropped = bench.run_through();
+    bench.spec.lora.lora_dropout = 0.3;
+    let dropped = bench.run_through();
+    assert_ne!(losses(&undropped), losses(&dropped));
+    let again = bench.run_through();
+    assert_eq!(losses(&again), losses(&dropped));
+    assert_eq!(again.parameters, dropped.parameters);
+    bench.spec.seed += 1;
+    assert_ne!(losses(&bench.run_through()), losses(&dropped));
+}
+
+/// The backward computes a block again; were its masks others, its gradient would not be the loss's.
+#[test]
+fn gradients_under_dropout_are_those_of_the_loss() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    bench.spec.lora.lora_dropout = 0.4;
+    bench.spec.lora.target_modules = engine::protocol::TargetModule::ALL.to_vec();
+    let mut state = TrainingState::new(&bench.spec, &bench.model.config);
+    let parameters = state.parameters.iter_mut();
+    parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
+    let batch = [Batch::new(&bench.train.iter().collect::<Vec<_>>())];
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let at = |distance: f32, direction: &[f32]| {
+        let mut state = state.clone();
+        let moved = state.parameters.iter_mut().zip(direction);
+        moved.for_each(|(parameter, &direction)| *parameter += distance * direction);
+        block_on(state.gradient(&bench.model, &batch, &pacing)).unwrap()
+    };
+    let gradient = at(0.0, &[]).gradients;
+    let norm = gradient
+        .iter()
+        .map(|&x| f64::from(x).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    let direction: Vec<f32> = gradient.iter().map(|&x| x / norm as f32).collect();
+    let distance = 0.01;
+    let rise = at(distance, &direction).loss - at(-distance, &direction).loss;
+    assert_share("slope", rise / f64::from(2.0 * distance), norm, 0.01);
+}
+
+#[test]
+fn accumulation_weighs_every_token_alike() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    let accumulated = bench.run_through();
+    bench.spec.per_device_train_batch_size = 4;
+    bench.spec.gradient_accumulation_steps = 1;
+    let whole = bench.run_through();
+    for (accumulated, whole) in accumulated.steps.iter().zip(&whole.steps) {
+        assert_eq!(accumulated.scored_tokens, whole.scored_tokens);
+        assert_eq!(accumulated.num_tokens, whole.num_tokens);
+        assert_share("loss", accumulated.loss, whole.loss, 1e-5);
+        assert_share(
+            "gradient norm",
+            accumulated.grad_norm,
+            whole.grad_norm,
+            1e-4,
+        );
+    }
+    assert_near(
+        "parameters",
+        &accumulated.parameters,
+        &whole.parameters,
+        1e-5,
+    );
+}
