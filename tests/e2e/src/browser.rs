@@ -11,7 +11,7 @@ use crate::netlog::{self, NetLogError};
 use crate::webdriver::{Session, WebDriverError};
 
 /// WebGPU without a GPU (SwiftShader), and a browser that calls nobody by itself.
-const CHROMIUM_FLAGS: [&str; 11] = [
+const CHROMIUM_FLAGS: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",
     "--enable-unsafe-webgpu",
@@ -23,6 +23,8 @@ const CHROMIUM_FLAGS: [&str; 11] = [
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
+    // `performance.measureUserAgentSpecificMemory()` answers at once instead of at the next collection.
+    "--enable-blink-features=ForceEagerMeasureMemory",
 ];
 
 #[derive(Debug, thiserror::Error)]

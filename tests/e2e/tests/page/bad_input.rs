@@ -51,15 +51,14 @@ fn model_cases(model: &[u8]) -> Vec<Case> {
     other["model_type"] = json!("mamba");
     other["architectures"] = json!(["MambaForCausalLM"]);
     let embedding: (&str, &[usize]) = ("model.embed_tokens.weight", &[32, 8]);
-    // The kind of the first tensor that is not F32 becomes one that does not exist.
     vec![
         case(
             vec![("notes.gguf", b"These are notes, not a model.".to_vec())],
-            &["not a gguf", "gguf"],
+            &["not a model"],
         ),
         case(
             vec![("cut.gguf", model[..model.len() / 3].to_vec())],
-            &["ends", "cut", "truncated", "incomplete", "shorter"],
+            &["cut off"],
         ),
         case(
             vec![
@@ -70,14 +69,14 @@ fn model_cases(model: &[u8]) -> Vec<Case> {
                 ("config.json", bert.to_string().into_bytes()),
                 ("tokenizer.json", b"{}".to_vec()),
             ],
-            &["bert", "encoder"],
+            &["encoder"],
         ),
         case(
             vec![
                 ("model.safetensors", safetensors(&[embedding])),
                 ("config.json", llama_config().to_string().into_bytes()),
             ],
-            &["tokenizer.json"],
+            &["without a tokenizer"],
         ),
         case(
             vec![
@@ -92,15 +91,7 @@ fn model_cases(model: &[u8]) -> Vec<Case> {
                 "half.safetensors",
                 safetensors(&[embedding])[..100].to_vec(),
             )],
-            &[
-                "ends",
-                "cut",
-                "truncated",
-                "incomplete",
-                "shorter",
-                "config.json",
-                "header",
-            ],
+            &["cut off", "config.json"],
         ),
     ]
 }
@@ -111,9 +102,9 @@ fn dataset_cases() -> Vec<Case> {
         .flat_map(u16::to_le_bytes)
         .collect();
     vec![
-        case(vec![("empty.jsonl", Vec::new())], &["empty", "no rows"]),
-        case(vec![("picture.jsonl", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec())], &["binary", "not text", "utf-8"]),
-        case(vec![("wide.jsonl", utf16)], &["utf-16", "utf-8", "encoding"]),
+        case(vec![("empty.jsonl", Vec::new())], &["is empty"]),
+        case(vec![("picture.jsonl", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec())], &["not a dataset"]),
+        case(vec![("wide.jsonl", utf16)], &["utf-8"]),
         case(vec![("cut.jsonl", b"{\"text\": \"whole\"}\n{\"text\": \"cu".to_vec())], &["line 2"]),
         case(vec![("types.jsonl", b"{\"text\": 5}\n{\"text\": \"right\"}\n{\"text\": \"right too\"}\n".to_vec())], &["line 1"]),
         case(vec![("shapes.jsonl", b"{\"text\": \"a b c\"}\n{\"prompt\": \"p\", \"completion\": \"c\"}\n{\"other\": 1}\n".to_vec())], &["line 3"]),

@@ -4,7 +4,6 @@ use std::error::Error;
 
 use e2e::browser::Window;
 use e2e::page::Page;
-use serde_json::Value;
 
 use crate::visit::{
     LOADING, Outcome, RUN, SOON, Visit, fill, load, log_lines, picture, seed, sentences, unzipped,
@@ -47,7 +46,9 @@ fn losses(test: &str, device: &str, data: &str) -> Result<Option<Vec<f64>>, Box<
     page.press("Download adapter")?;
     let files = unzipped(&visit.browser.downloaded(".zip", SOON)?)?;
     page.expect_quiet_console()?;
-    let losses: Vec<f64> = log_lines(&files)?.iter().filter_map(step_loss).collect();
+    let log = log_lines(&files)?;
+    let steps = log.iter().filter(|line| line["type"] == "step");
+    let losses: Vec<f64> = steps.filter_map(|line| line["loss"].as_f64()).collect();
     assert_eq!(losses.len(), NUM_STEPS, "a loss for each step");
     Ok(Some(losses))
 }
@@ -67,11 +68,4 @@ fn train(page: &Page) -> Outcome {
     page.press("Start training")?;
     page.wait_for_status(&["Finished"], RUN)?;
     Ok(())
-}
-
-/// The training loss in a line of the log, where it is a step's line.
-fn step_loss(line: &Value) -> Option<f64> {
-    line["loss"]
-        .as_f64()
-        .or_else(|| line["training_loss"].as_f64())
 }

@@ -121,7 +121,15 @@ fn check_zip(page: &Page, files: &BTreeMap<String, Vec<u8>>) -> Outcome {
     check_tensors(file(files, "adapter_model.safetensors")?)?;
 
     let log = log_lines(files)?;
-    assert!(log.len() >= 12, "{} lines for 12 steps", log.len());
+    let steps = log.iter().filter(|line| line["type"] == "step").count();
+    let evaluations = log
+        .iter()
+        .filter(|line| line["type"] == "evaluation")
+        .count();
+    assert!(
+        steps == 12 && evaluations > 0,
+        "{steps} steps and {evaluations} evaluations in the log"
+    );
     let recipe = json("recipe.json")?.to_string();
     assert!(
         recipe.contains("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),

@@ -6,4 +6,5 @@ mod control;
 mod devices;
 mod journey;
 mod looks;
+mod memory;
 mod visit;
