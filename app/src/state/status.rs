@@ -109,6 +109,12 @@ pub fn status(state: &State) -> Status {
 }
 
 fn resting_status(state: &State) -> Status {
+    if state.device.is_outdated {
+        return Status::new(
+            Activity::Failed,
+            "reload the page: it and its engine come from two versions",
+        );
+    }
     if let Some(encoding) = &state.encoding {
         return Status::new(Activity::ReadingData, load_detail(encoding));
     }
@@ -173,7 +179,12 @@ fn run_status(run: &Run) -> Status {
         }
         Some(RunState::Training) | Some(RunState::Preparing) | None => {
             let Some(position) = position else {
-                return Status::new(Activity::Training, "preparing");
+                let detail = if run.state == Some(RunState::Training) {
+                    "first step"
+                } else {
+                    "preparing"
+                };
+                return Status::new(Activity::Training, detail);
             };
             let remaining = run.steps.last().and_then(|step| step.remaining_secs);
             let detail = match remaining {
