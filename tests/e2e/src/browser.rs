@@ -11,7 +11,7 @@ use crate::netlog::{self, NetLogError};
 use crate::webdriver::{Session, WebDriverError};
 
 /// WebGPU without a GPU (SwiftShader), and a browser that calls nobody by itself.
-const CHROMIUM_FLAGS: [&str; 12] = [
+const CHROMIUM_FLAGS: [&str; 11] = [
     "--headless=new",
     "--no-sandbox",
     "--enable-unsafe-webgpu",
@@ -23,8 +23,6 @@ const CHROMIUM_FLAGS: [&str; 12] = [
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
-    // `performance.measureUserAgentSpecificMemory()` answers at once instead of at the next collection.
-    "--enable-blink-features=ForceEagerMeasureMemory",
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +33,8 @@ pub enum BrowserError {
     NoPort(PathBuf),
     #[error("the browser's folder could not be prepared: {0}")]
     Folder(std::io::Error),
+    #[error("the system does not tell of its processes: {0}")]
+    Processes(std::io::Error),
     #[error("no file *{suffix} was downloaded in {waited_secs} s")]
     NoDownload { suffix: String, waited_secs: u64 },
     #[error(transparent)]
@@ -122,7 +122,11 @@ impl Browser {
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
         )?;
         let scheme = if is_dark { "dark" } else { "light" };
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        // Without motion: a click is never aimed at where something was before the page scrolled on.
+        let features = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
         self.session
             .devtools("Emulation.setEmulatedMedia", features)?;
         Ok(())
@@ -152,6 +156,28 @@ impl Browser {
         }
     }
 
+    /// The most memory that the pages' processes have held so far, workers included, in bytes.
+    ///
+    /// # Errors
+    /// Where the system does not tell (it is Linux's /proc that does).
+    pub fn peak_page_bytes(&self) -> Result<u64, BrowserError> {
+        let mut ours = vec![self.driver.id()];
+        let mut peak_bytes = 0;
+        let processes = processes().map_err(BrowserError::Processes)?;
+        // Parents come before their children once sorted by when they were first reached.
+        let mut next = 0;
+        while let Some(&parent) = ours.get(next) {
+            for process in processes.iter().filter(|process| process.parent == parent) {
+                ours.push(process.id);
+                if process.is_renderer {
+                    peak_bytes += process.peak_bytes;
+                }
+            }
+            next += 1;
+        }
+        Ok(peak_bytes)
+    }
+
     /// Closes the browser and returns every address that was requested on behalf of `origin`'s pages and workers.
     ///
     /// # Errors
@@ -171,6 +197,36 @@ impl Drop for Browser {
         let _ = self.session.close();
         end(&mut self.driver);
     }
+}
+
+/// A running process, as /proc tells of it.
+struct Process {
+    id: u32,
+    parent: u32,
+    peak_bytes: u64,
+    is_renderer: bool,
+}
+
+fn processes() -> std::io::Result<Vec<Process>> {
+    let process = |folder: PathBuf| {
+        // A process may end while it is looked at.
+        let status = std::fs::read_to_string(folder.join("status")).ok()?;
+        let command = std::fs::read(folder.join("cmdline")).ok()?;
+        let number = |key: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        Some(Process {
+            id: folder.file_name()?.to_str()?.parse().ok()?,
+            parent: u32::try_from(number("PPid:")?).ok()?,
+            peak_bytes: number("VmHWM:")? << 10,
+            is_renderer: String::from_utf8_lossy(&command).contains("--type=renderer"),
+        })
+    };
+    Ok(std::fs::read_dir("/proc")?
+        .map_while(Result::ok)
+        .filter_map(|entry| process(entry.path()))
+        .collect())
 }
 
 fn end(driver: &mut Child) {

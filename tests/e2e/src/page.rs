@@ -134,11 +134,19 @@ impl<'a> Page<'a> {
         Ok(named)
     }
 
+    /// Clicks a button, as soon as nothing covers it.
+    ///
     /// # Errors
     /// Where there is no such button, or it cannot be clicked.
     pub fn press(&self, button: &str) -> Result<(), PageError> {
-        let element = self.by_name(Role::Button, button)?;
-        Ok(self.session.act_on(&element, "click")?)
+        self.wait(&format!("a click on {button}"), PATIENCE, || {
+            let element = self.by_name(Role::Button, button)?;
+            match self.session.act_on(&element, "click") {
+                Ok(()) => Ok(Seen::Yes(())),
+                Err(error) if error.is_covered() => Ok(Seen::NotYet(error.to_string())),
+                Err(error) => Err(error.into()),
+            }
+        })
     }
 
     /// Whether a button of this name is there and can be pressed.

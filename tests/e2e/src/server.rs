@@ -4,15 +4,18 @@
 //! headers with files only, not with errors. A worker obeys the policy of its own response, so the headers must be on
 //! every one: a `<meta>` policy does not reach it.
 
+mod http;
+
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Seek, SeekFrom};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use tiny_http::{Header, Method, Request, Response, Server};
+use http::{Body, Request, Response};
 
 /// Sent with every response, whatever its status.
 pub const HEADERS: [(&str, &str); 7] = [
@@ -31,8 +34,8 @@ pub const HEADERS: [(&str, &str); 7] = [
     ("Cache-Control", "no-cache"),
 ];
 
-/// Requests answered at once; a browser opens six connections to one host.
-const NUM_THREADS: usize = 6;
+/// A connection on which nothing comes for so long is closed.
+const SILENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -40,15 +43,13 @@ pub enum ServeError {
     NoSite(PathBuf),
     #[error("port {port} of 127.0.0.1 cannot be listened on ({source}): is another server there? Choose another: PORT={} make run", port.wrapping_add(1))]
     Port { port: u16, source: std::io::Error },
-    #[error("the server could not start: {0}")]
-    Start(String),
 }
 
 /// Serves one folder on 127.0.0.1 until it is dropped.
 pub struct SiteServer {
-    server: Arc<Server>,
     address: SocketAddr,
-    threads: Vec<JoinHandle<()>>,
+    is_over: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
 }
 
 impl SiteServer {
@@ -61,31 +62,18 @@ impl SiteServer {
             Ok(root) if root.join("index.html").is_file() => root.into(),
             _ => return Err(ServeError::NoSite(root.to_owned())),
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .map_err(|source| ServeError::Port { port, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| ServeError::Port { port, source })?;
-        let server = Arc::new(
-            Server::from_listener(listener, None)
-                .map_err(|error| ServeError::Start(error.to_string()))?,
-        );
-        let threads = (0..NUM_THREADS)
-            .map(|_| {
-                let (server, root) = (Arc::clone(&server), Arc::clone(&root));
-                std::thread::spawn(move || {
-                    // `recv` fails once the server is unblocked, which ends the thread.
-                    while let Ok(request) = server.recv() {
-                        // A visitor who hangs up in the middle of a response is no failure of ours.
-                        let _ = answer(&root, request);
-                    }
-                })
-            })
-            .collect();
+        let port_error = |source| ServeError::Port { port, source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(port_error)?;
+        let address = listener.local_addr().map_err(port_error)?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let acceptor = std::thread::spawn({
+            let is_over = Arc::clone(&is_over);
+            move || accept(&listener, &root, &is_over)
+        });
         Ok(Self {
-            server,
             address,
-            threads,
+            is_over,
+            acceptor: Some(acceptor),
         })
     }
 
@@ -96,112 +84,107 @@ impl SiteServer {
 
     /// Serves until the process ends.
     pub fn wait(mut self) {
-        for thread in std::mem::take(&mut self.threads) {
-            let _ = thread.join();
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
         }
     }
 }
 
 impl Drop for SiteServer {
     fn drop(&mut self) {
-        for _ in &self.threads {
-            self.server.unblock();
-        }
+        self.is_over.store(true, Ordering::Release);
+        // Wakes the acceptor, which then sees that it is over.
+        let _ = TcpStream::connect(self.address);
     }
 }
 
-fn answer(root: &Path, request: Request) -> std::io::Result<()> {
-    if !matches!(request.method(), Method::Get | Method::Head) {
-        return respond(
-            request,
-            405,
-            "text/plain",
-            &[("Allow", "GET, HEAD".to_owned())],
-            std::io::empty(),
-            0,
-        );
+/// A thread for each connection: a browser opens six, and each must be answered while the others are kept open.
+fn accept(listener: &TcpListener, root: &Arc<Path>, is_over: &AtomicBool) {
+    for connection in listener.incoming() {
+        if is_over.load(Ordering::Acquire) {
+            break;
+        }
+        let Ok(connection) = connection else { continue };
+        let root = Arc::clone(root);
+        std::thread::spawn(move || {
+            // A visitor who hangs up, or sends what is no request, is no failure of ours.
+            let _ = connection.set_read_timeout(Some(SILENCE));
+            let _ = http::serve(connection, |request| answer(&root, request));
+        });
     }
-    let opened = file_of(root, request.url()).and_then(|path| {
-        let file = File::open(&path).ok()?;
-        let metadata = file.metadata().ok()?;
-        Some((path, file, metadata))
-    });
-    let Some((path, mut file, metadata)) = opened else {
-        let body = b"Not found\n";
-        return respond(request, 404, "text/plain", &[], body.as_slice(), body.len());
+}
+
+/// The answer to a request, with the headers that all answers carry.
+fn answer(root: &Path, request: &Request) -> Response {
+    let mut response = match request.method.as_str() {
+        "GET" | "HEAD" => file_response(root, request).unwrap_or_else(|| {
+            let headers = vec![("Content-Type", "text/plain".to_owned())];
+            Response {
+                status: "404 Not Found",
+                headers,
+                body: Body::Text("Not found\n"),
+            }
+        }),
+        _ => Response {
+            status: "405 Method Not Allowed",
+            headers: vec![("Allow", "GET, HEAD".to_owned())],
+            body: Body::None,
+        },
     };
+    response
+        .headers
+        .extend(HEADERS.map(|(name, value)| (name, value.to_owned())));
+    response
+}
+
+/// The file that is asked for, whole or in part; `None` where there is none.
+fn file_response(root: &Path, request: &Request) -> Option<Response> {
+    let path = file_of(root, &request.target)?;
+    let mut file = File::open(&path).ok()?;
+    let metadata = file.metadata().ok()?;
     let len_bytes = metadata.len();
-    let changed_nanos = metadata
+    let changed = metadata
         .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |age| age.as_nanos());
-    let tag = format!("\"{len_bytes:x}-{changed_nanos:x}\"");
-    let mime = mime_of(&path);
-    let mut headers = vec![("ETag", tag.clone()), ("Accept-Ranges", "bytes".to_owned())];
-    if header(&request, "If-None-Match").is_some_and(|known| known == tag) {
-        return respond(request, 304, mime, &headers, std::io::empty(), 0);
+        .ok()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let tag = format!("\"{len_bytes:x}-{:x}\"", changed.as_nanos());
+    let is_known = request.header("If-None-Match") == Some(&tag);
+    let mut headers = vec![
+        ("Content-Type", mime_of(&path).to_owned()),
+        ("Accept-Ranges", "bytes".to_owned()),
+        ("ETag", tag),
+    ];
+    if is_known {
+        return Some(Response {
+            status: "304 Not Modified",
+            headers,
+            body: Body::None,
+        });
     }
-    match header(&request, "Range")
-        .map_or(ByteRange::Whole, |text| ByteRange::parse(text, len_bytes))
-    {
-        ByteRange::Whole => respond(request, 200, mime, &headers, file, to_usize(len_bytes)),
+    let range = request
+        .header("Range")
+        .map_or(ByteRange::Whole, |text| ByteRange::parse(text, len_bytes));
+    let (status, body) = match range {
+        ByteRange::Whole => ("200 OK", Body::File(file, len_bytes)),
         ByteRange::Part { start, end } => {
+            file.seek(SeekFrom::Start(start)).ok()?;
             headers.push((
                 "Content-Range",
                 format!("bytes {start}-{}/{len_bytes}", end - 1),
             ));
-            file.seek(SeekFrom::Start(start))?;
-            respond(
-                request,
-                206,
-                mime,
-                &headers,
-                file.take(end - start),
-                to_usize(end - start),
-            )
+            ("206 Partial Content", Body::File(file, end - start))
         }
         ByteRange::Unsatisfiable => {
             headers.push(("Content-Range", format!("bytes */{len_bytes}")));
-            respond(request, 416, mime, &headers, std::io::empty(), 0)
+            ("416 Range Not Satisfiable", Body::None)
         }
-    }
-}
-
-/// Lengths of files that the server itself opened; a 32-bit server of larger files does not exist.
-fn to_usize(len_bytes: u64) -> usize {
-    usize::try_from(len_bytes).unwrap_or(usize::MAX)
-}
-
-fn respond(
-    request: Request,
-    status: u16,
-    mime: &str,
-    headers: &[(&str, String)],
-    body: impl Read,
-    len_bytes: usize,
-) -> std::io::Result<()> {
-    let own = headers.iter().map(|(name, value)| (*name, value.as_str()));
-    let headers = HEADERS
-        .into_iter()
-        .chain([("Content-Type", mime)])
-        .chain(own);
-    // Names and values are ours and ASCII, so none is ever left out here.
-    let headers = headers
-        .filter_map(|(name, value)| Header::from_bytes(name, value).ok())
-        .collect();
-    // Never chunked: the page shows how much of the model is still to come.
-    let response = Response::new(status.into(), headers, body, Some(len_bytes), None)
-        .with_chunked_threshold(usize::MAX);
-    request.respond(response)
-}
-
-fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
-    request
-        .headers()
-        .iter()
-        .find(|header| header.field.equiv(name))
-        .map(|header| header.value.as_str())
+    };
+    Some(Response {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// The file that a request names, if it lies inside `root`.

@@ -23,6 +23,11 @@ pub enum WebDriverError {
 }
 
 impl WebDriverError {
+    /// Whether something else was drawn over the element just then.
+    pub fn is_covered(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "element click intercepted")
+    }
+
     /// Whether the element went away between being found and being asked: the page was redrawn meanwhile.
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "stale element reference" || code == "no such element")

@@ -1,6 +1,8 @@
 //! The harness tried on a small page of its own: what it cannot see there, it would not see in the real one.
 
 use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -180,6 +182,39 @@ fn every_response_carries_the_headers() -> Outcome {
             .as_u16(),
         405
     );
+    Ok(())
+}
+
+#[test]
+fn kept_connections_hold_up_no_other() -> Outcome {
+    let server = SiteServer::start(&site(), 0)?;
+    let address = server.origin().replace("http://", "");
+    let mut connections = Vec::new();
+    for _ in 0..24 {
+        let connection = TcpStream::connect(&address)?;
+        connection.set_read_timeout(Some(SOON))?;
+        connections.push(BufReader::new(connection));
+    }
+    // All stay open, and each is asked twice.
+    for _ in 0..2 {
+        for connection in &mut connections {
+            connection
+                .get_mut()
+                .write_all(b"HEAD /site.css HTTP/1.1\r\nHost: here\r\n\r\n")?;
+        }
+        for connection in &mut connections {
+            let mut head = Vec::new();
+            while head
+                .last()
+                .is_none_or(|line: &String| !line.trim().is_empty())
+            {
+                let mut line = String::new();
+                connection.read_line(&mut line)?;
+                head.push(line);
+            }
+            assert_eq!(head[0].trim(), "HTTP/1.1 200 OK");
+        }
+    }
     Ok(())
 }
 

@@ -97,14 +97,10 @@ fn model_cases(model: &[u8]) -> Vec<Case> {
 }
 
 fn dataset_cases() -> Vec<Case> {
-    let utf16: Vec<u8> = "\u{feff}{\"text\": \"wide\"}\n"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
     vec![
         case(vec![("empty.jsonl", Vec::new())], &["is empty"]),
         case(vec![("picture.jsonl", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec())], &["not a dataset"]),
-        case(vec![("wide.jsonl", utf16)], &["utf-8"]),
+        case(vec![("latin.jsonl", b"{\"text\": \"caf\xe9 au lait\"}\n".to_vec())], &["utf-8"]),
         case(vec![("cut.jsonl", b"{\"text\": \"whole\"}\n{\"text\": \"cu".to_vec())], &["line 2"]),
         case(vec![("types.jsonl", b"{\"text\": 5}\n{\"text\": \"right\"}\n{\"text\": \"right too\"}\n".to_vec())], &["line 1"]),
         case(vec![("shapes.jsonl", b"{\"text\": \"a b c\"}\n{\"prompt\": \"p\", \"completion\": \"c\"}\n{\"other\": 1}\n".to_vec())], &["line 3"]),
