@@ -2,7 +2,9 @@
 
 pub mod adapter;
 pub mod fetched;
+pub mod file;
 pub mod fixture;
+pub mod golden;
 pub mod host;
 pub mod load;
 pub mod random;

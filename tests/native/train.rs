@@ -2,42 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Device;
 use engine::{
     model::Llama,
     protocol::RunSpec,
-    train::{pacing::Pacing, schedule::Schedule, state::TrainingState, step::evaluate},
+    train::{pacing::Pacing, state::TrainingState, step::evaluate},
 };
 use futures_executor::block_on;
 use serde::Deserialize;
 
 use crate::common::{
     adapter::{fill_by_rule, named_ranges, parameters_by_rule},
-    fixture::{
-        self, Lora, Recipe, Row, Step, assert_near, assert_near_relative, assert_share, run_spec,
-    },
+    fixture::{self, Lora, Recipe, Row, Step, assert_near_relative, assert_share, run_spec},
+    golden::{self, EXACT, check_steps, norm},
     host::{RUN, ScriptedHost},
     load,
 };
-
-#[derive(Deserialize)]
-struct Golden {
-    lora: Lora,
-    recipe: Recipe,
-    loss: f64,
-    grad_norm: f64,
-    steps: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-struct Rows {
-    rows: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Batches {
-    /// Steps, micro-batches, rows.
-    batches: Vec<Vec<Vec<Row>>>,
-}
 
 #[test]
 fn tiny_model_trains_as_in_peft_on_all_modules() {
@@ -60,82 +40,12 @@ fn odd_model_trains_as_in_peft_on_queries_and_values() {
 }
 
 fn check_training(name: &str, variant: &str) {
-    let model = load::fixture_model(name);
-    let golden: Golden = fixture::json(&format!("train/{name}.{variant}.json"));
-    let tensors = fixture::tensors(&format!("train/{name}.{variant}.safetensors"));
-    let spec = run_spec(&golden.lora, &golden.recipe);
-    let mut state = TrainingState::new(&spec, &model.config);
-    for (name, range) in named_ranges(&state.layout) {
-        state.parameters[range].copy_from_slice(&tensors[&format!("init.{name}")]);
-    }
-    check_gradient(&model, name, &golden, &tensors, &mut state.clone());
-
-    let Batches { batches } = fixture::json(&format!("train/{name}.batches.json"));
-    let steps: Vec<&[Vec<Row>]> = (0..golden.steps.len())
-        .map(|step| batches[step % batches.len()].as_slice())
-        .collect();
-    check_steps(&model, &spec, &mut state, &steps, &golden.steps, 1e-4);
-    for (name, range) in named_ranges(&state.layout) {
-        let expected = &tensors[&format!("final.{name}")];
-        assert_near(&name, &state.parameters[range], expected, 1e-4);
-    }
-}
-
-fn check_gradient(
-    model: &Llama,
-    name: &str,
-    golden: &Golden,
-    tensors: &BTreeMap<String, Vec<f32>>,
-    state: &mut TrainingState,
-) {
-    let Rows { rows } = fixture::json(&format!("model/{name}.forward.json"));
-    let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let batches = [fixture::batch(&rows)];
-    let mean = block_on(state.gradient(model, &batches, &pacing)).unwrap();
-    assert_share("loss", mean.loss, golden.loss, 1e-5);
-    assert_share(
-        "gradient norm",
-        norm(&mean.gradients),
-        golden.grad_norm,
-        1e-4,
-    );
-    for (name, range) in named_ranges(&state.layout) {
-        let expected = &tensors[&format!("grad.{name}")];
-        assert_near_relative(&name, &mean.gradients[range], expected, 1e-3);
-    }
-}
-
-/// Takes the golden's steps, each on its micro-batches, and compares what every one tells.
-fn check_steps(
-    model: &Llama,
-    spec: &RunSpec,
-    state: &mut TrainingState,
-    steps: &[&[Vec<Row>]],
-    goldens: &[Step],
-    tolerance: f64,
-) {
-    let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let schedule = Schedule::new(spec, spec.max_steps);
-    assert_eq!(goldens.len() as u64, spec.max_steps);
-    for (micro_batches, golden) in steps.iter().zip(goldens) {
-        let batches: Vec<_> = micro_batches
-            .iter()
-            .map(|rows| fixture::batch(rows))
-            .collect();
-        let rate = schedule.learning_rate_at(golden.step);
-        let told = block_on(state.step(model, &batches, rate, &pacing)).unwrap();
-        let what = |of: &str| format!("{of} of step {}", golden.step);
-        assert!(
-            (rate - golden.learning_rate).abs() < 1e-12,
-            "{}",
-            what("rate")
-        );
-        assert_eq!(told.scored_tokens, golden.scored_tokens);
-        assert_share(&what("loss"), told.loss, golden.loss, tolerance);
-        assert_share(&what("norm"), told.grad_norm, golden.grad_norm, tolerance);
-    }
+    block_on(golden::check_training(
+        name,
+        variant,
+        &Device::flex(),
+        EXACT,
+    ));
 }
 
 #[derive(Deserialize)]
@@ -252,7 +162,14 @@ fn bundled_model_learns_as_in_peft() {
         .map(|rows| vec![rows.to_vec()])
         .collect();
     let steps: Vec<&[Vec<Row>]> = steps.iter().map(Vec::as_slice).collect();
-    check_steps(&model, &spec, &mut state, &steps, &golden.steps, 1e-3);
+    block_on(check_steps(
+        &model,
+        &spec,
+        &mut state,
+        &steps,
+        &golden.steps,
+        1e-3,
+    ));
     let loss = held_out_loss(&model, &state, &golden.held_out);
     assert!((loss - after).abs() < 1e-3, "{loss} after, not {after}");
     for (name, range) in named_ranges(&state.layout) {
@@ -267,12 +184,4 @@ fn held_out_loss(model: &Llama, state: &TrainingState, rows: &[Row]) -> f64 {
     let batch = fixture::batch(rows);
     let adapter = state.upload(&model.device);
     block_on(evaluate(model, Some(&adapter), &batch, &pacing)).unwrap() / batch.num_scored() as f64
-}
-
-fn norm(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|&value| f64::from(value).powi(2))
-        .sum::<f64>()
-        .sqrt()
 }

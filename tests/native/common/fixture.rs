@@ -1,6 +1,6 @@
-//! Golden files; see `tests/reference/README.md`.
+//! Golden files; see `tests/reference/README.md`. The browser's tests read them through this module too.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::collections::BTreeMap;
 
 use engine::{
     data::{TokenSequence, batch::Batch},
@@ -9,18 +9,15 @@ use engine::{
 use safetensors::SafeTensors;
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// A file or folder among the fixtures.
-pub fn path(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures")).join(name)
-}
+use super::file;
 
 pub fn json<T: DeserializeOwned>(name: &str) -> T {
-    serde_json::from_slice(&fs::read(path(name)).unwrap()).unwrap()
+    serde_json::from_slice(&file::bytes(name)).unwrap()
 }
 
 /// All tensors of a file, flat.
 pub fn tensors(name: &str) -> BTreeMap<String, Vec<f32>> {
-    let bytes = fs::read(path(name)).unwrap();
+    let bytes = file::bytes(name);
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let floats = |bytes: &[u8]| bytemuck::pod_collect_to_vec(bytes);
     file.iter()
@@ -105,9 +102,9 @@ pub fn lora_spec(lora: &Lora) -> LoraSpec {
     }
 }
 
-/// Fails where an element is further from the golden than `tolerance`; says which and what.
+/// Fails where an element is further from the golden than `tolerance`; says which and what. Gives the largest distance.
 #[track_caller]
-pub fn assert_near(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) {
+pub fn assert_near(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) -> f64 {
     assert_eq!(actual.len(), expected.len(), "{what} has another length");
     let (index, difference) = largest_difference(actual, expected);
     assert!(
@@ -116,25 +113,28 @@ pub fn assert_near(what: &str, actual: &[f32], expected: &[f32], tolerance: f64)
         actual[index],
         expected[index]
     );
+    difference
 }
 
-/// As [`assert_near`], where the tolerance is a share of the golden's largest element.
+/// As [`assert_near`], where tolerance and result are shares of the golden's largest element.
 #[track_caller]
-pub fn assert_near_relative(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) {
+pub fn assert_near_relative(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) -> f64 {
     let largest = expected
         .iter()
         .fold(0.0, |largest, &x| f64::from(x).abs().max(largest));
     assert!(largest > 0.0, "{what}: the golden is all zero");
-    assert_near(what, actual, expected, tolerance * largest);
+    assert_near(what, actual, expected, tolerance * largest) / largest
 }
 
-/// Fails where a number is off by more than a share of the golden.
+/// Fails where a number is off by more than a share of the golden; gives that share.
 #[track_caller]
-pub fn assert_share(what: &str, actual: f64, expected: f64, tolerance: f64) {
+pub fn assert_share(what: &str, actual: f64, expected: f64, tolerance: f64) -> f64 {
+    let difference = (actual - expected).abs();
     assert!(
-        (actual - expected).abs() <= tolerance * expected.abs(),
+        difference <= tolerance * expected.abs(),
         "{what} is {actual}, not {expected}"
     );
+    difference / expected.abs()
 }
 
 fn largest_difference(actual: &[f32], expected: &[f32]) -> (usize, f64) {

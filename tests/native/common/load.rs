@@ -1,24 +1,14 @@
 //! Models of the tests, on the CPU.
 
-use std::fs;
-
 use burn::tensor::Device;
-use engine::{
-    model::Llama,
-    weights::checkpoint::{ModelFiles, NamedSource, open},
-};
+use engine::{model::Llama, weights::checkpoint::ModelFiles};
 use futures_executor::block_on;
 
-use super::{fetched::open_bundled, fixture};
+use super::{fetched::open_bundled, golden};
 
 /// One of the committed models, `tiny` or `odd`.
 pub fn fixture_model(name: &str) -> Llama {
-    let folder = fixture::path("model").join(name);
-    let sources = ["config.json", "model.safetensors", "tokenizer.json"].map(|file| NamedSource {
-        name: file.to_owned(),
-        source: Box::new(fs::read(folder.join(file)).unwrap()),
-    });
-    load(&block_on(open(sources.into())).unwrap())
+    block_on(golden::model(name, &Device::flex()))
 }
 
 /// The bundled model; none where `test` is skipped.

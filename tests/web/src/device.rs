@@ -2,11 +2,14 @@
 
 use std::cell::OnceCell;
 
-use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor, TensorData};
-use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
+use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
+use engine::{self_test, train::pacing::read_all};
+use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
-wasm_bindgen_test_configure!(run_in_dedicated_worker);
+use crate::{
+    common::host::ScriptedHost,
+    reference::{Array, Random},
+};
 
 thread_local! {
     // A runtime is set up once in a worker, and all tests run in one.
@@ -32,87 +35,44 @@ pub async fn device() -> Device {
     DEVICE.with(|cell| cell.get_or_init(|| device).clone())
 }
 
-/// Values in -1..1, other ones at every run; the seed is printed.
-fn random_values(len: usize) -> Vec<f32> {
-    let seed = (js_sys::Math::random() * f64::from(u32::MAX)) as u32 | 1;
-    console_log!("seed {seed}");
-    let mut state = seed;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as f32 / u32::MAX as f32 * 2.0 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
+/// Draws from a new seed in every run, or from `INLAY_TEST_SEED` as it was when the tests were built.
+pub fn random() -> Random {
+    let given = option_env!("INLAY_TEST_SEED").and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| (js_sys::Math::random() * f64::from(u32::MAX)) as u64);
+    console_log!("INLAY_TEST_SEED={seed}");
+    Random::from_seed(seed)
 }
 
-/// `a` [m, k] times `b` [k, n], in f64.
-fn product(a: &[f32], b: &[f32], [m, k, n]: [usize; 3]) -> Vec<f64> {
-    let mut sums = vec![0.0; m * n];
-    for i in 0..m {
-        for l in 0..k {
-            for j in 0..n {
-                sums[i * n + j] += f64::from(a[i * k + l]) * f64::from(b[l * n + j]);
-            }
-        }
-    }
-    sums
+pub fn tensor<const D: usize>(array: &Array<D>, device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = array.values.iter().map(|&value| value as f32).collect();
+    Tensor::from_data(TensorData::new(values, array.shape), device)
 }
 
-async fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data_async()
-        .await
-        .expect("a readable tensor")
-        .to_vec()
-        .expect("f32 values")
-}
-
-fn assert_near(found: &[f32], expected: &[f64], tolerance: f64) {
-    assert_eq!(found.len(), expected.len());
-    for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
-        let difference = (f64::from(found) - expected).abs();
-        assert!(
-            difference <= tolerance,
-            "at {at}: {found} instead of {expected}"
-        );
-    }
+pub async fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    read_all(tensor).await.unwrap()
 }
 
 #[wasm_bindgen_test]
-async fn matrices_are_multiplied_right() {
-    let device = device().await;
-    // The query projection of SmolLM2-135M over 32 positions, then a shape that no tile divides.
-    for [m, k, n] in [[32, 576, 576], [5, 67, 129]] {
-        let (a, b) = (random_values(m * k), random_values(k * n));
-        let left = Tensor::<2>::from_data(TensorData::new(a.clone(), [m, k]), &device);
-        let right = Tensor::<2>::from_data(TensorData::new(b.clone(), [k, n]), &device);
-        assert_near(
-            &values(left.matmul(right)).await,
-            &product(&a, &b, [m, k, n]),
-            1e-3,
-        );
+async fn the_device_passes_the_self_test() {
+    let cases = self_test::run(&device().await, &ScriptedHost::default()).await;
+    let cases = cases.unwrap();
+    assert!(cases.len() >= 4);
+    for case in cases {
+        console_log!("{}: error {:.1e}", case.name, case.max_error);
+        assert!(case.max_error > 0.0, "{} compared nothing", case.name);
+        assert!(case.max_error < case.tolerance / 10.0, "{case:?}");
     }
 }
 
 #[wasm_bindgen_test]
 async fn softmax_is_right_for_large_values() {
-    let device = device().await;
-    let row: Vec<f32> = random_values(300)
-        .iter()
-        .map(|value| value * 80.0)
-        .collect();
-    let largest = row
-        .iter()
-        .fold(f64::MIN, |largest, &value| largest.max(value.into()));
-    let sum: f64 = row
-        .iter()
-        .map(|&value| (f64::from(value) - largest).exp())
-        .sum();
-    let expected: Vec<f64> = row
-        .iter()
-        .map(|&value| (f64::from(value) - largest).exp() / sum)
-        .collect();
-    let tensor = Tensor::<2>::from_data(TensorData::new(row, [1, 300]), &device);
-    assert_near(&values(softmax(tensor, 1)).await, &expected, 1e-5);
+    let mut random = random();
+    let len = random.size(200..400);
+    let row = random.array([1, len]).times(80.0);
+    let largest = row.values.iter().copied().fold(f64::MIN, f64::max);
+    let power = |value: &f64| (f64::from(*value as f32) - largest).exp();
+    let sum: f64 = row.values.iter().map(power).sum();
+    let expected = Array::from_fn([1, len], |index| power(&row.values[index]) / sum);
+    let actual = values(softmax(tensor(&row, &device().await), 1)).await;
+    expected.assert_values_within("softmax", &actual, 1e-5);
 }

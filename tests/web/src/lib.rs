@@ -1,6 +1,25 @@
 //! The engine in a real browser. Run by `make test` as
 //! `wasm-pack test --headless --chrome --release tests/web --features gpu` (and `cpu`); natively there is nothing here.
-#![cfg(all(test, target_arch = "wasm32"))]
+//!
+//! Every check runs in a dedicated worker, as the engine does. Without a WebGPU adapter the GPU's tests fail: nothing
+//! is skipped.
+#![cfg(all(test, target_arch = "wasm32", any(feature = "cpu", feature = "gpu")))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+// Where the references expect it, which the engine's own tests share.
+use engine::weights;
+
+mod common;
 mod device;
+mod generation;
+mod golden;
+mod kernels;
+#[path = "../../../engine/src/testing/reference.rs"]
+#[allow(dead_code, reason = "the engine's own tests use more of it")]
+mod reference;
+
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);

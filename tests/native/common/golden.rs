@@ -1,0 +1,300 @@
+//! The tiny models against the golden files, natively and in the browser alike.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use engine::{
+    data::batch::Batch,
+    layers::block::KeyValueCache,
+    model::Llama,
+    protocol::RunSpec,
+    train::{
+        pacing::{Pacing, read_all},
+        schedule::Schedule,
+        state::TrainingState,
+        step::evaluate,
+    },
+    weights::checkpoint::{ModelFiles, NamedSource, open},
+};
+use serde::Deserialize;
+
+use super::{
+    adapter::named_ranges,
+    file,
+    fixture::{
+        self, Lora, Recipe, Row, Step, assert_near, assert_near_relative, assert_share, run_spec,
+    },
+    host::{RUN, ScriptedHost},
+};
+
+/// How far a device may be off.
+#[derive(Debug, Clone, Copy)]
+pub struct Tolerances {
+    /// Of hidden states and logits.
+    pub forward: f64,
+    /// Of a loss, as a share.
+    pub loss: f64,
+    /// Of the elements of an adapter tensor's gradient, as a share of its largest.
+    pub gradient: f64,
+    /// Of the losses and gradient norms of a curve, as a share.
+    pub curve: f64,
+    /// Of the adapter after the curve.
+    pub parameters: f64,
+}
+
+/// What plain f32 arithmetic keeps.
+pub const EXACT: Tolerances = Tolerances {
+    forward: 1e-4,
+    loss: 1e-5,
+    gradient: 1e-3,
+    curve: 1e-4,
+    parameters: 1e-4,
+};
+
+#[derive(Deserialize)]
+struct Forward {
+    rows: Vec<Row>,
+    loss: f64,
+    scored_tokens: usize,
+}
+
+#[derive(Deserialize)]
+struct Training {
+    lora: Lora,
+    recipe: Recipe,
+    loss: f64,
+    grad_norm: f64,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Batches {
+    /// Steps, micro-batches, rows.
+    batches: Vec<Vec<Vec<Row>>>,
+}
+
+/// The files of one of the committed models, `tiny` or `odd`.
+pub async fn files(name: &str) -> ModelFiles {
+    let sources = ["config.json", "model.safetensors", "tokenizer.json"].map(|file| NamedSource {
+        name: file.to_owned(),
+        source: Box::new(file::bytes(&format!("model/{name}/{file}"))),
+    });
+    open(sources.into()).await.unwrap()
+}
+
+/// One of the committed models.
+pub async fn model(name: &str, device: &Device) -> Llama {
+    let files = files(name).await;
+    Llama::load(&files, device, async |_| ()).await.unwrap()
+}
+
+/// Every hidden state, the logits and the loss; gives the largest error of the logits.
+pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) -> f64 {
+    let model = model(name, device).await;
+    let golden: Forward = fixture::json(&format!("model/{name}.forward.json"));
+    let tensors = fixture::tensors(&format!("model/{name}.forward.safetensors"));
+    let batch = fixture::batch(&golden.rows);
+    assert_ne!(batch.lengths[0], batch.lengths[1], "a row must be padded");
+    let check = async |tensor: &str, actual: Tensor<2>| {
+        let what = format!("{name} {tensor}");
+        let actual = read_all(actual).await.unwrap();
+        assert_rows_near(&what, &batch, &actual, &tensors[tensor], tolerances.forward)
+    };
+
+    let context = model.context(batch.b, batch.t, 0, None);
+    let mut hidden = model.embed(&batch.ids);
+    check("hidden.embed", hidden.clone()).await;
+    for block in &model.blocks {
+        hidden = block.forward(hidden, None, &context, None).0;
+        check(&format!("hidden.layer.{}", block.index), hidden.clone()).await;
+    }
+    let normed = model.final_norm(hidden).0;
+    check("hidden.norm", normed.clone()).await;
+    let error = check("logits", model.head().forward(normed)).await;
+
+    assert_eq!(batch.num_scored(), golden.scored_tokens);
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let loss = evaluate(&model, None, &batch, &pacing).await.unwrap() / batch.num_scored() as f64;
+    assert_share(
+        &format!("{name}'s loss"),
+        loss,
+        golden.loss,
+        tolerances.loss,
+    );
+    error
+}
+
+/// Compares what is not padding; `golden` may be padded further than the batch.
+fn assert_rows_near(
+    what: &str,
+    batch: &Batch,
+    actual: &[f32],
+    golden: &[f32],
+    tolerance: f64,
+) -> f64 {
+    let width = actual.len() / (batch.b * batch.t);
+    let padded = golden.len() / (batch.b * width);
+    let mut largest = 0.0f64;
+    for (row, &len) in batch.lengths.iter().enumerate() {
+        let expected = &golden[row * padded * width..][..len * width];
+        let actual = &actual[row * batch.t * width..][..len * width];
+        let what = format!("{what}, row {row}");
+        largest = largest.max(assert_near(&what, actual, expected, tolerance));
+    }
+    largest
+}
+
+/// The largest errors that were found, as shares of the goldens.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingErrors {
+    pub gradient: f64,
+    pub curve: f64,
+}
+
+/// The first gradient of every adapter tensor, the steps of a run, and the adapter after them.
+pub async fn check_training(
+    name: &str,
+    variant: &str,
+    device: &Device,
+    tolerances: Tolerances,
+) -> TrainingErrors {
+    let model = model(name, device).await;
+    let golden: Training = fixture::json(&format!("train/{name}.{variant}.json"));
+    let tensors = fixture::tensors(&format!("train/{name}.{variant}.safetensors"));
+    let spec = run_spec(&golden.lora, &golden.recipe);
+    let mut state = TrainingState::new(&spec, &model.config);
+    for (name, range) in named_ranges(&state.layout) {
+        state.parameters[range].copy_from_slice(&tensors[&format!("init.{name}")]);
+    }
+    let Forward { rows, .. } = fixture::json(&format!("model/{name}.forward.json"));
+    let mut start = state.clone();
+    let gradient = check_gradient(&model, &rows, &golden, &tensors, &mut start, tolerances).await;
+
+    let Batches { batches } = fixture::json(&format!("train/{name}.batches.json"));
+    let steps: Vec<&[Vec<Row>]> = (0..golden.steps.len())
+        .map(|step| batches[step % batches.len()].as_slice())
+        .collect();
+    let curve = check_steps(
+        &model,
+        &spec,
+        &mut state,
+        &steps,
+        &golden.steps,
+        tolerances.curve,
+    )
+    .await;
+    for (name, range) in named_ranges(&state.layout) {
+        let expected = &tensors[&format!("final.{name}")];
+        assert_near(
+            &name,
+            &state.parameters[range],
+            expected,
+            tolerances.parameters,
+        );
+    }
+    TrainingErrors { gradient, curve }
+}
+
+async fn check_gradient(
+    model: &Llama,
+    rows: &[Row],
+    golden: &Training,
+    tensors: &BTreeMap<String, Vec<f32>>,
+    state: &mut TrainingState,
+    tolerances: Tolerances,
+) -> f64 {
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let batches = [fixture::batch(rows)];
+    let mean = state.gradient(model, &batches, &pacing).await.unwrap();
+    assert_share("loss", mean.loss, golden.loss, tolerances.loss);
+    let norm = norm(&mean.gradients);
+    assert_share("gradient norm", norm, golden.grad_norm, tolerances.curve);
+    let mut largest = 0.0f64;
+    for (name, range) in named_ranges(&state.layout) {
+        let expected = &tensors[&format!("grad.{name}")];
+        let gradient = &mean.gradients[range];
+        let error = assert_near_relative(&name, gradient, expected, tolerances.gradient);
+        largest = largest.max(error);
+    }
+    largest
+}
+
+/// Takes the golden's steps, each on its micro-batches, and compares what every one tells. Gives the largest error of
+/// a loss.
+pub async fn check_steps(
+    model: &Llama,
+    spec: &RunSpec,
+    state: &mut TrainingState,
+    steps: &[&[Vec<Row>]],
+    goldens: &[Step],
+    tolerance: f64,
+) -> f64 {
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let schedule = Schedule::new(spec, spec.max_steps);
+    assert_eq!(goldens.len() as u64, spec.max_steps);
+    let mut largest = 0.0f64;
+    for (micro_batches, golden) in steps.iter().zip(goldens) {
+        let batches: Vec<_> = micro_batches
+            .iter()
+            .map(|rows| fixture::batch(rows))
+            .collect();
+        let rate = schedule.learning_rate_at(golden.step);
+        let told = state.step(model, &batches, rate, &pacing).await.unwrap();
+        let what = |of: &str| format!("{of} of step {}", golden.step);
+        assert!(
+            (rate - golden.learning_rate).abs() < 1e-12,
+            "{}",
+            what("rate")
+        );
+        assert_eq!(told.scored_tokens, golden.scored_tokens);
+        let error = assert_share(&what("loss"), told.loss, golden.loss, tolerance);
+        largest = largest.max(error);
+        assert_share(&what("norm"), told.grad_norm, golden.grad_norm, tolerance);
+    }
+    largest
+}
+
+/// Logits at every position of one row, without a cache.
+pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
+    let context = model.context(1, ids.len(), 0, None);
+    let mut hidden = model.embed(ids);
+    for block in &model.blocks {
+        hidden = block.forward(hidden, None, &context, None).0;
+    }
+    let logits = model.head().forward(model.final_norm(hidden).0);
+    let logits = read_all(logits).await.unwrap();
+    logits
+        .chunks(model.config.vocab_size)
+        .map(<[f32]>::to_vec)
+        .collect()
+}
+
+/// The most likely tokens one after the other, from a cache.
+pub async fn continued(model: &Llama, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
+    let mut cache = vec![KeyValueCache::default(); model.blocks.len()];
+    let (mut past, mut next, mut written) = (0, prompt.to_vec(), Vec::new());
+    while written.len() < num_tokens {
+        let logits = model.next_logits(&next, past, None, &mut cache);
+        past += next.len();
+        next = vec![likeliest(&read_all(logits).await.unwrap())];
+        written.push(next[0]);
+    }
+    written
+}
+
+pub fn likeliest(logits: &[f32]) -> u32 {
+    let best = (0u32..).zip(logits).max_by(|(_, a), (_, b)| a.total_cmp(b));
+    best.unwrap().0
+}
+
+/// The L2 norm.
+pub fn norm(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|&value| f64::from(value).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}

@@ -1,0 +1,39 @@
+//! Golden files, carried in the tests.
+
+/// The bytes of each file among the fixtures that is named here.
+macro_rules! files {
+    ($($name:literal,)*) => {
+        &[$(($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/", $name)))),*]
+    };
+}
+
+const FILES: &[(&str, &[u8])] = files![
+    "model/tiny/config.json",
+    "model/tiny/model.safetensors",
+    "model/tiny/tokenizer.json",
+    "model/tiny.forward.json",
+    "model/tiny.forward.safetensors",
+    "train/tiny.batches.json",
+    "train/tiny.all.json",
+    "train/tiny.all.safetensors",
+    "train/tiny.qv.json",
+    "train/tiny.qv.safetensors",
+    "model/odd/config.json",
+    "model/odd/model.safetensors",
+    "model/odd/tokenizer.json",
+    "model/odd.forward.json",
+    "model/odd.forward.safetensors",
+    "train/odd.batches.json",
+    "train/odd.all.json",
+    "train/odd.all.safetensors",
+    "train/odd.qv.json",
+    "train/odd.qv.safetensors",
+];
+
+/// The bytes of a file among the fixtures.
+pub fn bytes(name: &str) -> Vec<u8> {
+    let file = FILES.iter().find(|(known, _)| *known == name);
+    file.unwrap_or_else(|| panic!("{name} is not carried"))
+        .1
+        .to_vec()
+}
