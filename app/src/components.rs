@@ -10,6 +10,7 @@ pub mod footer;
 pub mod header;
 pub mod icon;
 pub mod intro;
+pub mod marquetry;
 pub mod model_facts;
 pub mod modules_field;
 pub mod notices;

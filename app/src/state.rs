@@ -176,7 +176,7 @@ impl State {
         self.resting = Resting::Plain;
         self.start_when_loaded = false;
         self.warnings.clear();
-        self.dismiss(Step::Train);
+        self.notices.clear();
     }
 
     /// The worker was ended, and with it all that it held. `pending` loads are asked again by the client.
@@ -369,7 +369,9 @@ impl State {
 
     fn failed(&mut self, failure: Failure) {
         let step = failure::step_of(self, &failure);
-        let is_of_run = failure.run.is_some() && failure.run == self.run.as_ref().map(|run| run.id);
+        let is_of_run = step == Step::Train
+            && failure.run.is_some()
+            && failure.run == self.run.as_ref().map(|run| run.id);
         let ends_load = failure.run.is_none() && self.pending.contains(&step);
         let ends_encoding = step == Step::Data && self.encoding.is_some();
         if ends_load {

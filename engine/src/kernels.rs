@@ -91,5 +91,6 @@ pub fn packed_linear(
     ))
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests;

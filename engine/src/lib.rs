@@ -50,5 +50,6 @@ pub mod web;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod workbench;
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod testing;

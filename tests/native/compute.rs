@@ -1,7 +1,10 @@
 //! The tensor side of the engine on Burn's CPU backend, against values from transformers and PEFT, and the
 //! behaviour of whole runs.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
+mod device;
 mod model;
 mod session;
 mod train;

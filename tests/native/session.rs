@@ -228,27 +228,43 @@ fn without_held_out_rows_the_last_adapter_is_kept() {
 #[test]
 fn the_best_adapter_by_validation_is_kept() {
     let mut random = Random::new();
-    let mut bench = Bench::new(&mut random);
-    // Random rows are learnt by heart, which makes other random rows the less likely.
+    let mut num_overfitted = 0;
+    for _ in 0..4 {
+        let bench = overfitting_bench(&mut random);
+        let result = bench.run_through();
+        let scored = result.evaluations[1..].iter();
+        let best = scored.min_by(|a, b| a.loss.total_cmp(&b.loss)).unwrap();
+        num_overfitted += usize::from(best.step < bench.num_steps);
+        assert_eq!(result.summary.best_step, best.step);
+        assert_eq!(result.summary.tuned_validation_loss, Some(best.loss));
+        let loss = bench.validation_loss(&result.parameters);
+        assert_share("loss of the kept adapter", loss, best.loss, 1e-5);
+        let mut lowest = f64::INFINITY;
+        for evaluation in &result.evaluations {
+            assert_eq!(evaluation.is_best, evaluation.loss < lowest);
+            lowest = lowest.min(evaluation.loss);
+        }
+    }
+    assert!(num_overfitted > 0, "the last adapter was always the best");
+}
+
+/// The held-out rows end otherwise than the rows learnt by heart, so that they become ever less likely, as a rule.
+fn overfitting_bench(random: &mut Random) -> Bench {
+    let mut bench = Bench::new(random);
+    for row in &mut bench.train {
+        let last = row.ids.len() - 1;
+        row.loss_mask.fill(false);
+        row.loss_mask[last] = true;
+    }
+    bench.validation = bench.train.clone();
+    for row in &mut bench.validation {
+        let last = row.ids.len() - 1;
+        row.ids[last] = if row.ids[last] < 160 { 319 } else { 3 };
+    }
     bench.spec.learning_rate = 0.05;
     bench.num_steps = 30;
     bench.eval_steps = 2;
-    let result = bench.run_through();
-    let best = &result.evaluations[1..];
-    let best = best
-        .iter()
-        .min_by(|a, b| a.loss.total_cmp(&b.loss))
-        .unwrap();
-    assert!(best.step < 30, "the last adapter is the best");
-    assert_eq!(result.summary.best_step, best.step);
-    assert_eq!(result.summary.tuned_validation_loss, Some(best.loss));
-    let loss = bench.validation_loss(&result.parameters);
-    assert_share("loss of the kept adapter", loss, best.loss, 1e-5);
-    let mut lowest = f64::INFINITY;
-    for evaluation in &result.evaluations {
-        assert_eq!(evaluation.is_best, evaluation.loss < lowest);
-        lowest = lowest.min(evaluation.loss);
-    }
+    bench
 }
 
 #[test]
@@ -349,7 +365,7 @@ fn gradients_under_dropout_are_those_of_the_loss() {
         .sum::<f64>()
         .sqrt();
     let direction: Vec<f32> = gradient.iter().map(|&x| x / norm as f32).collect();
-    let distance = 0.01;
+    let distance = 0.002;
     let rise = at(distance, &direction).loss - at(-distance, &direction).loss;
     assert_share("slope", rise / f64::from(2.0 * distance), norm, 0.01);
 }
@@ -358,6 +374,8 @@ fn gradients_under_dropout_are_those_of_the_loss() {
 fn accumulation_weighs_every_token_alike() {
     let mut random = Random::new();
     let mut bench = Bench::new(&mut random);
+    // The usual epsilon blows rounding up to whole steps where a gradient is nearly zero.
+    bench.spec.adam_epsilon = 1e-3;
     let accumulated = bench.run_through();
     bench.spec.per_device_train_batch_size = 4;
     bench.spec.gradient_accumulation_steps = 1;

@@ -8,6 +8,8 @@ mod damaged;
 mod dataset;
 #[path = "text/encode.rs"]
 mod encode;
+#[path = "common/fetched.rs"]
+mod fetched;
 #[path = "text/golden.rs"]
 mod golden;
 #[path = "text/tokenizer.rs"]

@@ -10,6 +10,8 @@ mod builder;
 mod bundled;
 #[path = "weights/damaged.rs"]
 mod damaged;
+#[path = "common/fetched.rs"]
+mod fetched;
 #[path = "weights/gguf.rs"]
 mod gguf;
 #[path = "weights/open.rs"]

@@ -7,7 +7,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     BeforeUnloadEvent, Blob, BlobPropertyBag, Element, HtmlAnchorElement, HtmlElement,
-    ResizeObserver, ResizeObserverEntry, Url,
+    IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit, ResizeObserver,
+    ResizeObserverEntry, Url,
 };
 
 /// Writes the tab's title.
@@ -91,6 +92,30 @@ pub fn watch_width(element: &Element, on_width: impl Fn(f64) + 'static) {
         Err(error) => report(Err(error)),
     }
     on_resize.forget();
+}
+
+/// Tells which of the elements is in the middle of the window, as long as the page lives.
+pub fn watch_sections(ids: &[&'static str], on_middle: impl Fn(String) + 'static) {
+    let on_change = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {
+        for entry in entries
+            .iter()
+            .filter_map(|entry| entry.dyn_into::<IntersectionObserverEntry>().ok())
+        {
+            if entry.is_intersecting() {
+                on_middle(entry.target().id());
+            }
+        }
+    });
+    let options = IntersectionObserverInit::new();
+    options.set_root_margin("-40% 0px -59% 0px");
+    match IntersectionObserver::new_with_options(on_change.as_ref().unchecked_ref(), &options) {
+        Ok(observer) => ids
+            .iter()
+            .filter_map(|id| document().get_element_by_id(id))
+            .for_each(|element| observer.observe(&element)),
+        Err(error) => report(Err(error)),
+    }
+    on_change.forget();
 }
 
 fn report(done: Result<(), JsValue>) {

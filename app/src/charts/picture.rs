@@ -182,7 +182,7 @@ mod tests {
             assert!((12.0..=212.0).contains(pixel), "{pixel}");
         }
         assert!(
-            picture.x_ticks.iter().any(|(_, text)| text == "50"),
+            picture.x_ticks.iter().any(|(_, text)| text == "40"),
             "{:?}",
             picture.x_ticks
         );

@@ -3,11 +3,10 @@
 use engine::protocol::{DeviceKind, DeviceProblem};
 use leptos::prelude::{Update, WithUntracked};
 use leptos::task::spawn_local;
-use wasm_bindgen::JsValue;
 
 use crate::browser::gpu::find_adapter;
 use crate::state::device::DeviceChoice;
-use crate::state::{Step, device};
+use crate::state::{Resting, Step, device};
 
 use super::port::Port;
 use super::{Command, EngineClient, Event, Parcel};
@@ -16,7 +15,10 @@ impl EngineClient {
     /// Starts the engine on the chosen device and loads what was loaded before.
     pub fn start(&self, choice: DeviceChoice) {
         self.end_worker();
-        self.state.update(|state| state.device.choice = choice);
+        self.state.update(|state| {
+            state.device.choice = choice;
+            state.resting = Resting::Plain;
+        });
         self.replay();
         let start = self.inner.borrow().starts;
         let client = self.clone();
@@ -71,7 +73,8 @@ impl EngineClient {
         self.open(kind, problem);
     }
 
-    /// The GPU worker refused its device: the CPU worker takes over what was asked of it.
+    /// The GPU worker refused its device: the CPU worker takes over what was asked of it. There is none to take over
+    /// from the CPU's.
     pub(super) fn rejected(&self, kind: DeviceKind, reason: DeviceProblem) {
         self.state.update(|state| {
             state.apply(Event::DeviceRejected {
@@ -83,6 +86,8 @@ impl EngineClient {
             self.end_worker();
             self.replay();
             self.open(DeviceKind::Cpu, Some(reason));
+        } else {
+            self.refused(&reason.to_string());
         }
     }
 
@@ -97,13 +102,14 @@ impl EngineClient {
         );
         match port {
             Ok(port) => self.inner.borrow_mut().port = Some(port),
-            Err(error) => self.refused(&error),
+            Err(error) => self.refused(&format!("{error:?}")),
         }
     }
 
-    fn refused(&self, error: &JsValue) {
+    /// Trying again would not help.
+    fn refused(&self, reason: &str) {
         self.inner.borrow_mut().restarts = super::MAX_RESTARTS;
-        self.crashed(&format!("{error:?}"));
+        self.crashed(reason);
     }
 
     /// Queues the last dataset and model for the next worker.

@@ -2,7 +2,7 @@ use engine::protocol::{DatasetSummary, PreparedSummary, RowShape};
 use leptos::prelude::*;
 
 use super::model_facts::Facts;
-use crate::state::format::{bytes, count, short_hash};
+use crate::state::format::{bytes, count, counted, short_hash};
 use crate::store::Store;
 
 /// The dataset in figures: as read, and as the model will see it.
@@ -82,17 +82,14 @@ fn token_facts(prepared: &PreparedSummary) -> Vec<(&'static str, String)> {
         ),
     ];
     if prepared.num_truncated > 0 {
-        facts.push((
-            "Cut",
-            format!("{} rows", count(prepared.num_truncated as u64)),
-        ));
+        facts.push(("Cut", counted(prepared.num_truncated as u64, "row")));
     }
     if prepared.num_without_target > 0 {
         facts.push((
             "Left out",
             format!(
-                "{} rows, nothing to learn",
-                count(prepared.num_without_target as u64)
+                "{}, nothing to learn",
+                counted(prepared.num_without_target as u64, "row")
             ),
         ));
     }

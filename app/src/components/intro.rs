@@ -1,15 +1,20 @@
 use leptos::prelude::*;
 
+use super::marquetry::Marquetry;
+
 /// What this is, and that nothing leaves the machine.
 #[component]
 pub fn Intro() -> impl IntoView {
     view! {
         <div class="intro">
-            <h1>"Teach a small language model from your own file."</h1>
-            <p class="intro-lead">
-                "Drop a few examples, watch the model learn them, and take the adapter home. "
-                "It all happens in this tab, on this machine."
-            </p>
+            <div class="intro-words">
+                <h1>"Teach a small language model from your own file."</h1>
+                <p class="intro-lead">
+                    "Drop a few examples, watch the model learn them, and take the adapter home. "
+                    "It all happens in this tab, on this machine."
+                </p>
+            </div>
+            <Marquetry />
             <details class="privacy">
                 <summary>"Nothing leaves this machine"</summary>
                 <p>

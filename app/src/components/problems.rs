@@ -2,7 +2,7 @@ use engine::protocol::RowProblem;
 use leptos::prelude::*;
 
 use crate::state::State;
-use crate::state::format::count;
+use crate::state::format::{count, counted};
 use crate::store::Store;
 
 /// Rows that cannot be used: where, why and what to do.
@@ -14,10 +14,7 @@ pub fn Problems() -> impl IntoView {
         if num_problems == 0 {
             return None;
         }
-        let title = match num_problems {
-            1 => "1 row is left out".to_owned(),
-            many => format!("{} rows are left out", count(many as u64)),
-        };
+        let title = format!("Left out: {}", counted(num_problems as u64, "row"));
         let shown = known.len();
         Some(view! {
             <details class="disclosure problems" open=shown <= 5>

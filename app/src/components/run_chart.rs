@@ -4,6 +4,8 @@ use crate::charts::line_chart::LineChart;
 use crate::charts::metric::{Metric, describe, lines};
 use crate::charts::picture::Line;
 use crate::charts::series::Point;
+use crate::state::State;
+use crate::state::run::Run;
 use crate::store::Store;
 
 /// The run as curves: loss, rate, gradient or speed over its steps.
@@ -14,18 +16,16 @@ pub fn RunChart() -> impl IntoView {
     let is_smooth = RwSignal::new(true);
     let is_log = RwSignal::new(false);
     let cursor = RwSignal::new(None::<usize>);
+    let frame = changes_by_frame(store);
     let drawn = Signal::derive(move || -> Vec<Line> {
+        frame.track();
         let (metric, is_smooth) = (metric.get(), is_smooth.get());
-        store.state.with(|state| {
-            state
-                .run
-                .as_ref()
-                .map(|run| lines(run, metric, is_smooth))
-                .unwrap_or_default()
-        })
+        let run = |state: &State| state.run.as_ref().map(|run| lines(run, metric, is_smooth));
+        store.state.with_untracked(run).unwrap_or_default()
     });
     let steps = Signal::derive(move || -> Vec<Point> {
-        store.state.with(|state| {
+        frame.track();
+        store.state.with_untracked(|state| {
             let steps = state
                 .run
                 .as_ref()
@@ -38,13 +38,11 @@ pub fn RunChart() -> impl IntoView {
         })
     });
     let readout = Signal::derive(move || {
-        store.state.with(|state| {
-            let run = state.run.as_ref()?;
-            describe(
-                run,
-                cursor.get().unwrap_or(run.steps.len().saturating_sub(1)),
-            )
-        })
+        frame.track();
+        let index = |run: &Run| cursor.get().unwrap_or(run.steps.len().saturating_sub(1));
+        store
+            .state
+            .with_untracked(|state| state.run.as_ref().and_then(|run| describe(run, index(run))))
     });
     let is_of_loss = move || metric.get() == Metric::Loss;
     view! {
@@ -70,6 +68,23 @@ pub fn RunChart() -> impl IntoView {
             </div>
         </div>
     }
+}
+
+/// Told of changes of the state at most once a frame, and not at all while the tab is hidden.
+fn changes_by_frame(store: Store) -> Trigger {
+    let changed = Trigger::new();
+    let is_due = StoredValue::new(false);
+    Effect::new(move |_| {
+        store.state.track();
+        if !is_due.get_value() {
+            is_due.set_value(true);
+            request_animation_frame(move || {
+                is_due.set_value(false);
+                changed.notify();
+            });
+        }
+    });
+    changed
 }
 
 fn segment(metric: RwSignal<Metric>, shown: Metric) -> impl IntoView {

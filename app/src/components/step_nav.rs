@@ -1,6 +1,7 @@
 use leptos::prelude::*;
 
 use super::icon::{Glyph, Icon};
+use crate::browser::page;
 use crate::state::{ExportState, State, Step};
 use crate::store::Store;
 
@@ -8,11 +9,17 @@ use crate::store::Store;
 #[component]
 pub fn StepNav() -> impl IntoView {
     let store = Store::get();
+    let current = RwSignal::new(String::new());
+    // The sections are in the document once this has run.
+    Effect::new(move |_| {
+        page::watch_sections(&Step::ALL.map(Step::anchor), move |id| current.set(id))
+    });
     let items = Step::ALL.into_iter().enumerate().map(|(index, step)| {
         let is_done = store.select(move |state| is_done(state, step));
         view! {
             <li>
-                <a href=format!("#{}", step.anchor()) class="step-link" class:is-done=move || is_done.get()>
+                <a href=format!("#{}", step.anchor()) class="step-link" class:is-done=move || is_done.get()
+                    aria-current=move || (current.get() == step.anchor()).then_some("step")>
                     <span class="step-link-mark" aria-hidden="true">
                         {move || if is_done.get() {
                             view! { <Icon glyph=Glyph::Check /> }.into_any()

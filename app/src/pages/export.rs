@@ -8,9 +8,13 @@ use crate::state::run::Adapter;
 use crate::state::{ExportState, State, Step};
 use crate::store::Store;
 
-const CONTENTS: [(&str, &str); 6] = [
+const CONTENTS: [(&str, &str); 7] = [
     ("adapter_model.safetensors", "what the model learnt"),
     ("adapter_config.json", "how PEFT reads it"),
+    (
+        "chat_template.jinja",
+        "how prompts are written, if the model says",
+    ),
     ("README.md", "the losses, and code to copy"),
     ("recipe.json", "everything to repeat the run"),
     ("log.jsonl", "every step\u{2019}s numbers"),

@@ -14,9 +14,11 @@ pub struct Notice {
 impl Notice {
     /// Whether a sound plan refutes it.
     pub fn is_of_settings(&self) -> bool {
-        self.step == Step::Train
-            && self.failure.kind == FailureKind::Settings
-            && self.failure.run.is_none()
+        let is_kind = matches!(
+            self.failure.kind,
+            FailureKind::Settings | FailureKind::OutOfMemory
+        );
+        self.step == Step::Train && is_kind && self.failure.run.is_none()
     }
 }
 

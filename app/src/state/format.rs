@@ -16,6 +16,12 @@ pub fn count(value: u64) -> String {
     text
 }
 
+/// A count and what is counted: `1 row`, `1,200 rows`.
+pub fn counted(value: u64, noun: &str) -> String {
+    let ending = if value == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(value))
+}
+
 /// `98.4 MB`, in powers of ten as file managers show them.
 pub fn bytes(value: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];

@@ -2,7 +2,7 @@
 
 use engine::protocol::{Phase, RunOutcome, RunState};
 
-use super::format::{bytes, count, duration, loss};
+use super::format::{bytes, count, counted, duration, loss};
 use super::run::{Asked, Run};
 use super::slot::Loading;
 use super::{Resting, State, Step};
@@ -98,9 +98,6 @@ pub fn status(state: &State) -> Status {
         }
         None => {}
     }
-    if let Some(encoding) = &state.encoding {
-        return Status::new(Activity::ReadingData, load_detail(encoding));
-    }
     match &state.resting {
         Resting::Failed(what) => Status::new(Activity::Failed, what.clone()),
         Resting::RunEnded => state
@@ -112,15 +109,24 @@ pub fn status(state: &State) -> Status {
 }
 
 fn resting_status(state: &State) -> Status {
+    if state.device.is_outdated {
+        return Status::new(
+            Activity::Failed,
+            "reload the page: it and its engine come from two versions",
+        );
+    }
+    if let Some(encoding) = &state.encoding {
+        return Status::new(Activity::ReadingData, load_detail(encoding));
+    }
     if !state.device.is_ready() {
         return Status::new(Activity::Idle, "starting the engine");
     }
     match (&state.model.loaded, &state.data.loaded) {
         (Some(_), Some(data)) => {
-            let rows = count(data.num_usable_rows as u64);
+            let rows = counted(data.num_usable_rows as u64, "row");
             Status::new(
                 Activity::Ready,
-                format!("{rows} rows, start training when you like"),
+                format!("{rows}, start training when you like"),
             )
         }
         (Some(model), None) => Status::new(
@@ -133,19 +139,23 @@ fn resting_status(state: &State) -> Status {
 }
 
 fn load_detail(loading: &Loading) -> String {
-    let amount = |value: u64| match loading.phase {
-        Some(Phase::EncodingData | Phase::Evaluating) => format!("{} rows", count(value)),
-        _ => bytes(value),
-    };
-    let verb = match loading.phase {
-        Some(Phase::DownloadingModel) => "downloading, ",
-        Some(Phase::EncodingData) => "counting tokens, ",
-        _ => "",
-    };
     match (loading.phase, loading.total) {
         (None, _) => loading.name.clone(),
-        (_, Some(total)) => format!("{verb}{} of {}", amount(loading.done), amount(total)),
-        (_, None) => format!("{verb}{}", amount(loading.done)),
+        (Some(Phase::EncodingData | Phase::Evaluating), Some(total)) => {
+            format!(
+                "counting tokens, {} of {}",
+                count(loading.done),
+                counted(total, "row")
+            )
+        }
+        (Some(Phase::EncodingData | Phase::Evaluating), None) => {
+            format!("counting tokens, {}", counted(loading.done, "row"))
+        }
+        (Some(Phase::DownloadingModel), Some(total)) => {
+            format!("downloading, {} of {}", bytes(loading.done), bytes(total))
+        }
+        (_, Some(total)) => format!("{} of {}", bytes(loading.done), bytes(total)),
+        (_, None) => bytes(loading.done),
     }
 }
 
@@ -169,7 +179,12 @@ fn run_status(run: &Run) -> Status {
         }
         Some(RunState::Training) | Some(RunState::Preparing) | None => {
             let Some(position) = position else {
-                return Status::new(Activity::Training, "preparing");
+                let detail = if run.state == Some(RunState::Training) {
+                    "first step"
+                } else {
+                    "preparing"
+                };
+                return Status::new(Activity::Training, detail);
             };
             let remaining = run.steps.last().and_then(|step| step.remaining_secs);
             let detail = match remaining {
@@ -185,10 +200,7 @@ fn ended_status(run: &Run) -> Status {
     let Some(summary) = &run.summary else {
         return Status::default();
     };
-    let steps = match summary.steps {
-        1 => "1 step".to_owned(),
-        steps => format!("{} steps", count(steps)),
-    };
+    let steps = counted(summary.steps, "step");
     let change = match (summary.base_validation_loss, summary.tuned_validation_loss) {
         (Some(base), Some(tuned)) => format!(", held-out loss {} to {}", loss(base), loss(tuned)),
         _ => String::new(),

@@ -151,7 +151,8 @@ pub fn causal_mask(past: usize, tokens: usize, device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(mask, [1, 1, tokens, keys]), device)
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, Random};

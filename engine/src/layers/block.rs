@@ -275,7 +275,8 @@ fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>;
     [dy.clone() * up * slope, dy * silu]
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, Random};

@@ -45,7 +45,8 @@ impl Dropout {
     }
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::Random;

@@ -19,6 +19,10 @@ pub struct FrozenMatrix {
 }
 
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a model has a few hundred of them"
+)]
 enum Storage {
     Dense(Tensor<2>),
     Packed {
@@ -179,7 +183,8 @@ fn bits_tensor(words: Vec<u32>, rows: usize, device: &Device) -> Tensor<2, Int> 
     )
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, KINDS, Random};

@@ -33,7 +33,8 @@ pub fn backward(dy: Tensor<2>, weight: &Tensor<2>, saved: Saved) -> Tensor<2> {
     (weighted - input * projection) * inverse_rms
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, Random};

@@ -78,7 +78,8 @@ pub fn backward(dy: Tensor<2>, lora: &LoraPair, saved: Saved) -> (Tensor<2>, Lor
     (dx, LoraGradients { a, b })
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use burn::tensor::Device;
 

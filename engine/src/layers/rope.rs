@@ -73,7 +73,8 @@ fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {
     ]
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, Random};

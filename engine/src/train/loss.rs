@@ -105,7 +105,8 @@ impl Running {
     }
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use std::cell::Cell;
 
@@ -117,11 +118,11 @@ mod tests {
     /// Summed loss and its gradient by the formulas, the whole vocabulary at once.
     fn reference(hidden: &Array<2>, head: &Array<2>, targets: &[u32]) -> (Array<1>, Array<2>) {
         let logits = hidden.matmul(&head.transposed());
-        let [num_scored, v] = logits.shape;
+        let [_, v] = logits.shape;
         let mut loss = 0.0;
         let mut d_logits = logits.clone();
-        for row in 0..num_scored {
-            let target = targets[row] as usize;
+        for (row, &target) in targets.iter().enumerate() {
+            let target = target as usize;
             let largest = logits.row(row).iter().copied().fold(f64::MIN, f64::max);
             let exponentials = logits.row(row).iter().map(|logit| (logit - largest).exp());
             let sum: f64 = exponentials.clone().sum();

@@ -186,7 +186,8 @@ fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(indices, [len]), (device, DType::I32))
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(test)]
+#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::{

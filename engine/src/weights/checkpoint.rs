@@ -197,11 +197,21 @@ impl ModelFiles {
         hash.map_err(|error| self.weights.error(error))
     }
 
+    /// The model's name on the hub without its owner, else the file's own name for it, which some converters fill with
+    /// the name of a training run.
+    fn display_name(&self) -> &str {
+        let hub_name = self
+            .base_model_name
+            .as_deref()
+            .and_then(|id| id.rsplit('/').next());
+        hub_name.unwrap_or(&self.name)
+    }
+
     /// What the page is told of the model. `sha256` is that of the weights file.
     pub fn summary(&self, sha256: String) -> ModelSummary {
         let config = &self.config;
         ModelSummary {
-            name: self.name.clone(),
+            name: self.display_name().to_owned(),
             base_model_name: self.base_model_name.clone(),
             architecture: LlamaConfig::ARCHITECTURE.to_owned(),
             parameters: self.parameters,

@@ -10,11 +10,14 @@ use crate::{
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
-        DatasetSummary, DeviceReport, Failure, FailureKind, ModelSummary, PreparedSummary, RunId,
-        RunSpec,
+        DatasetSummary, DeviceKind, DeviceReport, Failure, FailureKind, ModelSummary,
+        PreparedSummary, RunId, RunSpec,
     },
     train::session::{self, TrainingInput, TrainingResult},
 };
+
+/// What a 32-bit wasm memory can grow to.
+const MAX_WASM_BYTES: u64 = 4 << 30;
 
 /// Checks a run; see [`RunPlan::new`].
 ///
@@ -29,7 +32,8 @@ pub fn plan(
     let budget = DeviceBudget {
         kind: report.kind,
         resident_bytes: model.llama.num_bytes(),
-        limit_bytes: None,
+        // A GPU does not tell how much it has; a wasm memory ends at 4 GiB.
+        limit_bytes: (report.kind == DeviceKind::Cpu).then_some(MAX_WASM_BYTES),
     };
     Ok(RunPlan::new(
         spec,

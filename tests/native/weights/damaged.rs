@@ -21,7 +21,7 @@ use rand::RngExt;
 
 use crate::{
     builder::{KINDS, fresh_rng, named, tiny_gguf},
-    bundled::bundled_model,
+    fetched::bundled_model,
 };
 
 /// The front of a large file; the rest reads as zeros.

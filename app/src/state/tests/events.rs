@@ -156,6 +156,7 @@ fn status_follows_a_whole_journey() {
         run: RunId(1),
         state: RunState::Training,
     });
+    assert_eq!(text(&state), "Training — first step");
     state.apply(step(RunId(1), 12, 2.0));
     assert_eq!(text(&state), "Training — step 12 of 40, 1 min left");
     state.apply(Event::RunState {
@@ -174,6 +175,32 @@ fn status_follows_a_whole_journey() {
     state.begin_dataset("other.jsonl");
     state.apply(Event::DatasetLoaded { dataset: dataset() });
     assert_eq!(status(&state).activity, Activity::Ready);
+}
+
+#[test]
+fn two_versions_ask_for_a_reload() {
+    let mut state = State::default();
+    state.device.is_outdated = true;
+    assert!(text(&state).starts_with("Failed — reload the page"));
+}
+
+#[test]
+fn how_a_run_ended_is_told_until_something_is_loaded() {
+    let mut state = training();
+    state.apply(Event::RunEnded {
+        run: RunId(1),
+        summary: summary(RunOutcome::Finished),
+    });
+    state.apply(Event::Progress {
+        phase: Phase::EncodingData,
+        done: 1,
+        total: Some(3),
+    });
+    assert_eq!(status(&state).activity, Activity::Finished);
+    state.begin_model("A model");
+    assert_eq!(status(&state).activity, Activity::LoadingModel);
+    state.apply(Event::ModelLoaded { model: model("m") });
+    assert_eq!(text(&state), "Reading data — counting tokens, 1 of 3 rows");
 }
 
 #[test]

@@ -1,0 +1,17 @@
+//! The self-test that decides whether a device is trusted.
+
+use burn::tensor::Device;
+use engine::self_test;
+use futures_executor::block_on;
+
+use crate::common::host::ScriptedHost;
+
+#[test]
+fn the_cpu_passes_the_self_test() {
+    let cases = block_on(self_test::run(&Device::flex(), &ScriptedHost::default())).unwrap();
+    assert!(cases.len() >= 4);
+    for case in cases {
+        assert!(case.max_error > 0.0, "{} compared nothing", case.name);
+        assert!(case.max_error < case.tolerance / 10.0, "{case:?}");
+    }
+}
