@@ -240,20 +240,6 @@ impl<'a> Page<'a> {
         Ok(self.session.type_into(&element, &paths.join("\n"))?)
     }
 
-    /// The text of all messages that the page shows at present (`role=alert`).
-    ///
-    /// # Errors
-    /// Where the browser refuses.
-    pub fn messages(&self) -> Result<String, PageError> {
-        let texts = "return [...document.querySelectorAll('[role=alert]')].map((alert) => alert.innerText).join('\\n').trim()";
-        Ok(self
-            .session
-            .script(texts, json!([]))?
-            .as_str()
-            .unwrap_or_default()
-            .to_owned())
-    }
-
     /// The visible text of whatever carries this name.
     ///
     /// # Errors
@@ -351,6 +337,8 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where the picture cannot be taken or written.
     pub fn screenshot(&self, path: &Path) -> Result<(), PageError> {
+        // What sticks to the window's edge is drawn where the window stands.
+        self.session.script("scrollTo(0, 0)", json!([]))?;
         let picture = self.session.devtools(
             "Page.captureScreenshot",
             json!({ "format": "png", "captureBeyondViewport": true }),

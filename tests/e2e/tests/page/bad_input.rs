@@ -131,7 +131,7 @@ fn every_bad_file_gets_a_message_and_the_page_stays_usable() -> Outcome {
     Ok(())
 }
 
-/// Gives the files and waits for words that were not on the page before.
+/// Gives the files and waits for words in lines that were not on the page before: a message, or a row's problem.
 fn give(visit: &Visit, page: &Page, input: &str, case: &Case) -> Outcome {
     let names: Vec<&str> = case.files.iter().map(|(name, _)| *name).collect();
     let mut paths: Vec<PathBuf> = Vec::new();
@@ -139,23 +139,23 @@ fn give(visit: &Visit, page: &Page, input: &str, case: &Case) -> Outcome {
         paths.push(visit.write(&format!("bad/{name}"), bytes)?);
     }
     let paths: Vec<&std::path::Path> = paths.iter().map(PathBuf::as_path).collect();
-    let before = page.messages()?;
+    let before = page.body_text()?;
     page.choose_files(input, &paths)?;
     let said = page.wait(&format!("a message about {names:?}"), LOADING, || {
-        let (messages, body) = (page.messages()?, page.body_text()?);
-        // Rows that are left out are listed with the data; files that cannot be used get a message.
-        let said = if messages == before {
-            body.to_lowercase()
-        } else {
-            messages.to_lowercase()
-        };
-        let is_said = case.says.iter().any(|word| said.contains(word));
+        let after = page.body_text()?;
+        let is_new = |line: &&str| !line.trim().is_empty() && !before.contains(line.trim());
+        let said: Vec<&str> = after.lines().filter(is_new).collect();
+        let said = said.join(" ");
+        let is_said = case
+            .says
+            .iter()
+            .any(|word| said.to_lowercase().contains(word));
         Ok(if is_said {
-            Seen::Yes(messages)
+            Seen::Yes(said)
         } else {
-            Seen::NotYet(messages)
+            Seen::NotYet(said)
         })
     })?;
-    println!("{names:?}: {}", said.replace('\n', " "));
+    println!("{names:?}: {said}");
     Ok(())
 }
