@@ -25,15 +25,26 @@ pub const ROWS_PER_PAGE: usize = 8;
 
 const SAMPLE: &str = include_str!("../assets/sample.jsonl");
 const SAMPLE_NAME: &str = "sample.jsonl";
-/// Settings under which the sample visibly changes the model in short time, and a question that shows it.
-const SAMPLE_SETTINGS: [(Field, &str); 5] = [
+/// Settings under which the sample visibly changes the model in about a minute on a CPU: some 2,400 trained tokens, and
+/// the held-out rows evaluated before, halfway and at the end.
+const SAMPLE_SETTINGS: [(Field, &str); 11] = [
+    (Field::Rank, "16"),
+    (Field::Alpha, "32"),
+    (
+        Field::TargetModules,
+        "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+    ),
     (Field::LearningRate, "0.002"),
-    (Field::MaxSteps, "24"),
-    (Field::BatchSize, "4"),
+    (Field::WarmUp, "0.1"),
+    (Field::MaxSteps, "18"),
+    (Field::BatchSize, "2"),
     (Field::SequenceLength, "128"),
+    (Field::ValidationSplit, "0.1"),
+    (Field::EvaluateEvery, "9"),
     (Field::MaxNewTokens, "48"),
 ];
-const SAMPLE_PROMPT: &str = "What is the capital of France?";
+/// A question that shows the change; no row of the sample asks it.
+const SAMPLE_PROMPT: &str = "What is the capital of Italy?";
 
 /// Handles on everything shared; copies are cheap.
 #[derive(Clone, Copy)]
