@@ -1,6 +1,7 @@
 //! The engine's only contact with the browser: messages, files, storage, the graphics device.
 
 mod blob;
+mod constructor;
 mod device;
 mod download;
 mod host;
@@ -8,6 +9,7 @@ mod port;
 mod timer;
 mod worker;
 
+pub use constructor::run_constructors;
 pub use worker::serve;
 
 use wasm_bindgen::JsValue;

@@ -206,10 +206,11 @@ impl<const D: usize> Array<D> {
     }
 
     /// Fails where `actual` is off by more than a share of the largest element, or of 0.1 where all are smaller: sums
-    /// of numbers around 1 that cancel out keep the errors of their terms. Gives the largest distance.
+    /// of numbers around 1 that cancel out keep the errors of their terms. Gives the largest error as such a share.
     #[track_caller]
     pub fn assert_values_close(&self, what: &str, actual: &[f32], tolerance: f64) -> f64 {
-        self.assert_values_within(what, actual, tolerance * self.largest().max(0.1))
+        let unit = self.largest().max(0.1);
+        self.assert_values_within(what, actual, tolerance * unit) / unit
     }
 
     /// Fails where `actual` is off by more than `tolerance`; gives the largest distance.

@@ -7,6 +7,7 @@ use web_sys::DedicatedWorkerGlobalScope;
 
 use super::{
     blob::BlobSource,
+    constructor::run_constructors,
     device::{self, OpenDevice},
     download::Downloads,
     host::WebHost,
@@ -25,6 +26,7 @@ use crate::{
 
 /// Starts the worker; returns at once, the rest happens as messages come.
 pub fn serve() {
+    run_constructors();
     std::panic::set_hook(Box::new(report_panic));
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     spawn_local(async move {

@@ -12,7 +12,7 @@ const TOLERANCES: Tolerances = Tolerances {
     forward: 1e-3,
     loss: 1e-4,
     gradient: 1e-3,
-    curve: 0.01,
+    curve: 1e-3,
     parameters: 1e-3,
 };
 

@@ -21,5 +21,6 @@ mod kernels;
 #[path = "../../../engine/src/testing/reference.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod reference;
+mod start;
 
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
