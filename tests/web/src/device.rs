@@ -17,10 +17,6 @@ thread_local! {
 }
 
 /// The device that this build of the tests is about.
-#[cfg_attr(
-    not(feature = "gpu"),
-    expect(clippy::unused_async, reason = "only the GPU is waited for")
-)]
 pub async fn device() -> Device {
     if let Some(device) = DEVICE.with(|cell| cell.get().cloned()) {
         return device;

@@ -63,7 +63,7 @@ pub fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
     shape[rank - 1] = n;
     let out =
         empty_device_contiguous_dtype(lhs.client.clone(), lhs.device.clone(), shape, lhs.dtype);
-    let vector = if n % 4 == 0 { 4 } else { 1 };
+    let vector = if n.is_multiple_of(4) { 4 } else { 1 };
     let rows_per_thread = match m {
         0..=1 => 1,
         2..=4 => 4,
