@@ -126,13 +126,7 @@ pub fn features(model: &ModelSummary, module: TargetModule) -> (usize, usize) {
     let hidden = model.hidden_size;
     let query = model.num_attention_heads.saturating_mul(model.head_dim);
     let key_value = model.num_key_value_heads.saturating_mul(model.head_dim);
-    match module {
-        TargetModule::QProj => (hidden, query),
-        TargetModule::KProj | TargetModule::VProj => (hidden, key_value),
-        TargetModule::OProj => (query, hidden),
-        TargetModule::GateProj | TargetModule::UpProj => (hidden, model.intermediate_size),
-        TargetModule::DownProj => (model.intermediate_size, hidden),
-    }
+    module.features(hidden, query, key_value, model.intermediate_size)
 }
 
 /// Elements of all A and B: `r (in + out)` a module and block.

@@ -124,6 +124,23 @@ impl TargetModule {
         }
     }
 
+    /// Input and output features in a block of these widths: `hidden`, all query heads, all key heads, `intermediate`.
+    pub fn features(
+        self,
+        hidden: usize,
+        query: usize,
+        key_value: usize,
+        intermediate: usize,
+    ) -> (usize, usize) {
+        match self {
+            Self::QProj => (hidden, query),
+            Self::KProj | Self::VProj => (hidden, key_value),
+            Self::OProj => (query, hidden),
+            Self::GateProj | Self::UpProj => (hidden, intermediate),
+            Self::DownProj => (intermediate, hidden),
+        }
+    }
+
     /// The module of that name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|module| module.name() == name)

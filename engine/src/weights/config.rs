@@ -30,18 +30,12 @@ pub struct LlamaConfig {
 impl LlamaConfig {
     /// Input and output features of a projection.
     pub fn projection_features(&self, module: TargetModule) -> (usize, usize) {
-        let (d, f) = (self.hidden_size, self.intermediate_size);
-        let queries = self.num_attention_heads * self.head_dim;
-        let keys = self.num_key_value_heads * self.head_dim;
-        match module {
-            TargetModule::QProj => (d, queries),
-            TargetModule::KProj | TargetModule::VProj => (d, keys),
-            TargetModule::OProj => (queries, d),
-            TargetModule::GateProj | TargetModule::UpProj => (d, f),
-            TargetModule::DownProj => (f, d),
-        }
+        let query = self.num_attention_heads * self.head_dim;
+        let key_value = self.num_key_value_heads * self.head_dim;
+        module.features(self.hidden_size, query, key_value, self.intermediate_size)
     }
 }
+
 /// Hyper-parameters that cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConfigError {
