@@ -22,12 +22,13 @@ pub enum Along {
     Edges,
 }
 
-/// Places of `count` edges from `first` on, of `limit` in all: along `k` the edges themselves, else groups of
+/// Places of `count` edges from `first` on, of `limit` in all: along `k` where each begins, `pitch` apart, else groups of
 /// `per_group` edges that lie together.
 #[cube]
 pub fn places(
     first: usize,
     limit: usize,
+    pitch: usize,
     #[comptime] along: Along,
     #[comptime] count: usize,
     #[comptime] per_group: usize,
@@ -36,7 +37,7 @@ pub fn places(
     if comptime!(along == Along::K) {
         #[unroll]
         for i in 0..count {
-            places.push(min(first + i, limit - 1));
+            places.push(min(first + i, limit - 1) * pitch);
         }
     } else {
         let last = limit / per_group - 1;
@@ -63,7 +64,7 @@ pub fn load_dense(
     #[unroll]
     for i in 0..comptime!(places.len()) {
         if comptime!(along == Along::K) {
-            edges.push(matrix[base + places[i] * pitch + step]);
+            edges.push(matrix[base + places[i] + step]);
         } else {
             let at = base + step * 4 * pitch + places[i];
             let a = matrix[at];
@@ -76,34 +77,32 @@ pub fn load_dense(
     edges
 }
 
-/// As [`load_dense`], from a packed weight whose columns are `k`: the right side of `x W^T`. The pitches count vectors
-/// of words and scales of a row; [`places`] are its rows.
+/// As [`load_dense`], from a packed weight whose columns are `k`: the right side of `x W^T`. [`places`] are where the words
+/// and the scales of its rows begin.
 #[cube]
 pub fn load_packed_along_k<N: Size>(
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
     places: &Sequence<usize>,
+    scale_places: &Sequence<usize>,
     step: usize,
-    word_pitch: usize,
-    scale_pitch: usize,
     #[comptime] kind: PackedKind,
 ) -> Sequence<Vector<f32, Four>> {
     let mut edges = Sequence::<Vector<f32, Four>>::new();
     #[unroll]
     for i in 0..comptime!(places.len()) {
-        let row = places[i];
         if comptime!(kind == PackedKind::F32) {
-            edges.push(Vector::reinterpret(words[row * word_pitch + step]));
+            edges.push(Vector::reinterpret(words[places[i] + step]));
         } else if comptime!(kind.has_scales()) {
-            let scale = scales[row * scale_pitch + step / comptime!(BLOCK / 4)];
+            let scale = scales[scale_places[i] + step / comptime!(BLOCK / 4)];
             let per_word = comptime!(kind.weights_per_word());
-            let mut bits = word(words, row * word_pitch + step * 4 / per_word);
+            let mut bits = word(words, places[i] + step * 4 / per_word);
             if comptime!(per_word == 8) {
                 bits = bits >> (u32::cast_from(step % 2) * 16);
             }
             edges.push(unpack_four(bits, factor(scale), offset(scale, kind), kind));
         } else {
-            let at = row * word_pitch + step * 2;
+            let at = places[i] + step * 2;
             edges.push(unpack_halves(word(words, at), word(words, at + 1), kind));
         }
     }
@@ -111,12 +110,13 @@ pub fn load_packed_along_k<N: Size>(
 }
 
 /// As [`load_dense`], from a packed weight whose rows are `k`: the right side of `dy W`. [`places`] are words, or pairs
-/// of words of halves; together they lie within one block.
+/// of words of halves, and lie within one block of the row.
 #[cube]
 pub fn load_packed_along_edges<N: Size>(
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
     places: &Sequence<usize>,
+    block: usize,
     step: usize,
     word_pitch: usize,
     scale_pitch: usize,
@@ -137,7 +137,6 @@ pub fn load_packed_along_edges<N: Size>(
         }
     } else if comptime!(kind.has_scales()) {
         let per_word = comptime!(kind.weights_per_word());
-        let block = places[0] / comptime!(BLOCK / per_word);
         let mut factors = Sequence::<f32>::new();
         let mut offsets = Sequence::<f32>::new();
         #[unroll]
@@ -184,6 +183,12 @@ pub fn load_packed_along_edges<N: Size>(
     edges
 }
 
+/// The block of a row that a place along the edges lies in.
+#[cube]
+pub fn block_of(place: usize, #[comptime] kind: PackedKind) -> usize {
+    place / comptime!(BLOCK / edges_per_group(kind))
+}
+
 /// Words are bound one by one, except those of F32, four at a time.
 pub fn words_per_vector(kind: PackedKind) -> usize {
     if kind == PackedKind::F32 { 4 } else { 1 }
@@ -192,6 +197,14 @@ pub fn words_per_vector(kind: PackedKind) -> usize {
 #[cube]
 fn word<N: Size>(words: &Tensor<Vector<u32, N>>, at: usize) -> u32 {
     words[at].extract(0usize)
+}
+
+/// One of several places.
+#[cube]
+pub fn only(places: &Sequence<usize>, #[comptime] index: usize) -> Sequence<usize> {
+    let mut one = Sequence::<usize>::new();
+    one.push(places[index]);
+    one
 }
 
 /// Edges that lie together in a matrix that is contiguous along its edges.

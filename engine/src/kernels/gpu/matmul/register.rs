@@ -6,8 +6,8 @@
 use cubecl::prelude::*;
 
 use super::super::operand::{
-    Along, Four, edges_per_group, four, load_dense, load_packed_along_edges, load_packed_along_k,
-    places,
+    Along, Four, block_of, edges_per_group, four, load_dense, load_packed_along_edges,
+    load_packed_along_k, only, places,
 };
 use crate::weights::packed::PackedKind;
 
@@ -43,12 +43,23 @@ pub fn dense_kernel(
     let column = ABSOLUTE_POS_X as usize * comptime!(tile.columns);
     let batch = CUBE_POS_Z as usize;
     let mut sums = zeros(comptime!(tile.rows * tile.columns));
-    let rows = places(row, m, lhs_along, comptime!(tile.rows), 4usize);
-    let columns = places(column, n, rhs_along, comptime!(tile.columns), 4usize);
+    let rows = places(row, m, lhs_pitch, lhs_along, comptime!(tile.rows), 4usize);
+    let columns = places(
+        column,
+        n,
+        rhs_pitch,
+        rhs_along,
+        comptime!(tile.columns),
+        4usize,
+    );
     for step in 0..steps {
         let x = load_dense(lhs, batch * lhs_batch, &rows, step, lhs_pitch, lhs_along);
-        let y = load_dense(rhs, batch * rhs_batch, &columns, step, rhs_pitch, rhs_along);
-        multiply_add(&mut sums, &x, &y);
+        #[unroll]
+        for i in 0..comptime!(columns.len()) {
+            let place = only(&columns, i);
+            let y = load_dense(rhs, batch * rhs_batch, &place, step, rhs_pitch, rhs_along);
+            multiply_add(&mut sums, &x, &y, i, tile);
+        }
     }
     store(out, &sums, batch * m * (n / 4), row, column, m, n, tile);
 }
@@ -116,17 +127,20 @@ pub fn packed_low_rank_kernel<N: Size>(
     let column = ABSOLUTE_POS_X as usize * comptime!(tile.columns);
     let mut sums = zeros(comptime!(tile.rows * tile.columns));
     // The small product first, so that one scaling of its sums does.
-    let rows = places(row, m, Along::K, comptime!(tile.rows), 4usize);
-    let columns = places(column, n, along, comptime!(tile.columns), 4usize);
     let pitch = if comptime!(along == Along::K) {
         rank_steps
     } else {
         n / 4
     };
+    let rows = places(row, m, rank_steps, Along::K, comptime!(tile.rows), 4usize);
+    let columns = places(column, n, pitch, along, comptime!(tile.columns), 4usize);
     for step in 0..rank_steps {
         let x = load_dense(low, 0usize, &rows, step, rank_steps, Along::K);
-        let y = load_dense(adapter, 0usize, &columns, step, pitch, along);
-        multiply_add(&mut sums, &x, &y);
+        #[unroll]
+        for i in 0..comptime!(columns.len()) {
+            let y = load_dense(adapter, 0usize, &only(&columns, i), step, pitch, along);
+            multiply_add(&mut sums, &x, &y, i, tile);
+        }
     }
     #[unroll]
     for i in 0..comptime!(tile.rows * tile.columns) {
@@ -168,31 +182,48 @@ fn add_packed<N: Size>(
     #[comptime] kind: PackedKind,
     #[comptime] along: Along,
 ) {
-    let rows = places(row, m, Along::K, comptime!(tile.rows), 4usize);
+    let rows = places(row, m, steps, Along::K, comptime!(tile.rows), 4usize);
+    let per_group = comptime!(edges_per_group(kind));
     let columns = places(
         column,
         n,
+        word_pitch,
         along,
         comptime!(tile.columns),
-        comptime!(edges_per_group(kind)),
+        per_group,
+    );
+    let scale_columns = places(
+        column,
+        n,
+        scale_pitch,
+        along,
+        comptime!(tile.columns),
+        per_group,
     );
     for step in 0..steps {
         let x = load_dense(x, 0usize, &rows, step, steps, Along::K);
-        if comptime!(along == Along::K) {
-            let y =
-                load_packed_along_k(words, scales, &columns, step, word_pitch, scale_pitch, kind);
-            multiply_add(sums, &x, &y);
-        } else {
-            let y = load_packed_along_edges(
-                words,
-                scales,
-                &columns,
-                step,
-                word_pitch,
-                scale_pitch,
-                kind,
-            );
-            multiply_add(sums, &x, &y);
+        // Column by column: what is loaded is used up before the next load, and stays in registers until then.
+        #[unroll]
+        for i in 0..comptime!(columns.len()) {
+            let place = only(&columns, i);
+            if comptime!(along == Along::K) {
+                let scale = only(&scale_columns, i);
+                let y = load_packed_along_k(words, scales, &place, &scale, step, kind);
+                multiply_add(sums, &x, &y, i, tile);
+            } else {
+                let block = block_of(columns[0], kind);
+                let y = load_packed_along_edges(
+                    words,
+                    scales,
+                    &place,
+                    block,
+                    step,
+                    word_pitch,
+                    scale_pitch,
+                    kind,
+                );
+                multiply_add(sums, &x, &y, i, tile);
+            }
         }
     }
 }
@@ -207,18 +238,21 @@ fn zeros(#[comptime] len: usize) -> Array<f32> {
     sums
 }
 
-/// Adds the products of rows and columns at one step of `k`.
+/// Adds the products of rows and some columns at one step of `k`: the `group`th columns that were loaded together.
 #[cube]
 fn multiply_add(
     sums: &mut Array<f32>,
     rows: &Sequence<Vector<f32, Four>>,
     columns: &Sequence<Vector<f32, Four>>,
+    #[comptime] group: usize,
+    #[comptime] tile: Tile,
 ) {
     #[unroll]
     for c in 0..comptime!(columns.len()) {
         #[unroll]
         for r in 0..comptime!(rows.len()) {
-            sums[comptime!(r * columns.len() + c)] += rows[r].dot(columns[c]);
+            let at = comptime!(r * tile.columns + group * columns.len() + c);
+            sums[at] += rows[r].dot(columns[c]);
         }
     }
 }

@@ -7,7 +7,8 @@
 use cubecl::prelude::*;
 
 use super::super::operand::{
-    Along, Four, edges_per_group, load_dense, load_packed_along_edges, load_packed_along_k, places,
+    Along, Four, block_of, edges_per_group, load_dense, load_packed_along_edges,
+    load_packed_along_k, places,
 };
 use crate::weights::packed::PackedKind;
 
@@ -260,7 +261,7 @@ fn stage_dense(
     let depth = depth_of(unit, along, 4usize);
     let edge = edge_of(unit, along, 4usize);
     let step = block * DEPTH + depth;
-    let places = places(first + edge, limit, along, 4usize, 4usize);
+    let places = places(first + edge, limit, pitch, along, 4usize, 4usize);
     let edges = load_dense(matrix, batch, &places, min(step, steps - 1), pitch, along);
     put(tiles, base + depth * TILE + edge, &edges, step < steps);
 }
@@ -291,15 +292,24 @@ fn stage_packed<N: Size>(
     let step = block * DEPTH + depth;
     let at = min(step, steps - 1);
     if edge < TILE && depth < DEPTH {
-        let places = places(first + edge, limit, along, together, together);
+        let scale_places = places(first + edge, limit, scale_pitch, along, together, together);
+        let places = places(first + edge, limit, word_pitch, along, together, together);
         let to = TILE * DEPTH + depth * TILE + edge;
         if comptime!(along == Along::K) {
-            let edges =
-                load_packed_along_k(words, scales, &places, at, word_pitch, scale_pitch, kind);
+            let edges = load_packed_along_k(words, scales, &places, &scale_places, at, kind);
             put(tiles, to, &edges, step < steps);
         } else {
-            let edges =
-                load_packed_along_edges(words, scales, &places, at, word_pitch, scale_pitch, kind);
+            let block = block_of(places[0], kind);
+            let edges = load_packed_along_edges(
+                words,
+                scales,
+                &places,
+                block,
+                at,
+                word_pitch,
+                scale_pitch,
+                kind,
+            );
             put(tiles, to, &edges, step < steps);
         }
     }
