@@ -13,10 +13,10 @@ pub fn num_threads() -> usize {
 }
 
 /// Calls `work` with the number of every piece.
-pub fn for_each(num_pieces: usize, work: impl Fn(usize) + Sync) {
+pub fn for_each(num_pieces: usize, work: impl Fn(usize) + Send + Sync) {
     #[cfg(feature = "threads")]
     if num_pieces > 1 && num_threads() > 1 {
-        use rayon::iter::{IntoParallelIterator, ParallelIterator};
+        use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
         return (0..num_pieces)
             .into_par_iter()
             .with_max_len(1)
@@ -26,7 +26,11 @@ pub fn for_each(num_pieces: usize, work: impl Fn(usize) + Sync) {
 }
 
 /// Calls `work` with ranges that cover `0..len`, each at least `smallest` long (but the last).
-pub fn for_ranges(len: usize, smallest: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
+pub fn for_ranges(
+    len: usize,
+    smallest: usize,
+    work: impl Fn(std::ops::Range<usize>) + Send + Sync,
+) {
     // A few ranges a thread, so that one that is late does not keep the others waiting.
     const RANGES_PER_THREAD: usize = 4;
     let ranges = if num_threads() == 1 {

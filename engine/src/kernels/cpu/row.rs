@@ -9,7 +9,7 @@ use super::{
 const SMALLEST_PIECE: usize = 8192;
 
 /// Calls `work` with every row of `width` elements of `out` and its number, on all threads.
-pub fn for_each_row(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn for_each_row(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
     let rows = out.len() / width.max(1);
     let shared = Shared::new(out);
     parallel::for_ranges(rows, SMALLEST_PIECE.div_ceil(width.max(1)), |range| {
