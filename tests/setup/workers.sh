@@ -5,23 +5,28 @@ set -euo pipefail
 # shellcheck source=tests/setup/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Name, the engine's binary, its features, and whether it has threads. The page chooses (app/src/state/device.rs).
+# Name, the engine's binary, its features, and the kind of build: `threads`, or `relaxed` for threads and the fused
+# multiply-add of relaxed SIMD, which not every browser has. The page chooses (app/src/state/device.rs).
 WORKERS=(
-    "worker_gpu          worker_gpu  gpu,web                        single"
-    "worker_cpu          worker_cpu  cpu,web                        single"
-    "worker_cpu_threads  worker_cpu  cpu,web,threads                threads"
-    "worker_cpu_relaxed  worker_cpu  cpu,web,threads,relaxed-simd   threads"
+    "worker_gpu          worker_gpu  gpu,web          single"
+    "worker_cpu          worker_cpu  cpu,web          single"
+    "worker_cpu_threads  worker_cpu  cpu,web,threads  threads"
+    "worker_cpu_relaxed  worker_cpu  cpu,web,threads  relaxed"
 )
 
-# build BINARY FEATURES THREADING: the path of the program that cargo made.
+# Only the engine's own kernels can be built with it: a dependency does not compile under the flag.
+RELAXED=(-Z profile-rustflags --config 'profile.release.package.engine.rustflags = ["-C", "target-feature=+relaxed-simd"]')
+
+# build BINARY FEATURES KIND: the path of the program that cargo made.
 build() {
-    local binary=$1 features=$2 threading=$3
+    local binary=$1 features=$2 kind=$3
     local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package engine --bin "$binary" --features "$features")
-    if [ "$threading" = threads ]; then
-        with_threads "${cargo[@]}" "${WITH_THREADS[@]}" >&2
+    if [ "$kind" = relaxed ]; then cargo+=("${RELAXED[@]}"); fi
+    if [ "$kind" != single ]; then
+        with_threads "${cargo[@]}" "${WITH_THREADS[@]}" >&2 || return
         echo "$THREADS_TARGET/wasm32-unknown-unknown/release/$binary.wasm"
     else
-        "${cargo[@]}" >&2
+        "${cargo[@]}" >&2 || return
         echo "$TARGET/wasm32-unknown-unknown/release/$binary.wasm"
     fi
 }
@@ -39,7 +44,7 @@ try {
 JAVASCRIPT
 }
 
-# make_worker FOLDER NAME BINARY FEATURES THREADING
+# make_worker FOLDER NAME BINARY FEATURES KIND
 make_worker() {
     local folder=$1 name=$2 wasm
     wasm=$(build "${@:3}") || die "$name could not be built"
@@ -52,18 +57,18 @@ make_worker() {
 }
 
 make_workers() {
-    local folder=$1 name binary features threading start
+    local folder=$1 name binary features kind start
     shift
     mkdir -p "$folder"
     for worker in "${WORKERS[@]}"; do
-        read -r name binary features threading <<<"$worker"
+        read -r name binary features kind <<<"$worker"
         if (($# > 0)) && [[ " $* " != *" $name "* ]]; then continue; fi
-        if [ "$threading" = threads ] && ! has_rust_src; then
+        if [ "$kind" != single ] && ! has_rust_src; then
             say "$name is left out: it needs the toolchain's component rust-src (make setup). On a CPU, Inlay will train on one thread."
             continue
         fi
         start=$SECONDS
-        make_worker "$folder" "$name" "$binary" "$features" "$threading"
+        make_worker "$folder" "$name" "$binary" "$features" "$kind"
         say "$name: $(gzip -9 <"$folder/${name}_bg.wasm" | wc -c) bytes gzipped, built in $(elapsed "$start")"
     done
     cp engine/src/web/thread.js "$folder/worker_thread.js"

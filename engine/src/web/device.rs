@@ -34,7 +34,7 @@ pub const KIND: DeviceKind = if cfg!(feature = "gpu") {
 pub async fn open(scope: &DedicatedWorkerGlobalScope) -> Result<OpenDevice, DeviceProblem> {
     let threads = start_threads(scope).await?;
     let cores = scope.navigator().hardware_concurrency();
-    let simd = if cfg!(feature = "relaxed-simd") {
+    let simd = if cfg!(target_feature = "relaxed-simd") {
         "SIMD and fused multiply-add"
     } else {
         "SIMD"
