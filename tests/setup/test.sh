@@ -59,7 +59,13 @@ clippy_wasm() {
         clippy --target wasm32-unknown-unknown --package engine --features "$device,web" --lib --bins || return
         clippy --target wasm32-unknown-unknown --package web-tests --features "$device" --all-targets || return
     done
-    clippy --target wasm32-unknown-unknown --package app
+    clippy --target wasm32-unknown-unknown --package app || return
+    if has_rust_src; then
+        with_threads cargo clippy --locked --release "${WITH_THREADS[@]}" --target wasm32-unknown-unknown --package engine \
+            --features cpu,web,threads --lib --bins -- --deny warnings
+    else
+        say "without rust-src the threads' code is not linted"
+    fi
 }
 # --show-output: passing tests may have said that they skip.
 tests_of() { cargo test --locked "$@" -- --show-output; }

@@ -10,3 +10,4 @@ mod looks;
 mod memory;
 mod threads;
 mod visit;
+mod warm_load;
