@@ -17,8 +17,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{Body, Request, Response};
 
-/// Sent with every response, whatever its status.
-pub const HEADERS: [(&str, &str); 7] = [
+/// Name and value.
+type Header = (&'static str, &'static str);
+
+/// Sent with every response, whatever its status; the policy comes first.
+pub const HEADERS: [Header; 7] = [
     (
         "Content-Security-Policy",
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; \
@@ -58,6 +61,18 @@ impl SiteServer {
     /// # Errors
     /// Where `root` holds no index.html, or the port is taken.
     pub fn start(root: &Path, port: u16) -> Result<Self, ServeError> {
+        Self::start_with(root, port, &HEADERS)
+    }
+
+    /// The same without a Content-Security-Policy, which the page's own scripts keep and others do not.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_without_policy(root: &Path, port: u16) -> Result<Self, ServeError> {
+        Self::start_with(root, port, &HEADERS[1..])
+    }
+
+    fn start_with(root: &Path, port: u16, headers: &'static [Header]) -> Result<Self, ServeError> {
         let root: Arc<Path> = match root.canonicalize() {
             Ok(root) if root.join("index.html").is_file() => root.into(),
             _ => return Err(ServeError::NoSite(root.to_owned())),
@@ -68,7 +83,7 @@ impl SiteServer {
         let is_over = Arc::new(AtomicBool::new(false));
         let acceptor = std::thread::spawn({
             let is_over = Arc::clone(&is_over);
-            move || accept(&listener, &root, &is_over)
+            move || accept(&listener, &root, headers, &is_over)
         });
         Ok(Self {
             address,
@@ -99,7 +114,12 @@ impl Drop for SiteServer {
 }
 
 /// A thread for each connection: a browser opens six, and each must be answered while the others are kept open.
-fn accept(listener: &TcpListener, root: &Arc<Path>, is_over: &AtomicBool) {
+fn accept(
+    listener: &TcpListener,
+    root: &Arc<Path>,
+    headers: &'static [Header],
+    is_over: &AtomicBool,
+) {
     for connection in listener.incoming() {
         if is_over.load(Ordering::Acquire) {
             break;
@@ -109,13 +129,13 @@ fn accept(listener: &TcpListener, root: &Arc<Path>, is_over: &AtomicBool) {
         std::thread::spawn(move || {
             // A visitor who hangs up, or sends what is no request, is no failure of ours.
             let _ = connection.set_read_timeout(Some(SILENCE));
-            let _ = http::serve(connection, |request| answer(&root, request));
+            let _ = http::serve(connection, |request| answer(&root, headers, request));
         });
     }
 }
 
 /// The answer to a request, with the headers that all answers carry.
-fn answer(root: &Path, request: &Request) -> Response {
+fn answer(root: &Path, headers: &[Header], request: &Request) -> Response {
     let mut response = match request.method.as_str() {
         "GET" | "HEAD" => file_response(root, request).unwrap_or_else(|| {
             let headers = vec![("Content-Type", "text/plain".to_owned())];
@@ -133,7 +153,7 @@ fn answer(root: &Path, request: &Request) -> Response {
     };
     response
         .headers
-        .extend(HEADERS.map(|(name, value)| (name, value.to_owned())));
+        .extend(headers.iter().map(|&(name, value)| (name, value.to_owned())));
     response
 }
 
