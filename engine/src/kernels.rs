@@ -1,31 +1,70 @@
 //! The operations that a training step spends its time in, once for each backend.
 //!
-//! [`KernelOps`] is the seam: `cpu` implements it on Burn's Flex backend (the `gemm` crate, plain loops), `gpu` with
-//! CubeCL kernels of our own. Everything above this module is written once, in Burn's tensors.
+//! [`KernelOps`] is the seam: `cpu` implements it on Burn's Flex backend with SIMD loops of our own, `gpu` with CubeCL
+//! kernels. Everything above this module is written once, in Burn's tensors.
+//!
+//! Activations are token-major throughout, `[b t, heads hd]`: a projection's output is what RoPE and attention read, so
+//! that nothing is transposed or copied between them.
 
-use burn::{
-    backend::{
-        Backend, Dispatch, backend_extension,
-        tensor::{FloatTensor, IntTensor},
-    },
-    tensor::{Int, Tensor},
+use burn::backend::{
+    Backend, backend_extension,
+    tensor::{FloatTensor, IntTensor},
 };
 
 use crate::weights::packed::PackedKind;
 
+mod call;
+mod composed;
 #[cfg(feature = "cpu")]
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
 
-/// Backend operations behind [`matmul`] and [`unpack`].
+pub use call::{
+    HeadSums, LowRank, PackedTensor, add_rms_norm, attention, attention_backward, batched_matmul,
+    matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+};
+
+/// Sizes that attention works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Heads {
+    pub batch: usize,
+    /// Queries of a row.
+    pub tokens: usize,
+    /// Keys that come before a row's queries: query `i` sees the keys `0..=past + i`.
+    pub past: usize,
+    pub query_heads: usize,
+    pub key_value_heads: usize,
+    pub head_dim: usize,
+}
+
+impl Heads {
+    /// Query heads that share a key head.
+    pub fn group(self) -> usize {
+        self.query_heads / self.key_value_heads
+    }
+
+    /// Keys of a row.
+    pub fn keys(self) -> usize {
+        self.past + self.tokens
+    }
+
+    /// What scores are multiplied with, `1 / sqrt(hd)`.
+    pub fn scale(self) -> f64 {
+        1.0 / (self.head_dim as f64).sqrt()
+    }
+}
+
+/// Backend operations in f32. A packed matrix `W` `[rows, cols]` is given by its words `[rows, words]`, its scales
+/// `[rows, cols / 32]` (any tensor for the float kinds) and its kind; see [`crate::weights::packed`].
+///
+/// The bodies given here are compositions of Burn's own operations: right on every backend, fast on none.
 #[backend_extension(Cube: cfg(feature = "gpu"), Flex: cfg(feature = "cpu"))]
 pub trait KernelOps: Backend {
-    /// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`
+    /// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`; either side may be a transposed view.
     fn batched_matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// Words `[rows, words]` and scales `[rows, cols / 32]` of a packed matrix to f32 `[rows, cols]`, or to
-    /// `[cols, rows]` where `transposed`.
+    /// `W` in f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
     fn unpack(
         words: IntTensor<Self>,
         scales: IntTensor<Self>,
@@ -34,61 +73,170 @@ pub trait KernelOps: Backend {
         transposed: bool,
     ) -> FloatTensor<Self>;
 
-    /// `x W^T` for `x` `[n, cols]` and a packed `W` `[rows, cols]`: `[n, rows]`.
+    /// `x W^T`: `[n, cols] -> [n, rows]`
     fn packed_linear(
         x: FloatTensor<Self>,
         words: IntTensor<Self>,
         scales: IntTensor<Self>,
         kind: PackedKind,
     ) -> FloatTensor<Self>;
-}
 
-/// `[batch, m, k] x [batch, k, n] -> [batch, m, n]` in f32. Either side may be a transposed view.
-pub fn batched_matmul(lhs: Tensor<3>, rhs: Tensor<3>) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as KernelOps>::batched_matmul(
-        lhs.into_dispatch(),
-        rhs.into_dispatch(),
-    ))
-}
+    /// `x W^T + scaling u B^T` with `u` `[n, r]` and `B` `[rows, r]`.
+    fn packed_linear_low_rank(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        u: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scaling: f64,
+    ) -> FloatTensor<Self> {
+        let base = Self::packed_linear(x, words, scales, kind);
+        composed::add_low_rank::<Self>(base, u, composed::transpose::<Self>(b), scaling)
+    }
 
-/// `[m, k] x [k, n] -> [m, n]` in f32. Either side may be a transposed view.
-pub fn matmul(lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
-    let [m, _] = lhs.dims();
-    let [_, n] = rhs.dims();
-    batched_matmul(lhs.unsqueeze(), rhs.unsqueeze()).reshape([m, n])
-}
+    /// `dy W`: `[n, rows] -> [n, cols]`, the gradient of [`Self::packed_linear`]'s input.
+    fn packed_linear_backward(
+        dy: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        cols: usize,
+    ) -> FloatTensor<Self> {
+        let weight = Self::unpack(words, scales, kind, cols, false);
+        composed::matmul::<Self>(dy, weight)
+    }
 
-/// Unpacks a matrix; see [`KernelOps::unpack`]. `words` and `scales` hold the bits of `u32`s as `i32`s; float kinds
-/// have no scales and pass any tensor there.
-pub fn unpack(
-    words: Tensor<2, Int>,
-    scales: Tensor<2, Int>,
-    kind: PackedKind,
-    cols: usize,
-    transposed: bool,
-) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as KernelOps>::unpack(
-        words.into_dispatch(),
-        scales.into_dispatch(),
-        kind,
-        cols,
-        transposed,
-    ))
-}
+    /// `dy W + scaling u A` with `u` `[n, r]` and `A` `[r, cols]`.
+    #[allow(clippy::too_many_arguments, reason = "a matrix and a low-rank pair")]
+    fn packed_linear_backward_low_rank(
+        dy: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        cols: usize,
+        u: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        scaling: f64,
+    ) -> FloatTensor<Self> {
+        let base = Self::packed_linear_backward(dy, words, scales, kind, cols);
+        composed::add_low_rank::<Self>(base, u, a, scaling)
+    }
 
-/// `x W^T` for `x` `[n, cols]` and a packed `W` `[rows, cols]`; see [`unpack`] for the operands.
-pub fn packed_linear(
-    x: Tensor<2>,
-    words: Tensor<2, Int>,
-    scales: Tensor<2, Int>,
-    kind: PackedKind,
-) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as KernelOps>::packed_linear(
-        x.into_dispatch(),
-        words.into_dispatch(),
-        scales.into_dispatch(),
-        kind,
-    ))
+    /// RMSNorm `w x / sqrt(mean(x^2) + eps)` of the rows of `x` `[n, d]`; `weight` is `[1, d]`. A row whose square
+    /// overflows becomes NaN, which a run notices, and not zero.
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        composed::rms_norm::<Self>(x, weight, eps)
+    }
+
+    /// `x + delta`, and the RMSNorm of that sum.
+    fn add_rms_norm(
+        x: FloatTensor<Self>,
+        delta: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let sum = Self::float_add(x, delta);
+        let normed = Self::rms_norm(sum.clone(), weight, eps);
+        (sum, normed)
+    }
+
+    /// `residual` plus the gradient of [`Self::rms_norm`]'s input, `s (w dy - x s^2 mean(w dy x))` with
+    /// `s = 1 / rms(x)`.
+    fn rms_norm_backward(
+        dy: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::float_add(
+            residual,
+            composed::rms_norm_backward::<Self>(dy, x, weight, eps),
+        )
+    }
+
+    /// Rotates the heads of `x` `[b t, heads hd]` by the angles of their positions, or back where `inverse`; `cos` and
+    /// `sin` are `[t, hd / 2]`. The two halves of a head rotate against each other, as in HF's Llama.
+    fn rope(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        inverse: bool,
+    ) -> FloatTensor<Self> {
+        composed::rope::<Self>(x, cos, sin, inverse)
+    }
+
+    /// Causal `softmax(q k^T / sqrt(hd)) v` for `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`: the output
+    /// `[b t, h hd]`, and the log-sum-exp of each query's scores `[b t, h]`.
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention::<Self>(q, k, v, heads)
+    }
+
+    /// Gradients of `q`, `k` and `v` from [`Self::attention`]'s operands and results (Dao et al., arXiv 2205.14135).
+    fn attention_backward(
+        d_output: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        log_sums: FloatTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, heads)
+    }
+
+    /// `silu(gate) up`, all `[n, f]`.
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_mul(composed::silu::<Self>(gate), up)
+    }
+
+    /// Gradients of [`Self::swiglu`]'s `gate` and `up`.
+    fn swiglu_backward(
+        dy: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::swiglu_backward::<Self>(dy, gate, up)
+    }
+
+    /// One chunk `W` `[c, d]` of the head's rows, added to what is known of the softmax over the vocabulary: the largest
+    /// logit so far `[s, 1]`, the sum of `exp(logit - maximum)` `[s, 1]` and, where `with_gradient`, the sum of
+    /// `exp(logit - maximum) W_v` `[s, d]` (else it passes through). `hidden` is `[s, d]`.
+    #[allow(clippy::too_many_arguments, reason = "a matrix and three sums")]
+    fn head_chunk(
+        hidden: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        maximum: FloatTensor<Self>,
+        sum: FloatTensor<Self>,
+        weighted: FloatTensor<Self>,
+        with_gradient: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let logits = Self::packed_linear(hidden.clone(), words.clone(), scales.clone(), kind);
+        let sums = composed::HeadSums {
+            maximum,
+            sum,
+            weighted,
+        };
+        let (sums, exponentials) = composed::add_logits::<Self>(sums, logits);
+        if !with_gradient {
+            return (sums.maximum, sums.sum, sums.weighted);
+        }
+        let cols = burn::backend::TensorMetadata::shape(&hidden)[1];
+        let added = Self::packed_linear_backward(exponentials, words, scales, kind, cols);
+        (
+            sums.maximum,
+            sums.sum,
+            Self::float_add(sums.weighted, added),
+        )
+    }
 }
 
 #[cfg(test)]

@@ -10,9 +10,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     host::Host,
-    kernels::{batched_matmul, matmul},
+    kernels::{Heads, attention, attention_backward, batched_matmul, matmul},
     layers::{
-        attention::{self, Heads, causal_mask},
         frozen::FrozenMatrix,
         projection::{self, LoraPair},
     },
@@ -105,13 +104,17 @@ impl Bench<'_> {
         let matrix = FrozenMatrix::from_packed(packed, self.device);
         let x = self.random(n, cols);
         let forward = |i, j| (0..cols).map(|l| x.at(i, l) * weight(j, l)).sum();
-        self.compare("Q4_1 projection", matrix.forward(x.tensor.clone()), forward)
-            .await?;
+        self.compare(
+            "Q4_1 projection",
+            matrix.forward(x.tensor.clone(), None),
+            forward,
+        )
+        .await?;
         let dy = self.random(n, rows);
         let backward = |i, j| (0..rows).map(|l| dy.at(i, l) * weight(l, j)).sum();
         self.compare(
             "Q4_1 projection's gradient",
-            matrix.backward(dy.tensor.clone()),
+            matrix.backward(dy.tensor.clone(), None),
             backward,
         )
         .await
@@ -121,34 +124,57 @@ impl Bench<'_> {
     async fn attention(&mut self) -> Result<(), DeviceProblem> {
         let heads = Heads {
             batch: 1,
-            tokens: 29,
+            tokens: 69,
+            past: 0,
             query_heads: 9,
             key_value_heads: 3,
             head_dim: 64,
         };
-        let (t, hd, group) = (heads.tokens, heads.head_dim, 3);
+        let (t, hd) = (heads.tokens, heads.head_dim);
         let (q, k, v) = (
-            self.random(9 * t, hd),
-            self.random(3 * t, hd),
-            self.random(3 * t, hd),
+            self.random(t, 9 * hd),
+            self.random(t, 3 * hd),
+            self.random(t, 3 * hd),
         );
-        let split = |pair: &Pair, heads: usize| pair.tensor.clone().reshape([heads, t, hd]);
-        let mask = causal_mask(0, t, self.device);
-        let (output, _) =
-            attention::forward(heads, split(&q, 9), split(&k, 3), split(&v, 3), &mask);
-        let reference = |row: usize, col: usize| {
-            let (head, query) = (row / t, row % t);
-            let key_row = |key: usize| head / group * t + key;
-            let score = |key: usize| {
-                let dot: f64 = (0..hd).map(|l| q.at(row, l) * k.at(key_row(key), l)).sum();
-                (dot / (hd as f64).sqrt()).exp()
-            };
-            let total: f64 = (0..=query).map(score).sum();
-            (0..=query)
-                .map(|key| score(key) / total * v.at(key_row(key), col))
+        let operands = [&q, &k, &v].map(|pair| pair.tensor.clone());
+        let [q_tensor, k_tensor, v_tensor] = operands.clone();
+        let (output, log_sums) = attention(q_tensor, k_tensor, v_tensor, heads);
+        // Softmax weights of every query and head.
+        let weights: Vec<Vec<f64>> = (0..t * 9)
+            .map(|index| {
+                let (query, head) = (index / 9, index % 9);
+                let key_head = head / heads.group() * hd;
+                let score = |key: usize| {
+                    let terms =
+                        (0..hd).map(|l| q.at(query, head * hd + l) * k.at(key, key_head + l));
+                    (terms.sum::<f64>() * heads.scale()).exp()
+                };
+                let scores: Vec<f64> = (0..=query).map(score).collect();
+                let total: f64 = scores.iter().sum();
+                scores.into_iter().map(|score| score / total).collect()
+            })
+            .collect();
+        let reference = |query: usize, col: usize| {
+            let (head, l) = (col / hd, col % hd);
+            let weights = weights[query * 9 + head].iter().enumerate();
+            weights
+                .map(|(key, weight)| weight * v.at(key, head / heads.group() * hd + l))
                 .sum()
         };
-        self.compare("softmax attention", output.reshape([9 * t, hd]), reference)
+        self.compare("softmax attention", output.clone(), reference)
+            .await?;
+        let dy = self.random(t, 9 * hd);
+        let [_, _, d_values] =
+            attention_backward(dy.tensor.clone(), operands, output, log_sums, heads);
+        // `dv = sum p dy` over the queries that see the key, of every head of its group.
+        let reference = |key: usize, col: usize| {
+            let (key_head, l) = (col / hd, col % hd);
+            (key_head * heads.group()..(key_head + 1) * heads.group())
+                .flat_map(|head| (key..t).map(move |query| (head, query)))
+                .map(|(head, query)| weights[query * 9 + head][key] * dy.at(query, head * hd + l))
+                .sum()
+        };
+        self.compare("attention's gradient", d_values, reference)
             .await
     }
 
@@ -163,13 +189,8 @@ impl Bench<'_> {
             b: b.tensor.clone(),
             scaling,
         };
-        let (_, saved) = projection::forward(x.tensor.clone(), &weight, Some(&lora), None);
-        let Some(saved) = saved else {
-            return Err(DeviceProblem::InitFailed {
-                message: "the adapter kept nothing".to_owned(),
-            });
-        };
-        let (_, gradients) = projection::backward(dy.tensor.clone(), &lora, saved);
+        let saved = projection::Saved::new(x.tensor.clone(), &lora, None);
+        let (_, gradients) = projection::backward(dy.tensor.clone(), &weight, &lora, saved);
         let reference_a = |i, j| {
             let d_low_rank = |row| (0..d).map(|l| dy.at(row, l) * b.at(l, i)).sum::<f64>();
             (0..n)

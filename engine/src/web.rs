@@ -6,6 +6,8 @@ mod device;
 mod download;
 mod host;
 mod port;
+#[cfg(feature = "threads")]
+mod threads;
 mod timer;
 mod worker;
 

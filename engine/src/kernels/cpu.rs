@@ -1,18 +1,34 @@
-//! The operations on Burn's CPU backend.
+//! The operations on Burn's CPU backend: SIMD loops of our own on its tensors' memory, on all threads where the build
+//! has threads.
 
-use burn::{
-    backend::ops::FloatTensorOps,
-    tensor::{Element, TensorData},
-};
+mod attention;
+mod decode;
+mod gemm;
+mod gemv;
+mod head;
+mod panel;
+mod parallel;
+mod row;
+mod simd;
+
+use burn::tensor::{Element, Shape, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
-use super::KernelOps;
-use crate::weights::packed::{PackedKind, unpack_row};
+use super::{Heads, KernelOps};
+use crate::weights::packed::PackedKind;
+use gemm::{Into, gemm};
+use panel::{Packed, Right, Strided};
 
 impl KernelOps for Flex {
-    /// The `gemm` crate reads strided operands as they are, so a transposed view costs nothing.
     fn batched_matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
-        Flex::float_matmul(lhs, rhs)
+        let ([batch, m, k], [_, _, n]) = (dims(&lhs), dims(&rhs));
+        let mut out = vec![0.0f32; batch * m * n];
+        for (index, out) in out.chunks_exact_mut((m * n).max(1)).enumerate() {
+            let lhs = matrix_of_batch(&lhs, index, [m, k]);
+            let rhs = matrix_of_batch(&rhs, index, [k, n]);
+            gemm(lhs, Right::Dense(rhs), out, Into::Replace);
+        }
+        tensor(out, [batch, m, n])
     }
 
     fn unpack(
@@ -23,13 +39,13 @@ impl KernelOps for Flex {
         transposed: bool,
     ) -> FlexTensor {
         let (words, scales) = (words.to_contiguous(), scales.to_contiguous());
-        let packed = PackedRows::new(&words, &scales, kind);
-        let rows = packed.num_rows;
-        let mut weights = vec![0.0f32; rows * cols];
-        for (row, out) in weights.chunks_exact_mut(cols).enumerate() {
-            packed.unpack_row(row, out);
-        }
-        let dense = FlexTensor::from_data(TensorData::new(weights, [rows, cols]));
+        let packed = packed(&words, &scales, kind, cols);
+        let mut weights = vec![0.0f32; packed.rows * cols];
+        row::for_each_row(&mut weights, cols, |row, out| {
+            let (words, scales) = (packed.words_of(row), packed.scales_of(row));
+            crate::weights::packed::unpack_row(kind, words, scales, out);
+        });
+        let dense = tensor(weights, [packed.rows, cols]);
         if transposed {
             dense.transpose(0, 1)
         } else {
@@ -37,94 +53,288 @@ impl KernelOps for Flex {
         }
     }
 
-    /// A few rows (generation) are multiplied row by row of `W` as it is unpacked, so that the dense matrix never
-    /// leaves the cache; many rows pay for unpacking once.
     fn packed_linear(
         x: FlexTensor,
         words: FlexTensor,
         scales: FlexTensor,
         kind: PackedKind,
     ) -> FlexTensor {
-        let [num_rows, cols] = [x.layout().shape()[0], x.layout().shape()[1]];
-        if num_rows > MAX_STREAMED_ROWS {
-            return Flex::float_matmul(x, Self::unpack(words, scales, kind, cols, true));
-        }
+        let [n, cols] = dims(&x);
         let (x, words, scales) = (
             x.to_contiguous(),
             words.to_contiguous(),
             scales.to_contiguous(),
         );
-        let x = contiguous_slice::<f32>(&x);
-        let packed = PackedRows::new(&words, &scales, kind);
-        let mut out = vec![0.0f32; num_rows * packed.num_rows];
-        let mut weights = vec![0.0f32; cols];
-        for row in 0..packed.num_rows {
-            packed.unpack_row(row, &mut weights);
-            for (index, x) in x.chunks_exact(cols).enumerate() {
-                out[index * packed.num_rows + row] = dot(x, &weights);
-            }
+        let packed = packed(&words, &scales, kind, cols);
+        let mut out = vec![0.0f32; n * packed.rows];
+        let x = Strided::contiguous(floats(&x), n, cols);
+        if n <= gemv::MAX_ROWS {
+            gemv::gemv(x, packed, &mut out);
+        } else {
+            gemm(x, Right::PackedTransposed(packed), &mut out, Into::Replace);
         }
-        FlexTensor::from_data(TensorData::new(out, [num_rows, packed.num_rows]))
+        tensor(out, [n, packed.rows])
+    }
+
+    fn packed_linear_low_rank(
+        x: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        u: FlexTensor,
+        b: FlexTensor,
+        scaling: f64,
+    ) -> FlexTensor {
+        let base = Self::packed_linear(x, words, scales, kind);
+        add_low_rank(base, &u, strided(&b).transposed(), scaling)
+    }
+
+    fn packed_linear_backward(
+        dy: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        cols: usize,
+    ) -> FlexTensor {
+        let [n, _] = dims(&dy);
+        let (words, scales) = (words.to_contiguous(), scales.to_contiguous());
+        let weights = Right::Packed(packed(&words, &scales, kind, cols));
+        let mut out = vec![0.0f32; n * cols];
+        gemm(strided(&dy), weights, &mut out, Into::Replace);
+        tensor(out, [n, cols])
+    }
+
+    fn packed_linear_backward_low_rank(
+        dy: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        cols: usize,
+        u: FlexTensor,
+        a: FlexTensor,
+        scaling: f64,
+    ) -> FlexTensor {
+        let base = Self::packed_linear_backward(dy, words, scales, kind, cols);
+        add_low_rank(base, &u, strided(&a), scaling)
+    }
+
+    fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64) -> FlexTensor {
+        let [n, d] = dims(&x);
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let mut out = vec![0.0f32; n * d];
+        let (x, weight) = (floats(&x), floats(&weight));
+        row::for_each_row(&mut out, d, |row, out| {
+            row::rms_norm(&x[row * d..][..d], weight, eps as f32, out);
+        });
+        tensor(out, [n, d])
+    }
+
+    fn rms_norm_backward(
+        dy: FlexTensor,
+        x: FlexTensor,
+        weight: FlexTensor,
+        eps: f64,
+        residual: FlexTensor,
+    ) -> FlexTensor {
+        let [n, d] = dims(&x);
+        let (dy, x, weight) = (
+            dy.to_contiguous(),
+            x.to_contiguous(),
+            weight.to_contiguous(),
+        );
+        let mut out = into_floats(residual);
+        let (dy, x, weight) = (floats(&dy), floats(&x), floats(&weight));
+        row::for_each_row(&mut out, d, |row, out| {
+            let range = row * d..(row + 1) * d;
+            let (dy, x) = (&dy[range.clone()], &x[range]);
+            row::rms_norm_backward(dy, x, weight, eps as f32, out);
+        });
+        tensor(out, [n, d])
+    }
+
+    fn rope(x: FlexTensor, cos: FlexTensor, sin: FlexTensor, inverse: bool) -> FlexTensor {
+        let ([n, width], [t, half]) = (dims(&x), dims(&cos));
+        let (cos, sin) = (cos.to_contiguous(), sin.to_contiguous());
+        let (cos, sin) = (floats(&cos), floats(&sin));
+        let mut out = into_floats(x);
+        row::for_each_row(&mut out, width, |row, out| {
+            let position = row % t * half..(row % t + 1) * half;
+            row::rope(out, &cos[position.clone()], &sin[position], inverse);
+        });
+        tensor(out, [n, width])
+    }
+
+    fn attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor) {
+        let [n, width] = dims(&q);
+        let [q, k, v] = [q, k, v].map(|tensor| tensor.to_contiguous());
+        let (output, log_sums) = attention::forward(floats(&q), floats(&k), floats(&v), heads);
+        (
+            tensor(output, [n, width]),
+            tensor(log_sums, [n, heads.query_heads]),
+        )
+    }
+
+    fn attention_backward(
+        d_output: FlexTensor,
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        output: FlexTensor,
+        log_sums: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (query_shape, key_shape) = (dims::<2>(&q), dims::<2>(&k));
+        let tensors = [d_output, q, k, v, output, log_sums].map(|tensor| tensor.to_contiguous());
+        let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(|x| floats(x));
+        let operands = attention::Operands {
+            d_output,
+            q,
+            k,
+            v,
+            output,
+            log_sums,
+        };
+        let [d_q, d_k, d_v] = attention::backward(operands, heads);
+        (
+            tensor(d_q, query_shape),
+            tensor(d_k, key_shape),
+            tensor(d_v, key_shape),
+        )
+    }
+
+    fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        let [n, f] = dims(&gate);
+        let up = up.to_contiguous();
+        let (mut out, up) = (into_floats(gate), floats(&up));
+        row::for_each_row(&mut out, f, |row, gate| {
+            row::swiglu(gate, &up[row * f..][..f]);
+        });
+        tensor(out, [n, f])
+    }
+
+    fn swiglu_backward(
+        dy: FlexTensor,
+        gate: FlexTensor,
+        up: FlexTensor,
+    ) -> (FlexTensor, FlexTensor) {
+        let [n, f] = dims(&gate);
+        let up = up.to_contiguous();
+        let (mut d_up, mut d_gate, up) = (into_floats(dy), into_floats(gate), floats(&up));
+        let shared = parallel::Shared::new(&mut d_gate);
+        row::for_each_row(&mut d_up, f, |row, dy| {
+            let range = row * f..(row + 1) * f;
+            // SAFETY: every row is handed out once.
+            let gate = unsafe { shared.part(range.clone()) };
+            row::swiglu_backward(dy, gate, &up[range]);
+        });
+        (tensor(d_gate, [n, f]), tensor(d_up, [n, f]))
+    }
+
+    fn head_chunk(
+        hidden: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        maximum: FlexTensor,
+        sum: FlexTensor,
+        weighted: FlexTensor,
+        with_gradient: bool,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let ([s, d], [_, width]) = (dims(&hidden), dims(&weighted));
+        let hidden = hidden.to_contiguous();
+        let (words, scales) = (words.to_contiguous(), scales.to_contiguous());
+        let mut sums = head::Sums {
+            maximum: into_floats(maximum),
+            sum: into_floats(sum),
+            weighted: into_floats(weighted),
+        };
+        let hidden = Strided::contiguous(floats(&hidden), s, d);
+        sums.add(hidden, packed(&words, &scales, kind, d), with_gradient);
+        (
+            tensor(sums.maximum, [s, 1]),
+            tensor(sums.sum, [s, 1]),
+            tensor(sums.weighted, [s, width]),
+        )
     }
 }
 
-/// Above this many rows a dense matrix and a matmul are faster.
-const MAX_STREAMED_ROWS: usize = 4;
+/// `base + scaling u v`
+fn add_low_rank(base: FlexTensor, u: &FlexTensor, v: Strided<'_>, scaling: f64) -> FlexTensor {
+    let [n, out_features] = dims(&base);
+    let mut out = into_floats(base);
+    let factor = scaling as f32;
+    gemm(strided(u), Right::Dense(v), &mut out, Into::Add { factor });
+    tensor(out, [n, out_features])
+}
 
-/// A packed matrix's rows, borrowed from contiguous tensors.
-struct PackedRows<'a> {
+fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
+    std::array::from_fn(|dim| tensor.layout().shape()[dim])
+}
+
+/// A packed matrix, borrowed from contiguous tensors.
+fn packed<'a>(
+    words: &'a FlexTensor,
+    scales: &'a FlexTensor,
     kind: PackedKind,
-    words: &'a [u32],
-    scales: &'a [u32],
-    num_rows: usize,
-    row_words: usize,
-    row_scales: usize,
+    cols: usize,
+) -> Packed<'a> {
+    let bits = |tensor| bytemuck::cast_slice(contiguous_slice::<i32>(tensor));
+    let rows = words.layout().shape()[0];
+    Packed::new(kind, bits(words), bits(scales), [rows, cols])
 }
 
-impl<'a> PackedRows<'a> {
-    fn new(words: &'a FlexTensor, scales: &'a FlexTensor, kind: PackedKind) -> Self {
-        Self {
-            kind,
-            words: bytemuck::cast_slice(contiguous_slice::<i32>(words)),
-            scales: bytemuck::cast_slice(contiguous_slice::<i32>(scales)),
-            num_rows: words.layout().shape()[0],
-            row_words: words.layout().shape()[1],
-            row_scales: if kind.has_scales() {
-                scales.layout().shape()[1]
-            } else {
-                0
-            },
-        }
-    }
-
-    fn unpack_row(&self, row: usize, out: &mut [f32]) {
-        let words = &self.words[row * self.row_words..][..self.row_words];
-        let scales = &self.scales[row * self.row_scales..][..self.row_scales];
-        unpack_row(self.kind, words, scales, out);
-    }
+/// A matrix as it lies in memory.
+fn strided(tensor: &FlexTensor) -> Strided<'_> {
+    let [rows, cols] = dims(tensor);
+    view(tensor, 0, [rows, cols], 0)
 }
 
-/// Eight running sums, so that the compiler keeps them in vector registers.
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    const LANES: usize = 8;
-    let mut sums = [0.0f32; LANES];
-    let (x_chunks, y_chunks) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let tail: f32 = x_chunks
-        .remainder()
-        .iter()
-        .zip(y_chunks.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in x_chunks.zip(y_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + tail
+/// One of a batch of matrices as it lies in memory.
+fn matrix_of_batch(tensor: &FlexTensor, index: usize, shape: [usize; 2]) -> Strided<'_> {
+    view(tensor, index, shape, 1)
+}
+
+fn view(tensor: &FlexTensor, index: usize, shape: [usize; 2], first_dim: usize) -> Strided<'_> {
+    let strides = tensor.layout().strides();
+    // Only flipped tensors have negative strides, and none of ours is one.
+    let stride = |dim: usize| strides[dim].unsigned_abs();
+    let batch_stride = if first_dim == 0 { 0 } else { stride(0) };
+    let start = tensor.layout().start_offset() + index * batch_stride;
+    Strided::new(
+        &tensor.storage::<f32>()[start..],
+        shape,
+        [stride(first_dim), stride(first_dim + 1)],
+    )
+}
+
+/// The elements of a contiguous tensor of floats.
+fn floats(tensor: &FlexTensor) -> &[f32] {
+    contiguous_slice(tensor)
 }
 
 /// The elements of a contiguous tensor, wherever its layout begins.
 fn contiguous_slice<E: Element + bytemuck::Pod>(tensor: &FlexTensor) -> &[E] {
     let start = tensor.layout().start_offset();
     &tensor.storage::<E>()[start..start + tensor.layout().num_elements()]
+}
+
+/// A tensor's elements as a vector: its own memory where nobody else holds it, else a copy.
+fn into_floats(tensor: FlexTensor) -> Vec<f32> {
+    let tensor = tensor.to_contiguous();
+    if tensor.is_unique() {
+        // All our tensors are of f32; another type would be a mistake of ours, and end at the next length check.
+        tensor.into_data().try_into_vec().unwrap_or_default()
+    } else {
+        floats(&tensor).to_vec()
+    }
+}
+
+/// A tensor of these elements.
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, Shape::from(shape)))
 }

@@ -1,12 +1,15 @@
 //! The kernels against sums in f64, at shapes drawn anew in every run.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::{batched_matmul, matmul, packed_linear, unpack};
+use super::{LowRank, PackedTensor, batched_matmul, matmul};
 use crate::{
     testing::{Array, KINDS, Random},
-    weights::packed::PackedMatrix,
+    weights::packed::{PackedKind, PackedMatrix},
 };
+
+mod attention;
+mod element;
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -56,19 +59,42 @@ fn matmuls_read_slices() {
 }
 
 #[test]
+fn products_cross_every_block_of_the_loops() {
+    let mut random = Random::new();
+    // Deeper than a panel, wider than a piece, longer than a block of rows.
+    for _ in 0..3 {
+        let [m, k, n] = [61..140, 513..1100, 33..90].map(|range| random.size(range));
+        let (lhs, rhs) = (random.array([m, k]), random.array([k, n]));
+        let expected = lhs.matmul(&rhs);
+        let what = format!("{m}x{k}x{n}");
+        expected.assert_close(&what, matmul(lhs.tensor(), rhs.tensor()), TOLERANCE);
+        let lhs = lhs.transposed().tensor().transpose();
+        let rhs = rhs.transposed().tensor().transpose();
+        expected.assert_close(&what, matmul(lhs, rhs), TOLERANCE);
+    }
+}
+
+/// Rows and columns that a kind allows, from one block or word to beyond a panel.
+fn packed_shape(random: &mut Random, kind: PackedKind) -> [usize; 2] {
+    let rows = random.size(1..70);
+    let cols = match (kind.has_scales(), random.size(0..4)) {
+        (true, 0) => 32 * random.size(17..20),
+        (true, _) => 32 * random.size(1..5),
+        (false, 0) => random.size(513..600),
+        (false, _) => random.size(1..70),
+    };
+    [rows, cols]
+}
+
+#[test]
 fn every_kind_is_unpacked() {
     let mut random = Random::new();
     for kind in KINDS {
-        let rows = random.size(1..20);
-        let cols = if kind.has_scales() {
-            32 * random.size(1..5)
-        } else {
-            random.size(1..70)
-        };
+        let [rows, cols] = packed_shape(&mut random, kind);
         let (matrix, weights) = random.packed(kind, rows, cols);
-        let [words, scales] = operands(matrix);
+        let packed = on_device(matrix);
         for transposed in [false, true] {
-            let actual = unpack(words.clone(), scales.clone(), kind, cols, transposed);
+            let actual = packed.unpack(transposed);
             let expected = if transposed {
                 weights.transposed()
             } else {
@@ -83,23 +109,55 @@ fn every_kind_is_unpacked() {
 fn packed_products_equal_dense_ones_for_few_and_many_rows() {
     let mut random = Random::new();
     for kind in KINDS {
-        for n in 1..=9 {
-            let rows = random.size(1..40);
-            let cols = if kind.has_scales() {
-                32 * random.size(1..5)
-            } else {
-                random.size(1..70)
-            };
+        for n in [1, 2, 4, 5, 6, 7, 12, random.size(13..80)] {
+            let [rows, cols] = packed_shape(&mut random, kind);
             let (matrix, weights) = random.packed(kind, rows, cols);
-            let [words, scales] = operands(matrix);
-            let x = random.array([n, cols]);
+            let packed = on_device(matrix);
+            let (x, dy) = (random.array([n, cols]), random.array([n, rows]));
+            let what = format!("{kind:?}, {n} rows by {rows}x{cols}");
             let expected = x.matmul(&weights.transposed());
-            let what = format!("{kind:?}, {n} rows");
-            let actual = packed_linear(x.tensor(), words.clone(), scales.clone(), kind);
-            expected.assert_close(&what, actual, TOLERANCE);
+            expected.assert_close(&what, packed.linear(x.tensor(), None), TOLERANCE);
             let view = x.transposed().tensor().transpose();
-            expected.assert_close(&what, packed_linear(view, words, scales, kind), TOLERANCE);
+            expected.assert_close(&what, packed.linear(view, None), TOLERANCE);
+            let expected = dy.matmul(&weights);
+            let what = format!("{what}, backward");
+            expected.assert_close(&what, packed.linear_backward(dy.tensor(), None), TOLERANCE);
+            let view = dy.transposed().tensor().transpose();
+            expected.assert_close(&what, packed.linear_backward(view, None), TOLERANCE);
         }
+    }
+}
+
+#[test]
+fn a_low_rank_product_is_added_to_a_packed_one() {
+    let mut random = Random::new();
+    for kind in KINDS {
+        let [rows, cols] = packed_shape(&mut random, kind);
+        let [n, r] = [1..40, 1..20].map(|range| random.size(range));
+        let (matrix, weights) = random.packed(kind, rows, cols);
+        let packed = on_device(matrix);
+        let scaling = f64::from(random.unit());
+        let (x, dy, u) = (
+            random.array([n, cols]),
+            random.array([n, rows]),
+            random.array([n, r]),
+        );
+        let (a, b) = (random.array([r, cols]), random.array([rows, r]));
+        let low_rank = |v: &Array<2>| LowRank {
+            u: u.tensor(),
+            v: v.tensor(),
+            scaling,
+        };
+        let sum = |base: Array<2>, update: Array<2>| {
+            let update = update.times(scaling);
+            Array::from_fn(base.shape, |i| base.values[i] + update.values[i])
+        };
+        let expected = sum(x.matmul(&weights.transposed()), u.matmul(&b.transposed()));
+        let actual = packed.linear(x.tensor(), Some(low_rank(&b)));
+        expected.assert_close(&format!("{kind:?}"), actual, TOLERANCE);
+        let expected = sum(dy.matmul(&weights), u.matmul(&a));
+        let actual = packed.linear_backward(dy.tensor(), Some(low_rank(&a)));
+        expected.assert_close(&format!("{kind:?}, backward"), actual, TOLERANCE);
     }
 }
 
@@ -113,25 +171,32 @@ fn stacked_transposed(matrices: &[Array<2>]) -> Tensor<3> {
     stacked(&transposed).swap_dims(1, 2)
 }
 
-/// Words and scales as the kernels take them.
-fn operands(matrix: PackedMatrix) -> [Tensor<2, Int>; 2] {
+/// A matrix as the kernels take it.
+fn on_device(matrix: PackedMatrix) -> PackedTensor {
     let PackedMatrix {
+        kind,
         rows,
+        cols,
         words,
         scales,
-        ..
     } = matrix;
     let scales = if scales.is_empty() {
         vec![0; rows]
     } else {
         scales
     };
-    [words, scales].map(|bits| {
+    let [words, scales] = [words, scales].map(|bits| {
         let cols = bits.len() / rows;
         let bits: Vec<i32> = bytemuck::cast_vec(bits);
         Tensor::from_data(
             TensorData::new(bits, [rows, cols]),
             (&Device::flex(), DType::I32),
         )
-    })
+    });
+    PackedTensor {
+        words,
+        scales,
+        kind,
+        cols,
+    }
 }

@@ -1,16 +1,20 @@
 //! One decoder block of a Llama-class model: attention and gated MLP, each behind a norm and beside a residual.
 
-use burn::tensor::{Device, Tensor, activation::sigmoid};
+use burn::tensor::{Device, Tensor};
 
 use super::{
-    attention::{self, Heads},
     dropout::Dropout,
     frozen::FrozenMatrix,
-    norm,
     projection::{self, LoraGradients, LoraPair},
     rope::Rope,
 };
-use crate::protocol::TargetModule;
+use crate::{
+    kernels::{
+        Heads, add_rms_norm, attention, attention_backward, rms_norm, rms_norm_backward, swiglu,
+        swiglu_backward,
+    },
+    protocol::TargetModule,
+};
 
 /// The frozen weights of a block; fields carry HF's names.
 #[derive(Debug, Clone)]
@@ -41,40 +45,38 @@ pub type BlockGradients = Vec<(TargetModule, LoraGradients)>;
 pub struct PassContext {
     pub heads: Heads,
     pub rope: Rope,
-    /// See [`attention::causal_mask`].
-    pub mask: Tensor<4>,
     pub dropout: Option<Dropout>,
     pub device: Device,
 }
 
-/// What the backward of a block needs of its forward.
+/// What the backward of a block needs of its forward. `[n, ..]`, `n = b t`.
 pub struct Saved {
-    input_norm: norm::Saved,
-    q: Option<projection::Saved>,
-    k: Option<projection::Saved>,
-    v: Option<projection::Saved>,
-    attention: attention::Saved,
-    o: Option<projection::Saved>,
-    post_attention_norm: norm::Saved,
-    gate: Option<projection::Saved>,
-    up: Option<projection::Saved>,
-    /// `[n, f]`, before the activation
+    input: Tensor<2>,
+    /// Queries, keys (both after RoPE) and values.
+    qkv: [Tensor<2>; 3],
+    attended: Tensor<2>,
+    /// See [`attention`].
+    log_sums: Tensor<2>,
+    /// The input of the second norm.
+    middle: Tensor<2>,
+    /// Before the activation.
     gate_output: Tensor<2>,
     up_output: Tensor<2>,
-    down: Option<projection::Saved>,
+    /// Of the adapters, by module.
+    adapters: [Option<projection::Saved>; TargetModule::ALL.len()],
 }
 
-/// Keys and values of the tokens seen so far, `[kv, t, hd]` each.
+/// Keys and values of the tokens seen so far, `[t, kv hd]` each.
 #[derive(Clone, Default)]
-pub struct KeyValueCache(Option<[Tensor<3>; 2]>);
+pub struct KeyValueCache(Option<[Tensor<2>; 2]>);
 
 impl KeyValueCache {
     /// Appends and returns all keys and values.
-    fn extend(&mut self, keys: Tensor<3>, values: Tensor<3>) -> [Tensor<3>; 2] {
+    fn extend(&mut self, keys: Tensor<2>, values: Tensor<2>) -> [Tensor<2>; 2] {
         let all = match self.0.take() {
             Some([past_keys, past_values]) => [
-                Tensor::cat(vec![past_keys, keys], 1),
-                Tensor::cat(vec![past_values, values], 1),
+                Tensor::cat(vec![past_keys, keys], 0),
+                Tensor::cat(vec![past_values, values], 0),
             ],
             None => [keys, values],
         };
@@ -97,64 +99,66 @@ impl Block {
         ]
     }
 
-    /// `[n, d] -> [n, d]`, with a cache where tokens came before.
+    /// `[n, d] -> [n, d]`, with a cache where tokens came before. Keeps nothing.
     pub fn forward(
         &self,
         x: Tensor<2>,
         adapter: Option<&BlockAdapter>,
         context: &PassContext,
         cache: Option<&mut KeyValueCache>,
-    ) -> (Tensor<2>, Saved) {
-        let Heads {
-            query_heads,
-            key_value_heads,
-            ..
-        } = context.heads;
-        let project = |module, weight, x| self.project(module, weight, x, adapter, context);
-
-        let (normed, input_norm) =
-            norm::forward(x.clone(), &self.input_layernorm, self.rms_norm_eps);
-        let (q_output, q) = project(TargetModule::QProj, &self.q_proj, normed.clone());
-        let (k_output, k) = project(TargetModule::KProj, &self.k_proj, normed.clone());
-        let (v_output, v) = project(TargetModule::VProj, &self.v_proj, normed);
-        let queries = context
-            .rope
-            .forward(context.heads.split(q_output, query_heads));
-        let keys = context
-            .rope
-            .forward(context.heads.split(k_output, key_value_heads));
-        let values = context.heads.split(v_output, key_value_heads);
-        let [keys, values] = match cache {
-            Some(cache) => cache.extend(keys, values),
-            None => [keys, values],
+    ) -> Tensor<2> {
+        let mut pass = Pass::new(self, adapter, context);
+        let [q, k, v] = pass.queries_keys_values(x.clone());
+        let [k, v] = match cache {
+            Some(cache) => cache.extend(k, v),
+            None => [k, v],
         };
-        let (attended, attention) =
-            attention::forward(context.heads, queries, keys, values, &context.mask);
-        let attended = context.heads.merge(attended, query_heads);
-        let (o_output, o) = project(TargetModule::OProj, &self.o_proj, attended);
-        let x = x + o_output;
+        let (attended, _) = attention(q, k, v, context.heads);
+        let (middle, normed) = pass.after_attention(x, attended);
+        let gate = pass.project(TargetModule::GateProj, normed.clone());
+        let up = pass.project(TargetModule::UpProj, normed);
+        middle + pass.project(TargetModule::DownProj, swiglu(gate, up))
+    }
 
-        let (normed, post_attention_norm) =
-            norm::forward(x.clone(), &self.post_attention_layernorm, self.rms_norm_eps);
-        let (gate_output, gate) = project(TargetModule::GateProj, &self.gate_proj, normed.clone());
-        let (up_output, up) = project(TargetModule::UpProj, &self.up_proj, normed);
-        let activated = gate_output.clone() * sigmoid(gate_output.clone()) * up_output.clone();
-        let (down_output, down) = project(TargetModule::DownProj, &self.down_proj, activated);
+    /// As [`Self::forward`] over whole sequences, with what [`Self::backward`] needs. The output is computed only
+    /// `with_output`: whoever computes a block again knows it already.
+    pub fn forward_saving(
+        &self,
+        x: Tensor<2>,
+        adapter: Option<&BlockAdapter>,
+        context: &PassContext,
+        with_output: bool,
+    ) -> (Option<Tensor<2>>, Saved) {
+        let mut pass = Pass::new(self, adapter, context);
+        let [q, k, v] = pass.queries_keys_values(x.clone());
+        let (attended, log_sums) = attention(q.clone(), k.clone(), v.clone(), context.heads);
+        let (middle, normed) = pass.after_attention(x.clone(), attended.clone());
+        let gate_output = pass.project(TargetModule::GateProj, normed.clone());
+        let up_output = pass.project(TargetModule::UpProj, normed);
+        let has_adapter = pass.lora(TargetModule::DownProj).is_some();
+        let activated =
+            (with_output || has_adapter).then(|| swiglu(gate_output.clone(), up_output.clone()));
+        let output = match activated {
+            Some(activated) if with_output => {
+                Some(middle.clone() + pass.project(TargetModule::DownProj, activated))
+            }
+            Some(activated) => {
+                pass.save(TargetModule::DownProj, activated);
+                None
+            }
+            None => None,
+        };
         let saved = Saved {
-            input_norm,
-            q,
-            k,
-            v,
-            attention,
-            o,
-            post_attention_norm,
-            gate,
-            up,
+            input: x,
+            qkv: [q, k, v],
+            attended,
+            log_sums,
+            middle,
             gate_output,
             up_output,
-            down,
+            adapters: pass.saved,
         };
-        (x + down_output, saved)
+        (output, saved)
     }
 
     /// From the output's gradient `[n, d]` to the input's (where `needs_input`) and the adapters'.
@@ -166,137 +170,142 @@ impl Block {
         saved: Saved,
         needs_input: bool,
     ) -> (Option<Tensor<2>>, BlockGradients) {
-        let mut gathered = Gathered {
+        let mut back = Backward {
+            block: self,
             adapter,
+            saved: saved.adapters,
             list: Vec::new(),
         };
-
-        let d_activated = gathered.through(
-            TargetModule::DownProj,
-            &self.down_proj,
-            dy.clone(),
-            saved.down,
-        );
+        let d_activated = back.through(TargetModule::DownProj, dy.clone());
         let [d_gate, d_up] = swiglu_backward(d_activated, saved.gate_output, saved.up_output);
-        let d_normed = gathered.through(TargetModule::UpProj, &self.up_proj, d_up, saved.up)
-            + gathered.through(TargetModule::GateProj, &self.gate_proj, d_gate, saved.gate);
-        let dy = dy
-            + norm::backward(
-                d_normed,
-                &self.post_attention_layernorm,
-                saved.post_attention_norm,
-            );
+        let d_normed =
+            back.through(TargetModule::UpProj, d_up) + back.through(TargetModule::GateProj, d_gate);
+        let eps = self.rms_norm_eps;
+        let dy = rms_norm_backward(
+            d_normed,
+            saved.middle,
+            &self.post_attention_layernorm,
+            eps,
+            dy,
+        );
 
-        let d_attended = gathered.through(TargetModule::OProj, &self.o_proj, dy.clone(), saved.o);
-        let Heads {
-            query_heads,
-            key_value_heads,
-            ..
-        } = context.heads;
-        let d_attended = context.heads.split(d_attended, query_heads);
-        let d = attention::backward(context.heads, d_attended, saved.attention);
-        let d_v = context.heads.merge(d.values, key_value_heads);
-        let d_k = context
-            .heads
-            .merge(context.rope.backward(d.keys), key_value_heads);
-        let d_q = context
-            .heads
-            .merge(context.rope.backward(d.queries), query_heads);
+        let d_attended = back.through(TargetModule::OProj, dy.clone());
+        let [d_q, d_k, d_v] = attention_backward(
+            d_attended,
+            saved.qkv,
+            saved.attended,
+            saved.log_sums,
+            context.heads,
+        );
+        let d_k = context.rope.backward(d_k);
+        let d_q = context.rope.backward(d_q);
         if !needs_input {
-            gathered.only(TargetModule::VProj, d_v, saved.v);
-            gathered.only(TargetModule::KProj, d_k, saved.k);
-            gathered.only(TargetModule::QProj, d_q, saved.q);
-            return (None, gathered.list);
+            back.only(TargetModule::VProj, &d_v);
+            back.only(TargetModule::KProj, &d_k);
+            back.only(TargetModule::QProj, &d_q);
+            return (None, back.list);
         }
-        let d_normed = gathered.through(TargetModule::VProj, &self.v_proj, d_v, saved.v)
-            + gathered.through(TargetModule::KProj, &self.k_proj, d_k, saved.k)
-            + gathered.through(TargetModule::QProj, &self.q_proj, d_q, saved.q);
-        let dx = dy + norm::backward(d_normed, &self.input_layernorm, saved.input_norm);
-        (Some(dx), gathered.list)
-    }
-
-    fn project(
-        &self,
-        module: TargetModule,
-        weight: &FrozenMatrix,
-        x: Tensor<2>,
-        adapter: Option<&BlockAdapter>,
-        context: &PassContext,
-    ) -> (Tensor<2>, Option<projection::Saved>) {
-        let lora = adapter.and_then(|adapter| adapter[module as usize].as_ref());
-        let dropout = lora
-            .and(context.dropout)
-            .and_then(|dropout| dropout.mask(self.index, module, x.dims(), &context.device));
-        projection::forward(x, weight, lora, dropout)
+        let d_normed = back.through(TargetModule::VProj, d_v)
+            + back.through(TargetModule::KProj, d_k)
+            + back.through(TargetModule::QProj, d_q);
+        let dx = rms_norm_backward(d_normed, saved.input, &self.input_layernorm, eps, dy);
+        (Some(dx), back.list)
     }
 }
 
-/// Gradients of adapters, gathered while the backward walks through the projections from the last to the first.
-struct Gathered<'a> {
+/// A forward through one block, which gathers what the adapters save.
+struct Pass<'a> {
+    block: &'a Block,
+    adapter: Option<&'a BlockAdapter>,
+    context: &'a PassContext,
+    saved: [Option<projection::Saved>; TargetModule::ALL.len()],
+}
+
+impl<'a> Pass<'a> {
+    fn new(block: &'a Block, adapter: Option<&'a BlockAdapter>, context: &'a PassContext) -> Self {
+        Self {
+            block,
+            adapter,
+            context,
+            saved: Default::default(),
+        }
+    }
+
+    fn lora(&self, module: TargetModule) -> Option<&'a LoraPair> {
+        self.adapter
+            .and_then(|adapter| adapter[module as usize].as_ref())
+    }
+
+    /// Queries and keys after RoPE, and values.
+    fn queries_keys_values(&mut self, x: Tensor<2>) -> [Tensor<2>; 3] {
+        let normed = rms_norm(x, &self.block.input_layernorm, self.block.rms_norm_eps);
+        let q = self.project(TargetModule::QProj, normed.clone());
+        let k = self.project(TargetModule::KProj, normed.clone());
+        let v = self.project(TargetModule::VProj, normed);
+        let rope = &self.context.rope;
+        [rope.forward(q), rope.forward(k), v]
+    }
+
+    /// The sum of `x` and the attention's output, and its norm.
+    fn after_attention(&mut self, x: Tensor<2>, attended: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let output = self.project(TargetModule::OProj, attended);
+        let block = self.block;
+        add_rms_norm(
+            x,
+            output,
+            &block.post_attention_layernorm,
+            block.rms_norm_eps,
+        )
+    }
+
+    /// Only the adapter's part of a projection.
+    fn save(&mut self, module: TargetModule, x: Tensor<2>) {
+        let Some(lora) = self.lora(module) else {
+            return;
+        };
+        let context = self.context;
+        let dropout = context
+            .dropout
+            .and_then(|dropout| dropout.mask(self.block.index, module, x.dims(), &context.device));
+        self.saved[module as usize] = Some(projection::Saved::new(x, lora, dropout));
+    }
+
+    fn project(&mut self, module: TargetModule, x: Tensor<2>) -> Tensor<2> {
+        self.save(module, x.clone());
+        let adapter = self.lora(module).zip(self.saved[module as usize].as_ref());
+        projection::forward(x, self.block.matrices()[module as usize], adapter)
+    }
+}
+
+/// A backward through one block, from the last projection to the first, which gathers the adapters' gradients.
+struct Backward<'a> {
+    block: &'a Block,
     adapter: &'a BlockAdapter,
+    saved: [Option<projection::Saved>; TargetModule::ALL.len()],
     list: BlockGradients,
 }
 
-impl Gathered<'_> {
+impl Backward<'_> {
     /// Keeps the adapter's gradients and returns the input's.
-    fn through(
-        &mut self,
-        module: TargetModule,
-        weight: &FrozenMatrix,
-        dy: Tensor<2>,
-        saved: Option<projection::Saved>,
-    ) -> Tensor<2> {
-        let dx = weight.backward(dy.clone());
-        match self.only(module, dy, saved) {
-            Some(through_adapter) => dx + through_adapter,
-            None => dx,
+    fn through(&mut self, module: TargetModule, dy: Tensor<2>) -> Tensor<2> {
+        let weight = self.block.matrices()[module as usize];
+        let saved = self.saved[module as usize].take();
+        match self.adapter[module as usize].as_ref().zip(saved) {
+            Some((lora, saved)) => {
+                let (dx, gradients) = projection::backward(dy, weight, lora, saved);
+                self.list.push((module, gradients));
+                dx
+            }
+            None => weight.backward(dy, None),
         }
     }
 
-    /// Keeps the adapter's gradients and returns what the adapter adds to the input's, where there is an adapter.
-    fn only(
-        &mut self,
-        module: TargetModule,
-        dy: Tensor<2>,
-        saved: Option<projection::Saved>,
-    ) -> Option<Tensor<2>> {
-        let (lora, saved) = self.adapter[module as usize].as_ref().zip(saved)?;
-        let (dx, gradients) = projection::backward(dy, lora, saved);
-        self.list.push((module, gradients));
-        Some(dx)
-    }
-}
-
-/// `y = silu(gate) up`: the gradients of `gate` and `up`, all `[n, f]`.
-fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 2] {
-    let gate_sigmoid = sigmoid(gate.clone());
-    let silu = gate.clone() * gate_sigmoid.clone();
-    let slope = gate_sigmoid.clone() + silu.clone() * (gate_sigmoid.neg().add_scalar(1.0));
-    [dy.clone() * up * slope, dy * silu]
-}
-
-#[cfg(test)]
-#[cfg(feature = "cpu")]
-mod tests {
-    use super::*;
-    use crate::testing::{Array, Random};
-
-    #[test]
-    fn swiglu_gradient_equals_differences() {
-        let mut random = Random::new();
-        let shape = [1..9, 1..30].map(|range| random.size(range));
-        let gate = random.array(shape).times(8.0);
-        let (up, dy) = (random.array(shape), random.array(shape));
-        let reference = |gate: &Array<2>, up: &Array<2>| {
-            Array::from_fn(shape, |index| {
-                let gate = gate.values[index];
-                gate / (1.0 + (-gate).exp()) * up.values[index]
-            })
-        };
-        let [d_gate, d_up] = swiglu_backward(dy.tensor(), gate.tensor(), up.tensor());
-        let expected = gate.gradient(&dy, |gate| reference(gate, &up));
-        expected.assert_close("gate", d_gate, 1e-5);
-        let expected = up.gradient(&dy, |up| reference(&gate, up));
-        expected.assert_close("up", d_up, 1e-5);
+    /// Keeps the adapter's gradients, where the input's is not needed.
+    fn only(&mut self, module: TargetModule, dy: &Tensor<2>) {
+        let saved = self.saved[module as usize].take();
+        if let Some((lora, saved)) = self.adapter[module as usize].as_ref().zip(saved) {
+            let (_, gradients) = projection::adapter_gradients(dy, lora, &saved);
+            self.list.push((module, gradients));
+        }
     }
 }

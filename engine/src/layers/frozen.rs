@@ -5,31 +5,16 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::{
-    kernels,
-    weights::packed::{PackedKind, PackedMatrix},
+    kernels::{LowRank, PackedTensor},
+    weights::packed::PackedMatrix,
 };
 
-/// `W` `[rows, cols]` (output features, input features), never trained. Quantised kinds and half floats stay packed
-/// and are unpacked for the moment in which they are used.
+/// `W` `[rows, cols]` (output features, input features), never trained. It stays packed, and is unpacked by the kernels
+/// that use it.
 #[derive(Debug, Clone)]
 pub struct FrozenMatrix {
-    storage: Storage,
+    packed: PackedTensor,
     rows: usize,
-    cols: usize,
-}
-
-#[derive(Debug, Clone)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a model has a few hundred of them"
-)]
-enum Storage {
-    Dense(Tensor<2>),
-    Packed {
-        words: Tensor<2, Int>,
-        scales: Tensor<2, Int>,
-        kind: PackedKind,
-    },
 }
 
 impl FrozenMatrix {
@@ -42,30 +27,19 @@ impl FrozenMatrix {
             words,
             scales,
         } = matrix;
-        let storage = if kind == PackedKind::F32 {
-            let weights: Vec<f32> = bytemuck::cast_vec(words);
-            Storage::Dense(Tensor::from_data(
-                TensorData::new(weights, [rows, cols]),
-                device,
-            ))
+        // Float kinds have no scales; the kernels still take a tensor there.
+        let scales = if kind.has_scales() {
+            bits_tensor(scales, rows, device)
         } else {
-            // Float kinds have no scales; the kernels still take a tensor there.
-            let scales = if kind.has_scales() {
-                bits_tensor(scales, rows, device)
-            } else {
-                bits_tensor(vec![0], 1, device)
-            };
-            Storage::Packed {
-                words: bits_tensor(words, rows, device),
-                scales,
-                kind,
-            }
+            bits_tensor(vec![0], 1, device)
         };
-        Self {
-            storage,
-            rows,
+        let packed = PackedTensor {
+            words: bits_tensor(words, rows, device),
+            scales,
+            kind,
             cols,
-        }
+        };
+        Self { packed, rows }
     }
 
     /// Output features.
@@ -75,57 +49,33 @@ impl FrozenMatrix {
 
     /// Input features.
     pub fn cols(&self) -> usize {
-        self.cols
+        self.packed.cols
     }
 
     /// What the matrix holds of the device's memory.
     pub fn num_bytes(&self) -> u64 {
-        let elements = match &self.storage {
-            Storage::Dense(_) => self.rows * self.cols,
-            Storage::Packed { words, scales, .. } => {
-                words.shape().num_elements() + scales.shape().num_elements()
-            }
-        };
-        elements as u64 * 4
+        let PackedTensor { words, scales, .. } = &self.packed;
+        (words.shape().num_elements() + scales.shape().num_elements()) as u64 * 4
     }
 
-    /// `x W^T`: `[n, cols] -> [n, rows]`
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        match &self.storage {
-            Storage::Dense(weight) => kernels::matmul(x, weight.clone().transpose()),
-            Storage::Packed {
-                words,
-                scales,
-                kind,
-            } => kernels::packed_linear(x, words.clone(), scales.clone(), *kind),
-        }
+    /// `x W^T`, plus a low-rank product: `[n, cols] -> [n, rows]`
+    pub fn forward(&self, x: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
+        self.packed.linear(x, low_rank)
     }
 
-    /// `dy W`: `[n, rows] -> [n, cols]`, the gradient of the input.
-    pub fn backward(&self, dy: Tensor<2>) -> Tensor<2> {
-        kernels::matmul(dy, self.dense())
+    /// `dy W`, plus a low-rank product: `[n, rows] -> [n, cols]`, the gradient of the input.
+    pub fn backward(&self, dy: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
+        self.packed.linear_backward(dy, low_rank)
     }
 
     /// The matrix in f32, `[rows, cols]`.
     pub fn dense(&self) -> Tensor<2> {
-        match &self.storage {
-            Storage::Dense(weight) => weight.clone(),
-            Storage::Packed {
-                words,
-                scales,
-                kind,
-            } => kernels::unpack(words.clone(), scales.clone(), *kind, self.cols, false),
-        }
+        self.packed.dense()
     }
 
     /// Some rows, still packed.
-    pub fn slice_rows(&self, rows: Range<usize>) -> Self {
-        let num_rows = rows.len();
-        self.map_rows(
-            num_rows,
-            |words| words.slice_dim(0, rows.clone()),
-            |weight| weight.slice_dim(0, rows.clone()),
-        )
+    pub fn slice_rows(&self, rows: Range<usize>) -> PackedTensor {
+        self.map_rows(|words| words.slice_dim(0, rows.clone()))
     }
 
     /// The rows of these numbers in f32: `[indices, cols]`.
@@ -135,40 +85,25 @@ impl FrozenMatrix {
             TensorData::new(ids, [indices.len()]),
             (device, DType::I32),
         );
-        self.map_rows(
-            indices.len(),
-            |words| words.select(0, ids.clone()),
-            |weight| weight.select(0, ids.clone()),
-        )
-        .dense()
+        self.map_rows(|words| words.select(0, ids.clone())).dense()
     }
 
-    fn map_rows(
-        &self,
-        rows: usize,
-        packed: impl Fn(Tensor<2, Int>) -> Tensor<2, Int>,
-        dense: impl Fn(Tensor<2>) -> Tensor<2>,
-    ) -> Self {
-        let storage = match &self.storage {
-            Storage::Dense(weight) => Storage::Dense(dense(weight.clone())),
-            Storage::Packed {
-                words,
-                scales,
-                kind,
-            } => Storage::Packed {
-                words: packed(words.clone()),
-                scales: if kind.has_scales() {
-                    packed(scales.clone())
-                } else {
-                    scales.clone()
-                },
-                kind: *kind,
+    fn map_rows(&self, choose: impl Fn(Tensor<2, Int>) -> Tensor<2, Int>) -> PackedTensor {
+        let PackedTensor {
+            words,
+            scales,
+            kind,
+            cols,
+        } = &self.packed;
+        PackedTensor {
+            words: choose(words.clone()),
+            scales: if kind.has_scales() {
+                choose(scales.clone())
+            } else {
+                scales.clone()
             },
-        };
-        Self {
-            storage,
-            rows,
-            cols: self.cols,
+            kind: *kind,
+            cols: *cols,
         }
     }
 }
@@ -210,7 +145,7 @@ mod tests {
             let n = random.size(1..9);
             let x = random.array([n, cols]);
             let product = x.matmul(&expected.transposed());
-            product.assert_close("product with a slice", slice.forward(x.tensor()), 1e-5);
+            product.assert_close("product with a slice", slice.linear(x.tensor(), None), 1e-5);
 
             let indices: Vec<u32> = (0..7).map(|_| random.size(0..rows) as u32).collect();
             let expected = Array::from_fn([7, cols], |i| {
@@ -225,7 +160,7 @@ mod tests {
     fn packed_bytes_are_counted() {
         let mut random = Random::new();
         // Of 64 weights: 4 or 8 bits each and 4 bytes a block; halves and an unused scale; floats.
-        let bytes = [40, 40, 72, 72, 72, 132, 132, 256];
+        let bytes = [40, 40, 72, 72, 72, 132, 132, 260];
         for (kind, bytes) in KINDS.into_iter().zip(bytes) {
             let (packed, _) = random.packed(kind, 2, 32);
             let matrix = FrozenMatrix::from_packed(packed, &Device::flex());

@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 
 use super::frozen::FrozenMatrix;
-use crate::kernels::matmul;
+use crate::kernels::{LowRank, matmul};
 
 /// One module's adapter on the device.
 #[derive(Debug, Clone)]
@@ -36,46 +36,71 @@ pub struct Saved {
     dropout: Option<Tensor<2>>,
 }
 
-/// `[n, in] -> [n, out]`. `dropout` multiplies the adapter's input.
-pub fn forward(
-    x: Tensor<2>,
-    weight: &FrozenMatrix,
-    lora: Option<&LoraPair>,
-    dropout: Option<Tensor<2>>,
-) -> (Tensor<2>, Option<Saved>) {
-    let base = weight.forward(x.clone());
-    let Some(lora) = lora else {
-        return (base, None);
-    };
-    let input = match &dropout {
-        Some(mask) => x * mask.clone(),
-        None => x,
-    };
-    let low_rank = matmul(input.clone(), lora.a.clone().transpose());
-    let update = matmul(low_rank.clone(), lora.b.clone().transpose()).mul_scalar(lora.scaling);
-    (
-        base + update,
-        Some(Saved {
+impl Saved {
+    /// The adapter's part of a forward; `dropout` multiplies its input `[n, in]`.
+    pub fn new(x: Tensor<2>, lora: &LoraPair, dropout: Option<Tensor<2>>) -> Self {
+        let input = match &dropout {
+            Some(mask) => x * mask.clone(),
+            None => x,
+        };
+        let low_rank = matmul(input.clone(), lora.a.clone().transpose());
+        Self {
             input,
             low_rank,
             dropout,
-        }),
-    )
+        }
+    }
 }
 
-/// What the adapter adds to the gradient of its input, `[n, in]`, and the gradients of `A` and `B`. The frozen part's
-/// share is [`FrozenMatrix::backward`].
-pub fn backward(dy: Tensor<2>, lora: &LoraPair, saved: Saved) -> (Tensor<2>, LoraGradients) {
-    let dy = dy.mul_scalar(lora.scaling);
-    let b = matmul(dy.clone().transpose(), saved.low_rank);
-    let d_low_rank = matmul(dy, lora.b.clone());
-    let a = matmul(d_low_rank.clone().transpose(), saved.input);
-    let dx = matmul(d_low_rank, lora.a.clone());
-    let dx = match saved.dropout {
-        Some(mask) => dx * mask,
-        None => dx,
+/// `[n, in] -> [n, out]`; `adapter` is what [`Saved::new`] made of the same `x`.
+pub fn forward(
+    x: Tensor<2>,
+    weight: &FrozenMatrix,
+    adapter: Option<(&LoraPair, &Saved)>,
+) -> Tensor<2> {
+    let low_rank = adapter.map(|(lora, saved)| LowRank {
+        u: saved.low_rank.clone(),
+        v: lora.b.clone(),
+        scaling: lora.scaling,
+    });
+    weight.forward(x, low_rank)
+}
+
+/// The gradients of a projection: of its input `[n, in]`, through the frozen weight and the adapter, and of the
+/// adapter's `A` and `B`.
+pub fn backward(
+    dy: Tensor<2>,
+    weight: &FrozenMatrix,
+    lora: &LoraPair,
+    saved: Saved,
+) -> (Tensor<2>, LoraGradients) {
+    let (d_low_rank, gradients) = adapter_gradients(&dy, lora, &saved);
+    let through_adapter = LowRank {
+        u: d_low_rank,
+        v: lora.a.clone(),
+        scaling: 1.0,
     };
-    (dx, LoraGradients { a, b })
+    let dx = match saved.dropout {
+        // The mask lies between input and adapter, so that the two parts cannot share one sum.
+        Some(mask) => {
+            let LowRank { u, v, .. } = through_adapter;
+            weight.backward(dy, None) + matmul(u, v) * mask
+        }
+        None => weight.backward(dy, Some(through_adapter)),
+    };
+    (dx, gradients)
+}
+
+/// `s dy B` `[n, r]`, the gradient of `input A^T`, and those of `A` and `B`.
+pub fn adapter_gradients(
+    dy: &Tensor<2>,
+    lora: &LoraPair,
+    saved: &Saved,
+) -> (Tensor<2>, LoraGradients) {
+    let d_low_rank = matmul(dy.clone(), lora.b.clone()).mul_scalar(lora.scaling);
+    let b = matmul(dy.clone().transpose(), saved.low_rank.clone()).mul_scalar(lora.scaling);
+    let a = matmul(d_low_rank.clone().transpose(), saved.input.clone());
+    (d_low_rank, LoraGradients { a, b })
 }
 
 #[cfg(test)]
@@ -121,10 +146,10 @@ mod tests {
                 scaling,
             };
             let dropout = has_dropout.then(|| mask.tensor());
-            let (y, saved) = forward(x.tensor(), &weight, Some(&lora), dropout);
+            let saved = Saved::new(x.tensor(), &lora, dropout);
+            let y = forward(x.tensor(), &weight, Some((&lora, &saved)));
             reference([&x, &w, &a, &b, &mask], scaling).assert_close("forward", y, 1e-5);
-            let (through_adapter, gradients) = backward(dy.tensor(), &lora, saved.unwrap());
-            let dx = weight.backward(dy.tensor()) + through_adapter;
+            let (dx, gradients) = backward(dy.tensor(), &weight, &lora, saved);
             let expected = x.gradient(&dy, |x| reference([x, &w, &a, &b, &mask], scaling));
             expected.assert_close("input", dx, 1e-4);
             let expected = a.gradient(&dy, |a| reference([&x, &w, a, &b, &mask], scaling));
@@ -140,8 +165,7 @@ mod tests {
         let (packed, w) = random.packed(KINDS[0], 7, 64);
         let weight = FrozenMatrix::from_packed(packed, &Device::flex());
         let x = random.array([5, 64]);
-        let (y, saved) = forward(x.tensor(), &weight, None, None);
-        assert!(saved.is_none());
+        let y = forward(x.tensor(), &weight, None);
         x.matmul(&w.transposed()).assert_close("forward", y, 1e-5);
     }
 }

@@ -3,11 +3,13 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Cosines and sines of positions `start..start + t`, each `[1, t, hd / 2]`.
+use crate::kernels::rope;
+
+/// Cosines and sines of positions `start..start + t`, each `[t, hd / 2]`.
 #[derive(Debug, Clone)]
 pub struct Rope {
-    cos: Tensor<3>,
-    sin: Tensor<3>,
+    cos: Tensor<2>,
+    sin: Tensor<2>,
 }
 
 impl Rope {
@@ -30,7 +32,7 @@ impl Rope {
                     })
                 })
                 .collect();
-            Tensor::from_data(TensorData::new(values, [1, num_tokens, half]), device)
+            Tensor::from_data(TensorData::new(values, [num_tokens, half]), device)
         };
         Self {
             cos: table(f64::cos),
@@ -38,39 +40,15 @@ impl Rope {
         }
     }
 
-    /// Rotates `x` `[heads, t, hd]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [first, second] = halves(x);
-        let (cos, sin) = (self.cos.clone(), self.sin.clone());
-        Tensor::cat(
-            vec![
-                first.clone() * cos.clone() - second.clone() * sin.clone(),
-                second * cos + first * sin,
-            ],
-            2,
-        )
+    /// Rotates `x` `[b t, heads hd]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        rope(x, &self.cos, &self.sin, false)
     }
 
     /// The inverse rotation, which is the transpose: the gradient of [`Self::forward`].
-    pub fn backward(&self, dy: Tensor<3>) -> Tensor<3> {
-        let [first, second] = halves(dy);
-        let (cos, sin) = (self.cos.clone(), self.sin.clone());
-        Tensor::cat(
-            vec![
-                first.clone() * cos.clone() + second.clone() * sin.clone(),
-                second * cos - first * sin,
-            ],
-            2,
-        )
+    pub fn backward(&self, dy: Tensor<2>) -> Tensor<2> {
+        rope(dy, &self.cos, &self.sin, true)
     }
-}
-
-fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {
-    let [_, _, head_dim] = x.dims();
-    [
-        x.clone().narrow(2, 0, head_dim / 2),
-        x.narrow(2, head_dim / 2, head_dim / 2),
-    ]
 }
 
 #[cfg(test)]
@@ -83,14 +61,15 @@ mod tests {
     fn halves_rotate_by_the_angle_of_their_position_and_back() {
         let mut random = Random::new();
         for _ in 0..10 {
-            let [heads, t, half, start] =
-                [1..5, 1..12, 1..17, 0..50].map(|range| random.size(range));
+            let [batch, t, heads, half, start] =
+                [1..4, 1..12, 1..5, 1..17, 0..50].map(|range| random.size(range));
             let theta = 10_000.0 * (1.5 + f64::from(random.unit()));
-            let x = random.array([heads, t, 2 * half]);
+            let hd = 2 * half;
+            let x = random.array([batch * t, heads * hd]);
             let expected = Array::from_fn(x.shape, |index| {
-                let (position, i) = (start + index / (2 * half) % t, index % half);
+                let (position, i) = (start + index / (heads * hd) % t, index % half);
                 let angle = position as f64 / theta.powf(i as f64 / half as f64);
-                let is_first = index % (2 * half) < half;
+                let is_first = index % hd < half;
                 let (first, second) = if is_first {
                     (x.values[index], x.values[index + half])
                 } else {
@@ -102,7 +81,7 @@ mod tests {
                     second * angle.cos() + first * angle.sin()
                 }
             });
-            let rope = Rope::new(start, t, 2 * half, theta, &Device::flex());
+            let rope = Rope::new(start, t, hd, theta, &Device::flex());
             let rotated = rope.forward(x.tensor());
             expected.assert_close("forward", rotated.clone(), 2e-5);
             x.assert_close("backward", rope.backward(rotated), 1e-6);

@@ -3,12 +3,11 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
+    kernels::{Heads, rms_norm},
     layers::{
-        attention::{Heads, causal_mask},
         block::{Block, BlockAdapter, KeyValueCache, PassContext},
         dropout::Dropout,
         frozen::FrozenMatrix,
-        norm,
         rope::Rope,
     },
     protocol::TargetModule,
@@ -91,9 +90,9 @@ impl Llama {
         self.embed_tokens.select_rows(ids, &self.device)
     }
 
-    /// The last norm: `[n, d] -> [n, d]`, with what its backward needs.
-    pub fn final_norm(&self, hidden: Tensor<2>) -> (Tensor<2>, norm::Saved) {
-        norm::forward(hidden, &self.norm, self.config.rms_norm_eps)
+    /// The last norm: `[n, d] -> [n, d]`.
+    pub fn final_norm(&self, hidden: Tensor<2>) -> Tensor<2> {
+        rms_norm(hidden, &self.norm, self.config.rms_norm_eps)
     }
 
     /// What the blocks share in a pass over `[batch, tokens]` that begins at position `past`.
@@ -109,6 +108,7 @@ impl Llama {
             heads: Heads {
                 batch,
                 tokens,
+                past,
                 query_heads: config.num_attention_heads,
                 key_value_heads: config.num_key_value_heads,
                 head_dim: config.head_dim,
@@ -120,7 +120,6 @@ impl Llama {
                 config.rope_theta,
                 &self.device,
             ),
-            mask: causal_mask(past, tokens, &self.device),
             dropout,
             device: self.device.clone(),
         }
@@ -138,10 +137,12 @@ impl Llama {
         let mut hidden = self.embed(ids);
         for (block, cache) in self.blocks.iter().zip(cache) {
             let adapter = adapter.map(|blocks| &blocks[block.index]);
-            hidden = block.forward(hidden, adapter, &context, Some(cache)).0;
+            hidden = block.forward(hidden, adapter, &context, Some(cache));
         }
         let last = hidden.slice_dim(0, ids.len() - 1..ids.len());
-        self.head().forward(self.final_norm(last).0).flatten(0, 1)
+        self.head()
+            .forward(self.final_norm(last), None)
+            .flatten(0, 1)
     }
 }
 

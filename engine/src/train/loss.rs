@@ -12,9 +12,9 @@
 //! a running softmax (Dao et al., arXiv 2205.14135), one walk over chunks of the vocabulary keeps the running maximum,
 //! the running sum and the weighted mean of rows; each logit is computed once and dropped.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-use crate::{kernels::matmul, layers::frozen::FrozenMatrix};
+use crate::{kernels::HeadSums, layers::frozen::FrozenMatrix};
 
 /// Logits held at a time, at most (16 MiB in f32).
 const MAX_LOGITS: usize = 4 << 20;
@@ -49,60 +49,17 @@ pub async fn cross_entropy<E>(
     between_chunks: impl AsyncFn() -> Result<(), E>,
 ) -> Result<HeadLoss, E> {
     let device = hidden.device();
-    let mut running = Running::new(targets.len(), &device);
+    let mut sums = HeadSums::new(targets.len(), head.cols(), with_gradient, &device);
     for start in (0..head.rows()).step_by(chunk) {
         let rows = head.slice_rows(start..(start + chunk).min(head.rows()));
-        running.add(&hidden, rows.dense(), with_gradient);
+        sums = sums.add(&hidden, &rows);
         between_chunks().await?;
     }
     let target_rows = head.select_rows(targets, &device);
     let target_logits = (hidden * target_rows.clone()).sum_dim(1);
-    let Running {
-        maximum,
-        sum,
-        weighted_rows,
-    } = running;
-    let nll_sum = (sum.clone().log() + maximum - target_logits).sum();
-    let gradient = weighted_rows.map(|rows| rows / sum - target_rows);
+    let nll_sum = (sums.sum.clone().log() + sums.maximum - target_logits).sum();
+    let gradient = with_gradient.then(|| sums.weighted / sums.sum - target_rows);
     Ok(HeadLoss { nll_sum, gradient })
-}
-
-/// What is known after some chunks; `[s, 1]` and `[s, d]`.
-struct Running {
-    maximum: Tensor<2>,
-    /// Sum of `exp(logit - maximum)`.
-    sum: Tensor<2>,
-    /// Sum of `exp(logit - maximum) W_v`.
-    weighted_rows: Option<Tensor<2>>,
-}
-
-impl Running {
-    fn new(num_scored: usize, device: &Device) -> Self {
-        // Below any logit, yet finite: the first rescaling is by exp(-huge) = 0.
-        let lowest = TensorData::new(vec![-1e30f32; num_scored], [num_scored, 1]);
-        Self {
-            maximum: Tensor::from_data(lowest, device),
-            sum: Tensor::zeros([num_scored, 1], device),
-            weighted_rows: None,
-        }
-    }
-
-    /// `rows` is a chunk `[c, d]` of the head.
-    fn add(&mut self, hidden: &Tensor<2>, rows: Tensor<2>, with_gradient: bool) {
-        let logits = matmul(hidden.clone(), rows.clone().transpose());
-        let maximum = self.maximum.clone().max_pair(logits.clone().max_dim(1));
-        let exponentials = (logits - maximum.clone()).exp();
-        let rescale = (self.maximum.clone() - maximum.clone()).exp();
-        self.sum = self.sum.clone() * rescale.clone() + exponentials.clone().sum_dim(1);
-        if with_gradient {
-            let added = matmul(exponentials, rows);
-            self.weighted_rows = Some(match self.weighted_rows.take() {
-                Some(weighted) => weighted * rescale + added,
-                None => added,
-            });
-        }
-        self.maximum = maximum;
-    }
 }
 
 #[cfg(test)]
@@ -110,6 +67,7 @@ impl Running {
 mod tests {
     use std::cell::Cell;
 
+    use burn::tensor::Device;
     use futures_executor::block_on;
 
     use super::*;

@@ -1,9 +1,9 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
-//! Forward keeps each block's input and nothing else. The head gives the gradient of its input (see [`super::loss`]);
-//! then, from the last block to the first, the block is computed again from its input, this time keeping what its
-//! backward needs. So memory holds one block's activations, whatever the depth, and every block boundary is a place
-//! to yield, to pause and to stop.
+//! Forward keeps each block's input and nothing else, but for the last block, which keeps what its backward needs. The
+//! head gives the gradient of its input (see [`super::loss`]); then, from the last block to the first, the block is
+//! computed again from its input, this time keeping what its backward needs. So memory holds one block's activations,
+//! whatever the depth, and every block boundary is a place to yield, to pause and to stop.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -14,10 +14,10 @@ use super::{
 use crate::{
     adapter::flatten_gradients,
     data::batch::Batch,
+    kernels::rms_norm_backward,
     layers::{
-        block::{BlockAdapter, PassContext},
+        block::{self, BlockAdapter, PassContext},
         dropout::Dropout,
-        norm,
     },
     model::Llama,
 };
@@ -60,28 +60,40 @@ pub async fn forward_backward(
 ) -> Result<MicroStep, Interruption> {
     let context = model.context(batch.b, batch.t, 0, dropout);
     let mut inputs = Vec::with_capacity(model.blocks.len());
-    let hidden = forward(model, Some(adapter), batch, &context, pacing, |input| {
-        inputs.push(input)
-    })
-    .await?;
+    let pass = Pass {
+        model,
+        context: &context,
+        pacing,
+    };
+    let (hidden, mut last) = pass
+        .forward_saving(adapter, batch, |input| inputs.push(input))
+        .await?;
 
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
-    let (normed, saved_norm) = model.final_norm(rows);
-    let HeadLoss { nll_sum, gradient } = head_loss(model, normed, &scored, true, pacing).await?;
+    let normed = model.final_norm(rows.clone());
+    let HeadLoss { nll_sum, gradient } = pass.head_loss(normed, &scored, true).await?;
     let Some(gradient) = gradient else {
         return Err(Interruption::Failed(super::internal(
             "the head gave no gradient",
         )));
     };
-    let d_rows = norm::backward(gradient, &model.norm, saved_norm);
+    let zeros = rows.zeros_like();
+    let eps = model.config.rms_norm_eps;
+    let d_rows = rms_norm_backward(gradient, rows, &model.norm, eps, zeros);
     let mut d_hidden = spread_rows(d_rows, &scored.positions, batch.ids.len());
 
     let mut gradients = Vec::with_capacity(model.blocks.len());
     for (block, input) in model.blocks.iter().zip(inputs).rev() {
         let adapter = &adapter[block.index];
-        let (_, saved) = block.forward(input, Some(adapter), &context, None);
-        pacing.boundary(&d_hidden).await?;
+        let saved = match last.take() {
+            Some(saved) => saved,
+            None => {
+                let (_, saved) = block.forward_saving(input, Some(adapter), &context, false);
+                pacing.boundary(&d_hidden).await?;
+                saved
+            }
+        };
         let needs_input = block.index > 0;
         let (d_input, block_gradients) =
             block.backward(d_hidden.clone(), adapter, &context, saved, needs_input);
@@ -115,56 +127,86 @@ pub async fn evaluate(
     pacing: &Pacing<'_>,
 ) -> Result<f64, Interruption> {
     let context = model.context(batch.b, batch.t, 0, None);
-    let hidden = forward(model, adapter, batch, &context, pacing, |_| ()).await?;
+    let pass = Pass {
+        model,
+        context: &context,
+        pacing,
+    };
+    let hidden = pass.forward(adapter, batch).await?;
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
-    let loss = head_loss(model, model.final_norm(rows).0, &scored, false, pacing).await?;
+    let loss = pass
+        .head_loss(model.final_norm(rows), &scored, false)
+        .await?;
     let values = read_all(loss.nll_sum).await.map_err(Interruption::Failed)?;
     Ok(f64::from(values[0]))
 }
 
-/// The last block's output `[b t, d]`; `keep` gets every block's input.
-async fn forward(
-    model: &Llama,
-    adapter: Option<&[BlockAdapter]>,
-    batch: &Batch,
-    context: &PassContext,
-    pacing: &Pacing<'_>,
-    mut keep: impl FnMut(Tensor<2>),
-) -> Result<Tensor<2>, Interruption> {
-    let mut hidden = model.embed(&batch.ids);
-    for block in &model.blocks {
-        keep(hidden.clone());
-        hidden = block
-            .forward(
-                hidden,
-                adapter.map(|blocks| &blocks[block.index]),
-                context,
-                None,
-            )
-            .0;
-        pacing.boundary(&hidden).await?;
-    }
-    Ok(hidden)
+/// What the parts of one pass share.
+struct Pass<'a> {
+    model: &'a Llama,
+    context: &'a PassContext,
+    pacing: &'a Pacing<'a>,
 }
 
-async fn head_loss(
-    model: &Llama,
-    normed: Tensor<2>,
-    scored: &Scored,
-    with_gradient: bool,
-    pacing: &Pacing<'_>,
-) -> Result<HeadLoss, Interruption> {
-    let breathe = async || pacing.breathe().await;
-    cross_entropy(
-        normed,
-        model.head(),
-        &scored.targets,
-        chunk_rows(scored.targets.len()),
-        with_gradient,
-        breathe,
-    )
-    .await
+impl Pass<'_> {
+    /// The last block's output `[b t, d]`.
+    async fn forward(
+        &self,
+        adapter: Option<&[BlockAdapter]>,
+        batch: &Batch,
+    ) -> Result<Tensor<2>, Interruption> {
+        let mut hidden = self.model.embed(&batch.ids);
+        for block in &self.model.blocks {
+            let adapter = adapter.map(|blocks| &blocks[block.index]);
+            hidden = block.forward(hidden, adapter, self.context, None);
+            self.pacing.boundary(&hidden).await?;
+        }
+        Ok(hidden)
+    }
+
+    /// As [`Self::forward`]; `keep` gets every block's input, and what the last block's backward needs comes back.
+    async fn forward_saving(
+        &self,
+        adapter: &[BlockAdapter],
+        batch: &Batch,
+        mut keep: impl FnMut(Tensor<2>),
+    ) -> Result<(Tensor<2>, Option<block::Saved>), Interruption> {
+        let mut hidden = self.model.embed(&batch.ids);
+        let mut last = None;
+        for block in &self.model.blocks {
+            keep(hidden.clone());
+            let adapter = Some(&adapter[block.index]);
+            if block.index + 1 < self.model.blocks.len() {
+                hidden = block.forward(hidden, adapter, self.context, None);
+            } else {
+                let (output, saved) =
+                    block.forward_saving(hidden.clone(), adapter, self.context, true);
+                hidden = output.unwrap_or(hidden);
+                last = Some(saved);
+            }
+            self.pacing.boundary(&hidden).await?;
+        }
+        Ok((hidden, last))
+    }
+
+    async fn head_loss(
+        &self,
+        normed: Tensor<2>,
+        scored: &Scored,
+        with_gradient: bool,
+    ) -> Result<HeadLoss, Interruption> {
+        let breathe = async || self.pacing.breathe().await;
+        cross_entropy(
+            normed,
+            self.model.head(),
+            &scored.targets,
+            chunk_rows(scored.targets.len()),
+            with_gradient,
+            breathe,
+        )
+        .await
+    }
 }
 
 /// Puts `rows` `[s, d]` at `positions` of `[num_rows, d]`, zeros elsewhere: a gather from the rows and one row of

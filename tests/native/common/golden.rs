@@ -105,12 +105,12 @@ pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) 
     let mut hidden = model.embed(&batch.ids);
     check("hidden.embed", hidden.clone()).await;
     for block in &model.blocks {
-        hidden = block.forward(hidden, None, &context, None).0;
+        hidden = block.forward(hidden, None, &context, None);
         check(&format!("hidden.layer.{}", block.index), hidden.clone()).await;
     }
-    let normed = model.final_norm(hidden).0;
+    let normed = model.final_norm(hidden);
     check("hidden.norm", normed.clone()).await;
-    let error = check("logits", model.head().forward(normed)).await;
+    let error = check("logits", model.head().forward(normed, None)).await;
 
     assert_eq!(batch.num_scored(), golden.scored_tokens);
     let host = ScriptedHost::default();
@@ -262,9 +262,9 @@ pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
     let context = model.context(1, ids.len(), 0, None);
     let mut hidden = model.embed(ids);
     for block in &model.blocks {
-        hidden = block.forward(hidden, None, &context, None).0;
+        hidden = block.forward(hidden, None, &context, None);
     }
-    let logits = model.head().forward(model.final_norm(hidden).0);
+    let logits = model.head().forward(model.final_norm(hidden), None);
     let logits = read_all(logits).await.unwrap();
     logits
         .chunks(model.config.vocab_size)

@@ -1,0 +1,242 @@
+//! The right side of a product, as panels: [`WIDTH`] columns by some rows, row after row, padded with zeros.
+//!
+//! A panel is what the product's inner loop reads, a few kilobytes that stay in the first-level cache. Packed weights
+//! are unpacked straight into panels, so that a dense copy of a matrix never exists.
+
+use super::{
+    decode::{Codec, with_codec},
+    simd::{F32x4, LANES, U32x4},
+};
+use crate::weights::packed::{BLOCK, PackedKind};
+
+/// Columns of a panel.
+pub const WIDTH: usize = 8;
+
+/// A matrix `[rows, cols]` in memory, element `(i, j)` at `i row_stride + j col_stride`.
+#[derive(Clone, Copy)]
+pub struct Strided<'a> {
+    data: &'a [f32],
+    pub rows: usize,
+    pub cols: usize,
+    pub row_stride: usize,
+    pub col_stride: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// # Panics
+    /// Where an element would lie outside the slice, which is a mistake of the caller.
+    pub fn new(
+        data: &'a [f32],
+        [rows, cols]: [usize; 2],
+        [row_stride, col_stride]: [usize; 2],
+    ) -> Self {
+        let is_empty = rows == 0 || cols == 0;
+        assert!(is_empty || (rows - 1) * row_stride + (cols - 1) * col_stride < data.len());
+        Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+            col_stride,
+        }
+    }
+
+    /// Row after row without gaps.
+    pub fn contiguous(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::new(data, [rows, cols], [cols, 1])
+    }
+
+    pub fn transposed(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// Rows from `start` on.
+    pub fn rows_from(self, start: usize, rows: usize) -> Self {
+        assert!(start + rows <= self.rows);
+        Self {
+            data: self.data.get(start * self.row_stride..).unwrap_or_default(),
+            rows,
+            ..self
+        }
+    }
+
+    /// The elements of the first row, which lie side by side.
+    pub fn first_row(&self) -> &'a [f32] {
+        assert!(self.col_stride == 1 || self.cols <= 1);
+        &self.data[..self.cols]
+    }
+
+    pub fn pointer(&self) -> *const f32 {
+        self.data.as_ptr()
+    }
+}
+
+/// A packed matrix `[rows, cols]` in memory; see [`crate::weights::packed`].
+#[derive(Clone, Copy)]
+pub struct Packed<'a> {
+    pub kind: PackedKind,
+    words: &'a [u32],
+    scales: &'a [u32],
+    pub rows: usize,
+    pub cols: usize,
+    row_words: usize,
+    row_scales: usize,
+}
+
+impl<'a> Packed<'a> {
+    /// `words` and `scales` of `rows` rows; the scales of float kinds are not looked at.
+    pub fn new(
+        kind: PackedKind,
+        words: &'a [u32],
+        scales: &'a [u32],
+        [rows, cols]: [usize; 2],
+    ) -> Self {
+        Self {
+            kind,
+            words,
+            scales,
+            rows,
+            cols,
+            row_words: cols.div_ceil(kind.weights_per_word()),
+            row_scales: if kind.has_scales() { cols / BLOCK } else { 0 },
+        }
+    }
+
+    /// The words of a row.
+    #[inline(always)]
+    pub fn words_of(&self, row: usize) -> &'a [u32] {
+        &self.words[row * self.row_words..][..self.row_words]
+    }
+
+    /// The scales of a row, none for the float kinds.
+    #[inline(always)]
+    pub fn scales_of(&self, row: usize) -> &'a [u32] {
+        &self.scales[row * self.row_scales..][..self.row_scales]
+    }
+}
+
+/// The right side `[k, n]` of a product.
+#[derive(Clone, Copy)]
+pub enum Right<'a> {
+    Dense(Strided<'a>),
+    /// `W`
+    Packed(Packed<'a>),
+    /// `W^T`
+    PackedTransposed(Packed<'a>),
+}
+
+impl Right<'_> {
+    /// `[k, n]`
+    pub fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::Dense(matrix) => [matrix.rows, matrix.cols],
+            Self::Packed(matrix) => [matrix.rows, matrix.cols],
+            Self::PackedTransposed(matrix) => [matrix.cols, matrix.rows],
+        }
+    }
+
+    /// Fills a panel with the columns from `column` on and the rows `start..start + panel.len() / WIDTH`. For packed
+    /// matrices `start` and `column` are multiples of [`BLOCK`] and of [`WIDTH`].
+    pub fn fill(&self, start: usize, column: usize, panel: &mut [f32]) {
+        match self {
+            Self::Dense(matrix) => fill_dense(matrix, start, column, panel),
+            Self::Packed(matrix) => {
+                with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, panel));
+            }
+            Self::PackedTransposed(matrix) => {
+                with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, panel));
+            }
+        }
+    }
+}
+
+fn fill_dense(matrix: &Strided<'_>, start: usize, column: usize, panel: &mut [f32]) {
+    let (row_stride, col_stride) = (matrix.row_stride, matrix.col_stride);
+    let width = WIDTH.min(matrix.cols - column);
+    let base = start * row_stride + column * col_stride;
+    if col_stride == 1 {
+        for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
+            let from = &matrix.data[base + row * row_stride..][..width];
+            if let Ok(from) = <[f32; WIDTH]>::try_from(from) {
+                out.copy_from_slice(&from);
+            } else {
+                out[..width].copy_from_slice(from);
+                out[width..].fill(0.0);
+            }
+        }
+        return;
+    }
+    let rows = panel.len() / WIDTH;
+    for lane in 0..WIDTH {
+        if lane >= width {
+            panel[lane..]
+                .iter_mut()
+                .step_by(WIDTH)
+                .for_each(|out| *out = 0.0);
+            continue;
+        }
+        let from = matrix.data[base + lane * col_stride..]
+            .iter()
+            .step_by(row_stride.max(1));
+        for (out, from) in panel[lane..].iter_mut().step_by(WIDTH).zip(from.take(rows)) {
+            *out = *from;
+        }
+    }
+}
+
+/// `W`: a panel's row is eight neighbouring weights of one of the matrix's rows.
+fn fill_packed<C: Codec>(matrix: &Packed<'_>, start: usize, column: usize, panel: &mut [f32]) {
+    let first = column / C::PER_WORD;
+    for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
+        let words = &matrix.words_of(start + row)[first..];
+        let scale = matrix
+            .scales_of(start + row)
+            .get(column / BLOCK)
+            .copied()
+            .unwrap_or_default();
+        let (factor, offset) = C::factor_and_offset(scale);
+        let (factor, offset) = (F32x4::splat(factor), F32x4::splat(offset));
+        let [low, high] = C::eight(words);
+        low.mul_add(factor, offset).write(out);
+        high.mul_add(factor, offset).write(&mut out[LANES..]);
+    }
+    // Past the last column, where a row's words end, the weights read as zero bits.
+    let width = WIDTH.min(matrix.cols - column);
+    if width < WIDTH {
+        panel
+            .chunks_exact_mut(WIDTH)
+            .for_each(|out| out[width..].fill(0.0));
+    }
+}
+
+/// `W^T`: a panel's column is a row of the matrix. Four rows' words are taken at a time, and a field of each is four
+/// neighbouring elements of the panel.
+fn fill_transposed<C: Codec>(matrix: &Packed<'_>, start: usize, column: usize, panel: &mut [f32]) {
+    for half in 0..WIDTH / LANES {
+        // Columns past the last repeat it; what they give is not written out.
+        let rows: [usize; LANES] =
+            std::array::from_fn(|lane| (column + half * LANES + lane).min(matrix.rows - 1));
+        let words = rows.map(|row| matrix.words_of(row));
+        let scales = rows.map(|row| matrix.scales_of(row));
+        let (mut factor, mut offset) = (F32x4::splat(1.0), F32x4::zero());
+        let first = start / C::PER_WORD;
+        for (index, out) in panel.chunks_mut(WIDTH * C::PER_WORD).enumerate() {
+            let word = first + index;
+            if C::HAS_SCALES && (word * C::PER_WORD).is_multiple_of(BLOCK) {
+                let block = word * C::PER_WORD / BLOCK;
+                let of_rows = scales.map(|scales| C::factor_and_offset(scales[block]));
+                factor = F32x4::of(&of_rows.map(|(factor, _)| factor));
+                offset = F32x4::of(&of_rows.map(|(_, offset)| offset));
+            }
+            let fields = U32x4::new(words.map(|words| words[word]));
+            let out = out[half * LANES..].chunks_mut(WIDTH);
+            C::each_field(fields, out, factor, offset);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What is done to rows: norms, rotations, activations, softmax. All loops go four elements at a time.
+
+use super::{
+    parallel::{self, Shared},
+    simd::{F32x4, LANES},
+};
+
+/// Elements of a piece that are worth handing to another thread.
+const SMALLEST_PIECE: usize = 8192;
+
+/// Calls `work` with every row of `width` elements of `out` and its number, on all threads.
+pub fn for_each_row(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    let rows = out.len() / width.max(1);
+    let shared = Shared::new(out);
+    parallel::for_ranges(rows, SMALLEST_PIECE.div_ceil(width.max(1)), |range| {
+        for row in range {
+            // SAFETY: every row is handed out once.
+            work(row, unsafe { shared.part(row * width..(row + 1) * width) });
+        }
+    });
+}
+
+/// `sum x y`
+pub fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let (x_fours, y_fours) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let rest: f32 = std::iter::zip(x_fours.remainder(), y_fours.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
+    let mut sums = F32x4::zero();
+    for (x, y) in x_fours.zip(y_fours) {
+        sums = F32x4::of(x).mul_add(F32x4::of(y), sums);
+    }
+    sums.sum() + rest
+}
+
+/// `out += x`
+pub fn add(x: &[f32], out: &mut [f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += x;
+    }
+}
+
+/// Replaces every element by `function` of it.
+#[inline(always)]
+fn map(row: &mut [f32], function: impl Fn(F32x4) -> F32x4) {
+    let mut fours = row.chunks_exact_mut(LANES);
+    for four in &mut fours {
+        function(F32x4::of(four)).write(four);
+    }
+    let rest = fours.into_remainder();
+    if !rest.is_empty() {
+        let mut padded = [0.0; LANES];
+        padded[..rest.len()].copy_from_slice(rest);
+        let result = function(F32x4::of(&padded)).to_array();
+        rest.copy_from_slice(&result[..rest.len()]);
+    }
+}
+
+/// `factor x`
+pub fn scale(row: &mut [f32], factor: f32) {
+    map(row, |x| x.times(F32x4::splat(factor)));
+}
+
+/// The largest element, -infinity where there is none, NaN where one is.
+pub fn largest(row: &[f32]) -> f32 {
+    let fours = row.chunks_exact(LANES);
+    let mut padded = [f32::NEG_INFINITY; LANES];
+    padded[..fours.remainder().len()].copy_from_slice(fours.remainder());
+    let rest = F32x4::of(&padded);
+    fours
+        .fold(rest, |largest, four| largest.max(F32x4::of(four)))
+        .largest()
+}
+
+/// Replaces `x` by `exp(factor x - shift)` and gives the sum.
+pub fn exponentials(row: &mut [f32], factor: f32, shift: f32) -> f32 {
+    let exp = |x: F32x4| x.mul_add(F32x4::splat(factor), F32x4::splat(-shift)).exp();
+    let mut sums = F32x4::zero();
+    let mut fours = row.chunks_exact_mut(LANES);
+    for four in &mut fours {
+        let x = exp(F32x4::of(four));
+        sums = sums.plus(x);
+        x.write(four);
+    }
+    let mut sum = sums.sum();
+    for x in fours.into_remainder() {
+        *x = exp(F32x4::splat(*x)).to_array()[0];
+        sum += *x;
+    }
+    sum
+}
+
+/// Softmax of `factor x` over the first `visible` elements, zeros behind; gives the log-sum-exp.
+pub fn softmax(row: &mut [f32], visible: usize, factor: f32) -> f32 {
+    let (seen, hidden) = row.split_at_mut(visible);
+    hidden.fill(0.0);
+    let largest = largest(seen) * factor;
+    let sum = exponentials(seen, factor, largest);
+    scale(seen, 1.0 / sum);
+    sum.ln() + largest
+}
+
+/// Makes scores softmax weights again, and gradients of weights gradients of scores:
+/// `p = exp(factor s - log_sum)`, `ds = factor p (dp - projection)`; zeros from `visible` on.
+pub fn softmax_backward(
+    scores: &mut [f32],
+    gradients: &mut [f32],
+    visible: usize,
+    factor: f32,
+    log_sum: f32,
+    projection: f32,
+) {
+    for row in [&mut *scores, &mut *gradients] {
+        row[visible..].fill(0.0);
+    }
+    exponentials(&mut scores[..visible], factor, log_sum);
+    for (gradient, weight) in gradients[..visible].iter_mut().zip(scores) {
+        *gradient = (*gradient - projection) * *weight * factor;
+    }
+}
+
+/// `1 / rms(x)`; not a reciprocal, so that an overflow becomes NaN and not zero.
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    let mean = dot(x, x) / x.len() as f32 + eps;
+    mean.sqrt() / mean
+}
+
+/// See [`crate::kernels::KernelOps::rms_norm`].
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let inverse = inverse_rms(x, eps);
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * inverse * weight;
+    }
+}
+
+/// See [`crate::kernels::KernelOps::rms_norm_backward`]; `out` holds the residual.
+pub fn rms_norm_backward(dy: &[f32], x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let inverse = inverse_rms(x, eps);
+    let mut sum = 0.0;
+    for ((dy, x), weight) in dy.iter().zip(x).zip(weight) {
+        sum += dy * weight * x;
+    }
+    let projection = sum / x.len() as f32 * inverse * inverse;
+    for (((out, dy), x), weight) in out.iter_mut().zip(dy).zip(x).zip(weight) {
+        *out += (dy * weight - x * projection) * inverse;
+    }
+}
+
+/// Rotates every head of a row; `cos` and `sin` are its position's.
+pub fn rope(row: &mut [f32], cos: &[f32], sin: &[f32], inverse: bool) {
+    let sign = if inverse { -1.0 } else { 1.0 };
+    for head in row.chunks_exact_mut(2 * cos.len()) {
+        let (first, second) = head.split_at_mut(cos.len());
+        for (((x, y), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+            let sin = sign * sin;
+            (*x, *y) = (*x * cos - *y * sin, *y * cos + *x * sin);
+        }
+    }
+}
+
+fn sigmoid(x: F32x4) -> F32x4 {
+    let one = F32x4::splat(1.0);
+    one.over(one.plus(F32x4::zero().minus(x).exp()))
+}
+
+/// Pieces of four of several slices of one length, the last padded with zeros; what `function` gives replaces the
+/// first slice's.
+#[inline(always)]
+fn map_with<const N: usize>(
+    out: &mut [f32],
+    others: [&[f32]; N],
+    function: impl Fn(F32x4, [F32x4; N]) -> F32x4,
+) {
+    let len = out.len();
+    for start in (0..len).step_by(LANES) {
+        if start + LANES <= len {
+            let inputs = others.map(|other| F32x4::of(&other[start..]));
+            let four = &mut out[start..start + LANES];
+            function(F32x4::of(four), inputs).write(four);
+        } else {
+            let padded = |slice: &[f32]| {
+                let mut four = [0.0; LANES];
+                four[..len - start].copy_from_slice(&slice[start..]);
+                F32x4::of(&four)
+            };
+            let result = function(padded(out), others.map(padded)).to_array();
+            out[start..].copy_from_slice(&result[..len - start]);
+        }
+    }
+}
+
+/// `silu(gate) up` in the place of `gate`.
+pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+    map_with(gate, [up], |gate, [up]| gate.times(sigmoid(gate)).times(up));
+}
+
+/// The gradients of gate and up in the places of `gate` and `dy`.
+pub fn swiglu_backward(dy: &mut [f32], gate: &mut [f32], up: &[f32]) {
+    let one = F32x4::splat(1.0);
+    let d_up = |dy: F32x4, gate: F32x4| dy.times(gate.times(sigmoid(gate)));
+    let d_gate = |gate: F32x4, [dy, up]: [F32x4; 2]| {
+        let sigmoid = sigmoid(gate);
+        let slope = gate.times(one.minus(sigmoid)).mul_add(sigmoid, sigmoid);
+        dy.times(up).times(slope)
+    };
+    // A piece at a time, while it is in the cache.
+    const PIECE: usize = 256;
+    let pieces = dy.chunks_mut(PIECE).zip(gate.chunks_mut(PIECE));
+    for ((dy, gate), up) in pieces.zip(up.chunks(PIECE)) {
+        let mut gate_before = [0.0; PIECE];
+        let gate_before = &mut gate_before[..gate.len()];
+        gate_before.copy_from_slice(gate);
+        map_with(gate, [&*dy, up], d_gate);
+        map_with(dy, [&*gate_before], |dy, [gate]| d_up(dy, gate));
+    }
+}

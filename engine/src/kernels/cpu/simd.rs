@@ -1,0 +1,438 @@
+//! Four floats at a time: wasm's 128-bit SIMD, and plain arrays, which the compiler vectorises, in native tests.
+//!
+//! Besides `web`, this is the only file that knows which machine it is compiled for. Built with `relaxed-simd`,
+//! [`F32x4::mul_add`] is one fused instruction, otherwise a product and a sum.
+
+#[cfg(target_arch = "wasm32")]
+mod lanes {
+    use core::arch::wasm32::*;
+
+    pub type Floats = v128;
+    pub type Words = v128;
+
+    #[inline(always)]
+    pub fn splat(x: f32) -> Floats {
+        f32x4_splat(x)
+    }
+
+    /// # Safety
+    /// Four floats can be read.
+    #[inline(always)]
+    pub unsafe fn load(from: *const f32) -> Floats {
+        // SAFETY: as the caller promises; wasm needs no alignment.
+        unsafe { v128_load(from.cast()) }
+    }
+
+    /// # Safety
+    /// Four floats can be written.
+    #[inline(always)]
+    pub unsafe fn store(to: *mut f32, x: Floats) {
+        // SAFETY: as the caller promises; wasm needs no alignment.
+        unsafe { v128_store(to.cast(), x) }
+    }
+
+    #[inline(always)]
+    pub fn add(x: Floats, y: Floats) -> Floats {
+        f32x4_add(x, y)
+    }
+
+    #[inline(always)]
+    pub fn sub(x: Floats, y: Floats) -> Floats {
+        f32x4_sub(x, y)
+    }
+
+    #[inline(always)]
+    pub fn mul(x: Floats, y: Floats) -> Floats {
+        f32x4_mul(x, y)
+    }
+
+    #[inline(always)]
+    pub fn div(x: Floats, y: Floats) -> Floats {
+        f32x4_div(x, y)
+    }
+
+    #[inline(always)]
+    pub fn max(x: Floats, y: Floats) -> Floats {
+        f32x4_max(x, y)
+    }
+
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    pub fn mul_add(x: Floats, y: Floats, z: Floats) -> Floats {
+        f32x4_relaxed_madd(x, y, z)
+    }
+
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    #[inline(always)]
+    pub fn mul_add(x: Floats, y: Floats, z: Floats) -> Floats {
+        f32x4_add(f32x4_mul(x, y), z)
+    }
+
+    #[inline(always)]
+    pub fn to_array(x: Floats) -> [f32; 4] {
+        [
+            f32x4_extract_lane::<0>(x),
+            f32x4_extract_lane::<1>(x),
+            f32x4_extract_lane::<2>(x),
+            f32x4_extract_lane::<3>(x),
+        ]
+    }
+
+    #[inline(always)]
+    pub fn words(words: [u32; 4]) -> Words {
+        u32x4(words[0], words[1], words[2], words[3])
+    }
+
+    #[inline(always)]
+    pub fn and(x: Words, y: Words) -> Words {
+        v128_and(x, y)
+    }
+
+    #[inline(always)]
+    pub fn shift_right<const BITS: u32>(x: Words) -> Words {
+        u32x4_shr(x, BITS)
+    }
+
+    #[inline(always)]
+    pub fn shift_left<const BITS: u32>(x: Words) -> Words {
+        i32x4_shl(x, BITS)
+    }
+
+    #[inline(always)]
+    pub fn convert(x: Words) -> Floats {
+        f32x4_convert_i32x4(x)
+    }
+
+    #[inline(always)]
+    pub fn truncate(x: Floats) -> Words {
+        i32x4_trunc_sat_f32x4(x)
+    }
+
+    #[inline(always)]
+    pub fn add_words(x: Words, y: Words) -> Words {
+        i32x4_add(x, y)
+    }
+
+    #[inline(always)]
+    pub fn bits(x: Words) -> Floats {
+        x
+    }
+
+    #[inline(always)]
+    pub fn with_bits(x: Floats, y: Words) -> Floats {
+        v128_or(x, y)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod lanes {
+    use std::array::from_fn;
+
+    pub type Floats = [f32; 4];
+    pub type Words = [u32; 4];
+
+    #[inline(always)]
+    pub fn splat(x: f32) -> Floats {
+        [x; 4]
+    }
+
+    /// # Safety
+    /// Four floats can be read.
+    #[inline(always)]
+    pub unsafe fn load(from: *const f32) -> Floats {
+        // SAFETY: as the caller promises.
+        unsafe { from.cast::<Floats>().read_unaligned() }
+    }
+
+    /// # Safety
+    /// Four floats can be written.
+    #[inline(always)]
+    pub unsafe fn store(to: *mut f32, x: Floats) {
+        // SAFETY: as the caller promises.
+        unsafe { to.cast::<Floats>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    pub fn add(x: Floats, y: Floats) -> Floats {
+        from_fn(|i| x[i] + y[i])
+    }
+
+    #[inline(always)]
+    pub fn sub(x: Floats, y: Floats) -> Floats {
+        from_fn(|i| x[i] - y[i])
+    }
+
+    #[inline(always)]
+    pub fn mul(x: Floats, y: Floats) -> Floats {
+        from_fn(|i| x[i] * y[i])
+    }
+
+    #[inline(always)]
+    pub fn div(x: Floats, y: Floats) -> Floats {
+        from_fn(|i| x[i] / y[i])
+    }
+
+    #[inline(always)]
+    pub fn max(x: Floats, y: Floats) -> Floats {
+        from_fn(|i| {
+            if x[i].is_nan() || x[i] > y[i] {
+                x[i]
+            } else {
+                y[i]
+            }
+        })
+    }
+
+    #[inline(always)]
+    pub fn mul_add(x: Floats, y: Floats, z: Floats) -> Floats {
+        from_fn(|i| x[i] * y[i] + z[i])
+    }
+
+    #[inline(always)]
+    pub fn to_array(x: Floats) -> [f32; 4] {
+        x
+    }
+
+    #[inline(always)]
+    pub fn words(words: [u32; 4]) -> Words {
+        words
+    }
+
+    #[inline(always)]
+    pub fn and(x: Words, y: Words) -> Words {
+        from_fn(|i| x[i] & y[i])
+    }
+
+    #[inline(always)]
+    pub fn shift_right<const BITS: u32>(x: Words) -> Words {
+        x.map(|x| x >> BITS)
+    }
+
+    #[inline(always)]
+    pub fn shift_left<const BITS: u32>(x: Words) -> Words {
+        x.map(|x| x << BITS)
+    }
+
+    #[inline(always)]
+    pub fn convert(x: Words) -> Floats {
+        x.map(|x| x.cast_signed() as f32)
+    }
+
+    #[inline(always)]
+    pub fn truncate(x: Floats) -> Words {
+        x.map(|x| (x as i32).cast_unsigned())
+    }
+
+    #[inline(always)]
+    pub fn add_words(x: Words, y: Words) -> Words {
+        from_fn(|i| x[i].wrapping_add(y[i]))
+    }
+
+    #[inline(always)]
+    pub fn bits(x: Words) -> Floats {
+        x.map(f32::from_bits)
+    }
+
+    #[inline(always)]
+    pub fn with_bits(x: Floats, y: Words) -> Floats {
+        from_fn(|i| f32::from_bits(x[i].to_bits() | y[i]))
+    }
+}
+
+/// Four floats.
+#[derive(Clone, Copy)]
+pub struct F32x4(lanes::Floats);
+
+/// Four 32-bit words.
+#[derive(Clone, Copy)]
+pub struct U32x4(lanes::Words);
+
+/// Lanes of an [`F32x4`].
+pub const LANES: usize = 4;
+
+impl F32x4 {
+    #[inline(always)]
+    pub fn splat(x: f32) -> Self {
+        Self(lanes::splat(x))
+    }
+
+    #[inline(always)]
+    pub fn zero() -> Self {
+        Self::splat(0.0)
+    }
+
+    /// # Safety
+    /// Four floats can be read from `from`, which need not be aligned.
+    #[inline(always)]
+    pub unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as the caller promises.
+        Self(unsafe { lanes::load(from) })
+    }
+
+    /// # Safety
+    /// Four floats can be written to `to`, which need not be aligned.
+    #[inline(always)]
+    pub unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as the caller promises.
+        unsafe { lanes::store(to, self.0) }
+    }
+
+    /// The first four elements of a slice.
+    #[inline(always)]
+    pub fn of(slice: &[f32]) -> Self {
+        let four = &slice[..LANES];
+        // SAFETY: four floats lie there.
+        unsafe { Self::load(four.as_ptr()) }
+    }
+
+    /// Writes the first four elements of a slice.
+    #[inline(always)]
+    pub fn write(self, slice: &mut [f32]) {
+        let four = &mut slice[..LANES];
+        // SAFETY: four floats lie there.
+        unsafe { self.store(four.as_mut_ptr()) }
+    }
+
+    #[inline(always)]
+    pub fn plus(self, other: Self) -> Self {
+        Self(lanes::add(self.0, other.0))
+    }
+
+    #[inline(always)]
+    pub fn minus(self, other: Self) -> Self {
+        Self(lanes::sub(self.0, other.0))
+    }
+
+    #[inline(always)]
+    pub fn times(self, other: Self) -> Self {
+        Self(lanes::mul(self.0, other.0))
+    }
+
+    #[inline(always)]
+    pub fn over(self, other: Self) -> Self {
+        Self(lanes::div(self.0, other.0))
+    }
+
+    /// The larger lanes; NaN where either is.
+    #[inline(always)]
+    pub fn max(self, other: Self) -> Self {
+        Self(lanes::max(self.0, other.0))
+    }
+
+    /// The smaller lanes; NaN where either is.
+    #[inline(always)]
+    pub fn min(self, other: Self) -> Self {
+        let zero = Self::zero();
+        zero.minus(zero.minus(self).max(zero.minus(other)))
+    }
+
+    /// `self factor + addend`, rounded once or twice.
+    #[inline(always)]
+    pub fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Self(lanes::mul_add(self.0, factor.0, addend.0))
+    }
+
+    /// With the sign bits of `sign` added to those of positive numbers.
+    #[inline(always)]
+    pub fn with_sign(self, sign: U32x4) -> Self {
+        Self(lanes::with_bits(self.0, sign.0))
+    }
+
+    #[inline(always)]
+    pub fn to_array(self) -> [f32; LANES] {
+        lanes::to_array(self.0)
+    }
+
+    #[inline(always)]
+    pub fn sum(self) -> f32 {
+        let [a, b, c, d] = self.to_array();
+        (a + b) + (c + d)
+    }
+
+    #[inline(always)]
+    pub fn largest(self) -> f32 {
+        let [a, b, c, d] = self.to_array();
+        let larger = |x: f32, y: f32| if x.is_nan() || x > y { x } else { y };
+        larger(larger(a, b), larger(c, d))
+    }
+
+    /// `e^x` to about two units in the last place; 0 below -87, where f32's normal numbers end, and NaN for NaN. Cody
+    /// and Waite's reduction to `|x| <= ln 2 / 2`, then the polynomial of Moshier's Cephes library.
+    #[inline(always)]
+    pub fn exp(self) -> Self {
+        let lowest = Self::splat(-87.0);
+        let x = self.max(lowest);
+        // Nearest multiple of ln 2; adding 1.5 * 2^23 rounds to an integer. Above 88 the result overflows as it should:
+        // the exponent is cut at 2^127, and a second factor of two brings infinity.
+        let rounder = Self::splat(12_582_912.0);
+        let n = x
+            .mul_add(Self::splat(std::f32::consts::LOG2_E), rounder)
+            .minus(rounder);
+        let n = n.min(Self::splat(128.0));
+        let x = n.mul_add(Self::splat(-0.693_359_4), x);
+        let x = n.mul_add(Self::splat(2.121_944_4e-4), x);
+        let mut y = Self::splat(1.987_569_1e-4);
+        for coefficient in [
+            1.398_199_9e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            0.5,
+        ] {
+            y = y.mul_add(x, Self::splat(coefficient));
+        }
+        let y = y.times(x).mul_add(x, x.plus(Self::splat(1.0)));
+        // 2^n as 2^(n - 1) times 2, so that n = 128 still has an exponent.
+        let exponent = U32x4(lanes::truncate(n.0)).plus(U32x4::splat(126));
+        let power = exponent.shift_left::<23>().as_floats();
+        let result = y.times(power).times(Self::splat(2.0));
+        // Zero up to the lowest: the factor is 0 there, 1 above, and NaN for NaN.
+        let above = self.minus(lowest).max(Self::zero());
+        let factor = above.times(Self::splat(f32::MAX)).min(Self::splat(1.0));
+        result.times(factor)
+    }
+}
+
+impl U32x4 {
+    #[inline(always)]
+    pub fn new(words: [u32; LANES]) -> Self {
+        Self(lanes::words(words))
+    }
+
+    #[inline(always)]
+    pub fn splat(word: u32) -> Self {
+        Self::new([word; LANES])
+    }
+
+    #[inline(always)]
+    pub fn and(self, mask: Self) -> Self {
+        Self(lanes::and(self.0, mask.0))
+    }
+
+    #[inline(always)]
+    pub fn plus(self, other: Self) -> Self {
+        Self(lanes::add_words(self.0, other.0))
+    }
+
+    #[inline(always)]
+    pub fn shift_right<const BITS: u32>(self) -> Self {
+        Self(lanes::shift_right::<BITS>(self.0))
+    }
+
+    #[inline(always)]
+    pub fn shift_left<const BITS: u32>(self) -> Self {
+        Self(lanes::shift_left::<BITS>(self.0))
+    }
+
+    /// The numbers, each below `2^31`, as floats.
+    #[inline(always)]
+    pub fn to_floats(self) -> F32x4 {
+        F32x4(lanes::convert(self.0))
+    }
+
+    /// The bits of four floats.
+    #[inline(always)]
+    pub fn as_floats(self) -> F32x4 {
+        F32x4(lanes::bits(self.0))
+    }
+}
