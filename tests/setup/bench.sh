@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up what is missing, builds the bench's page into target/bench/site, and runs the bench with the given options:
 #   make bench ARGS="--only step,matmul --sides ours,jax"
-# SKIP_BUILD=1 leaves the engine's builds and the page in dist as they are.
+# BUILDS="gpu threads" builds only these of the engine's builds; SKIP_BUILD=1 builds none.
 set -euo pipefail
 # shellcheck source=tests/setup/tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
@@ -30,6 +30,7 @@ place_peer() {
 place_site() {
     mkdir -p "$SITE/models" "$SITE/ours"
     cp "$BENCH"/site/* "$SITE/"
+    cp engine/src/web/thread.js "$SITE/worker_thread.js"
     ln -sf "$MATERIAL/$MODEL_NAME" "$SITE/models/$MODEL_NAME"
     local modules=$BENCH/node_modules
     place_peer jax "$modules"/@jax-js/jax/dist/*
@@ -39,23 +40,35 @@ place_site() {
         "$modules"/@tensorflow/tfjs-backend-wasm/dist/{tf-backend-wasm.min.js,*.wasm}
 }
 
-# build_ours BUILD TARGET_FOLDER: wasm-bindgen's glue around the crate that was just built there.
-place_ours() {
-    wasm-bindgen --target web --no-typescript --out-dir "$SITE/ours/$1" "$2/wasm32-unknown-unknown/release/bench.wasm" ||
-        die "wasm-bindgen could not prepare $1"
-}
-
+# build_ours BUILD FEATURES CARGO_ARGUMENT...: a build of the engine's side, and wasm-bindgen's glue around it.
 build_ours() {
-    local build
-    for build in gpu cpu; do
-        slowly "Building the engine for the bench ($build)" cargo build --locked --release \
-            --target wasm32-unknown-unknown --package bench --lib --features "$build" || die "the $build build failed"
-        place_ours "$build" "${CARGO_TARGET_DIR:-target}"
-    done
+    local build=$1 features=$2 target=$TARGET
+    shift 2
+    local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package bench --lib --features "$features" "$@")
+    if [ "$features" = threads ]; then
+        if ! has_rust_src; then
+            say "MISSING: the $build build needs the toolchain's component rust-src (make setup)"
+            return
+        fi
+        target=$THREADS_TARGET
+        cargo=(with_threads "${cargo[@]}" "${WITH_THREADS[@]}")
+    fi
+    slowly "Building the engine for the bench ($build)" "${cargo[@]}" || die "the $build build failed"
+    wasm-bindgen --target web --no-typescript --out-dir "$SITE/ours/$build" "$target/wasm32-unknown-unknown/release/bench.wasm"
 }
 
 install_peers || say "MISSING: the peers could not be installed; their rows will say so"
 place_site
-if [ -z "${SKIP_BUILD:-}" ]; then build_ours; fi
+if [ -z "${SKIP_BUILD:-}" ]; then
+    # As tests/setup/workers.sh builds the page's.
+    for build in ${BUILDS:-gpu cpu threads relaxed}; do
+        case $build in
+        gpu | cpu) build_ours "$build" "$build" ;;
+        threads) build_ours threads threads ;;
+        relaxed) build_ours relaxed threads "${RELAXED[@]}" ;;
+        *) die "there is no build $build" ;;
+        esac
+    done
+fi
 slowly "Building the bench's driver" cargo build --locked --package bench --features driver --bin bench || die "the driver could not be built"
 exec cargo run --quiet --locked --package bench --features driver --bin bench -- "$@"

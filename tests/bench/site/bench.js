@@ -9,7 +9,7 @@ window.bench = {
   /** Sends a call to the side whose worker is `script`, started if it is not there; gives the call's number. */
   send(script, call, args) {
     if (!workers.has(script)) {
-      const worker = new Worker(script, { type: script.includes("tfjs") ? "classic" : "module" });
+      const worker = new Worker(script, { type: script.includes("tfjs") ? "classic" : "module", name: script });
       worker.onmessage = ({ data: { id, ...answer } }) => calls.get(id)?.resolve(answer);
       worker.onerror = (event) => {
         const error = `${script}: ${event.message ?? "did not start"}`;

@@ -1,4 +1,4 @@
-// Our side of the bench, in a dedicated module worker as on the page. `?build=cpu`, `gpu` or `threads`.
+// Our side of the bench, in a dedicated module worker as on the page. `?build=` names one of them.
 
 import { SHAPES } from "./shape.js";
 import { serve, timed } from "./worker.js";
@@ -18,20 +18,15 @@ self.nextTurn = () =>
 
 serve({
   async start(model) {
-    const { default: init, Bench, initThreadPool } = await import(`./ours/${build}/bench.js`);
+    const { default: init, Bench } = await import(`./ours/${build}/bench.js`);
     await init();
-    let threads = 1;
-    if (build === "threads") {
-      threads = navigator.hardwareConcurrency;
-      await initThreadPool(threads);
-    }
     bench = await Bench.open();
     if (model) {
       const file = await (await fetch(`models/${model}`)).blob();
       const read = async (from, length) => new Uint8Array(await file.slice(from, from + length).arrayBuffer());
       await bench.useModel(model, file.size, read);
     }
-    return { threads };
+    return JSON.parse(bench.about());
   },
   async prepare(spec) {
     const amount = await bench.prepare(JSON.stringify({ ...spec, dimensions: SHAPES[spec.shape] }));

@@ -115,7 +115,7 @@ impl Answer {
             let start = engine::host::Host::now_millis(&host);
             let summary = generate(input, &host)
                 .await
-                .map_err(|failure| failure.message)?;
+                .map_err(|failure| failure.what)?;
             let first_millis = host.first_text.get().map_or(0.0, |first| first - start);
             self.told = Told {
                 prompt_tokens: summary.prompt_tokens,

@@ -77,10 +77,22 @@ fn multiply_add(rounds: usize) -> f32 {
     sums.into_iter().flatten().sum()
 }
 
+#[cfg(feature = "threads")]
+fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+#[cfg(not(feature = "threads"))]
 fn threads() -> usize {
     1
 }
 
-fn on_all_threads<T>(work: impl Fn() -> T + Sync) {
+#[cfg(feature = "threads")]
+fn on_all_threads<T: Send>(work: impl Fn() -> T + Sync) {
+    rayon::broadcast(|_| work());
+}
+
+#[cfg(not(feature = "threads"))]
+fn on_all_threads<T>(work: impl Fn() -> T) {
     work();
 }

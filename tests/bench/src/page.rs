@@ -1,11 +1,14 @@
 //! What JavaScript sees.
 
-use burn::tensor::Device;
-use engine::weights::checkpoint::{ModelFiles, NamedSource, open};
+use engine::{
+    web::OpenDevice,
+    weights::checkpoint::{ModelFiles, NamedSource, open},
+};
 use js_sys::Function;
 use serde::Deserialize;
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsError, prelude::wasm_bindgen};
+use web_sys::DedicatedWorkerGlobalScope;
 
 use crate::{
     answer::{Answer, AnswerSpec},
@@ -38,7 +41,7 @@ enum Work {
 /// The engine on its device, and the work being measured.
 #[wasm_bindgen]
 pub struct Bench {
-    device: Device,
+    open: OpenDevice,
     real: Option<ModelFiles>,
     work: Option<Work>,
 }
@@ -49,14 +52,20 @@ fn error(message: impl ToString) -> JsError {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Opens the device.
+    /// Opens the device, as the page's worker does.
     pub async fn open() -> Result<Bench, JsError> {
         engine::web::run_constructors();
+        let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
         Ok(Self {
-            device: open_device().await?,
+            open: engine::web::open_device(&scope).await.map_err(error)?,
             real: None,
             work: None,
         })
+    }
+
+    /// The device's name and its threads, as JSON.
+    pub fn about(&self) -> String {
+        json!({ "device": self.open.name, "threads": self.open.threads }).to_string()
     }
 
     /// Names the real model's file: its size, and the function that reads it.
@@ -87,7 +96,7 @@ impl Bench {
             let none = "the real model is not there (make model)";
             self.real.as_ref().ok_or_else(|| error(none))
         };
-        let device = &self.device;
+        let device = &self.open.device;
         let work = match serde_json::from_str(&spec).map_err(error)? {
             Spec::Matmul(spec) => Work::Product(Product::new(spec, device)),
             Spec::Step(spec) => {
@@ -144,7 +153,7 @@ impl Bench {
     pub fn memory(&self) -> String {
         let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
         let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
-        let pool = self.device.memory_pool_usage();
+        let pool = self.open.device.memory_pool_usage();
         json!({
             "wasmBytes": buffer.byte_length(),
             "deviceBytesInUse": pool.as_ref().map(|pool| pool.bytes_in_use),
@@ -156,16 +165,6 @@ impl Bench {
     /// Ends the work and gives its memory back.
     pub fn end(&mut self) {
         self.work = None;
-        self.device.memory_cleanup();
+        self.open.device.memory_cleanup();
     }
-}
-
-#[cfg(feature = "gpu")]
-async fn open_device() -> Result<Device, JsError> {
-    Device::wgpu_options().init_async().await.map_err(error)
-}
-
-#[cfg(not(feature = "gpu"))]
-async fn open_device() -> Result<Device, JsError> {
-    Ok(Device::flex())
 }

@@ -110,8 +110,8 @@ impl Product {
         match &self.rhs {
             Rhs::Dense(rhs) if side == Side::Rhs => matmul(lhs, rhs.clone().transpose()),
             Rhs::Dense(rhs) => matmul(lhs, rhs.clone()),
-            Rhs::Packed(weights, _) if side == Side::Rhs => weights.forward(lhs),
-            Rhs::Packed(weights, _) => weights.backward(lhs),
+            Rhs::Packed(weights, _) if side == Side::Rhs => weights.forward(lhs, None),
+            Rhs::Packed(weights, _) => weights.backward(lhs, None),
         }
     }
 
@@ -123,7 +123,7 @@ impl Product {
         }
         // The queue is in order, so that one number of the last product is there once all are done.
         let corner = read_all(last.slice([0..1, 0..1])).await;
-        corner.map(drop).map_err(|failure| failure.message)
+        corner.map(drop).map_err(|failure| failure.what)
     }
 
     /// The largest error of some elements, against sums in f64, as a share of the operands' size.
@@ -137,7 +137,7 @@ impl Product {
         } = self.spec;
         let product = read_all(self.multiply())
             .await
-            .map_err(|failure| failure.message)?;
+            .map_err(|failure| failure.what)?;
         let lhs = draw(&format!("lhs {m} {k}"), m * k);
         let rhs = self.rhs_values();
         let element = |row: usize, column: usize| -> f64 {

@@ -137,7 +137,7 @@ impl Training {
                 .await
                 .map_err(|interruption| match interruption {
                     Interruption::Stopped => "stopped".to_owned(),
-                    Interruption::Failed(failure) => failure.message,
+                    Interruption::Failed(failure) => failure.what,
                 })?;
             self.losses.push(outcome.loss);
         }

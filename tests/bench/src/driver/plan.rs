@@ -88,6 +88,7 @@ pub enum Side {
     TfjsGpu,
     /// Kernels in WGSL that only multiply and add, or copy.
     LimitGpu,
+    OursRelaxed,
     OursThreads,
     OursCpu,
     JaxCpu,
@@ -122,6 +123,7 @@ impl Side {
             Self::JaxGpuWhole => "jax-js WebGPU, one jit",
             Self::TfjsGpu => "TF.js WebGPU",
             Self::LimitGpu => "WGSL limit",
+            Self::OursRelaxed => "Inlay wasm threads, fused",
             Self::OursThreads => "Inlay wasm threads",
             Self::OursCpu => "Inlay wasm",
             Self::JaxCpu => "jax-js wasm threads",
@@ -137,6 +139,7 @@ impl Side {
     pub fn worker(self) -> Worker {
         let script = match self {
             Self::OursGpu => "ours_worker.js?build=gpu",
+            Self::OursRelaxed => "ours_worker.js?build=relaxed",
             Self::OursThreads => "ours_worker.js?build=threads",
             Self::OursCpu => "ours_worker.js?build=cpu",
             Self::JaxGpu | Self::JaxGpuWhole => "jax_worker.js?device=webgpu",
@@ -152,7 +155,10 @@ impl Side {
     }
 
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::OursGpu | Self::OursThreads | Self::OursCpu)
+        matches!(
+            self,
+            Self::OursGpu | Self::OursRelaxed | Self::OursThreads | Self::OursCpu
+        )
     }
 
     /// What this side is told beyond the work itself.
@@ -242,7 +248,7 @@ fn limits() -> Vec<Work> {
     let multiply_add = |size: usize, number: &str| json!({ "kind": "limit", "limit": "multiply-add", "size": size, "type": number });
     let copy = json!({ "kind": "limit", "limit": "copy", "size": 64 << 20 });
     let gpu = vec![Side::LimitGpu];
-    let cpu = vec![Side::OursThreads, Side::OursCpu];
+    let cpu = vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu];
     vec![
         limit(Place::Gpu, "multiply-add f32", multiply_add(64, "f32"), gpu.clone()),
         limit(Place::Gpu, "multiply-add f16", multiply_add(64, "f16"), gpu.clone()),
@@ -278,7 +284,7 @@ fn products(tokens: &[usize]) -> Vec<Work> {
     ];
     let places = [
         (Place::Gpu, vec![Side::OursGpu, Side::JaxGpu, Side::TfjsGpu]),
-        (Place::Cpu, vec![Side::OursThreads, Side::OursCpu, Side::JaxCpu, Side::TfjsCpu]),
+        (Place::Cpu, vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu, Side::JaxCpu, Side::TfjsCpu]),
     ];
     let mut works = Vec::new();
     for (place, sides) in places {
@@ -319,6 +325,7 @@ fn steps(group: &'static str, shape: &str, sizes: &[(usize, usize, usize)]) -> V
         (
             Place::Cpu,
             vec![
+                Side::OursRelaxed,
                 Side::OursThreads,
                 Side::OursCpu,
                 Side::JaxCpu,
@@ -353,7 +360,7 @@ fn steps(group: &'static str, shape: &str, sizes: &[(usize, usize, usize)]) -> V
 fn real_steps(tokens: &[usize]) -> Vec<Work> {
     let places = [
         (Place::Gpu, vec![Side::OursGpu]),
-        (Place::Cpu, vec![Side::OursThreads, Side::OursCpu]),
+        (Place::Cpu, vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu]),
     ];
     let mut works = Vec::new();
     for (place, sides) in places {
@@ -376,7 +383,7 @@ fn real_steps(tokens: &[usize]) -> Vec<Work> {
 fn answers() -> Vec<Work> {
     let places = [
         (Place::Gpu, vec![Side::OursGpu]),
-        (Place::Cpu, vec![Side::OursThreads, Side::OursCpu]),
+        (Place::Cpu, vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu]),
     ];
     let mut works = Vec::new();
     for (place, sides) in places {
