@@ -29,7 +29,7 @@ use std::{
 
 use e2e::{
     browser::{Browser, Window},
-    server::SiteServer,
+    server::{Isolation, SiteServer},
 };
 
 use crate::{
