@@ -12,6 +12,7 @@ mod timer;
 mod worker;
 
 pub use constructor::run_constructors;
+pub use device::{OpenDevice, open as open_device};
 pub use worker::serve;
 
 use wasm_bindgen::JsValue;

@@ -79,6 +79,10 @@ with_threads() {
     env RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$THREADS_TARGET" "$@"
 }
 
+# What cargo must be told besides, for fused multiply-adds. Only the engine's own kernels can be built with them: a
+# dependency does not compile under the flag.
+RELAXED=(-Z profile-rustflags --config 'profile.release.package.engine.rustflags = ["-C", "target-feature=+relaxed-simd"]')
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"

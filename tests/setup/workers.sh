@@ -14,9 +14,6 @@ WORKERS=(
     "worker_cpu_relaxed  worker_cpu  cpu,web,threads  relaxed"
 )
 
-# Only the engine's own kernels can be built with it: a dependency does not compile under the flag.
-RELAXED=(-Z profile-rustflags --config 'profile.release.package.engine.rustflags = ["-C", "target-feature=+relaxed-simd"]')
-
 # build BINARY FEATURES KIND: the path of the program that cargo made.
 build() {
     local binary=$1 features=$2 kind=$3

@@ -37,14 +37,26 @@ pub const HEADERS: [(&str, &str); 7] = [
 /// The headers that a plain static host does not send.
 const ISOLATION: [&str; 2] = ["Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy"];
 
-/// Whether the pages that a server sends are cross-origin isolated.
+/// Which of [`HEADERS`] a server sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
-    /// By the server's headers.
+    /// All of them: the page is cross-origin isolated, and may load nothing from elsewhere.
     #[default]
     Isolated,
-    /// As from a host that cannot send such headers.
+    /// As from a host that cannot send headers: the page is not isolated.
     Plain,
+    /// Isolated, but with no policy for scripts: for pages that measure libraries which make workers from blobs.
+    WithoutPolicy,
+}
+
+impl Isolation {
+    fn sends(self, name: &str) -> bool {
+        match self {
+            Self::Isolated => true,
+            Self::Plain => !ISOLATION.contains(&name),
+            Self::WithoutPolicy => name != "Content-Security-Policy",
+        }
+    }
 }
 
 /// A connection on which nothing comes for so long is closed.
@@ -154,7 +166,7 @@ fn answer(root: &Path, isolation: Isolation, request: &Request) -> Response {
     };
     let headers = HEADERS
         .into_iter()
-        .filter(|(name, _)| isolation == Isolation::Isolated || !ISOLATION.contains(name));
+        .filter(|(name, _)| isolation.sends(name));
     response
         .headers
         .extend(headers.map(|(name, value)| (name, value.to_owned())));
