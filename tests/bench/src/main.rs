@@ -100,7 +100,17 @@ fn run(options: &Options) -> Result<(), BenchError> {
     drop(bench);
     drop(browser);
     if options.takes("startup") {
-        startup::measure(&root().join("dist"), &folder, options.repetitions, &mut report);
+        startup::measure(
+            &root().join("dist"),
+            &folder,
+            options.repetitions,
+            &mut report,
+        );
     }
-    report.finish(&options.output.clone().unwrap_or_else(|| folder.join("results.json")))
+    report.finish(
+        &options
+            .output
+            .clone()
+            .unwrap_or_else(|| folder.join("results.json")),
+    )
 }

@@ -84,7 +84,8 @@ fn safetensors(config: &LlamaConfig) -> Result<Vec<u8>, serde_json::Error> {
     for (name, shape) in config.tensors() {
         let start = end;
         end += 4 * shape.iter().product::<u64>();
-        let entry = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
+        let entry =
+            serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
         header.insert(name, entry);
     }
     let header = serde_json::to_vec(&header)?;

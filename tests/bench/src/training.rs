@@ -86,11 +86,7 @@ impl Training {
     }
 
     /// The real model on drawn ids.
-    pub async fn real(
-        files: &ModelFiles,
-        tokens: usize,
-        device: &Device,
-    ) -> Result<Self, String> {
+    pub async fn real(files: &ModelFiles, tokens: usize, device: &Device) -> Result<Self, String> {
         let model = load(files, device).await?;
         let ids = draw::ids(tokens, files.config.vocab_size);
         Ok(Self::new(model, ids, 8, 16, 1e-3))

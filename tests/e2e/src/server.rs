@@ -151,9 +151,11 @@ fn answer(root: &Path, headers: &[Header], request: &Request) -> Response {
             body: Body::None,
         },
     };
-    response
-        .headers
-        .extend(headers.iter().map(|&(name, value)| (name, value.to_owned())));
+    response.headers.extend(
+        headers
+            .iter()
+            .map(|&(name, value)| (name, value.to_owned())),
+    );
     response
 }
 

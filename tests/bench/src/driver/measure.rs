@@ -14,8 +14,9 @@ use crate::{
 /// A turn of a quick work repeats it until about so much time is spent.
 const TURN_SECS: f64 = 0.2;
 const MAX_TIMES: u64 = 64;
-/// A side that is so many times slower than the quickest gets one turn only.
+/// A peer that is so many times slower than the quickest side, and takes so long, gets one turn only.
 const HOPELESS: f64 = 5.0;
+const HOPELESS_SECS: f64 = 2.0;
 /// The largest error of a product, as a share of its operands' size.
 const MAX_ERROR: f64 = 1e-4;
 
@@ -75,15 +76,17 @@ impl<'a> Bench<'a> {
         // Two sides may share a worker, which holds one work at a time; the second of them gets its turns afterwards.
         let mut rounds: Vec<Vec<Side>> = Vec::new();
         for &side in &work.sides {
-            let shares = |round: &&mut Vec<Side>| {
-                round.iter().any(|other| other.worker() == side.worker())
-            };
+            let shares =
+                |round: &&mut Vec<Side>| round.iter().any(|other| other.worker() == side.worker());
             match rounds.iter_mut().find(|round| !shares(round)) {
                 Some(round) => round.push(side),
                 None => rounds.push(vec![side]),
             }
         }
-        rounds.into_iter().flat_map(|round| self.round(work, &round)).collect()
+        rounds
+            .into_iter()
+            .flat_map(|round| self.round(work, &round))
+            .collect()
     }
 
     fn round(&mut self, work: &Work, sides: &[Side]) -> Vec<(Side, Result<Measured, String>)> {
@@ -96,10 +99,14 @@ impl<'a> Bench<'a> {
             }
             all.push((side, prepared.map(|(measured, _)| measured)));
         }
-        let quickest = ready.iter().map(|(_, secs)| *secs).fold(f64::INFINITY, f64::min);
+        let quickest = ready
+            .iter()
+            .map(|(_, secs)| *secs)
+            .fold(f64::INFINITY, f64::min);
         for turn in 0..self.options.repetitions {
             for &(side, secs) in &ready {
-                let is_hopeless = secs > HOPELESS * quickest && !side.is_ours();
+                let is_hopeless =
+                    secs > (HOPELESS * quickest).max(HOPELESS_SECS) && !side.is_ours();
                 if turn > 0 && is_hopeless {
                     continue;
                 }
@@ -136,7 +143,11 @@ impl<'a> Bench<'a> {
     fn call(&mut self, worker: Worker, call: &str, argument: Value) -> Result<Value, String> {
         let answer = match worker {
             Worker::Script(script) => {
-                let arguments = if argument.is_null() { json!([]) } else { json!([argument]) };
+                let arguments = if argument.is_null() {
+                    json!([])
+                } else {
+                    json!([argument])
+                };
                 self.page.call(script, call, arguments, self.patience())
             }
             Worker::Python(key) => {
@@ -210,10 +221,14 @@ impl<'a> Bench<'a> {
 
     fn conclude(&mut self, side: Side, measured: &mut Measured) {
         let worker = side.worker();
-        if measured.told.is_null() && let Ok(told) = self.call(worker, "check", Value::Null) {
+        if measured.told.is_null()
+            && let Ok(told) = self.call(worker, "check", Value::Null)
+        {
             measured.told = told;
         }
-        if side.is_ours() && let Ok(memory) = self.call(worker, "memory", Value::Null) {
+        if side.is_ours()
+            && let Ok(memory) = self.call(worker, "memory", Value::Null)
+        {
             measured.memory = memory;
         }
         // A failure here has ended the worker already.

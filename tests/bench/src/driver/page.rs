@@ -91,7 +91,10 @@ impl<'a> BenchPage<'a> {
             }
             if start.elapsed() >= patience {
                 self.end(worker);
-                return Err(format!("no answer to {call} within {} s", patience.as_secs()));
+                return Err(format!(
+                    "no answer to {call} within {} s",
+                    patience.as_secs()
+                ));
             }
         }
     }
@@ -99,6 +102,8 @@ impl<'a> BenchPage<'a> {
     /// Ends a side's worker, whatever it does.
     pub fn end(&self, worker: &str) {
         // A page that cannot even do that will fail the next call.
-        let _ = self.session.script("bench.end(arguments[0])", json!([worker]));
+        let _ = self
+            .session
+            .script("bench.end(arguments[0])", json!([worker]));
     }
 }

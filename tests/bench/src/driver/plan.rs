@@ -14,7 +14,13 @@ pub const USAGE: &str = "bench [--only LIST] [--sides LIST] [--tokens LIST] [--r
   --output       where the JSON goes (target/bench/results.json)";
 
 const GROUPS: [&str; 7] = [
-    "limit", "agreement", "matmul", "step", "real", "answer", "startup",
+    "limit",
+    "agreement",
+    "matmul",
+    "step",
+    "real",
+    "answer",
+    "startup",
 ];
 
 /// What the command line asks for.
@@ -63,7 +69,11 @@ impl Options {
                 _ => return Err(format!("{name} is no option")),
             }
         }
-        match options.only.iter().find(|group| !GROUPS.contains(&group.as_str())) {
+        match options
+            .only
+            .iter()
+            .find(|group| !GROUPS.contains(&group.as_str()))
+        {
             Some(group) => Err(format!("--only: there is no '{group}'")),
             None => Ok(options),
         }
@@ -75,7 +85,11 @@ impl Options {
 
     fn takes_side(&self, side: Side) -> bool {
         let name = side.name().to_lowercase();
-        self.sides.is_empty() || self.sides.iter().any(|part| name.contains(&part.to_lowercase()))
+        self.sides.is_empty()
+            || self
+                .sides
+                .iter()
+                .any(|part| name.contains(&part.to_lowercase()))
     }
 }
 
@@ -199,7 +213,9 @@ impl Work {
             spec.extend(options);
         }
         // The peers multiply dense numbers, whatever ours are packed as.
-        if !side.is_ours() && let Some(spec) = spec.as_object_mut() {
+        if !side.is_ours()
+            && let Some(spec) = spec.as_object_mut()
+        {
             spec.remove("weights");
         }
         spec
@@ -250,10 +266,25 @@ fn limits() -> Vec<Work> {
     let gpu = vec![Side::LimitGpu];
     let cpu = vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu];
     vec![
-        limit(Place::Gpu, "multiply-add f32", multiply_add(64, "f32"), gpu.clone()),
-        limit(Place::Gpu, "multiply-add f16", multiply_add(64, "f16"), gpu.clone()),
+        limit(
+            Place::Gpu,
+            "multiply-add f32",
+            multiply_add(64, "f32"),
+            gpu.clone(),
+        ),
+        limit(
+            Place::Gpu,
+            "multiply-add f16",
+            multiply_add(64, "f16"),
+            gpu.clone(),
+        ),
         limit(Place::Gpu, "copy", copy.clone(), gpu),
-        limit(Place::Cpu, "multiply-add f32", multiply_add(4_000_000, "f32"), cpu.clone()),
+        limit(
+            Place::Cpu,
+            "multiply-add f32",
+            multiply_add(4_000_000, "f32"),
+            cpu.clone(),
+        ),
         limit(Place::Cpu, "copy", copy, cpu),
     ]
 }
@@ -284,7 +315,16 @@ fn products(tokens: &[usize]) -> Vec<Work> {
     ];
     let places = [
         (Place::Gpu, vec![Side::OursGpu, Side::JaxGpu, Side::TfjsGpu]),
-        (Place::Cpu, vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu, Side::JaxCpu, Side::TfjsCpu]),
+        (
+            Place::Cpu,
+            vec![
+                Side::OursRelaxed,
+                Side::OursThreads,
+                Side::OursCpu,
+                Side::JaxCpu,
+                Side::TfjsCpu,
+            ],
+        ),
     ];
     let mut works = Vec::new();
     for (place, sides) in places {
@@ -321,7 +361,15 @@ fn products(tokens: &[usize]) -> Vec<Work> {
 /// Layers, tokens, vocabulary.
 fn steps(group: &'static str, shape: &str, sizes: &[(usize, usize, usize)]) -> Vec<Work> {
     let places = [
-        (Place::Gpu, vec![Side::OursGpu, Side::JaxGpu, Side::JaxGpuWhole, Side::PyTorchCuda]),
+        (
+            Place::Gpu,
+            vec![
+                Side::OursGpu,
+                Side::JaxGpu,
+                Side::JaxGpuWhole,
+                Side::PyTorchCuda,
+            ],
+        ),
         (
             Place::Cpu,
             vec![
@@ -360,7 +408,10 @@ fn steps(group: &'static str, shape: &str, sizes: &[(usize, usize, usize)]) -> V
 fn real_steps(tokens: &[usize]) -> Vec<Work> {
     let places = [
         (Place::Gpu, vec![Side::OursGpu]),
-        (Place::Cpu, vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu]),
+        (
+            Place::Cpu,
+            vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu],
+        ),
     ];
     let mut works = Vec::new();
     for (place, sides) in places {
@@ -383,7 +434,10 @@ fn real_steps(tokens: &[usize]) -> Vec<Work> {
 fn answers() -> Vec<Work> {
     let places = [
         (Place::Gpu, vec![Side::OursGpu]),
-        (Place::Cpu, vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu]),
+        (
+            Place::Cpu,
+            vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu],
+        ),
     ];
     let mut works = Vec::new();
     for (place, sides) in places {

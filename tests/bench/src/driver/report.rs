@@ -122,13 +122,17 @@ impl Report {
         let draws = |side: Side| work.group == "agreement" || !side.name().starts_with("PyTorch");
         let mut curves: Vec<(Side, Vec<f64>)> = Vec::new();
         for (side, measured) in measured {
-            if let Ok(measured) = measured && draws(*side) && work.group != "real" {
+            if let Ok(measured) = measured
+                && draws(*side)
+                && work.group != "real"
+            {
                 let losses = measured.told["losses"].as_array();
                 let losses = losses.into_iter().flatten().filter_map(Value::as_f64);
                 curves.push((*side, losses.collect()));
             }
         }
-        let Some((first, expected)) = curves.first().filter(|(_, losses)| !losses.is_empty()) else {
+        let Some((first, expected)) = curves.first().filter(|(_, losses)| !losses.is_empty())
+        else {
             return;
         };
         for (side, losses) in &curves[1..] {
@@ -149,7 +153,10 @@ impl Report {
             }
         }
         if curves.len() > 1 && self.disagreements.is_empty() {
-            println!("  losses of {} sides agree over their common steps", curves.len());
+            println!(
+                "  losses of {} sides agree over their common steps",
+                curves.len()
+            );
         }
     }
 
@@ -209,7 +216,11 @@ fn answer_rate(told: &Value) -> String {
     match (number("newTokens"), number("restSecs"), number("firstSecs")) {
         // The first text comes with the first token.
         (Some(tokens), Some(rest), Some(first)) if rest > 0.0 => {
-            format!("{:8.1} tok/s, the first after {}", (tokens - 1.0) / rest, secs(first))
+            format!(
+                "{:8.1} tok/s, the first after {}",
+                (tokens - 1.0) / rest,
+                secs(first)
+            )
         }
         _ => String::new(),
     }

@@ -40,8 +40,15 @@ fn sizes(dist: &Path) -> Result<Value, BenchError> {
     let mut sizes = Map::new();
     for entry in std::fs::read_dir(dist).map_err(failure)? {
         let path = entry.map_err(failure)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if [".wasm", ".js", ".css", ".html"].iter().any(|ending| name.ends_with(ending)) {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if [".wasm", ".js", ".css", ".html"]
+            .iter()
+            .any(|ending| name.ends_with(ending))
+        {
             let bytes = std::fs::read(&path).map_err(|error| BenchError::File(path, error))?;
             let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
             encoder.write_all(&bytes).map_err(failure)?;
