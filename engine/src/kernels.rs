@@ -24,6 +24,8 @@ pub use call::{
     HeadSums, LowRank, PackedTensor, add_rms_norm, attention, attention_backward, batched_matmul,
     matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
+#[cfg(feature = "gpu")]
+pub use gpu::calibration::Variant;
 
 /// Sizes that attention works with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,10 +4,15 @@
 //! word. So before a device is used, our kernels run on it once at the shapes of a real model, and their results are
 //! compared with plain f64 sums.
 
+#[cfg(feature = "gpu")]
+mod calibration;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+#[cfg(feature = "gpu")]
+use crate::kernels::Variant;
 use crate::{
     host::Host,
     kernels::{Heads, attention, attention_backward, batched_matmul, matmul},
@@ -25,11 +30,37 @@ const TOLERANCE: f64 = 1e-4;
 /// Elements of a result that are compared.
 const NUM_COMPARED: usize = 400;
 
+/// Runs every case; the first that fails ends the test. On a GPU the kernels' variants are tried from the fastest on, and
+/// the first that passes every case is the one in use from then on.
+///
+/// # Errors
+/// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] where a result cannot be read.
+#[cfg(feature = "gpu")]
+pub async fn run(device: &Device, host: &dyn Host) -> Result<Vec<SelfTestCase>, DeviceProblem> {
+    let mut problem = None;
+    for variant in calibration::by_speed(device, host).await? {
+        Variant::prefer(Some(variant));
+        match run_cases(device, host).await {
+            Ok(passed) => return Ok(passed),
+            Err(failed) => problem = problem.or(Some(failed)),
+        }
+    }
+    Variant::prefer(None);
+    Err(problem.unwrap_or(DeviceProblem::InitFailed {
+        message: "no kernel ran".to_owned(),
+    }))
+}
+
 /// Runs every case; the first that fails ends the test.
 ///
 /// # Errors
 /// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] where a result cannot be read.
+#[cfg(not(feature = "gpu"))]
 pub async fn run(device: &Device, host: &dyn Host) -> Result<Vec<SelfTestCase>, DeviceProblem> {
+    run_cases(device, host).await
+}
+
+async fn run_cases(device: &Device, host: &dyn Host) -> Result<Vec<SelfTestCase>, DeviceProblem> {
     let mut bench = Bench {
         device,
         host,

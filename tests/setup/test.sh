@@ -49,7 +49,7 @@ omit() {
 
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 clippy_native() {
-    clippy --package engine --features cpu --all-targets && clippy --package app --package e2e --package tidy --all-targets
+    clippy --package engine --features cpu,threads --all-targets && clippy --package app --package e2e --package tidy --all-targets
 }
 # With a second configuration, which bans what blocks a worker.
 clippy_wasm() {
@@ -74,7 +74,7 @@ stage "format" cargo fmt --all --check || true
 stage "structure" tests_of --package tidy || true
 stage "lints (native)" clippy_native || true
 stage "lints (wasm)" clippy_wasm || true
-stage "engine tests" tests_of --package engine --features cpu || true
+stage "engine tests" tests_of --package engine --features cpu,threads || true
 stage "page logic tests" tests_of --package app || true
 stage "harness tests" tests_of --package e2e --lib --test harness || true
 if stage "page build" bash tests/setup/build.sh; then

@@ -73,7 +73,8 @@ fn multiply_add(rounds: usize) -> f32 {
             *sum = f32x4_add(f32x4_mul(*sum, factor), factor);
         }
     }
-    sums.into_iter().map(f32x4_extract_lane::<0>).sum()
+    let first = |sum| f32x4_extract_lane::<0>(sum);
+    sums.into_iter().map(first).sum()
 }
 
 #[cfg(feature = "threads")]

@@ -29,7 +29,7 @@ use std::{
 
 use e2e::{
     browser::{Browser, Window},
-    server::SiteServer,
+    server::{Isolation, SiteServer},
 };
 
 use crate::{
@@ -81,7 +81,7 @@ fn root() -> PathBuf {
 fn run(options: &Options) -> Result<(), BenchError> {
     let folder = root().join("target/bench");
     let site = folder.join("site");
-    let server = SiteServer::start_without_policy(&site, 0)?;
+    let server = SiteServer::start_with(&site, 0, Isolation::WithoutPolicy)?;
     let browser = Browser::start(&folder.join("browser"), Window::default())?;
     let page = BenchPage::open(&browser.session, &server.origin(), Model::of(&site))?;
     let python = PyTorch::start(&root().join("tests/bench/pytorch.py"));

@@ -1,98 +1,237 @@
-//! Register-blocked batched matmul: a thread holds `rows_per_thread` rows by one vector of columns of the result.
+//! The matmul of the GPU: checks how the operands lie and launches the kernel that suits the adapter.
 
-use burn_cubecl::{
-    kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
-};
+pub mod register;
+pub mod shared;
+mod strided;
+
+use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-/// Threads of a workgroup along columns and rows.
-const CUBE_X: u32 = 8;
-const CUBE_Y: u32 = 4;
+use self::register::Tile;
+use super::{calibration::Variant, operand::Along};
 
-/// `out[z, r.., c] = sum_k lhs[z, r.., k] rhs[z, k, c]`; `columns` counts vectors of `N`.
-#[cube(launch_unchecked)]
-fn matmul_kernel<N: Size>(
-    lhs: &Tensor<f32>,
-    rhs: &Tensor<Vector<f32, N>>,
-    out: &mut Tensor<Vector<f32, N>>,
-    m: usize,
+/// How a matrix lies, where vectors of four can be read from it.
+#[derive(Debug, Clone, Copy)]
+struct Lie {
+    along: Along,
+    /// Vectors from one edge, or step of `k`, to the next.
+    pitch: usize,
+    /// Vectors from one matrix of the batch to the next.
+    batch: usize,
+}
+
+/// Sizes and strides, in elements, of one side of a product.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    edges: usize,
     k: usize,
-    columns: usize,
-    #[comptime] rows_per_thread: usize,
-) {
-    let column = ABSOLUTE_POS_X as usize;
-    let row = ABSOLUTE_POS_Y as usize * rows_per_thread;
-    let batch = ABSOLUTE_POS_Z as usize;
-    if column >= columns || row >= m {
-        terminate!();
-    }
-    let lhs_base = batch * m * k;
-    let rhs_base = batch * k * columns + column;
-    let mut sums = Array::<Vector<f32, N>>::new(rows_per_thread);
-    let mut lhs_rows = Array::<usize>::new(rows_per_thread);
-    #[unroll]
-    for i in 0..rows_per_thread {
-        sums[i] = Vector::cast_from(0.0f32);
-        // Rows past the end read the last row again and are not written.
-        lhs_rows[i] = lhs_base + select(row + i < m, row + i, m - 1) * k;
-    }
-    for kk in 0..k {
-        let right = rhs[rhs_base + kk * columns];
-        #[unroll]
-        for i in 0..rows_per_thread {
-            sums[i] += Vector::cast_from(lhs[lhs_rows[i] + kk]) * right;
+    batch_stride: usize,
+    edge_stride: usize,
+    k_stride: usize,
+}
+
+impl Side {
+    fn new(tensor: &CubeTensor, edge_dim: usize, k_dim: usize) -> Self {
+        let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
+        let batch = edge_dim.min(k_dim).checked_sub(1);
+        Self {
+            edges: shape[edge_dim],
+            k: shape[k_dim],
+            batch_stride: batch.map_or(0, |dim| strides[dim]),
+            edge_stride: strides[edge_dim],
+            k_stride: strides[k_dim],
         }
     }
-    #[unroll]
-    for i in 0..rows_per_thread {
-        if row + i < m {
-            out[(batch * m + row + i) * columns + column] = sums[i];
+
+    fn lie(self) -> Option<Lie> {
+        let by_four = |stride: usize| stride.is_multiple_of(4).then_some(stride / 4);
+        let batch = by_four(self.batch_stride)?;
+        if !self.k.is_multiple_of(4) {
+            return None;
+        }
+        let lie = |along, pitch| Lie {
+            along,
+            pitch,
+            batch,
+        };
+        if self.k_stride == 1 {
+            return by_four(self.edge_stride).map(|pitch| lie(Along::K, pitch));
+        }
+        let in_groups = self.edge_stride == 1 && self.edges.is_multiple_of(4);
+        let pitch = by_four(self.k_stride).filter(|_| in_groups)?;
+        Some(lie(Along::Edges, pitch))
+    }
+}
+
+/// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`, or both without `batch`, by the adapter's variant. Either side may
+/// be a transposed view.
+pub fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
+    let variant = Variant::of(&lhs.client);
+    matmul_by(variant, lhs, rhs)
+}
+
+/// As [`matmul`], by a given variant where the operands allow it.
+pub fn matmul_by(variant: Variant, lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
+    let rank = lhs.meta.shape().num_dims();
+    let (left, right) = (
+        Side::new(&lhs, rank - 2, rank - 1),
+        Side::new(&rhs, rank - 1, rank - 2),
+    );
+    let mut shape = lhs.meta.shape().clone();
+    shape[rank - 1] = right.edges;
+    let out =
+        empty_device_contiguous_dtype(lhs.client.clone(), lhs.device.clone(), shape, lhs.dtype);
+    let batch = if rank == 3 { lhs.meta.shape()[0] } else { 1 };
+    if batch * left.edges * right.edges == 0 {
+        return out;
+    }
+    match (left.lie(), right.lie()) {
+        (Some(l), Some(r)) if right.edges.is_multiple_of(4) => {
+            let sizes = Sizes {
+                batch,
+                m: left.edges,
+                n: right.edges,
+                k: left.k,
+            };
+            launch_dense(variant, sizes, (lhs, l), (rhs, r), &out);
+        }
+        _ => launch_strided(batch, (lhs, left), (rhs, right), &out),
+    }
+    out
+}
+
+/// Sizes of a product.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    pub batch: usize,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+impl Sizes {
+    /// A tile that wastes little: short for few rows, narrow for few columns.
+    pub fn tile(self) -> Tile {
+        Tile {
+            rows: match self.m {
+                0..=4 => 4,
+                5..=8 => 8,
+                _ => 16,
+            },
+            columns: if self.n <= 16 { 4 } else { 16 },
+        }
+    }
+
+    /// Workgroups of `units` units along columns.
+    pub fn register_count(self, tile: Tile) -> CubeCount {
+        let columns = tile.columns * register::UNITS as usize;
+        count(
+            self.n.div_ceil(columns),
+            self.m.div_ceil(tile.rows),
+            self.batch,
+        )
+    }
+
+    pub fn shared_count(self) -> CubeCount {
+        count(
+            self.n.div_ceil(shared::TILE),
+            self.m.div_ceil(shared::TILE),
+            self.batch,
+        )
+    }
+}
+
+fn count(x: usize, y: usize, z: usize) -> CubeCount {
+    CubeCount::Static(x as u32, y as u32, z as u32)
+}
+
+fn launch_dense(
+    variant: Variant,
+    sizes: Sizes,
+    (lhs, left): (CubeTensor, Lie),
+    (rhs, right): (CubeTensor, Lie),
+    out: &CubeTensor,
+) {
+    let client = out.client.clone();
+    let Sizes { m, n, k, .. } = sizes;
+    // SAFETY: both kernels clamp edges and steps to the sizes given here, which are the tensors' own, and check rows and
+    // columns before they write.
+    unsafe {
+        match variant {
+            Variant::Register => {
+                let tile = sizes.tile();
+                register::dense_kernel::launch_unchecked(
+                    &client,
+                    sizes.register_count(tile),
+                    CubeDim::new_1d(register::UNITS),
+                    lhs.into_tensor_arg(),
+                    rhs.into_tensor_arg(),
+                    out.clone().into_tensor_arg(),
+                    m,
+                    n,
+                    k / 4,
+                    left.pitch,
+                    left.batch,
+                    right.pitch,
+                    right.batch,
+                    tile,
+                    left.along,
+                    right.along,
+                );
+            }
+            Variant::Shared => {
+                shared::dense_kernel::launch_unchecked(
+                    &client,
+                    sizes.shared_count(),
+                    CubeDim::new_1d(shared::UNITS),
+                    lhs.into_tensor_arg(),
+                    rhs.into_tensor_arg(),
+                    out.clone().into_tensor_arg(),
+                    m,
+                    n,
+                    k / 4,
+                    left.pitch,
+                    left.batch,
+                    right.pitch,
+                    right.batch,
+                    left.along,
+                    right.along,
+                );
+            }
         }
     }
 }
 
-/// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`, or both without `batch`; transposed views are copied first.
-pub fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
-    let lhs = into_contiguous(lhs);
-    let rhs = into_contiguous(rhs);
-    let mut shape = lhs.meta.shape().clone();
-    let rank = shape.num_dims();
-    let batch = if rank == 3 { shape[0] } else { 1 };
-    let [m, k] = [shape[rank - 2], shape[rank - 1]];
-    let n = rhs.meta.shape()[rank - 1];
-    shape[rank - 1] = n;
-    let out =
-        empty_device_contiguous_dtype(lhs.client.clone(), lhs.device.clone(), shape, lhs.dtype);
-    let vector = if n.is_multiple_of(4) { 4 } else { 1 };
-    let rows_per_thread = match m {
-        0..=1 => 1,
-        2..=4 => 4,
-        5..=8 => 8,
-        _ => 16,
-    };
-    let columns = n / vector;
-    let count = CubeCount::Static(
-        (columns as u32).div_ceil(CUBE_X),
-        m.div_ceil(rows_per_thread * CUBE_Y as usize) as u32,
-        batch as u32,
-    );
+fn launch_strided(
+    batch: usize,
+    (lhs, left): (CubeTensor, Side),
+    (rhs, right): (CubeTensor, Side),
+    out: &CubeTensor,
+) {
     let client = out.client.clone();
-    // SAFETY: every index is below the sizes of the three contiguous tensors: columns and rows are checked in the
-    // kernel, `k` is shared by both operands.
+    let cubes = count(
+        right.edges.div_ceil(strided::UNITS as usize),
+        left.edges.div_ceil(strided::ROWS),
+        batch,
+    );
+    // SAFETY: rows are clamped, columns checked, and the strides are the tensors' own.
     unsafe {
-        matmul_kernel::launch_unchecked(
+        strided::strided_kernel::launch_unchecked(
             &client,
-            count,
-            CubeDim::new_2d(CUBE_X, CUBE_Y),
-            vector,
+            cubes,
+            CubeDim::new_1d(strided::UNITS),
             lhs.into_tensor_arg(),
             rhs.into_tensor_arg(),
             out.clone().into_tensor_arg(),
-            m,
-            k,
-            columns,
-            rows_per_thread,
+            left.edges,
+            right.edges,
+            left.k,
+            left.batch_stride,
+            left.edge_stride,
+            left.k_stride,
+            right.batch_stride,
+            right.edge_stride,
+            right.k_stride,
         );
     }
-    out
 }

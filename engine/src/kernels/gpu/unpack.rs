@@ -19,6 +19,69 @@ fn f16_value(bits: u32) -> f32 {
     select((bits & 0x8000) != 0, -magnitude, magnitude)
 }
 
+/// The factor of a block's weights.
+#[cube]
+pub fn factor(scale: u32) -> f32 {
+    f16_value(scale & 0xffff)
+}
+
+/// What is added to factor times field.
+#[cube]
+pub fn offset(scale: u32, #[comptime] kind: PackedKind) -> f32 {
+    if comptime!(matches!(kind, PackedKind::Q4_1 | PackedKind::Q5_1)) {
+        f16_value(scale >> 16)
+    } else {
+        factor(scale) * comptime!(zero_point(kind))
+    }
+}
+
+/// The four weights in the low bits of a word of a kind with scales. The fields stay where they are and their factors
+/// shrink instead, by powers of two: shifts by lane and unsigned conversions are slow on software adapters.
+#[cube]
+pub fn unpack_four(
+    bits: u32,
+    factor: f32,
+    offset: f32,
+    #[comptime] kind: PackedKind,
+) -> Vector<f32, Const<4>> {
+    let mut weights = Vector::<f32, Const<4>>::new(offset);
+    let width = comptime!(32 / kind.weights_per_word() as u32);
+    #[unroll]
+    for i in 0..4usize {
+        let shift = comptime!(width * i as u32);
+        let mask = comptime!(((1u32 << width) - 1) << shift);
+        // A signed conversion: the top byte comes down first.
+        let weight = if comptime!(mask > 0x7fff_ffff) {
+            f32::cast_from(i32::cast_from(bits >> shift)) * factor
+        } else {
+            let shrunk = factor * comptime!(1.0 / (1u32 << shift) as f32);
+            f32::cast_from(i32::cast_from(bits & mask)) * shrunk
+        };
+        weights.insert(i, weight + offset);
+    }
+    weights
+}
+
+/// The four weights of two words of 16-bit floats.
+#[cube]
+pub fn unpack_halves(low: u32, high: u32, #[comptime] kind: PackedKind) -> Vector<f32, Const<4>> {
+    let mut weights = Vector::<f32, Const<4>>::new(half_value(low & 0xffff, kind));
+    weights.insert(1usize, half_value(low >> 16, kind));
+    weights.insert(2usize, half_value(high & 0xffff, kind));
+    weights.insert(3usize, half_value(high >> 16, kind));
+    weights
+}
+
+/// The value of 16 bits of f16 or bf16.
+#[cube]
+fn half_value(bits: u32, #[comptime] kind: PackedKind) -> f32 {
+    if comptime!(kind == PackedKind::F16) {
+        f16_value(bits)
+    } else {
+        f32::reinterpret(bits << 16)
+    }
+}
+
 /// One thread unpacks one word. Threads follow the output's rows, so that writes are coalesced.
 #[cube(launch_unchecked)]
 fn unpack_kernel(

@@ -1,0 +1,54 @@
+//! The product of any two matrices, however they lie: slow, and for the odd shapes that the others refuse.
+
+use cubecl::prelude::*;
+
+/// Units of a workgroup, along columns.
+pub const UNITS: u32 = 32;
+/// Rows that one unit sums, for one column.
+pub const ROWS: usize = 8;
+
+/// `out[z] = lhs[z] rhs[z]`; strides count elements.
+#[cube(launch_unchecked)]
+pub fn strided_kernel(
+    lhs: &Tensor<f32>,
+    rhs: &Tensor<f32>,
+    out: &mut Tensor<f32>,
+    m: usize,
+    n: usize,
+    k: usize,
+    lhs_batch: usize,
+    lhs_row: usize,
+    lhs_step: usize,
+    rhs_batch: usize,
+    rhs_column: usize,
+    rhs_step: usize,
+) {
+    let column = ABSOLUTE_POS_X as usize;
+    let row = CUBE_POS_Y as usize * ROWS;
+    let batch = CUBE_POS_Z as usize;
+    if column >= n {
+        terminate!();
+    }
+    let mut sums = Array::<f32>::new(ROWS);
+    let mut starts = Sequence::<usize>::new();
+    #[unroll]
+    for r in 0..ROWS {
+        sums[r] = 0.0;
+        // Rows past the end read the last row again and are not written.
+        starts.push(batch * lhs_batch + min(row + r, m - 1) * lhs_row);
+    }
+    let start = batch * rhs_batch + column * rhs_column;
+    for step in 0..k {
+        let right = rhs[start + step * rhs_step];
+        #[unroll]
+        for r in 0..ROWS {
+            sums[r] += lhs[starts[r] + step * lhs_step] * right;
+        }
+    }
+    #[unroll]
+    for r in 0..ROWS {
+        if row + r < m {
+            out[(batch * m + row + r) * n + column] = sums[r];
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What kernels that work row by row share: a row is read by one unit, or by a workgroup whose units sum up in
+//! workgroup memory.
+
+use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use super::calibration::Variant;
+
+/// Units that share a row.
+pub fn units_per_row(variant: Variant) -> usize {
+    match variant {
+        Variant::Register => 1,
+        Variant::Shared => 64,
+    }
+}
+
+/// Workgroups for `rows` rows: one each where units share a row, else one unit each.
+pub fn launch_size(rows: usize, units: usize) -> (CubeCount, CubeDim) {
+    // Lanes of a SIMD group on a software adapter.
+    const LANES: usize = 4;
+    let (cubes, dim) = if units == 1 {
+        (rows.div_ceil(LANES), LANES)
+    } else {
+        (rows, units)
+    };
+    (
+        CubeCount::Static(cubes as u32, 1, 1),
+        CubeDim::new_1d(dim as u32),
+    )
+}
+
+/// The row that a unit works on, and the first of its vectors.
+#[cube]
+pub fn row_of_unit(#[comptime] units: usize) -> usize {
+    if comptime!(units == 1) {
+        ABSOLUTE_POS_X as usize
+    } else {
+        CUBE_POS_X as usize
+    }
+}
+
+#[cube]
+pub fn first_of_unit(#[comptime] units: usize) -> usize {
+    if comptime!(units == 1) {
+        0usize.runtime()
+    } else {
+        UNIT_POS as usize
+    }
+}
+
+/// The sum over the units of a row, known to all of them.
+#[cube]
+pub fn sum_of_units(value: f32, #[comptime] units: usize) -> f32 {
+    if comptime!(units == 1) {
+        value
+    } else {
+        let mut parts = Shared::<[f32]>::new_slice(units);
+        let unit = UNIT_POS as usize;
+        parts[unit] = value;
+        sync_cube();
+        let mut total = 0.0f32;
+        for other in 0..units {
+            total += parts[other];
+        }
+        sync_cube();
+        total
+    }
+}
+
+/// The largest of the units of a row, known to all of them.
+#[cube]
+pub fn max_of_units(value: f32, #[comptime] units: usize) -> f32 {
+    if comptime!(units == 1) {
+        value
+    } else {
+        let mut parts = Shared::<[f32]>::new_slice(units);
+        let unit = UNIT_POS as usize;
+        parts[unit] = value;
+        sync_cube();
+        let mut largest = value;
+        for other in 0..units {
+            largest = max(largest, parts[other]);
+        }
+        sync_cube();
+        largest
+    }
+}
+
+/// A tensor of the same shape, not initialised.
+pub fn empty_like(tensor: &CubeTensor) -> CubeTensor {
+    empty(tensor, tensor.meta.shape().clone())
+}
+
+/// A tensor of that shape on the same device, not initialised.
+pub fn empty(tensor: &CubeTensor, shape: impl Into<burn::tensor::Shape>) -> CubeTensor {
+    empty_device_contiguous_dtype(
+        tensor.client.clone(),
+        tensor.device.clone(),
+        shape.into(),
+        tensor.dtype,
+    )
+}

@@ -1,0 +1,126 @@
+//! Attention and its gradients.
+
+use engine::kernels::{Heads, attention, attention_backward};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+use super::variants;
+use crate::{
+    device::{device, random, tensor, values},
+    reference::{Array, Random},
+};
+
+/// Output, and gradients of `q`, `k` and `v`, by the formulas: `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`.
+struct Reference {
+    output: Array<2>,
+    gradients: [Array<2>; 3],
+}
+
+struct Case {
+    heads: Heads,
+    q: Array<2>,
+    k: Array<2>,
+    v: Array<2>,
+    dy: Array<2>,
+}
+
+impl Case {
+    fn draw(random: &mut Random, tokens: usize, past: usize, head_dim: usize) -> Self {
+        let [batch, key_value_heads, group] = [1..3, 1..3, 1..4].map(|range| random.size(range));
+        let heads = Heads {
+            batch,
+            tokens,
+            past,
+            query_heads: key_value_heads * group,
+            key_value_heads,
+            head_dim,
+        };
+        let keys = [batch * heads.keys(), key_value_heads * head_dim];
+        let queries = [batch * tokens, heads.query_heads * head_dim];
+        Self {
+            q: random.array(queries).times(3.0),
+            k: random.array(keys).times(3.0),
+            v: random.array(keys),
+            dy: random.array(queries),
+            heads,
+        }
+    }
+
+    fn reference(&self) -> Reference {
+        let Self { heads, q, k, v, dy } = self;
+        let (t, hd, keys) = (heads.tokens, heads.head_dim, heads.keys());
+        let zeros = |x: &Array<2>| Array::from_fn(x.shape, |_| 0.0);
+        let mut output = zeros(q);
+        let mut gradients = [zeros(q), zeros(k), zeros(v)];
+        let scale = 1.0 / (hd as f64).sqrt();
+        for row in 0..heads.batch * t {
+            for head in 0..heads.query_heads {
+                let query = row * q.shape[1] + head * hd;
+                let key =
+                    |key: usize| (row / t * keys + key) * k.shape[1] + head / heads.group() * hd;
+                let dot = |x: &Array<2>, at: usize, y: &Array<2>, to: usize| -> f64 {
+                    (0..hd).map(|l| x.values[at + l] * y.values[to + l]).sum()
+                };
+                let visible = heads.past + row % t + 1;
+                let scores: Vec<f64> = (0..visible)
+                    .map(|i| (dot(q, query, k, key(i)) * scale).exp())
+                    .collect();
+                let total: f64 = scores.iter().sum();
+                let weights: Vec<f64> = scores.iter().map(|score| score / total).collect();
+                let d_weights: Vec<f64> = (0..visible).map(|i| dot(dy, query, v, key(i))).collect();
+                let mean: f64 = weights.iter().zip(&d_weights).map(|(w, d)| w * d).sum();
+                for (i, (weight, d_weight)) in weights.iter().zip(&d_weights).enumerate() {
+                    let d_score = weight * (d_weight - mean) * scale;
+                    for l in 0..hd {
+                        output.values[query + l] += weight * v.values[key(i) + l];
+                        gradients[0].values[query + l] += d_score * k.values[key(i) + l];
+                        gradients[1].values[key(i) + l] += d_score * q.values[query + l];
+                        gradients[2].values[key(i) + l] += weight * dy.values[query + l];
+                    }
+                }
+            }
+        }
+        Reference { output, gradients }
+    }
+}
+
+async fn check(variant: &str, case: Case) {
+    let device = device().await;
+    let Reference { output, gradients } = case.reference();
+    let heads = case.heads;
+    let operands = [&case.q, &case.k, &case.v].map(|x| tensor(x, &device));
+    let [q, k, v] = operands.clone();
+    let what = format!("{variant}: {heads:?}");
+    let (y, log_sums) = attention(q, k, v, heads);
+    output.assert_values_close(&what, &values(y.clone()).await, 1e-5);
+    let actual = attention_backward(tensor(&case.dy, &device), operands, y, log_sums, heads);
+    for (name, (expected, actual)) in ["q", "k", "v"].iter().zip(gradients.iter().zip(actual)) {
+        let what = format!("{what}, gradient of {name}");
+        expected.assert_values_close(&what, &values(actual).await, 1e-4);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn both_passes_equal_the_formula() {
+    let mut random = random();
+    for variant in variants() {
+        // Shorter and longer than tiles and blocks; heads that vectors and lanes cut, and heads that they do not.
+        for head_dim in [64, 4 * random.size(1..12), random.size(1..10)] {
+            for tokens in [random.size(1..8), random.size(30..90)] {
+                let case = Case::draw(&mut random, tokens, 0, head_dim);
+                check(&variant, case).await;
+            }
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn later_queries_see_what_came_before() {
+    let mut random = random();
+    for variant in variants() {
+        for tokens in [1, random.size(2..20)] {
+            let past = random.size(1..80);
+            let case = Case::draw(&mut random, tokens, past, 16);
+            check(&variant, case).await;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Norms, activations and rotations.
+
+use engine::kernels::{add_rms_norm, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+use super::{size, sum, variants};
+use crate::{
+    device::{device, random, tensor, values},
+    reference::Array,
+};
+
+const EPS: f64 = 1e-2;
+
+fn rms_norm_reference(x: &Array<2>, weight: &Array<2>) -> Array<2> {
+    let [_, d] = x.shape;
+    Array::from_fn(x.shape, |index| {
+        let row = x.row(index / d);
+        let mean_square = row.iter().map(|x| x * x).sum::<f64>() / d as f64;
+        weight.values[index % d] * x.values[index] / (mean_square + EPS).sqrt()
+    })
+}
+
+#[wasm_bindgen_test]
+async fn norms_equal_the_formula() {
+    let device = device().await;
+    let mut random = random();
+    for variant in variants() {
+        for by_four in [true, true, false] {
+            let (n, d) = (random.size(1..40), size(&mut random, 4..300, by_four));
+            // From rows that epsilon outweighs to rows where it is nothing.
+            let scale = 10f64.powf(f64::from(random.unit()));
+            let x = random.array([n, d]).times(scale);
+            let (delta, residual) = (random.array([n, d]), random.array([n, d]));
+            let (weight, dy) = (random.array([1, d]), random.array([n, d]));
+            let on_device = |x: &Array<2>| tensor(x, &device);
+            let what = |part: &str| format!("{variant}: {part} of {n}x{d}");
+            let y = values(rms_norm(on_device(&x), &on_device(&weight), EPS)).await;
+            let expected = rms_norm_reference(&x, &weight);
+            expected.assert_values_close(&what("norm"), &y, 1e-5);
+            let both = add_rms_norm(on_device(&x), on_device(&delta), &on_device(&weight), EPS);
+            let x_plus_delta = sum(&x, &delta);
+            x_plus_delta.assert_values_close(&what("sum"), &values(both.0).await, 1e-6);
+            let expected = rms_norm_reference(&x_plus_delta, &weight);
+            expected.assert_values_close(&what("norm of a sum"), &values(both.1).await, 1e-5);
+            let dx = rms_norm_backward(
+                on_device(&dy),
+                on_device(&x),
+                &on_device(&weight),
+                EPS,
+                on_device(&residual),
+            );
+            let expected = sum(&rms_norm_gradient(&dy, &x, &weight), &residual);
+            expected.assert_values_close(&what("gradient"), &values(dx).await, 1e-5);
+        }
+    }
+}
+
+/// By the quotient rule: with `r` the root mean square, `dx = w dy / r - x sum(w dy x) / (d r^3)`.
+fn rms_norm_gradient(dy: &Array<2>, x: &Array<2>, weight: &Array<2>) -> Array<2> {
+    let [_, d] = x.shape;
+    Array::from_fn(x.shape, |index| {
+        let (row, dy_row) = (x.row(index / d), dy.row(index / d));
+        let r = (row.iter().map(|x| x * x).sum::<f64>() / d as f64 + EPS).sqrt();
+        let products = row.iter().zip(dy_row).zip(&weight.values);
+        let product: f64 = products.map(|((x, dy), w)| x * dy * w).sum();
+        weight.values[index % d] * dy.values[index] / r
+            - x.values[index] * product / (d as f64 * r.powi(3))
+    })
+}
+
+#[wasm_bindgen_test]
+async fn an_overflow_of_a_norm_shows() {
+    let device = device().await;
+    let x = Array::from_fn([1, 4], |_| 1e30);
+    let weight = Array::from_fn([1, 4], |_| 1.0);
+    for variant in variants() {
+        let y = rms_norm(tensor(&x, &device), &tensor(&weight, &device), EPS);
+        assert!(values(y).await.iter().all(|y| y.is_nan()), "{variant}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn swiglu_equals_the_formula() {
+    let device = device().await;
+    let mut random = random();
+    for variant in variants() {
+        for by_four in [true, false] {
+            let shape = [random.size(1..40), size(&mut random, 1..90, by_four)];
+            let gate = random.array(shape).times(8.0);
+            let (up, dy) = (random.array(shape), random.array(shape));
+            let [gate_, up_, dy_] = [&gate, &up, &dy].map(|x| tensor(x, &device));
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let silu = |i: usize| gate.values[i] * sigmoid(gate.values[i]);
+            let expected = Array::from_fn(shape, |i| silu(i) * up.values[i]);
+            let y = values(swiglu(gate_.clone(), up_.clone())).await;
+            expected.assert_values_close(&variant, &y, 1e-5);
+            let [d_gate, d_up] = swiglu_backward(dy_, gate_, up_);
+            let expected = Array::from_fn(shape, |i| {
+                let (x, s) = (gate.values[i], sigmoid(gate.values[i]));
+                dy.values[i] * up.values[i] * s * (1.0 + x * (1.0 - s))
+            });
+            expected.assert_values_close(&variant, &values(d_gate).await, 1e-5);
+            let expected = Array::from_fn(shape, |i| dy.values[i] * silu(i));
+            expected.assert_values_close(&variant, &values(d_up).await, 1e-5);
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn extreme_gates_give_what_floats_can_hold() {
+    let device = device().await;
+    let gates = [-1e4, -100.0, -80.0, -60.0, 60.0, 80.0, 100.0, 1e4];
+    let gate = Array::from_fn([1, 8], |i| gates[i]);
+    let up = Array::from_fn([1, 8], |_| 1.0);
+    let y = values(swiglu(tensor(&gate, &device), tensor(&up, &device))).await;
+    assert_eq!(&y[4..], [60.0, 80.0, 100.0, 1e4]);
+    assert!(y[..4].iter().all(|y| y.abs() < 1e-20), "{y:?}");
+}
+
+#[wasm_bindgen_test]
+async fn heads_are_rotated_and_back() {
+    let device = device().await;
+    let mut random = random();
+    for by_four in [true, false] {
+        let [b, t, heads] = [1..4, 1..20, 1..5].map(|range| random.size(range));
+        let half = size(&mut random, 1..20, by_four);
+        let x = random.array([b * t, heads * 2 * half]);
+        let angles = random.array([t, half]).times(3.0);
+        let [cos, sin] = [f64::cos, f64::sin].map(|f| {
+            let table = Array::from_fn([t, half], |i| f(angles.values[i]));
+            tensor(&table, &device)
+        });
+        let expected = Array::from_fn(x.shape, |index| {
+            let (row, column) = (index / x.shape[1], index % x.shape[1]);
+            let (within, first) = (column % half, column / (2 * half) * 2 * half);
+            let angle = angles.at(row % t, within);
+            let (a, b) = (x.at(row, first + within), x.at(row, first + half + within));
+            if column % (2 * half) < half {
+                a * angle.cos() - b * angle.sin()
+            } else {
+                b * angle.cos() + a * angle.sin()
+            }
+        });
+        let rotated = rope(tensor(&x, &device), &cos, &sin, false);
+        expected.assert_values_close("rotated", &values(rotated.clone()).await, 1e-6);
+        let back = values(rope(rotated, &cos, &sin, true)).await;
+        x.assert_values_close("back", &back, 1e-6);
+    }
+}

@@ -1,0 +1,94 @@
+//! Products of dense matrices.
+
+use burn::tensor::{Device, Tensor};
+use engine::kernels::{batched_matmul, matmul};
+use wasm_bindgen_test::{console_log, wasm_bindgen_test};
+
+use super::{TOLERANCE, size, variants};
+use crate::{
+    device::{device, random, tensor, values},
+    reference::Array,
+};
+
+#[wasm_bindgen_test]
+async fn batched_products_read_transposed_views() {
+    let device = device().await;
+    let mut random = random();
+    let mut largest = 0.0f64;
+    for variant in variants() {
+        // Rows and columns on either side of every tile; with and without vectors.
+        for (rows, columns) in [(1..5, 1..17), (5..9, 17..80), (9..90, 1..80)] {
+            for by_four in [true, false] {
+                let b = random.size(1..4);
+                let [m, k, n] = [rows.clone(), 1..90, columns.clone()]
+                    .map(|range| size(&mut random, range, by_four));
+                let lhs: Vec<Array<2>> = (0..b).map(|_| random.array([m, k])).collect();
+                let rhs: Vec<Array<2>> = (0..b).map(|_| random.array([k, n])).collect();
+                let products = lhs
+                    .iter()
+                    .zip(&rhs)
+                    .flat_map(|(lhs, rhs)| lhs.matmul(rhs).values);
+                let expected = Array {
+                    shape: [b, m, n],
+                    values: products.collect(),
+                };
+                for lhs in [stacked(&lhs, &device), stacked_transposed(&lhs, &device)] {
+                    for rhs in [stacked(&rhs, &device), stacked_transposed(&rhs, &device)] {
+                        let what = format!("{variant}: {b} x {m}x{k}x{n}");
+                        let actual = values(batched_matmul(lhs.clone(), rhs)).await;
+                        let error = expected.assert_values_close(&what, &actual, TOLERANCE);
+                        largest = largest.max(error);
+                    }
+                }
+            }
+        }
+    }
+    console_log!("batched products within {largest:.1e}");
+}
+
+#[wasm_bindgen_test]
+async fn rows_that_vectors_cannot_cut_are_multiplied() {
+    let device = device().await;
+    let mut random = random();
+    for variant in variants() {
+        // Any number of rows goes with the fast kernels as long as they lie along the sum.
+        let m = random.size(1..40);
+        let [k, n] = [1..60, 1..60].map(|range| size(&mut random, range, true));
+        let (lhs, rhs) = (random.array([m, k]), random.array([k, n]));
+        let expected = lhs.matmul(&rhs);
+        let actual = matmul(tensor(&lhs, &device), tensor(&rhs, &device));
+        expected.assert_values_close(&variant, &values(actual).await, TOLERANCE);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn products_read_slices() {
+    let device = device().await;
+    let mut random = random();
+    for variant in variants() {
+        for by_four in [true, false] {
+            let [m, k, n] = [8..60, 8..90, 8..60].map(|range| size(&mut random, range, by_four));
+            let (lhs, rhs) = (random.array([m, k]), random.array([k, n]));
+            let inner = Array::from_fn([m - 2, k - 4], |index| {
+                lhs.at(1 + index / (k - 4), 4 + index % (k - 4))
+            });
+            let low = Array::from_fn([k - 4, n], |index| rhs.at(4 + index / n, index % n));
+            let lhs = tensor(&lhs, &device).slice([1..m - 1, 4..k]);
+            let rhs = tensor(&rhs, &device).slice([4..k, 0..n]);
+            let actual = values(matmul(lhs, rhs)).await;
+            let expected = inner.matmul(&low);
+            expected.assert_values_close(&variant, &actual, TOLERANCE);
+        }
+    }
+}
+
+fn stacked(matrices: &[Array<2>], device: &Device) -> Tensor<3> {
+    let matrices = matrices.iter().map(|matrix| tensor(matrix, device));
+    Tensor::stack(matrices.collect(), 0)
+}
+
+/// The same matrices, as a transposed view.
+fn stacked_transposed(matrices: &[Array<2>], device: &Device) -> Tensor<3> {
+    let transposed: Vec<_> = matrices.iter().map(Array::transposed).collect();
+    stacked(&transposed, device).swap_dims(1, 2)
+}
