@@ -65,16 +65,16 @@ impl Limit {
 
 /// Multiplies and adds in registers, `rounds` times in each chain.
 fn multiply_add(rounds: usize) -> f32 {
-    let factor = black_box([0.999f32; LANES]);
-    let mut sums = black_box([[1.0f32; LANES]; CHAINS]);
+    use core::arch::wasm32::{f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_splat};
+    let factor = f32x4_splat(black_box(0.999));
+    let mut sums = [f32x4_splat(black_box(1.0)); CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
-            for (lane, factor) in sum.iter_mut().zip(factor) {
-                *lane = *lane * factor + factor;
-            }
+            *sum = f32x4_add(f32x4_mul(*sum, factor), factor);
         }
     }
-    sums.into_iter().flatten().sum()
+    let first = |sum| f32x4_extract_lane::<0>(sum);
+    sums.into_iter().map(first).sum()
 }
 
 #[cfg(feature = "threads")]

@@ -14,8 +14,9 @@ use crate::{
 /// A turn of a quick work repeats it until about so much time is spent.
 const TURN_SECS: f64 = 0.2;
 const MAX_TIMES: u64 = 64;
-/// A side that is so many times slower than the quickest gets one turn only.
+/// A peer that is so many times slower than the quickest side, and takes so long, gets one turn only.
 const HOPELESS: f64 = 5.0;
+const HOPELESS_SECS: f64 = 2.0;
 /// The largest error of a product, as a share of its operands' size.
 const MAX_ERROR: f64 = 1e-4;
 
@@ -104,7 +105,8 @@ impl<'a> Bench<'a> {
             .fold(f64::INFINITY, f64::min);
         for turn in 0..self.options.repetitions {
             for &(side, secs) in &ready {
-                let is_hopeless = secs > HOPELESS * quickest && !side.is_ours();
+                let is_hopeless =
+                    secs > (HOPELESS * quickest).max(HOPELESS_SECS) && !side.is_ours();
                 if turn > 0 && is_hopeless {
                     continue;
                 }
