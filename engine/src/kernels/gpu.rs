@@ -5,6 +5,7 @@
 //! software adapters and for real GPUs: [`calibration`] picks one at the start. Shapes that no kernel takes (sizes that
 //! four does not divide) go to the compositions of [`super::composed`].
 
+mod attention;
 pub mod calibration;
 mod elementwise;
 mod head;
@@ -22,7 +23,7 @@ use self::{
     operand::Along,
     packed::{LowRank, Weight},
 };
-use super::{KernelOps, composed};
+use super::{Heads, KernelOps, composed};
 use crate::weights::packed::PackedKind;
 
 impl KernelOps for CubeBackend {
@@ -169,6 +170,36 @@ impl KernelOps for CubeBackend {
             return composed::rope::<Self>(x, cos, sin, inverse);
         }
         elementwise::rope(x, cos, sin, inverse)
+    }
+
+    fn attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor) {
+        if !attention::fits(heads) {
+            return composed::attention::<Self>(q, k, v, heads);
+        }
+        attention::forward(q, k, v, heads)
+    }
+
+    fn attention_backward(
+        d_output: CubeTensor,
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        output: CubeTensor,
+        log_sums: CubeTensor,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        if !attention::fits(heads) {
+            let operands = [q, k, v];
+            return composed::attention_backward::<Self>(
+                d_output, operands, output, log_sums, heads,
+            );
+        }
+        attention::backward(d_output, [q, k, v], output, log_sums, heads)
     }
 
     fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {

@@ -1,0 +1,339 @@
+//! Gradients of causal attention: weights are computed again from the log-sum-exps, once by queries and once by keys.
+
+use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use super::{
+    super::{
+        calibration::Variant,
+        operand::Four,
+        rows::{empty, empty_like, launch_size},
+    },
+    Plan, ROWS, add_weighted, scores,
+};
+use crate::kernels::Heads;
+
+/// Of each head of each row the log-sum-exp and `sum(d_out out)`, side by side: one binding less for the kernels that
+/// read them, of the eight that every adapter has.
+#[cube(launch_unchecked)]
+fn statistics_kernel(
+    d_out: &Tensor<Vector<f32, Four>>,
+    out: &Tensor<Vector<f32, Four>>,
+    log_sums: &Tensor<f32>,
+    statistics: &mut Tensor<f32>,
+    len: usize,
+    #[comptime] vectors: usize,
+) {
+    let head = ABSOLUTE_POS_X as usize;
+    if head >= len {
+        terminate!();
+    }
+    let mut sum = 0.0f32;
+    for at in 0..vectors {
+        sum += d_out[head * vectors + at].dot(out[head * vectors + at]);
+    }
+    statistics[head * 2] = log_sums[head];
+    statistics[head * 2 + 1] = sum;
+}
+
+/// `d_q = sum_k ds k` with `ds = scale p (d_out v - projection)`.
+#[cube(launch_unchecked)]
+fn query_kernel(
+    d_out: &Tensor<Vector<f32, Four>>,
+    q: &Tensor<Vector<f32, Four>>,
+    k: &Tensor<Vector<f32, Four>>,
+    v: &Tensor<Vector<f32, Four>>,
+    statistics: &Tensor<f32>,
+    d_q: &mut Tensor<Vector<f32, Four>>,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    key_value_heads: usize,
+    scale: f32,
+    #[comptime] plan: Plan,
+) {
+    let lanes = comptime!(plan.lanes);
+    let lane = UNIT_POS as usize % lanes;
+    let group = UNIT_POS as usize / lanes;
+    let block = comptime!(plan.block());
+    let head = CUBE_POS_Y as usize;
+    let batch = CUBE_POS_Z as usize;
+    let keys = past + tokens;
+    let vectors = comptime!(plan.vectors);
+    let first_row = CUBE_POS_X as usize * comptime!(plan.rows());
+    let key_stride = key_value_heads * vectors;
+    let key_head = (batch * keys * key_value_heads + head / (heads / key_value_heads)) * vectors;
+
+    let mut queries = Sequence::<usize>::new();
+    let mut rows = Sequence::<usize>::new();
+    let mut logs = Sequence::<f32>::new();
+    let mut projected = Sequence::<f32>::new();
+    #[unroll]
+    for r in 0..ROWS {
+        let row = min(first_row + group * ROWS + r, tokens - 1);
+        let at = (batch * tokens + row) * heads + head;
+        rows.push(row);
+        queries.push(at * vectors);
+        logs.push(statistics[at * 2]);
+        projected.push(statistics[at * 2 + 1]);
+    }
+    let mut sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
+    #[unroll]
+    for i in 0..comptime!(ROWS * plan.share()) {
+        sums[i] = Vector::new(0.0f32);
+    }
+    let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+
+    let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
+    for step in 0..last / block + 1 {
+        let start = step * block;
+        let mut columns = Sequence::<usize>::new();
+        #[unroll]
+        for c in 0..comptime!(plan.columns) {
+            columns.push(key_head + min(start + lane + c * lanes, last) * key_stride);
+        }
+        scores(q, &queries, k, &columns, &mut tile, vectors);
+        scores(d_out, &queries, v, &columns, &mut d_tile, vectors);
+        #[unroll]
+        for r in 0..ROWS {
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let at = comptime!(r * plan.columns + c);
+                let visible = start + lane + c * lanes <= past + rows[r];
+                let weight = (tile[at] * scale - logs[r]).exp();
+                let d_score = weight * (d_tile[at] - projected[r]) * scale;
+                weights[(group * ROWS + r) * block + lane + c * lanes] =
+                    select(visible, d_score, 0.0f32);
+            }
+        }
+        sync_cube();
+        let share = key_head + lane * comptime!(plan.share());
+        add_weighted(
+            &mut sums, &weights, group, k, share, key_stride, start, last, plan,
+        );
+        sync_cube();
+    }
+    #[unroll]
+    for r in 0..ROWS {
+        if first_row + group * ROWS + r < tokens {
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                d_q[queries[r] + lane * comptime!(plan.share()) + i] =
+                    sums[comptime!(r * plan.share() + i)];
+            }
+        }
+    }
+}
+
+/// `d_v = sum_q p d_out` and `d_k = sum_q ds q`, over the queries of all heads that share the key head.
+#[cube(launch_unchecked)]
+fn key_kernel(
+    d_out: &Tensor<Vector<f32, Four>>,
+    q: &Tensor<Vector<f32, Four>>,
+    k: &Tensor<Vector<f32, Four>>,
+    v: &Tensor<Vector<f32, Four>>,
+    statistics: &Tensor<f32>,
+    d_k: &mut Tensor<Vector<f32, Four>>,
+    d_v: &mut Tensor<Vector<f32, Four>>,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    key_value_heads: usize,
+    scale: f32,
+    #[comptime] plan: Plan,
+) {
+    let lanes = comptime!(plan.lanes);
+    let lane = UNIT_POS as usize % lanes;
+    let group = UNIT_POS as usize / lanes;
+    let block = comptime!(plan.block());
+    let key_head = CUBE_POS_Y as usize;
+    let batch = CUBE_POS_Z as usize;
+    let keys = past + tokens;
+    let vectors = comptime!(plan.vectors);
+    let share = comptime!(plan.share());
+    let first_row = CUBE_POS_X as usize * comptime!(plan.rows());
+    let query_stride = heads * vectors;
+
+    let mut places = Sequence::<usize>::new();
+    let mut rows = Sequence::<usize>::new();
+    #[unroll]
+    for r in 0..ROWS {
+        let row = min(first_row + group * ROWS + r, keys - 1);
+        rows.push(row);
+        places.push(((batch * keys + row) * key_value_heads + key_head) * vectors);
+    }
+    let mut key_sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
+    let mut value_sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
+    #[unroll]
+    for i in 0..comptime!(ROWS * plan.share()) {
+        key_sums[i] = Vector::new(0.0f32);
+        value_sums[i] = Vector::new(0.0f32);
+    }
+    let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+    let mut d_scores = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+
+    // The first query that sees a key of the workgroup.
+    let first_query = max(first_row, past) - past;
+    let last = tokens - 1;
+    let per_key = heads / key_value_heads;
+    for shared in 0..per_key {
+        let head = key_head * per_key + shared;
+        let query_head = (batch * tokens * heads + head) * vectors;
+        for step in first_query / block..last / block + 1 {
+            let start = step * block;
+            let mut columns = Sequence::<usize>::new();
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                columns.push(query_head + min(start + lane + c * lanes, last) * query_stride);
+            }
+            scores(k, &places, q, &columns, &mut tile, vectors);
+            scores(v, &places, d_out, &columns, &mut d_tile, vectors);
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let query = start + lane + c * lanes;
+                let of_query = columns[c] / vectors * 2;
+                let log = statistics[of_query];
+                let projection = statistics[of_query + 1];
+                // A query past the end sees no key.
+                let seen = select(query <= last, past + query + 1, 0usize.runtime());
+                #[unroll]
+                for r in 0..ROWS {
+                    let at = comptime!(r * plan.columns + c);
+                    let visible = rows[r] < seen;
+                    let weight = select(visible, (tile[at] * scale - log).exp(), 0.0f32);
+                    let to = (group * ROWS + r) * block + lane + c * lanes;
+                    weights[to] = weight;
+                    d_scores[to] = weight * (d_tile[at] - projection) * scale;
+                }
+            }
+            sync_cube();
+            let first = query_head + lane * share;
+            add_weighted(
+                &mut value_sums,
+                &weights,
+                group,
+                d_out,
+                first,
+                query_stride,
+                start,
+                last,
+                plan,
+            );
+            add_weighted(
+                &mut key_sums,
+                &d_scores,
+                group,
+                q,
+                first,
+                query_stride,
+                start,
+                last,
+                plan,
+            );
+            sync_cube();
+        }
+    }
+    #[unroll]
+    for r in 0..ROWS {
+        if first_row + group * ROWS + r < keys {
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                let to = places[r] + lane * share + i;
+                d_k[to] = key_sums[comptime!(r * plan.share() + i)];
+                d_v[to] = value_sums[comptime!(r * plan.share() + i)];
+            }
+        }
+    }
+}
+
+/// See [`crate::kernels::KernelOps::attention_backward`].
+pub fn backward(
+    d_out: CubeTensor,
+    [q, k, v]: [CubeTensor; 3],
+    out: CubeTensor,
+    log_sums: CubeTensor,
+    heads: Heads,
+) -> (CubeTensor, CubeTensor, CubeTensor) {
+    let [d_out, q, k, v, out, log_sums] = [d_out, q, k, v, out, log_sums].map(into_contiguous);
+    let statistics = statistics(&d_out, out, log_sums, heads);
+    let (d_q, d_k, d_v) = (empty_like(&q), empty_like(&k), empty_like(&v));
+    let client = d_q.client.clone();
+    let plan = Plan::new(Variant::of(&client), heads);
+    let count = |rows: usize, heads_: usize| {
+        let tiles = rows.div_ceil(plan.rows());
+        CubeCount::Static(tiles as u32, heads_ as u32, heads.batch as u32)
+    };
+    let args = || [&d_out, &q, &k, &v, &statistics].map(|x| x.clone().into_tensor_arg());
+    // SAFETY: rows and columns are clamped to their numbers, which `heads` gives as the tensors have them.
+    unsafe {
+        let [d_out, q, k, v, statistics] = args();
+        query_kernel::launch_unchecked(
+            &client,
+            count(heads.tokens, heads.query_heads),
+            plan.dim(),
+            d_out,
+            q,
+            k,
+            v,
+            statistics,
+            d_q.clone().into_tensor_arg(),
+            heads.tokens,
+            heads.past,
+            heads.query_heads,
+            heads.key_value_heads,
+            heads.scale() as f32,
+            plan,
+        );
+        let [d_out, q, k, v, statistics] = args();
+        key_kernel::launch_unchecked(
+            &client,
+            count(heads.keys(), heads.key_value_heads),
+            plan.dim(),
+            d_out,
+            q,
+            k,
+            v,
+            statistics,
+            d_k.clone().into_tensor_arg(),
+            d_v.clone().into_tensor_arg(),
+            heads.tokens,
+            heads.past,
+            heads.query_heads,
+            heads.key_value_heads,
+            heads.scale() as f32,
+            plan,
+        );
+    }
+    (d_q, d_k, d_v)
+}
+
+fn statistics(
+    d_out: &CubeTensor,
+    out: CubeTensor,
+    log_sums: CubeTensor,
+    heads: Heads,
+) -> CubeTensor {
+    let len = heads.batch * heads.tokens * heads.query_heads;
+    let statistics = empty(&log_sums, [len, 2]);
+    let client = statistics.client.clone();
+    let (cubes, dim) = launch_size(len, 1);
+    // SAFETY: heads are checked, and each has as many vectors and two statistics.
+    unsafe {
+        statistics_kernel::launch_unchecked(
+            &client,
+            cubes,
+            dim,
+            d_out.clone().into_tensor_arg(),
+            out.into_tensor_arg(),
+            log_sums.into_tensor_arg(),
+            statistics.clone().into_tensor_arg(),
+            len,
+            heads.head_dim / 4,
+        );
+    }
+    statistics
+}

@@ -1,0 +1,188 @@
+//! Output and log-sum-exp of causal attention.
+
+use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use super::{
+    super::{
+        calibration::Variant,
+        operand::Four,
+        rows::{empty, empty_like},
+    },
+    Plan, ROWS, add_weighted, scores,
+};
+use crate::kernels::Heads;
+
+/// Far below any score, far above f32's minimum: a sum with a score stays finite.
+pub const HIDDEN: f32 = -1e30;
+
+#[cube(launch_unchecked)]
+fn forward_kernel(
+    q: &Tensor<Vector<f32, Four>>,
+    k: &Tensor<Vector<f32, Four>>,
+    v: &Tensor<Vector<f32, Four>>,
+    out: &mut Tensor<Vector<f32, Four>>,
+    log_sums: &mut Tensor<f32>,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    key_value_heads: usize,
+    scale: f32,
+    #[comptime] plan: Plan,
+) {
+    let lanes = comptime!(plan.lanes);
+    let lane = UNIT_POS as usize % lanes;
+    let group = UNIT_POS as usize / lanes;
+    let block = comptime!(plan.block());
+    let head = CUBE_POS_Y as usize;
+    let batch = CUBE_POS_Z as usize;
+    let keys = past + tokens;
+    let vectors = comptime!(plan.vectors);
+    let first_row = CUBE_POS_X as usize * comptime!(plan.rows());
+    let key_stride = key_value_heads * vectors;
+    let key_head = (batch * keys * key_value_heads + head / (heads / key_value_heads)) * vectors;
+
+    let mut queries = Sequence::<usize>::new();
+    let mut rows = Sequence::<usize>::new();
+    #[unroll]
+    for r in 0..ROWS {
+        // Rows past the end read the last row again and are not written.
+        let row = min(first_row + group * ROWS + r, tokens - 1);
+        rows.push(row);
+        queries.push(((batch * tokens + row) * heads + head) * vectors);
+    }
+
+    let mut sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
+    #[unroll]
+    for i in 0..comptime!(ROWS * plan.share()) {
+        sums[i] = Vector::new(0.0f32);
+    }
+    let mut maxima = Array::<f32>::new(ROWS);
+    let mut totals = Array::<f32>::new(ROWS);
+    #[unroll]
+    for r in 0..ROWS {
+        maxima[r] = HIDDEN;
+        totals[r] = 0.0;
+    }
+    let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+    let mut parts = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.lanes));
+
+    // The last key that any row of the workgroup sees.
+    let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
+    for step in 0..last / block + 1 {
+        let start = step * block;
+        let mut columns = Sequence::<usize>::new();
+        #[unroll]
+        for c in 0..comptime!(plan.columns) {
+            columns.push(key_head + min(start + lane + c * lanes, last) * key_stride);
+        }
+        scores(q, &queries, k, &columns, &mut tile, vectors);
+        #[unroll]
+        for r in 0..ROWS {
+            let mut largest = HIDDEN.runtime();
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let at = comptime!(r * plan.columns + c);
+                let visible = start + lane + c * lanes <= past + rows[r];
+                let score = select(visible, tile[at] * scale, HIDDEN.runtime());
+                tile[at] = score;
+                largest = max(largest, score);
+            }
+            parts[(group * ROWS + r) * lanes + lane] = largest;
+        }
+        sync_cube();
+        #[unroll]
+        for r in 0..ROWS {
+            let mut largest = maxima[r];
+            #[unroll]
+            for other in 0..lanes {
+                largest = max(largest, parts[(group * ROWS + r) * lanes + other]);
+            }
+            let shrink = (maxima[r] - largest).exp();
+            maxima[r] = largest;
+            let mut total = totals[r] * shrink;
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let weight = (tile[comptime!(r * plan.columns + c)] - largest).exp();
+                total += weight;
+                weights[(group * ROWS + r) * block + lane + c * lanes] = weight;
+            }
+            totals[r] = total;
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                let at = comptime!(r * plan.share() + i);
+                sums[at] = sums[at] * Vector::new(shrink);
+            }
+        }
+        sync_cube();
+        let share = key_head + lane * comptime!(plan.share());
+        add_weighted(
+            &mut sums, &weights, group, v, share, key_stride, start, last, plan,
+        );
+    }
+
+    // Each unit summed its own columns' weights.
+    #[unroll]
+    for r in 0..ROWS {
+        parts[(group * ROWS + r) * lanes + lane] = totals[r];
+    }
+    sync_cube();
+    #[unroll]
+    for r in 0..ROWS {
+        let mut total = 0.0f32;
+        #[unroll]
+        for other in 0..lanes {
+            total += parts[(group * ROWS + r) * lanes + other];
+        }
+        if first_row + group * ROWS + r < tokens {
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                out[queries[r] + lane * comptime!(plan.share()) + i] =
+                    sums[comptime!(r * plan.share() + i)] / Vector::new(total);
+            }
+            if lane == 0 {
+                log_sums[queries[r] / vectors] = maxima[r] + total.ln();
+            }
+        }
+    }
+}
+
+/// See [`crate::kernels::KernelOps::attention`].
+pub fn forward(
+    q: CubeTensor,
+    k: CubeTensor,
+    v: CubeTensor,
+    heads: Heads,
+) -> (CubeTensor, CubeTensor) {
+    let [q, k, v] = [q, k, v].map(into_contiguous);
+    let out = empty_like(&q);
+    let log_sums = empty(&q, [heads.batch * heads.tokens, heads.query_heads]);
+    let client = out.client.clone();
+    let plan = Plan::new(Variant::of(&client), heads);
+    let cubes = CubeCount::Static(
+        heads.tokens.div_ceil(plan.rows()) as u32,
+        heads.query_heads as u32,
+        heads.batch as u32,
+    );
+    // SAFETY: rows and keys are clamped to their numbers, which `heads` gives as the tensors have them.
+    unsafe {
+        forward_kernel::launch_unchecked(
+            &client,
+            cubes,
+            plan.dim(),
+            q.into_tensor_arg(),
+            k.into_tensor_arg(),
+            v.into_tensor_arg(),
+            out.clone().into_tensor_arg(),
+            log_sums.clone().into_tensor_arg(),
+            heads.tokens,
+            heads.past,
+            heads.query_heads,
+            heads.key_value_heads,
+            heads.scale() as f32,
+            plan,
+        );
+    }
+    (out, log_sums)
+}
