@@ -1,6 +1,6 @@
 # A thin front: the work is done by the scripts in tests/setup, each of which can be run by itself.
 .DEFAULT_GOAL := help
-.PHONY: help run test setup model build
+.PHONY: help run test setup model build bench
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -19,3 +19,6 @@ model: ## Fetches the bundled model into .material
 
 build: ## Sets up what is missing and builds the page into dist
 	@bash tests/setup/build.sh
+
+bench: ## Measures the engine beside its peers in one browser (ARGS="--only step --repetitions 3"; ARGS=--help lists more)
+	@bash tests/setup/bench.sh $(ARGS)

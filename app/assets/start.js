@@ -9,4 +9,31 @@ try {
   // Storage is forbidden: the system's theme it is.
 }
 
-await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });
+// Set while a reload is to make the page isolated, so that one that did not help is not followed by another.
+const TRIED = "inlay-isolation-tried";
+const PATIENCE_MILLIS = 5000;
+
+// Where the server does not isolate the page, a service worker does, from the next load on. Tells whether to reload.
+async function canBeIsolated() {
+  try {
+    if (self.crossOriginIsolated) {
+      sessionStorage.removeItem(TRIED);
+      return false;
+    }
+    if (!self.isSecureContext || sessionStorage.getItem(TRIED)) return false;
+    await navigator.serviceWorker.register(new URL("./isolate.js", import.meta.url));
+    const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MILLIS));
+    if (!(await Promise.race([navigator.serviceWorker.ready, late]))) return false;
+    sessionStorage.setItem(TRIED, "yes");
+    return true;
+  } catch {
+    // No service workers, or no storage to guard against endless reloads with: one thread it is, and the page says so.
+    return false;
+  }
+}
+
+if (await canBeIsolated()) {
+  location.reload();
+} else {
+  await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });
+}

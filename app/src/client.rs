@@ -209,6 +209,12 @@ impl EngineClient {
 
     /// The worker died: says so, and starts another one with the same model and data.
     fn crashed(&self, message: &str) {
+        if self.is_starting_threads() {
+            return self.without_threads(match message {
+                "" => "the engine's build with threads could not be loaded".to_owned(),
+                message => message.to_owned(),
+            });
+        }
         let is_last = self.inner.borrow().restarts >= MAX_RESTARTS;
         let remedy = if is_last {
             "Reload the page; if it happens again, choose the other device or a smaller model."

@@ -6,10 +6,13 @@ mod device;
 mod download;
 mod host;
 mod port;
+#[cfg(feature = "threads")]
+mod threads;
 mod timer;
 mod worker;
 
 pub use constructor::run_constructors;
+pub use device::{OpenDevice, open as open_device};
 pub use worker::serve;
 
 use wasm_bindgen::JsValue;

@@ -7,7 +7,7 @@ bash tests/setup/model.sh
 
 # What the page is made of. Directories count too: their time changes when a file in them goes away.
 SOURCES=(app engine/src engine/Cargo.toml index.html Trunk.toml Cargo.toml Cargo.lock .cargo rust-toolchain.toml
-    tests/setup/common.sh "$MATERIAL/$MODEL_NAME")
+    tests/setup/common.sh tests/setup/workers.sh "$MATERIAL/$MODEL_NAME")
 
 is_fresh() {
     [ -f dist/index.html ] && [ -f "dist/models/$MODEL_NAME" ] && [ -z "$(find "${SOURCES[@]}" -newer dist/index.html -print -quit)" ]

@@ -12,6 +12,10 @@ WASM_BINDGEN_VERSION=0.2.130
 WASM_PACK_VERSION=0.15.1
 TRUNK_VERSION=0.21.14
 
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+# Other flags, so other artefacts: each build would otherwise throw away the other's.
+THREADS_TARGET=$TARGET/threads
+
 cd "$ROOT"
 # Our own tools win over the user's, for the scripts alone.
 export PATH=$TOOLS/bin:$PATH
@@ -56,6 +60,28 @@ slowly() {
     rm -f "$log"
     return "$status"
 }
+
+# Whether the standard library's source is there, of which wasm with threads needs a build of its own.
+has_rust_src() { [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library/std" ]; }
+
+# What cargo must be told besides, for wasm with threads.
+WITH_THREADS=(-Z build-std=std,panic_abort)
+# with_threads CARGO...: runs cargo for wasm with threads: on shared memory, which JavaScript hands in, and with what
+# wasm-bindgen needs to give each thread its own stack and thread-local storage. The standard library that rustup
+# installs knows no threads; building another (build-std) is not stable yet, so the stable compiler is told to allow it.
+with_threads() {
+    local flags=(-C target-feature=+simd128,+atomics,+bulk-memory,+mutable-globals)
+    local argument
+    for argument in --shared-memory --import-memory --max-memory=4294967296 \
+        --export=__wasm_init_tls --export=__tls_size --export=__tls_align --export=__tls_base; do
+        flags+=(-C "link-arg=$argument")
+    done
+    env RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$THREADS_TARGET" "$@"
+}
+
+# What cargo must be told besides, for fused multiply-adds. Only the engine's own kernels can be built with them: a
+# dependency does not compile under the flag.
+RELAXED=(-Z profile-rustflags --config 'profile.release.package.engine.rustflags = ["-C", "target-feature=+relaxed-simd"]')
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then

@@ -49,7 +49,7 @@ omit() {
 
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 clippy_native() {
-    clippy --package engine --features cpu --all-targets && clippy --package app --package e2e --package tidy --all-targets
+    clippy --package engine --features cpu,threads --all-targets && clippy --package app --package e2e --package tidy --all-targets
 }
 # With a second configuration, which bans what blocks a worker.
 clippy_wasm() {
@@ -59,7 +59,13 @@ clippy_wasm() {
         clippy --target wasm32-unknown-unknown --package engine --features "$device,web" --lib --bins || return
         clippy --target wasm32-unknown-unknown --package web-tests --features "$device" --all-targets || return
     done
-    clippy --target wasm32-unknown-unknown --package app
+    clippy --target wasm32-unknown-unknown --package app || return
+    if has_rust_src; then
+        with_threads cargo clippy --locked --release "${WITH_THREADS[@]}" --target wasm32-unknown-unknown --package engine \
+            --features cpu,web,threads --lib --bins -- --deny warnings
+    else
+        say "without rust-src the threads' code is not linted"
+    fi
 }
 # --show-output: passing tests may have said that they skip.
 tests_of() { cargo test --locked "$@" -- --show-output; }
@@ -74,7 +80,7 @@ stage "format" cargo fmt --all --check || true
 stage "structure" tests_of --package tidy || true
 stage "lints (native)" clippy_native || true
 stage "lints (wasm)" clippy_wasm || true
-stage "engine tests" tests_of --package engine --features cpu || true
+stage "engine tests" tests_of --package engine --features cpu,threads || true
 stage "page logic tests" tests_of --package app || true
 stage "harness tests" tests_of --package e2e --lib --test harness || true
 if stage "page build" bash tests/setup/build.sh; then

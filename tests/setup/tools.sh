@@ -47,6 +47,15 @@ install_wasm_target() {
         die "rustup could not add the target wasm32-unknown-unknown"
 }
 
+# Threads are worth several times the speed on a CPU, but not worth failing for.
+install_rust_src() {
+    has_rust_src && return
+    if has rustup && slowly "Adding the standard library's source, for wasm with threads" rustup component add rust-src; then
+        return
+    fi
+    say "The component rust-src is missing and could not be added: the page is built without threads"
+}
+
 # install_tool COMMAND CRATE VERSION [CARGO FLAG...]: into .tools, unless that very version is on PATH already.
 install_tool() {
     local command=$1 crate=$2 version=$3
@@ -67,6 +76,7 @@ install_tools() {
     has cc || apt_install "Rust needs a C linker" gcc libc6-dev
     choose_toolchain
     install_wasm_target
+    install_rust_src
     install_tool wasm-bindgen wasm-bindgen-cli "$WASM_BINDGEN_VERSION"
     # Its own downloads of tools need TLS; ours are on PATH, so it is built without.
     install_tool trunk trunk "$TRUNK_VERSION" --no-default-features

@@ -1,37 +1,41 @@
 //! The message port of one worker.
 
-use engine::protocol::{DeviceKind, Event};
+use engine::protocol::Event;
 use js_sys::{Array, ArrayBuffer, Object, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use super::Parcel;
+use crate::browser::channel::Channel;
+use crate::state::device::Build;
 
 /// A running worker.
 pub struct Port {
     worker: Worker,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_error: Closure<dyn FnMut(ErrorEvent)>,
+    /// Where its threads say that they die, which it may be waiting for too hard to tell.
+    _deaths: Option<Channel>,
 }
 
 impl Port {
-    /// Starts the worker of that kind. `on_event` gets every message, `on_crash` what the browser says of its death.
+    /// Starts the worker of that build. `on_event` gets every message, `on_crash` what the browser says of its death.
     ///
     /// # Errors
     /// What the browser threw.
     pub fn open(
-        kind: DeviceKind,
+        build: &Build,
         on_event: impl Fn(Event, Option<ArrayBuffer>) + 'static,
-        on_crash: impl Fn(String) + 'static,
+        on_crash: impl Fn(String) + Clone + 'static,
     ) -> Result<Self, JsValue> {
-        let script = match kind {
-            DeviceKind::WebGpu => "./worker_gpu_loader.js",
-            DeviceKind::Cpu => "./worker_cpu_loader.js",
-        };
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
-        let worker = Worker::new_with_options(script, &options)?;
+        // Unlike that of any other tab's engine.
+        let name = format!("inlay-engine-{}", js_sys::Math::random());
+        options.set_name(&name);
+        let deaths = Channel::listen(&name, on_crash.clone());
+        let worker = Worker::new_with_options(build.script(), &options)?;
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
             match event_from_message(&message.data()) {
                 Ok((event, payload)) => on_event(event, payload),
@@ -53,6 +57,7 @@ impl Port {
             worker,
             _on_message: on_message,
             _on_error: on_error,
+            _deaths: deaths,
         })
     }
 

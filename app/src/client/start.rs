@@ -5,7 +5,8 @@ use leptos::prelude::{Update, WithUntracked};
 use leptos::task::spawn_local;
 
 use crate::browser::gpu::find_adapter;
-use crate::state::device::DeviceChoice;
+use crate::browser::threads;
+use crate::state::device::{Build, CpuBuild, DeviceChoice, WhySingle, choose_cpu};
 use crate::state::{Resting, Step, device};
 
 use super::port::Port;
@@ -23,19 +24,18 @@ impl EngineClient {
         let start = self.inner.borrow().starts;
         let client = self.clone();
         spawn_local(async move {
-            let (kind, problem) = match choice {
-                DeviceChoice::WebGpu => (DeviceKind::WebGpu, None),
-                DeviceChoice::Cpu => (DeviceKind::Cpu, Some(DeviceProblem::ChosenByUser)),
+            // Why it is not the GPU.
+            let problem = match choice {
+                DeviceChoice::WebGpu => None,
+                DeviceChoice::Cpu => Some(DeviceProblem::ChosenByUser),
                 DeviceChoice::Automatic => match find_adapter().await {
-                    Ok(facts) => match device::judge(&facts) {
-                        None => (DeviceKind::WebGpu, None),
-                        problem => (DeviceKind::Cpu, problem),
-                    },
-                    Err(problem) => (DeviceKind::Cpu, Some(problem)),
+                    Ok(facts) => device::judge(&facts),
+                    Err(problem) => Some(problem),
                 },
             };
             if client.inner.borrow().starts == start {
-                client.open(kind, problem);
+                let build = problem.as_ref().map_or(Build::Gpu, |_| best_cpu());
+                client.open(build, problem);
             }
         });
     }
@@ -60,22 +60,36 @@ impl EngineClient {
         });
     }
 
-    /// Starts the same kind of worker again.
+    /// Starts the same build again.
     pub(super) fn restart(&self) {
-        let (kind, problem) = self.state.with_untracked(|state| {
+        let (build, problem) = self.state.with_untracked(|state| {
             (
-                state.device.starting.unwrap_or(DeviceKind::Cpu),
+                state.device.starting.clone().unwrap_or_else(best_cpu),
                 state.device.problem.clone(),
             )
         });
         self.end_worker();
         self.replay();
-        self.open(kind, problem);
+        self.open(build, problem);
     }
 
-    /// The GPU worker refused its device: the CPU worker takes over what was asked of it. There is none to take over
-    /// from the CPU's.
+    /// A build with threads did not come up: the one without takes over.
+    pub(super) fn without_threads(&self, reason: String) {
+        let problem = self
+            .state
+            .with_untracked(|state| state.device.problem.clone());
+        self.end_worker();
+        self.replay();
+        let build = CpuBuild::Single(WhySingle::Failed(reason));
+        self.open(Build::Cpu(build), problem);
+    }
+
+    /// The GPU worker refused its device: the CPU worker takes over what was asked of it, as the one without threads
+    /// does for those with. There is none to take over from that.
     pub(super) fn rejected(&self, kind: DeviceKind, reason: DeviceProblem) {
+        if self.is_starting_threads() {
+            return self.without_threads(reason.to_string());
+        }
         self.state.update(|state| {
             state.apply(Event::DeviceRejected {
                 kind,
@@ -85,18 +99,24 @@ impl EngineClient {
         if kind == DeviceKind::WebGpu {
             self.end_worker();
             self.replay();
-            self.open(DeviceKind::Cpu, Some(reason));
+            self.open(best_cpu(), Some(reason));
         } else {
             self.refused(&reason.to_string());
         }
     }
 
-    fn open(&self, kind: DeviceKind, problem: Option<DeviceProblem>) {
-        self.state.update(|state| state.device.start(kind, problem));
+    pub(super) fn is_starting_threads(&self) -> bool {
+        self.state
+            .with_untracked(|state| state.device.is_starting_threads())
+    }
+
+    fn open(&self, build: Build, problem: Option<DeviceProblem>) {
+        self.state
+            .update(|state| state.device.start(build.clone(), problem));
         // The callbacks come from the browser's event loop, never from within a borrow of `inner`.
         let (on_event, on_crash) = (self.clone(), self.clone());
         let port = Port::open(
-            kind,
+            &build,
             move |event, payload| on_event.received(event, payload),
             move |message| on_crash.crashed(&message),
         );
@@ -131,6 +151,10 @@ impl EngineClient {
             }
         }
     }
+}
+
+fn best_cpu() -> Build {
+    Build::Cpu(choose_cpu(threads::facts()))
 }
 
 fn name_of(parcel: &Parcel) -> String {

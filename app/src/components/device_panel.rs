@@ -2,7 +2,7 @@ use engine::protocol::{DeviceKind, DeviceReport, SelfTestCase};
 use leptos::prelude::*;
 
 use crate::browser::gpu::this_browser;
-use crate::state::device::{DeviceChoice, DeviceState, advice};
+use crate::state::device::{Build, DeviceChoice, DeviceState, advice};
 use crate::store::Store;
 
 /// Which processor does the work, why, and how it did in its self-test.
@@ -29,6 +29,7 @@ pub fn DevicePanel() -> impl IntoView {
             </div>
             <div id="device-note" class="device-note">
                 <p>{move || device.with(what_runs)}</p>
+                {move || device.with(why_single).map(|why| view! { <p class="quiet">{why}</p> })}
                 {move || device.with(|device| device.problem.clone()).map(|problem| view! {
                     <p class="quiet">{advice(&problem, this_browser())}</p>
                 })}
@@ -47,24 +48,22 @@ fn what_runs(device: &DeviceState) -> String {
         .as_ref()
         .map(|problem| format!(": {problem}"))
         .unwrap_or_default();
-    match (&device.report, device.starting) {
+    match (&device.report, &device.starting) {
         (Some(report), _) if report.kind == DeviceKind::WebGpu => {
             format!("Running on the GPU, {}.", report.name)
         }
-        (Some(report), _) => {
-            let threads = if report.threads > 1 {
-                format!(", {} threads", report.threads)
-            } else {
-                String::new()
-            };
-            format!("Running on the CPU{threads}{why}.")
-        }
-        (None, Some(DeviceKind::WebGpu)) => {
-            "Starting the engine on the GPU and testing it.".to_owned()
-        }
-        (None, Some(DeviceKind::Cpu)) => format!("Starting the engine on the CPU{why}."),
+        // The name tells of the threads.
+        (Some(report), _) => format!("Running on the {}{why}.", report.name),
+        (None, Some(Build::Gpu)) => "Starting the engine on the GPU and testing it.".to_owned(),
+        (None, Some(Build::Cpu(_))) => format!("Starting the engine on the CPU{why}."),
         (None, None) => "Looking for a graphics adapter.".to_owned(),
     }
+}
+
+/// Said only of an engine that came up.
+fn why_single(device: &DeviceState) -> Option<String> {
+    device.report.as_ref()?;
+    Some(device.starting.as_ref()?.why_single()?.to_string())
 }
 
 fn self_test(report: DeviceReport) -> Option<impl IntoView> {

@@ -1,6 +1,10 @@
 //! Which build of the engine runs, and why.
 
+mod build;
+
 use engine::protocol::{DeviceKind, DeviceProblem, DeviceReport};
+
+pub use build::{Build, CpuBuild, ThreadFacts, WhySingle, choose_cpu};
 
 /// What the user chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +47,7 @@ impl DeviceChoice {
 pub struct DeviceState {
     pub choice: DeviceChoice,
     /// The worker that was started last.
-    pub starting: Option<DeviceKind>,
+    pub starting: Option<Build>,
     /// Set by the worker's first message.
     pub report: Option<DeviceReport>,
     /// Why it is not the GPU.
@@ -58,8 +62,8 @@ impl DeviceState {
     }
 
     /// A worker was started; `problem` says why it is not the GPU's.
-    pub fn start(&mut self, kind: DeviceKind, problem: Option<DeviceProblem>) {
-        self.starting = Some(kind);
+    pub fn start(&mut self, build: Build, problem: Option<DeviceProblem>) {
+        self.starting = Some(build);
         self.report = None;
         self.problem = problem;
     }
@@ -68,8 +72,13 @@ impl DeviceState {
         self.report = Some(report);
     }
 
+    /// Whether a build with threads was started and has not yet said that it is ready.
+    pub fn is_starting_threads(&self) -> bool {
+        self.report.is_none() && self.starting.as_ref().is_some_and(Build::has_threads)
+    }
+
     pub fn rejected(&mut self, kind: DeviceKind, reason: DeviceProblem) {
-        if self.starting == Some(kind) {
+        if self.starting.as_ref().map(Build::kind) == Some(kind) {
             self.report = None;
             self.problem = Some(reason);
         }
@@ -183,6 +192,7 @@ pub fn advice(problem: &DeviceProblem, browser: Browser) -> &'static str {
         }
         (
             DeviceProblem::InitFailed { .. }
+            | DeviceProblem::NoThreads { .. }
             | DeviceProblem::WrongResult { .. }
             | DeviceProblem::RejectedShader { .. },
             _,

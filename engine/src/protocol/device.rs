@@ -60,6 +60,8 @@ pub enum DeviceProblem {
     },
     #[error("the graphics driver rejected a program: {message}")]
     RejectedShader { message: String },
+    #[error("the engine's threads could not be started: {message}")]
+    NoThreads { message: String },
     #[error("chosen by hand")]
     ChosenByUser,
 }

@@ -11,12 +11,36 @@ use super::message;
 use crate::weights::source::{ByteSource, SourceError};
 
 /// See the module.
-pub struct BlobSource(pub Blob);
+pub struct BlobSource {
+    blob: Blob,
+    sha256_hex: Option<String>,
+}
+
+impl BlobSource {
+    pub fn new(blob: Blob) -> Self {
+        Self {
+            blob,
+            sha256_hex: None,
+        }
+    }
+
+    /// Of a blob that was hashed.
+    pub fn hashed(blob: Blob, sha256_hex: String) -> Self {
+        Self {
+            blob,
+            sha256_hex: Some(sha256_hex),
+        }
+    }
+}
 
 impl ByteSource for BlobSource {
     fn num_bytes(&self) -> u64 {
         // A size is an integer far below 2^53.
-        self.0.size() as u64
+        self.blob.size() as u64
+    }
+
+    fn sha256_hex(&self) -> Option<&str> {
+        self.sha256_hex.as_deref()
     }
 
     fn read<'a>(
@@ -34,7 +58,7 @@ impl ByteSource for BlobSource {
                 });
             }
             let slice = self
-                .0
+                .blob
                 .slice_with_f64_and_f64(offset as f64, end as f64)
                 .map_err(|error| SourceError::Read(message(&error)))?;
             let buffer = JsFuture::from(slice.array_buffer())

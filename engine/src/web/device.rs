@@ -15,6 +15,8 @@ use crate::protocol::{DeviceKind, DeviceProblem};
 pub struct OpenDevice {
     pub device: Device,
     pub name: String,
+    /// Threads that compute.
+    pub threads: usize,
 }
 
 /// The kind of device that this build runs on.
@@ -24,18 +26,36 @@ pub const KIND: DeviceKind = if cfg!(feature = "gpu") {
     DeviceKind::Cpu
 };
 
-/// The CPU, always there.
+/// The CPU, always there, with a thread for each core where this build has threads.
 ///
 /// # Errors
-/// None.
+/// [`DeviceProblem::NoThreads`] where this build has threads and they do not start.
 #[cfg(not(feature = "gpu"))]
 pub async fn open(scope: &DedicatedWorkerGlobalScope) -> Result<OpenDevice, DeviceProblem> {
+    let threads = start_threads(scope).await?;
     let cores = scope.navigator().hardware_concurrency();
-    let name = format!("CPU with SIMD, 1 of {cores} cores");
+    let simd = if cfg!(target_feature = "relaxed-simd") {
+        "SIMD and fused multiply-add"
+    } else {
+        "SIMD"
+    };
+    let plural = if threads == 1 { "" } else { "s" };
     Ok(OpenDevice {
         device: Device::flex(),
-        name,
+        name: format!("CPU with {simd}, {threads} thread{plural} of {cores} cores"),
+        threads,
     })
+}
+
+#[cfg(all(not(feature = "gpu"), feature = "threads"))]
+async fn start_threads(scope: &DedicatedWorkerGlobalScope) -> Result<usize, DeviceProblem> {
+    let started = super::threads::start(scope).await;
+    started.map_err(|message| DeviceProblem::NoThreads { message })
+}
+
+#[cfg(not(any(feature = "gpu", feature = "threads")))]
+async fn start_threads(_scope: &DedicatedWorkerGlobalScope) -> Result<usize, DeviceProblem> {
+    Ok(1)
 }
 
 /// The browser's graphics adapter.
@@ -52,7 +72,11 @@ pub async fn open(scope: &DedicatedWorkerGlobalScope) -> Result<OpenDevice, Devi
             .map_err(|error| DeviceProblem::InitFailed {
                 message: error.to_string(),
             })?;
-    Ok(OpenDevice { device, name })
+    Ok(OpenDevice {
+        device,
+        name,
+        threads: 1,
+    })
 }
 
 /// Asks the browser itself, since it says in plain words what is missing.

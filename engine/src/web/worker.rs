@@ -17,7 +17,7 @@ use crate::{
     host::Host,
     protocol::{
         Command, DatasetSource, DeviceProblem, DeviceReport, Event, Failure, FailureKind,
-        ModelSource, PROTOCOL_VERSION,
+        ModelSource, PROTOCOL_VERSION, Phase,
     },
     self_test,
     weights::{checkpoint::NamedSource, hash::sha256_hex},
@@ -85,7 +85,11 @@ async fn prove_device(
     scope: &DedicatedWorkerGlobalScope,
     host: &WebHost,
 ) -> Result<(burn::tensor::Device, DeviceReport), DeviceProblem> {
-    let OpenDevice { device, name } = device::open(scope).await?;
+    let OpenDevice {
+        device,
+        name,
+        threads,
+    } = device::open(scope).await?;
     let self_test = self_test::run(&device, host).await?;
     Ok((
         device,
@@ -93,7 +97,7 @@ async fn prove_device(
             kind: device::KIND,
             name,
             self_test,
-            threads: 1,
+            threads,
         },
     ))
 }
@@ -109,10 +113,10 @@ async fn sources(
         Command::LoadModel {
             source: ModelSource::Url { url, name, sha256 },
         } => {
-            let blob = downloaded(url, sha256.as_deref(), downloads, host).await?;
+            let source = downloaded(url, sha256.as_deref(), downloads, host).await?;
             Ok(vec![NamedSource {
                 name: name.clone(),
-                source: Box::new(BlobSource(blob)),
+                source: Box::new(source),
             }])
         }
         Command::LoadDataset {
@@ -125,7 +129,7 @@ async fn sources(
             .into_iter()
             .map(|(name, blob)| NamedSource {
                 name,
-                source: Box::new(BlobSource(blob)),
+                source: Box::new(BlobSource::new(blob)),
             })
             .collect()),
     }
@@ -137,19 +141,20 @@ async fn downloaded(
     sha256: Option<&str>,
     downloads: &Downloads,
     host: &dyn Host,
-) -> Result<web_sys::Blob, Failure> {
+) -> Result<BlobSource, Failure> {
     let Some(sha256) = sha256 else {
-        return downloads.fetch(url, None, host).await;
+        let blob = downloads.fetch(url, None, host).await?;
+        return Ok(BlobSource::new(blob));
     };
     if let Some(kept) = downloads.find(sha256).await {
-        if has_hash(&kept, sha256).await {
-            return Ok(kept);
+        if has_hash(&kept, sha256, host).await {
+            return Ok(BlobSource::hashed(kept, sha256.to_owned()));
         }
         downloads.remove(sha256).await;
     }
     let fresh = downloads.fetch(url, Some(sha256), host).await?;
-    if has_hash(&fresh, sha256).await {
-        return Ok(fresh);
+    if has_hash(&fresh, sha256, host).await {
+        return Ok(BlobSource::hashed(fresh, sha256.to_owned()));
     }
     downloads.remove(sha256).await;
     Err(Failure::new(
@@ -160,8 +165,16 @@ async fn downloaded(
     .remedy("Try again; if it happens twice, the server offers another file."))
 }
 
-async fn has_hash(blob: &web_sys::Blob, expected: &str) -> bool {
-    sha256_hex(&BlobSource(blob.clone()), |_, _| ())
+/// Hashing reads the file once, loading once more: each is half of what the user waits for.
+async fn has_hash(blob: &web_sys::Blob, expected: &str, host: &dyn Host) -> bool {
+    let progress = |done: u64, total: u64| {
+        host.emit(Event::Progress {
+            phase: Phase::LoadingModel,
+            done: done / 2,
+            total: Some(total),
+        });
+    };
+    sha256_hex(&BlobSource::new(blob.clone()), progress)
         .await
         .is_ok_and(|actual| actual == expected)
 }

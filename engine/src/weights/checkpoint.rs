@@ -191,8 +191,12 @@ impl ModelFiles {
         Ok(weights)
     }
 
-    /// SHA-256 of the weights file in hexadecimal; `progress` gets the bytes done and all of them.
+    /// SHA-256 of the weights file in hexadecimal; `progress` gets the bytes done and all of them. A file that was
+    /// hashed before is not read once more.
     pub async fn sha256_hex(&self, progress: impl FnMut(u64, u64)) -> Result<String, ModelError> {
+        if let Some(known) = self.weights.source.sha256_hex() {
+            return Ok(known.to_owned());
+        }
         let hash = hash::sha256_hex(self.weights.source.as_ref(), progress).await;
         hash.map_err(|error| self.weights.error(error))
     }

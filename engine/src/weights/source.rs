@@ -6,6 +6,11 @@ use std::{future::Future, pin::Pin};
 pub trait ByteSource {
     fn num_bytes(&self) -> u64;
 
+    /// The SHA-256 of the whole in hexadecimal, where it was taken from these very bytes before.
+    fn sha256_hex(&self) -> Option<&str> {
+        None
+    }
+
     /// Reads exactly `num_bytes` bytes from `offset` on.
     fn read<'a>(
         &'a self,

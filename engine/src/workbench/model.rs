@@ -51,7 +51,7 @@ impl LoadedModel {
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
 
-        // Hashing reads the file once, loading once more: each is half of what the user waits for.
+        // Hashing, where it was not done before, reads the file once, loading once more: each is half of the progress.
         let progress = |done: u64, total: u64| {
             host.emit(Event::Progress {
                 phase: Phase::LoadingModel,

@@ -34,6 +34,31 @@ pub const HEADERS: [(&str, &str); 7] = [
     ("Cache-Control", "no-cache"),
 ];
 
+/// The headers that a plain static host does not send.
+const ISOLATION: [&str; 2] = ["Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy"];
+
+/// Which of [`HEADERS`] a server sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// All of them: the page is cross-origin isolated, and may load nothing from elsewhere.
+    #[default]
+    Isolated,
+    /// As from a host that cannot send headers: the page is not isolated.
+    Plain,
+    /// Isolated, but with no policy for scripts: for pages that measure libraries which make workers from blobs.
+    WithoutPolicy,
+}
+
+impl Isolation {
+    fn sends(self, name: &str) -> bool {
+        match self {
+            Self::Isolated => true,
+            Self::Plain => !ISOLATION.contains(&name),
+            Self::WithoutPolicy => name != "Content-Security-Policy",
+        }
+    }
+}
+
 /// A connection on which nothing comes for so long is closed.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -58,6 +83,14 @@ impl SiteServer {
     /// # Errors
     /// Where `root` holds no index.html, or the port is taken.
     pub fn start(root: &Path, port: u16) -> Result<Self, ServeError> {
+        Self::start_with(root, port, Isolation::Isolated)
+    }
+
+    /// As [`Self::start`], with or without the headers that isolate a page.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(root: &Path, port: u16, isolation: Isolation) -> Result<Self, ServeError> {
         let root: Arc<Path> = match root.canonicalize() {
             Ok(root) if root.join("index.html").is_file() => root.into(),
             _ => return Err(ServeError::NoSite(root.to_owned())),
@@ -68,7 +101,7 @@ impl SiteServer {
         let is_over = Arc::new(AtomicBool::new(false));
         let acceptor = std::thread::spawn({
             let is_over = Arc::clone(&is_over);
-            move || accept(&listener, &root, &is_over)
+            move || accept(&listener, &root, isolation, &is_over)
         });
         Ok(Self {
             address,
@@ -99,7 +132,7 @@ impl Drop for SiteServer {
 }
 
 /// A thread for each connection: a browser opens six, and each must be answered while the others are kept open.
-fn accept(listener: &TcpListener, root: &Arc<Path>, is_over: &AtomicBool) {
+fn accept(listener: &TcpListener, root: &Arc<Path>, isolation: Isolation, is_over: &AtomicBool) {
     for connection in listener.incoming() {
         if is_over.load(Ordering::Acquire) {
             break;
@@ -109,13 +142,13 @@ fn accept(listener: &TcpListener, root: &Arc<Path>, is_over: &AtomicBool) {
         std::thread::spawn(move || {
             // A visitor who hangs up, or sends what is no request, is no failure of ours.
             let _ = connection.set_read_timeout(Some(SILENCE));
-            let _ = http::serve(connection, |request| answer(&root, request));
+            let _ = http::serve(connection, |request| answer(&root, isolation, request));
         });
     }
 }
 
 /// The answer to a request, with the headers that all answers carry.
-fn answer(root: &Path, request: &Request) -> Response {
+fn answer(root: &Path, isolation: Isolation, request: &Request) -> Response {
     let mut response = match request.method.as_str() {
         "GET" | "HEAD" => file_response(root, request).unwrap_or_else(|| {
             let headers = vec![("Content-Type", "text/plain".to_owned())];
@@ -131,9 +164,12 @@ fn answer(root: &Path, request: &Request) -> Response {
             body: Body::None,
         },
     };
+    let headers = HEADERS
+        .into_iter()
+        .filter(|(name, _)| isolation.sends(name));
     response
         .headers
-        .extend(HEADERS.map(|(name, value)| (name, value.to_owned())));
+        .extend(headers.map(|(name, value)| (name, value.to_owned())));
     response
 }
 

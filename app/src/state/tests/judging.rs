@@ -1,6 +1,9 @@
-use engine::protocol::DeviceProblem;
+use engine::protocol::{DeviceKind, DeviceProblem, DeviceReport};
 
-use crate::state::device::{AdapterFacts, Browser, browser_of, judge};
+use crate::state::device::{
+    AdapterFacts, Browser, Build, CpuBuild, DeviceState, ThreadFacts, WhySingle, browser_of,
+    choose_cpu, judge,
+};
 use crate::state::files::{FileRole, role};
 
 fn good() -> AdapterFacts {
@@ -57,6 +60,82 @@ fn small_limits_are_named() {
         needed: 256,
     };
     assert_eq!(judge(&facts), Some(expected));
+}
+
+#[test]
+fn the_cpu_engine_gets_every_thread_that_the_browser_allows() {
+    let all = ThreadFacts {
+        is_isolated: true,
+        has_shared_memory: true,
+        has_async_wait: true,
+        has_relaxed_simd: true,
+    };
+    assert_eq!(choose_cpu(all), CpuBuild::Relaxed);
+    let plain = ThreadFacts {
+        has_relaxed_simd: false,
+        ..all
+    };
+    assert_eq!(choose_cpu(plain), CpuBuild::Threads);
+    let bare = ThreadFacts {
+        is_isolated: false,
+        ..all
+    };
+    assert_eq!(
+        choose_cpu(bare),
+        CpuBuild::Single(WhySingle::NotIsolated),
+        "whatever else is there"
+    );
+    let old = [
+        ThreadFacts {
+            has_shared_memory: false,
+            ..all
+        },
+        ThreadFacts {
+            has_async_wait: false,
+            ..all
+        },
+    ];
+    for facts in old {
+        assert!(matches!(
+            choose_cpu(facts),
+            CpuBuild::Single(WhySingle::Lacks(_))
+        ));
+    }
+}
+
+#[test]
+fn each_build_has_a_script_of_its_own() {
+    let builds = [
+        Build::Gpu,
+        Build::Cpu(CpuBuild::Relaxed),
+        Build::Cpu(CpuBuild::Threads),
+        Build::Cpu(CpuBuild::Single(WhySingle::NotIsolated)),
+    ];
+    let mut scripts: Vec<&str> = builds.iter().map(Build::script).collect();
+    scripts.sort_unstable();
+    scripts.dedup();
+    assert_eq!(scripts.len(), builds.len());
+}
+
+#[test]
+fn threads_that_fail_at_start_are_given_up_and_others_are_not() {
+    let mut device = DeviceState::default();
+    assert!(!device.is_starting_threads());
+    device.start(Build::Cpu(CpuBuild::Threads), None);
+    assert!(device.is_starting_threads());
+    device.ready(DeviceReport {
+        kind: DeviceKind::Cpu,
+        name: "CPU".into(),
+        self_test: vec![],
+        threads: 2,
+    });
+    assert!(
+        !device.is_starting_threads(),
+        "later crashes have other causes"
+    );
+    let single = CpuBuild::Single(WhySingle::Failed("no memory".into()));
+    device.start(Build::Cpu(single), None);
+    assert!(!device.is_starting_threads());
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::kernels::Heads;
 
 /// Queries of a block.
 const BLOCK: usize = 32;
+/// Up to so many queries are taken one by one.
+const FEW: usize = 4;
 
 /// Widths of a token's queries, and of its keys and values.
 fn widths(heads: Heads) -> [usize; 2] {
@@ -56,7 +58,7 @@ impl HeadPanels {
         let num = heads.batch * heads.key_value_heads;
         let mut panels = vec![0.0; num * each];
         let shared = Shared::new(&mut panels);
-        parallel::for_each(num, |index| {
+        parallel::for_each(num, num * each, |index| {
             let (batch, head) = (index / heads.key_value_heads, index % heads.key_value_heads);
             let matrix = head_rows(data, width, batch * keys, keys, head, hd);
             let matrix = if transposed {
@@ -150,8 +152,50 @@ impl Block {
     }
 }
 
+/// About how many multiplications a forward takes.
+fn work(heads: Heads) -> usize {
+    heads.batch * heads.query_heads * heads.tokens * heads.keys() * heads.head_dim
+}
+
 /// See [`crate::kernels::KernelOps::attention`]: the output and the log-sum-exps.
 pub fn forward(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<f32>) {
+    if heads.tokens <= FEW {
+        forward_few(q, k, v, heads)
+    } else {
+        forward_blocks(q, k, v, heads)
+    }
+}
+
+/// For a few queries, as in generation, panels of all keys would take longer than the attention itself.
+fn forward_few(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<f32>) {
+    let (h, hd, [width, key_width]) = (heads.query_heads, heads.head_dim, widths(heads));
+    let num_rows = heads.batch * heads.tokens;
+    let (mut output, mut log_sums) = (vec![0.0; num_rows * width], vec![0.0; num_rows * h]);
+    let (out, sums) = (Shared::new(&mut output), Shared::new(&mut log_sums));
+    let scale = heads.scale() as f32;
+    parallel::for_each(num_rows * h, work(heads), |index| {
+        let (row, head) = (index / h, index % h);
+        let (batch, visible) = (row / heads.tokens, heads.past + row % heads.tokens + 1);
+        let query = &q[row * width + head * hd..][..hd];
+        let at = |key: usize| (batch * heads.keys() + key) * key_width + head / heads.group() * hd;
+        let mut scores: Vec<f32> = (0..visible)
+            .map(|key| row::dot(query, &k[at(key)..][..hd]))
+            .collect();
+        let log_sum = row::softmax(&mut scores, visible, scale);
+        // SAFETY: this query and head are this piece's alone.
+        let (out, sum) = unsafe {
+            let start = row * width + head * hd;
+            (out.part(start..start + hd), sums.part(index..index + 1))
+        };
+        sum[0] = log_sum;
+        for (key, weight) in scores.into_iter().enumerate() {
+            row::add_scaled(&v[at(key)..][..hd], weight, out);
+        }
+    });
+    (output, log_sums)
+}
+
+fn forward_blocks(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<f32>) {
     let (h, hd) = (heads.query_heads, heads.head_dim);
     let num_rows = heads.batch * heads.tokens;
     let keys = HeadPanels::new(k, heads, true);
@@ -160,7 +204,7 @@ pub fn forward(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<
     let (out, sums) = (Shared::new(&mut output), Shared::new(&mut log_sums));
     let blocks = heads.tokens.div_ceil(BLOCK);
     let scale = heads.scale() as f32;
-    parallel::for_each(heads.batch * h * blocks, |index| {
+    parallel::for_each(heads.batch * h * blocks, work(heads), |index| {
         // The last blocks see most keys; they come first, so that none of them is left for the end.
         let (rest, start) = (index % (heads.batch * h), index / (heads.batch * h));
         let start = (blocks - 1 - start) * BLOCK;
@@ -217,7 +261,7 @@ pub fn backward(operands: Operands<'_>, heads: Heads) -> [Vec<f32>; 3] {
     let mut d_k = vec![0.0; heads.batch * h * each];
     let mut d_v = vec![0.0; heads.batch * h * each];
     let [q_out, k_out, v_out] = [&mut d_q, &mut d_k, &mut d_v].map(|out| Shared::new(out));
-    parallel::for_each(heads.batch * h, |index| {
+    parallel::for_each(heads.batch * h, work(heads), |index| {
         // SAFETY: every head has parts of its own.
         let [d_k, d_v] =
             [k_out, v_out].map(|out| unsafe { out.part(index * each..(index + 1) * each) });
@@ -300,7 +344,7 @@ fn sum_groups(parts: &[f32], heads: Heads) -> Vec<f32> {
         (heads.keys(), heads.head_dim, heads.group(), widths(heads));
     let mut sums = vec![0.0; heads.batch * keys * width];
     let shared = Shared::new(&mut sums);
-    parallel::for_ranges(heads.batch * keys, 64, |rows| {
+    parallel::for_ranges(heads.batch * keys, group * width, |rows| {
         for row in rows {
             let (batch, key) = (row / keys, row % keys);
             // SAFETY: every row is summed once.

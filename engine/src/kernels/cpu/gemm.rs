@@ -10,9 +10,10 @@ use super::{
     simd::{F32x4, LANES},
 };
 
-/// Rows of `C` that the innermost loop holds: with eight columns that is twelve sums, which with a row of the panel and
-/// an element of `A` fill fifteen of a x86-64's sixteen vector registers. Four rows took a fifth longer.
-const ROWS: usize = 6;
+/// Rows of `C` that the innermost loop holds, by four columns: twelve sums, enough to keep two multiply-add units with a
+/// latency of four busy, which with a row of `B` and an element of `A` leave two of x86-64's sixteen vector registers
+/// free. (Six rows by eight columns need fewer loads, but browsers then run out of registers.)
+const ROWS: usize = 12;
 /// Depth of a panel: 16 KiB, a third of the first-level cache.
 const DEPTH: usize = 512;
 /// Columns of a piece: as many as share a block's scale in a packed matrix.
@@ -40,7 +41,7 @@ pub struct Output<'a> {
 
 /// `C = A B` or `C += factor A B` on all threads; `lhs` is `[m, k]`, `rhs` `[k, n]`, `out` row-major `[m, n]`.
 pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Into) {
-    let (m, [_, n]) = (lhs.rows, rhs.shape());
+    let (m, [k, n]) = (lhs.rows, rhs.shape());
     assert_eq!(out.len(), m * n);
     let slice = Shared::new(out);
     let columns = n.div_ceil(COLUMNS);
@@ -48,7 +49,7 @@ pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Into) {
     let wanted = 4 * parallel::num_threads();
     let row_pieces = wanted.div_ceil(columns).min(m.div_ceil(ROW_BLOCK)).max(1);
     let rows = m.div_ceil(row_pieces).next_multiple_of(ROWS);
-    parallel::for_each(row_pieces * columns, |piece| {
+    parallel::for_each(row_pieces * columns, m * k * n, |piece| {
         let (row, column) = (piece / columns * rows, piece % columns * COLUMNS);
         if row >= m {
             return;
@@ -164,43 +165,48 @@ unsafe fn block(
     into: Into,
 ) {
     let depth = panel.len() / WIDTH;
-    let mut row = 0;
-    while row < lhs.rows {
-        let rows = ROWS.min(lhs.rows - row);
-        // SAFETY: `Strided` holds all its elements, and these rows and columns are among them.
-        let a = unsafe {
-            lhs.pointer()
-                .add(row * lhs.row_stride + start * lhs.col_stride)
-        };
-        let tile = Tile {
-            a,
-            row_stride: lhs.row_stride,
-            col_stride: lhs.col_stride,
-            depth,
-            panel: panel.as_ptr(),
-        };
-        let to = out.start + row * out.stride;
-        let last = to + (rows - 1) * out.stride + width;
-        // The bounds are checked here, once for the tile.
-        let end = out.slice.at(last);
-        debug_assert!(!end.is_null());
-        let to = out.slice.at(to);
-        // SAFETY: the tile's rows of `A`, the panel's rows and the output's elements exist; nobody else writes there.
-        unsafe {
-            match rows {
-                1 => tile.run::<1>(to, out.stride, width, into),
-                2 => tile.run::<2>(to, out.stride, width, into),
-                3 => tile.run::<3>(to, out.stride, width, into),
-                4 => tile.run::<4>(to, out.stride, width, into),
-                5 => tile.run::<5>(to, out.stride, width, into),
-                _ => tile.run::<ROWS>(to, out.stride, width, into),
+    for first in (0..width).step_by(LANES) {
+        let mut row = 0;
+        while row < lhs.rows {
+            let rows = match lhs.rows - row {
+                ROWS.. => ROWS,
+                8.. => 8,
+                4.. => 4,
+                _ => 1,
+            };
+            // SAFETY: `Strided` holds all its elements, and these rows and columns are among them.
+            let a = unsafe {
+                lhs.pointer()
+                    .add(row * lhs.row_stride + start * lhs.col_stride)
+            };
+            let tile = Tile {
+                a,
+                row_stride: lhs.row_stride,
+                col_stride: lhs.col_stride,
+                depth,
+                panel: panel[first..].as_ptr(),
+            };
+            let width = LANES.min(width - first);
+            let to = out.start + row * out.stride + first;
+            // The bounds are checked here, once for the tile.
+            out.slice.check(to + (rows - 1) * out.stride + width);
+            let to = out.slice.at(to);
+            // SAFETY: the tile's rows of `A`, the panel's rows and the output's elements exist; nobody else writes
+            // there.
+            unsafe {
+                match rows {
+                    1 => tile.run::<1>(to, out.stride, width, into),
+                    4 => tile.run::<4>(to, out.stride, width, into),
+                    8 => tile.run::<8>(to, out.stride, width, into),
+                    _ => tile.run::<ROWS>(to, out.stride, width, into),
+                }
             }
+            row += rows;
         }
-        row += rows;
     }
 }
 
-/// A few rows of `A` and a panel of `B`.
+/// A few rows of `A` and four columns of a panel of `B`.
 struct Tile {
     a: *const f32,
     row_stride: usize,
@@ -209,116 +215,63 @@ struct Tile {
     panel: *const f32,
 }
 
-type Sums<const R: usize> = [[F32x4; 2]; R];
-
 impl Tile {
     /// # Safety
-    /// `R` rows of `A` and of `to` exist, `depth` rows of the panel, and `width <= WIDTH` columns of `to`.
+    /// `R` rows of `A` and of `to` exist, `depth` rows of the panel, and `width <= LANES` columns of `to`.
     #[inline(always)]
     unsafe fn run<const R: usize>(&self, to: *mut f32, stride: usize, width: usize, into: Into) {
-        // SAFETY: as the caller promises.
+        // SAFETY: as the caller promises. Where columns of `A` are neighbours, or rows are, the compiler knows the
+        // distance, which makes half of the addresses constants.
         let sums = unsafe {
-            if self.col_stride == 1 {
-                self.row_major::<R>()
-            } else {
-                self.strided::<R>()
+            match (self.row_stride, self.col_stride) {
+                (row_stride, 1) => self.sums::<R>(row_stride, 1),
+                (1, col_stride) => self.sums::<R>(1, col_stride),
+                (row_stride, col_stride) => self.sums::<R>(row_stride, col_stride),
             }
         };
-        for (row, sums) in sums.into_iter().enumerate() {
+        for (row, sum) in sums.into_iter().enumerate() {
             // SAFETY: as the caller promises.
-            unsafe { write(sums, to.add(row * stride), width, into) };
+            unsafe { write(sum, to.add(row * stride), width, into) };
         }
-    }
-
-    /// # Safety
-    /// See [`Self::run`]; neighbouring columns of `A` are neighbours in memory.
-    #[inline(always)]
-    unsafe fn row_major<const R: usize>(&self) -> Sums<R> {
-        const UNROLLED: usize = 4;
-        let mut sums = [[F32x4::zero(); 2]; R];
-        // SAFETY: all offsets stay inside the rows, as the caller promises.
-        unsafe {
-            let rows: [*const f32; R] =
-                std::array::from_fn(|row| self.a.add(row * self.row_stride));
-            let unrolled = self.depth / UNROLLED * UNROLLED;
-            let mut k = 0;
-            while k < unrolled {
-                for step in k..k + UNROLLED {
-                    multiply(&mut sums, self.panel.add(step * WIDTH), |row| {
-                        *rows[row].add(step)
-                    });
-                }
-                k += UNROLLED;
-            }
-            while k < self.depth {
-                multiply(&mut sums, self.panel.add(k * WIDTH), |row| {
-                    *rows[row].add(k)
-                });
-                k += 1;
-            }
-        }
-        sums
     }
 
     /// # Safety
     /// See [`Self::run`].
     #[inline(always)]
-    unsafe fn strided<const R: usize>(&self) -> Sums<R> {
-        let mut sums = [[F32x4::zero(); 2]; R];
-        let mut a = self.a;
+    unsafe fn sums<const R: usize>(&self, row_stride: usize, col_stride: usize) -> [F32x4; R] {
+        let mut sums = [F32x4::zero(); R];
+        // One step at a time: unrolled, the compiler gathers all steps of one sum and runs out of registers.
         for k in 0..self.depth {
-            // SAFETY: all offsets stay inside the rows, as the caller promises; the last advance is not read.
+            // SAFETY: all offsets stay inside the rows, as the caller promises.
             unsafe {
-                multiply(&mut sums, self.panel.add(k * WIDTH), |row| {
-                    *a.add(row * self.row_stride)
-                });
-                a = a.wrapping_add(self.col_stride);
+                let b = F32x4::load(self.panel.add(k * WIDTH));
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let a = *self.a.add(row * row_stride + k * col_stride);
+                    *sum = F32x4::splat(a).mul_add(b, *sum);
+                }
             }
         }
         sums
-    }
-}
-
-/// Adds one row of the panel times one element of each row of `A`.
-///
-/// # Safety
-/// The panel's row exists.
-#[inline(always)]
-unsafe fn multiply<const R: usize>(
-    sums: &mut Sums<R>,
-    panel: *const f32,
-    a: impl Fn(usize) -> f32,
-) {
-    // SAFETY: as the caller promises.
-    let (low, high) = unsafe { (F32x4::load(panel), F32x4::load(panel.add(LANES))) };
-    for (row, sums) in sums.iter_mut().enumerate() {
-        let a = F32x4::splat(a(row));
-        sums[0] = a.mul_add(low, sums[0]);
-        sums[1] = a.mul_add(high, sums[1]);
     }
 }
 
 /// # Safety
 /// `width` elements can be written to `to`.
 #[inline(always)]
-unsafe fn write(sums: [F32x4; 2], to: *mut f32, width: usize, into: Into) {
-    if width == WIDTH {
-        // SAFETY: eight elements can be read and written.
+unsafe fn write(sum: F32x4, to: *mut f32, width: usize, into: Into) {
+    if width == LANES {
+        // SAFETY: four elements can be read and written.
         unsafe {
-            for (half, sum) in sums.into_iter().enumerate() {
-                let to = to.add(half * LANES);
-                match into {
-                    Into::Replace => sum.store(to),
-                    Into::Add { factor } => {
-                        sum.mul_add(F32x4::splat(factor), F32x4::load(to)).store(to);
-                    }
+            match into {
+                Into::Replace => sum.store(to),
+                Into::Add { factor } => {
+                    sum.mul_add(F32x4::splat(factor), F32x4::load(to)).store(to);
                 }
             }
         }
         return;
     }
-    let sums = sums.map(F32x4::to_array);
-    for (lane, sum) in sums.as_flattened().iter().take(width).enumerate() {
+    for (lane, sum) in sum.to_array().iter().take(width).enumerate() {
         // SAFETY: `width` elements can be read and written.
         unsafe {
             let to = to.add(lane);

@@ -10,8 +10,6 @@ use crate::weights::packed::BLOCK;
 
 /// Rows of `x` up to which this is faster than [`super::gemm`].
 pub const MAX_ROWS: usize = 4;
-/// Rows of `W` below which a piece is not worth handing to another thread.
-const SMALLEST_PIECE: usize = 64;
 /// Weights decoded at a time.
 const STRIDE: usize = 2 * LANES;
 
@@ -26,7 +24,7 @@ fn gemv_of<C: Codec>(x: Strided<'_>, weights: Packed<'_>, out: &mut [f32]) {
         .map(|row| Input::new(x, row, C::HAS_SCALES))
         .collect();
     let shared = Shared::new(out);
-    parallel::for_ranges(rows, SMALLEST_PIECE, |range| {
+    parallel::for_ranges(rows, inputs.len() * weights.cols, |range| {
         for (index, input) in inputs.iter().enumerate() {
             // SAFETY: ranges are disjoint, and so are the rows of the output.
             let out = unsafe { shared.part(index * rows + range.start..index * rows + range.end) };

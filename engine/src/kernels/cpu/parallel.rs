@@ -12,30 +12,41 @@ pub fn num_threads() -> usize {
     threads
 }
 
-/// Calls `work` with the number of every piece.
-pub fn for_each(num_pieces: usize, work: impl Fn(usize) + Sync) {
+/// Multiplications that are worth waking other threads for, which takes some tens of microseconds.
+const SMALLEST_WORK: usize = 1 << 17;
+
+/// Calls `work` with the number of every piece. `multiplications` says about how much there is to do in all: threads
+/// are not woken for little.
+pub fn for_each(num_pieces: usize, multiplications: usize, work: impl Fn(usize) + Send + Sync) {
     #[cfg(feature = "threads")]
-    if num_pieces > 1 && num_threads() > 1 {
-        use rayon::iter::{IntoParallelIterator, ParallelIterator};
+    if num_pieces > 1 && multiplications >= SMALLEST_WORK && num_threads() > 1 {
+        use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
         return (0..num_pieces)
             .into_par_iter()
             .with_max_len(1)
             .for_each(work);
     }
+    #[cfg(not(feature = "threads"))]
+    let _ = multiplications >= SMALLEST_WORK;
     (0..num_pieces).for_each(work);
 }
 
-/// Calls `work` with ranges that cover `0..len`, each at least `smallest` long (but the last).
-pub fn for_ranges(len: usize, smallest: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
+/// Calls `work` with ranges that cover `0..len`; each of the `len` parts takes about `multiplications`.
+pub fn for_ranges(
+    len: usize,
+    multiplications: usize,
+    work: impl Fn(std::ops::Range<usize>) + Send + Sync,
+) {
     // A few ranges a thread, so that one that is late does not keep the others waiting.
     const RANGES_PER_THREAD: usize = 4;
-    let ranges = if num_threads() == 1 {
+    let all = len * multiplications;
+    let ranges = if num_threads() == 1 || all < SMALLEST_WORK {
         1
     } else {
         RANGES_PER_THREAD * num_threads()
     };
-    let each = len.div_ceil(ranges).max(smallest).max(1);
-    for_each(len.div_ceil(each), |piece| {
+    let each = len.div_ceil(ranges).max(1);
+    for_each(len.div_ceil(each), all, |piece| {
         let start = piece * each;
         work(start..(start + each).min(len));
     });
@@ -69,6 +80,12 @@ impl<'a> Shared<'a> {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice, and nobody else's, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// # Panics
+    /// Where the elements up to `end` are not all there, which is a mistake of the caller.
+    pub fn check(&self, end: usize) {
+        assert!(end <= self.len);
     }
 
     /// A pointer to an element.

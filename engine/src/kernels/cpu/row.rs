@@ -5,14 +5,14 @@ use super::{
     simd::{F32x4, LANES},
 };
 
-/// Elements of a piece that are worth handing to another thread.
-const SMALLEST_PIECE: usize = 8192;
+/// What an element of a row takes, in multiplications: some operations, and a division or an exponential.
+const WORK_PER_ELEMENT: usize = 8;
 
 /// Calls `work` with every row of `width` elements of `out` and its number, on all threads.
-pub fn for_each_row(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn for_each_row(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
     let rows = out.len() / width.max(1);
     let shared = Shared::new(out);
-    parallel::for_ranges(rows, SMALLEST_PIECE.div_ceil(width.max(1)), |range| {
+    parallel::for_ranges(rows, WORK_PER_ELEMENT * width, |range| {
         for row in range {
             // SAFETY: every row is handed out once.
             work(row, unsafe { shared.part(row * width..(row + 1) * width) });
@@ -38,6 +38,11 @@ pub fn add(x: &[f32], out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out += x;
     }
+}
+
+/// `out += factor x`
+pub fn add_scaled(x: &[f32], factor: f32, out: &mut [f32]) {
+    map_with(out, [x], |out, [x]| x.mul_add(F32x4::splat(factor), out));
 }
 
 /// Replaces every element by `function` of it.

@@ -1,13 +1,9 @@
 //! What the page looks like before anything is loaded: narrow and wide, light and dark, and every control named.
 
-use std::io::Write as _;
-
 use e2e::browser::Window;
 use e2e::page::Role;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
-use crate::visit::{Outcome, Visit, picture, root};
+use crate::visit::{Outcome, Visit, picture};
 
 #[test]
 fn it_fits_narrow_and_wide_light_and_dark() -> Outcome {
@@ -105,33 +101,5 @@ fn every_control_has_a_name() -> Outcome {
             page.by_name(role, name)?;
         }
     }
-    Ok(())
-}
-
-#[test]
-fn the_page_without_its_workers_is_light() -> Outcome {
-    let dist = root().join("dist");
-    if !dist.join("index.html").exists() {
-        println!(
-            "SKIPPED the_page_without_its_workers_is_light: the page is not built (make build)"
-        );
-        return Ok(());
-    }
-    let mut gzipped_bytes = 0;
-    for entry in std::fs::read_dir(dist)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if path.is_file() && !name.starts_with("worker") {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(&std::fs::read(&path)?)?;
-            gzipped_bytes += encoder.finish()?.len();
-        }
-    }
-    println!("{gzipped_bytes} bytes gzipped");
-    assert!(gzipped_bytes < 1_000_000, "{gzipped_bytes} bytes gzipped");
     Ok(())
 }

@@ -4,7 +4,10 @@
 mod bad_input;
 mod control;
 mod devices;
+mod downloads;
 mod journey;
 mod looks;
 mod memory;
+mod threads;
 mod visit;
+mod warm_load;

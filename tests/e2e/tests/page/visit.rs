@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::browser::{Browser, Window};
 use e2e::page::Page;
-use e2e::server::SiteServer;
+use e2e::server::{Isolation, SiteServer};
 use serde_json::Value;
 
 pub type Outcome = Result<(), Box<dyn Error>>;
@@ -43,6 +43,16 @@ pub struct Visit {
 impl Visit {
     /// Opens the page, or says why this test cannot run here.
     pub fn start(test: &str, window: Window) -> Result<Option<Self>, Box<dyn Error>> {
+        Self::start_from(test, window, &root().join("dist"), Isolation::Isolated)
+    }
+
+    /// As [`Self::start`], from another folder or as from another host.
+    pub fn start_from(
+        test: &str,
+        window: Window,
+        site: &Path,
+        isolation: Isolation,
+    ) -> Result<Option<Self>, Box<dyn Error>> {
         let (chromium, chromedriver) = Browser::programs();
         if !chromium.exists() || !chromedriver.exists() {
             println!("SKIPPED {test}: Chromium or its driver is missing (make test installs them)");
@@ -52,7 +62,7 @@ impl Visit {
             println!("SKIPPED {test}: the page is not built with the bundled model (make build)");
             return Ok(None);
         }
-        let server = SiteServer::start(&root().join("dist"), 0)?;
+        let server = SiteServer::start_with(site, 0, isolation)?;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
         let browser = Browser::start(&folder, window)?;
         Ok(Some(Self {

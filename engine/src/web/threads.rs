@@ -1,0 +1,124 @@
+//! The threads of the CPU engine: workers of this worker, each with its own instance of the program on one memory.
+//!
+//! Crates that do this start their workers from a blob, which the page's policy (`worker-src 'self'`) forbids; these
+//! start from a file of the page's own, `thread.js`.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Mutex, OnceLock,
+        mpsc::{self, Receiver},
+    },
+};
+
+use futures_channel::mpsc as messages;
+use js_sys::{JsString, Object, Reflect};
+use rayon::{ThreadBuilder, ThreadPoolBuilder};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{
+    DedicatedWorkerGlobalScope, ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType,
+};
+
+use super::{message, timer::sleep};
+
+/// More threads than this share too little work in a model of this size.
+const MAX_THREADS: usize = 16;
+/// How long the threads may take to load the program, which the browser has compiled by then.
+const PATIENCE_MILLIS: u32 = 10_000;
+const SCRIPT: &str = "./worker_thread.js";
+
+/// Where the threads wait for their place in the pool.
+static PLACES: OnceLock<Mutex<Receiver<ThreadBuilder>>> = OnceLock::new();
+
+#[wasm_bindgen]
+extern "C" {
+    /// The address of the program's JavaScript, which each thread loads.
+    #[wasm_bindgen(thread_local_v2, js_namespace = ["import", "meta"], js_name = url)]
+    static PROGRAM_URL: JsString;
+}
+
+/// Runs a thread of the pool; called by `thread.js`. Does not return while the worker lives.
+#[wasm_bindgen]
+pub fn run_thread() {
+    let place = PLACES
+        .get()
+        .and_then(|places| places.lock().ok()?.recv().ok());
+    if let Some(place) = place {
+        place.run();
+    }
+}
+
+/// Starts a thread for each core and makes them rayon's pool; returns their number. To be called once, before
+/// anything uses rayon.
+///
+/// # Errors
+/// What the browser says where a thread does not start, or that it takes too long.
+pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> {
+    // A whole number, at least 1.
+    let num_threads = (scope.navigator().hardware_concurrency() as usize).clamp(1, MAX_THREADS);
+    let (places, waiting) = mpsc::channel();
+    PLACES
+        .set(Mutex::new(waiting))
+        .map_err(|_| "the threads were started before".to_owned())?;
+    let (signals, mut signalled) = messages::unbounded();
+    for _ in 0..num_threads {
+        open(scope, &signals).map_err(|error| message(&error))?;
+    }
+    let scope = scope.clone();
+    spawn_local(async move {
+        sleep(&scope, PATIENCE_MILLIS).await;
+        // Nobody listens where all went well.
+        let _ = signals.unbounded_send(Err("they take too long".to_owned()));
+    });
+    for _ in 0..num_threads {
+        signalled
+            .recv()
+            .await
+            .map_err(|_| "they fell silent".to_owned())??;
+    }
+    // Waits until every thread has taken its place, which is why they must all be there already.
+    ThreadPoolBuilder::new()
+        .num_threads(num_threads)
+        .spawn_handler(move |place| {
+            let sent = places.send(place);
+            sent.map_err(|_| std::io::Error::other("no thread waits for its place"))
+        })
+        .build_global()
+        .map_err(|error| error.to_string())?;
+    Ok(num_threads)
+}
+
+type Signals = messages::UnboundedSender<Result<(), String>>;
+
+/// Opens one thread's worker; it signals when it has loaded the program, or why it has not.
+fn open(scope: &DedicatedWorkerGlobalScope, signals: &Signals) -> Result<(), JsValue> {
+    let options = WorkerOptions::new();
+    options.set_type(WorkerType::Module);
+    let worker = Rc::new(Worker::new_with_options(SCRIPT, &options)?);
+    let (loaded, failed) = (signals.clone(), signals.clone());
+    // Held by the closure for as long as the worker lives: a worker nobody holds may be ended.
+    let held = worker.clone();
+    let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |_| {
+        let _ = (&held, loaded.unbounded_send(Ok(())));
+    });
+    let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {
+        // A script that does not load raises a plain event without a message.
+        let said = Reflect::get(&error, &"message".into()).ok();
+        let said = said.and_then(|said| said.as_string());
+        let _ = failed.unbounded_send(Err(
+            said.unwrap_or_else(|| format!("{SCRIPT} does not load"))
+        ));
+    });
+    worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+    worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+    on_message.forget();
+    on_error.forget();
+    let start = Object::new();
+    Reflect::set(&start, &"program".into(), &PROGRAM_URL.with(Clone::clone))?;
+    Reflect::set(&start, &"module".into(), &wasm_bindgen::module())?;
+    Reflect::set(&start, &"memory".into(), &wasm_bindgen::memory())?;
+    // Where the page listens, even while the engine waits for its threads.
+    Reflect::set(&start, &"channel".into(), &scope.name().into())?;
+    worker.post_message(&start)
+}

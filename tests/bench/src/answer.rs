@@ -1,0 +1,129 @@
+//! Greedy text of the real model, as the Try step writes it.
+
+use burn::tensor::Device;
+use engine::{
+    adapter::AdapterLayout,
+    data::Encoder,
+    generate::{GenerationInput, generate},
+    layers::block::BlockAdapter,
+    model::Llama,
+    protocol::{GenerationId, GenerationSpec, LoraSpec, Variant},
+    template::ChatTemplate,
+    tokenizer::Tokenizer,
+    weights::checkpoint::ModelFiles,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{draw, host::BenchHost};
+
+/// Long answers, so that the count of tokens is the limit's.
+const PROMPT: &str = "Tell a long story about a lighthouse keeper and the storms of one winter.";
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnswerSpec {
+    new_tokens: usize,
+    is_tuned: bool,
+}
+
+/// What the last answer was like.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    prompt_tokens: usize,
+    new_tokens: usize,
+    /// From the request to the first text.
+    first_secs: f64,
+    /// From the first text to the last.
+    rest_secs: f64,
+}
+
+pub struct Answer {
+    model: Llama,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    adapter: Option<Vec<BlockAdapter>>,
+    spec: GenerationSpec,
+    pub told: Told,
+}
+
+impl Answer {
+    pub async fn new(
+        spec: AnswerSpec,
+        files: &ModelFiles,
+        device: &Device,
+    ) -> Result<Self, String> {
+        let model = Llama::load(files, device, async |_| ())
+            .await
+            .map_err(|error| error.to_string())?;
+        let tokenizer = Tokenizer::from_source(&files.tokenizer)
+            .map_err(|error| error.to_string())?
+            .with_model_ids(files.config.bos_token_id, &files.config.eos_token_ids);
+        let template = files
+            .chat_template
+            .as_deref()
+            .or(tokenizer.chat_template())
+            .map(|source| ChatTemplate::new(source, &tokenizer))
+            .transpose()
+            .map_err(|error| error.to_string())?;
+        let adapter = spec.is_tuned.then(|| {
+            let layout = AdapterLayout::new(&LoraSpec::default(), &model.config);
+            let mut parameters = draw::draw("tuned", layout.num_parameters);
+            // Small enough to leave the text readable.
+            parameters.iter_mut().for_each(|value| *value *= 1e-3);
+            layout.upload(&parameters, device)
+        });
+        let variant = if spec.is_tuned {
+            Variant::Tuned
+        } else {
+            Variant::Base
+        };
+        Ok(Self {
+            model,
+            tokenizer,
+            template,
+            adapter,
+            spec: GenerationSpec {
+                prompt: PROMPT.to_owned(),
+                max_new_tokens: spec.new_tokens,
+                temperature: 0.0,
+                top_k: 0,
+                top_p: 1.0,
+                repetition_penalty: 1.0,
+                seed: 1,
+                variants: vec![variant],
+            },
+            told: Told::default(),
+        })
+    }
+
+    /// So many answers, the same each time.
+    pub async fn run(&mut self, times: u32) -> Result<(), String> {
+        for _ in 0..times {
+            let host = BenchHost::default();
+            let input = GenerationInput {
+                id: GenerationId(1),
+                variant: self.spec.variants[0],
+                spec: &self.spec,
+                model: &self.model,
+                encoder: Encoder {
+                    tokenizer: &self.tokenizer,
+                    template: self.template.as_ref(),
+                },
+                adapter: self.adapter.as_deref(),
+            };
+            let start = engine::host::Host::now_millis(&host);
+            let summary = generate(input, &host)
+                .await
+                .map_err(|failure| failure.what)?;
+            let first_millis = host.first_text.get().map_or(0.0, |first| first - start);
+            self.told = Told {
+                prompt_tokens: summary.prompt_tokens,
+                new_tokens: summary.new_tokens,
+                first_secs: first_millis / 1e3,
+                rest_secs: (summary.elapsed_millis - first_millis) / 1e3,
+            };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,458 @@
+//! What there is to measure, and on which sides.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+pub const USAGE: &str = "bench [--only LIST] [--sides LIST] [--tokens LIST] [--repetitions N] [--patience SECS] [--output FILE]
+
+  --only         of: limit, agreement, matmul, step, real, answer, startup (all of them)
+  --sides        parts of the sides' names, such as ours,jax (all of them)
+  --tokens       of the products and of the real model's step (128,256,512,1024)
+  --repetitions  timed runs of each side, in turn with the others (5)
+  --patience     seconds that one call may take before its side is given up (300)
+  --output       where the JSON goes (target/bench/results.json)";
+
+const GROUPS: [&str; 7] = [
+    "limit",
+    "agreement",
+    "matmul",
+    "step",
+    "real",
+    "answer",
+    "startup",
+];
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    only: Vec<String>,
+    sides: Vec<String>,
+    pub tokens: Vec<usize>,
+    pub repetitions: usize,
+    pub patience_secs: u64,
+    pub output: Option<PathBuf>,
+}
+
+impl Options {
+    /// # Errors
+    /// What is wrong with the arguments.
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            only: GROUPS.map(str::to_owned).into(),
+            sides: Vec::new(),
+            tokens: vec![128, 256, 512, 1024],
+            repetitions: 5,
+            patience_secs: 300,
+            output: None,
+        };
+        let mut arguments = arguments.peekable();
+        while let Some(name) = arguments.next() {
+            let value = arguments
+                .next()
+                .ok_or_else(|| format!("{name} needs a value"))?;
+            let list = || value.split(',').map(str::to_owned).collect::<Vec<_>>();
+            let number = |text: &str| {
+                let number = text.parse::<usize>().ok().filter(|&number| number > 0);
+                number.ok_or_else(|| format!("{name}: '{text}' is no number above zero"))
+            };
+            match name.as_str() {
+                "--only" => options.only = list(),
+                "--sides" => options.sides = list(),
+                "--tokens" => {
+                    let numbers = value.split(',').map(number);
+                    options.tokens = numbers.collect::<Result<_, _>>()?;
+                }
+                "--repetitions" => options.repetitions = number(&value)?,
+                "--patience" => options.patience_secs = number(&value)? as u64,
+                "--output" => options.output = Some(value.into()),
+                _ => return Err(format!("{name} is no option")),
+            }
+        }
+        match options
+            .only
+            .iter()
+            .find(|group| !GROUPS.contains(&group.as_str()))
+        {
+            Some(group) => Err(format!("--only: there is no '{group}'")),
+            None => Ok(options),
+        }
+    }
+
+    pub fn takes(&self, group: &str) -> bool {
+        self.only.iter().any(|only| only == group)
+    }
+
+    fn takes_side(&self, side: Side) -> bool {
+        let name = side.name().to_lowercase();
+        self.sides.is_empty()
+            || self
+                .sides
+                .iter()
+                .any(|part| name.contains(&part.to_lowercase()))
+    }
+}
+
+/// Whoever computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    OursGpu,
+    JaxGpu,
+    JaxGpuWhole,
+    TfjsGpu,
+    /// Kernels in WGSL that only multiply and add, or copy.
+    LimitGpu,
+    OursRelaxed,
+    OursThreads,
+    OursCpu,
+    JaxCpu,
+    JaxCpuWhole,
+    TfjsCpu,
+    PyTorch1,
+    PyTorch2,
+    PyTorchCuda,
+}
+
+/// Where a side lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worker {
+    /// In the page's worker of this script.
+    Script(&'static str),
+    /// In Python, under this key.
+    Python(&'static str),
+}
+
+/// What a work runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Gpu,
+    Cpu,
+}
+
+impl Side {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OursGpu => "Inlay WebGPU",
+            Self::JaxGpu => "jax-js WebGPU",
+            Self::JaxGpuWhole => "jax-js WebGPU, one jit",
+            Self::TfjsGpu => "TF.js WebGPU",
+            Self::LimitGpu => "WGSL limit",
+            Self::OursRelaxed => "Inlay wasm threads, fused",
+            Self::OursThreads => "Inlay wasm threads",
+            Self::OursCpu => "Inlay wasm",
+            Self::JaxCpu => "jax-js wasm threads",
+            Self::JaxCpuWhole => "jax-js wasm threads, one jit",
+            Self::TfjsCpu => "TF.js wasm",
+            Self::PyTorch1 => "PyTorch 1 thread",
+            Self::PyTorch2 => "PyTorch 2 threads",
+            Self::PyTorchCuda => "PyTorch CUDA",
+        }
+    }
+
+    /// The script of its worker, or what is native.
+    pub fn worker(self) -> Worker {
+        let script = match self {
+            Self::OursGpu => "ours_worker.js?build=gpu",
+            Self::OursRelaxed => "ours_worker.js?build=relaxed",
+            Self::OursThreads => "ours_worker.js?build=threads",
+            Self::OursCpu => "ours_worker.js?build=cpu",
+            Self::JaxGpu | Self::JaxGpuWhole => "jax_worker.js?device=webgpu",
+            Self::JaxCpu | Self::JaxCpuWhole => "jax_worker.js?device=wasm",
+            Self::TfjsGpu => "tfjs_worker.js?device=webgpu",
+            Self::TfjsCpu => "tfjs_worker.js?device=wasm",
+            Self::LimitGpu => "limits_worker.js",
+            Self::PyTorch1 | Self::PyTorch2 | Self::PyTorchCuda => {
+                return Worker::Python(self.name());
+            }
+        };
+        Worker::Script(script)
+    }
+
+    pub fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::OursGpu | Self::OursRelaxed | Self::OursThreads | Self::OursCpu
+        )
+    }
+
+    /// What this side is told beyond the work itself.
+    fn options(self) -> Value {
+        match self {
+            Self::JaxGpuWhole | Self::JaxCpuWhole => json!({ "isWhole": true }),
+            Self::PyTorch1 => json!({ "device": "cpu", "threads": 1 }),
+            Self::PyTorch2 => json!({ "device": "cpu", "threads": 2 }),
+            Self::PyTorchCuda => json!({ "device": "cuda", "threads": 2 }),
+            _ => json!({}),
+        }
+    }
+}
+
+/// Something to measure.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub group: &'static str,
+    pub place: Place,
+    pub name: String,
+    /// What is common to all sides.
+    spec: Value,
+    /// In the order of their turns.
+    pub sides: Vec<Side>,
+    /// Floating-point operations of one run, where it is known.
+    pub operations: Option<f64>,
+    /// Tokens of one run, where there are any.
+    pub tokens: Option<usize>,
+    /// A worker of its own, for its memory is looked at.
+    pub is_fresh: bool,
+}
+
+impl Work {
+    /// The work as `side` is told it.
+    pub fn spec(&self, side: Side) -> Value {
+        let mut spec = self.spec.clone();
+        if let (Value::Object(spec), Value::Object(options)) = (&mut spec, side.options()) {
+            spec.extend(options);
+        }
+        // The peers multiply dense numbers, whatever ours are packed as.
+        if !side.is_ours()
+            && let Some(spec) = spec.as_object_mut()
+        {
+            spec.remove("weights");
+        }
+        spec
+    }
+}
+
+/// All that `options` ask for.
+pub fn works(options: &Options) -> Vec<Work> {
+    let mut works = Vec::new();
+    if options.takes("limit") {
+        works.extend(limits());
+    }
+    if options.takes("agreement") {
+        works.extend(steps("agreement", "tiny", &[(2, 24, 160)]));
+    }
+    if options.takes("matmul") {
+        works.extend(products(&options.tokens));
+    }
+    if options.takes("step") {
+        works.extend(steps("step", "smol", &[(4, 128, 8192), (4, 256, 49152)]));
+    }
+    if options.takes("real") {
+        works.extend(real_steps(&options.tokens));
+    }
+    if options.takes("answer") {
+        works.extend(answers());
+    }
+    for work in &mut works {
+        work.sides.retain(|&side| options.takes_side(side));
+    }
+    works.retain(|work| !work.sides.is_empty());
+    works
+}
+
+fn limits() -> Vec<Work> {
+    let limit = |place, name: &str, spec, sides| Work {
+        group: "limit",
+        place,
+        name: name.to_owned(),
+        spec,
+        sides,
+        operations: None,
+        tokens: None,
+        is_fresh: false,
+    };
+    let multiply_add = |size: usize, number: &str| json!({ "kind": "limit", "limit": "multiply-add", "size": size, "type": number });
+    let copy = json!({ "kind": "limit", "limit": "copy", "size": 64 << 20 });
+    let gpu = vec![Side::LimitGpu];
+    let cpu = vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu];
+    vec![
+        limit(
+            Place::Gpu,
+            "multiply-add f32",
+            multiply_add(64, "f32"),
+            gpu.clone(),
+        ),
+        limit(
+            Place::Gpu,
+            "multiply-add f16",
+            multiply_add(64, "f16"),
+            gpu.clone(),
+        ),
+        limit(Place::Gpu, "copy", copy.clone(), gpu),
+        limit(
+            Place::Cpu,
+            "multiply-add f32",
+            multiply_add(4_000_000, "f32"),
+            cpu.clone(),
+        ),
+        limit(Place::Cpu, "copy", copy, cpu),
+    ]
+}
+
+/// Layers: name, input features, output features.
+const LAYERS: [(&str, usize, usize); 8] = [
+    ("SmolLM2 q, o", 576, 576),
+    ("SmolLM2 k, v", 576, 192),
+    ("SmolLM2 gate, up", 576, 1536),
+    ("SmolLM2 down", 1536, 576),
+    ("Qwen q, o", 896, 896),
+    ("Qwen k, v", 896, 128),
+    ("Qwen gate, up", 896, 4864),
+    ("Qwen down", 4864, 896),
+];
+
+fn products(tokens: &[usize]) -> Vec<Work> {
+    // What is measured: the side that is stored transposed, and what the weights are.
+    let variants = [
+        ("none", "f32"),
+        ("rhs", "f32"),
+        ("lhs", "f32"),
+        ("rhs", "q4_1"),
+        ("none", "q4_1"),
+        ("rhs", "q8_0"),
+        ("none", "q8_0"),
+        ("rhs", "f16"),
+    ];
+    let places = [
+        (Place::Gpu, vec![Side::OursGpu, Side::JaxGpu, Side::TfjsGpu]),
+        (
+            Place::Cpu,
+            vec![
+                Side::OursRelaxed,
+                Side::OursThreads,
+                Side::OursCpu,
+                Side::JaxCpu,
+                Side::TfjsCpu,
+            ],
+        ),
+    ];
+    let mut works = Vec::new();
+    for (place, sides) in places {
+        for (layer, k, n) in LAYERS {
+            for &m in tokens {
+                for (transposed, weights) in variants {
+                    let label = match transposed {
+                        "none" => "plain",
+                        "rhs" => "right transposed",
+                        _ => "left transposed",
+                    };
+                    works.push(Work {
+                        group: "matmul",
+                        place,
+                        name: format!("{layer}: {m}x{k} x {k}x{n} {label} {weights}"),
+                        spec: json!({ "kind": "matmul", "m": m, "k": k, "n": n, "transposed": transposed, "weights": weights }),
+                        // The peers' time of packed weights is that of their dense ones.
+                        sides: if weights == "f32" {
+                            sides.clone()
+                        } else {
+                            sides.iter().copied().filter(|side| side.is_ours()).collect()
+                        },
+                        operations: Some(2.0 * (m * k * n) as f64),
+                        tokens: None,
+                        is_fresh: false,
+                    });
+                }
+            }
+        }
+    }
+    works
+}
+
+/// Layers, tokens, vocabulary.
+fn steps(group: &'static str, shape: &str, sizes: &[(usize, usize, usize)]) -> Vec<Work> {
+    let places = [
+        (
+            Place::Gpu,
+            vec![
+                Side::OursGpu,
+                Side::JaxGpu,
+                Side::JaxGpuWhole,
+                Side::PyTorchCuda,
+            ],
+        ),
+        (
+            Place::Cpu,
+            vec![
+                Side::OursRelaxed,
+                Side::OursThreads,
+                Side::OursCpu,
+                Side::JaxCpu,
+                Side::JaxCpuWhole,
+                Side::PyTorch1,
+                Side::PyTorch2,
+            ],
+        ),
+    ];
+    let mut works = Vec::new();
+    for (place, sides) in places {
+        for &(layers, tokens, vocabulary) in sizes {
+            works.push(Work {
+                group,
+                place,
+                name: format!("{layers} layers, {tokens} tokens, {vocabulary} words"),
+                spec: json!({
+                    "kind": "step", "shape": shape, "layers": layers, "tokens": tokens, "vocabulary": vocabulary,
+                    // PyTorch draws in Python, which only small models bear.
+                    "drawn": shape == "tiny",
+                }),
+                sides: sides.clone(),
+                operations: None,
+                tokens: Some(tokens),
+                is_fresh: false,
+            });
+        }
+    }
+    works
+}
+
+fn real_steps(tokens: &[usize]) -> Vec<Work> {
+    let places = [
+        (Place::Gpu, vec![Side::OursGpu]),
+        (
+            Place::Cpu,
+            vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu],
+        ),
+    ];
+    let mut works = Vec::new();
+    for (place, sides) in places {
+        for &tokens in tokens {
+            works.push(Work {
+                group: "real",
+                place,
+                name: format!("SmolLM2-135M Q4_1, {tokens} tokens"),
+                spec: json!({ "kind": "real-step", "tokens": tokens }),
+                sides: sides.clone(),
+                operations: None,
+                tokens: Some(tokens),
+                is_fresh: true,
+            });
+        }
+    }
+    works
+}
+
+fn answers() -> Vec<Work> {
+    let places = [
+        (Place::Gpu, vec![Side::OursGpu]),
+        (
+            Place::Cpu,
+            vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu],
+        ),
+    ];
+    let mut works = Vec::new();
+    for (place, sides) in places {
+        for (name, is_tuned) in [("base", false), ("tuned", true)] {
+            works.push(Work {
+                group: "answer",
+                place,
+                name: format!("SmolLM2-135M Q4_1, {name}"),
+                spec: json!({ "kind": "answer", "newTokens": 48, "isTuned": is_tuned }),
+                sides: sides.clone(),
+                operations: None,
+                tokens: None,
+                is_fresh: false,
+            });
+        }
+    }
+    works
+}

@@ -1,0 +1,259 @@
+//! Tables for the eye, JSON for what is written of them.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use e2e::webdriver::Session;
+use serde_json::{Value, json};
+
+use crate::{
+    BenchError,
+    measure::Measured,
+    plan::{Options, Place, Side, Work},
+};
+
+/// Losses of sides that compute the same are so near to each other, as a share.
+const MAX_LOSS_DIFFERENCE: f64 = 1e-3;
+
+/// What was measured, printed as it comes.
+pub struct Report {
+    machine: Value,
+    sides: BTreeMap<&'static str, Value>,
+    missing: Vec<Value>,
+    works: Vec<Value>,
+    /// Whatever else was found out, by name.
+    others: BTreeMap<String, Value>,
+    /// The group and place whose heading was printed last.
+    section: Option<(&'static str, Place)>,
+    disagreements: Vec<String>,
+}
+
+impl Report {
+    /// # Errors
+    /// The browser's, which is asked for its version.
+    pub fn new(session: &Session, options: &Options) -> Result<Self, BenchError> {
+        let version = session.devtools("Browser.getVersion", json!({}))?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        Ok(Self {
+            machine: json!({
+                "unixSecs": since.map_or(0, |since| since.as_secs()),
+                "browser": version["product"],
+                "cores": cores,
+                "processor": processor(),
+                "loadAtStart": load(),
+                "repetitions": options.repetitions,
+            }),
+            sides: BTreeMap::new(),
+            missing: Vec::new(),
+            works: Vec::new(),
+            others: BTreeMap::new(),
+            section: None,
+            disagreements: Vec::new(),
+        })
+    }
+
+    /// Says aloud that something is not measured.
+    pub fn missing(&mut self, what: &str, why: &str) {
+        println!("MISSING {what}: {why}");
+        self.missing.push(json!({ "what": what, "why": why }));
+    }
+
+    /// What a side tells of itself.
+    pub fn about(&mut self, side: Side, about: &Value) {
+        self.sides.insert(side.name(), about.clone());
+    }
+
+    /// Something measured once, such as a size.
+    pub fn note(&mut self, name: &str, value: Value) {
+        println!("{name}: {value}");
+        self.others.insert(name.to_owned(), value);
+    }
+
+    /// Prints a work's row and keeps its numbers.
+    pub fn add(&mut self, work: &Work, measured: Vec<(Side, Result<Measured, String>)>) {
+        if self.section != Some((work.group, work.place)) {
+            self.section = Some((work.group, work.place));
+            println!("\n== {} on the {:?}", work.group, work.place);
+        }
+        println!("{}", work.name);
+        let of = |side: &Side| {
+            let entry = measured.iter().find(|(other, _)| other == side);
+            entry.and_then(|(_, measured)| measured.as_ref().ok()?.median())
+        };
+        let ours = work.sides.iter().filter(|side| side.is_ours());
+        let best_of_ours = ours.filter_map(of).fold(f64::INFINITY, f64::min);
+        let mut sides = serde_json::Map::new();
+        for (side, measured) in &measured {
+            let value = match measured {
+                Ok(measured) => {
+                    print_row(work, *side, measured, best_of_ours);
+                    json!({
+                        "secs": measured.secs,
+                        "median": measured.median(),
+                        "told": measured.told,
+                        "memory": measured.memory,
+                        "amount": measured.amount,
+                    })
+                }
+                Err(error) => {
+                    println!("  {:<28} MISSING: {}", side.name(), first_line(error));
+                    json!({ "error": error })
+                }
+            };
+            sides.insert(side.name().to_owned(), value);
+        }
+        self.compare_losses(work, &measured);
+        self.works.push(json!({
+            "group": work.group,
+            "place": format!("{:?}", work.place),
+            "name": work.name,
+            "operations": work.operations,
+            "tokens": work.tokens,
+            "sides": sides,
+        }));
+    }
+
+    /// Sides that draw the same model must tell the same losses; a comparison of speed would mean nothing otherwise.
+    fn compare_losses(&mut self, work: &Work, measured: &[(Side, Result<Measured, String>)]) {
+        let draws = |side: Side| work.group == "agreement" || !side.name().starts_with("PyTorch");
+        let mut curves: Vec<(Side, Vec<f64>)> = Vec::new();
+        for (side, measured) in measured {
+            if let Ok(measured) = measured
+                && draws(*side)
+                && work.group != "real"
+            {
+                let losses = measured.told["losses"].as_array();
+                let losses = losses.into_iter().flatten().filter_map(Value::as_f64);
+                curves.push((*side, losses.collect()));
+            }
+        }
+        let Some((first, expected)) = curves.first().filter(|(_, losses)| !losses.is_empty())
+        else {
+            return;
+        };
+        for (side, losses) in &curves[1..] {
+            let differences = losses
+                .iter()
+                .zip(expected)
+                .map(|(loss, expected)| (loss - expected).abs() / expected.abs());
+            let largest = differences.fold(0.0, f64::max);
+            if largest > MAX_LOSS_DIFFERENCE || losses.is_empty() {
+                let what = format!(
+                    "{}: {} and {} differ by {largest:.1e}",
+                    work.name,
+                    first.name(),
+                    side.name()
+                );
+                println!("  DISAGREE {what}");
+                self.disagreements.push(what);
+            }
+        }
+        if curves.len() > 1 && self.disagreements.is_empty() {
+            println!(
+                "  losses of {} sides agree over their common steps",
+                curves.len()
+            );
+        }
+    }
+
+    /// Writes the JSON.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn finish(self, path: &Path) -> Result<(), BenchError> {
+        let json = json!({
+            "machine": self.machine,
+            "sides": self.sides,
+            "missing": self.missing,
+            "disagreements": self.disagreements,
+            "others": self.others,
+            "works": self.works,
+        });
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| BenchError::File(folder.to_owned(), error))?;
+        }
+        std::fs::write(path, serde_json::to_string_pretty(&json)? + "\n")
+            .map_err(|error| BenchError::File(path.to_owned(), error))?;
+        println!("\nWritten to {}", path.display());
+        Ok(())
+    }
+}
+
+/// `  side   median (least-most)   rate   its time as a multiple of ours   memory`
+fn print_row(work: &Work, side: Side, measured: &Measured, best_of_ours: f64) {
+    let Some(median) = measured.median() else {
+        return println!("  {:<28} MISSING: no turn", side.name());
+    };
+    let least = measured.secs.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = measured.secs.iter().copied().fold(0.0, f64::max);
+    let rate = match (work.operations.or(measured.amount), work.tokens) {
+        (Some(amount), _) => format!("{:8.2} G/s", amount / median / 1e9),
+        (None, Some(tokens)) => format!("{:8.1} tok/s", tokens as f64 / median),
+        (None, None) => answer_rate(&measured.told),
+    };
+    let ratio = if side.is_ours() || !best_of_ours.is_finite() {
+        String::new()
+    } else {
+        format!("{:6.2} x ours", median / best_of_ours)
+    };
+    let memory = memory(&measured.memory);
+    println!(
+        "  {:<28} {} ({} - {})  {rate}  {ratio}{memory}",
+        side.name(),
+        secs(median),
+        secs(least),
+        secs(most)
+    );
+}
+
+fn answer_rate(told: &Value) -> String {
+    let number = |key: &str| told[key].as_f64();
+    match (number("newTokens"), number("restSecs"), number("firstSecs")) {
+        // The first text comes with the first token.
+        (Some(tokens), Some(rest), Some(first)) if rest > 0.0 => {
+            format!(
+                "{:8.1} tok/s, the first after {}",
+                (tokens - 1.0) / rest,
+                secs(first)
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+fn memory(memory: &Value) -> String {
+    let megabytes = |key: &str| memory[key].as_f64().map(|bytes| bytes / 1e6);
+    let part = |what: &str, value: Option<f64>| {
+        value.map_or(String::new(), |value| format!("  {what} {value:.0} MB"))
+    };
+    part("wasm", megabytes("wasmBytes")) + &part("device", megabytes("deviceBytesReserved"))
+}
+
+fn secs(secs: f64) -> String {
+    match secs {
+        secs if secs < 0.1 => format!("{:7.2} ms", secs * 1e3),
+        secs => format!("{secs:7.3} s "),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// The processor's name, where Linux tells it.
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split(':').nth(1)?.trim().to_owned())
+}
+
+/// How many processes wanted to run in the last minute, where Linux tells it: on a busy machine only ratios count.
+fn load() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').next()?.parse().ok()
+}

@@ -1,0 +1,70 @@
+//! The engine's surroundings in the bench: a clock, and turns of the event loop as the page's worker takes them.
+
+use std::{cell::Cell, future::ready};
+
+use engine::{
+    host::{Control, Host, LocalFuture},
+    protocol::{Event, GenerationId, RunId},
+};
+use js_sys::Promise;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::JsFuture;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Of `ours_worker.js`: resolves after the messages that are waiting.
+    #[wasm_bindgen(js_namespace = globalThis, js_name = nextTurn)]
+    fn next_turn() -> Promise;
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn now() -> f64;
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct BenchHost {
+    /// When text was first written, in milliseconds.
+    pub first_text: Cell<Option<f64>>,
+}
+
+impl Host for BenchHost {
+    fn emit(&self, event: Event) {
+        if matches!(event, Event::GenerationText { .. }) && self.first_text.get().is_none() {
+            self.first_text.set(Some(now()));
+        }
+    }
+
+    fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
+        self.emit(event);
+    }
+
+    fn now_iso8601(&self) -> Option<String> {
+        None
+    }
+
+    fn now_millis(&self) -> f64 {
+        now()
+    }
+
+    fn yield_now(&self) -> LocalFuture<'_, ()> {
+        Box::pin(async {
+            // A turn that fails is a turn all the same.
+            let _ = JsFuture::from(next_turn()).await;
+        })
+    }
+
+    fn sleep(&self, _: u32) -> LocalFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn control(&self, _: RunId) -> Control {
+        Control::Run
+    }
+
+    fn is_stopped(&self, _: GenerationId) -> bool {
+        false
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine's side of the bench: what `site/ours_worker.js` calls, built once for each device as the page's workers
+//! are.
+//!
+//! ```text
+//! draw      weights and ids that depend on their names alone, the same on every side
+//! product   a matrix product, f32 or with packed weights
+//! training  a LoRA step of a drawn model, or of the real one
+//! answer    greedy text of the real model
+//! limit     what the CPU could do at best
+//! ```
+
+#[cfg(feature = "page")]
+mod answer;
+#[cfg(feature = "page")]
+mod draw;
+#[cfg(feature = "page")]
+mod host;
+#[cfg(feature = "page")]
+mod limit;
+#[cfg(feature = "page")]
+mod page;
+#[cfg(feature = "page")]
+mod product;
+#[cfg(feature = "page")]
+mod source;
+#[cfg(feature = "page")]
+mod training;

@@ -1,0 +1,186 @@
+//! A LoRA training step through the engine, as a run takes it.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use engine::{
+    data::{TokenSequence, batch::Batch},
+    model::Llama,
+    protocol::{LoraSpec, RunId, RunSpec, TargetModule},
+    train::{
+        pacing::{Interruption, Pacing},
+        state::TrainingState,
+    },
+    weights::{
+        checkpoint::{ModelFiles, open},
+        config::LlamaConfig,
+    },
+};
+use serde::Deserialize;
+
+use crate::{draw, host::BenchHost, source::drawn_files};
+
+/// A model in the language of `site/shape.js`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shape {
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    intermediate: usize,
+    eps: f64,
+    theta: f64,
+    rank: usize,
+    alpha: usize,
+    learning_rate: f64,
+}
+
+/// A step of a drawn model.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct StepSpec {
+    dimensions: Shape,
+    layers: usize,
+    tokens: usize,
+    vocabulary: usize,
+}
+
+/// An adapter in training on one batch of one row, all of it scored.
+pub struct Training {
+    model: Llama,
+    state: TrainingState,
+    batch: Batch,
+    learning_rate: f64,
+    pacing: Pacing<'static>,
+    losses: Vec<f64>,
+}
+
+impl Training {
+    /// With drawn weights, ids and adapter: what the peers compute, to the digit.
+    pub async fn drawn(spec: StepSpec, device: &Device) -> Result<Self, String> {
+        let Shape {
+            rank,
+            alpha,
+            learning_rate,
+            ..
+        } = spec.dimensions;
+        let config = spec.config();
+        let files = drawn_files(&config).map_err(|error| error.to_string())?;
+        let files = open(files).await.map_err(|error| error.to_string())?;
+        let model = load(&files, device).await?;
+        let mut training = Self::new(
+            model,
+            draw::ids(spec.tokens, spec.vocabulary),
+            rank,
+            alpha,
+            learning_rate,
+        );
+        let layout = training.state.layout.clone();
+        for slot in layout.slots {
+            let module = slot.module.name().trim_end_matches("_proj").to_owned();
+            let name = format!("lora.{}.{module}.A", slot.layer);
+            let a = draw::matrix(&name, slot.r, slot.in_features);
+            training.state.parameters[slot.a].copy_from_slice(&a);
+        }
+        Ok(training)
+    }
+
+    /// The real model on drawn ids.
+    pub async fn real(files: &ModelFiles, tokens: usize, device: &Device) -> Result<Self, String> {
+        let model = load(files, device).await?;
+        let ids = draw::ids(tokens, files.config.vocab_size);
+        Ok(Self::new(model, ids, 8, 16, 1e-3))
+    }
+
+    fn new(model: Llama, ids: Vec<u32>, rank: usize, alpha: usize, learning_rate: f64) -> Self {
+        let spec = RunSpec {
+            lora: LoraSpec {
+                r: rank,
+                lora_alpha: alpha,
+                lora_dropout: 0.0,
+                target_modules: vec![TargetModule::QProj, TargetModule::VProj],
+            },
+            learning_rate,
+            weight_decay: 0.0,
+            // Off, as in the peers.
+            max_grad_norm: 0.0,
+            ..RunSpec::default()
+        };
+        let row = TokenSequence {
+            row: 0,
+            loss_mask: (0..ids.len()).map(|at| at > 0).collect(),
+            ids,
+        };
+        // There are few works in a session of the bench; the rhythm of each lasts as long as a run's.
+        let host: &'static BenchHost = Box::leak(Box::default());
+        Self {
+            state: TrainingState::new(&spec, &model.config),
+            batch: Batch::new(&[&row]),
+            learning_rate,
+            pacing: Pacing::new(host, RunId(1)),
+            losses: Vec::new(),
+            model,
+        }
+    }
+
+    /// So many optimizer steps.
+    pub async fn run(&mut self, times: u32) -> Result<(), String> {
+        for _ in 0..times {
+            let batches = std::slice::from_ref(&self.batch);
+            let outcome = self
+                .state
+                .step(&self.model, batches, self.learning_rate, &self.pacing)
+                .await
+                .map_err(|interruption| match interruption {
+                    Interruption::Stopped => "stopped".to_owned(),
+                    Interruption::Failed(failure) => failure.what,
+                })?;
+            self.losses.push(outcome.loss);
+        }
+        Ok(())
+    }
+
+    /// The losses of all steps so far, and what the weights hold.
+    pub fn told(&self) -> BTreeMap<&'static str, serde_json::Value> {
+        BTreeMap::from([
+            ("losses", serde_json::json!(self.losses)),
+            ("weightBytes", serde_json::json!(self.model.num_bytes())),
+        ])
+    }
+}
+
+async fn load(files: &ModelFiles, device: &Device) -> Result<Llama, String> {
+    Llama::load(files, device, async |_| ())
+        .await
+        .map_err(|error| error.to_string())
+}
+
+impl StepSpec {
+    fn config(&self) -> LlamaConfig {
+        let Shape {
+            hidden,
+            heads,
+            kv_heads,
+            head_dim,
+            intermediate,
+            eps,
+            theta,
+            ..
+        } = self.dimensions;
+        LlamaConfig {
+            hidden_size: hidden,
+            intermediate_size: intermediate,
+            num_hidden_layers: self.layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            head_dim,
+            vocab_size: self.vocabulary,
+            max_position_embeddings: 2048,
+            rope_theta: theta,
+            rms_norm_eps: eps,
+            tie_word_embeddings: true,
+            bos_token_id: None,
+            eos_token_ids: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Sets up what is missing, builds the bench's page into target/bench/site, and runs the bench with the given options:
+#   make bench ARGS="--only step,matmul --sides ours,jax"
+# BUILDS="gpu threads" builds only these of the engine's builds; SKIP_BUILD=1 builds none.
+set -euo pipefail
+# shellcheck source=tests/setup/tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
+bash tests/setup/browser.sh
+bash tests/setup/model.sh
+
+BENCH=$ROOT/tests/bench
+SITE=$ROOT/target/bench/site
+
+# The peers, as package-lock.json pins them; the bench reports those that are not there.
+install_peers() {
+    if [ -z "$(find "$BENCH/node_modules/.package-lock.json" -newer "$BENCH/package-lock.json" 2>/dev/null)" ]; then
+        has npm || apt_install "The peers come from npm" npm nodejs || return 1
+        slowly "Installing the peers (npm)" npm ci --prefix "$BENCH" --ignore-scripts --no-audit --no-fund || return 1
+    fi
+}
+
+# place_peer FOLDER FILE...: copies a peer's files into the site.
+place_peer() {
+    local folder=$SITE/peers/$1
+    shift
+    mkdir -p "$folder"
+    cp -R "$@" "$folder/" || say "MISSING: $folder is not whole; its rows will say so"
+}
+
+place_site() {
+    mkdir -p "$SITE/models" "$SITE/ours"
+    cp "$BENCH"/site/* "$SITE/"
+    cp engine/src/web/thread.js "$SITE/worker_thread.js"
+    ln -sf "$MATERIAL/$MODEL_NAME" "$SITE/models/$MODEL_NAME"
+    local modules=$BENCH/node_modules
+    place_peer jax "$modules"/@jax-js/jax/dist/*
+    place_peer tfjs "$modules"/@tensorflow/tfjs-core/dist/tf-core.min.js \
+        "$modules"/@tensorflow/tfjs-backend-cpu/dist/tf-backend-cpu.min.js \
+        "$modules"/@tensorflow/tfjs-backend-webgpu/dist/tf-backend-webgpu.min.js \
+        "$modules"/@tensorflow/tfjs-backend-wasm/dist/{tf-backend-wasm.min.js,*.wasm}
+}
+
+# build_ours BUILD FEATURES CARGO_ARGUMENT...: a build of the engine's side, and wasm-bindgen's glue around it.
+build_ours() {
+    local build=$1 features=$2 target=$TARGET
+    shift 2
+    local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package bench --lib --features "$features" "$@")
+    if [ "$features" = threads ]; then
+        if ! has_rust_src; then
+            say "MISSING: the $build build needs the toolchain's component rust-src (make setup)"
+            return
+        fi
+        target=$THREADS_TARGET
+        cargo=(with_threads "${cargo[@]}" "${WITH_THREADS[@]}")
+    fi
+    slowly "Building the engine for the bench ($build)" "${cargo[@]}" || die "the $build build failed"
+    wasm-bindgen --target web --no-typescript --out-dir "$SITE/ours/$build" "$target/wasm32-unknown-unknown/release/bench.wasm"
+}
+
+install_peers || say "MISSING: the peers could not be installed; their rows will say so"
+place_site
+if [ -z "${SKIP_BUILD:-}" ]; then
+    # As tests/setup/workers.sh builds the page's.
+    for build in ${BUILDS:-gpu cpu threads relaxed}; do
+        case $build in
+        gpu | cpu) build_ours "$build" "$build" ;;
+        threads) build_ours threads threads ;;
+        relaxed) build_ours relaxed threads "${RELAXED[@]}" ;;
+        *) die "there is no build $build" ;;
+        esac
+    done
+fi
+slowly "Building the bench's driver" cargo build --locked --package bench --features driver --bin bench || die "the driver could not be built"
+exec cargo run --quiet --locked --package bench --features driver --bin bench -- "$@"

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Builds the engine's workers into a folder: by trunk after the page, or by hand: workers.sh FOLDER [NAME...].
+# A visitor loads one of them, so each is a file of its own. Always optimised: without, a tensor library is no use.
+set -euo pipefail
+# shellcheck source=tests/setup/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# Name, the engine's binary, its features, and the kind of build: `threads`, or `relaxed` for threads and the fused
+# multiply-add of relaxed SIMD, which not every browser has. The page chooses (app/src/state/device.rs).
+WORKERS=(
+    "worker_gpu          worker_gpu  gpu,web          single"
+    "worker_cpu          worker_cpu  cpu,web          single"
+    "worker_cpu_threads  worker_cpu  cpu,web,threads  threads"
+    "worker_cpu_relaxed  worker_cpu  cpu,web,threads  relaxed"
+)
+
+# build BINARY FEATURES KIND: the path of the program that cargo made.
+build() {
+    local binary=$1 features=$2 kind=$3
+    local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package engine --bin "$binary" --features "$features")
+    if [ "$kind" = relaxed ]; then cargo+=("${RELAXED[@]}"); fi
+    if [ "$kind" != single ]; then
+        with_threads "${cargo[@]}" "${WITH_THREADS[@]}" >&2 || return
+        echo "$THREADS_TARGET/wasm32-unknown-unknown/release/$binary.wasm"
+    else
+        "${cargo[@]}" >&2 || return
+        echo "$TARGET/wasm32-unknown-unknown/release/$binary.wasm"
+    fi
+}
+
+# The worker's first script, which starts the program.
+loader() {
+    cat <<JAVASCRIPT
+import init from "./$1.js";
+try {
+  await init();
+} catch (error) {
+  // As an event that the page hears of; a rejection would stay in here.
+  reportError(error);
+}
+JAVASCRIPT
+}
+
+# make_worker FOLDER NAME BINARY FEATURES KIND
+make_worker() {
+    local folder=$1 name=$2 wasm
+    wasm=$(build "${@:3}") || die "$name could not be built"
+    # See engine/src/web/constructor.rs: each such wrapper would run all constructors at every call from JavaScript.
+    if grep -q -a -F .command_export "$wasm"; then die "$name runs its static constructors at every call"; fi
+    # Functions' names would be a tenth of the download; a panic tells its place by file and line all the same.
+    wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section \
+        --out-dir "$folder" --out-name "$name" "$wasm"
+    loader "$name" >"$folder/${name}_loader.js"
+}
+
+make_workers() {
+    local folder=$1 name binary features kind start
+    shift
+    mkdir -p "$folder"
+    for worker in "${WORKERS[@]}"; do
+        read -r name binary features kind <<<"$worker"
+        if (($# > 0)) && [[ " $* " != *" $name "* ]]; then continue; fi
+        if [ "$kind" != single ] && ! has_rust_src; then
+            say "$name is left out: it needs the toolchain's component rust-src (make setup). On a CPU, Inlay will train on one thread."
+            continue
+        fi
+        start=$SECONDS
+        make_worker "$folder" "$name" "$binary" "$features" "$kind"
+        say "$name: $(gzip -9 <"$folder/${name}_bg.wasm" | wc -c) bytes gzipped, built in $(elapsed "$start")"
+    done
+    cp engine/src/web/thread.js "$folder/worker_thread.js"
+}
+
+if [ -n "${TRUNK_STAGING_DIR:-}" ]; then
+    make_workers "$TRUNK_STAGING_DIR"
+else
+    (($# > 0)) || die "usage: workers.sh FOLDER [NAME...]"
+    make_workers "$@"
+fi
