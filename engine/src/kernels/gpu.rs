@@ -5,6 +5,11 @@
 //! software adapters and for real GPUs: [`calibration`] picks one at the start. Shapes that no kernel takes (sizes that
 //! four does not divide) go to the compositions of [`super::composed`].
 
+#![allow(
+    clippy::too_many_arguments,
+    reason = "a kernel takes tensors and sizes one by one"
+)]
+
 mod attention;
 pub mod calibration;
 mod elementwise;

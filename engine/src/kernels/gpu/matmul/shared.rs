@@ -4,12 +4,12 @@
 //! Both operands lie in workgroup memory as vectors along `k`, edge by edge, so that neighbouring units read
 //! neighbouring vectors. A unit sums eight rows by four columns; its columns lie sixteen apart.
 
+mod stage;
+
 use cubecl::prelude::*;
 
-use super::super::operand::{
-    Along, Four, block_of, edges_per_group, load_dense, load_packed_along_edges,
-    load_packed_along_k, places,
-};
+use self::stage::{stage_dense, stage_packed};
+use super::super::operand::{Along, Four};
 use crate::weights::packed::PackedKind;
 
 /// Rows and columns of a workgroup's tile.
@@ -79,7 +79,7 @@ pub fn dense_kernel(
             );
         }
         sync_cube();
-        multiply_add(&mut sums, &tiles);
+        multiply_add(&mut sums, &mut tiles);
         sync_cube();
     }
     store(out, &sums, batch * m * n, row, column, m, n);
@@ -104,43 +104,22 @@ pub fn packed_kernel<N: Size>(
     let mut sums = zeros();
     let row = CUBE_POS_Y as usize * TILE;
     let column = CUBE_POS_X as usize * TILE;
-    for block in 0..steps.div_ceil(DEPTH) {
-        if UNIT_POS < HALF as u32 {
-            let unit = UNIT_POS as usize;
-            stage_dense(
-                &mut tiles,
-                0usize,
-                x,
-                0usize,
-                unit,
-                block,
-                row,
-                m,
-                steps,
-                steps,
-                Along::K,
-            );
-        } else {
-            let unit = UNIT_POS as usize - HALF;
-            stage_packed(
-                &mut tiles,
-                words,
-                scales,
-                unit,
-                block,
-                column,
-                n,
-                steps,
-                word_pitch,
-                scale_pitch,
-                kind,
-                along,
-            );
-        }
-        sync_cube();
-        multiply_add(&mut sums, &tiles);
-        sync_cube();
-    }
+    add_packed(
+        &mut sums,
+        &mut tiles,
+        x,
+        words,
+        scales,
+        row,
+        column,
+        m,
+        n,
+        steps,
+        word_pitch,
+        scale_pitch,
+        kind,
+        along,
+    );
     store(out, &sums, 0usize, row, column, m, n);
 }
 
@@ -196,18 +175,55 @@ pub fn packed_low_rank_kernel<N: Size>(
             );
         }
         sync_cube();
-        multiply_add(&mut sums, &tiles);
+        multiply_add(&mut sums, &mut tiles);
         sync_cube();
     }
     #[unroll]
     for i in 0..comptime!(UNIT_ROWS * UNIT_COLUMNS) {
         sums[i] = sums[i] * scaling;
     }
+    add_packed(
+        &mut sums,
+        &mut tiles,
+        x,
+        words,
+        scales,
+        row,
+        column,
+        m,
+        n,
+        steps,
+        word_pitch,
+        scale_pitch,
+        kind,
+        along,
+    );
+    store(out, &sums, 0usize, row, column, m, n);
+}
+
+/// Adds the product of `x` and a packed weight.
+#[cube]
+fn add_packed<N: Size>(
+    sums: &mut Array<f32>,
+    tiles: &mut Shared<[Vector<f32, Four>]>,
+    x: &Tensor<Vector<f32, Four>>,
+    words: &Tensor<Vector<u32, N>>,
+    scales: &Tensor<u32>,
+    row: usize,
+    column: usize,
+    m: usize,
+    n: usize,
+    steps: usize,
+    word_pitch: usize,
+    scale_pitch: usize,
+    #[comptime] kind: PackedKind,
+    #[comptime] along: Along,
+) {
     for block in 0..steps.div_ceil(DEPTH) {
         if UNIT_POS < HALF as u32 {
             let unit = UNIT_POS as usize;
             stage_dense(
-                &mut tiles,
+                tiles,
                 0usize,
                 x,
                 0usize,
@@ -222,7 +238,7 @@ pub fn packed_low_rank_kernel<N: Size>(
         } else {
             let unit = UNIT_POS as usize - HALF;
             stage_packed(
-                &mut tiles,
+                tiles,
                 words,
                 scales,
                 unit,
@@ -237,114 +253,8 @@ pub fn packed_low_rank_kernel<N: Size>(
             );
         }
         sync_cube();
-        multiply_add(&mut sums, &tiles);
+        multiply_add(sums, tiles);
         sync_cube();
-    }
-    store(out, &sums, 0usize, row, column, m, n);
-}
-
-/// Loads four edges at one step: neighbouring units take neighbours in memory. Steps past the end are zeros.
-#[cube]
-fn stage_dense(
-    tiles: &mut Shared<[Vector<f32, Four>]>,
-    base: usize,
-    matrix: &Tensor<Vector<f32, Four>>,
-    batch: usize,
-    unit: usize,
-    block: usize,
-    first: usize,
-    limit: usize,
-    steps: usize,
-    pitch: usize,
-    #[comptime] along: Along,
-) {
-    let depth = depth_of(unit, along, 4usize);
-    let edge = edge_of(unit, along, 4usize);
-    let step = block * DEPTH + depth;
-    let places = places(first + edge, limit, pitch, along, 4usize, 4usize);
-    let edges = load_dense(matrix, batch, &places, min(step, steps - 1), pitch, along);
-    put(tiles, base + depth * TILE + edge, &edges, step < steps);
-}
-
-/// As [`stage_dense`], for the right side from packed words, as many edges as lie together.
-#[cube]
-fn stage_packed<N: Size>(
-    tiles: &mut Shared<[Vector<f32, Four>]>,
-    words: &Tensor<Vector<u32, N>>,
-    scales: &Tensor<u32>,
-    unit: usize,
-    block: usize,
-    first: usize,
-    limit: usize,
-    steps: usize,
-    word_pitch: usize,
-    scale_pitch: usize,
-    #[comptime] kind: PackedKind,
-    #[comptime] along: Along,
-) {
-    let together = comptime!(if along == Along::K {
-        4
-    } else {
-        edges_per_group(kind)
-    });
-    let depth = depth_of(unit, along, together);
-    let edge = edge_of(unit, along, together);
-    let step = block * DEPTH + depth;
-    let at = min(step, steps - 1);
-    if edge < TILE && depth < DEPTH {
-        let scale_places = places(first + edge, limit, scale_pitch, along, together, together);
-        let places = places(first + edge, limit, word_pitch, along, together, together);
-        let to = TILE * DEPTH + depth * TILE + edge;
-        if comptime!(along == Along::K) {
-            let edges = load_packed_along_k(words, scales, &places, &scale_places, at, kind);
-            put(tiles, to, &edges, step < steps);
-        } else {
-            let block = block_of(places[0], kind);
-            let edges = load_packed_along_edges(
-                words,
-                scales,
-                &places,
-                block,
-                at,
-                word_pitch,
-                scale_pitch,
-                kind,
-            );
-            put(tiles, to, &edges, step < steps);
-        }
-    }
-}
-
-/// The step within a block that a unit loads.
-#[cube]
-fn depth_of(unit: usize, #[comptime] along: Along, #[comptime] together: usize) -> usize {
-    if comptime!(along == Along::K) {
-        unit % DEPTH
-    } else {
-        unit / comptime!(TILE / together)
-    }
-}
-
-/// The first edge of a tile that a unit loads.
-#[cube]
-fn edge_of(unit: usize, #[comptime] along: Along, #[comptime] together: usize) -> usize {
-    if comptime!(along == Along::K) {
-        unit / DEPTH * together
-    } else {
-        unit % comptime!(TILE / together) * together
-    }
-}
-
-#[cube]
-fn put(
-    tiles: &mut Shared<[Vector<f32, Four>]>,
-    at: usize,
-    edges: &Sequence<Vector<f32, Four>>,
-    exists: bool,
-) {
-    #[unroll]
-    for i in 0..comptime!(edges.len()) {
-        tiles[at + i] = select(exists, edges[i], Vector::new(0.0f32));
     }
 }
 
@@ -360,7 +270,7 @@ fn zeros() -> Array<f32> {
 
 /// Adds a block's products to a unit's sums.
 #[cube]
-fn multiply_add(sums: &mut Array<f32>, tiles: &Shared<[Vector<f32, Four>]>) {
+fn multiply_add(sums: &mut Array<f32>, tiles: &mut Shared<[Vector<f32, Four>]>) {
     let first_row = UNIT_POS as usize / UNITS_X * UNIT_ROWS;
     let first_column = UNIT_POS as usize % UNITS_X;
     #[unroll]
