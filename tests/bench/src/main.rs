@@ -89,8 +89,12 @@ fn run(options: &Options) -> Result<(), BenchError> {
     if let Err(missing) = &python {
         report.missing("PyTorch with PEFT", missing);
     }
+    let has_f16 = page.has_f16;
+    if !has_f16 {
+        report.missing("halves on the GPU", "there is no adapter with shader-f16");
+    }
     let mut bench = Bench::new(page, python.ok(), options);
-    for work in plan::works(options) {
+    for work in plan::works(options, has_f16) {
         let measured = bench.measure(&work);
         report.add(&work, measured);
     }
