@@ -109,8 +109,7 @@ impl<'a> Bench<'a> {
             .fold(f64::INFINITY, f64::min);
         for turn in 0..self.options.repetitions {
             for &(side, secs) in &ready {
-                let is_hopeless =
-                    secs > (HOPELESS * quickest).max(HOPELESS_SECS) && !side.is_ours();
+                let is_hopeless = secs > (HOPELESS * quickest).max(HOPELESS_SECS) && side.is_peer();
                 let has_enough = turn > 2 && turn as f64 * secs > FAIR_SHARE_SECS;
                 if (turn > 0 && is_hopeless) || has_enough {
                     continue;

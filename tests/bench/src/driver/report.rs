@@ -208,34 +208,38 @@ impl Report {
         }
     }
 
-    /// Writes the JSON.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub fn finish(self, path: &Path) -> Result<(), BenchError> {
-        let mut summary = serde_json::Map::new();
+    /// Prints how the best peer stands to our best over all works.
+    pub fn summarise(&self) {
         if !self.ratios.is_empty() {
             println!("\n== the best peer's time as a multiple of our best: least, median, most");
         }
-        for ((group, kind), mut ratios) in self.ratios {
-            ratios.sort_by(f64::total_cmp);
-            let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-            let median = ratios[ratios.len() / 2];
+        for ((group, kind), ratios) in &self.ratios {
+            let [least, median, most] = spread(ratios);
             println!(
                 "{group:<8} {kind:<48} {least:6.2} {median:6.2} {most:6.2}  of {}",
                 ratios.len()
             );
+        }
+    }
+
+    /// Writes the JSON of all that is known by now.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), BenchError> {
+        let ratios = self.ratios.iter().map(|((group, kind), ratios)| {
+            let [least, median, most] = spread(ratios);
             let told =
                 json!({ "least": least, "median": median, "most": most, "of": ratios.len() });
-            summary.insert(format!("{group} {kind}"), told);
-        }
+            (format!("{group} {kind}"), told)
+        });
         let json = json!({
             "machine": self.machine,
             "sides": self.sides,
             "missing": self.missing,
             "disagreements": self.disagreements,
             "others": self.others,
-            "ratios": summary,
+            "ratios": ratios.collect::<serde_json::Map<_, _>>(),
             "works": self.works,
         });
         if let Some(folder) = path.parent() {
@@ -243,10 +247,20 @@ impl Report {
                 .map_err(|error| BenchError::File(folder.to_owned(), error))?;
         }
         std::fs::write(path, serde_json::to_string_pretty(&json)? + "\n")
-            .map_err(|error| BenchError::File(path.to_owned(), error))?;
-        println!("\nWritten to {}", path.display());
-        Ok(())
+            .map_err(|error| BenchError::File(path.to_owned(), error))
     }
+}
+
+/// The least, the median and the most of some numbers.
+fn spread(numbers: &[f64]) -> [f64; 3] {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    [
+        at(0),
+        at(sorted.len() / 2),
+        at(sorted.len().saturating_sub(1)),
+    ]
 }
 
 /// `  side   median (least-most)   rate   its time as a multiple of ours   memory`
