@@ -49,8 +49,9 @@ omit() {
 
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 clippy_native() {
-    clippy --package engine --features cpu,threads --all-targets && clippy --package app --package e2e --package tidy --all-targets &&
-        clippy --package bench --features driver --bins
+    clippy --package engine --features cpu,threads --all-targets &&
+        clippy --package app --package e2e --package tidy --all-targets &&
+        clippy --package bench --features driver --all-targets
 }
 # With a second configuration, which bans what blocks a worker.
 clippy_wasm() {
@@ -59,7 +60,6 @@ clippy_wasm() {
     for device in gpu cpu; do
         clippy --target wasm32-unknown-unknown --package engine --features "$device,web" --lib --bins || return
         clippy --target wasm32-unknown-unknown --package web-tests --features "$device" --all-targets || return
-        clippy --target wasm32-unknown-unknown --package bench --features "$device" --lib || return
     done
     clippy --target wasm32-unknown-unknown --package app || return
     if has_rust_src; then
