@@ -49,7 +49,9 @@ omit() {
 
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 clippy_native() {
-    clippy --package engine --features cpu,threads --all-targets && clippy --package app --package e2e --package tidy --all-targets
+    clippy --package engine --features cpu,threads --all-targets &&
+        clippy --package app --package e2e --package tidy --all-targets &&
+        clippy --package bench --features driver --all-targets
 }
 # With a second configuration, which bans what blocks a worker.
 clippy_wasm() {

@@ -190,7 +190,7 @@ impl KernelOps for Flex {
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (query_shape, key_shape) = (dims::<2>(&q), dims::<2>(&k));
         let tensors = [d_output, q, k, v, output, log_sums].map(|tensor| tensor.to_contiguous());
-        let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(|x| floats(x));
+        let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(floats);
         let operands = attention::Operands {
             d_output,
             q,

@@ -8,7 +8,7 @@
 //! | weights | as loaded, packed |
 //! | dense block | `d (h + 2 kv) hd + h hd d + 3 d f`, on the GPU twice (one copy transposed) |
 //! | block inputs | `(layers + 1) n d` |
-//! | activations | `3 b h t t` + multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module |
+//! | activations | multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module; attention's scores are never held |
 //! | head | `2 s c + 2 c d + 3 n d`, `s` scored positions, `c` words of the vocabulary at a time |
 //! | adapter | `4` a trainable parameter: weight, gradient, two moments |
 //!
@@ -18,8 +18,6 @@ use super::DeviceBudget;
 use crate::protocol::{DeviceKind, ModelSummary, PreparedSummary, RunSpec, TargetModule};
 
 const BYTES_PER_NUMBER: u64 = 4;
-/// Attention scores alive at once: probabilities, their gradient, one in between.
-const LIVE_SCORES: u64 = 3;
 /// `[n, d]` alive at once in a block: residuals, norms, and their gradients.
 const LIVE_HIDDEN: u64 = 8;
 /// `[n, h hd]` alive at once: queries before and after RoPE, attended values, and their gradients.
@@ -146,13 +144,12 @@ fn weights_per_block(model: &ModelSummary) -> u64 {
 }
 
 fn activations_bytes(spec: &RunSpec, model: &ModelSummary, batch: &BatchShape) -> u64 {
-    let (n, t) = (batch.tokens(), batch.tokens_per_row);
+    let n = batch.tokens();
     let heads = model.num_attention_heads as u64;
     let head_dim = model.head_dim as u64;
     let key_value_heads = model.num_key_value_heads as u64;
     let num_modules = spec.lora.target_modules.len() as u64;
     numbers(&[
-        &[LIVE_SCORES, batch.rows, heads, t, t],
         &[LIVE_HIDDEN, n, model.hidden_size as u64],
         &[LIVE_QUERY, n, heads, head_dim],
         &[LIVE_KEY_VALUE, n, key_value_heads, head_dim],

@@ -12,7 +12,10 @@ let work;
 /** `run(times)` computes so many products and resolves when all are done. */
 function makeProduct(spec) {
   const { lhs, rhs } = drawProduct(spec);
-  const [a, b] = [lhs, rhs].map(({ values, dims }) => np.array(values, { shape: dims }));
+  const [a, b] = [lhs, rhs].map(({ values, dims }) => {
+    const array = np.array(values, { shape: dims });
+    return spec.weights === "f16" ? array.astype(np.float16) : array;
+  });
   const multiply = jax.jit((a, b) => {
     const left = spec.transposed === "lhs" ? a.transpose() : a;
     const right = spec.transposed === "rhs" ? b.transpose() : b;

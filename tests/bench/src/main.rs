@@ -81,6 +81,10 @@ fn root() -> PathBuf {
 fn run(options: &Options) -> Result<(), BenchError> {
     let folder = root().join("target/bench");
     let site = folder.join("site");
+    let output = options
+        .output
+        .clone()
+        .unwrap_or_else(|| folder.join("results.json"));
     let server = SiteServer::start_with(&site, 0, Isolation::WithoutPolicy)?;
     let browser = Browser::start(&folder.join("browser"), Window::default())?;
     let page = BenchPage::open(&browser.session, &server.origin(), Model::of(&site))?;
@@ -89,10 +93,16 @@ fn run(options: &Options) -> Result<(), BenchError> {
     if let Err(missing) = &python {
         report.missing("PyTorch with PEFT", missing);
     }
+    let has_f16 = page.has_f16;
+    if !has_f16 {
+        report.missing("halves on the GPU", "there is no adapter with shader-f16");
+    }
     let mut bench = Bench::new(page, python.ok(), options);
-    for work in plan::works(options) {
+    for work in plan::works(options, has_f16) {
         let measured = bench.measure(&work);
         report.add(&work, measured);
+        // Work by work, so that a bench that is cut short leaves what it has.
+        report.write(&output)?;
     }
     for (side, about) in bench.about() {
         report.about(side, about);
@@ -107,10 +117,8 @@ fn run(options: &Options) -> Result<(), BenchError> {
             &mut report,
         );
     }
-    report.finish(
-        &options
-            .output
-            .clone()
-            .unwrap_or_else(|| folder.join("results.json")),
-    )
+    report.write(&output)?;
+    report.summarise();
+    println!("\nWritten to {}", output.display());
+    Ok(())
 }

@@ -14,6 +14,10 @@ use crate::{
 /// A turn of a quick work repeats it until about so much time is spent.
 const TURN_SECS: f64 = 0.2;
 const MAX_TIMES: u64 = 64;
+/// A first run that takes longer is warm-up enough.
+const WARM_SECS: f64 = 5.0;
+/// After its third turn a side gets no other once it has had so much time.
+const FAIR_SHARE_SECS: f64 = 30.0;
 /// A peer that is so many times slower than the quickest side, and takes so long, gets one turn only.
 const HOPELESS: f64 = 5.0;
 const HOPELESS_SECS: f64 = 2.0;
@@ -105,9 +109,9 @@ impl<'a> Bench<'a> {
             .fold(f64::INFINITY, f64::min);
         for turn in 0..self.options.repetitions {
             for &(side, secs) in &ready {
-                let is_hopeless =
-                    secs > (HOPELESS * quickest).max(HOPELESS_SECS) && !side.is_ours();
-                if turn > 0 && is_hopeless {
+                let is_hopeless = secs > (HOPELESS * quickest).max(HOPELESS_SECS) && side.is_peer();
+                let has_enough = turn > 2 && turn as f64 * secs > FAIR_SHARE_SECS;
+                if (turn > 0 && is_hopeless) || has_enough {
                     continue;
                 }
                 let times = ((TURN_SECS / secs).ceil() as u64).clamp(1, MAX_TIMES);
@@ -198,8 +202,10 @@ impl<'a> Bench<'a> {
         self.start(side)?;
         let worker = side.worker();
         let prepared = self.call(worker, "prepare", work.spec(side))?;
-        self.call(worker, "run", json!(1))?;
-        let secs = self.call(worker, "run", json!(1))?.as_f64();
+        let mut secs = self.call(worker, "run", json!(1))?.as_f64();
+        if secs.is_some_and(|secs| secs < WARM_SECS) {
+            secs = self.call(worker, "run", json!(1))?.as_f64();
+        }
         let mut measured = Measured {
             amount: prepared["amount"].as_f64(),
             ..Measured::default()

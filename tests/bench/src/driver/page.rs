@@ -31,6 +31,8 @@ impl Model {
 pub struct BenchPage<'a> {
     session: &'a Session,
     model: Model,
+    /// Whether the adapter computes with halves.
+    pub has_f16: bool,
 }
 
 impl<'a> BenchPage<'a> {
@@ -41,7 +43,14 @@ impl<'a> BenchPage<'a> {
     pub fn open(session: &'a Session, origin: &str, model: Model) -> Result<Self, BenchError> {
         session.post("timeouts", json!({ "script": 2 * WAIT.as_millis() as u64 }))?;
         session.navigate(origin)?;
-        Ok(Self { session, model })
+        let script = "const done = arguments[0]; const adapter = navigator.gpu?.requestAdapter() ?? Promise.resolve();
+            adapter.then((adapter) => done(adapter?.features.has('shader-f16') ?? false), () => done(false));";
+        let answer = session.post("execute/async", json!({ "script": script, "args": [] }))?;
+        Ok(Self {
+            session,
+            model,
+            has_f16: answer == Value::Bool(true),
+        })
     }
 
     /// Starts a side; what it tells of itself.

@@ -175,6 +175,24 @@ impl Side {
         )
     }
 
+    /// Whether this is another library in the same browser.
+    pub fn is_peer(self) -> bool {
+        matches!(
+            self,
+            Self::JaxGpu
+                | Self::JaxGpuWhole
+                | Self::TfjsGpu
+                | Self::JaxCpu
+                | Self::JaxCpuWhole
+                | Self::TfjsCpu
+        )
+    }
+
+    /// Whether this peer multiplies by weights of that kind.
+    fn multiplies(self, weights: &str) -> bool {
+        weights == "f32" || (weights == "f16" && self == Self::JaxGpu)
+    }
+
     /// What this side is told beyond the work itself.
     fn options(self) -> Value {
         match self {
@@ -212,27 +230,21 @@ impl Work {
         if let (Value::Object(spec), Value::Object(options)) = (&mut spec, side.options()) {
             spec.extend(options);
         }
-        // The peers multiply dense numbers, whatever ours are packed as.
-        if !side.is_ours()
-            && let Some(spec) = spec.as_object_mut()
-        {
-            spec.remove("weights");
-        }
         spec
     }
 }
 
 /// All that `options` ask for.
-pub fn works(options: &Options) -> Vec<Work> {
+pub fn works(options: &Options, has_f16: bool) -> Vec<Work> {
     let mut works = Vec::new();
     if options.takes("limit") {
-        works.extend(limits());
+        works.extend(limits(has_f16));
     }
     if options.takes("agreement") {
         works.extend(steps("agreement", "tiny", &[(2, 24, 160)]));
     }
     if options.takes("matmul") {
-        works.extend(products(&options.tokens));
+        works.extend(products(&options.tokens, has_f16));
     }
     if options.takes("step") {
         works.extend(steps("step", "smol", &[(4, 128, 8192), (4, 256, 49152)]));
@@ -250,7 +262,7 @@ pub fn works(options: &Options) -> Vec<Work> {
     works
 }
 
-fn limits() -> Vec<Work> {
+fn limits(has_f16: bool) -> Vec<Work> {
     let limit = |place, name: &str, spec, sides| Work {
         group: "limit",
         place,
@@ -265,20 +277,14 @@ fn limits() -> Vec<Work> {
     let copy = json!({ "kind": "limit", "limit": "copy", "size": 64 << 20 });
     let gpu = vec![Side::LimitGpu];
     let cpu = vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu];
-    vec![
+    let mut limits = vec![
         limit(
             Place::Gpu,
             "multiply-add f32",
             multiply_add(64, "f32"),
             gpu.clone(),
         ),
-        limit(
-            Place::Gpu,
-            "multiply-add f16",
-            multiply_add(64, "f16"),
-            gpu.clone(),
-        ),
-        limit(Place::Gpu, "copy", copy.clone(), gpu),
+        limit(Place::Gpu, "copy", copy.clone(), gpu.clone()),
         limit(
             Place::Cpu,
             "multiply-add f32",
@@ -286,7 +292,12 @@ fn limits() -> Vec<Work> {
             cpu.clone(),
         ),
         limit(Place::Cpu, "copy", copy, cpu),
-    ]
+    ];
+    if has_f16 {
+        let halves = multiply_add(64, "f16");
+        limits.insert(1, limit(Place::Gpu, "multiply-add f16", halves, gpu));
+    }
+    limits
 }
 
 /// Layers: name, input features, output features.
@@ -301,7 +312,7 @@ const LAYERS: [(&str, usize, usize); 8] = [
     ("Qwen down", 4864, 896),
 ];
 
-fn products(tokens: &[usize]) -> Vec<Work> {
+fn products(tokens: &[usize], has_f16: bool) -> Vec<Work> {
     // What is measured: the side that is stored transposed, and what the weights are.
     let variants = [
         ("none", "f32"),
@@ -331,6 +342,9 @@ fn products(tokens: &[usize]) -> Vec<Work> {
         for (layer, k, n) in LAYERS {
             for &m in tokens {
                 for (transposed, weights) in variants {
+                    if weights == "f16" && !(has_f16 && place == Place::Gpu) {
+                        continue;
+                    }
                     let label = match transposed {
                         "none" => "plain",
                         "rhs" => "right transposed",
@@ -341,12 +355,12 @@ fn products(tokens: &[usize]) -> Vec<Work> {
                         place,
                         name: format!("{layer}: {m}x{k} x {k}x{n} {label} {weights}"),
                         spec: json!({ "kind": "matmul", "m": m, "k": k, "n": n, "transposed": transposed, "weights": weights }),
-                        // The peers' time of packed weights is that of their dense ones.
-                        sides: if weights == "f32" {
-                            sides.clone()
-                        } else {
-                            sides.iter().copied().filter(|side| side.is_ours()).collect()
-                        },
+                        // The peers know no packed weights: their f32 product stands beside ours.
+                        sides: sides
+                            .iter()
+                            .copied()
+                            .filter(|side| side.is_ours() || side.multiplies(weights))
+                            .collect(),
                         operations: Some(2.0 * (m * k * n) as f64),
                         tokens: None,
                         is_fresh: false,

@@ -29,6 +29,10 @@ pub struct Report {
     /// The group and place whose heading was printed last.
     section: Option<(&'static str, Place)>,
     disagreements: Vec<String>,
+    /// The best peer's seconds for a product in f32, by its place and name without the weights.
+    dense_peers: BTreeMap<String, f64>,
+    /// The best peer's time as a multiple of our best, by group, place and what the weights are.
+    ratios: BTreeMap<(&'static str, String), Vec<f64>>,
 }
 
 impl Report {
@@ -53,6 +57,8 @@ impl Report {
             others: BTreeMap::new(),
             section: None,
             disagreements: Vec::new(),
+            dense_peers: BTreeMap::new(),
+            ratios: BTreeMap::new(),
         })
     }
 
@@ -107,6 +113,7 @@ impl Report {
             sides.insert(side.name().to_owned(), value);
         }
         self.compare_losses(work, &measured);
+        self.keep_ratio(work, &measured, best_of_ours);
         self.works.push(json!({
             "group": work.group,
             "place": format!("{:?}", work.place),
@@ -115,6 +122,47 @@ impl Report {
             "tokens": work.tokens,
             "sides": sides,
         }));
+    }
+
+    /// How the best peer in a browser stands to our best; packed weights stand beside the peers' f32.
+    fn keep_ratio(
+        &mut self,
+        work: &Work,
+        measured: &[(Side, Result<Measured, String>)],
+        best_of_ours: f64,
+    ) {
+        let medians = measured.iter().filter(|(side, _)| side.is_peer());
+        let medians = medians.filter_map(|(_, measured)| measured.as_ref().ok()?.median());
+        let mut best_of_peers = medians.fold(f64::INFINITY, f64::min);
+        let mut kind = format!("{:?}", work.place);
+        if work.group == "matmul"
+            && let Some((product, weights)) = work.name.rsplit_once(' ')
+        {
+            let product = format!("{kind} {product}");
+            if weights == "f32" {
+                self.dense_peers.insert(product, best_of_peers);
+            } else if let Some(&dense) = self
+                .dense_peers
+                .get(&product)
+                .filter(|&&dense| dense.is_finite())
+            {
+                println!(
+                    "  the peers' best in f32: {:.2} x ours",
+                    dense / best_of_ours
+                );
+                best_of_peers = dense;
+            }
+            kind = format!("{kind} {weights}");
+        } else if work.group == "step" {
+            kind = format!("{kind}, {}", work.name);
+        }
+        let ratio = best_of_peers / best_of_ours;
+        if ratio.is_finite() && ratio > 0.0 && work.group != "agreement" {
+            self.ratios
+                .entry((work.group, kind))
+                .or_default()
+                .push(ratio);
+        }
     }
 
     /// Sides that draw the same model must tell the same losses; a comparison of speed would mean nothing otherwise.
@@ -160,17 +208,38 @@ impl Report {
         }
     }
 
-    /// Writes the JSON.
+    /// Prints how the best peer stands to our best over all works.
+    pub fn summarise(&self) {
+        if !self.ratios.is_empty() {
+            println!("\n== the best peer's time as a multiple of our best: least, median, most");
+        }
+        for ((group, kind), ratios) in &self.ratios {
+            let [least, median, most] = spread(ratios);
+            println!(
+                "{group:<8} {kind:<48} {least:6.2} {median:6.2} {most:6.2}  of {}",
+                ratios.len()
+            );
+        }
+    }
+
+    /// Writes the JSON of all that is known by now.
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn finish(self, path: &Path) -> Result<(), BenchError> {
+    pub fn write(&self, path: &Path) -> Result<(), BenchError> {
+        let ratios = self.ratios.iter().map(|((group, kind), ratios)| {
+            let [least, median, most] = spread(ratios);
+            let told =
+                json!({ "least": least, "median": median, "most": most, "of": ratios.len() });
+            (format!("{group} {kind}"), told)
+        });
         let json = json!({
             "machine": self.machine,
             "sides": self.sides,
             "missing": self.missing,
             "disagreements": self.disagreements,
             "others": self.others,
+            "ratios": ratios.collect::<serde_json::Map<_, _>>(),
             "works": self.works,
         });
         if let Some(folder) = path.parent() {
@@ -178,10 +247,20 @@ impl Report {
                 .map_err(|error| BenchError::File(folder.to_owned(), error))?;
         }
         std::fs::write(path, serde_json::to_string_pretty(&json)? + "\n")
-            .map_err(|error| BenchError::File(path.to_owned(), error))?;
-        println!("\nWritten to {}", path.display());
-        Ok(())
+            .map_err(|error| BenchError::File(path.to_owned(), error))
     }
+}
+
+/// The least, the median and the most of some numbers.
+fn spread(numbers: &[f64]) -> [f64; 3] {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    [
+        at(0),
+        at(sorted.len() / 2),
+        at(sorted.len().saturating_sub(1)),
+    ]
 }
 
 /// `  side   median (least-most)   rate   its time as a multiple of ours   memory`

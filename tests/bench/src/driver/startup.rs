@@ -60,19 +60,13 @@ fn sizes(dist: &Path) -> Result<Value, BenchError> {
 
 fn times(dist: &Path, folder: &Path, repetitions: usize) -> Result<Value, BenchError> {
     let server = SiteServer::start(dist, 0)?;
-    let mut times = Map::new();
-    for device in ["automatic"] {
-        let browser = Browser::start(&folder.join("startup"), Window::default())?;
-        let visit = || visit(&browser, &server.origin()).map_err(|error| error.to_string());
-        let cold = visit();
-        let warm: Vec<Result<f64, String>> = (0..repetitions).map(|_| visit()).collect();
-        let told = |time: Result<f64, String>| time.map_or_else(Value::from, Value::from);
-        times.insert(
-            device.to_owned(),
-            json!({ "cold": told(cold), "warm": warm.into_iter().map(told).collect::<Vec<_>>() }),
-        );
-    }
-    Ok(Value::Object(times))
+    let browser = Browser::start(&folder.join("startup"), Window::default())?;
+    let visit = || visit(&browser, &server.origin()).map_err(|error| error.to_string());
+    let cold = visit();
+    let warm: Vec<Result<f64, String>> = (0..repetitions).map(|_| visit()).collect();
+    let told = |time: Result<f64, String>| time.map_or_else(Value::from, Value::from);
+    let warm: Vec<Value> = warm.into_iter().map(told).collect();
+    Ok(json!({ "cold": told(cold), "warm": warm }))
 }
 
 /// From the load to the moment when training can start, as soon as a quick person can press the buttons.
