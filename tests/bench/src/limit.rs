@@ -55,9 +55,7 @@ impl Limit {
         for _ in 0..times {
             match self.spec.limit {
                 LimitKind::MultiplyAdd => for_each(num_threads(), usize::MAX, |_| {
-                    // SAFETY: only the build for browsers with relaxed SIMD asks for it.
-                    #[cfg_attr(not(feature = "fused"), allow(unused_unsafe))]
-                    black_box(unsafe { multiply_add(black_box(self.spec.size)) });
+                    black_box(multiply_add(black_box(self.spec.size)));
                 }),
                 LimitKind::Copy => self.target.copy_from_slice(black_box(&self.source)),
             }

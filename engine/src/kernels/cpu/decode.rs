@@ -176,6 +176,15 @@ bytes!(Q5_0);
 bytes!(Q5_1);
 bytes!(Q8_0);
 
+/// The first four words; those that are not there are zero.
+#[inline(always)]
+fn first_words(words: &[u32]) -> [u32; LANES] {
+    match words.first_chunk() {
+        Some(words) => *words,
+        None => std::array::from_fn(|index| words.get(index).copied().unwrap_or_default()),
+    }
+}
+
 /// The halves of words as floats; fields are widened in place.
 macro_rules! halves {
     ($name:ident, $widen:expr) => {
@@ -193,17 +202,10 @@ macro_rules! halves {
 
             #[inline(always)]
             fn eight(words: &[u32]) -> [F32x4; 2] {
-                let word = |index: usize| words.get(index).copied().unwrap_or_default();
                 let widen: fn(U32x4) -> F32x4 = $widen;
-                [0, 2].map(|first| {
-                    let (low, high) = (word(first), word(first + 1));
-                    widen(U32x4::new([
-                        low & 0xffff,
-                        low >> 16,
-                        high & 0xffff,
-                        high >> 16,
-                    ]))
-                })
+                let words = U32x4::new(first_words(words));
+                let low = words.and(U32x4::splat(0xffff));
+                low.zip(words.shift_right::<16>()).map(widen)
             }
 
             #[inline(always)]
@@ -250,11 +252,8 @@ impl Codec for F32 {
 
     #[inline(always)]
     fn eight(words: &[u32]) -> [F32x4; 2] {
-        let word = |index: usize| words.get(index).copied().unwrap_or_default();
-        [0, LANES].map(|first| {
-            let four: [u32; LANES] = std::array::from_fn(|lane| word(first + lane));
-            U32x4::new(four).as_floats()
-        })
+        let rest = words.get(LANES..).unwrap_or_default();
+        [words, rest].map(|words| U32x4::new(first_words(words)).as_floats())
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 //! are unpacked straight into panels, so that a dense copy of a matrix never exists.
 
 use super::{
-    decode::{Codec, with_codec},
+    decode::{self, Codec, with_codec},
     simd::{F32x4, LANES, U32x4},
 };
 use crate::weights::packed::{BLOCK, PackedKind};
@@ -70,6 +70,23 @@ impl<'a> Strided<'a> {
     pub fn first_row(&self) -> &'a [f32] {
         assert!(self.col_stride == 1 || self.cols <= 1);
         &self.data[..self.cols]
+    }
+
+    /// The matrix whose transpose this is, where its columns lie one after the other.
+    fn as_transposed(&self) -> Option<Packed<'a>> {
+        let is_whole = self.col_stride >= self.rows
+            && self.row_stride == 1
+            && self.cols > 1
+            && self.data.len() >= self.cols * self.col_stride;
+        is_whole.then(|| Packed {
+            kind: PackedKind::F32,
+            words: bytemuck::cast_slice(self.data),
+            scales: &[],
+            rows: self.cols,
+            cols: self.rows,
+            row_words: self.col_stride,
+            row_scales: 0,
+        })
     }
 
     pub fn pointer(&self) -> *const f32 {
@@ -145,7 +162,10 @@ impl Right<'_> {
     /// matrices `start` and `column` are multiples of [`BLOCK`] and of [`WIDTH`].
     pub fn fill(&self, start: usize, column: usize, panel: &mut [f32]) {
         match self {
-            Self::Dense(matrix) => fill_dense(matrix, start, column, panel),
+            Self::Dense(matrix) => match matrix.as_transposed() {
+                Some(rows) => fill_transposed::<decode::F32>(&rows, start, column, panel),
+                None => fill_dense(matrix, start, column, panel),
+            },
             Self::Packed(matrix) => {
                 with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, panel));
             }
@@ -226,17 +246,29 @@ fn fill_transposed<C: Codec>(matrix: &Packed<'_>, start: usize, column: usize, p
         let scales = rows.map(|row| matrix.scales_of(row));
         let (mut factor, mut offset) = (F32x4::splat(1.0), F32x4::zero());
         let first = start / C::PER_WORD;
-        for (index, out) in panel.chunks_mut(WIDTH * C::PER_WORD).enumerate() {
-            let word = first + index;
-            if C::HAS_SCALES && (word * C::PER_WORD).is_multiple_of(BLOCK) {
+        let scaled = |word: usize| C::HAS_SCALES && (word * C::PER_WORD).is_multiple_of(BLOCK);
+        // A block's scale lasts for a whole number of such groups.
+        const GROUP: usize = LANES;
+        for (index, out) in panel.chunks_mut(WIDTH * C::PER_WORD * GROUP).enumerate() {
+            let word = first + index * GROUP;
+            let fields_of = |word: usize| U32x4::new(words.map(|words| words[word]));
+            if scaled(word) {
                 let block = word * C::PER_WORD / BLOCK;
                 let of_rows = scales.map(|scales| C::factor_and_offset(scales[block]));
                 factor = F32x4::of(&of_rows.map(|(factor, _)| factor));
                 offset = F32x4::of(&of_rows.map(|(_, offset)| offset));
             }
-            let fields = U32x4::new(words.map(|words| words[word]));
-            let out = out[half * LANES..].chunks_mut(WIDTH);
-            C::each_field(fields, out, factor, offset);
+            let fields = match words.map(|words| words[word..].first_chunk()) {
+                [Some(a), Some(b), Some(c), Some(d)] => {
+                    U32x4::transpose([a, b, c, d].map(|four| U32x4::new(*four)))
+                }
+                // The end of the rows.
+                _ => std::array::from_fn(|at| fields_of((word + at).min(words[0].len() - 1))),
+            };
+            let parts = out[half * LANES..].chunks_mut(WIDTH * C::PER_WORD);
+            for (fields, out) in fields.into_iter().zip(parts) {
+                C::each_field(fields, out.chunks_mut(WIDTH), factor, offset);
+            }
         }
     }
 }
