@@ -88,9 +88,7 @@ pub unsafe fn product(
     for start in (0..k).step_by(deepest) {
         let depth = deepest.min(k - start);
         let panels = &mut panels[..depth * width.next_multiple_of(WIDTH)];
-        for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
-            rhs.fill(start, column + index * WIDTH, panel);
-        }
+        rhs.fill(start, column, depth, panels);
         let step = Step {
             start,
             depth,
@@ -115,8 +113,8 @@ fn even_depth(k: usize) -> usize {
 pub fn pack(rhs: Right<'_>, panels: &mut [f32]) {
     let [k, n] = rhs.shape();
     assert_eq!(panels.len(), k * n.next_multiple_of(WIDTH));
-    for (index, panel) in panels.chunks_exact_mut((k * WIDTH).max(1)).enumerate() {
-        rhs.fill(0, index * WIDTH, panel);
+    if k > 0 {
+        rhs.fill(0, 0, k, panels);
     }
 }
 
