@@ -284,8 +284,10 @@ fn print_row(work: &Work, side: Side, measured: &Measured, best_of_ours: f64) {
         format!("{:6.2} x ours", median / best_of_ours)
     };
     let memory = memory(&measured.memory);
+    let dispatches = measured.told["dispatches"].as_f64();
+    let dispatches = dispatches.map_or(String::new(), |count| format!("  {count:.0} dispatches"));
     println!(
-        "  {:<28} {} ({} - {})  {rate}  {ratio}{memory}",
+        "  {:<28} {} ({} - {})  {rate}  {ratio}{memory}{dispatches}",
         side.name(),
         secs(median),
         secs(least),
