@@ -82,6 +82,22 @@ macro_rules! with_codec {
 }
 pub(super) use with_codec;
 
+/// [`Codec::each_field`] of fields with a factor and an offset.
+#[inline(always)]
+fn each_scaled<'a, const BITS: u32>(
+    mut words: U32x4,
+    out: impl Iterator<Item = &'a mut [f32]>,
+    factor: F32x4,
+    offset: F32x4,
+) {
+    let mask = U32x4::splat((1 << BITS) - 1);
+    for out in out {
+        let field = words.and(mask).to_floats();
+        field.mul_add(factor, offset).write(out);
+        words = words.shift_right::<BITS>();
+    }
+}
+
 /// Four bits a field.
 macro_rules! nibbles {
     ($name:ident) => {
@@ -114,16 +130,7 @@ macro_rules! nibbles {
                 factor: F32x4,
                 offset: F32x4,
             ) {
-                let mut words = words;
-                let mask = U32x4::splat(0xf);
-                for out in out {
-                    words
-                        .and(mask)
-                        .to_floats()
-                        .mul_add(factor, offset)
-                        .write(out);
-                    words = words.shift_right::<4>();
-                }
+                each_scaled::<4>(words, out, factor, offset);
             }
         }
     };
@@ -158,16 +165,7 @@ macro_rules! bytes {
                 factor: F32x4,
                 offset: F32x4,
             ) {
-                let mut words = words;
-                let mask = U32x4::splat(0xff);
-                for out in out {
-                    words
-                        .and(mask)
-                        .to_floats()
-                        .mul_add(factor, offset)
-                        .write(out);
-                    words = words.shift_right::<8>();
-                }
+                each_scaled::<8>(words, out, factor, offset);
             }
         }
     };
