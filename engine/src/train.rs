@@ -1,5 +1,6 @@
 //! Training: the loss, the step, the learning rate, the optimizer and the session around them.
 
+pub mod chunk;
 pub mod optimizer;
 pub mod schedule;
 

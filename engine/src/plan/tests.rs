@@ -41,6 +41,7 @@ fn dataset(num_training_rows: usize) -> PreparedSummary {
 const CPU: DeviceBudget = DeviceBudget {
     kind: DeviceKind::Cpu,
     resident_bytes: 100_000_000,
+    threads: 2,
     limit_bytes: None,
 };
 
@@ -274,20 +275,20 @@ fn questionable_runs_are_warned_about() {
 fn memory_follows_the_shapes() {
     let memory = plan(|_| {}).unwrap().memory;
     assert_eq!(memory.weights_bytes, 100_000_000);
-    // q and o 576 x 576, k and v 576 x 192, three of 576 x 1536.
-    assert_eq!(memory.dense_block_bytes, 4 * 3_538_944);
     // Four rows of 200 tokens, the longest there is.
     assert_eq!(memory.block_inputs_bytes, 4 * 31 * 800 * 576);
-    assert_eq!(memory.adapter_bytes, 16 * 460_800);
+    assert_eq!(memory.adapter_bytes, 40 * 460_800);
     let gpu = DeviceBudget {
         kind: DeviceKind::WebGpu,
         ..CPU
     };
     let on_gpu = RunPlan::new(&RunSpec::default(), &model(), &dataset(45), gpu).unwrap();
-    assert_eq!(
-        on_gpu.memory.dense_block_bytes,
-        2 * memory.dense_block_bytes
-    );
+    assert_eq!(on_gpu.memory.worker_bytes, 0);
+    assert_eq!(on_gpu.memory.activations_bytes, memory.activations_bytes);
+    let sixteen_threads = DeviceBudget { threads: 16, ..CPU };
+    let on_sixteen = RunPlan::new(&RunSpec::default(), &model(), &dataset(45), sixteen_threads);
+    let more = on_sixteen.unwrap().memory.worker_bytes - memory.worker_bytes;
+    assert_eq!(more, 14 * (2 << 20));
 
     let shorter = plan(|spec| spec.data.max_seq_length = 100).unwrap().memory;
     assert_eq!(shorter.block_inputs_bytes * 2, memory.block_inputs_bytes);

@@ -8,7 +8,8 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{
-    loss::{HeadLoss, chunk_rows, cross_entropy},
+    chunk::chunk_rows,
+    loss::{HeadLoss, cross_entropy},
     pacing::{Interruption, Pacing, read_all},
 };
 use crate::{
