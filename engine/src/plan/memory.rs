@@ -46,9 +46,9 @@ const LIVE_DROPOUT: u64 = 2;
 const LIVE_HEAD_HIDDEN: u64 = 5;
 /// What the gaps between allocations add to all that comes and goes, as a share of it.
 const GAPS_RATIO: (u64, u64) = (1, 4);
-/// Of each trainable parameter: weight, two moments, the sound and the best earlier weights, gradients in sum and of the
-/// micro-step, and on their way the tensors of weights and gradients, once more in one piece.
-const COPIES_OF_ADAPTER: u64 = 10;
+/// Of each trainable parameter: weight, two moments, the sound and the best earlier weights, the sum of gradients, and on
+/// their way the tensors of weights and of gradients, these once more in one piece.
+const COPIES_OF_ADAPTER: u64 = 9;
 /// As above, of what is on a device with memory of its own: weights, gradients, and these in one piece.
 const DEVICE_COPIES_OF_ADAPTER: u64 = 3;
 
