@@ -20,6 +20,8 @@ pub struct DeviceBudget {
     pub kind: DeviceKind,
     /// The base model's weights as they were loaded.
     pub resident_bytes: u64,
+    /// Threads that compute; each has a stack in the worker's memory.
+    pub threads: usize,
     /// The most that the device can hold, where that is known.
     pub limit_bytes: Option<u64>,
 }

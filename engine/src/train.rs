@@ -2,6 +2,7 @@
 
 pub mod optimizer;
 pub mod schedule;
+pub mod sizes;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod loss;

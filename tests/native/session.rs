@@ -62,14 +62,7 @@ impl Bench {
             steps_per_epoch: 3,
             eval_steps: self.eval_steps,
             trainable_parameters: 0,
-            memory: MemoryEstimate {
-                weights_bytes: 0,
-                dense_block_bytes: 0,
-                block_inputs_bytes: 0,
-                activations_bytes: 0,
-                head_bytes: 0,
-                adapter_bytes: 0,
-            },
+            memory: MemoryEstimate::default(),
             warnings: Vec::new(),
         };
         let input = TrainingInput {

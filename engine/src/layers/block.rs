@@ -99,18 +99,39 @@ impl Block {
         ]
     }
 
-    /// What [`Self::forward_saving`] keeps beyond its input, at most, in bytes.
-    pub fn saved_bytes(&self, adapter: &BlockAdapter, heads: Heads) -> usize {
+    /// What [`Self::forward_saving`] keeps beyond its input, in bytes.
+    pub fn saved_bytes(&self, adapter: &BlockAdapter, context: &PassContext) -> usize {
         let [q, k, v, o, gate, up, _] = self.matrices();
-        let middle = o.rows();
         let outputs: usize = [q, k, v, gate, up].iter().map(|matrix| matrix.rows()).sum();
-        let adapted = self.matrices().into_iter().zip(adapter);
-        let inputs = adapted.filter_map(|(matrix, lora)| {
-            let rank = lora.as_ref()?.a.dims()[0];
-            Some(matrix.cols() + rank)
-        });
-        let numbers = outputs + o.cols() + heads.query_heads + middle + inputs.sum::<usize>();
-        heads.batch * heads.tokens * numbers * size_of::<f32>()
+        let numbers = outputs + o.cols() + context.heads.query_heads + o.rows();
+        let adapted = self
+            .matrices()
+            .into_iter()
+            .zip(adapter)
+            .filter_map(|(matrix, lora)| {
+                let rank = lora.as_ref()?.a.dims()[0];
+                // Under dropout each has an input of its own, and its mask.
+                let own = if context.dropout.is_some() { 2 } else { 0 };
+                Some(rank + own * matrix.cols())
+            });
+        let has = |modules: &[TargetModule]| {
+            modules
+                .iter()
+                .any(|&module| adapter[module as usize].is_some())
+        };
+        use TargetModule::{DownProj, GateProj, KProj, QProj, UpProj, VProj};
+        // Else the norms and the activation, which several share; attended values are kept anyway.
+        let shared = [
+            (&[QProj, KProj, VProj][..], q),
+            (&[GateProj, UpProj], gate),
+            (&[DownProj], &self.down_proj),
+        ];
+        let shared = shared
+            .iter()
+            .filter(|(modules, _)| context.dropout.is_none() && has(modules));
+        let inputs: usize = shared.map(|(_, matrix)| matrix.cols()).sum();
+        let numbers = numbers + inputs + adapted.sum::<usize>();
+        context.heads.batch * context.heads.tokens * numbers * size_of::<f32>()
     }
 
     /// `[n, d] -> [n, d]`, with a cache where tokens came before. Keeps nothing.

@@ -1,53 +1,69 @@
-//! What training will hold on the device, from the shapes alone.
+//! What training will hold at its peak, from the shapes alone: of the worker's memory on the CPU, of the device's on
+//! WebGPU.
 //!
-//! With `b` rows of `t` tokens in a micro-batch and `n = b t` (shape legend in the crate's documentation), in 4-byte
-//! numbers unless said otherwise:
+//! With `b` rows of `t` tokens in a micro-batch, `n = b t`, `s` scored positions (shape legend in the crate's
+//! documentation), in 4-byte numbers unless said otherwise:
 //!
 //! | part | numbers |
 //! |---|---|
-//! | weights | as loaded, packed |
-//! | dense block | `d (h + 2 kv) hd + h hd d + 3 d f`, on the GPU twice (one copy transposed) |
+//! | weights | as loaded, packed; kernels unpack them as they go, so none is ever dense |
+//! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
-//! | activations | multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module; attention's scores are never held |
-//! | head | `2 s c + 2 c d + 3 n d`, `s` scored positions, `c` words of the vocabulary at a time |
-//! | adapter | `4` a trainable parameter: weight, gradient, two moments |
+//! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module, and the masks of a dropout; attention's scores are never held |
+//! | kept blocks | what the backward of the last blocks needs, as many as [`KEPT_BYTES`] hold, beside that one |
+//! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
+//! | adapter | multiples of the trainable parameters |
 //!
-//! One block is dense and recomputed at a time, so nothing but the block inputs grows with the depth.
+//! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are full. Activations and head do not
+//! meet at their greatest; that both are counted pays for the gaps that an allocator leaves, or nearly (see
+//! [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
 
 use super::DeviceBudget;
-use crate::protocol::{DeviceKind, ModelSummary, PreparedSummary, RunSpec, TargetModule};
+use crate::{
+    protocol::{DeviceKind, ModelSummary, PreparedSummary, RunSpec, TargetModule},
+    train::sizes::{KEPT_BYTES, chunk_rows},
+};
 
 const BYTES_PER_NUMBER: u64 = 4;
+/// The program's own data, and what loading and reading leave behind.
+const PROGRAM_BYTES: u64 = 8 << 20;
+/// A thread's stack, and its place in the pool.
+const BYTES_PER_THREAD: u64 = 2 << 20;
+/// A word of the vocabulary in the tokenizer: its text twice, its merge, and their places in three tables.
+const BYTES_PER_WORD: u64 = 256;
 /// `[n, d]` alive at once in a block: residuals, norms, and their gradients.
-const LIVE_HIDDEN: u64 = 8;
-/// `[n, h hd]` alive at once: queries before and after RoPE, attended values, and their gradients.
-const LIVE_QUERY: u64 = 6;
-/// `[n, kv hd]` alive at once: keys before and after RoPE, values, and their gradients.
-const LIVE_KEY_VALUE: u64 = 6;
-/// `[n, f]` alive at once: gate, up, activation, product, and their gradients.
-const LIVE_INTERMEDIATE: u64 = 8;
+const LIVE_HIDDEN: u64 = 6;
+/// `[n, h hd]` alive at once: queries after RoPE and attended values.
+const LIVE_QUERY: u64 = 2;
+/// `[n, kv hd]` alive at once: keys after RoPE and values.
+const LIVE_KEY_VALUE: u64 = 2;
+/// `[n, f]` alive at once: gate, up, and a gradient.
+const LIVE_INTERMEDIATE: u64 = 3;
 /// `[n, r]` alive at once a module: `A x` and its gradient.
 const LIVE_RANK: u64 = 2;
-/// Words of the vocabulary that the head scores at a time.
-const HEAD_CHUNK: u64 = 8_192;
-/// `[scored, chunk]` alive at once: logits and their gradient.
-const LIVE_LOGITS: u64 = 2;
-/// `[chunk, d]` alive at once: the head's rows, dense, and a transposed copy.
-const LIVE_HEAD_WEIGHTS: u64 = 2;
-/// `[n, d]` alive at once in the head: its input, the scored rows, and their gradient.
-const LIVE_HEAD_HIDDEN: u64 = 3;
-/// Weight, gradient and two moments of each trainable parameter.
-const COPIES_OF_ADAPTER: u64 = 4;
+/// `[n, in]` a module with dropout: the mask, and the input under it.
+const LIVE_DROPOUT: u64 = 2;
+/// `[s, d]` alive at once in the head: its input, the scored rows, their norm, the weighted rows, and their gradient.
+const LIVE_HEAD_HIDDEN: u64 = 5;
+/// What the gaps between allocations add to all that comes and goes, as a share of it.
+const GAPS_RATIO: (u64, u64) = (1, 4);
+/// Of each trainable parameter: weight, two moments, the sound and the best earlier weights, the sum of gradients, and on
+/// their way the tensors of weights and of gradients, these once more in one piece.
+const COPIES_OF_ADAPTER: u64 = 9;
+/// As above, of what is on a device with memory of its own: weights, gradients, and these in one piece.
+const DEVICE_COPIES_OF_ADAPTER: u64 = 3;
 
 /// Bytes of each part of the peak. Numbers too great for u64 stay at its maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryEstimate {
     pub weights_bytes: u64,
-    pub dense_block_bytes: u64,
+    pub worker_bytes: u64,
     pub block_inputs_bytes: u64,
     pub activations_bytes: u64,
+    pub kept_blocks_bytes: u64,
     pub head_bytes: u64,
     pub adapter_bytes: u64,
+    pub gaps_bytes: u64,
 }
 
 /// Sizes of one micro-batch at its greatest.
@@ -90,17 +106,22 @@ impl MemoryEstimate {
         let batch = BatchShape::new(spec, dataset);
         let hidden = model.hidden_size as u64;
         let num_inputs = (model.num_hidden_layers as u64).saturating_add(1);
-        let copies_of_block = match device.kind {
-            DeviceKind::WebGpu => 2,
-            DeviceKind::Cpu => 1,
+        let (worker_bytes, copies_of_adapter) = match device.kind {
+            DeviceKind::WebGpu => (0, DEVICE_COPIES_OF_ADAPTER),
+            DeviceKind::Cpu => (worker_bytes(model, device), COPIES_OF_ADAPTER),
         };
+        let activations_bytes = activations_bytes(spec, model, &batch);
+        let head_bytes = head_bytes(model, &batch, device);
+        let (part, whole) = GAPS_RATIO;
         Self {
             weights_bytes: device.resident_bytes,
-            dense_block_bytes: numbers(&[&[copies_of_block, weights_per_block(model)]]),
+            worker_bytes,
             block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens(), hidden]]),
-            activations_bytes: activations_bytes(spec, model, &batch),
-            head_bytes: head_bytes(model, &batch),
-            adapter_bytes: numbers(&[&[COPIES_OF_ADAPTER, trainable_parameters]]),
+            activations_bytes,
+            kept_blocks_bytes: kept_blocks_bytes(spec, model, &batch),
+            head_bytes,
+            adapter_bytes: numbers(&[&[copies_of_adapter, trainable_parameters]]),
+            gaps_bytes: activations_bytes.saturating_add(head_bytes) / whole * part,
         }
     }
 
@@ -108,11 +129,13 @@ impl MemoryEstimate {
     pub fn total_bytes(&self) -> u64 {
         [
             self.weights_bytes,
-            self.dense_block_bytes,
+            self.worker_bytes,
             self.block_inputs_bytes,
             self.activations_bytes,
+            self.kept_blocks_bytes,
             self.head_bytes,
             self.adapter_bytes,
+            self.gaps_bytes,
         ]
         .into_iter()
         .fold(0, u64::saturating_add)
@@ -132,14 +155,11 @@ fn numbers(terms: &[&[u64]]) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// Elements of one block's seven matrices.
-fn weights_per_block(model: &ModelSummary) -> u64 {
-    TargetModule::ALL
+fn worker_bytes(model: &ModelSummary, device: DeviceBudget) -> u64 {
+    let threads = (device.threads as u64).saturating_mul(BYTES_PER_THREAD);
+    let tokenizer = (model.vocab_size as u64).saturating_mul(BYTES_PER_WORD);
+    [PROGRAM_BYTES, threads, tokenizer]
         .into_iter()
-        .map(|module| {
-            let (in_features, out_features) = super::features(model, module);
-            (in_features as u64).saturating_mul(out_features as u64)
-        })
         .fold(0, u64::saturating_add)
 }
 
@@ -148,22 +168,75 @@ fn activations_bytes(spec: &RunSpec, model: &ModelSummary, batch: &BatchShape) -
     let heads = model.num_attention_heads as u64;
     let head_dim = model.head_dim as u64;
     let key_value_heads = model.num_key_value_heads as u64;
-    let num_modules = spec.lora.target_modules.len() as u64;
+    let intermediate = model.intermediate_size as u64;
+    let modules = &spec.lora.target_modules;
+    let inputs = |module: &TargetModule| super::features(model, *module).0 as u64;
+    let dropped = if spec.lora.lora_dropout > 0.0 {
+        modules.iter().map(inputs).fold(0, u64::saturating_add)
+    } else {
+        0
+    };
+    // The adapter of `down_proj` keeps its input; the others' are kept anyway, or are norms.
+    let kept = u64::from(modules.contains(&TargetModule::DownProj));
     numbers(&[
         &[LIVE_HIDDEN, n, model.hidden_size as u64],
         &[LIVE_QUERY, n, heads, head_dim],
         &[LIVE_KEY_VALUE, n, key_value_heads, head_dim],
-        &[LIVE_INTERMEDIATE, n, model.intermediate_size as u64],
-        &[LIVE_RANK, n, spec.lora.r as u64, num_modules],
+        &[LIVE_INTERMEDIATE + kept, n, intermediate],
+        &[LIVE_RANK, n, spec.lora.r as u64, modules.len() as u64],
+        &[LIVE_DROPOUT, n, dropped],
     ])
 }
 
-fn head_bytes(model: &ModelSummary, batch: &BatchShape) -> u64 {
+/// Of the blocks that are not computed again, but for one, whose activations count for themselves; what each keeps is
+/// what `Block::saved_bytes` says.
+fn kept_blocks_bytes(spec: &RunSpec, model: &ModelSummary, batch: &BatchShape) -> u64 {
+    use TargetModule::{DownProj, GateProj, KProj, QProj, UpProj, VProj};
+    let modules = &spec.lora.target_modules;
+    let features = TargetModule::ALL.map(|module| super::features(model, module));
+    let [queries, keys, values, hidden, gate, up, _] = features.map(|(_, output)| output as u64);
+    let input = |module: TargetModule| super::features(model, module).0 as u64;
+    let has_dropout = spec.lora.lora_dropout > 0.0;
+    let inputs: Vec<u64> = if has_dropout {
+        let inputs = modules.iter().map(|module| input(*module));
+        inputs
+            .map(|input| input.saturating_mul(LIVE_DROPOUT))
+            .collect()
+    } else {
+        let shared = [
+            (&[QProj, KProj, VProj][..], QProj),
+            (&[GateProj, UpProj], GateProj),
+            (&[DownProj], DownProj),
+        ];
+        let has = |shared: &[TargetModule]| shared.iter().any(|module| modules.contains(module));
+        let shared = shared.into_iter().filter(|(of, _)| has(of));
+        shared.map(|(_, module)| input(module)).collect()
+    };
+    let ranks = (spec.lora.r as u64).saturating_mul(modules.len() as u64);
+    // Queries, the attended values beside them, and the input of the second norm, which is as wide as the hidden state.
+    let heads = model.num_attention_heads as u64;
+    let numbers_per_token = [
+        queries, keys, values, queries, heads, hidden, gate, up, ranks,
+    ]
+    .into_iter()
+    .chain(inputs)
+    .fold(0, u64::saturating_add);
+    let block = numbers(&[&[batch.tokens(), numbers_per_token]]);
+    let num_kept = (KEPT_BYTES as u64 / block.max(1)).min(model.num_hidden_layers as u64);
+    num_kept.saturating_sub(1).saturating_mul(block)
+}
+
+fn head_bytes(model: &ModelSummary, batch: &BatchShape, device: DeviceBudget) -> u64 {
     let hidden = model.hidden_size as u64;
-    let chunk = HEAD_CHUNK.min(model.vocab_size as u64);
-    numbers(&[
-        &[LIVE_LOGITS, batch.scored, chunk],
-        &[LIVE_HEAD_WEIGHTS, chunk, hidden],
-        &[LIVE_HEAD_HIDDEN, batch.tokens(), hidden],
-    ])
+    let chunk = chunk_rows(batch.scored.try_into().unwrap_or(usize::MAX)) as u64;
+    let chunk = chunk.min(model.vocab_size as u64);
+    let bytes_per_weight = device.resident_bytes.div_ceil(model.parameters.max(1));
+    let packed = chunk
+        .saturating_mul(hidden)
+        .saturating_mul(bytes_per_weight);
+    let live = numbers(&[
+        &[batch.scored, chunk],
+        &[LIVE_HEAD_HIDDEN, batch.scored, hidden],
+    ]);
+    live.saturating_add(packed)
 }

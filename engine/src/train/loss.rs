@@ -16,23 +16,12 @@ use burn::tensor::Tensor;
 
 use crate::{kernels::HeadSums, layers::frozen::FrozenMatrix};
 
-/// Logits held at a time, at most (16 MiB in f32).
-const MAX_LOGITS: usize = 4 << 20;
-/// Rows of the head that are unpacked at a time, at most and at least.
-const MAX_CHUNK: usize = 8192;
-const MIN_CHUNK: usize = 512;
-
 /// Summed loss and its gradient.
 pub struct HeadLoss {
     /// Sum of negative log-likelihoods, natural logarithm, `[1]`.
     pub nll_sum: Tensor<1>,
     /// `[s, d]`, where it was asked for.
     pub gradient: Option<Tensor<2>>,
-}
-
-/// Rows of the head in one chunk for `num_scored` hidden states.
-pub fn chunk_rows(num_scored: usize) -> usize {
-    (MAX_LOGITS / num_scored.max(1)).clamp(MIN_CHUNK, MAX_CHUNK)
 }
 
 /// The walk over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
@@ -150,17 +139,5 @@ mod tests {
         let stopped = async || Err("stopped");
         let walk = cross_entropy(hidden.tensor(), &matrix, &[4, 9], 4, false, stopped);
         assert_eq!(block_on(walk).err(), Some("stopped"));
-    }
-
-    #[test]
-    fn a_chunk_of_logits_stays_small() {
-        for num_scored in [0, 1, 100, 1024, 4096] {
-            let chunk = chunk_rows(num_scored);
-            assert!((MIN_CHUNK..=MAX_CHUNK).contains(&chunk));
-            assert!(
-                chunk * num_scored <= MAX_LOGITS,
-                "{num_scored} tokens by {chunk}"
-            );
-        }
     }
 }

@@ -6,7 +6,8 @@ use super::{
     internal,
     optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
     pacing::{Interruption, Pacing},
-    step::{KEPT_BYTES, forward_backward},
+    sizes::KEPT_BYTES,
+    step::forward_backward,
 };
 use crate::{
     adapter::AdapterLayout,

@@ -1,7 +1,7 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
-//! Forward keeps each block's input, and all that its backward needs for as many of the last blocks as [`KEPT_BYTES`]
-//! hold. The head gives the gradient of its input (see [`super::loss`]); then, from the last block to the first, a block
+//! Forward keeps each block's input, and all that its backward needs for as many of the last blocks as
+//! [`KEPT_BYTES`](super::sizes::KEPT_BYTES) hold. The head gives the gradient of its input (see [`super::loss`]); then, from the last block to the first, a block
 //! that kept only its input is computed again, this time keeping what its backward needs (Chen et al., arXiv
 //! 1604.06174). So memory grows by one activation a block, whatever the depth, and short sequences pay for no block
 //! twice. Every block boundary is a place to yield, to pause and to stop.
@@ -9,8 +9,9 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::{
-    loss::{HeadLoss, chunk_rows, cross_entropy},
+    loss::{HeadLoss, cross_entropy},
     pacing::{Interruption, Pacing, read_all},
+    sizes::chunk_rows,
 };
 use crate::{
     adapter::flatten_gradients,
@@ -22,9 +23,6 @@ use crate::{
     },
     model::Llama,
 };
-
-/// What blocks may keep of a forward beyond their inputs: SmolLM2-135M's of about 128 tokens.
-pub const KEPT_BYTES: usize = 96 << 20;
 
 /// What a micro-step gives.
 pub struct MicroStep {
@@ -209,7 +207,7 @@ impl Pass<'_> {
     fn num_kept(&self, adapter: &[BlockAdapter], kept_bytes: usize) -> usize {
         let bytes = self.model.blocks.iter().rev().map(|block| {
             let adapter = &adapter[block.index];
-            block.saved_bytes(adapter, self.context.heads)
+            block.saved_bytes(adapter, self.context)
         });
         let sums = bytes.scan(0usize, |sum, bytes| {
             *sum = sum.saturating_add(bytes);

@@ -32,6 +32,7 @@ pub fn plan(
     let budget = DeviceBudget {
         kind: report.kind,
         resident_bytes: model.llama.num_bytes(),
+        threads: report.threads,
         // A GPU does not tell how much it has; a wasm memory ends at 4 GiB.
         limit_bytes: (report.kind == DeviceKind::Cpu).then_some(MAX_WASM_BYTES),
     };

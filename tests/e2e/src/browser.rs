@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::netlog::{self, NetLogError};
+use crate::trace::{self, Record};
 use crate::webdriver::{Session, WebDriverError};
 
 /// WebGPU without a GPU (SwiftShader), and a browser that calls nobody by itself.
@@ -85,13 +86,34 @@ impl Browser {
     /// # Errors
     /// Where the driver or the browser is missing or does not start.
     pub fn start(folder: &Path, window: Window) -> Result<Self, BrowserError> {
+        Self::launch(folder, window, false)
+    }
+
+    /// As [`Self::start`], with a record of what the page's thread does; see [`Self::record`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_traced(folder: &Path, window: Window) -> Result<Self, BrowserError> {
+        Self::launch(folder, window, true)
+    }
+
+    fn launch(folder: &Path, window: Window, is_traced: bool) -> Result<Self, BrowserError> {
         let (chromium, chromedriver) = Self::programs();
         if folder.exists() {
             std::fs::remove_dir_all(folder).map_err(BrowserError::Folder)?;
         }
         std::fs::create_dir_all(folder.join("downloads")).map_err(BrowserError::Folder)?;
         let (mut driver, url) = start_driver(&chromedriver)?;
-        let session = match Session::open(&url, capabilities(&chromium, folder, window)) {
+        let mut capabilities = capabilities(&chromium, folder, window);
+        if is_traced {
+            capabilities["goog:loggingPrefs"]["performance"] = json!("ALL");
+            capabilities["goog:chromeOptions"]["perfLoggingPrefs"] = json!({
+                "enableNetwork": false,
+                "enablePage": false,
+                "traceCategories": trace::CATEGORIES,
+            });
+        }
+        let session = match Session::open(&url, capabilities) {
             Ok(session) => session,
             Err(error) => {
                 end(&mut driver);
@@ -176,6 +198,14 @@ impl Browser {
             next += 1;
         }
         Ok(peak_bytes)
+    }
+
+    /// The record of the page's thread since the last call, of a browser that was started with one.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn record(&self) -> Result<Record, BrowserError> {
+        Ok(Record::new(&self.session.log("performance")?))
     }
 
     /// Closes the browser and returns every address that was requested on behalf of `origin`'s pages and workers.

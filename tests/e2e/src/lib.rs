@@ -5,6 +5,7 @@
 //! browser  a headless Chromium with its driver, started and ended with the test
 //! page     the page through a person's eyes: controls found by role and accessible name
 //! netlog   the browser's own record of every request, to see that none leaves the origin
+//! trace    the browser's own record of what the page's thread did, to see that it never does much at a time
 //! ```
 //!
 //! The WebDriver protocol is a dozen JSON requests over HTTP to one's own machine; [`webdriver`] speaks them directly,
@@ -14,4 +15,5 @@ pub mod browser;
 pub mod netlog;
 pub mod page;
 pub mod server;
+pub mod trace;
 pub mod webdriver;

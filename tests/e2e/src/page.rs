@@ -357,7 +357,7 @@ impl<'a> Page<'a> {
     /// # Errors
     /// With the first such line.
     pub fn expect_quiet_console(&self) -> Result<(), PageError> {
-        let lines = self.session.console()?;
+        let lines = self.session.log("browser")?;
         match lines.iter().find(|line| line["level"] == "SEVERE") {
             Some(line) => Err(PageError::Console(
                 line["message"].as_str().unwrap_or_default().to_owned(),

@@ -177,12 +177,13 @@ impl Session {
         )
     }
 
-    /// The console's lines since the last call, workers included: objects with `level`, `message`, `source`.
+    /// The lines of one of the driver's logs since the last call. `browser` is the console, workers included: objects
+    /// with `level`, `message`, `source`.
     ///
     /// # Errors
     /// Where the driver refuses.
-    pub fn console(&self) -> Result<Vec<Value>, WebDriverError> {
-        let lines = self.post("se/log", json!({ "type": "browser" }))?;
+    pub fn log(&self, kind: &str) -> Result<Vec<Value>, WebDriverError> {
+        let lines = self.post("se/log", json!({ "type": kind }))?;
         Ok(lines.as_array().cloned().unwrap_or_default())
     }
 

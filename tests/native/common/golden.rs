@@ -11,8 +11,9 @@ use engine::{
     train::{
         pacing::{Pacing, read_all},
         schedule::Schedule,
+        sizes::KEPT_BYTES,
         state::TrainingState,
-        step::{KEPT_BYTES, evaluate},
+        step::evaluate,
     },
     weights::checkpoint::{ModelFiles, NamedSource, open},
 };

@@ -18,6 +18,7 @@ mod device;
 mod generation;
 mod golden;
 mod kernels;
+mod memory;
 #[path = "../../../engine/src/testing/reference.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod reference;

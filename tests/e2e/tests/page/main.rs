@@ -8,6 +8,7 @@ mod downloads;
 mod journey;
 mod looks;
 mod memory;
+mod smooth;
 mod threads;
 mod visit;
 mod warm_load;

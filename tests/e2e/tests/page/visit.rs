@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use e2e::browser::{Browser, Window};
+use e2e::browser::{Browser, BrowserError, Window};
 use e2e::page::Page;
 use e2e::server::{Isolation, SiteServer};
 use serde_json::Value;
@@ -46,12 +46,30 @@ impl Visit {
         Self::start_from(test, window, &root().join("dist"), Isolation::Isolated)
     }
 
+    /// As [`Self::start`], with a record of what the page's thread does.
+    pub fn start_traced(test: &str) -> Result<Option<Self>, Box<dyn Error>> {
+        Self::start_with(test, &root().join("dist"), Isolation::Isolated, |folder| {
+            Browser::start_traced(folder, Window::default())
+        })
+    }
+
     /// As [`Self::start`], from another folder or as from another host.
     pub fn start_from(
         test: &str,
         window: Window,
         site: &Path,
         isolation: Isolation,
+    ) -> Result<Option<Self>, Box<dyn Error>> {
+        Self::start_with(test, site, isolation, |folder| {
+            Browser::start(folder, window)
+        })
+    }
+
+    fn start_with(
+        test: &str,
+        site: &Path,
+        isolation: Isolation,
+        start: impl FnOnce(&Path) -> Result<Browser, BrowserError>,
     ) -> Result<Option<Self>, Box<dyn Error>> {
         let (chromium, chromedriver) = Browser::programs();
         if !chromium.exists() || !chromedriver.exists() {
@@ -64,7 +82,7 @@ impl Visit {
         }
         let server = SiteServer::start_with(site, 0, isolation)?;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-        let browser = Browser::start(&folder, window)?;
+        let browser = start(&folder)?;
         Ok(Some(Self {
             browser,
             origin: server.origin(),
@@ -103,8 +121,8 @@ pub fn picture(page: &Page, name: &str) -> Outcome {
 pub fn load(page: &Page, dataset: &Path) -> Outcome {
     page.press("Use the bundled model")?;
     page.choose_files("Dataset files", &[dataset])?;
-    page.wait_until_enabled("Start training", LOADING)?;
-    page.wait_for_status(&["Ready"], SOON)?;
+    // The button can be pressed all the while: a run that is asked for early starts once all is loaded.
+    page.wait_for_status(&["Ready"], LOADING)?;
     Ok(())
 }
 

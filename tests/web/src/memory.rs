@@ -1,0 +1,197 @@
+//! A long run takes no more memory than a short one.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    future::ready,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use burn::tensor::Device;
+use engine::{
+    data::TokenSequence,
+    host::{Control, Host, LocalFuture},
+    plan::{MemoryEstimate, RunPlan},
+    protocol::{Event, GenerationId, RunId, RunOutcome, RunSpec},
+    train::session::{TrainingInput, train},
+};
+use wasm_bindgen_test::{console_log, wasm_bindgen_test};
+
+use crate::{
+    common::golden,
+    device::{device, random},
+    reference::Random,
+};
+
+const NUM_STEPS: u64 = 1_000;
+/// By then every shape was seen, every evaluation done once and every pool filled.
+const SETTLED_AT: u64 = 100;
+const EVAL_STEPS: u64 = 40;
+
+/// The module's allocator, which counts what it has handed out and not got back.
+struct CountingAllocator;
+
+static LIVE_BYTES: AtomicU64 = AtomicU64::new(0);
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+// SAFETY: the system's allocator does the work; the counter allocates nothing.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE_BYTES.fetch_add(layout.size() as u64, Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BYTES.fetch_sub(layout.size() as u64, Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Bytes held at one moment.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// What the module's memory has grown to; it never shrinks.
+    wasm: u64,
+    /// What the allocator has handed out of it.
+    heap: u64,
+    /// In use and reserved, where the device has memory of its own.
+    device: Option<[u64; 2]>,
+}
+
+/// Reads the memory after two of the steps, and keeps nothing else.
+struct Meter {
+    device: Device,
+    settled: Cell<Option<Reading>>,
+    last: Cell<Option<Reading>>,
+}
+
+impl Meter {
+    fn read(&self) -> Reading {
+        let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().into();
+        let buffer: js_sys::ArrayBuffer = memory.buffer().into();
+        let usage = self.device.memory_pool_usage();
+        Reading {
+            wasm: u64::from(buffer.byte_length()),
+            heap: LIVE_BYTES.load(Relaxed),
+            device: usage.map(|usage| [usage.bytes_in_use, usage.bytes_reserved]),
+        }
+    }
+}
+
+impl Host for Meter {
+    fn emit(&self, event: Event) {
+        if let Event::Step { metrics, .. } = event {
+            match metrics.step {
+                SETTLED_AT => self.settled.set(Some(self.read())),
+                NUM_STEPS => self.last.set(Some(self.read())),
+                _ => {}
+            }
+        }
+    }
+
+    fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
+        self.emit(event);
+    }
+
+    fn now_iso8601(&self) -> Option<String> {
+        None
+    }
+
+    fn now_millis(&self) -> f64 {
+        js_sys::Date::now()
+    }
+
+    fn yield_now(&self) -> LocalFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn sleep(&self, _: u32) -> LocalFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn control(&self, _: RunId) -> Control {
+        Control::Run
+    }
+
+    fn is_stopped(&self, _: GenerationId) -> bool {
+        false
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Rows of 2 to 13 tokens, so that the shape of a batch changes from step to step.
+fn sequences(random: &mut Random, num_rows: usize) -> Vec<TokenSequence> {
+    (0..num_rows)
+        .map(|row| {
+            let len = random.size(2..14);
+            TokenSequence {
+                row,
+                ids: (0..len).map(|_| random.size(3..320) as u32).collect(),
+                loss_mask: (0..len).map(|index| index > 0).collect(),
+            }
+        })
+        .collect()
+}
+
+#[wasm_bindgen_test]
+async fn a_thousand_steps_take_no_more_memory_than_a_hundred() {
+    let device = device().await;
+    let mut model = golden::model("odd", &device).await;
+    // One block goes the same ways as many.
+    model.blocks.truncate(1);
+    model.config.num_hidden_layers = 1;
+    let mut random = random();
+    let (rows, held_out) = (sequences(&mut random, 12), sequences(&mut random, 2));
+    let spec = RunSpec {
+        per_device_train_batch_size: 1,
+        ..RunSpec::default()
+    };
+    let plan = RunPlan {
+        spec,
+        num_steps: NUM_STEPS,
+        steps_per_epoch: 12,
+        eval_steps: EVAL_STEPS,
+        trainable_parameters: 0,
+        memory: MemoryEstimate::default(),
+        warnings: Vec::new(),
+    };
+    let input = TrainingInput {
+        run: RunId(1),
+        plan: &plan,
+        model: &model,
+        train: &rows,
+        validation: &held_out,
+    };
+    let meter = Meter {
+        device: device.clone(),
+        settled: Cell::new(None),
+        last: Cell::new(None),
+    };
+    let result = train(input, &meter).await;
+    assert_eq!(result.summary.outcome, RunOutcome::Finished);
+    assert_eq!(result.steps.len() as u64, NUM_STEPS);
+    let (settled, last) = (meter.settled.get().unwrap(), meter.last.get().unwrap());
+    let mut kinds = vec![
+        ("wasm memory", settled.wasm, last.wasm, settled.wasm),
+        // A tiny model leaves the heap so small that the log of a thousand steps shows in it: a share of all memory.
+        ("heap in use", settled.heap, last.heap, settled.wasm),
+    ];
+    if let (Some(settled), Some(last)) = (settled.device, last.device) {
+        kinds.push(("device memory in use", settled[0], last[0], settled[0]));
+        kinds.push(("device memory reserved", settled[1], last[1], settled[1]));
+    }
+    for (kind, before, after, _) in &kinds {
+        console_log!("{kind}: {before} after step {SETTLED_AT}, {after} after step {NUM_STEPS}");
+    }
+    for (kind, before, after, whole) in kinds {
+        let growth = after.saturating_sub(before);
+        assert!(growth * 100 < whole, "{kind} grew from {before} to {after}");
+    }
+}
