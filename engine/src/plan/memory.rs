@@ -8,18 +8,22 @@
 //! | weights | as loaded, packed |
 //! | dense block | `d (h + 2 kv) hd + h hd d + 3 d f`, on the GPU twice (one copy transposed) |
 //! | block inputs | `(layers + 1) n d` |
-//! | activations | multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module; attention's scores are never held |
+//! | activations | multiples of `n d`, `n h hd`, `n kv hd`, `n f` (2 bytes each in half precision, but for the residual stream) and `n r` a module; attention's scores are never held |
 //! | head | `2 s c + 2 c d + 3 n d`, `s` scored positions, `c` words of the vocabulary at a time |
 //! | adapter | `4` a trainable parameter: weight, gradient, two moments |
 //!
 //! One block is dense and recomputed at a time, so nothing but the block inputs grows with the depth.
 
 use super::DeviceBudget;
-use crate::protocol::{DeviceKind, ModelSummary, PreparedSummary, RunSpec, TargetModule};
+use crate::protocol::{
+    DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule,
+};
 
 const BYTES_PER_NUMBER: u64 = 4;
-/// `[n, d]` alive at once in a block: residuals, norms, and their gradients.
-const LIVE_HIDDEN: u64 = 8;
+/// `[n, d]` alive at once in a block: the residual stream, and its gradient.
+const LIVE_RESIDUAL: u64 = 4;
+/// `[n, d]` alive at once in a block: what norms and projections give, and their gradients.
+const LIVE_HIDDEN: u64 = 4;
 /// `[n, h hd]` alive at once: queries before and after RoPE, attended values, and their gradients.
 const LIVE_QUERY: u64 = 6;
 /// `[n, kv hd]` alive at once: keys before and after RoPE, values, and their gradients.
@@ -98,7 +102,12 @@ impl MemoryEstimate {
             weights_bytes: device.resident_bytes,
             dense_block_bytes: numbers(&[&[copies_of_block, weights_per_block(model)]]),
             block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens(), hidden]]),
-            activations_bytes: activations_bytes(spec, model, &batch),
+            activations_bytes: activations_bytes(
+                spec,
+                model,
+                &batch,
+                spec.precision.on(device.precision),
+            ),
             head_bytes: head_bytes(model, &batch),
             adapter_bytes: numbers(&[&[COPIES_OF_ADAPTER, trainable_parameters]]),
         }
@@ -143,19 +152,32 @@ fn weights_per_block(model: &ModelSummary) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-fn activations_bytes(spec: &RunSpec, model: &ModelSummary, batch: &BatchShape) -> u64 {
+fn activations_bytes(
+    spec: &RunSpec,
+    model: &ModelSummary,
+    batch: &BatchShape,
+    precision: Precision,
+) -> u64 {
     let n = batch.tokens();
     let heads = model.num_attention_heads as u64;
     let head_dim = model.head_dim as u64;
     let key_value_heads = model.num_key_value_heads as u64;
     let num_modules = spec.lora.target_modules.len() as u64;
-    numbers(&[
+    let inside = numbers(&[
         &[LIVE_HIDDEN, n, model.hidden_size as u64],
         &[LIVE_QUERY, n, heads, head_dim],
         &[LIVE_KEY_VALUE, n, key_value_heads, head_dim],
         &[LIVE_INTERMEDIATE, n, model.intermediate_size as u64],
+    ]);
+    let inside = match precision {
+        Precision::Single => inside,
+        Precision::Half => inside / 2,
+    };
+    let always_single = numbers(&[
+        &[LIVE_RESIDUAL, n, model.hidden_size as u64],
         &[LIVE_RANK, n, spec.lora.r as u64, num_modules],
-    ])
+    ]);
+    inside.saturating_add(always_single)
 }
 
 fn head_bytes(model: &ModelSummary, batch: &BatchShape) -> u64 {

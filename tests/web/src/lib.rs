@@ -17,6 +17,8 @@ mod common;
 mod device;
 mod generation;
 mod golden;
+mod kernel_tests;
+#[path = "../../native/kernels/kernels.rs"]
 mod kernels;
 #[path = "../../../engine/src/testing/reference.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
