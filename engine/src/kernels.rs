@@ -24,6 +24,10 @@ pub use call::{
     HeadSums, LowRank, PackedTensor, add_residual, add_rms_norm, attention, attention_backward,
     batched_matmul, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
+#[cfg(all(feature = "threads", feature = "web"))]
+pub use cpu::parallel::help;
+#[cfg(feature = "cpu")]
+pub use cpu::parallel::{for_each, num_threads};
 #[cfg(feature = "gpu")]
 pub use gpu::calibration::Variant;
 

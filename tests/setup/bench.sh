@@ -45,7 +45,7 @@ build_ours() {
     local build=$1 features=$2 target=$TARGET
     shift 2
     local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package bench --lib --features "$features" "$@")
-    if [ "$features" = threads ]; then
+    if [ "$features" != gpu ] && [ "$features" != cpu ]; then
         if ! has_rust_src; then
             say "MISSING: the $build build needs the toolchain's component rust-src (make setup)"
             return
@@ -65,7 +65,7 @@ if [ -z "${SKIP_BUILD:-}" ]; then
         case $build in
         gpu | cpu) build_ours "$build" "$build" ;;
         threads) build_ours threads threads ;;
-        relaxed) build_ours relaxed threads "${RELAXED[@]}" ;;
+        relaxed) build_ours relaxed fused "${RELAXED[@]}" ;;
         *) die "there is no build $build" ;;
         esac
     done

@@ -60,6 +60,7 @@ clippy_wasm() {
     for device in gpu cpu; do
         clippy --target wasm32-unknown-unknown --package engine --features "$device,web" --lib --bins || return
         clippy --target wasm32-unknown-unknown --package web-tests --features "$device" --all-targets || return
+        clippy --target wasm32-unknown-unknown --package bench --features "$device" --lib || return
     done
     clippy --target wasm32-unknown-unknown --package app || return
     if has_rust_src; then

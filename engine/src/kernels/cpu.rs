@@ -7,7 +7,7 @@ mod gemm;
 mod gemv;
 mod head;
 mod panel;
-mod parallel;
+pub mod parallel;
 mod row;
 mod simd;
 

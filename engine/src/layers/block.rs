@@ -112,6 +112,20 @@ impl Block {
         ]
     }
 
+    /// What [`Self::forward_saving`] keeps beyond its input, at most, in bytes.
+    pub fn saved_bytes(&self, adapter: &BlockAdapter, heads: Heads) -> usize {
+        let [q, k, v, o, gate, up, _] = self.matrices();
+        let middle = o.rows();
+        let outputs: usize = [q, k, v, gate, up].iter().map(|matrix| matrix.rows()).sum();
+        let adapted = self.matrices().into_iter().zip(adapter);
+        let inputs = adapted.filter_map(|(matrix, lora)| {
+            let rank = lora.as_ref()?.a.dims()[0];
+            Some(matrix.cols() + rank)
+        });
+        let numbers = outputs + o.cols() + heads.query_heads + middle + inputs.sum::<usize>();
+        heads.batch * heads.tokens * numbers * size_of::<f32>()
+    }
+
     /// `[n, d] -> [n, d]`, with a cache where tokens came before. Keeps nothing.
     pub fn forward(
         &self,

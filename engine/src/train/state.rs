@@ -6,7 +6,7 @@ use super::{
     internal,
     optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
     pacing::{Interruption, Pacing},
-    step::forward_backward,
+    step::{KEPT_BYTES, forward_backward},
 };
 use crate::{
     adapter::AdapterLayout,
@@ -27,6 +27,8 @@ pub struct TrainingState {
     /// The newest parameters that are known to give a finite loss and gradient; none before the second step, since the
     /// start is no tuned adapter.
     pub sound: Option<Snapshot>,
+    /// What blocks may keep of a forward beyond their inputs; more saves computing them again.
+    pub kept_bytes: usize,
     max_grad_norm: f64,
     dropout_probability: f64,
     seed: u64,
@@ -68,6 +70,7 @@ impl TrainingState {
             layout,
             parameters,
             sound: None,
+            kept_bytes: KEPT_BYTES,
             max_grad_norm: spec.max_grad_norm,
             dropout_probability: spec.lora.lora_dropout,
             seed: spec.seed,
@@ -138,7 +141,8 @@ impl TrainingState {
         let mut gradients = vec![0.0f32; self.parameters.len()];
         for batch in micro_batches {
             let dropout = self.next_dropout();
-            let micro_step = forward_backward(model, &adapter, batch, dropout, pacing).await?;
+            let micro_step =
+                forward_backward(model, &adapter, batch, dropout, self.kept_bytes, pacing).await?;
             nll_sum += micro_step.nll_sum;
             add_gradients(&mut gradients, &micro_step.gradients)?;
         }

@@ -1,9 +1,10 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
-//! Forward keeps each block's input and nothing else, but for the last block, which keeps what its backward needs. The
-//! head gives the gradient of its input (see [`super::loss`]); then, from the last block to the first, the block is
-//! computed again from its input, this time keeping what its backward needs. So memory holds one block's activations,
-//! whatever the depth, and every block boundary is a place to yield, to pause and to stop.
+//! Forward keeps each block's input, and all that its backward needs for as many of the last blocks as [`KEPT_BYTES`]
+//! hold. The head gives the gradient of its input (see [`super::loss`]); then, from the last block to the first, a block
+//! that kept only its input is computed again, this time keeping what its backward needs (Chen et al., arXiv
+//! 1604.06174). So memory grows by one activation a block, whatever the depth, and short sequences pay for no block
+//! twice. Every block boundary is a place to yield, to pause and to stop.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -21,6 +22,9 @@ use crate::{
     },
     model::Llama,
 };
+
+/// What blocks may keep of a forward beyond their inputs: SmolLM2-135M's of about 128 tokens.
+pub const KEPT_BYTES: usize = 96 << 20;
 
 /// What a micro-step gives.
 pub struct MicroStep {
@@ -47,7 +51,7 @@ impl Scored {
     }
 }
 
-/// Loss and gradients of a batch.
+/// Loss and gradients of a batch; blocks keep up to `kept_bytes` beyond their inputs.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -56,18 +60,16 @@ pub async fn forward_backward(
     adapter: &[BlockAdapter],
     batch: &Batch,
     dropout: Option<Dropout>,
+    kept_bytes: usize,
     pacing: &Pacing<'_>,
 ) -> Result<MicroStep, Interruption> {
     let context = model.context(batch.b, batch.t, 0, dropout);
-    let mut inputs = Vec::with_capacity(model.blocks.len());
     let pass = Pass {
         model,
         context: &context,
         pacing,
     };
-    let (hidden, mut last) = pass
-        .forward_saving(adapter, batch, |input| inputs.push(input))
-        .await?;
+    let (hidden, kept) = pass.forward_saving(adapter, batch, kept_bytes).await?;
 
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
@@ -84,11 +86,11 @@ pub async fn forward_backward(
     let mut d_hidden = spread_rows(d_rows, &scored.positions, batch.ids.len());
 
     let mut gradients = Vec::with_capacity(model.blocks.len());
-    for (block, input) in model.blocks.iter().zip(inputs).rev() {
+    for (block, kept) in model.blocks.iter().zip(kept).rev() {
         let adapter = &adapter[block.index];
-        let saved = match last.take() {
-            Some(saved) => saved,
-            None => {
+        let saved = match kept {
+            Kept::All(saved) => saved,
+            Kept::Input(input) => {
                 let (_, saved) = block.forward_saving(input, Some(adapter), &context, false);
                 pacing.boundary(&d_hidden).await?;
                 saved
@@ -142,6 +144,12 @@ pub async fn evaluate(
     Ok(f64::from(values[0]))
 }
 
+/// What a block keeps of its forward.
+enum Kept {
+    Input(Tensor<2>),
+    All(block::Saved),
+}
+
 /// What the parts of one pass share.
 struct Pass<'a> {
     model: &'a Llama,
@@ -165,29 +173,48 @@ impl Pass<'_> {
         Ok(hidden)
     }
 
-    /// As [`Self::forward`]; `keep` gets every block's input, and what the last block's backward needs comes back.
+    /// As [`Self::forward`], with what every block keeps for its backward.
     async fn forward_saving(
         &self,
         adapter: &[BlockAdapter],
         batch: &Batch,
-        mut keep: impl FnMut(Tensor<2>),
-    ) -> Result<(Tensor<2>, Option<block::Saved>), Interruption> {
+        kept_bytes: usize,
+    ) -> Result<(Tensor<2>, Vec<Kept>), Interruption> {
+        let blocks = &self.model.blocks;
+        let first_kept = blocks.len() - self.num_kept(adapter, kept_bytes);
         let mut hidden = self.model.embed(&batch.ids);
-        let mut last = None;
-        for block in &self.model.blocks {
-            keep(hidden.clone());
+        let mut kept = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let input = hidden.clone();
             let adapter = Some(&adapter[block.index]);
-            if block.index + 1 < self.model.blocks.len() {
+            if block.index < first_kept {
                 hidden = block.forward(hidden, adapter, self.context, None);
+                kept.push(Kept::Input(input));
             } else {
-                let (output, saved) =
-                    block.forward_saving(hidden.clone(), adapter, self.context, true);
+                let (output, saved) = block.forward_saving(input, adapter, self.context, true);
                 hidden = output.unwrap_or(hidden);
-                last = Some(saved);
+                kept.push(Kept::All(saved));
             }
             self.pacing.boundary(&hidden).await?;
         }
-        Ok((hidden, last))
+        Ok((hidden, kept))
+    }
+
+    /// The number of last blocks that keep all that their backward needs. The very last does in any case: its backward
+    /// follows at once.
+    fn num_kept(&self, adapter: &[BlockAdapter], kept_bytes: usize) -> usize {
+        let bytes = self.model.blocks.iter().rev().map(|block| {
+            let adapter = &adapter[block.index];
+            block.saved_bytes(adapter, self.context.heads)
+        });
+        let sums = bytes.scan(0usize, |sum, bytes| {
+            *sum = sum.saturating_add(bytes);
+            Some(*sum)
+        });
+        sums.take_while(|&sum| sum <= kept_bytes)
+            .count()
+            .max(1)
+            .min(self.model.blocks.len())
     }
 
     async fn head_loss(

@@ -3,17 +3,10 @@
 //! Crates that do this start their workers from a blob, which the page's policy (`worker-src 'self'`) forbids; these
 //! start from a file of the page's own, `thread.js`.
 
-use std::{
-    rc::Rc,
-    sync::{
-        Mutex, OnceLock,
-        mpsc::{self, Receiver},
-    },
-};
+use std::rc::Rc;
 
 use futures_channel::mpsc as messages;
 use js_sys::{JsString, Object, Reflect};
-use rayon::{ThreadBuilder, ThreadPoolBuilder};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{
@@ -21,15 +14,13 @@ use web_sys::{
 };
 
 use super::{message, timer::sleep};
+use crate::kernels;
 
 /// More threads than this share too little work in a model of this size.
 const MAX_THREADS: usize = 16;
 /// How long the threads may take to load the program, which the browser has compiled by then.
 const PATIENCE_MILLIS: u32 = 10_000;
 const SCRIPT: &str = "./worker_thread.js";
-
-/// Where the threads wait for their place in the pool.
-static PLACES: OnceLock<Mutex<Receiver<ThreadBuilder>>> = OnceLock::new();
 
 #[wasm_bindgen]
 extern "C" {
@@ -41,28 +32,18 @@ extern "C" {
 /// Runs a thread of the pool; called by `thread.js`. Does not return while the worker lives.
 #[wasm_bindgen]
 pub fn run_thread() {
-    let place = PLACES
-        .get()
-        .and_then(|places| places.lock().ok()?.recv().ok());
-    if let Some(place) = place {
-        place.run();
-    }
+    kernels::help();
 }
 
-/// Starts a thread for each core and makes them rayon's pool; returns their number. To be called once, before
-/// anything uses rayon.
+/// Starts a thread for each core but this one's; returns how many there are with this one. To be called once.
 ///
 /// # Errors
 /// What the browser says where a thread does not start, or that it takes too long.
 pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> {
     // A whole number, at least 1.
     let num_threads = (scope.navigator().hardware_concurrency() as usize).clamp(1, MAX_THREADS);
-    let (places, waiting) = mpsc::channel();
-    PLACES
-        .set(Mutex::new(waiting))
-        .map_err(|_| "the threads were started before".to_owned())?;
     let (signals, mut signalled) = messages::unbounded();
-    for _ in 0..num_threads {
+    for _ in 1..num_threads {
         open(scope, &signals).map_err(|error| message(&error))?;
     }
     let scope = scope.clone();
@@ -71,21 +52,12 @@ pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> 
         // Nobody listens where all went well.
         let _ = signals.unbounded_send(Err("they take too long".to_owned()));
     });
-    for _ in 0..num_threads {
+    for _ in 1..num_threads {
         signalled
             .recv()
             .await
             .map_err(|_| "they fell silent".to_owned())??;
     }
-    // Waits until every thread has taken its place, which is why they must all be there already.
-    ThreadPoolBuilder::new()
-        .num_threads(num_threads)
-        .spawn_handler(move |place| {
-            let sent = places.send(place);
-            sent.map_err(|_| std::io::Error::other("no thread waits for its place"))
-        })
-        .build_global()
-        .map_err(|error| error.to_string())?;
     Ok(num_threads)
 }
 

@@ -15,7 +15,7 @@ mod answer;
 mod draw;
 #[cfg(feature = "page")]
 mod host;
-#[cfg(feature = "page")]
+#[cfg(feature = "cpu")]
 mod limit;
 #[cfg(feature = "page")]
 mod page;

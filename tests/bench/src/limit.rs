@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use engine::kernels::{for_each, num_threads};
 use serde::Deserialize;
 
 /// Numbers in a vector of wasm's SIMD.
@@ -45,7 +46,7 @@ impl Limit {
     /// The work of one run: operations, or bytes read and written.
     pub fn amount(&self) -> f64 {
         match self.spec.limit {
-            LimitKind::MultiplyAdd => (2 * LANES * CHAINS * self.spec.size * threads()) as f64,
+            LimitKind::MultiplyAdd => (2 * LANES * CHAINS * self.spec.size * num_threads()) as f64,
             LimitKind::Copy => (2 * self.spec.size) as f64,
         }
     }
@@ -53,9 +54,9 @@ impl Limit {
     pub fn run(&mut self, times: u32) {
         for _ in 0..times {
             match self.spec.limit {
-                LimitKind::MultiplyAdd => {
-                    on_all_threads(|| black_box(multiply_add(black_box(self.spec.size))))
-                }
+                LimitKind::MultiplyAdd => for_each(num_threads(), usize::MAX, |_| {
+                    black_box(multiply_add(black_box(self.spec.size)));
+                }),
                 LimitKind::Copy => self.target.copy_from_slice(black_box(&self.source)),
             }
         }
@@ -64,35 +65,23 @@ impl Limit {
 }
 
 /// Multiplies and adds in registers, `rounds` times in each chain.
+#[cfg_attr(feature = "fused", target_feature(enable = "relaxed-simd"))]
 fn multiply_add(rounds: usize) -> f32 {
-    use core::arch::wasm32::{f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_splat};
+    #[cfg(feature = "fused")]
+    use core::arch::wasm32::f32x4_relaxed_madd as madd;
+    use core::arch::wasm32::{f32x4_extract_lane, f32x4_splat};
+    #[cfg(not(feature = "fused"))]
+    let madd = |a, b, c| {
+        use core::arch::wasm32::{f32x4_add, f32x4_mul};
+        f32x4_add(f32x4_mul(a, b), c)
+    };
     let factor = f32x4_splat(black_box(0.999));
     let mut sums = [f32x4_splat(black_box(1.0)); CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
-            *sum = f32x4_add(f32x4_mul(*sum, factor), factor);
+            *sum = madd(*sum, factor, factor);
         }
     }
     let first = |sum| f32x4_extract_lane::<0>(sum);
     sums.into_iter().map(first).sum()
-}
-
-#[cfg(feature = "threads")]
-fn threads() -> usize {
-    rayon::current_num_threads()
-}
-
-#[cfg(not(feature = "threads"))]
-fn threads() -> usize {
-    1
-}
-
-#[cfg(feature = "threads")]
-fn on_all_threads<T: Send>(work: impl Fn() -> T + Sync) {
-    rayon::broadcast(|_| work());
-}
-
-#[cfg(not(feature = "threads"))]
-fn on_all_threads<T>(work: impl Fn() -> T) {
-    work();
 }

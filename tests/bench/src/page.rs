@@ -10,9 +10,10 @@ use serde_json::json;
 use wasm_bindgen::{JsCast, JsError, prelude::wasm_bindgen};
 use web_sys::DedicatedWorkerGlobalScope;
 
+#[cfg(feature = "cpu")]
+use crate::limit::{Limit, LimitSpec};
 use crate::{
     answer::{Answer, AnswerSpec},
-    limit::{Limit, LimitSpec},
     product::{Product, ProductSpec},
     source::JsSource,
     training::{StepSpec, Training},
@@ -28,6 +29,7 @@ enum Spec {
         tokens: usize,
     },
     Answer(AnswerSpec),
+    #[cfg(feature = "cpu")]
     Limit(LimitSpec),
 }
 
@@ -35,6 +37,7 @@ enum Work {
     Product(Product),
     Training(Box<Training>),
     Answer(Box<Answer>),
+    #[cfg(feature = "cpu")]
     Limit(Limit),
 }
 
@@ -111,9 +114,11 @@ impl Bench {
                 let answer = Answer::new(spec, real()?, device).await;
                 Work::Answer(Box::new(answer.map_err(error)?))
             }
+            #[cfg(feature = "cpu")]
             Spec::Limit(spec) => Work::Limit(Limit::new(spec)),
         };
         let amount = match &work {
+            #[cfg(feature = "cpu")]
             Work::Limit(limit) => Some(limit.amount()),
             _ => None,
         };
@@ -127,6 +132,7 @@ impl Bench {
             Some(Work::Product(product)) => product.run(times).await,
             Some(Work::Training(training)) => training.run(times).await,
             Some(Work::Answer(answer)) => answer.run(times).await,
+            #[cfg(feature = "cpu")]
             Some(Work::Limit(limit)) => {
                 limit.run(times);
                 Ok(())
@@ -144,7 +150,9 @@ impl Bench {
             }
             Some(Work::Training(training)) => json!(training.told()),
             Some(Work::Answer(answer)) => json!(answer.told),
-            Some(Work::Limit(_)) | None => json!({}),
+            #[cfg(feature = "cpu")]
+            Some(Work::Limit(_)) => json!({}),
+            None => json!({}),
         };
         Ok(told.to_string())
     }

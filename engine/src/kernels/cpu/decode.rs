@@ -82,6 +82,22 @@ macro_rules! with_codec {
 }
 pub(super) use with_codec;
 
+/// [`Codec::each_field`] of fields with a factor and an offset.
+#[inline(always)]
+fn each_scaled<'a, const BITS: u32>(
+    mut words: U32x4,
+    out: impl Iterator<Item = &'a mut [f32]>,
+    factor: F32x4,
+    offset: F32x4,
+) {
+    let mask = U32x4::splat((1 << BITS) - 1);
+    for out in out {
+        let field = words.and(mask).to_floats();
+        field.mul_add(factor, offset).write(out);
+        words = words.shift_right::<BITS>();
+    }
+}
+
 /// Four bits a field.
 macro_rules! nibbles {
     ($name:ident) => {
@@ -114,16 +130,7 @@ macro_rules! nibbles {
                 factor: F32x4,
                 offset: F32x4,
             ) {
-                let mut words = words;
-                let mask = U32x4::splat(0xf);
-                for out in out {
-                    words
-                        .and(mask)
-                        .to_floats()
-                        .mul_add(factor, offset)
-                        .write(out);
-                    words = words.shift_right::<4>();
-                }
+                each_scaled::<4>(words, out, factor, offset);
             }
         }
     };
@@ -158,16 +165,7 @@ macro_rules! bytes {
                 factor: F32x4,
                 offset: F32x4,
             ) {
-                let mut words = words;
-                let mask = U32x4::splat(0xff);
-                for out in out {
-                    words
-                        .and(mask)
-                        .to_floats()
-                        .mul_add(factor, offset)
-                        .write(out);
-                    words = words.shift_right::<8>();
-                }
+                each_scaled::<8>(words, out, factor, offset);
             }
         }
     };
@@ -175,6 +173,15 @@ macro_rules! bytes {
 bytes!(Q5_0);
 bytes!(Q5_1);
 bytes!(Q8_0);
+
+/// The first four words; those that are not there are zero.
+#[inline(always)]
+fn first_words(words: &[u32]) -> [u32; LANES] {
+    match words.first_chunk() {
+        Some(words) => *words,
+        None => std::array::from_fn(|index| words.get(index).copied().unwrap_or_default()),
+    }
+}
 
 /// The halves of words as floats; fields are widened in place.
 macro_rules! halves {
@@ -193,17 +200,10 @@ macro_rules! halves {
 
             #[inline(always)]
             fn eight(words: &[u32]) -> [F32x4; 2] {
-                let word = |index: usize| words.get(index).copied().unwrap_or_default();
                 let widen: fn(U32x4) -> F32x4 = $widen;
-                [0, 2].map(|first| {
-                    let (low, high) = (word(first), word(first + 1));
-                    widen(U32x4::new([
-                        low & 0xffff,
-                        low >> 16,
-                        high & 0xffff,
-                        high >> 16,
-                    ]))
-                })
+                let words = U32x4::new(first_words(words));
+                let low = words.and(U32x4::splat(0xffff));
+                low.zip(words.shift_right::<16>()).map(widen)
             }
 
             #[inline(always)]
@@ -250,11 +250,8 @@ impl Codec for F32 {
 
     #[inline(always)]
     fn eight(words: &[u32]) -> [F32x4; 2] {
-        let word = |index: usize| words.get(index).copied().unwrap_or_default();
-        [0, LANES].map(|first| {
-            let four: [u32; LANES] = std::array::from_fn(|lane| word(first + lane));
-            U32x4::new(four).as_floats()
-        })
+        let rest = words.get(LANES..).unwrap_or_default();
+        [words, rest].map(|words| U32x4::new(first_words(words)).as_floats())
     }
 
     #[inline(always)]

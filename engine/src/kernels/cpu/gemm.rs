@@ -9,18 +9,19 @@ use super::{
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };
+use crate::weights::packed::BLOCK;
 
 /// Rows of `C` that the innermost loop holds, by four columns: twelve sums, enough to keep two multiply-add units with a
 /// latency of four busy, which with a row of `B` and an element of `A` leave two of x86-64's sixteen vector registers
 /// free. (Six rows by eight columns need fewer loads, but browsers then run out of registers.)
 const ROWS: usize = 12;
-/// Depth of a panel: 16 KiB, a third of the first-level cache.
-const DEPTH: usize = 512;
+/// Depth of a panel, at most: [`ROWS`] rows of `A` so deep (18 KiB) and a panel (12 KiB) lie in the first-level cache
+/// together.
+const DEPTH: usize = 384;
 /// Columns of a piece: as many as share a block's scale in a packed matrix.
 const COLUMNS: usize = 32;
-/// Rows of a piece that are multiplied with one panel before the next: their part of `A` stays in the second-level
-/// cache.
-const ROW_BLOCK: usize = 60;
+/// Rows of a piece, at least: fewer would not be worth the filling of its panels.
+const FEWEST_ROWS: usize = 60;
 
 /// What becomes of the product.
 #[derive(Clone, Copy, PartialEq)]
@@ -47,7 +48,7 @@ pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Into) {
     let columns = n.div_ceil(COLUMNS);
     // Rows are split only where there are too few columns to keep all threads busy.
     let wanted = 4 * parallel::num_threads();
-    let row_pieces = wanted.div_ceil(columns).min(m.div_ceil(ROW_BLOCK)).max(1);
+    let row_pieces = wanted.div_ceil(columns).min(m.div_ceil(FEWEST_ROWS)).max(1);
     let rows = m.div_ceil(row_pieces).next_multiple_of(ROWS);
     parallel::for_each(row_pieces * columns, m * k * n, |piece| {
         let (row, column) = (piece / columns * rows, piece % columns * COLUMNS);
@@ -81,39 +82,39 @@ pub unsafe fn product(
 ) {
     let [k, _] = rhs.shape();
     debug_assert!(width <= COLUMNS && lhs.cols == k);
-    let mut panels = vec![0.0f32; DEPTH.min(k) * width.next_multiple_of(WIDTH)];
+    let deepest = even_depth(k);
+    let mut panels = vec![0.0f32; deepest * width.next_multiple_of(WIDTH)];
     let mut into = into;
-    for start in (0..k).step_by(DEPTH) {
-        let depth = DEPTH.min(k - start);
+    for start in (0..k).step_by(deepest) {
+        let depth = deepest.min(k - start);
         let panels = &mut panels[..depth * width.next_multiple_of(WIDTH)];
-        for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
-            rhs.fill(start, column + index * WIDTH, panel);
-        }
-        for row in (0..lhs.rows).step_by(ROW_BLOCK) {
-            let rows = ROW_BLOCK.min(lhs.rows - row);
-            for (index, panel) in panels.chunks_exact(depth * WIDTH).enumerate() {
-                let first = index * WIDTH;
-                let out = Output {
-                    start: out.start + row * out.stride + first,
-                    ..out
-                };
-                let lhs = lhs.rows_from(row, rows);
-                // SAFETY: as the caller promises.
-                unsafe { block(lhs, start, panel, out, WIDTH.min(width - first), into) };
-            }
-        }
+        rhs.fill(start, column, depth, panels);
+        let step = Step {
+            start,
+            depth,
+            panels,
+            stride: depth * WIDTH,
+        };
+        // SAFETY: as the caller promises.
+        unsafe { multiply(lhs, step, out, width, into) };
         if into == Into::Replace {
             into = Into::Add { factor: 1.0 };
         }
     }
 }
 
+/// The depth of the panels of a product over `k`: equal parts, whole blocks of a packed matrix.
+fn even_depth(k: usize) -> usize {
+    let parts = k.div_ceil(DEPTH).max(1);
+    k.div_ceil(parts).next_multiple_of(BLOCK).max(BLOCK)
+}
+
 /// Packs a whole right side into panels one after the other, each `k` rows deep.
 pub fn pack(rhs: Right<'_>, panels: &mut [f32]) {
     let [k, n] = rhs.shape();
     assert_eq!(panels.len(), k * n.next_multiple_of(WIDTH));
-    for (index, panel) in panels.chunks_exact_mut((k * WIDTH).max(1)).enumerate() {
-        rhs.fill(0, index * WIDTH, panel);
+    if k > 0 {
+        rhs.fill(0, 0, k, panels);
     }
 }
 
@@ -130,61 +131,64 @@ pub unsafe fn multiply_panels(
     out: Output<'_>,
     into: Into,
 ) {
-    for (index, panel) in panels.chunks_exact(depth * WIDTH).enumerate() {
-        let first = index * WIDTH;
-        if first >= width {
-            break;
-        }
-        let mut into = into;
-        for start in (0..lhs.cols).step_by(DEPTH) {
-            let rows = DEPTH.min(lhs.cols - start);
-            let panel = &panel[start * WIDTH..][..rows * WIDTH];
-            let out = Output {
-                start: out.start + first,
-                ..out
-            };
-            // SAFETY: as the caller promises.
-            unsafe { block(lhs, start, panel, out, WIDTH.min(width - first), into) };
-            if into == Into::Replace {
-                into = Into::Add { factor: 1.0 };
-            }
+    let stride = depth * WIDTH;
+    assert!(lhs.cols <= depth && width.div_ceil(WIDTH) * stride <= panels.len());
+    let deepest = even_depth(lhs.cols);
+    let mut into = into;
+    for start in (0..lhs.cols).step_by(deepest) {
+        let step = Step {
+            start,
+            depth: deepest.min(lhs.cols - start),
+            panels: &panels[start * WIDTH..],
+            stride,
+        };
+        // SAFETY: as the caller promises.
+        unsafe { multiply(lhs, step, out, width, into) };
+        if into == Into::Replace {
+            into = Into::Add { factor: 1.0 };
         }
     }
 }
 
-/// `lhs[.., start..start + depth]` times one panel.
+/// A part of a product's depth, and the panels for it.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    /// Where the part begins in the left side's columns.
+    start: usize,
+    depth: usize,
+    panels: &'a [f32],
+    /// From one panel to the next.
+    stride: usize,
+}
+
+/// `lhs[.., start..start + depth]` times the panels' first `width` columns.
 ///
 /// # Safety
 /// As [`product`].
-unsafe fn block(
-    lhs: Strided<'_>,
-    start: usize,
-    panel: &[f32],
-    out: Output<'_>,
-    width: usize,
-    into: Into,
-) {
-    let depth = panel.len() / WIDTH;
-    for first in (0..width).step_by(LANES) {
-        let mut row = 0;
-        while row < lhs.rows {
-            let rows = match lhs.rows - row {
-                ROWS.. => ROWS,
-                8.. => 8,
-                4.. => 4,
-                _ => 1,
-            };
-            // SAFETY: `Strided` holds all its elements, and these rows and columns are among them.
-            let a = unsafe {
-                lhs.pointer()
-                    .add(row * lhs.row_stride + start * lhs.col_stride)
-            };
+unsafe fn multiply(lhs: Strided<'_>, step: Step<'_>, out: Output<'_>, width: usize, into: Into) {
+    let mut row = 0;
+    while row < lhs.rows {
+        let rows = match lhs.rows - row {
+            ROWS.. => ROWS,
+            8.. => 8,
+            4.. => 4,
+            _ => 1,
+        };
+        // SAFETY: `Strided` holds all its elements, and these rows and columns are among them.
+        let a = unsafe {
+            lhs.pointer()
+                .add(row * lhs.row_stride + step.start * lhs.col_stride)
+        };
+        // All panels before the next rows, whose part of `A` stays in the first-level cache meanwhile.
+        for first in (0..width).step_by(LANES) {
+            let panel = first / WIDTH * step.stride + first % WIDTH;
+            let panel = &step.panels[panel..][..(step.depth - 1) * WIDTH + LANES];
             let tile = Tile {
                 a,
                 row_stride: lhs.row_stride,
                 col_stride: lhs.col_stride,
-                depth,
-                panel: panel[first..].as_ptr(),
+                depth: step.depth,
+                panel: panel.as_ptr(),
             };
             let width = LANES.min(width - first);
             let to = out.start + row * out.stride + first;
@@ -201,8 +205,8 @@ unsafe fn block(
                     _ => tile.run::<ROWS>(to, out.stride, width, into),
                 }
             }
-            row += rows;
         }
+        row += rows;
     }
 }
 

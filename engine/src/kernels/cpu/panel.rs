@@ -4,13 +4,16 @@
 //! are unpacked straight into panels, so that a dense copy of a matrix never exists.
 
 use super::{
-    decode::{Codec, with_codec},
+    decode::{self, Codec, with_codec},
     simd::{F32x4, LANES, U32x4},
 };
 use crate::weights::packed::{BLOCK, PackedKind};
 
 /// Columns of a panel.
 pub const WIDTH: usize = 8;
+
+/// Panels over the columns that share a block's scale.
+const PER_BLOCK: usize = BLOCK / WIDTH;
 
 /// A matrix `[rows, cols]` in memory, element `(i, j)` at `i row_stride + j col_stride`.
 #[derive(Clone, Copy)]
@@ -70,6 +73,23 @@ impl<'a> Strided<'a> {
     pub fn first_row(&self) -> &'a [f32] {
         assert!(self.col_stride == 1 || self.cols <= 1);
         &self.data[..self.cols]
+    }
+
+    /// The matrix whose transpose this is, where its columns lie one after the other.
+    fn as_transposed(&self) -> Option<Packed<'a>> {
+        let is_whole = self.col_stride >= self.rows
+            && self.row_stride == 1
+            && self.cols > 1
+            && self.data.len() >= self.cols * self.col_stride;
+        is_whole.then(|| Packed {
+            kind: PackedKind::F32,
+            words: bytemuck::cast_slice(self.data),
+            scales: &[],
+            rows: self.cols,
+            cols: self.rows,
+            row_words: self.col_stride,
+            row_scales: 0,
+        })
     }
 
     pub fn pointer(&self) -> *const f32 {
@@ -141,83 +161,144 @@ impl Right<'_> {
         }
     }
 
-    /// Fills a panel with the columns from `column` on and the rows `start..start + panel.len() / WIDTH`. For packed
+    /// Fills panels, one after the other, with the columns from `column` on and the rows `start..start + depth`. For packed
     /// matrices `start` and `column` are multiples of [`BLOCK`] and of [`WIDTH`].
-    pub fn fill(&self, start: usize, column: usize, panel: &mut [f32]) {
+    pub fn fill(&self, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
         match self {
-            Self::Dense(matrix) => fill_dense(matrix, start, column, panel),
+            Self::Dense(matrix) => match matrix.as_transposed() {
+                Some(rows) => fill_transposed::<decode::F32>(&rows, start, column, depth, panels),
+                None => fill_dense(matrix, start, column, depth, panels),
+            },
             Self::Packed(matrix) => {
-                with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, panel));
+                with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, depth, panels));
             }
             Self::PackedTransposed(matrix) => {
-                with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, panel));
+                with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, depth, panels));
             }
         }
     }
 }
 
-fn fill_dense(matrix: &Strided<'_>, start: usize, column: usize, panel: &mut [f32]) {
+fn fill_dense(matrix: &Strided<'_>, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
     let (row_stride, col_stride) = (matrix.row_stride, matrix.col_stride);
-    let width = WIDTH.min(matrix.cols - column);
-    let base = start * row_stride + column * col_stride;
-    if col_stride == 1 {
-        for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
-            let from = &matrix.data[base + row * row_stride..][..width];
-            if let Ok(from) = <[f32; WIDTH]>::try_from(from) {
-                out.copy_from_slice(&from);
-            } else {
-                out[..width].copy_from_slice(from);
-                out[width..].fill(0.0);
+    for row in 0..depth {
+        // Row by row: what lies together is read together.
+        for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
+            let column = column + index * WIDTH;
+            let out = &mut panel[row * WIDTH..][..WIDTH];
+            let from = matrix
+                .data
+                .get((start + row) * row_stride + column * col_stride..);
+            let from = from.unwrap_or_default();
+            let width = WIDTH.min(matrix.cols.saturating_sub(column));
+            if col_stride == 1 && width == WIDTH {
+                out.copy_from_slice(&from[..WIDTH]);
+                continue;
             }
-        }
-        return;
-    }
-    let rows = panel.len() / WIDTH;
-    for lane in 0..WIDTH {
-        if lane >= width {
-            panel[lane..]
-                .iter_mut()
-                .step_by(WIDTH)
-                .for_each(|out| *out = 0.0);
-            continue;
-        }
-        let from = matrix.data[base + lane * col_stride..]
-            .iter()
-            .step_by(row_stride.max(1));
-        for (out, from) in panel[lane..].iter_mut().step_by(WIDTH).zip(from.take(rows)) {
-            *out = *from;
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = if lane < width {
+                    from[lane * col_stride]
+                } else {
+                    0.0
+                };
+            }
         }
     }
 }
 
 /// `W`: a panel's row is eight neighbouring weights of one of the matrix's rows.
-fn fill_packed<C: Codec>(matrix: &Packed<'_>, start: usize, column: usize, panel: &mut [f32]) {
-    let first = column / C::PER_WORD;
-    for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
-        let words = &matrix.words_of(start + row)[first..];
-        let scale = matrix
-            .scales_of(start + row)
-            .get(column / BLOCK)
-            .copied()
-            .unwrap_or_default();
+fn fill_packed<C: Codec>(
+    matrix: &Packed<'_>,
+    start: usize,
+    column: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    for (index, panels) in panels.chunks_mut(PER_BLOCK * depth * WIDTH).enumerate() {
+        let column = column + index * BLOCK;
+        if column.is_multiple_of(BLOCK) && column + BLOCK <= matrix.cols {
+            fill_block::<C>(matrix, start, column, depth, panels);
+        } else {
+            fill_edge::<C>(matrix, start, column, depth, panels);
+        }
+    }
+}
+
+/// The panels of a block's columns. All that a row has for them is read at once: the next row lies thousands of bytes
+/// away, so that the loop is as fast as it has reads under way.
+fn fill_block<C: Codec>(
+    matrix: &Packed<'_>,
+    start: usize,
+    column: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    let mut panels = panels.chunks_exact_mut(depth * WIDTH);
+    let mut rows: [_; PER_BLOCK] =
+        std::array::from_fn(|_| panels.next().unwrap_or_default().chunks_exact_mut(WIDTH));
+    for row in start..start + depth {
+        let words = &matrix.words_of(row)[column / C::PER_WORD..][..BLOCK / C::PER_WORD];
+        let scale = if C::HAS_SCALES {
+            matrix.scales_of(row)[column / BLOCK]
+        } else {
+            0
+        };
         let (factor, offset) = C::factor_and_offset(scale);
         let (factor, offset) = (F32x4::splat(factor), F32x4::splat(offset));
-        let [low, high] = C::eight(words);
-        low.mul_add(factor, offset).write(out);
-        high.mul_add(factor, offset).write(&mut out[LANES..]);
+        for (rows, words) in rows.iter_mut().zip(words.chunks_exact(WIDTH / C::PER_WORD)) {
+            let Some(out) = rows.next() else { continue };
+            let [low, high] = C::eight(words);
+            low.mul_add(factor, offset).write(out);
+            high.mul_add(factor, offset).write(&mut out[LANES..]);
+        }
     }
-    // Past the last column, where a row's words end, the weights read as zero bits.
-    let width = WIDTH.min(matrix.cols - column);
-    if width < WIDTH {
-        panel
-            .chunks_exact_mut(WIDTH)
-            .for_each(|out| out[width..].fill(0.0));
+}
+
+/// As [`fill_block`], where columns are missing.
+fn fill_edge<C: Codec>(
+    matrix: &Packed<'_>,
+    start: usize,
+    column: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
+        let column = column + index * WIDTH;
+        for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
+            let words = matrix.words_of(start + row).get(column / C::PER_WORD..);
+            let scale = matrix.scales_of(start + row).get(column / BLOCK).copied();
+            let (factor, offset) = C::factor_and_offset(scale.unwrap_or_default());
+            let (factor, offset) = (F32x4::splat(factor), F32x4::splat(offset));
+            let [low, high] = C::eight(words.unwrap_or_default());
+            low.mul_add(factor, offset).write(out);
+            high.mul_add(factor, offset).write(&mut out[LANES..]);
+            // Past the last column, where a row's words end, the weights read as zero bits.
+            let width = WIDTH.min(matrix.cols.saturating_sub(column));
+            out[width..].fill(0.0);
+        }
     }
 }
 
 /// `W^T`: a panel's column is a row of the matrix. Four rows' words are taken at a time, and a field of each is four
 /// neighbouring elements of the panel.
-fn fill_transposed<C: Codec>(matrix: &Packed<'_>, start: usize, column: usize, panel: &mut [f32]) {
+fn fill_transposed<C: Codec>(
+    matrix: &Packed<'_>,
+    start: usize,
+    column: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
+        fill_transposed_panel::<C>(matrix, start, column + index * WIDTH, panel);
+    }
+}
+
+fn fill_transposed_panel<C: Codec>(
+    matrix: &Packed<'_>,
+    start: usize,
+    column: usize,
+    panel: &mut [f32],
+) {
     for half in 0..WIDTH / LANES {
         // Columns past the last repeat it; what they give is not written out.
         let rows: [usize; LANES] =
@@ -226,17 +307,29 @@ fn fill_transposed<C: Codec>(matrix: &Packed<'_>, start: usize, column: usize, p
         let scales = rows.map(|row| matrix.scales_of(row));
         let (mut factor, mut offset) = (F32x4::splat(1.0), F32x4::zero());
         let first = start / C::PER_WORD;
-        for (index, out) in panel.chunks_mut(WIDTH * C::PER_WORD).enumerate() {
-            let word = first + index;
-            if C::HAS_SCALES && (word * C::PER_WORD).is_multiple_of(BLOCK) {
+        let scaled = |word: usize| C::HAS_SCALES && (word * C::PER_WORD).is_multiple_of(BLOCK);
+        // A block's scale lasts for a whole number of such groups.
+        const GROUP: usize = LANES;
+        for (index, out) in panel.chunks_mut(WIDTH * C::PER_WORD * GROUP).enumerate() {
+            let word = first + index * GROUP;
+            let fields_of = |word: usize| U32x4::new(words.map(|words| words[word]));
+            if scaled(word) {
                 let block = word * C::PER_WORD / BLOCK;
                 let of_rows = scales.map(|scales| C::factor_and_offset(scales[block]));
                 factor = F32x4::of(&of_rows.map(|(factor, _)| factor));
                 offset = F32x4::of(&of_rows.map(|(_, offset)| offset));
             }
-            let fields = U32x4::new(words.map(|words| words[word]));
-            let out = out[half * LANES..].chunks_mut(WIDTH);
-            C::each_field(fields, out, factor, offset);
+            let fields = match words.map(|words| words[word..].first_chunk()) {
+                [Some(a), Some(b), Some(c), Some(d)] => {
+                    U32x4::transpose([a, b, c, d].map(|four| U32x4::new(*four)))
+                }
+                // The end of the rows.
+                _ => std::array::from_fn(|at| fields_of((word + at).min(words[0].len() - 1))),
+            };
+            let parts = out[half * LANES..].chunks_mut(WIDTH * C::PER_WORD);
+            for (fields, out) in fields.into_iter().zip(parts) {
+                C::each_field(fields, out.chunks_mut(WIDTH), factor, offset);
+            }
         }
     }
 }

@@ -3,31 +3,57 @@
 //! Which thread does a piece never changes a result: every piece writes its own output, and sums over pieces are taken
 //! in the pieces' order.
 
+#[cfg(feature = "threads")]
+mod pool;
+
+/// The one pool of this program.
+#[cfg(feature = "threads")]
+static POOL: pool::Pool = pool::Pool::new();
+
 /// Threads that work at a time.
 pub fn num_threads() -> usize {
     #[cfg(feature = "threads")]
-    let threads = rayon::current_num_threads();
+    let threads = pool().num_threads();
     #[cfg(not(feature = "threads"))]
     let threads = 1;
     threads
 }
 
-/// Multiplications that are worth waking other threads for, which takes some tens of microseconds.
+/// Natively the first use starts the helpers; in a worker they come by themselves (`engine::web::threads`).
+#[cfg(feature = "threads")]
+fn pool() -> &'static pool::Pool {
+    #[cfg(not(feature = "web"))]
+    {
+        static START: std::sync::Once = std::sync::Once::new();
+        START.call_once(|| {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            for _ in 1..cores {
+                // Whoever cannot be started does not help.
+                let _ = std::thread::Builder::new().spawn(|| POOL.help());
+            }
+        });
+    }
+    &POOL
+}
+
+/// Makes this thread help whoever computes, for good.
+#[cfg(all(feature = "threads", feature = "web"))]
+pub fn help() -> ! {
+    POOL.help()
+}
+
+/// Multiplications that are worth the other threads' attention: some microseconds of them.
+#[cfg(feature = "threads")]
 const SMALLEST_WORK: usize = 1 << 17;
 
-/// Calls `work` with the number of every piece. `multiplications` says about how much there is to do in all: threads
-/// are not woken for little.
+/// Calls `work` with the number of every piece. `multiplications` says about how much there is to do in all: for little,
+/// this thread works alone.
 pub fn for_each(num_pieces: usize, multiplications: usize, work: impl Fn(usize) + Send + Sync) {
     #[cfg(feature = "threads")]
-    if num_pieces > 1 && multiplications >= SMALLEST_WORK && num_threads() > 1 {
-        use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-        return (0..num_pieces)
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each(work);
+    if num_pieces > 1 && multiplications >= SMALLEST_WORK {
+        return pool().run(num_pieces, &work);
     }
-    #[cfg(not(feature = "threads"))]
-    let _ = multiplications >= SMALLEST_WORK;
+    let _ = multiplications;
     (0..num_pieces).for_each(work);
 }
 
@@ -39,14 +65,12 @@ pub fn for_ranges(
 ) {
     // A few ranges a thread, so that one that is late does not keep the others waiting.
     const RANGES_PER_THREAD: usize = 4;
-    let all = len * multiplications;
-    let ranges = if num_threads() == 1 || all < SMALLEST_WORK {
-        1
-    } else {
-        RANGES_PER_THREAD * num_threads()
+    let ranges = match num_threads() {
+        1 => 1,
+        threads => RANGES_PER_THREAD * threads,
     };
     let each = len.div_ceil(ranges).max(1);
-    for_each(len.div_ceil(each), all, |piece| {
+    for_each(len.div_ceil(each), len * multiplications, |piece| {
         let start = piece * each;
         work(start..(start + each).min(len));
     });

@@ -178,6 +178,20 @@ impl U32x4 {
         Self::new([word; LANES])
     }
 
+    /// `[x0, y0, x1, y1]` and `[x2, y2, x3, y3]`
+    #[inline(always)]
+    pub fn zip(self, other: Self) -> [Self; 2] {
+        lanes::zip(self.0, other.0).map(Self)
+    }
+
+    /// Columns of four rows.
+    #[inline(always)]
+    pub fn transpose([a, b, c, d]: [Self; LANES]) -> [Self; LANES] {
+        let ([ac_low, ac_high], [bd_low, bd_high]) = (a.zip(c), b.zip(d));
+        let ([first, second], [third, fourth]) = (ac_low.zip(bd_low), ac_high.zip(bd_high));
+        [first, second, third, fourth]
+    }
+
     #[inline(always)]
     pub fn and(self, mask: Self) -> Self {
         Self(lanes::and(self.0, mask.0))

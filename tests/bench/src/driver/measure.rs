@@ -97,6 +97,9 @@ impl<'a> Bench<'a> {
         let mut all: Vec<(Side, Result<Measured, String>)> = Vec::new();
         let mut ready: Vec<(Side, f64)> = Vec::new();
         for &side in sides {
+            if work.is_fresh {
+                self.end(side.worker());
+            }
             let prepared = self.prepare(work, side);
             if let Ok((_, secs)) = &prepared {
                 ready.push((side, *secs));

@@ -77,6 +77,12 @@ pub fn and(x: Words, y: Words) -> Words {
     from_fn(|i| x[i] & y[i])
 }
 
+/// `[x0, y0, x1, y1]` and `[x2, y2, x3, y3]`
+#[inline(always)]
+pub fn zip(x: Words, y: Words) -> [Words; 2] {
+    [[x[0], y[0], x[1], y[1]], [x[2], y[2], x[3], y[3]]]
+}
+
 #[inline(always)]
 pub fn shift_right<const BITS: u32>(x: Words) -> Words {
     x.map(|x| x >> BITS)

@@ -83,6 +83,15 @@ pub fn and(x: Words, y: Words) -> Words {
     v128_and(x, y)
 }
 
+/// `[x0, y0, x1, y1]` and `[x2, y2, x3, y3]`
+#[inline(always)]
+pub fn zip(x: Words, y: Words) -> [Words; 2] {
+    [
+        i32x4_shuffle::<0, 4, 1, 5>(x, y),
+        i32x4_shuffle::<2, 6, 3, 7>(x, y),
+    ]
+}
+
 #[inline(always)]
 pub fn shift_right<const BITS: u32>(x: Words) -> Words {
     u32x4_shr(x, BITS)
