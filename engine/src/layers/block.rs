@@ -113,17 +113,30 @@ impl Block {
     }
 
     /// What [`Self::forward_saving`] keeps beyond its input, at most, in bytes.
-    pub fn saved_bytes(&self, adapter: &BlockAdapter, heads: Heads) -> usize {
+    pub fn saved_bytes(&self, adapter: &BlockAdapter, context: &PassContext) -> usize {
+        let PassContext {
+            heads, precision, ..
+        } = context;
         let [q, k, v, o, gate, up, _] = self.matrices();
         let middle = o.rows();
         let outputs: usize = [q, k, v, gate, up].iter().map(|matrix| matrix.rows()).sum();
         let adapted = self.matrices().into_iter().zip(adapter);
-        let inputs = adapted.filter_map(|(matrix, lora)| {
-            let rank = lora.as_ref()?.a.dims()[0];
-            Some(matrix.cols() + rank)
-        });
-        let numbers = outputs + o.cols() + heads.query_heads + middle + inputs.sum::<usize>();
-        heads.batch * heads.tokens * numbers * size_of::<f32>()
+        let adapted = adapted.filter_map(|(matrix, lora)| Some((matrix, lora.as_ref()?)));
+        let (mut inputs, mut ranks) = (0, 0);
+        for (matrix, lora) in adapted {
+            inputs += matrix.cols();
+            ranks += lora.a.dims()[0];
+        }
+        // What a mask was multiplied with is an adapter's alone.
+        let input_bytes = if context.dropout.is_some() {
+            Precision::Single.num_bytes()
+        } else {
+            precision.num_bytes()
+        };
+        let bytes_per_token = (outputs + o.cols()) * precision.num_bytes()
+            + inputs * input_bytes
+            + (heads.query_heads + middle + ranks) * Precision::Single.num_bytes();
+        heads.batch * heads.tokens * bytes_per_token
     }
 
     /// `[n, d] -> [n, d]`, with a cache where tokens came before. Keeps nothing.

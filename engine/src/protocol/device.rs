@@ -24,6 +24,16 @@ pub enum Precision {
     Half,
 }
 
+impl Precision {
+    /// Of one number.
+    pub fn num_bytes(self) -> usize {
+        match self {
+            Self::Single => 4,
+            Self::Half => 2,
+        }
+    }
+}
+
 /// What runs the engine, for the page to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceReport {

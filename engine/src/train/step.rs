@@ -205,7 +205,7 @@ impl Pass<'_> {
     fn num_kept(&self, adapter: &[BlockAdapter], kept_bytes: usize) -> usize {
         let bytes = self.model.blocks.iter().rev().map(|block| {
             let adapter = &adapter[block.index];
-            block.saved_bytes(adapter, self.context.heads)
+            block.saved_bytes(adapter, self.context)
         });
         let sums = bytes.scan(0usize, |sum, bytes| {
             *sum = sum.saturating_add(bytes);
