@@ -145,6 +145,10 @@ pub async fn evaluate(
 }
 
 /// What a block keeps of its forward.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a few kilobytes of handles a block"
+)]
 enum Kept {
     Input(Tensor<2>),
     All(block::Saved),
