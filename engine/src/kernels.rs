@@ -11,7 +11,7 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 
-use crate::weights::packed::PackedKind;
+use crate::{protocol::Precision, weights::packed::PackedKind};
 
 mod call;
 mod composed;
@@ -21,8 +21,8 @@ mod cpu;
 mod gpu;
 
 pub use call::{
-    HeadSums, LowRank, PackedTensor, add_rms_norm, attention, attention_backward, batched_matmul,
-    matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+    HeadSums, LowRank, PackedTensor, add_residual, add_rms_norm, attention, attention_backward,
+    batched_matmul, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
 #[cfg(all(feature = "threads", feature = "web"))]
 pub use cpu::parallel::help;
@@ -61,13 +61,15 @@ impl Heads {
     }
 }
 
-/// Backend operations in f32. A packed matrix `W` `[rows, cols]` is given by its words `[rows, words]`, its scales
+/// Backend operations. The residual stream and whatever concerns an adapter are f32; the activations inside a block are of
+/// the precision in which its first norm gives them, and so are their gradients. A backend that knows no halves takes
+/// and gives f32 throughout. A packed matrix `W` `[rows, cols]` is given by its words `[rows, words]`, its scales
 /// `[rows, cols / 32]` (any tensor for the float kinds) and its kind; see [`crate::weights::packed`].
 ///
 /// The bodies given here are compositions of Burn's own operations: right on every backend, fast on none.
 #[backend_extension(Cube: cfg(feature = "gpu"), Flex: cfg(feature = "cpu"))]
 pub trait KernelOps: Backend {
-    /// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`; either side may be a transposed view.
+    /// `[batch, m, k] x [batch, k, n] -> [batch, m, n]` in f32; either side may be a transposed view, and of halves.
     fn batched_matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `W` in f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
@@ -79,7 +81,7 @@ pub trait KernelOps: Backend {
         transposed: bool,
     ) -> FloatTensor<Self>;
 
-    /// `x W^T`: `[n, cols] -> [n, rows]`
+    /// `x W^T` in the precision of `x`: `[n, cols] -> [n, rows]`
     fn packed_linear(
         x: FloatTensor<Self>,
         words: IntTensor<Self>,
@@ -87,7 +89,7 @@ pub trait KernelOps: Backend {
         kind: PackedKind,
     ) -> FloatTensor<Self>;
 
-    /// `x W^T + scaling u B^T` with `u` `[n, r]` and `B` `[rows, r]`.
+    /// `x W^T + scaling u B^T` with `u` `[n, r]` and `B` `[rows, r]`, both f32.
     fn packed_linear_low_rank(
         x: FloatTensor<Self>,
         words: IntTensor<Self>,
@@ -130,12 +132,22 @@ pub trait KernelOps: Backend {
     }
 
     /// RMSNorm `w x / sqrt(mean(x^2) + eps)` of the rows of `x` `[n, d]`; `weight` is `[1, d]`. A row whose square
-    /// overflows becomes NaN, which a run notices, and not zero.
-    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        composed::rms_norm::<Self>(x, weight, eps)
+    /// overflows becomes NaN, which a run notices, and not zero. Halves are given only where the backend knows them.
+    fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        composed::rms_norm::<Self>(x, weight, eps, precision)
     }
 
-    /// `x + delta`, and the RMSNorm of that sum.
+    /// `x + delta` in f32, whatever `delta` is.
+    fn add_residual(x: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(x, delta)
+    }
+
+    /// `x + delta` in f32, and the RMSNorm of that sum in the precision of `delta`.
     fn add_rms_norm(
         x: FloatTensor<Self>,
         delta: FloatTensor<Self>,
@@ -143,12 +155,12 @@ pub trait KernelOps: Backend {
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let sum = Self::float_add(x, delta);
-        let normed = Self::rms_norm(sum.clone(), weight, eps);
+        let normed = Self::rms_norm(sum.clone(), weight, eps, Precision::Single);
         (sum, normed)
     }
 
     /// `residual` plus the gradient of [`Self::rms_norm`]'s input, `s (w dy - x s^2 mean(w dy x))` with
-    /// `s = 1 / rms(x)`.
+    /// `s = 1 / rms(x)`, in f32 whatever `dy` is.
     fn rms_norm_backward(
         dy: FloatTensor<Self>,
         x: FloatTensor<Self>,
@@ -174,7 +186,7 @@ pub trait KernelOps: Backend {
     }
 
     /// Causal `softmax(q k^T / sqrt(hd)) v` for `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`: the output
-    /// `[b t, h hd]`, and the log-sum-exp of each query's scores `[b t, h]`.
+    /// `[b t, h hd]`, and the log-sum-exp of each query's scores `[b t, h]`, always f32.
     fn attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -225,23 +237,12 @@ pub trait KernelOps: Backend {
         weighted: FloatTensor<Self>,
         with_gradient: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let logits = Self::packed_linear(hidden.clone(), words.clone(), scales.clone(), kind);
         let sums = composed::HeadSums {
             maximum,
             sum,
             weighted,
         };
-        let (sums, exponentials) = composed::add_logits::<Self>(sums, logits);
-        if !with_gradient {
-            return (sums.maximum, sums.sum, sums.weighted);
-        }
-        let cols = burn::backend::TensorMetadata::shape(&hidden)[1];
-        let added = Self::packed_linear_backward(exponentials, words, scales, kind, cols);
-        (
-            sums.maximum,
-            sums.sum,
-            Self::float_add(sums.weighted, added),
-        )
+        composed::head_chunk::<Self>(hidden, [words, scales], kind, sums, with_gradient)
     }
 }
 

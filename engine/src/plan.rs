@@ -7,7 +7,9 @@ pub use check::{PlanError, ProblemKind, SettingProblem};
 pub use memory::MemoryEstimate;
 
 use crate::{
-    protocol::{DeviceKind, ModelSummary, PlanSummary, PreparedSummary, RunSpec, TargetModule},
+    protocol::{
+        DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec, TargetModule,
+    },
     train::schedule,
 };
 
@@ -18,6 +20,8 @@ const DEFAULT_NUM_EVALUATIONS: u64 = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceBudget {
     pub kind: DeviceKind,
+    /// In which the device computes unless told otherwise.
+    pub precision: Precision,
     /// The base model's weights as they were loaded.
     pub resident_bytes: u64,
     /// Threads that compute; each has a stack in the worker's memory.
@@ -35,6 +39,8 @@ pub struct RunPlan {
     /// Held-out rows are evaluated every so many steps; at least 1.
     pub eval_steps: u64,
     pub trainable_parameters: u64,
+    /// In which the blocks compute.
+    pub precision: Precision,
     pub memory: MemoryEstimate,
     /// Things that work but are hardly meant.
     pub warnings: Vec<String>,
@@ -63,6 +69,7 @@ impl RunPlan {
             steps_per_epoch,
             eval_steps: eval_steps(spec, num_steps),
             trainable_parameters,
+            precision: spec.precision.on(device.precision),
             memory,
             warnings: Vec::new(),
         };

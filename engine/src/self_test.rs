@@ -6,42 +6,51 @@
 
 #[cfg(feature = "gpu")]
 mod calibration;
+mod cases;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use burn::tensor::Device;
+#[cfg(feature = "gpu")]
+use burn::tensor::FloatDType;
 
+use self::cases::run_cases;
 #[cfg(feature = "gpu")]
 use crate::kernels::Variant;
 use crate::{
     host::Host,
-    kernels::{Heads, attention, attention_backward, batched_matmul, matmul},
-    layers::{
-        frozen::FrozenMatrix,
-        projection::{self, LoraPair},
-    },
-    protocol::{DeviceProblem, SelfTestCase},
-    train::pacing::read_all,
-    weights::packed::{PackedKind, PackedMatrix, unpack_row},
+    protocol::{DeviceProblem, Precision, SelfTestCase},
 };
 
-/// Largest error allowed, as a share of the largest reference value.
-const TOLERANCE: f64 = 1e-4;
-/// Elements of a result that are compared.
-const NUM_COMPARED: usize = 400;
+/// What a device that may be used was found to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proven {
+    /// All of them passed.
+    pub cases: Vec<SelfTestCase>,
+    /// In which the blocks of a model are right and fastest.
+    pub precision: Precision,
+}
 
 /// Runs every case; the first that fails ends the test. On a GPU the kernels' variants are tried from the fastest on, and
-/// the first that passes every case is the one in use from then on.
+/// the first that passes every case is the one in use from then on. Halves are chosen where the device has them, every
+/// case passes in them too, and they save time.
 ///
 /// # Errors
 /// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] where a result cannot be read.
 #[cfg(feature = "gpu")]
-pub async fn run(device: &Device, host: &dyn Host) -> Result<Vec<SelfTestCase>, DeviceProblem> {
+pub async fn run(device: &Device, host: &dyn Host) -> Result<Proven, DeviceProblem> {
     let mut problem = None;
     for variant in calibration::by_speed(device, host).await? {
         Variant::prefer(Some(variant));
-        match run_cases(device, host).await {
-            Ok(passed) => return Ok(passed),
+        match run_cases(device, host, Precision::Single).await {
+            Ok(mut cases) => {
+                let precision = match halves(device, host).await {
+                    Some(passed) => {
+                        cases.extend(passed);
+                        Precision::Half
+                    }
+                    None => Precision::Single,
+                };
+                return Ok(Proven { cases, precision });
+            }
             Err(failed) => problem = problem.or(Some(failed)),
         }
     }
@@ -56,274 +65,19 @@ pub async fn run(device: &Device, host: &dyn Host) -> Result<Vec<SelfTestCase>, 
 /// # Errors
 /// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] where a result cannot be read.
 #[cfg(not(feature = "gpu"))]
-pub async fn run(device: &Device, host: &dyn Host) -> Result<Vec<SelfTestCase>, DeviceProblem> {
-    run_cases(device, host).await
+pub async fn run(device: &Device, host: &dyn Host) -> Result<Proven, DeviceProblem> {
+    let precision = Precision::Single;
+    let cases = run_cases(device, host, precision).await?;
+    Ok(Proven { cases, precision })
 }
 
-async fn run_cases(device: &Device, host: &dyn Host) -> Result<Vec<SelfTestCase>, DeviceProblem> {
-    let mut bench = Bench {
-        device,
-        host,
-        rng: ChaCha8Rng::seed_from_u64(0x1a7a),
-        passed: Vec::new(),
-    };
-    bench.matmul().await?;
-    bench.transposed_matmul().await?;
-    bench.packed_projection().await?;
-    bench.attention().await?;
-    bench.lora_gradient().await?;
-    Ok(bench.passed)
-}
-
-struct Bench<'a> {
-    device: &'a Device,
-    host: &'a dyn Host,
-    rng: ChaCha8Rng,
-    passed: Vec<SelfTestCase>,
-}
-
-/// A matrix on both sides.
-struct Pair {
-    values: Vec<f32>,
-    cols: usize,
-    tensor: Tensor<2>,
-}
-
-impl Pair {
-    fn at(&self, row: usize, col: usize) -> f64 {
-        f64::from(self.values[row * self.cols + col])
+/// The cases in halves, if these are to be used. A device that fails one is still good for single precision.
+#[cfg(feature = "gpu")]
+async fn halves(device: &Device, host: &dyn Host) -> Option<Vec<SelfTestCase>> {
+    if !device.supports_dtype(FloatDType::F16) {
+        return None;
     }
-}
-
-impl Bench<'_> {
-    async fn matmul(&mut self) -> Result<(), DeviceProblem> {
-        let (m, k, n) = (53, 576, 1536);
-        let (x, y) = (self.random(m, k), self.random(k, n));
-        let product = matmul(x.tensor.clone(), y.tensor.clone());
-        let reference = |i, j| (0..k).map(|l| x.at(i, l) * y.at(l, j)).sum();
-        self.compare("matmul", product, reference).await
-    }
-
-    async fn transposed_matmul(&mut self) -> Result<(), DeviceProblem> {
-        let (m, k, n) = (61, 192, 75);
-        let (x, y) = (self.random(k, m), self.random(n, k));
-        let product = batched_matmul(
-            x.tensor.clone().unsqueeze::<3>().swap_dims(1, 2),
-            y.tensor.clone().unsqueeze::<3>().swap_dims(1, 2),
-        );
-        let reference = |i, j| (0..k).map(|l| x.at(l, i) * y.at(j, l)).sum();
-        self.compare("transposed matmul", product.reshape([m, n]), reference)
-            .await
-    }
-
-    /// Both passes through a Q4_1 matrix.
-    async fn packed_projection(&mut self) -> Result<(), DeviceProblem> {
-        let (n, rows, cols) = (37, 576, 1536);
-        let packed = self.random_packed(rows, cols);
-        let mut dense = vec![0.0f32; rows * cols];
-        let (row_words, row_scales) = (packed.words.len() / rows, packed.scales.len() / rows);
-        for (row, out) in dense.chunks_exact_mut(cols).enumerate() {
-            let words = &packed.words[row * row_words..][..row_words];
-            unpack_row(
-                packed.kind,
-                words,
-                &packed.scales[row * row_scales..][..row_scales],
-                out,
-            );
-        }
-        let weight = |row: usize, col: usize| f64::from(dense[row * cols + col]);
-        let matrix = FrozenMatrix::from_packed(packed, self.device);
-        let x = self.random(n, cols);
-        let forward = |i, j| (0..cols).map(|l| x.at(i, l) * weight(j, l)).sum();
-        self.compare(
-            "Q4_1 projection",
-            matrix.forward(x.tensor.clone(), None),
-            forward,
-        )
-        .await?;
-        let dy = self.random(n, rows);
-        let backward = |i, j| (0..rows).map(|l| dy.at(i, l) * weight(l, j)).sum();
-        self.compare(
-            "Q4_1 projection's gradient",
-            matrix.backward(dy.tensor.clone(), None),
-            backward,
-        )
-        .await
-    }
-
-    /// The causal softmax of nine heads over three key heads.
-    async fn attention(&mut self) -> Result<(), DeviceProblem> {
-        let heads = Heads {
-            batch: 1,
-            tokens: 69,
-            past: 0,
-            query_heads: 9,
-            key_value_heads: 3,
-            head_dim: 64,
-        };
-        let (t, hd) = (heads.tokens, heads.head_dim);
-        let (q, k, v) = (
-            self.random(t, 9 * hd),
-            self.random(t, 3 * hd),
-            self.random(t, 3 * hd),
-        );
-        let operands = [&q, &k, &v].map(|pair| pair.tensor.clone());
-        let [q_tensor, k_tensor, v_tensor] = operands.clone();
-        let (output, log_sums) = attention(q_tensor, k_tensor, v_tensor, heads);
-        // Softmax weights of every query and head.
-        let weights: Vec<Vec<f64>> = (0..t * 9)
-            .map(|index| {
-                let (query, head) = (index / 9, index % 9);
-                let key_head = head / heads.group() * hd;
-                let score = |key: usize| {
-                    let terms =
-                        (0..hd).map(|l| q.at(query, head * hd + l) * k.at(key, key_head + l));
-                    (terms.sum::<f64>() * heads.scale()).exp()
-                };
-                let scores: Vec<f64> = (0..=query).map(score).collect();
-                let total: f64 = scores.iter().sum();
-                scores.into_iter().map(|score| score / total).collect()
-            })
-            .collect();
-        let reference = |query: usize, col: usize| {
-            let (head, l) = (col / hd, col % hd);
-            let weights = weights[query * 9 + head].iter().enumerate();
-            weights
-                .map(|(key, weight)| weight * v.at(key, head / heads.group() * hd + l))
-                .sum()
-        };
-        self.compare("softmax attention", output.clone(), reference)
-            .await?;
-        let dy = self.random(t, 9 * hd);
-        let [_, _, d_values] =
-            attention_backward(dy.tensor.clone(), operands, output, log_sums, heads);
-        // `dv = sum p dy` over the queries that see the key, of every head of its group.
-        let reference = |key: usize, col: usize| {
-            let (key_head, l) = (col / hd, col % hd);
-            (key_head * heads.group()..(key_head + 1) * heads.group())
-                .flat_map(|head| (key..t).map(move |query| (head, query)))
-                .map(|(head, query)| weights[query * 9 + head][key] * dy.at(query, head * hd + l))
-                .sum()
-        };
-        self.compare("attention's gradient", d_values, reference)
-            .await
-    }
-
-    /// `dA = s (dy B)^T x` and `dB = s dy^T (x A^T)`
-    async fn lora_gradient(&mut self) -> Result<(), DeviceProblem> {
-        let (n, d, r, scaling) = (45, 576, 8, 2.0);
-        let (x, a, b) = (self.random(n, d), self.random(r, d), self.random(d, r));
-        let dy = self.random(n, d);
-        let weight = FrozenMatrix::from_packed(self.random_packed(d, d), self.device);
-        let lora = LoraPair {
-            a: a.tensor.clone(),
-            b: b.tensor.clone(),
-            scaling,
-        };
-        let saved = projection::Saved::new(x.tensor.clone(), &lora, None);
-        let (_, gradients) = projection::backward(dy.tensor.clone(), &weight, &lora, saved);
-        let reference_a = |i, j| {
-            let d_low_rank = |row| (0..d).map(|l| dy.at(row, l) * b.at(l, i)).sum::<f64>();
-            (0..n)
-                .map(|row| scaling * d_low_rank(row) * x.at(row, j))
-                .sum()
-        };
-        self.compare("LoRA gradient of A", gradients.a, reference_a)
-            .await?;
-        let reference_b = |i, j| {
-            let low_rank = |row| (0..d).map(|l| x.at(row, l) * a.at(j, l)).sum::<f64>();
-            (0..n)
-                .map(|row| scaling * dy.at(row, i) * low_rank(row))
-                .sum()
-        };
-        self.compare("LoRA gradient of B", gradients.b, reference_b)
-            .await
-    }
-
-    /// Compares elements spread over the result with their references.
-    async fn compare(
-        &mut self,
-        name: &str,
-        result: Tensor<2>,
-        reference: impl Fn(usize, usize) -> f64,
-    ) -> Result<(), DeviceProblem> {
-        let started = self.host.now_millis();
-        let [rows, cols] = result.dims();
-        let values = read_all(result)
-            .await
-            .map_err(|failure| DeviceProblem::InitFailed {
-                message: failure.place.unwrap_or(failure.what),
-            })?;
-        let elapsed_millis = self.host.now_millis() - started;
-        let (mut max_difference, mut max_reference) = (0.0f64, 0.0f64);
-        // The corners, where bounds are checked, and a random choice of the rest.
-        let corners = [(0, 0), (0, cols - 1), (rows - 1, 0), (rows - 1, cols - 1)];
-        let chosen: Vec<_> = (0..NUM_COMPARED)
-            .map(|_| {
-                (
-                    self.rng.next_u32() as usize % rows,
-                    self.rng.next_u32() as usize % cols,
-                )
-            })
-            .collect();
-        for (row, col) in corners.into_iter().chain(chosen) {
-            let expected = reference(row, col);
-            let difference = (f64::from(values[row * cols + col]) - expected).abs();
-            // NaN must not pass for small.
-            max_difference = if difference.is_nan() {
-                f64::INFINITY
-            } else {
-                max_difference.max(difference)
-            };
-            max_reference = max_reference.max(expected.abs());
-        }
-        let max_error = max_difference / max_reference;
-        if max_error > TOLERANCE {
-            return Err(DeviceProblem::WrongResult {
-                case: name.to_owned(),
-                max_error,
-                tolerance: TOLERANCE,
-            });
-        }
-        self.passed.push(SelfTestCase {
-            name: name.to_owned(),
-            max_error,
-            tolerance: TOLERANCE,
-            elapsed_millis,
-        });
-        Ok(())
-    }
-
-    /// Uniform in `[-1, 1)`.
-    fn random(&mut self, rows: usize, cols: usize) -> Pair {
-        let values: Vec<f32> = (0..rows * cols)
-            .map(|_| (self.rng.next_u32() >> 8) as f32 / (1u32 << 23) as f32 - 1.0)
-            .collect();
-        let tensor = Tensor::from_data(TensorData::new(values.clone(), [rows, cols]), self.device);
-        Pair {
-            values,
-            cols,
-            tensor,
-        }
-    }
-
-    /// Q4_1 with scales near 1/8 and offsets near -1.
-    fn random_packed(&mut self, rows: usize, cols: usize) -> PackedMatrix {
-        let kind = PackedKind::Q4_1;
-        let words = (0..rows * cols / 8).map(|_| self.rng.next_u32()).collect();
-        let scales = (0..rows * cols / 32)
-            .map(|_| {
-                let d = half::f16::from_f32(0.1 + (self.rng.next_u32() >> 8) as f32 / 3e8);
-                let m = half::f16::from_f32(-1.0 + (self.rng.next_u32() >> 8) as f32 / 3e8);
-                u32::from(d.to_bits()) | (u32::from(m.to_bits()) << 16)
-            })
-            .collect();
-        PackedMatrix {
-            kind,
-            rows,
-            cols,
-            words,
-            scales,
-        }
-    }
+    let passed = run_cases(device, host, Precision::Half).await.ok()?;
+    let are_faster = calibration::halves_are_faster(device, host).await;
+    are_faster.ok()?.then_some(passed)
 }

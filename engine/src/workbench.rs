@@ -96,7 +96,8 @@ impl<'h> Workbench<'h> {
     }
 
     async fn load_model(&mut self, files: Vec<NamedSource>) -> Result<(), Failure> {
-        let model = LoadedModel::load(files, &self.device, self.host).await?;
+        let mut model = LoadedModel::load(files, &self.device, self.host).await?;
+        model.llama.precision = self.report.precision;
         self.host.emit(Event::ModelLoaded {
             model: model.summary.clone(),
         });
@@ -133,9 +134,11 @@ impl<'h> Workbench<'h> {
 
     async fn train(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
-        let model = self.model.as_ref().ok_or_else(no_model)?;
+        let model = self.model.as_mut().ok_or_else(no_model)?;
         let dataset = self.dataset.as_ref().ok_or_else(no_dataset)?;
         let plan = run::plan(spec, model, &prepared, &self.report)?;
+        // Of the answers after the run too.
+        model.llama.precision = plan.precision;
         let result = run::train(run, &plan, model, &prepared, self.host).await;
         if let Some(failure) = result.failure.clone() {
             self.host.emit(Event::Failed { failure });

@@ -18,8 +18,8 @@ use engine::{
     plan,
     protocol::{
         DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics, Failure,
-        FailureKind, LoraSpec, ModelSummary, PreparedSummary, RunOutcome, RunSpec, RunSummary,
-        StepMetrics, TargetModule,
+        FailureKind, LoraSpec, ModelSummary, Precision, PreparedSummary, RunOutcome, RunSpec,
+        RunSummary, StepMetrics, TargetModule,
     },
 };
 use proptest::prelude::*;
@@ -80,6 +80,7 @@ impl Run {
                 name: "a graphics card".to_owned(),
                 self_test: Vec::new(),
                 threads: 1,
+                precision: Precision::Half,
             },
             steps: (1..=4).map(step).collect(),
             evaluations: [0, 2, 4].map(evaluation_metrics).to_vec(),

@@ -5,7 +5,7 @@ use engine::{
     host::Control,
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
-    protocol::{FailureKind, LrSchedulerType, RunOutcome, RunSpec, RunState},
+    protocol::{FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec, RunState},
     train::{
         pacing::Pacing,
         session::{TrainingInput, TrainingResult, train},
@@ -62,6 +62,7 @@ impl Bench {
             steps_per_epoch: 3,
             eval_steps: self.eval_steps,
             trainable_parameters: 0,
+            precision: Precision::Single,
             memory: MemoryEstimate::default(),
             warnings: Vec::new(),
         };

@@ -1,4 +1,4 @@
-use engine::protocol::{DeviceKind, DeviceReport, SelfTestCase};
+use engine::protocol::{DeviceKind, DeviceReport, Precision, SelfTestCase};
 use leptos::prelude::*;
 
 use crate::browser::gpu::this_browser;
@@ -50,7 +50,14 @@ fn what_runs(device: &DeviceState) -> String {
         .unwrap_or_default();
     match (&device.report, &device.starting) {
         (Some(report), _) if report.kind == DeviceKind::WebGpu => {
-            format!("Running on the GPU, {}.", report.name)
+            let bits = match report.precision {
+                Precision::Single => 32,
+                Precision::Half => 16,
+            };
+            format!(
+                "Running on the GPU, {}, in {bits}-bit numbers.",
+                report.name
+            )
         }
         // The name tells of the threads.
         (Some(report), _) => format!("Running on the {}{why}.", report.name),

@@ -1,4 +1,4 @@
-use engine::protocol::LrSchedulerType;
+use engine::protocol::{LrSchedulerType, PrecisionChoice};
 use leptos::prelude::*;
 
 use super::field::FormField;
@@ -10,6 +10,11 @@ const SCHEDULERS: [(LrSchedulerType, &str, &str); 3] = [
     (LrSchedulerType::Cosine, "cosine", "Cosine"),
     (LrSchedulerType::Linear, "linear", "Linear"),
     (LrSchedulerType::Constant, "constant", "Constant"),
+];
+
+const PRECISIONS: [(PrecisionChoice, &str, &str); 2] = [
+    (PrecisionChoice::Automatic, "automatic", "Automatic"),
+    (PrecisionChoice::Single, "single", "32-bit"),
 ];
 
 /// Everything that determines a run besides model and data.
@@ -44,6 +49,7 @@ pub fn TrainSettings() -> impl IntoView {
                     {[Field::WarmUp, Field::WeightDecay, Field::Clipping, Field::EvaluateEvery]
                         .map(form_field)
                         .collect_view()}
+                    <Precision />
                 </div>
             </details>
         </div>
@@ -72,6 +78,28 @@ fn Scheduler() -> impl IntoView {
             <label for="scheduler">"Scheduler"</label>
             <select id="scheduler" aria-describedby="scheduler-note" on:change=changed>{options.collect_view()}</select>
             <p class="field-note" id="scheduler-note">"How the rate falls after the warm-up"</p>
+        </div>
+    }
+}
+
+#[component]
+fn Precision() -> impl IntoView {
+    let form = Store::get().form;
+    let changed = move |event| {
+        let value = event_target_value(&event);
+        if let Some((precision, ..)) = PRECISIONS.into_iter().find(|(_, known, _)| *known == value)
+        {
+            form.update(|form| form.precision = precision);
+        }
+    };
+    let options = PRECISIONS.map(|(precision, value, label)| {
+        view! { <option value=value selected=move || form.with(|form| form.precision == precision)>{label}</option> }
+    });
+    view! {
+        <div class="field">
+            <label for="precision">"Precision"</label>
+            <select id="precision" aria-describedby="precision-note" on:change=changed>{options.collect_view()}</select>
+            <p class="field-note" id="precision-note">"Automatic is 16-bit where the GPU is right and faster in it"</p>
         </div>
     }
 }

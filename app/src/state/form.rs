@@ -8,7 +8,8 @@ pub use field::Field;
 pub use parse::{modules, real, whole};
 
 use engine::protocol::{
-    DataSpec, GenerationSpec, LoraSpec, LrSchedulerType, RunSpec, TargetModule, Variant,
+    DataSpec, GenerationSpec, LoraSpec, LrSchedulerType, PrecisionChoice, RunSpec, TargetModule,
+    Variant,
 };
 
 use field::Kind;
@@ -18,6 +19,7 @@ use field::Kind;
 pub struct Form {
     texts: [String; Field::ALL.len()],
     pub scheduler: LrSchedulerType,
+    pub precision: PrecisionChoice,
     pub prompt: String,
 }
 
@@ -26,6 +28,7 @@ impl Default for Form {
         Self {
             texts: Field::ALL.map(|field| field.default_text().to_owned()),
             scheduler: LrSchedulerType::Cosine,
+            precision: PrecisionChoice::Automatic,
             prompt: String::new(),
         }
     }
@@ -114,6 +117,7 @@ impl Form {
             warmup_ratio: self.real(Field::WarmUp)?,
             weight_decay: self.real(Field::WeightDecay)?,
             max_grad_norm: self.real(Field::Clipping)?,
+            precision: self.precision,
             num_train_epochs: self.real(Field::Epochs)?,
             max_steps: self.whole(Field::MaxSteps)?,
             per_device_train_batch_size: self.size(Field::BatchSize)?,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExportError, ExportInput};
 use crate::protocol::{
     DataSpec, DeviceKind, Failure, FailureKind, LoraSpec, LrSchedulerType, PROTOCOL_VERSION,
-    RunSpec, TargetModule,
+    PrecisionChoice, RunSpec, TargetModule,
 };
 
 const FORMAT: &str = "inlay-recipe";
@@ -82,6 +82,8 @@ pub struct RecipeSettings {
     pub adam_epsilon: f64,
     /// 0 is off.
     pub max_grad_norm: f64,
+    #[serde(default)]
+    pub precision: PrecisionChoice,
     pub num_train_epochs: f64,
     /// 0 is off.
     pub max_steps: u64,
@@ -252,6 +254,7 @@ impl From<&RunSpec> for RecipeSettings {
             adam_beta2: spec.adam_beta2,
             adam_epsilon: spec.adam_epsilon,
             max_grad_norm: spec.max_grad_norm,
+            precision: spec.precision,
             num_train_epochs: spec.num_train_epochs,
             max_steps: spec.max_steps,
             per_device_train_batch_size: spec.per_device_train_batch_size,
@@ -284,6 +287,7 @@ impl From<&RecipeSettings> for RunSpec {
             adam_beta2: settings.adam_beta2,
             adam_epsilon: settings.adam_epsilon,
             max_grad_norm: settings.max_grad_norm,
+            precision: settings.precision,
             num_train_epochs: settings.num_train_epochs,
             max_steps: settings.max_steps,
             per_device_train_batch_size: settings.per_device_train_batch_size,

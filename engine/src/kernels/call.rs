@@ -6,7 +6,7 @@ use burn::{
 };
 
 use super::{Heads, KernelOps};
-use crate::weights::packed::PackedKind;
+use crate::{protocol::Precision, weights::packed::PackedKind};
 
 /// A packed matrix `[rows, cols]` on the device; see [`crate::weights::packed`].
 #[derive(Debug, Clone)]
@@ -104,11 +104,20 @@ pub fn matmul(lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
 }
 
 /// See [`KernelOps::rms_norm`].
-pub fn rms_norm(x: Tensor<2>, weight: &Tensor<2>, eps: f64) -> Tensor<2> {
+pub fn rms_norm(x: Tensor<2>, weight: &Tensor<2>, eps: f64, precision: Precision) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as KernelOps>::rms_norm(
         x.into_dispatch(),
         weight.clone().into_dispatch(),
         eps,
+        precision,
+    ))
+}
+
+/// See [`KernelOps::add_residual`].
+pub fn add_residual(x: Tensor<2>, delta: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::add_residual(
+        x.into_dispatch(),
+        delta.into_dispatch(),
     ))
 }
 

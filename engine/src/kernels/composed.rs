@@ -1,11 +1,15 @@
 //! The operations as compositions of Burn's own: right on every backend, and what a kernel of ours replaces.
 
 use burn::{
-    backend::{TensorMetadata, tensor::FloatTensor},
-    tensor::{Shape, TensorData},
+    backend::{
+        TensorMetadata,
+        tensor::{FloatTensor, IntTensor},
+    },
+    tensor::{FloatDType, Shape, TensorData},
 };
 
 use super::{Heads, KernelOps};
+use crate::{protocol::Precision, weights::packed::PackedKind};
 
 /// See [`KernelOps::head_chunk`].
 pub struct HeadSums<B: KernelOps> {
@@ -40,9 +44,14 @@ pub fn rms_norm<B: KernelOps>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     eps: f64,
+    precision: Precision,
 ) -> FloatTensor<B> {
     let normed = B::float_mul(x.clone(), inverse_rms::<B>(x, eps));
-    B::float_mul(normed, weight)
+    let normed = B::float_mul(normed, weight);
+    match precision {
+        Precision::Single => normed,
+        Precision::Half => B::float_cast(normed, FloatDType::F16),
+    }
 }
 
 pub fn rms_norm_backward<B: KernelOps>(
@@ -234,8 +243,27 @@ pub fn swiglu_backward<B: KernelOps>(
     )
 }
 
+/// See [`KernelOps::head_chunk`]; a packed matrix is its words and its scales.
+pub fn head_chunk<B: KernelOps>(
+    hidden: FloatTensor<B>,
+    [words, scales]: [IntTensor<B>; 2],
+    kind: PackedKind,
+    sums: HeadSums<B>,
+    with_gradient: bool,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let [_, cols] = dims(&hidden);
+    let logits = B::packed_linear(hidden, words.clone(), scales.clone(), kind);
+    let (sums, exponentials) = add_logits::<B>(sums, logits);
+    if !with_gradient {
+        return (sums.maximum, sums.sum, sums.weighted);
+    }
+    let added = B::packed_linear_backward(exponentials, words, scales, kind, cols);
+    let weighted = B::float_add(sums.weighted, added);
+    (sums.maximum, sums.sum, weighted)
+}
+
 /// Adds logits `[s, c]` to the sums, rescaled to the new maximum; gives `exp(logit - maximum)` beside them.
-pub fn add_logits<B: KernelOps>(
+fn add_logits<B: KernelOps>(
     sums: HeadSums<B>,
     logits: FloatTensor<B>,
 ) -> (HeadSums<B>, FloatTensor<B>) {

@@ -15,7 +15,7 @@ use burn::tensor::{Element, Shape, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use super::{Heads, KernelOps};
-use crate::weights::packed::PackedKind;
+use crate::{protocol::Precision, weights::packed::PackedKind};
 use gemm::{Into, gemm};
 use panel::{Packed, Right, Strided};
 
@@ -118,7 +118,7 @@ impl KernelOps for Flex {
         add_low_rank(base, &u, strided(&a), scaling)
     }
 
-    fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64) -> FlexTensor {
+    fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64, _precision: Precision) -> FlexTensor {
         let [n, d] = dims(&x);
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
         let mut out = vec![0.0f32; n * d];

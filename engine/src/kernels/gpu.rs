@@ -3,7 +3,10 @@
 //! Burn's default matmul without autotune reaches a tenth of a register-blocked kernel on the adapters we measured,
 //! and its autotune tries candidates that Chromium rejects; hence kernels of our own. Each exists in two variants, for
 //! software adapters and for real GPUs: [`calibration`] picks one at the start. Shapes that no kernel takes (sizes that
-//! four does not divide) go to the compositions of [`super::composed`].
+//! four does not divide) go to the compositions of [`super::composed`], in f32.
+//!
+//! Activations are f32 or f16, as their tensors say, and kernels are generic over the two: they load into f32, compute
+//! in it, and store what came. Only the product through workgroup memory multiplies halves as such.
 
 #![allow(
     clippy::too_many_arguments,
@@ -26,15 +29,15 @@ mod packed;
 mod rows;
 mod unpack;
 
-use burn::backend::ops::FloatTensorOps;
-use burn_cubecl::{CubeBackend, tensor::CubeTensor};
+use burn::{backend::ops::FloatTensorOps, tensor::DType};
+use burn_cubecl::{CubeBackend, kernel::cast, tensor::CubeTensor};
 
 use self::{
     operand::Along,
     packed::{LowRank, Weight},
 };
 use super::{Heads, KernelOps, composed};
-use crate::weights::packed::PackedKind;
+use crate::{protocol::Precision, weights::packed::PackedKind};
 
 impl KernelOps for CubeBackend {
     fn batched_matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
@@ -57,13 +60,7 @@ impl KernelOps for CubeBackend {
         scales: CubeTensor,
         kind: PackedKind,
     ) -> CubeTensor {
-        let cols = x.meta.shape()[1];
-        let weight = Weight {
-            words,
-            scales,
-            kind,
-            cols,
-        };
+        let weight = Weight::new(words, scales, kind, x.meta.shape()[1]);
         packed::product(x, weight, Along::K, None)
     }
 
@@ -76,23 +73,8 @@ impl KernelOps for CubeBackend {
         b: CubeTensor,
         scaling: f64,
     ) -> CubeTensor {
-        let cols = x.meta.shape()[1];
-        let weight = Weight {
-            words,
-            scales,
-            kind,
-            cols,
-        };
-        if packed::fuses(&weight, &u) {
-            let addend = LowRank {
-                low: u,
-                adapter: b,
-                scaling: scaling as f32,
-            };
-            return packed::product(x, weight, Along::K, Some(addend));
-        }
-        let base = packed::product(x, weight, Along::K, None);
-        composed::add_low_rank::<Self>(base, u, composed::transpose::<Self>(b), scaling)
+        let weight = Weight::new(words, scales, kind, x.meta.shape()[1]);
+        packed::product(x, weight, Along::K, Some(LowRank::new(u, b, scaling)))
     }
 
     fn packed_linear_backward(
@@ -102,12 +84,7 @@ impl KernelOps for CubeBackend {
         kind: PackedKind,
         cols: usize,
     ) -> CubeTensor {
-        let weight = Weight {
-            words,
-            scales,
-            kind,
-            cols,
-        };
+        let weight = Weight::new(words, scales, kind, cols);
         packed::product(dy, weight, Along::Edges, None)
     }
 
@@ -121,29 +98,23 @@ impl KernelOps for CubeBackend {
         a: CubeTensor,
         scaling: f64,
     ) -> CubeTensor {
-        let weight = Weight {
-            words,
-            scales,
-            kind,
-            cols,
-        };
-        if packed::fuses(&weight, &u) {
-            let addend = LowRank {
-                low: u,
-                adapter: a,
-                scaling: scaling as f32,
-            };
-            return packed::product(dy, weight, Along::Edges, Some(addend));
-        }
-        let base = packed::product(dy, weight, Along::Edges, None);
-        composed::add_low_rank::<Self>(base, u, a, scaling)
+        let weight = Weight::new(words, scales, kind, cols);
+        let addend = LowRank::new(u, a, scaling);
+        packed::product(dy, weight, Along::Edges, Some(addend))
     }
 
-    fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64) -> CubeTensor {
+    fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64, precision: Precision) -> CubeTensor {
         if !norm::fits(&x) {
-            return composed::rms_norm::<Self>(x, weight, eps);
+            return composed::rms_norm::<Self>(x, weight, eps, precision);
         }
-        norm::rms_norm(x, weight, eps)
+        norm::rms_norm(x, weight, eps, dtype(precision))
+    }
+
+    fn add_residual(x: CubeTensor, delta: CubeTensor) -> CubeTensor {
+        if delta.dtype == x.dtype || !elementwise::fits(&x) {
+            return Self::float_add(x, single(delta));
+        }
+        elementwise::add(x, delta)
     }
 
     fn add_rms_norm(
@@ -153,8 +124,10 @@ impl KernelOps for CubeBackend {
         eps: f64,
     ) -> (CubeTensor, CubeTensor) {
         if !norm::fits(&x) {
-            let sum = Self::float_add(x, delta);
-            return (sum.clone(), composed::rms_norm::<Self>(sum, weight, eps));
+            let dtype = delta.dtype;
+            let sum = Self::float_add(x, single(delta));
+            let normed = composed::rms_norm::<Self>(sum.clone(), weight, eps, Precision::Single);
+            return (sum, cast(normed, dtype));
         }
         norm::add_rms_norm(x, delta, weight, eps)
     }
@@ -167,17 +140,16 @@ impl KernelOps for CubeBackend {
         residual: CubeTensor,
     ) -> CubeTensor {
         if !norm::fits(&x) {
-            return Self::float_add(
-                residual,
-                composed::rms_norm_backward::<Self>(dy, x, weight, eps),
-            );
+            let dx = composed::rms_norm_backward::<Self>(single(dy), x, weight, eps);
+            return Self::float_add(residual, dx);
         }
         norm::rms_norm_backward(dy, x, weight, eps, residual)
     }
 
     fn rope(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) -> CubeTensor {
         if !elementwise::rope_fits(&x, &cos) {
-            return composed::rope::<Self>(x, cos, sin, inverse);
+            let dtype = x.dtype;
+            return cast(composed::rope::<Self>(single(x), cos, sin, inverse), dtype);
         }
         elementwise::rope(x, cos, sin, inverse)
     }
@@ -189,7 +161,10 @@ impl KernelOps for CubeBackend {
         heads: Heads,
     ) -> (CubeTensor, CubeTensor) {
         if !attention::fits(heads) {
-            return composed::attention::<Self>(q, k, v, heads);
+            let dtype = q.dtype;
+            let [q, k, v] = [q, k, v].map(single);
+            let (output, log_sums) = composed::attention::<Self>(q, k, v, heads);
+            return (cast(output, dtype), log_sums);
         }
         attention::forward(q, k, v, heads)
     }
@@ -204,17 +179,23 @@ impl KernelOps for CubeBackend {
         heads: Heads,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         if !attention::fits(heads) {
-            let operands = [q, k, v];
-            return composed::attention_backward::<Self>(
-                d_output, operands, output, log_sums, heads,
-            );
+            let dtype = q.dtype;
+            let [d_output, output] = [d_output, output].map(single);
+            let operands = [q, k, v].map(single);
+            let (d_q, d_k, d_v) =
+                composed::attention_backward::<Self>(d_output, operands, output, log_sums, heads);
+            let [d_q, d_k, d_v] = [d_q, d_k, d_v].map(|gradient| cast(gradient, dtype));
+            return (d_q, d_k, d_v);
         }
         attention::backward(d_output, [q, k, v], output, log_sums, heads)
     }
 
     fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
         if !elementwise::fits(&gate) {
-            return Self::float_mul(composed::silu::<Self>(gate), up);
+            let dtype = gate.dtype;
+            let [gate, up] = [gate, up].map(single);
+            let product = Self::float_mul(composed::silu::<Self>(gate), up);
+            return cast(product, dtype);
         }
         elementwise::swiglu(gate, up)
     }
@@ -225,7 +206,10 @@ impl KernelOps for CubeBackend {
         up: CubeTensor,
     ) -> (CubeTensor, CubeTensor) {
         if !elementwise::fits(&gate) {
-            return composed::swiglu_backward::<Self>(dy, gate, up);
+            let dtype = gate.dtype;
+            let [dy, gate, up] = [dy, gate, up].map(single);
+            let (d_gate, d_up) = composed::swiglu_backward::<Self>(dy, gate, up);
+            return (cast(d_gate, dtype), cast(d_up, dtype));
         }
         elementwise::swiglu_backward(dy, gate, up)
     }
@@ -240,31 +224,23 @@ impl KernelOps for CubeBackend {
         weighted: CubeTensor,
         with_gradient: bool,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        let cols = hidden.meta.shape()[1];
-        let weight = Weight {
-            words,
-            scales,
-            kind,
-            cols,
-        };
-        let logits = packed::product(hidden, weight.clone(), Along::K, None);
-        if !norm::fits(&logits) || !cols.is_multiple_of(4) {
+        let [rows, cols] = [words.meta.shape()[0], hidden.meta.shape()[1]];
+        if hidden.meta.shape()[0] == 0 || !rows.is_multiple_of(4) || !cols.is_multiple_of(4) {
             let sums = composed::HeadSums {
                 maximum,
                 sum,
                 weighted,
             };
-            let (sums, exponentials) = composed::add_logits::<Self>(sums, logits);
-            if !with_gradient {
-                return (sums.maximum, sums.sum, sums.weighted);
-            }
-            let added = packed::product(exponentials, weight, Along::Edges, None);
-            return (
-                sums.maximum,
-                sums.sum,
-                Self::float_add(sums.weighted, added),
+            return composed::head_chunk::<Self>(
+                hidden,
+                [words, scales],
+                kind,
+                sums,
+                with_gradient,
             );
         }
+        let weight = Weight::new(words, scales, kind, cols);
+        let logits = packed::product(hidden, weight.clone(), Along::K, None);
         let known = head::exponentials(logits, maximum, sum);
         if !with_gradient {
             return (known.maximum, known.sum, weighted);
@@ -273,4 +249,16 @@ impl KernelOps for CubeBackend {
         let weighted = head::rescale_add(weighted, known.rescale, added);
         (known.maximum, known.sum, weighted)
     }
+}
+
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::Single => DType::F32,
+        Precision::Half => DType::F16,
+    }
+}
+
+/// In f32, as the compositions take it.
+fn single(x: CubeTensor) -> CubeTensor {
+    cast(x, DType::F32)
 }

@@ -1,6 +1,6 @@
 //! One decoder block of a Llama-class model: attention and gated MLP, each behind a norm and beside a residual.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::{
     dropout::Dropout,
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     kernels::{
-        Heads, add_rms_norm, attention, attention_backward, rms_norm, rms_norm_backward, swiglu,
-        swiglu_backward,
+        Heads, add_residual, add_rms_norm, attention, attention_backward, rms_norm,
+        rms_norm_backward, swiglu, swiglu_backward,
     },
-    protocol::TargetModule,
+    protocol::{Precision, TargetModule},
 };
 
 /// The frozen weights of a block; fields carry HF's names.
@@ -47,6 +47,19 @@ pub struct PassContext {
     pub rope: Rope,
     pub dropout: Option<Dropout>,
     pub device: Device,
+    /// Of the activations between a block's first norm and its output, and of their gradients. What flows from block to
+    /// block is in single precision.
+    pub precision: Precision,
+}
+
+impl PassContext {
+    /// The residual stream's gradient on its way into a block.
+    fn enter(&self, dy: &Tensor<2>) -> Tensor<2> {
+        match self.precision {
+            Precision::Single => dy.clone(),
+            Precision::Half => dy.clone().cast(FloatDType::F16),
+        }
+    }
 }
 
 /// What the backward of a block needs of its forward. `[n, ..]`, `n = b t`.
@@ -101,23 +114,24 @@ impl Block {
 
     /// What [`Self::forward_saving`] keeps beyond its input, in bytes.
     pub fn saved_bytes(&self, adapter: &BlockAdapter, context: &PassContext) -> usize {
+        let PassContext {
+            heads,
+            dropout,
+            precision,
+            ..
+        } = context;
         let [q, k, v, o, gate, up, _] = self.matrices();
         let outputs: usize = [q, k, v, gate, up].iter().map(|matrix| matrix.rows()).sum();
-        let numbers = outputs + o.cols() + context.heads.query_heads + o.rows();
-        let adapted = self
-            .matrices()
-            .into_iter()
-            .zip(adapter)
-            .filter_map(|(matrix, lora)| {
-                let rank = lora.as_ref()?.a.dims()[0];
-                // Under dropout each has an input of its own, and its mask.
-                let own = if context.dropout.is_some() { 2 } else { 0 };
-                Some(rank + own * matrix.cols())
-            });
+        let adapted = self.matrices().into_iter().zip(adapter);
+        let adapted = adapted.filter_map(|(matrix, lora)| {
+            let rank = lora.as_ref()?.a.dims()[0];
+            // Under dropout each has an input of its own, and its mask.
+            let own = if dropout.is_some() { 2 } else { 0 };
+            Some(rank + own * matrix.cols())
+        });
         let has = |modules: &[TargetModule]| {
-            modules
-                .iter()
-                .any(|&module| adapter[module as usize].is_some())
+            let mut modules = modules.iter();
+            modules.any(|&module| adapter[module as usize].is_some())
         };
         use TargetModule::{DownProj, GateProj, KProj, QProj, UpProj, VProj};
         // Else the norms and the activation, which several share; attended values are kept anyway.
@@ -128,10 +142,12 @@ impl Block {
         ];
         let shared = shared
             .iter()
-            .filter(|(modules, _)| context.dropout.is_none() && has(modules));
+            .filter(|(modules, _)| dropout.is_none() && has(modules));
         let inputs: usize = shared.map(|(_, matrix)| matrix.cols()).sum();
-        let numbers = numbers + inputs + adapted.sum::<usize>();
-        context.heads.batch * context.heads.tokens * numbers * size_of::<f32>()
+        let single = heads.query_heads + o.rows() + adapted.sum::<usize>();
+        let bytes_per_token = (outputs + o.cols() + inputs) * precision.num_bytes()
+            + single * Precision::Single.num_bytes();
+        heads.batch * heads.tokens * bytes_per_token
     }
 
     /// `[n, d] -> [n, d]`, with a cache where tokens came before. Keeps nothing.
@@ -152,7 +168,8 @@ impl Block {
         let (middle, normed) = pass.after_attention(x, attended);
         let gate = pass.project(TargetModule::GateProj, normed.clone());
         let up = pass.project(TargetModule::UpProj, normed);
-        middle + pass.project(TargetModule::DownProj, swiglu(gate, up))
+        let output = pass.project(TargetModule::DownProj, swiglu(gate, up));
+        add_residual(middle, output)
     }
 
     /// As [`Self::forward`] over whole sequences, with what [`Self::backward`] needs. The output is computed only
@@ -175,7 +192,8 @@ impl Block {
             (with_output || has_adapter).then(|| swiglu(gate_output.clone(), up_output.clone()));
         let output = match activated {
             Some(activated) if with_output => {
-                Some(middle.clone() + pass.project(TargetModule::DownProj, activated))
+                let output = pass.project(TargetModule::DownProj, activated);
+                Some(add_residual(middle.clone(), output))
             }
             Some(activated) => {
                 pass.save(TargetModule::DownProj, activated);
@@ -211,7 +229,7 @@ impl Block {
             saved: saved.adapters,
             list: Vec::new(),
         };
-        let d_activated = back.through(TargetModule::DownProj, dy.clone());
+        let d_activated = back.through(TargetModule::DownProj, context.enter(&dy));
         let [d_gate, d_up] = swiglu_backward(d_activated, saved.gate_output, saved.up_output);
         let d_normed =
             back.through(TargetModule::UpProj, d_up) + back.through(TargetModule::GateProj, d_gate);
@@ -224,7 +242,7 @@ impl Block {
             dy,
         );
 
-        let d_attended = back.through(TargetModule::OProj, dy.clone());
+        let d_attended = back.through(TargetModule::OProj, context.enter(&dy));
         let [d_q, d_k, d_v] = attention_backward(
             d_attended,
             saved.qkv,
@@ -273,7 +291,13 @@ impl<'a> Pass<'a> {
 
     /// Queries and keys after RoPE, and values.
     fn queries_keys_values(&mut self, x: Tensor<2>) -> [Tensor<2>; 3] {
-        let normed = rms_norm(x, &self.block.input_layernorm, self.block.rms_norm_eps);
+        let block = self.block;
+        let normed = rms_norm(
+            x,
+            &block.input_layernorm,
+            block.rms_norm_eps,
+            self.context.precision,
+        );
         let q = self.project(TargetModule::QProj, normed.clone());
         let k = self.project(TargetModule::KProj, normed.clone());
         let v = self.project(TargetModule::VProj, normed);

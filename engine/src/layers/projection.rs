@@ -1,12 +1,12 @@
 //! A frozen projection with a low-rank adapter beside it.
 //!
 //! LoRA (Hu et al., arXiv 2106.09685): `y = x W^T + s (drop(x) A^T) B^T` with `s = alpha / r`. The update is never
-//! folded into a dense `W`.
+//! folded into a dense `W`. Of the adapter everything is f32; the rest is of the precision of `x` and `dy`.
 
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 
 use super::frozen::FrozenMatrix;
-use crate::kernels::{LowRank, matmul};
+use crate::kernels::{LowRank, add_residual, matmul};
 
 /// One module's adapter on the device.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Saved {
     /// The adapter's part of a forward; `dropout` multiplies its input `[n, in]`.
     pub fn new(x: Tensor<2>, lora: &LoraPair, dropout: Option<Tensor<2>>) -> Self {
         let input = match &dropout {
-            Some(mask) => x * mask.clone(),
+            Some(mask) => x.cast(FloatDType::F32) * mask.clone(),
             None => x,
         };
         let low_rank = matmul(input.clone(), lora.a.clone().transpose());
@@ -84,7 +84,9 @@ pub fn backward(
         // The mask lies between input and adapter, so that the two parts cannot share one sum.
         Some(mask) => {
             let LowRank { u, v, .. } = through_adapter;
-            weight.backward(dy, None) + matmul(u, v) * mask
+            let precision = FloatDType::from(dy.dtype());
+            let sum = add_residual(matmul(u, v) * mask, weight.backward(dy, None));
+            sum.cast(precision)
         }
         None => weight.backward(dy, Some(through_adapter)),
     };

@@ -10,7 +10,7 @@ use crate::{
         frozen::FrozenMatrix,
         rope::Rope,
     },
-    protocol::TargetModule,
+    protocol::{Precision, TargetModule},
     weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
 };
 
@@ -18,6 +18,8 @@ use crate::{
 pub struct Llama {
     pub config: LlamaConfig,
     pub device: Device,
+    /// Of the blocks' activations; single until it is chosen otherwise.
+    pub precision: Precision,
     pub embed_tokens: FrozenMatrix,
     pub blocks: Vec<Block>,
     /// `[1, d]`
@@ -61,6 +63,7 @@ impl Llama {
         Ok(Self {
             config,
             device: device.clone(),
+            precision: Precision::default(),
             embed_tokens,
             blocks,
             norm,
@@ -92,7 +95,8 @@ impl Llama {
 
     /// The last norm: `[n, d] -> [n, d]`.
     pub fn final_norm(&self, hidden: Tensor<2>) -> Tensor<2> {
-        rms_norm(hidden, &self.norm, self.config.rms_norm_eps)
+        let eps = self.config.rms_norm_eps;
+        rms_norm(hidden, &self.norm, eps, Precision::Single)
     }
 
     /// What the blocks share in a pass over `[batch, tokens]` that begins at position `past`.
@@ -122,6 +126,7 @@ impl Llama {
             ),
             dropout,
             device: self.device.clone(),
+            precision: self.precision,
         }
     }
 

@@ -9,30 +9,31 @@
 //! | weights | as loaded, packed; kernels unpack them as they go, so none is ever dense |
 //! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
-//! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module, and the masks of a dropout; attention's scores are never held |
+//! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
 //! | kept blocks | what the backward of the last blocks needs, as many as [`KEPT_BYTES`] hold, beside that one |
 //! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
 //! | adapter | multiples of the trainable parameters |
 //!
-//! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are full. Activations and head do not
-//! meet at their greatest; that both are counted pays for the gaps that an allocator leaves, or nearly (see
-//! [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
+//! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are full.
+//! Activations and head do not meet at their greatest; that both are counted pays for the gaps that an allocator leaves,
+//! or nearly (see [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
 
 use super::DeviceBudget;
 use crate::{
-    protocol::{DeviceKind, ModelSummary, PreparedSummary, RunSpec, TargetModule},
+    protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule},
     train::sizes::{KEPT_BYTES, chunk_rows},
 };
 
-const BYTES_PER_NUMBER: u64 = 4;
 /// The program's own data, and what loading and reading leave behind.
 const PROGRAM_BYTES: u64 = 8 << 20;
 /// A thread's stack, and its place in the pool.
 const BYTES_PER_THREAD: u64 = 2 << 20;
 /// A word of the vocabulary in the tokenizer: its text twice, its merge, and their places in three tables.
 const BYTES_PER_WORD: u64 = 256;
-/// `[n, d]` alive at once in a block: residuals, norms, and their gradients.
-const LIVE_HIDDEN: u64 = 6;
+/// `[n, d]` alive at once in a block: the residual stream, and its gradient.
+const LIVE_RESIDUAL: u64 = 3;
+/// `[n, d]` alive at once in a block: what norms and projections give, and their gradients.
+const LIVE_HIDDEN: u64 = 3;
 /// `[n, h hd]` alive at once: queries after RoPE and attended values.
 const LIVE_QUERY: u64 = 2;
 /// `[n, kv hd]` alive at once: keys after RoPE and values.
@@ -110,7 +111,8 @@ impl MemoryEstimate {
             DeviceKind::WebGpu => (0, DEVICE_COPIES_OF_ADAPTER),
             DeviceKind::Cpu => (worker_bytes(model, device), COPIES_OF_ADAPTER),
         };
-        let activations_bytes = activations_bytes(spec, model, &batch);
+        let precision = spec.precision.on(device.precision);
+        let activations_bytes = activations_bytes(spec, model, &batch, precision);
         let head_bytes = head_bytes(model, &batch, device);
         let (part, whole) = GAPS_RATIO;
         Self {
@@ -118,7 +120,7 @@ impl MemoryEstimate {
             worker_bytes,
             block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens(), hidden]]),
             activations_bytes,
-            kept_blocks_bytes: kept_blocks_bytes(spec, model, &batch),
+            kept_blocks_bytes: kept_blocks_bytes(spec, model, &batch, precision),
             head_bytes,
             adapter_bytes: numbers(&[&[copies_of_adapter, trainable_parameters]]),
             gaps_bytes: activations_bytes.saturating_add(head_bytes) / whole * part,
@@ -142,17 +144,18 @@ impl MemoryEstimate {
     }
 }
 
-/// Bytes of a sum of products of numbers.
+/// Bytes of a sum of products of numbers in single precision.
 fn numbers(terms: &[&[u64]]) -> u64 {
-    terms
-        .iter()
-        .map(|factors| {
-            factors
-                .iter()
-                .copied()
-                .fold(BYTES_PER_NUMBER, u64::saturating_mul)
-        })
-        .fold(0, u64::saturating_add)
+    bytes(terms, Precision::Single)
+}
+
+/// Bytes of a sum of products of numbers.
+fn bytes(terms: &[&[u64]], precision: Precision) -> u64 {
+    let product = |factors: &&[u64]| {
+        let factors = factors.iter().copied();
+        factors.fold(precision.num_bytes() as u64, u64::saturating_mul)
+    };
+    terms.iter().map(product).fold(0, u64::saturating_add)
 }
 
 fn worker_bytes(model: &ModelSummary, device: DeviceBudget) -> u64 {
@@ -163,7 +166,12 @@ fn worker_bytes(model: &ModelSummary, device: DeviceBudget) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-fn activations_bytes(spec: &RunSpec, model: &ModelSummary, batch: &BatchShape) -> u64 {
+fn activations_bytes(
+    spec: &RunSpec,
+    model: &ModelSummary,
+    batch: &BatchShape,
+    precision: Precision,
+) -> u64 {
     let n = batch.tokens();
     let heads = model.num_attention_heads as u64;
     let head_dim = model.head_dim as u64;
@@ -178,50 +186,56 @@ fn activations_bytes(spec: &RunSpec, model: &ModelSummary, batch: &BatchShape) -
     };
     // The adapter of `down_proj` keeps its input; the others' are kept anyway, or are norms.
     let kept = u64::from(modules.contains(&TargetModule::DownProj));
-    numbers(&[
-        &[LIVE_HIDDEN, n, model.hidden_size as u64],
+    let inside = [
+        &[LIVE_HIDDEN, n, model.hidden_size as u64][..],
         &[LIVE_QUERY, n, heads, head_dim],
         &[LIVE_KEY_VALUE, n, key_value_heads, head_dim],
         &[LIVE_INTERMEDIATE + kept, n, intermediate],
+    ];
+    let always_single = [
+        &[LIVE_RESIDUAL, n, model.hidden_size as u64][..],
         &[LIVE_RANK, n, spec.lora.r as u64, modules.len() as u64],
         &[LIVE_DROPOUT, n, dropped],
-    ])
+    ];
+    bytes(&inside, precision).saturating_add(numbers(&always_single))
 }
 
 /// Of the blocks that are not computed again, but for one, whose activations count for themselves; what each keeps is
 /// what `Block::saved_bytes` says.
-fn kept_blocks_bytes(spec: &RunSpec, model: &ModelSummary, batch: &BatchShape) -> u64 {
+fn kept_blocks_bytes(
+    spec: &RunSpec,
+    model: &ModelSummary,
+    batch: &BatchShape,
+    precision: Precision,
+) -> u64 {
     use TargetModule::{DownProj, GateProj, KProj, QProj, UpProj, VProj};
     let modules = &spec.lora.target_modules;
     let features = TargetModule::ALL.map(|module| super::features(model, module));
     let [queries, keys, values, hidden, gate, up, _] = features.map(|(_, output)| output as u64);
     let input = |module: TargetModule| super::features(model, module).0 as u64;
+    let has = |shared: &[TargetModule]| shared.iter().any(|module| modules.contains(module));
     let has_dropout = spec.lora.lora_dropout > 0.0;
-    let inputs: Vec<u64> = if has_dropout {
-        let inputs = modules.iter().map(|module| input(*module));
-        inputs
-            .map(|input| input.saturating_mul(LIVE_DROPOUT))
-            .collect()
-    } else {
-        let shared = [
-            (&[QProj, KProj, VProj][..], QProj),
-            (&[GateProj, UpProj], GateProj),
-            (&[DownProj], DownProj),
-        ];
-        let has = |shared: &[TargetModule]| shared.iter().any(|module| modules.contains(module));
-        let shared = shared.into_iter().filter(|(of, _)| has(of));
-        shared.map(|(_, module)| input(module)).collect()
-    };
+    let shared = [
+        (&[QProj, KProj, VProj][..], QProj),
+        (&[GateProj, UpProj], GateProj),
+        (&[DownProj], DownProj),
+    ];
+    let shared = shared.into_iter().filter(|(of, _)| !has_dropout && has(of));
+    let shared = shared.map(|(_, module)| input(module));
+    // Queries, and as wide the attended values.
+    let inside = [queries, keys, values, queries, gate, up];
+    let inside = inside
+        .into_iter()
+        .chain(shared)
+        .fold(0, u64::saturating_add);
+    let own = modules.iter().filter(|_| has_dropout);
+    let own = own.map(|module| LIVE_DROPOUT.saturating_mul(input(*module)));
     let ranks = (spec.lora.r as u64).saturating_mul(modules.len() as u64);
-    // Queries, the attended values beside them, and the input of the second norm, which is as wide as the hidden state.
-    let heads = model.num_attention_heads as u64;
-    let numbers_per_token = [
-        queries, keys, values, queries, heads, hidden, gate, up, ranks,
-    ]
-    .into_iter()
-    .chain(inputs)
-    .fold(0, u64::saturating_add);
-    let block = numbers(&[&[batch.tokens(), numbers_per_token]]);
+    // The logarithms of the attention's sums, and the input of the second norm, as wide as the hidden state.
+    let single = [model.num_attention_heads as u64, hidden, ranks];
+    let single = single.into_iter().chain(own).fold(0, u64::saturating_add);
+    let n = batch.tokens();
+    let block = bytes(&[&[n, inside]], precision).saturating_add(numbers(&[&[n, single]]));
     let num_kept = (KEPT_BYTES as u64 / block.max(1)).min(model.num_hidden_layers as u64);
     num_kept.saturating_sub(1).saturating_mul(block)
 }

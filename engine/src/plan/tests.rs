@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::{DataSpec, Failure, FailureKind, LoraSpec};
+use crate::protocol::{DataSpec, Failure, FailureKind, LoraSpec, PrecisionChoice};
 
 /// SmolLM2-135M-Instruct.
 fn model() -> ModelSummary {
@@ -40,6 +40,7 @@ fn dataset(num_training_rows: usize) -> PreparedSummary {
 
 const CPU: DeviceBudget = DeviceBudget {
     kind: DeviceKind::Cpu,
+    precision: Precision::Single,
     resident_bytes: 100_000_000,
     threads: 2,
     limit_bytes: None,
@@ -289,6 +290,26 @@ fn memory_follows_the_shapes() {
     let on_sixteen = RunPlan::new(&RunSpec::default(), &model(), &dataset(45), sixteen_threads);
     let more = on_sixteen.unwrap().memory.worker_bytes - memory.worker_bytes;
     assert_eq!(more, 14 * (2 << 20));
+
+    let halves = DeviceBudget {
+        precision: Precision::Half,
+        ..gpu
+    };
+    let with = |choice| {
+        let spec = RunSpec {
+            precision: choice,
+            ..RunSpec::default()
+        };
+        RunPlan::new(&spec, &model(), &dataset(45), halves).unwrap()
+    };
+    let automatic = with(PrecisionChoice::Automatic);
+    assert_eq!(automatic.precision, Precision::Half);
+    let saved = memory.activations_bytes - automatic.memory.activations_bytes;
+    // Two bytes of what lies between the norms and the sums: widths of 576, 576, 192 and 1536.
+    assert_eq!(saved, 2 * 800 * (3 * 576 + 2 * 576 + 2 * 192 + 3 * 1536));
+    let single = with(PrecisionChoice::Single);
+    assert_eq!(single.precision, Precision::Single);
+    assert_eq!(single.memory, on_gpu.memory);
 
     let shorter = plan(|spec| spec.data.max_seq_length = 100).unwrap().memory;
     assert_eq!(shorter.block_inputs_bytes * 2, memory.block_inputs_bytes);

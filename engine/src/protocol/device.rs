@@ -12,6 +12,28 @@ pub enum DeviceKind {
     Cpu,
 }
 
+/// The numbers in which a block computes. Weights stay as packed; the residual stream, adapters and the head are in
+/// single precision always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Single,
+    /// 16 bits, summed in 32.
+    Half,
+}
+
+impl Precision {
+    /// Of one number.
+    pub fn num_bytes(self) -> usize {
+        match self {
+            Self::Single => 4,
+            Self::Half => 2,
+        }
+    }
+}
+
 /// What runs the engine, for the page to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceReport {
@@ -21,6 +43,8 @@ pub struct DeviceReport {
     /// The self-test's cases with their largest relative error; all passed.
     pub self_test: Vec<SelfTestCase>,
     pub threads: usize,
+    /// What the self-test found to be right and fastest.
+    pub precision: Precision,
 }
 
 /// One numeric check of a device against a reference computed in f64.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DataSpec;
+use super::{DataSpec, Precision};
 
 /// Everything that determines a run, besides model and dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct RunSpec {
     pub adam_epsilon: f64,
     /// Gradients are scaled down to this global norm; 0 is off.
     pub max_grad_norm: f64,
+    #[serde(default)]
+    pub precision: PrecisionChoice,
     pub num_train_epochs: f64,
     /// Ends the run after this many steps whatever the epochs; 0 is off.
     pub max_steps: u64,
@@ -44,6 +46,7 @@ impl Default for RunSpec {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             max_grad_norm: 1.0,
+            precision: PrecisionChoice::Automatic,
             num_train_epochs: 3.0,
             max_steps: 0,
             per_device_train_batch_size: 4,
@@ -144,6 +147,27 @@ impl TargetModule {
     /// The module of that name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|module| module.name() == name)
+    }
+}
+
+/// In which numbers the blocks compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrecisionChoice {
+    /// As the device's self-test found best.
+    #[default]
+    Automatic,
+    /// 32 bits, whatever the device.
+    Single,
+}
+
+impl PrecisionChoice {
+    /// On a device of that precision.
+    pub fn on(self, device: Precision) -> Precision {
+        match self {
+            Self::Automatic => device,
+            Self::Single => Precision::Single,
+        }
     }
 }
 

@@ -1,18 +1,26 @@
-//! Which variant of the kernels is fastest on a device. Whether it is right is for the cases to say.
+//! Which variant of the kernels is fastest on a device, and in which precision. Whether it is right is for the cases to
+//! say.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use crate::{
     host::Host,
     kernels::{Variant, matmul},
+    layers::frozen::FrozenMatrix,
     protocol::DeviceProblem,
     train::pacing::read_all,
+    weights::packed::{PackedKind, PackedMatrix},
 };
 
 /// Sizes of the product that is timed: long enough to tell variants apart, over in a moment.
 const SIZE: usize = 256;
 /// Products behind one another, so that reading the last costs little beside them.
 const REPETITIONS: usize = 8;
+/// What products in either precision are timed for, and at most how many.
+const ENOUGH_MILLIS: f64 = 20.0;
+const MOST_REPETITIONS: usize = 64;
+/// Halves have to take less than this share of the time.
+const WORTHWHILE: f64 = 0.9;
 
 /// Every variant that gives an answer, the fastest first.
 ///
@@ -46,13 +54,76 @@ async fn time(device: &Device, host: &dyn Host) -> Result<f64, DeviceProblem> {
         for _ in 1..REPETITIONS {
             product = matmul(x.clone(), product);
         }
-        let corner = product.slice([0..1, 0..1]);
-        read_all(corner)
-            .await
-            .map_err(|failure| DeviceProblem::InitFailed {
-                message: failure.place.unwrap_or(failure.what),
-            })?;
+        read_corner(product).await?;
         elapsed = elapsed.min(host.now_millis() - started);
     }
     Ok(elapsed)
+}
+
+/// Whether a block's products take less time in halves than in single precision, by enough to be sure of it.
+///
+/// # Errors
+/// [`DeviceProblem::InitFailed`] where nothing can be read from the device.
+pub async fn halves_are_faster(device: &Device, host: &dyn Host) -> Result<bool, DeviceProblem> {
+    // The MLP of a small model, with weights of the commonest kind.
+    let (num_tokens, d, f) = (256, 576, 1536);
+    let weight = PackedMatrix {
+        kind: PackedKind::Q4_0,
+        rows: f,
+        cols: d,
+        words: vec![0x5a96_c3e1; f * d / 8],
+        // 2^-12, by which pairs of products neither grow nor vanish.
+        scales: vec![0x0c00; f * d / 32],
+    };
+    let weight = FrozenMatrix::from_packed(weight, device);
+    let single = Tensor::<2>::from_data(
+        TensorData::new(vec![1.0f32; num_tokens * d], [num_tokens, d]),
+        device,
+    );
+    let half = single.clone().cast(FloatDType::F16);
+    // Both are compiled before either is timed.
+    for x in [&single, &half] {
+        time_products(&weight, x, 1, host).await?;
+    }
+    // Long enough for a coarse clock, but not on a slow adapter.
+    let mut repetitions = 1;
+    while time_products(&weight, &single, repetitions, host).await? < ENOUGH_MILLIS
+        && repetitions < MOST_REPETITIONS
+    {
+        repetitions *= 2;
+    }
+    let mut elapsed = [f64::INFINITY; 2];
+    for _ in 0..3 {
+        for (best, x) in elapsed.iter_mut().zip([&single, &half]) {
+            *best = best.min(time_products(&weight, x, repetitions, host).await?);
+        }
+    }
+    let [single, half] = elapsed;
+    Ok(half < single * WORTHWHILE)
+}
+
+/// Milliseconds of so many pairs of products, forward and back.
+async fn time_products(
+    weight: &FrozenMatrix,
+    x: &Tensor<2>,
+    repetitions: usize,
+    host: &dyn Host,
+) -> Result<f64, DeviceProblem> {
+    let started = host.now_millis();
+    let mut x = x.clone();
+    for _ in 0..repetitions {
+        x = weight.backward(weight.forward(x, None), None);
+    }
+    read_corner(x).await?;
+    Ok(host.now_millis() - started)
+}
+
+/// Waits until a tensor is computed.
+async fn read_corner(tensor: Tensor<2>) -> Result<(), DeviceProblem> {
+    let corner = tensor.slice([0..1, 0..1]).cast(FloatDType::F32);
+    let read = read_all(corner).await;
+    read.map(|_| ())
+        .map_err(|failure| DeviceProblem::InitFailed {
+            message: failure.place.unwrap_or(failure.what),
+        })
 }

@@ -176,7 +176,12 @@ impl<'a> Session<'a> {
     async fn evaluate(&mut self, step: u64) -> Result<(), Interruption> {
         let parameters = &self.state.parameters;
         if !parameters.iter().all(|parameter| parameter.is_finite()) {
-            return Err(Interruption::Failed(non_finite(step, f64::NAN, None)));
+            return Err(Interruption::Failed(non_finite(
+                step,
+                f64::NAN,
+                None,
+                self.input.model.precision,
+            )));
         }
         if self.input.validation.is_empty() {
             if step > 0 {
@@ -190,7 +195,12 @@ impl<'a> Session<'a> {
         let adapter = (step > 0).then(|| self.state.upload(&model.device));
         let (loss, scored_tokens) = self.validation_loss(adapter.as_deref()).await?;
         if !loss.is_finite() {
-            return Err(Interruption::Failed(non_finite(step, loss, None)));
+            return Err(Interruption::Failed(non_finite(
+                step,
+                loss,
+                None,
+                model.precision,
+            )));
         }
         let is_best = self.evaluations.iter().all(|earlier| loss < earlier.loss);
         let beats_kept = self

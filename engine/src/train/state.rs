@@ -14,7 +14,7 @@ use crate::{
     data::batch::Batch,
     layers::{block::BlockAdapter, dropout::Dropout},
     model::Llama,
-    protocol::{Failure, FailureKind, RunSpec},
+    protocol::{Failure, FailureKind, Precision, RunSpec},
     weights::config::LlamaConfig,
 };
 
@@ -103,7 +103,7 @@ impl TrainingState {
         let done = self.optimizer.step;
         let grad_norm = global_norm(&gradients);
         if !loss.is_finite() || !grad_norm.is_finite() {
-            let failure = non_finite(done + 1, loss, Some(learning_rate));
+            let failure = non_finite(done + 1, loss, Some(learning_rate), model.precision);
             return Err(Interruption::Failed(failure));
         }
         if done > 0 {
@@ -182,7 +182,12 @@ fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption>
 }
 
 /// A loss, a gradient or a parameter of `step` is NaN or infinite.
-pub fn non_finite(step: u64, loss: f64, learning_rate: Option<f64>) -> Failure {
+pub fn non_finite(
+    step: u64,
+    loss: f64,
+    learning_rate: Option<f64>,
+    precision: Precision,
+) -> Failure {
     let what = if loss.is_finite() {
         "A gradient became infinite or not a number."
     } else {
@@ -194,5 +199,26 @@ pub fn non_finite(step: u64, loss: f64, learning_rate: Option<f64>) -> Failure {
         format!("{what} The last sound adapter is kept."),
     )
     .at(format!("step {step}{rate}"))
-    .remedy("Lower the learning rate (a tenth is a good try) and start again.")
+    .remedy(match precision {
+        Precision::Single => "Lower the learning rate (a tenth is a good try) and start again.",
+        // Halves end at 65504.
+        Precision::Half => {
+            "Choose 32-bit as the precision, or lower the learning rate (a tenth is a good try), and start again."
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_in_halves_can_be_tried_in_single_precision() {
+        for (precision, named) in [(Precision::Half, true), (Precision::Single, false)] {
+            let failure = non_finite(3, f64::NAN, Some(1e-3), precision);
+            assert_eq!(failure.kind, FailureKind::NonFinite);
+            let remedy = failure.remedy.unwrap();
+            assert_eq!(remedy.contains("32-bit"), named, "{remedy}");
+        }
+    }
 }

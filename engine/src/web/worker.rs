@@ -90,14 +90,15 @@ async fn prove_device(
         name,
         threads,
     } = device::open(scope).await?;
-    let self_test = self_test::run(&device, host).await?;
+    let proven = self_test::run(&device, host).await?;
     Ok((
         device,
         DeviceReport {
             kind: device::KIND,
             name,
-            self_test,
+            self_test: proven.cases,
             threads,
+            precision: proven.precision,
         },
     ))
 }

@@ -31,6 +31,7 @@ pub fn plan(
 ) -> Result<RunPlan, Failure> {
     let budget = DeviceBudget {
         kind: report.kind,
+        precision: report.precision,
         resident_bytes: model.llama.num_bytes(),
         threads: report.threads,
         // A GPU does not tell how much it has; a wasm memory ends at 4 GiB.

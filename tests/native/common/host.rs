@@ -13,7 +13,7 @@ use engine::{
 /// The run of the tests.
 pub const RUN: RunId = RunId(1);
 
-/// Records events; a script presses the buttons. Its clock ticks a millisecond at every look.
+/// Records events; a script presses the buttons. Its clock ticks a millisecond at every look, unless it is given another.
 #[derive(Default)]
 pub struct ScriptedHost {
     /// What to press once so many yields and sleeps have passed, in ascending order.
@@ -22,6 +22,8 @@ pub struct ScriptedHost {
     pub events: RefCell<Vec<(u64, Event)>>,
     pub num_yields: Cell<u64>,
     pub num_sleeps: Cell<u64>,
+    /// Milliseconds since some moment.
+    pub clock: Option<fn() -> f64>,
     millis: Cell<f64>,
 }
 
@@ -74,6 +76,9 @@ impl Host for ScriptedHost {
     }
 
     fn now_millis(&self) -> f64 {
+        if let Some(clock) = self.clock {
+            return clock();
+        }
         self.millis.set(self.millis.get() + 1.0);
         self.millis.get()
     }

@@ -17,6 +17,8 @@ mod common;
 mod device;
 mod generation;
 mod golden;
+mod kernel_tests;
+#[path = "../../native/kernels/kernels.rs"]
 mod kernels;
 mod memory;
 #[path = "../../../engine/src/testing/reference.rs"]

@@ -12,7 +12,7 @@ use engine::{
     data::TokenSequence,
     host::{Control, Host, LocalFuture},
     plan::{MemoryEstimate, RunPlan},
-    protocol::{Event, GenerationId, RunId, RunOutcome, RunSpec},
+    protocol::{Event, GenerationId, Precision, RunId, RunOutcome, RunSpec},
     train::session::{TrainingInput, train},
 };
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
@@ -159,6 +159,7 @@ async fn a_thousand_steps_take_no_more_memory_than_a_hundred() {
         steps_per_epoch: 12,
         eval_steps: EVAL_STEPS,
         trainable_parameters: 0,
+        precision: Precision::Single,
         memory: MemoryEstimate::default(),
         warnings: Vec::new(),
     };

@@ -46,6 +46,7 @@ fn device() -> Event {
         name: "CPU".into(),
         self_test: Vec::new(),
         threads: 1,
+        precision: Precision::Single,
     };
     Event::Ready {
         protocol_version: PROTOCOL_VERSION,

@@ -1,4 +1,4 @@
-use engine::protocol::{DeviceKind, DeviceProblem, DeviceReport};
+use engine::protocol::{DeviceKind, DeviceProblem, DeviceReport, Precision};
 
 use crate::state::device::{
     AdapterFacts, Browser, Build, CpuBuild, DeviceState, ThreadFacts, WhySingle, browser_of,
@@ -128,6 +128,7 @@ fn threads_that_fail_at_start_are_given_up_and_others_are_not() {
         name: "CPU".into(),
         self_test: vec![],
         threads: 2,
+        precision: Precision::Single,
     });
     assert!(
         !device.is_starting_threads(),

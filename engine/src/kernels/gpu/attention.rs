@@ -12,7 +12,10 @@ mod forward;
 use cubecl::prelude::*;
 
 pub use self::{backward::backward, forward::forward};
-use super::{calibration::Variant, operand::Four};
+use super::{
+    calibration::Variant,
+    operand::{Four, load},
+};
 use crate::kernels::Heads;
 
 /// Rows of a group of units.
@@ -76,13 +79,73 @@ pub fn fits(heads: Heads) -> bool {
     fits && heads.batch * heads.tokens > 0
 }
 
+/// A unit within its group.
+#[cube]
+fn lane(#[comptime] plan: Plan) -> usize {
+    UNIT_POS as usize % comptime!(plan.lanes)
+}
+
+/// A unit's group within the workgroup.
+#[cube]
+fn group(#[comptime] plan: Plan) -> usize {
+    UNIT_POS as usize / comptime!(plan.lanes)
+}
+
+/// The first row of a unit's group.
+#[cube]
+fn first_of_group(#[comptime] plan: Plan) -> usize {
+    CUBE_POS_X as usize * comptime!(plan.rows()) + group(plan) * ROWS
+}
+
+/// The rows of a unit's group. Rows past the end read the last row again and are not written.
+#[cube]
+fn rows_of_group(limit: usize, #[comptime] plan: Plan) -> Sequence<usize> {
+    let mut rows = Sequence::<usize>::new();
+    #[unroll]
+    for r in 0..ROWS {
+        rows.push(min(first_of_group(plan) + r, limit - 1));
+    }
+    rows
+}
+
+/// The first vectors of the columns that a unit computes of the block at `start`: those of a head that begins at `base`,
+/// `stride` from column to column. Columns past `last` read it again.
+#[cube]
+fn columns_of_unit(
+    base: usize,
+    start: usize,
+    last: usize,
+    stride: usize,
+    #[comptime] plan: Plan,
+) -> Sequence<usize> {
+    let mut columns = Sequence::<usize>::new();
+    #[unroll]
+    for c in 0..comptime!(plan.columns) {
+        let column = start + lane(plan) + c * comptime!(plan.lanes);
+        columns.push(base + min(column, last) * stride);
+    }
+    columns
+}
+
+/// A unit's share of its rows' results, before anything is added.
+#[cube]
+fn no_sums(#[comptime] plan: Plan) -> Array<Vector<f32, Four>> {
+    let len = comptime!(ROWS * plan.share());
+    let mut sums = Array::<Vector<f32, Four>>::new(len);
+    #[unroll]
+    for i in 0..len {
+        sums[i] = Vector::new(0.0f32);
+    }
+    sums
+}
+
 /// `a . b` over a head for every row of `rows` and every column of `columns`, row-major; the sequences hold the first
 /// vectors of the heads.
 #[cube]
-fn scores(
-    a: &Tensor<Vector<f32, Four>>,
+fn scores<E: Float>(
+    a: &Tensor<Vector<E, Four>>,
     rows: &Sequence<usize>,
-    b: &Tensor<Vector<f32, Four>>,
+    b: &Tensor<Vector<E, Four>>,
     columns: &Sequence<usize>,
     sums: &mut Array<f32>,
     #[comptime] vectors: usize,
@@ -95,11 +158,11 @@ fn scores(
         let mut left = Sequence::<Vector<f32, Four>>::new();
         #[unroll]
         for r in 0..comptime!(rows.len()) {
-            left.push(a[rows[r] + at]);
+            left.push(load(a, rows[r] + at));
         }
         #[unroll]
         for c in 0..comptime!(columns.len()) {
-            let right = b[columns[c] + at];
+            let right = load(b, columns[c] + at);
             #[unroll]
             for r in 0..comptime!(rows.len()) {
                 sums[comptime!(r * columns.len() + c)] += left[r].dot(right);
@@ -112,11 +175,11 @@ fn scores(
 /// every row of the workgroup. `first` is the vector at which the unit's share of column 0 begins, `stride` counts
 /// vectors from one column to the next; columns past `last` read it again and weigh nothing.
 #[cube]
-fn add_weighted(
+fn add_weighted<E: Float>(
     sums: &mut Array<Vector<f32, Four>>,
     weights: &Shared<[f32]>,
     group: usize,
-    values: &Tensor<Vector<f32, Four>>,
+    values: &Tensor<Vector<E, Four>>,
     first: usize,
     stride: usize,
     start: usize,
@@ -133,7 +196,7 @@ fn add_weighted(
             let mut shares = Sequence::<Vector<f32, Four>>::new();
             #[unroll]
             for v in 0..comptime!(plan.share()) {
-                shares.push(values[at + v]);
+                shares.push(load(values, at + v));
             }
             #[unroll]
             for r in 0..ROWS {

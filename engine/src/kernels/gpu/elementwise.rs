@@ -1,48 +1,69 @@
-//! SwiGLU and RoPE: a unit for every vector of four.
+//! SwiGLU, RoPE and the residual's sum: a unit for every vector of four.
 
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
-use cubecl::{calculate_cube_count_elemwise, client::Client, prelude::*};
+use cubecl::{calculate_cube_count_elemwise, client::Client, ir::ElemType, prelude::*};
 
-use super::{operand::Four, rows::empty_like};
+use super::{
+    operand::{Four, load},
+    rows::{elements, empty_like},
+};
 
 /// Units of a workgroup.
 const UNITS: u32 = 64;
 
 #[cube(launch_unchecked)]
-fn swiglu_kernel(
-    gate: &Tensor<Vector<f32, Four>>,
-    up: &Tensor<Vector<f32, Four>>,
-    out: &mut Tensor<Vector<f32, Four>>,
+fn swiglu_kernel<E: Float>(
+    gate: &Tensor<Vector<E, Four>>,
+    up: &Tensor<Vector<E, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
     len: usize,
+    #[define(E)] _element: ElemType,
 ) {
     let at = ABSOLUTE_POS;
     if at >= len {
         terminate!();
     }
-    let gate = gate[at];
-    out[at] = gate * sigmoid(gate) * up[at];
+    let gate = load(gate, at);
+    out[at] = Vector::cast_from(gate * sigmoid(gate) * load(up, at));
 }
 
 #[cube(launch_unchecked)]
-fn swiglu_backward_kernel(
-    dy: &Tensor<Vector<f32, Four>>,
-    gate: &Tensor<Vector<f32, Four>>,
-    up: &Tensor<Vector<f32, Four>>,
-    d_gate: &mut Tensor<Vector<f32, Four>>,
-    d_up: &mut Tensor<Vector<f32, Four>>,
+fn swiglu_backward_kernel<E: Float>(
+    dy: &Tensor<Vector<E, Four>>,
+    gate: &Tensor<Vector<E, Four>>,
+    up: &Tensor<Vector<E, Four>>,
+    d_gate: &mut Tensor<Vector<E, Four>>,
+    d_up: &mut Tensor<Vector<E, Four>>,
     len: usize,
+    #[define(E)] _element: ElemType,
 ) {
     let at = ABSOLUTE_POS;
     if at >= len {
         terminate!();
     }
-    let gate = gate[at];
-    let dy = dy[at];
+    let gate = load(gate, at);
+    let dy = load(dy, at);
     let sigmoid = sigmoid(gate);
     let silu = gate * sigmoid;
     let slope = sigmoid + silu * (Vector::new(1.0f32) - sigmoid);
-    d_gate[at] = dy * up[at] * slope;
-    d_up[at] = dy * silu;
+    d_gate[at] = Vector::cast_from(dy * load(up, at) * slope);
+    d_up[at] = Vector::cast_from(dy * silu);
+}
+
+/// `out = x + delta`
+#[cube(launch_unchecked)]
+fn add_kernel<E: Float>(
+    x: &Tensor<Vector<f32, Four>>,
+    delta: &Tensor<Vector<E, Four>>,
+    out: &mut Tensor<Vector<f32, Four>>,
+    len: usize,
+    #[define(E)] _element: ElemType,
+) {
+    let at = ABSOLUTE_POS;
+    if at >= len {
+        terminate!();
+    }
+    out[at] = x[at] + load(delta, at);
 }
 
 #[cube]
@@ -53,16 +74,17 @@ fn sigmoid(x: Vector<f32, Four>) -> Vector<f32, Four> {
 /// A unit rotates four pairs of one head: `half` and `width` count vectors of half a head and of a row, `tokens` the rows
 /// of `cos` and `sin`.
 #[cube(launch_unchecked)]
-fn rope_kernel(
-    x: &Tensor<Vector<f32, Four>>,
+fn rope_kernel<E: Float>(
+    x: &Tensor<Vector<E, Four>>,
     cos: &Tensor<Vector<f32, Four>>,
     sin: &Tensor<Vector<f32, Four>>,
-    out: &mut Tensor<Vector<f32, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
     len: usize,
     tokens: usize,
     half: usize,
     width: usize,
     #[comptime] inverse: bool,
+    #[define(E)] _element: ElemType,
 ) {
     let pair = ABSOLUTE_POS;
     if pair >= len {
@@ -80,10 +102,10 @@ fn rope_kernel(
     } else {
         sin[table]
     };
-    let a = x[first];
-    let b = x[first + half];
-    out[first] = a * cos - b * sin;
-    out[first + half] = b * cos + a * sin;
+    let a = load(x, first);
+    let b = load(x, first + half);
+    out[first] = Vector::cast_from(a * cos - b * sin);
+    out[first + half] = Vector::cast_from(b * cos + a * sin);
 }
 
 /// Workgroups for a unit each.
@@ -105,6 +127,7 @@ pub fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
     let client = out.client.clone();
     let len = gate.meta.shape().num_elements() / 4;
     let (cubes, dim) = launch_size(&client, len);
+    let element = elements(&out);
     // SAFETY: positions are checked against the length that all three share.
     unsafe {
         swiglu_kernel::launch_unchecked(
@@ -115,6 +138,7 @@ pub fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
             up.into_tensor_arg(),
             out.clone().into_tensor_arg(),
             len,
+            element,
         );
     }
     out
@@ -131,6 +155,7 @@ pub fn swiglu_backward(
     let client = d_up.client.clone();
     let len = gate.meta.shape().num_elements() / 4;
     let (cubes, dim) = launch_size(&client, len);
+    let element = elements(&d_up);
     // SAFETY: positions are checked against the length that all five share.
     unsafe {
         swiglu_backward_kernel::launch_unchecked(
@@ -143,9 +168,34 @@ pub fn swiglu_backward(
             d_gate.clone().into_tensor_arg(),
             d_up.clone().into_tensor_arg(),
             len,
+            element,
         );
     }
     (d_gate, d_up)
+}
+
+/// See [`crate::kernels::KernelOps::add_residual`].
+pub fn add(x: CubeTensor, delta: CubeTensor) -> CubeTensor {
+    let [x, delta] = [x, delta].map(into_contiguous);
+    let out = empty_like(&x);
+    let client = out.client.clone();
+    let len = x.meta.shape().num_elements() / 4;
+    let (cubes, dim) = launch_size(&client, len);
+    let element = elements(&delta);
+    // SAFETY: positions are checked against the length that all three share.
+    unsafe {
+        add_kernel::launch_unchecked(
+            &client,
+            cubes,
+            dim,
+            x.into_tensor_arg(),
+            delta.into_tensor_arg(),
+            out.clone().into_tensor_arg(),
+            len,
+            element,
+        );
+    }
+    out
 }
 
 /// Whether half a head of `cos` `[t, hd / 2]` is read in vectors.
@@ -162,6 +212,7 @@ pub fn rope(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) -> C
     let [tokens, half] = [cos.meta.shape()[0], cos.meta.shape()[1] / 4];
     let len = rows * width / 2;
     let (cubes, dim) = launch_size(&client, len);
+    let element = elements(&out);
     // SAFETY: positions are checked against the pairs of the tensor, and the tables have `tokens` rows.
     unsafe {
         rope_kernel::launch_unchecked(
@@ -177,6 +228,7 @@ pub fn rope(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) -> C
             half,
             width,
             inverse,
+            element,
         );
     }
     out

@@ -4,11 +4,16 @@ pub mod register;
 pub mod shared;
 mod strided;
 
-use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use self::register::Tile;
-use super::{calibration::Variant, operand::Along};
+use super::{
+    calibration::Variant,
+    operand::Along,
+    rows::{elements, empty},
+};
 
 /// How a matrix lies, where vectors of four can be read from it.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +69,7 @@ impl Side {
 }
 
 /// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`, or both without `batch`, by the adapter's variant. Either side may
-/// be a transposed view.
+/// be a transposed view, and of halves; the product is in f32.
 pub fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
     let variant = Variant::of(&lhs.client);
     matmul_by(variant, lhs, rhs)
@@ -79,8 +84,7 @@ pub fn matmul_by(variant: Variant, lhs: CubeTensor, rhs: CubeTensor) -> CubeTens
     );
     let mut shape = lhs.meta.shape().clone();
     shape[rank - 1] = right.edges;
-    let out =
-        empty_device_contiguous_dtype(lhs.client.clone(), lhs.device.clone(), shape, lhs.dtype);
+    let out = empty(&lhs, shape, DType::F32);
     let batch = if rank == 3 { lhs.meta.shape()[0] } else { 1 };
     if batch * left.edges * right.edges == 0 {
         return out;
@@ -154,6 +158,7 @@ fn launch_dense(
 ) {
     let client = out.client.clone();
     let Sizes { m, n, k, .. } = sizes;
+    let both = [&lhs, &rhs].map(elements);
     // SAFETY: both kernels clamp edges and steps to the sizes given here, which are the tensors' own, and check rows and
     // columns before they write.
     unsafe {
@@ -177,6 +182,7 @@ fn launch_dense(
                     tile,
                     left.along,
                     right.along,
+                    both,
                 );
             }
             Variant::Shared => {
@@ -196,6 +202,7 @@ fn launch_dense(
                     right.batch,
                     left.along,
                     right.along,
+                    both,
                 );
             }
         }
@@ -214,6 +221,7 @@ fn launch_strided(
         left.edges.div_ceil(strided::ROWS),
         batch,
     );
+    let both = [&lhs, &rhs].map(elements);
     // SAFETY: rows are clamped, columns checked, and the strides are the tensors' own.
     unsafe {
         strided::strided_kernel::launch_unchecked(
@@ -232,6 +240,7 @@ fn launch_strided(
             right.batch_stride,
             right.edge_stride,
             right.k_stride,
+            both,
         );
     }
 }

@@ -1,26 +1,31 @@
 //! RMSNorm, alone, behind a residual sum, and backwards.
 
+use burn::tensor::DType;
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
-use cubecl::prelude::*;
+use cubecl::{ir::ElemType, prelude::*};
 
 use super::{
     calibration::Variant,
-    operand::Four,
-    rows::{empty_like, first_of_unit, launch_size, row_of_unit, sum_of_units, units_per_row},
+    operand::{Four, load},
+    rows::{
+        elements, empty, empty_like, first_of_unit, launch_size, row_of_unit, sum_of_units,
+        units_per_row,
+    },
 };
 
-/// `sum = x + delta` where `with_delta`, and `out = w sum / rms(sum)`; `width` counts vectors of a row.
+/// `sum = x + delta`, and `out = w sum / rms(sum)`; `width` counts vectors of a row.
 #[cube(launch_unchecked)]
-fn norm_kernel(
+fn norm_kernel<E: Float>(
     x: &Tensor<Vector<f32, Four>>,
-    delta: &Tensor<Vector<f32, Four>>,
+    delta: &Tensor<Vector<E, Four>>,
     weight: &Tensor<Vector<f32, Four>>,
     sum: &mut Tensor<Vector<f32, Four>>,
-    out: &mut Tensor<Vector<f32, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
     rows: usize,
     width: usize,
     eps: f32,
     #[comptime] units: usize,
+    #[define(E)] _element: ElemType,
 ) {
     let row = row_of_unit(units);
     if row >= rows {
@@ -29,26 +34,27 @@ fn norm_kernel(
     let start = row * width;
     let mut square = 0.0f32;
     for at in range_stepped(first_of_unit(units), width, units) {
-        let value = x[start + at] + delta[start + at];
+        let value = x[start + at] + load(delta, start + at);
         sum[start + at] = value;
         square += value.dot(value);
     }
     let scale = inverse_rms(sum_of_units(square, units), width, eps);
     for at in range_stepped(first_of_unit(units), width, units) {
-        out[start + at] = sum[start + at] * Vector::new(scale) * weight[at];
+        out[start + at] = Vector::cast_from(sum[start + at] * Vector::new(scale) * weight[at]);
     }
 }
 
 /// `out = w x / rms(x)`
 #[cube(launch_unchecked)]
-fn plain_norm_kernel(
+fn plain_norm_kernel<E: Float>(
     x: &Tensor<Vector<f32, Four>>,
     weight: &Tensor<Vector<f32, Four>>,
-    out: &mut Tensor<Vector<f32, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
     rows: usize,
     width: usize,
     eps: f32,
     #[comptime] units: usize,
+    #[define(E)] _element: ElemType,
 ) {
     let row = row_of_unit(units);
     if row >= rows {
@@ -62,14 +68,14 @@ fn plain_norm_kernel(
     }
     let scale = inverse_rms(sum_of_units(square, units), width, eps);
     for at in range_stepped(first_of_unit(units), width, units) {
-        out[start + at] = x[start + at] * Vector::new(scale) * weight[at];
+        out[start + at] = Vector::cast_from(x[start + at] * Vector::new(scale) * weight[at]);
     }
 }
 
 /// `out = residual + s (w dy - x s^2 mean(w dy x))` with `s = 1 / rms(x)`.
 #[cube(launch_unchecked)]
-fn norm_backward_kernel(
-    dy: &Tensor<Vector<f32, Four>>,
+fn norm_backward_kernel<E: Float>(
+    dy: &Tensor<Vector<E, Four>>,
     x: &Tensor<Vector<f32, Four>>,
     weight: &Tensor<Vector<f32, Four>>,
     residual: &Tensor<Vector<f32, Four>>,
@@ -78,6 +84,7 @@ fn norm_backward_kernel(
     width: usize,
     eps: f32,
     #[comptime] units: usize,
+    #[define(E)] _element: ElemType,
 ) {
     let row = row_of_unit(units);
     if row >= rows {
@@ -89,13 +96,13 @@ fn norm_backward_kernel(
     for at in range_stepped(first_of_unit(units), width, units) {
         let value = x[start + at];
         square += value.dot(value);
-        product += value.dot(dy[start + at] * weight[at]);
+        product += value.dot(load(dy, start + at) * weight[at]);
     }
     let scale = inverse_rms(sum_of_units(square, units), width, eps);
     let mean = sum_of_units(product, units) / f32::cast_from(width * 4);
     let share = mean * scale * scale;
     for at in range_stepped(first_of_unit(units), width, units) {
-        let inner = dy[start + at] * weight[at] - x[start + at] * Vector::new(share);
+        let inner = load(dy, start + at) * weight[at] - x[start + at] * Vector::new(share);
         out[start + at] = residual[start + at] + inner * Vector::new(scale);
     }
 }
@@ -113,9 +120,10 @@ pub fn fits(x: &CubeTensor) -> bool {
 }
 
 /// See [`crate::kernels::KernelOps::rms_norm`].
-pub fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64) -> CubeTensor {
+pub fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64, dtype: DType) -> CubeTensor {
     let [x, weight] = [x, weight].map(into_contiguous);
-    let out = empty_like(&x);
+    let out = empty(&x, x.meta.shape().clone(), dtype);
+    let element = elements(&out);
     let client = out.client.clone();
     let [rows, width] = [x.meta.shape()[0], x.meta.shape()[1] / 4];
     let units = units_per_row(Variant::of(&client));
@@ -133,6 +141,7 @@ pub fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64) -> CubeTensor {
             width,
             eps as f32,
             units,
+            element,
         );
     }
     out
@@ -146,7 +155,8 @@ pub fn add_rms_norm(
     eps: f64,
 ) -> (CubeTensor, CubeTensor) {
     let [x, delta, weight] = [x, delta, weight].map(into_contiguous);
-    let (sum, out) = (empty_like(&x), empty_like(&x));
+    let (sum, out) = (empty_like(&x), empty_like(&delta));
+    let element = elements(&out);
     let client = out.client.clone();
     let [rows, width] = [x.meta.shape()[0], x.meta.shape()[1] / 4];
     let units = units_per_row(Variant::of(&client));
@@ -166,6 +176,7 @@ pub fn add_rms_norm(
             width,
             eps as f32,
             units,
+            element,
         );
     }
     (sum, out)
@@ -181,6 +192,7 @@ pub fn rms_norm_backward(
 ) -> CubeTensor {
     let [dy, x, weight, residual] = [dy, x, weight, residual].map(into_contiguous);
     let out = empty_like(&x);
+    let element = elements(&dy);
     let client = out.client.clone();
     let [rows, width] = [x.meta.shape()[0], x.meta.shape()[1] / 4];
     let units = units_per_row(Variant::of(&client));
@@ -200,6 +212,7 @@ pub fn rms_norm_backward(
             width,
             eps as f32,
             units,
+            element,
         );
     }
     out

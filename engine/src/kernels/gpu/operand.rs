@@ -5,7 +5,8 @@
 //! functions here make them from dense matrices that are contiguous along `k`, from dense ones that are contiguous
 //! along their edges (so a transposed view costs nothing), and from packed words, which are unpacked in registers.
 //!
-//! Edges past the end read the last edge again; nobody writes what comes of it.
+//! Edges past the end read the last edge again; nobody writes what comes of it. Whatever the elements of a matrix, its
+//! vectors come in f32.
 
 use cubecl::prelude::*;
 
@@ -14,6 +15,12 @@ use crate::weights::packed::{BLOCK, PackedKind};
 
 /// Four neighbours.
 pub type Four = Const<4>;
+
+/// Four numbers of a tensor, whatever its elements, in f32.
+#[cube]
+pub fn load<E: Float>(tensor: &Tensor<Vector<E, Four>>, at: usize) -> Vector<f32, Four> {
+    Vector::cast_from(tensor[at])
+}
 
 /// The direction in which a matrix is contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,8 +59,8 @@ pub fn places(
 /// The vectors of a dense matrix at `4 step..` of `k`, one for each edge. `pitch` counts vectors from one edge to the
 /// next (along `k`), or from one step of `k` to the next (along the edges).
 #[cube]
-pub fn load_dense(
-    matrix: &Tensor<Vector<f32, Four>>,
+pub fn load_dense<E: Float>(
+    matrix: &Tensor<Vector<E, Four>>,
     base: usize,
     places: &Sequence<usize>,
     step: usize,
@@ -64,14 +71,16 @@ pub fn load_dense(
     #[unroll]
     for i in 0..comptime!(places.len()) {
         if comptime!(along == Along::K) {
-            edges.push(matrix[base + places[i] + step]);
+            edges.push(load(matrix, base + places[i] + step));
         } else {
             let at = base + step * 4 * pitch + places[i];
-            let a = matrix[at];
-            let b = matrix[at + pitch];
-            let c = matrix[at + 2 * pitch];
-            let d = matrix[at + 3 * pitch];
-            push_transposed(&mut edges, a, b, c, d);
+            push_transposed(
+                &mut edges,
+                load(matrix, at),
+                load(matrix, at + pitch),
+                load(matrix, at + 2 * pitch),
+                load(matrix, at + 3 * pitch),
+            );
         }
     }
     edges

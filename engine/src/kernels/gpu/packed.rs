@@ -3,7 +3,9 @@
 
 use burn::tensor::DType;
 use burn_cubecl::{
-    kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
+    CubeBackend,
+    kernel::{cast, into_contiguous},
+    tensor::CubeTensor,
 };
 use cubecl::prelude::*;
 
@@ -11,9 +13,13 @@ use super::{
     calibration::Variant,
     matmul::{Sizes, matmul_by, register, shared},
     operand::{Along, words_per_vector},
+    rows::{elements, empty},
     unpack::unpack,
 };
-use crate::weights::packed::{BLOCK, PackedKind};
+use crate::{
+    kernels::composed,
+    weights::packed::{BLOCK, PackedKind},
+};
 
 /// A packed matrix `[rows, cols]` on the device.
 #[derive(Debug, Clone)]
@@ -24,13 +30,34 @@ pub struct Weight {
     pub cols: usize,
 }
 
+impl Weight {
+    pub fn new(words: CubeTensor, scales: CubeTensor, kind: PackedKind, cols: usize) -> Self {
+        Self {
+            words,
+            scales,
+            kind,
+            cols,
+        }
+    }
+}
+
 /// `scaling low adapter^T` in a forward, with `low` `[m, r]` and `adapter` (B) `[n, r]`; `scaling low adapter` in a
 /// backward, with `adapter` (A) `[r, n]`.
 #[derive(Debug, Clone)]
 pub struct LowRank {
     pub low: CubeTensor,
     pub adapter: CubeTensor,
-    pub scaling: f32,
+    pub scaling: f64,
+}
+
+impl LowRank {
+    pub fn new(low: CubeTensor, adapter: CubeTensor, scaling: f64) -> Self {
+        Self {
+            low,
+            adapter,
+            scaling,
+        }
+    }
 }
 
 /// Sizes of a launch.
@@ -43,14 +70,33 @@ struct Geometry {
     along: Along,
 }
 
-/// `x W^T` ([`Along::K`]) or `x W` ([`Along::Edges`]), plus the addend, by the adapter's variant.
+/// `x W^T` ([`Along::K`]) or `x W` ([`Along::Edges`]), plus the addend, by the adapter's variant. The product is of
+/// halves where `x` is.
 pub fn product(x: CubeTensor, weight: Weight, along: Along, addend: Option<LowRank>) -> CubeTensor {
-    product_by(Variant::of(&x.client), x, weight, along, addend)
+    let variant = Variant::of(&x.client);
+    match addend {
+        Some(addend) if !fuses(&weight, &addend.low) => {
+            let dtype = x.dtype;
+            let base = cast(product_by(variant, x, weight, along, None), DType::F32);
+            let LowRank {
+                low,
+                adapter,
+                scaling,
+            } = addend;
+            let adapter = match along {
+                Along::K => composed::transpose::<CubeBackend>(adapter),
+                Along::Edges => adapter,
+            };
+            let sum = composed::add_low_rank::<CubeBackend>(base, low, adapter, scaling);
+            cast(sum, dtype)
+        }
+        addend => product_by(variant, x, weight, along, addend),
+    }
 }
 
 /// As [`product`], by a given variant where the shapes allow it, else over a dense copy of the weight. An addend
 /// needs shapes that [`fuses`] allows.
-pub fn product_by(
+fn product_by(
     variant: Variant,
     x: CubeTensor,
     weight: Weight,
@@ -69,11 +115,9 @@ pub fn product_by(
         cols,
     } = weight;
     if m == 0 || !k.is_multiple_of(4) || !n.is_multiple_of(4) {
-        return matmul_by(
-            variant,
-            x,
-            unpack(words, scales, kind, cols, along == Along::K),
-        );
+        let dtype = x.dtype;
+        let dense = unpack(words, scales, kind, cols, along == Along::K);
+        return cast(matmul_by(variant, x, dense), dtype);
     }
     let geometry = Geometry {
         sizes: Sizes { batch: 1, m, n, k },
@@ -83,12 +127,7 @@ pub fn product_by(
         along,
     };
     let [x, words, scales] = [x, words, scales].map(into_contiguous);
-    let out = empty_device_contiguous_dtype(
-        x.client.clone(),
-        x.device.clone(),
-        [m, n].into(),
-        DType::F32,
-    );
+    let out = empty(&x, [m, n], x.dtype);
     match addend {
         None => launch(variant, geometry, [x, words, scales], &out),
         Some(addend) => launch_low_rank(variant, geometry, [x, words, scales], addend, &out),
@@ -97,7 +136,7 @@ pub fn product_by(
 }
 
 /// Whether a product with that weight takes the low rank `[m, r]` along.
-pub fn fuses(weight: &Weight, low: &CubeTensor) -> bool {
+fn fuses(weight: &Weight, low: &CubeTensor) -> bool {
     let sizes = [
         low.meta.shape()[1],
         weight.words.meta.shape()[0],
@@ -121,6 +160,7 @@ fn launch(
         along,
     } = geometry;
     let Sizes { m, n, k, .. } = sizes;
+    let element = elements(out);
     // SAFETY: the kernels clamp edges to the sizes given here, which are the tensors' own, take `k / 4` steps of a `k`
     // that four divides, and check rows and columns before they write.
     unsafe {
@@ -144,6 +184,7 @@ fn launch(
                     tile,
                     kind,
                     along,
+                    element,
                 );
             }
             Variant::Shared => {
@@ -163,6 +204,7 @@ fn launch(
                     scale_pitch,
                     kind,
                     along,
+                    element,
                 );
             }
         }
@@ -185,6 +227,7 @@ fn launch_low_rank(
         along,
     } = geometry;
     let Sizes { m, n, k, .. } = sizes;
+    let element = elements(out);
     let [low, adapter] = [addend.low, addend.adapter].map(into_contiguous);
     let rank_steps = low.meta.shape()[1] / 4;
     // SAFETY: as in `launch`; the low rank is a multiple of four.
@@ -209,10 +252,11 @@ fn launch_low_rank(
                     word_pitch,
                     scale_pitch,
                     rank_steps,
-                    addend.scaling,
+                    addend.scaling as f32,
                     tile,
                     kind,
                     along,
+                    element,
                 );
             }
             Variant::Shared => {
@@ -233,9 +277,11 @@ fn launch_low_rank(
                     word_pitch,
                     scale_pitch,
                     rank_steps,
-                    addend.scaling,
+                    addend.scaling as f32,
                     kind,
                     along,
+                    out.dtype == DType::F16,
+                    element,
                 );
             }
         }

@@ -1,8 +1,9 @@
 //! What kernels that work row by row share: a row is read by one unit, or by a workgroup whose units sum up in
 //! workgroup memory.
 
+use burn::tensor::{DType, Shape};
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
-use cubecl::prelude::*;
+use cubecl::{ir::ElemType, prelude::*};
 
 use super::calibration::Variant;
 
@@ -86,17 +87,25 @@ pub fn max_of_units(value: f32, #[comptime] units: usize) -> f32 {
     }
 }
 
-/// A tensor of the same shape, not initialised.
+/// A tensor of the same shape and elements, not initialised.
 pub fn empty_like(tensor: &CubeTensor) -> CubeTensor {
-    empty(tensor, tensor.meta.shape().clone())
+    empty(tensor, tensor.meta.shape().clone(), tensor.dtype)
 }
 
 /// A tensor of that shape on the same device, not initialised.
-pub fn empty(tensor: &CubeTensor, shape: impl Into<burn::tensor::Shape>) -> CubeTensor {
+pub fn empty(tensor: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(
         tensor.client.clone(),
         tensor.device.clone(),
         shape.into(),
-        tensor.dtype,
+        dtype,
     )
+}
+
+/// The elements of a tensor, for the kernels that take halves and singles.
+pub fn elements(tensor: &CubeTensor) -> ElemType {
+    match tensor.dtype {
+        DType::F16 => half::f16::elem_type_native(),
+        _ => f32::elem_type_native(),
+    }
 }

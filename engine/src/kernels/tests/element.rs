@@ -1,7 +1,10 @@
 //! Norms and activations against their formulas in f64.
 
 use super::super::{add_rms_norm, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
-use crate::testing::{Array, Random};
+use crate::{
+    protocol::Precision,
+    testing::{Array, Random},
+};
 
 const EPS: f64 = 1e-2;
 
@@ -22,7 +25,7 @@ fn sum(x: &Array<2>, y: &Array<2>) -> Array<2> {
 fn an_overflow_of_a_norm_shows() {
     let x = Array::from_fn([1, 4], |_| 1e30);
     let weight = Array::from_fn([1, 4], |_| 1.0);
-    let y = rms_norm(x.tensor(), &weight.tensor(), EPS);
+    let y = rms_norm(x.tensor(), &weight.tensor(), EPS, Precision::Single);
     let y: Vec<f32> = y.into_data().try_into_vec().unwrap();
     assert!(y.iter().all(|y| y.is_nan()));
 }
@@ -37,7 +40,7 @@ fn norms_equal_the_formula() {
         let x = random.array([n, d]).times(scale);
         let (delta, residual) = (random.array([n, d]), random.array([n, d]));
         let (weight, dy) = (random.array([1, d]), random.array([n, d]));
-        let y = rms_norm(x.tensor(), &weight.tensor(), EPS);
+        let y = rms_norm(x.tensor(), &weight.tensor(), EPS, Precision::Single);
         rms_norm_reference(&x, &weight).assert_close("forward", y, 1e-5);
         let (total, y) = add_rms_norm(x.tensor(), delta.tensor(), &weight.tensor(), EPS);
         sum(&x, &delta).assert_close("sum", total, 1e-6);

@@ -1,28 +1,31 @@
 //! Gradients of causal attention: weights are computed again from the log-sum-exps, once by queries and once by keys.
 
+use burn::tensor::DType;
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
-use cubecl::prelude::*;
+use cubecl::{ir::ElemType, prelude::*};
 
 use super::{
     super::{
         calibration::Variant,
-        operand::Four,
-        rows::{empty, empty_like, launch_size},
+        operand::{Four, load},
+        rows::{elements, empty, empty_like, launch_size},
     },
-    Plan, ROWS, add_weighted, scores,
+    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, group, lane, no_sums, rows_of_group,
+    scores,
 };
 use crate::kernels::Heads;
 
 /// Of each head of each row the log-sum-exp and `sum(d_out out)`, side by side: one binding less for the kernels that
 /// read them, of the eight that every adapter has.
 #[cube(launch_unchecked)]
-fn statistics_kernel(
-    d_out: &Tensor<Vector<f32, Four>>,
-    out: &Tensor<Vector<f32, Four>>,
+fn statistics_kernel<E: Float>(
+    d_out: &Tensor<Vector<E, Four>>,
+    out: &Tensor<Vector<E, Four>>,
     log_sums: &Tensor<f32>,
     statistics: &mut Tensor<f32>,
     len: usize,
     #[comptime] vectors: usize,
+    #[define(E)] _element: ElemType,
 ) {
     let head = ABSOLUTE_POS_X as usize;
     if head >= len {
@@ -30,7 +33,8 @@ fn statistics_kernel(
     }
     let mut sum = 0.0f32;
     for at in 0..vectors {
-        sum += d_out[head * vectors + at].dot(out[head * vectors + at]);
+        let of_out = load(out, head * vectors + at);
+        sum += load(d_out, head * vectors + at).dot(of_out);
     }
     statistics[head * 2] = log_sums[head];
     statistics[head * 2 + 1] = sum;
@@ -38,23 +42,24 @@ fn statistics_kernel(
 
 /// `d_q = sum_k ds k` with `ds = scale p (d_out v - projection)`.
 #[cube(launch_unchecked)]
-fn query_kernel(
-    d_out: &Tensor<Vector<f32, Four>>,
-    q: &Tensor<Vector<f32, Four>>,
-    k: &Tensor<Vector<f32, Four>>,
-    v: &Tensor<Vector<f32, Four>>,
+fn query_kernel<E: Float>(
+    d_out: &Tensor<Vector<E, Four>>,
+    q: &Tensor<Vector<E, Four>>,
+    k: &Tensor<Vector<E, Four>>,
+    v: &Tensor<Vector<E, Four>>,
     statistics: &Tensor<f32>,
-    d_q: &mut Tensor<Vector<f32, Four>>,
+    d_q: &mut Tensor<Vector<E, Four>>,
     tokens: usize,
     past: usize,
     heads: usize,
     key_value_heads: usize,
     scale: f32,
     #[comptime] plan: Plan,
+    #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
-    let lane = UNIT_POS as usize % lanes;
-    let group = UNIT_POS as usize / lanes;
+    let lane = lane(plan);
+    let group = group(plan);
     let block = comptime!(plan.block());
     let head = CUBE_POS_Y as usize;
     let batch = CUBE_POS_Z as usize;
@@ -64,24 +69,18 @@ fn query_kernel(
     let key_stride = key_value_heads * vectors;
     let key_head = (batch * keys * key_value_heads + head / (heads / key_value_heads)) * vectors;
 
+    let rows = rows_of_group(tokens, plan);
     let mut queries = Sequence::<usize>::new();
-    let mut rows = Sequence::<usize>::new();
     let mut logs = Sequence::<f32>::new();
     let mut projected = Sequence::<f32>::new();
     #[unroll]
     for r in 0..ROWS {
-        let row = min(first_row + group * ROWS + r, tokens - 1);
-        let at = (batch * tokens + row) * heads + head;
-        rows.push(row);
+        let at = (batch * tokens + rows[r]) * heads + head;
         queries.push(at * vectors);
         logs.push(statistics[at * 2]);
         projected.push(statistics[at * 2 + 1]);
     }
-    let mut sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
-    #[unroll]
-    for i in 0..comptime!(ROWS * plan.share()) {
-        sums[i] = Vector::new(0.0f32);
-    }
+    let mut sums = no_sums(plan);
     let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
@@ -89,11 +88,7 @@ fn query_kernel(
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
     for step in 0..last / block + 1 {
         let start = step * block;
-        let mut columns = Sequence::<usize>::new();
-        #[unroll]
-        for c in 0..comptime!(plan.columns) {
-            columns.push(key_head + min(start + lane + c * lanes, last) * key_stride);
-        }
+        let columns = columns_of_unit(key_head, start, last, key_stride, plan);
         scores(q, &queries, k, &columns, &mut tile, vectors);
         scores(d_out, &queries, v, &columns, &mut d_tile, vectors);
         #[unroll]
@@ -117,11 +112,11 @@ fn query_kernel(
     }
     #[unroll]
     for r in 0..ROWS {
-        if first_row + group * ROWS + r < tokens {
+        if first_of_group(plan) + r < tokens {
             #[unroll]
             for i in 0..comptime!(plan.share()) {
                 d_q[queries[r] + lane * comptime!(plan.share()) + i] =
-                    sums[comptime!(r * plan.share() + i)];
+                    Vector::cast_from(sums[comptime!(r * plan.share() + i)]);
             }
         }
     }
@@ -129,24 +124,25 @@ fn query_kernel(
 
 /// `d_v = sum_q p d_out` and `d_k = sum_q ds q`, over the queries of all heads that share the key head.
 #[cube(launch_unchecked)]
-fn key_kernel(
-    d_out: &Tensor<Vector<f32, Four>>,
-    q: &Tensor<Vector<f32, Four>>,
-    k: &Tensor<Vector<f32, Four>>,
-    v: &Tensor<Vector<f32, Four>>,
+fn key_kernel<E: Float>(
+    d_out: &Tensor<Vector<E, Four>>,
+    q: &Tensor<Vector<E, Four>>,
+    k: &Tensor<Vector<E, Four>>,
+    v: &Tensor<Vector<E, Four>>,
     statistics: &Tensor<f32>,
-    d_k: &mut Tensor<Vector<f32, Four>>,
-    d_v: &mut Tensor<Vector<f32, Four>>,
+    d_k: &mut Tensor<Vector<E, Four>>,
+    d_v: &mut Tensor<Vector<E, Four>>,
     tokens: usize,
     past: usize,
     heads: usize,
     key_value_heads: usize,
     scale: f32,
     #[comptime] plan: Plan,
+    #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
-    let lane = UNIT_POS as usize % lanes;
-    let group = UNIT_POS as usize / lanes;
+    let lane = lane(plan);
+    let group = group(plan);
     let block = comptime!(plan.block());
     let key_head = CUBE_POS_Y as usize;
     let batch = CUBE_POS_Z as usize;
@@ -156,21 +152,14 @@ fn key_kernel(
     let first_row = CUBE_POS_X as usize * comptime!(plan.rows());
     let query_stride = heads * vectors;
 
+    let rows = rows_of_group(keys, plan);
     let mut places = Sequence::<usize>::new();
-    let mut rows = Sequence::<usize>::new();
     #[unroll]
     for r in 0..ROWS {
-        let row = min(first_row + group * ROWS + r, keys - 1);
-        rows.push(row);
-        places.push(((batch * keys + row) * key_value_heads + key_head) * vectors);
+        places.push(((batch * keys + rows[r]) * key_value_heads + key_head) * vectors);
     }
-    let mut key_sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
-    let mut value_sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
-    #[unroll]
-    for i in 0..comptime!(ROWS * plan.share()) {
-        key_sums[i] = Vector::new(0.0f32);
-        value_sums[i] = Vector::new(0.0f32);
-    }
+    let mut key_sums = no_sums(plan);
+    let mut value_sums = no_sums(plan);
     let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
@@ -185,11 +174,7 @@ fn key_kernel(
         let query_head = (batch * tokens * heads + head) * vectors;
         for step in first_query / block..last / block + 1 {
             let start = step * block;
-            let mut columns = Sequence::<usize>::new();
-            #[unroll]
-            for c in 0..comptime!(plan.columns) {
-                columns.push(query_head + min(start + lane + c * lanes, last) * query_stride);
-            }
+            let columns = columns_of_unit(query_head, start, last, query_stride, plan);
             scores(k, &places, q, &columns, &mut tile, vectors);
             scores(v, &places, d_out, &columns, &mut d_tile, vectors);
             #[unroll]
@@ -239,12 +224,12 @@ fn key_kernel(
     }
     #[unroll]
     for r in 0..ROWS {
-        if first_row + group * ROWS + r < keys {
+        if first_of_group(plan) + r < keys {
             #[unroll]
             for i in 0..comptime!(plan.share()) {
                 let to = places[r] + lane * share + i;
-                d_k[to] = key_sums[comptime!(r * plan.share() + i)];
-                d_v[to] = value_sums[comptime!(r * plan.share() + i)];
+                d_k[to] = Vector::cast_from(key_sums[comptime!(r * plan.share() + i)]);
+                d_v[to] = Vector::cast_from(value_sums[comptime!(r * plan.share() + i)]);
             }
         }
     }
@@ -262,6 +247,7 @@ pub fn backward(
     let statistics = statistics(&d_out, out, log_sums, heads);
     let (d_q, d_k, d_v) = (empty_like(&q), empty_like(&k), empty_like(&v));
     let client = d_q.client.clone();
+    let element = elements(&d_q);
     let plan = Plan::new(Variant::of(&client), heads);
     let count = |rows: usize, heads_: usize| {
         let tiles = rows.div_ceil(plan.rows());
@@ -287,6 +273,7 @@ pub fn backward(
             heads.key_value_heads,
             heads.scale() as f32,
             plan,
+            element,
         );
         let [d_out, q, k, v, statistics] = args();
         key_kernel::launch_unchecked(
@@ -306,6 +293,7 @@ pub fn backward(
             heads.key_value_heads,
             heads.scale() as f32,
             plan,
+            element,
         );
     }
     (d_q, d_k, d_v)
@@ -318,7 +306,8 @@ fn statistics(
     heads: Heads,
 ) -> CubeTensor {
     let len = heads.batch * heads.tokens * heads.query_heads;
-    let statistics = empty(&log_sums, [len, 2]);
+    let statistics = empty(&log_sums, [len, 2], DType::F32);
+    let element = elements(d_out);
     let client = statistics.client.clone();
     let (cubes, dim) = launch_size(len, 1);
     // SAFETY: heads are checked, and each has as many vectors and two statistics.
@@ -333,6 +322,7 @@ fn statistics(
             statistics.clone().into_tensor_arg(),
             len,
             heads.head_dim / 4,
+            element,
         );
     }
     statistics

@@ -1,15 +1,17 @@
 //! Output and log-sum-exp of causal attention.
 
+use burn::tensor::DType;
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
-use cubecl::prelude::*;
+use cubecl::{ir::ElemType, prelude::*};
 
 use super::{
     super::{
         calibration::Variant,
         operand::Four,
-        rows::{empty, empty_like},
+        rows::{elements, empty, empty_like},
     },
-    Plan, ROWS, add_weighted, scores,
+    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, group, lane, no_sums, rows_of_group,
+    scores,
 };
 use crate::kernels::Heads;
 
@@ -17,11 +19,11 @@ use crate::kernels::Heads;
 pub const HIDDEN: f32 = -1e30;
 
 #[cube(launch_unchecked)]
-fn forward_kernel(
-    q: &Tensor<Vector<f32, Four>>,
-    k: &Tensor<Vector<f32, Four>>,
-    v: &Tensor<Vector<f32, Four>>,
-    out: &mut Tensor<Vector<f32, Four>>,
+fn forward_kernel<E: Float>(
+    q: &Tensor<Vector<E, Four>>,
+    k: &Tensor<Vector<E, Four>>,
+    v: &Tensor<Vector<E, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
     log_sums: &mut Tensor<f32>,
     tokens: usize,
     past: usize,
@@ -29,10 +31,11 @@ fn forward_kernel(
     key_value_heads: usize,
     scale: f32,
     #[comptime] plan: Plan,
+    #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
-    let lane = UNIT_POS as usize % lanes;
-    let group = UNIT_POS as usize / lanes;
+    let lane = lane(plan);
+    let group = group(plan);
     let block = comptime!(plan.block());
     let head = CUBE_POS_Y as usize;
     let batch = CUBE_POS_Z as usize;
@@ -42,21 +45,14 @@ fn forward_kernel(
     let key_stride = key_value_heads * vectors;
     let key_head = (batch * keys * key_value_heads + head / (heads / key_value_heads)) * vectors;
 
+    let rows = rows_of_group(tokens, plan);
     let mut queries = Sequence::<usize>::new();
-    let mut rows = Sequence::<usize>::new();
     #[unroll]
     for r in 0..ROWS {
-        // Rows past the end read the last row again and are not written.
-        let row = min(first_row + group * ROWS + r, tokens - 1);
-        rows.push(row);
-        queries.push(((batch * tokens + row) * heads + head) * vectors);
+        queries.push(((batch * tokens + rows[r]) * heads + head) * vectors);
     }
 
-    let mut sums = Array::<Vector<f32, Four>>::new(comptime!(ROWS * plan.share()));
-    #[unroll]
-    for i in 0..comptime!(ROWS * plan.share()) {
-        sums[i] = Vector::new(0.0f32);
-    }
+    let mut sums = no_sums(plan);
     let mut maxima = Array::<f32>::new(ROWS);
     let mut totals = Array::<f32>::new(ROWS);
     #[unroll]
@@ -72,11 +68,7 @@ fn forward_kernel(
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
     for step in 0..last / block + 1 {
         let start = step * block;
-        let mut columns = Sequence::<usize>::new();
-        #[unroll]
-        for c in 0..comptime!(plan.columns) {
-            columns.push(key_head + min(start + lane + c * lanes, last) * key_stride);
-        }
+        let columns = columns_of_unit(key_head, start, last, key_stride, plan);
         scores(q, &queries, k, &columns, &mut tile, vectors);
         #[unroll]
         for r in 0..ROWS {
@@ -135,11 +127,11 @@ fn forward_kernel(
         for other in 0..lanes {
             total += parts[(group * ROWS + r) * lanes + other];
         }
-        if first_row + group * ROWS + r < tokens {
+        if first_of_group(plan) + r < tokens {
             #[unroll]
             for i in 0..comptime!(plan.share()) {
-                out[queries[r] + lane * comptime!(plan.share()) + i] =
-                    sums[comptime!(r * plan.share() + i)] / Vector::new(total);
+                let mean = sums[comptime!(r * plan.share() + i)] / Vector::new(total);
+                out[queries[r] + lane * comptime!(plan.share()) + i] = Vector::cast_from(mean);
             }
             if lane == 0 {
                 log_sums[queries[r] / vectors] = maxima[r] + total.ln();
@@ -157,7 +149,9 @@ pub fn forward(
 ) -> (CubeTensor, CubeTensor) {
     let [q, k, v] = [q, k, v].map(into_contiguous);
     let out = empty_like(&q);
-    let log_sums = empty(&q, [heads.batch * heads.tokens, heads.query_heads]);
+    let queries = [heads.batch * heads.tokens, heads.query_heads];
+    let log_sums = empty(&q, queries, DType::F32);
+    let element = elements(&q);
     let client = out.client.clone();
     let plan = Plan::new(Variant::of(&client), heads);
     let cubes = CubeCount::Static(
@@ -182,6 +176,7 @@ pub fn forward(
             heads.key_value_heads,
             heads.scale() as f32,
             plan,
+            element,
         );
     }
     (out, log_sums)

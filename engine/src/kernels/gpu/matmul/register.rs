@@ -3,7 +3,7 @@
 //! For software adapters, where a load costs as much as a dozen multiplications whatever its pattern, and barriers
 //! cost more still: large tiles, no workgroup memory, workgroups of one SIMD group.
 
-use cubecl::prelude::*;
+use cubecl::{ir::ElemType, prelude::*};
 
 use super::super::operand::{
     Along, Four, block_of, edges_per_group, four, load_dense, load_packed_along_edges,
@@ -24,9 +24,9 @@ pub struct Tile {
 
 /// `out[z] = lhs[z] rhs[z]` in vectors of four; `steps` is `k / 4`, pitches and batches count vectors.
 #[cube(launch_unchecked)]
-pub fn dense_kernel(
-    lhs: &Tensor<Vector<f32, Four>>,
-    rhs: &Tensor<Vector<f32, Four>>,
+pub fn dense_kernel<L: Float, R: Float>(
+    lhs: &Tensor<Vector<L, Four>>,
+    rhs: &Tensor<Vector<R, Four>>,
     out: &mut Tensor<Vector<f32, Four>>,
     m: usize,
     n: usize,
@@ -38,39 +38,35 @@ pub fn dense_kernel(
     #[comptime] tile: Tile,
     #[comptime] lhs_along: Along,
     #[comptime] rhs_along: Along,
+    #[define(L, R)] _elements: [ElemType; 2],
 ) {
-    let row = CUBE_POS_Y as usize * comptime!(tile.rows);
-    let column = ABSOLUTE_POS_X as usize * comptime!(tile.columns);
     let batch = CUBE_POS_Z as usize;
     let mut sums = zeros(comptime!(tile.rows * tile.columns));
-    let rows = places(row, m, lhs_pitch, lhs_along, comptime!(tile.rows), 4usize);
-    let columns = places(
-        column,
+    add_dense(
+        &mut sums,
+        lhs,
+        rhs,
+        batch * lhs_batch,
+        batch * rhs_batch,
+        m,
         n,
+        steps,
+        lhs_pitch,
         rhs_pitch,
+        tile,
+        lhs_along,
         rhs_along,
-        comptime!(tile.columns),
-        4usize,
     );
-    for step in 0..steps {
-        let x = load_dense(lhs, batch * lhs_batch, &rows, step, lhs_pitch, lhs_along);
-        #[unroll]
-        for i in 0..comptime!(columns.len()) {
-            let place = only(&columns, i);
-            let y = load_dense(rhs, batch * rhs_batch, &place, step, rhs_pitch, rhs_along);
-            multiply_add(&mut sums, &x, &y, i, tile);
-        }
-    }
-    store(out, &sums, batch * m * (n / 4), row, column, m, n, tile);
+    store(out, &sums, batch * m * (n / 4), m, n, tile);
 }
 
 /// `x W^T` (along `k`) or `x W` (along the edges) for a packed `W`; see [`dense_kernel`].
 #[cube(launch_unchecked)]
-pub fn packed_kernel<N: Size>(
-    x: &Tensor<Vector<f32, Four>>,
+pub fn packed_kernel<E: Float, N: Size>(
+    x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
-    out: &mut Tensor<Vector<f32, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
     m: usize,
     n: usize,
     steps: usize,
@@ -79,17 +75,14 @@ pub fn packed_kernel<N: Size>(
     #[comptime] tile: Tile,
     #[comptime] kind: PackedKind,
     #[comptime] along: Along,
+    #[define(E)] _element: ElemType,
 ) {
-    let row = CUBE_POS_Y as usize * comptime!(tile.rows);
-    let column = ABSOLUTE_POS_X as usize * comptime!(tile.columns);
     let mut sums = zeros(comptime!(tile.rows * tile.columns));
     add_packed(
         &mut sums,
         x,
         words,
         scales,
-        row,
-        column,
         m,
         n,
         steps,
@@ -99,19 +92,19 @@ pub fn packed_kernel<N: Size>(
         kind,
         along,
     );
-    store(out, &sums, 0usize, row, column, m, n, tile);
+    store(out, &sums, 0usize, m, n, tile);
 }
 
 /// As [`packed_kernel`], plus the product of `low` `[m, r]`, scaled, and `adapter`: `[n, r]` along `k`, `[r, n]` along
 /// the edges.
 #[cube(launch_unchecked)]
-pub fn packed_low_rank_kernel<N: Size>(
-    x: &Tensor<Vector<f32, Four>>,
+pub fn packed_low_rank_kernel<E: Float, N: Size>(
+    x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
     low: &Tensor<Vector<f32, Four>>,
     adapter: &Tensor<Vector<f32, Four>>,
-    out: &mut Tensor<Vector<f32, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
     m: usize,
     n: usize,
     steps: usize,
@@ -122,9 +115,8 @@ pub fn packed_low_rank_kernel<N: Size>(
     #[comptime] tile: Tile,
     #[comptime] kind: PackedKind,
     #[comptime] along: Along,
+    #[define(E)] _element: ElemType,
 ) {
-    let row = CUBE_POS_Y as usize * comptime!(tile.rows);
-    let column = ABSOLUTE_POS_X as usize * comptime!(tile.columns);
     let mut sums = zeros(comptime!(tile.rows * tile.columns));
     // The small product first, so that one scaling of its sums does.
     let pitch = if comptime!(along == Along::K) {
@@ -132,16 +124,21 @@ pub fn packed_low_rank_kernel<N: Size>(
     } else {
         n / 4
     };
-    let rows = places(row, m, rank_steps, Along::K, comptime!(tile.rows), 4usize);
-    let columns = places(column, n, pitch, along, comptime!(tile.columns), 4usize);
-    for step in 0..rank_steps {
-        let x = load_dense(low, 0usize, &rows, step, rank_steps, Along::K);
-        #[unroll]
-        for i in 0..comptime!(columns.len()) {
-            let y = load_dense(adapter, 0usize, &only(&columns, i), step, pitch, along);
-            multiply_add(&mut sums, &x, &y, i, tile);
-        }
-    }
+    add_dense(
+        &mut sums,
+        low,
+        adapter,
+        0usize,
+        0usize,
+        m,
+        n,
+        rank_steps,
+        rank_steps,
+        pitch,
+        tile,
+        Along::K,
+        along,
+    );
     #[unroll]
     for i in 0..comptime!(tile.rows * tile.columns) {
         sums[i] = sums[i] * scaling;
@@ -151,8 +148,6 @@ pub fn packed_low_rank_kernel<N: Size>(
         x,
         words,
         scales,
-        row,
-        column,
         m,
         n,
         steps,
@@ -162,17 +157,67 @@ pub fn packed_low_rank_kernel<N: Size>(
         kind,
         along,
     );
-    store(out, &sums, 0usize, row, column, m, n, tile);
+    store(out, &sums, 0usize, m, n, tile);
 }
 
+/// The first row of the unit's tile.
 #[cube]
-fn add_packed<N: Size>(
+fn tile_row(#[comptime] tile: Tile) -> usize {
+    CUBE_POS_Y as usize * comptime!(tile.rows)
+}
+
+/// The first column of the unit's tile.
+#[cube]
+fn tile_column(#[comptime] tile: Tile) -> usize {
+    ABSOLUTE_POS_X as usize * comptime!(tile.columns)
+}
+
+/// Adds the product of two dense matrices that begin at these vectors.
+#[cube]
+fn add_dense<L: Float, R: Float>(
     sums: &mut Array<f32>,
-    x: &Tensor<Vector<f32, Four>>,
+    lhs: &Tensor<Vector<L, Four>>,
+    rhs: &Tensor<Vector<R, Four>>,
+    lhs_base: usize,
+    rhs_base: usize,
+    m: usize,
+    n: usize,
+    steps: usize,
+    lhs_pitch: usize,
+    rhs_pitch: usize,
+    #[comptime] tile: Tile,
+    #[comptime] lhs_along: Along,
+    #[comptime] rhs_along: Along,
+) {
+    let row = tile_row(tile);
+    let column = tile_column(tile);
+    let rows = places(row, m, lhs_pitch, lhs_along, comptime!(tile.rows), 4usize);
+    let columns = places(
+        column,
+        n,
+        rhs_pitch,
+        rhs_along,
+        comptime!(tile.columns),
+        4usize,
+    );
+    for step in 0..steps {
+        let x = load_dense(lhs, lhs_base, &rows, step, lhs_pitch, lhs_along);
+        #[unroll]
+        for i in 0..comptime!(columns.len()) {
+            let place = only(&columns, i);
+            let y = load_dense(rhs, rhs_base, &place, step, rhs_pitch, rhs_along);
+            multiply_add(sums, &x, &y, i, tile);
+        }
+    }
+}
+
+/// Adds the product of `x` and a packed weight.
+#[cube]
+fn add_packed<E: Float, N: Size>(
+    sums: &mut Array<f32>,
+    x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
-    row: usize,
-    column: usize,
     m: usize,
     n: usize,
     steps: usize,
@@ -182,6 +227,8 @@ fn add_packed<N: Size>(
     #[comptime] kind: PackedKind,
     #[comptime] along: Along,
 ) {
+    let row = tile_row(tile);
+    let column = tile_column(tile);
     let rows = places(row, m, steps, Along::K, comptime!(tile.rows), 4usize);
     let per_group = comptime!(edges_per_group(kind));
     let columns = places(
@@ -259,16 +306,16 @@ fn multiply_add(
 
 /// Writes the part of the tile that lies within `[m, n]`.
 #[cube]
-fn store(
-    out: &mut Tensor<Vector<f32, Four>>,
+fn store<E: Float>(
+    out: &mut Tensor<Vector<E, Four>>,
     sums: &Array<f32>,
     base: usize,
-    row: usize,
-    column: usize,
     m: usize,
     n: usize,
     #[comptime] tile: Tile,
 ) {
+    let row = tile_row(tile);
+    let column = tile_column(tile);
     #[unroll]
     for r in 0..comptime!(tile.rows) {
         if row + r < m {
@@ -276,8 +323,8 @@ fn store(
             for c in 0..comptime!(tile.columns / 4) {
                 if column + c * 4 < n {
                     let at = comptime!(r * tile.columns + c * 4);
-                    out[base + ((row + r) * n + column) / 4 + c] =
-                        four(sums[at], sums[at + 1], sums[at + 2], sums[at + 3]);
+                    let vector = four(sums[at], sums[at + 1], sums[at + 2], sums[at + 3]);
+                    out[base + ((row + r) * n + column) / 4 + c] = Vector::cast_from(vector);
                 }
             }
         }

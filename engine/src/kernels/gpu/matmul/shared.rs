@@ -6,7 +6,8 @@
 
 mod stage;
 
-use cubecl::prelude::*;
+use cubecl::{ir::ElemType, prelude::*};
+use half::f16;
 
 use self::stage::{stage_dense, stage_packed};
 use super::super::operand::{Along, Four};
@@ -26,9 +27,9 @@ const UNIT_COLUMNS: usize = 4;
 
 /// As [`super::register::dense_kernel`].
 #[cube(launch_unchecked)]
-pub fn dense_kernel(
-    lhs: &Tensor<Vector<f32, Four>>,
-    rhs: &Tensor<Vector<f32, Four>>,
+pub fn dense_kernel<L: Float, R: Float>(
+    lhs: &Tensor<Vector<L, Four>>,
+    rhs: &Tensor<Vector<R, Four>>,
     out: &mut Tensor<f32>,
     m: usize,
     n: usize,
@@ -39,59 +40,36 @@ pub fn dense_kernel(
     rhs_batch: usize,
     #[comptime] lhs_along: Along,
     #[comptime] rhs_along: Along,
+    #[define(L, R)] _elements: [ElemType; 2],
 ) {
     let mut tiles = Shared::<[Vector<f32, Four>]>::new_slice(comptime!(2 * TILE * DEPTH));
     let mut sums = zeros();
     let batch = CUBE_POS_Z as usize;
-    let row = CUBE_POS_Y as usize * TILE;
-    let column = CUBE_POS_X as usize * TILE;
-    for block in 0..steps.div_ceil(DEPTH) {
-        if UNIT_POS < HALF as u32 {
-            let unit = UNIT_POS as usize;
-            stage_dense(
-                &mut tiles,
-                0usize,
-                lhs,
-                batch * lhs_batch,
-                unit,
-                block,
-                row,
-                m,
-                steps,
-                lhs_pitch,
-                lhs_along,
-            );
-        } else {
-            let unit = UNIT_POS as usize - HALF;
-            let base = TILE * DEPTH;
-            stage_dense(
-                &mut tiles,
-                base,
-                rhs,
-                batch * rhs_batch,
-                unit,
-                block,
-                column,
-                n,
-                steps,
-                rhs_pitch,
-                rhs_along,
-            );
-        }
-        sync_cube();
-        multiply_add(&mut sums, &mut tiles);
-        sync_cube();
-    }
-    store(out, &sums, batch * m * n, row, column, m, n);
+    add_dense(
+        &mut sums,
+        &mut tiles,
+        lhs,
+        rhs,
+        batch * lhs_batch,
+        batch * rhs_batch,
+        m,
+        n,
+        steps,
+        lhs_pitch,
+        rhs_pitch,
+        lhs_along,
+        rhs_along,
+    );
+    store(out, &sums, batch * m * n, m, n);
 }
 
-/// As [`super::register::packed_kernel`].
+/// As [`super::register::packed_kernel`], but halves are multiplied as such; their sums are f32 all the same.
 #[cube(launch_unchecked)]
-pub fn packed_kernel<N: Size>(
-    x: &Tensor<Vector<f32, Four>>,
+pub fn packed_kernel<E: Float, N: Size>(
+    x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
-    out: &mut Tensor<f32>,
+    out: &mut Tensor<E>,
     m: usize,
     n: usize,
     steps: usize,
@@ -99,19 +77,16 @@ pub fn packed_kernel<N: Size>(
     scale_pitch: usize,
     #[comptime] kind: PackedKind,
     #[comptime] along: Along,
+    #[define(E)] _element: ElemType,
 ) {
-    let mut tiles = Shared::<[Vector<f32, Four>]>::new_slice(comptime!(2 * TILE * DEPTH));
+    let mut tiles = Shared::<[Vector<E, Four>]>::new_slice(comptime!(2 * TILE * DEPTH));
     let mut sums = zeros();
-    let row = CUBE_POS_Y as usize * TILE;
-    let column = CUBE_POS_X as usize * TILE;
     add_packed(
         &mut sums,
         &mut tiles,
         x,
         words,
         scales,
-        row,
-        column,
         m,
         n,
         steps,
@@ -120,18 +95,19 @@ pub fn packed_kernel<N: Size>(
         kind,
         along,
     );
-    store(out, &sums, 0usize, row, column, m, n);
+    store(out, &sums, 0usize, m, n);
 }
 
-/// As [`super::register::packed_low_rank_kernel`].
+/// As [`super::register::packed_low_rank_kernel`]. The low-rank product is in f32: its factors begin near zero, where
+/// halves are coarse.
 #[cube(launch_unchecked)]
-pub fn packed_low_rank_kernel<N: Size>(
-    x: &Tensor<Vector<f32, Four>>,
+pub fn packed_low_rank_kernel<E: Float, N: Size>(
+    x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
     low: &Tensor<Vector<f32, Four>>,
     adapter: &Tensor<Vector<f32, Four>>,
-    out: &mut Tensor<f32>,
+    out: &mut Tensor<E>,
     m: usize,
     n: usize,
     steps: usize,
@@ -141,76 +117,141 @@ pub fn packed_low_rank_kernel<N: Size>(
     scaling: f32,
     #[comptime] kind: PackedKind,
     #[comptime] along: Along,
+    #[comptime] is_half: bool,
+    #[define(E)] _element: ElemType,
 ) {
     let mut tiles = Shared::<[Vector<f32, Four>]>::new_slice(comptime!(2 * TILE * DEPTH));
     let mut sums = zeros();
-    let row = CUBE_POS_Y as usize * TILE;
-    let column = CUBE_POS_X as usize * TILE;
     let pitch = if comptime!(along == Along::K) {
         rank_steps
     } else {
         n / 4
     };
-    for block in 0..rank_steps.div_ceil(DEPTH) {
-        if UNIT_POS < HALF as u32 {
-            let unit = UNIT_POS as usize;
-            stage_dense(
-                &mut tiles,
-                0usize,
-                low,
-                0usize,
-                unit,
-                block,
-                row,
-                m,
-                rank_steps,
-                rank_steps,
-                Along::K,
-            );
-        } else {
-            let unit = UNIT_POS as usize - HALF;
-            let base = TILE * DEPTH;
-            stage_dense(
-                &mut tiles, base, adapter, 0usize, unit, block, column, n, rank_steps, pitch, along,
-            );
-        }
-        sync_cube();
-        multiply_add(&mut sums, &mut tiles);
-        sync_cube();
-    }
+    add_dense(
+        &mut sums,
+        &mut tiles,
+        low,
+        adapter,
+        0usize,
+        0usize,
+        m,
+        n,
+        rank_steps,
+        rank_steps,
+        pitch,
+        Along::K,
+        along,
+    );
     #[unroll]
     for i in 0..comptime!(UNIT_ROWS * UNIT_COLUMNS) {
         sums[i] = sums[i] * scaling;
     }
-    add_packed(
-        &mut sums,
-        &mut tiles,
-        x,
-        words,
-        scales,
-        row,
-        column,
-        m,
-        n,
-        steps,
-        word_pitch,
-        scale_pitch,
-        kind,
-        along,
-    );
-    store(out, &sums, 0usize, row, column, m, n);
+    if comptime!(is_half) {
+        let mut halves = Shared::<[Vector<f16, Four>]>::new_slice(comptime!(2 * TILE * DEPTH));
+        add_packed(
+            &mut sums,
+            &mut halves,
+            x,
+            words,
+            scales,
+            m,
+            n,
+            steps,
+            word_pitch,
+            scale_pitch,
+            kind,
+            along,
+        );
+    } else {
+        add_packed(
+            &mut sums,
+            &mut tiles,
+            x,
+            words,
+            scales,
+            m,
+            n,
+            steps,
+            word_pitch,
+            scale_pitch,
+            kind,
+            along,
+        );
+    }
+    store(out, &sums, 0usize, m, n);
 }
 
-/// Adds the product of `x` and a packed weight.
+/// The first row of the workgroup's tile.
 #[cube]
-fn add_packed<N: Size>(
+fn tile_row() -> usize {
+    CUBE_POS_Y as usize * TILE
+}
+
+/// The first column of the workgroup's tile.
+#[cube]
+fn tile_column() -> usize {
+    CUBE_POS_X as usize * TILE
+}
+
+/// Adds the product of two dense matrices that begin at these vectors.
+#[cube]
+fn add_dense<L: Float, R: Float>(
     sums: &mut Array<f32>,
     tiles: &mut Shared<[Vector<f32, Four>]>,
-    x: &Tensor<Vector<f32, Four>>,
+    lhs: &Tensor<Vector<L, Four>>,
+    rhs: &Tensor<Vector<R, Four>>,
+    lhs_base: usize,
+    rhs_base: usize,
+    m: usize,
+    n: usize,
+    steps: usize,
+    lhs_pitch: usize,
+    rhs_pitch: usize,
+    #[comptime] lhs_along: Along,
+    #[comptime] rhs_along: Along,
+) {
+    for block in 0..steps.div_ceil(DEPTH) {
+        if UNIT_POS < HALF as u32 {
+            stage_dense(
+                tiles,
+                0usize,
+                lhs,
+                lhs_base,
+                UNIT_POS as usize,
+                block,
+                tile_row(),
+                m,
+                steps,
+                lhs_pitch,
+                lhs_along,
+            );
+        } else {
+            stage_dense(
+                tiles,
+                TILE * DEPTH,
+                rhs,
+                rhs_base,
+                UNIT_POS as usize - HALF,
+                block,
+                tile_column(),
+                n,
+                steps,
+                rhs_pitch,
+                rhs_along,
+            );
+        }
+        multiply_add(sums, tiles);
+    }
+}
+
+/// Adds the product of `x` and a packed weight, in the numbers of the tiles.
+#[cube]
+fn add_packed<E: Float, C: Float, N: Size>(
+    sums: &mut Array<f32>,
+    tiles: &mut Shared<[Vector<C, Four>]>,
+    x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
-    row: usize,
-    column: usize,
     m: usize,
     n: usize,
     steps: usize,
@@ -221,29 +262,27 @@ fn add_packed<N: Size>(
 ) {
     for block in 0..steps.div_ceil(DEPTH) {
         if UNIT_POS < HALF as u32 {
-            let unit = UNIT_POS as usize;
             stage_dense(
                 tiles,
                 0usize,
                 x,
                 0usize,
-                unit,
+                UNIT_POS as usize,
                 block,
-                row,
+                tile_row(),
                 m,
                 steps,
                 steps,
                 Along::K,
             );
         } else {
-            let unit = UNIT_POS as usize - HALF;
             stage_packed(
                 tiles,
                 words,
                 scales,
-                unit,
+                UNIT_POS as usize - HALF,
                 block,
-                column,
+                tile_column(),
                 n,
                 steps,
                 word_pitch,
@@ -252,9 +291,7 @@ fn add_packed<N: Size>(
                 along,
             );
         }
-        sync_cube();
         multiply_add(sums, tiles);
-        sync_cube();
     }
 }
 
@@ -268,14 +305,15 @@ fn zeros() -> Array<f32> {
     sums
 }
 
-/// Adds a block's products to a unit's sums.
+/// Adds a staged block's products to a unit's sums, once all units have staged; none stages the next before all are done.
 #[cube]
-fn multiply_add(sums: &mut Array<f32>, tiles: &mut Shared<[Vector<f32, Four>]>) {
+fn multiply_add<C: Float>(sums: &mut Array<f32>, tiles: &mut Shared<[Vector<C, Four>]>) {
+    sync_cube();
     let first_row = UNIT_POS as usize / UNITS_X * UNIT_ROWS;
     let first_column = UNIT_POS as usize % UNITS_X;
     #[unroll]
     for depth in 0..DEPTH {
-        let mut rows = Sequence::<Vector<f32, Four>>::new();
+        let mut rows = Sequence::<Vector<C, Four>>::new();
         #[unroll]
         for r in 0..UNIT_ROWS {
             rows.push(tiles[first_row + comptime!(depth * TILE + r)]);
@@ -285,25 +323,18 @@ fn multiply_add(sums: &mut Array<f32>, tiles: &mut Shared<[Vector<f32, Four>]>) 
             let column = tiles[first_column + comptime!((DEPTH + depth) * TILE + c * UNITS_X)];
             #[unroll]
             for r in 0..UNIT_ROWS {
-                sums[r * UNIT_COLUMNS + c] += rows[r].dot(column);
+                sums[r * UNIT_COLUMNS + c] += f32::cast_from(rows[r].dot(column));
             }
         }
     }
+    sync_cube();
 }
 
 /// Writes the part of the tile that lies within `[m, n]`.
 #[cube]
-fn store(
-    out: &mut Tensor<f32>,
-    sums: &Array<f32>,
-    base: usize,
-    row: usize,
-    column: usize,
-    m: usize,
-    n: usize,
-) {
-    let first_row = row + UNIT_POS as usize / UNITS_X * UNIT_ROWS;
-    let first_column = column + UNIT_POS as usize % UNITS_X;
+fn store<E: Float>(out: &mut Tensor<E>, sums: &Array<f32>, base: usize, m: usize, n: usize) {
+    let first_row = tile_row() + UNIT_POS as usize / UNITS_X * UNIT_ROWS;
+    let first_column = tile_column() + UNIT_POS as usize % UNITS_X;
     #[unroll]
     for r in 0..UNIT_ROWS {
         if first_row + r < m {
@@ -311,7 +342,7 @@ fn store(
             for c in 0..UNIT_COLUMNS {
                 if first_column + c * UNITS_X < n {
                     out[base + (first_row + r) * n + first_column + c * UNITS_X] =
-                        sums[r * UNIT_COLUMNS + c];
+                        E::cast_from(sums[r * UNIT_COLUMNS + c]);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The product of any two matrices, however they lie: slow, and for the odd shapes that the others refuse.
 
-use cubecl::prelude::*;
+use cubecl::{ir::ElemType, prelude::*};
 
 /// Units of a workgroup, along columns.
 pub const UNITS: u32 = 32;
@@ -9,9 +9,9 @@ pub const ROWS: usize = 8;
 
 /// `out[z] = lhs[z] rhs[z]`; strides count elements.
 #[cube(launch_unchecked)]
-pub fn strided_kernel(
-    lhs: &Tensor<f32>,
-    rhs: &Tensor<f32>,
+pub fn strided_kernel<L: Float, R: Float>(
+    lhs: &Tensor<L>,
+    rhs: &Tensor<R>,
     out: &mut Tensor<f32>,
     m: usize,
     n: usize,
@@ -22,6 +22,7 @@ pub fn strided_kernel(
     rhs_batch: usize,
     rhs_column: usize,
     rhs_step: usize,
+    #[define(L, R)] _elements: [ElemType; 2],
 ) {
     let column = ABSOLUTE_POS_X as usize;
     let row = CUBE_POS_Y as usize * ROWS;
@@ -39,10 +40,10 @@ pub fn strided_kernel(
     }
     let start = batch * rhs_batch + column * rhs_column;
     for step in 0..k {
-        let right = rhs[start + step * rhs_step];
+        let right = f32::cast_from(rhs[start + step * rhs_step]);
         #[unroll]
         for r in 0..ROWS {
-            sums[r] += lhs[starts[r] + step * lhs_step] * right;
+            sums[r] += f32::cast_from(lhs[starts[r] + step * lhs_step]) * right;
         }
     }
     #[unroll]

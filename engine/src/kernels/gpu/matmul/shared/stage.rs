@@ -1,4 +1,4 @@
-//! From storage into workgroup memory: each unit loads some edges of one side at one step.
+//! From storage into workgroup memory: each unit loads some edges of one side at one step, in the numbers of the tiles.
 
 use cubecl::prelude::*;
 
@@ -13,10 +13,10 @@ use crate::weights::packed::PackedKind;
 
 /// Loads four edges at one step: neighbouring units take neighbours in memory. Steps past the end are zeros.
 #[cube]
-pub fn stage_dense(
-    tiles: &mut Shared<[Vector<f32, Four>]>,
+pub fn stage_dense<E: Float, C: Float>(
+    tiles: &mut Shared<[Vector<C, Four>]>,
     base: usize,
-    matrix: &Tensor<Vector<f32, Four>>,
+    matrix: &Tensor<Vector<E, Four>>,
     batch: usize,
     unit: usize,
     block: usize,
@@ -36,8 +36,8 @@ pub fn stage_dense(
 
 /// As [`stage_dense`], for the right side from packed words, as many edges as lie together.
 #[cube]
-pub fn stage_packed<N: Size>(
-    tiles: &mut Shared<[Vector<f32, Four>]>,
+pub fn stage_packed<C: Float, N: Size>(
+    tiles: &mut Shared<[Vector<C, Four>]>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
     unit: usize,
@@ -103,15 +103,17 @@ fn edge_of(unit: usize, #[comptime] along: Along, #[comptime] together: usize) -
     }
 }
 
+/// Zeros where nothing is.
 #[cube]
-fn put(
-    tiles: &mut Shared<[Vector<f32, Four>]>,
+fn put<C: Float>(
+    tiles: &mut Shared<[Vector<C, Four>]>,
     at: usize,
     edges: &Sequence<Vector<f32, Four>>,
     exists: bool,
 ) {
     #[unroll]
     for i in 0..comptime!(edges.len()) {
-        tiles[at + i] = select(exists, edges[i], Vector::new(0.0f32));
+        let edge = select(exists, edges[i], Vector::new(0.0f32));
+        tiles[at + i] = Vector::cast_from(edge);
     }
 }

@@ -6,16 +6,14 @@ use engine::{
     weights::packed::{PackedKind, PackedMatrix},
 };
 use half::f16;
-use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
-use super::{TOLERANCE, on_device, packed_shape, size, sum, variants};
+use super::{Numbers, TOLERANCE, on_device, packed_shape, size, sum, variants};
 use crate::{
-    device::{device, random, tensor, values},
+    device::{device, random, say, tensor, values},
     reference::{Array, KINDS, Random},
 };
 
-#[wasm_bindgen_test]
-async fn every_kind_is_unpacked() {
+pub async fn every_kind_is_unpacked(_: Numbers) {
     let device = device().await;
     let mut random = random();
     for kind in KINDS {
@@ -26,8 +24,7 @@ async fn every_kind_is_unpacked() {
 }
 
 /// The least f16s are subnormal, which a GPU may take for zero if they are not taken care of.
-#[wasm_bindgen_test]
-async fn subnormal_scales_are_kept() {
+pub async fn subnormal_scales_are_kept(_: Numbers) {
     let device = device().await;
     let mut random = random();
     let draw = |random: &mut Random| {
@@ -45,8 +42,7 @@ async fn subnormal_scales_are_kept() {
 }
 
 /// Every finite f16 and every normal bf16, to the last bit.
-#[wasm_bindgen_test]
-async fn every_half_is_unpacked_exactly() {
+pub async fn every_half_is_unpacked_exactly(_: Numbers) {
     let device = device().await;
     let every = |is_taken: fn(u16) -> bool| {
         let taken = move |bits| if is_taken(bits) { bits } else { 0 };
@@ -89,8 +85,7 @@ async fn check_unpacked(matrix: PackedMatrix, weights: &Array<2>, tolerance: f64
     }
 }
 
-#[wasm_bindgen_test]
-async fn packed_products_equal_dense_ones() {
+pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     let mut largest = 0.0f64;
@@ -102,17 +97,19 @@ async fn packed_products_equal_dense_ones() {
                 let n = random.size(rows_of_x);
                 let (matrix, weights) = random.packed(kind, rows, cols);
                 let packed = on_device(&matrix, &device);
-                let (x, dy) = (random.array([n, cols]), random.array([n, rows]));
+                let x = numbers.array(&mut random, [n, cols]);
+                let dy = numbers.array(&mut random, [n, rows]);
+                let tolerance = numbers.tolerance(TOLERANCE);
                 let what = format!("{variant}: {kind:?}, {n} rows by {rows}x{cols}");
                 let mut check = |what: &str, expected: &Array<2>, actual: &[f32]| {
-                    largest = largest.max(expected.assert_values_close(what, actual, TOLERANCE));
+                    largest = largest.max(expected.assert_values_close(what, actual, tolerance));
                 };
                 let expected = x.matmul(&weights.transposed());
-                let actual = packed.linear(tensor(&x, &device), None);
+                let actual = packed.linear(numbers.tensor(&x, &device), None);
                 check(&what, &expected, &values(actual).await);
-                let view = tensor(&x.transposed(), &device).transpose();
+                let view = numbers.tensor(&x.transposed(), &device).transpose();
                 check(&what, &expected, &values(packed.linear(view, None)).await);
-                let actual = packed.linear_backward(tensor(&dy, &device), None);
+                let actual = packed.linear_backward(numbers.tensor(&dy, &device), None);
                 let expected = dy.matmul(&weights);
                 check(
                     &format!("{what}, backward"),
@@ -122,12 +119,12 @@ async fn packed_products_equal_dense_ones() {
             }
         }
     }
-    console_log!("packed products within {largest:.1e}");
+    say(&format!("packed products within {largest:.1e}"));
 }
 
-/// The least and the greatest scales that f16 has, which factors shrunk by powers of two must survive.
-#[wasm_bindgen_test]
-async fn packed_products_keep_extreme_scales() {
+/// The least and the greatest scales that f16 has, which factors shrunk by powers of two must survive. In single precision
+/// alone: such weights are no halves.
+pub async fn packed_products_keep_extreme_scales(_: Numbers) {
     let device = device().await;
     let mut random = random();
     for variant in variants() {
@@ -151,8 +148,7 @@ async fn packed_products_keep_extreme_scales() {
     }
 }
 
-#[wasm_bindgen_test]
-async fn a_low_rank_product_is_added_to_a_packed_one() {
+pub async fn a_low_rank_product_is_added_to_a_packed_one(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     for variant in variants() {
@@ -165,7 +161,9 @@ async fn a_low_rank_product_is_added_to_a_packed_one() {
             let (matrix, weights) = random.packed(kind, rows, cols);
             let packed = on_device(&matrix, &device);
             let scaling = f64::from(random.unit());
-            let (x, dy) = (random.array([n, cols]), random.array([n, rows]));
+            let x = numbers.array(&mut random, [n, cols]);
+            let dy = numbers.array(&mut random, [n, rows]);
+            let tolerance = numbers.tolerance(TOLERANCE);
             let u = random.array([n, r]);
             let (a, b) = (random.array([r, cols]), random.array([rows, r]));
             let low_rank = |v: &Array<2>| LowRank {
@@ -176,12 +174,12 @@ async fn a_low_rank_product_is_added_to_a_packed_one() {
             let what = format!("{variant}: {kind:?}, {n} rows by {rows}x{cols}, rank {r}");
             let base = x.matmul(&weights.transposed());
             let expected = sum(&base, &u.matmul(&b.transposed()).times(scaling));
-            let actual = packed.linear(tensor(&x, &device), Some(low_rank(&b)));
-            expected.assert_values_close(&what, &values(actual).await, TOLERANCE);
+            let actual = packed.linear(numbers.tensor(&x, &device), Some(low_rank(&b)));
+            expected.assert_values_close(&what, &values(actual).await, tolerance);
             let expected = sum(&dy.matmul(&weights), &u.matmul(&a).times(scaling));
-            let actual = packed.linear_backward(tensor(&dy, &device), Some(low_rank(&a)));
+            let actual = packed.linear_backward(numbers.tensor(&dy, &device), Some(low_rank(&a)));
             let what = format!("{what}, backward");
-            expected.assert_values_close(&what, &values(actual).await, TOLERANCE);
+            expected.assert_values_close(&what, &values(actual).await, tolerance);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Norms, activations and rotations.
 
-use engine::kernels::{add_rms_norm, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};
-use wasm_bindgen_test::wasm_bindgen_test;
+use engine::kernels::{
+    add_residual, add_rms_norm, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+};
 
-use super::{size, sum, variants};
+use super::{Numbers, size, sum, variants};
 use crate::{
     device::{device, random, tensor, values},
     reference::Array,
@@ -20,8 +21,7 @@ fn rms_norm_reference(x: &Array<2>, weight: &Array<2>) -> Array<2> {
     })
 }
 
-#[wasm_bindgen_test]
-async fn norms_equal_the_formula() {
+pub async fn norms_equal_the_formula(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     for variant in variants() {
@@ -30,20 +30,28 @@ async fn norms_equal_the_formula() {
             // From rows that epsilon outweighs to rows where it is nothing.
             let scale = 10f64.powf(f64::from(random.unit()));
             let x = random.array([n, d]).times(scale);
-            let (delta, residual) = (random.array([n, d]), random.array([n, d]));
-            let (weight, dy) = (random.array([1, d]), random.array([n, d]));
+            let (delta, dy) = (
+                numbers.array(&mut random, [n, d]),
+                numbers.array(&mut random, [n, d]),
+            );
+            let (weight, residual) = (random.array([1, d]), random.array([n, d]));
             let on_device = |x: &Array<2>| tensor(x, &device);
             let what = |part: &str| format!("{variant}: {part} of {n}x{d}");
-            let y = values(rms_norm(on_device(&x), &on_device(&weight), EPS)).await;
+            let y = rms_norm(on_device(&x), &on_device(&weight), EPS, numbers.0);
+            let y = values(y).await;
             let expected = rms_norm_reference(&x, &weight);
-            expected.assert_values_close(&what("norm"), &y, 1e-5);
-            let both = add_rms_norm(on_device(&x), on_device(&delta), &on_device(&weight), EPS);
+            expected.assert_values_close(&what("norm"), &y, numbers.tolerance(1e-5));
+            let delta_ = numbers.tensor(&delta, &device);
             let x_plus_delta = sum(&x, &delta);
+            let plain = values(add_residual(on_device(&x), delta_.clone())).await;
+            x_plus_delta.assert_values_close(&what("sum alone"), &plain, 1e-6);
+            let both = add_rms_norm(on_device(&x), delta_, &on_device(&weight), EPS);
             x_plus_delta.assert_values_close(&what("sum"), &values(both.0).await, 1e-6);
             let expected = rms_norm_reference(&x_plus_delta, &weight);
-            expected.assert_values_close(&what("norm of a sum"), &values(both.1).await, 1e-5);
+            let y = values(both.1).await;
+            expected.assert_values_close(&what("norm of a sum"), &y, numbers.tolerance(1e-5));
             let dx = rms_norm_backward(
-                on_device(&dy),
+                numbers.tensor(&dy, &device),
                 on_device(&x),
                 &on_device(&weight),
                 EPS,
@@ -68,63 +76,62 @@ fn rms_norm_gradient(dy: &Array<2>, x: &Array<2>, weight: &Array<2>) -> Array<2>
     })
 }
 
-#[wasm_bindgen_test]
-async fn an_overflow_of_a_norm_shows() {
+pub async fn an_overflow_of_a_norm_shows(numbers: Numbers) {
     let device = device().await;
     let x = Array::from_fn([1, 4], |_| 1e30);
     let weight = Array::from_fn([1, 4], |_| 1.0);
+    let (x, weight) = (tensor(&x, &device), tensor(&weight, &device));
     for variant in variants() {
-        let y = rms_norm(tensor(&x, &device), &tensor(&weight, &device), EPS);
+        let y = rms_norm(x.clone(), &weight, EPS, numbers.0);
         assert!(values(y).await.iter().all(|y| y.is_nan()), "{variant}");
     }
 }
 
-#[wasm_bindgen_test]
-async fn swiglu_equals_the_formula() {
+pub async fn swiglu_equals_the_formula(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     for variant in variants() {
         for by_four in [true, false] {
             let shape = [random.size(1..40), size(&mut random, 1..90, by_four)];
-            let gate = random.array(shape).times(8.0);
-            let (up, dy) = (random.array(shape), random.array(shape));
-            let [gate_, up_, dy_] = [&gate, &up, &dy].map(|x| tensor(x, &device));
+            let gate = numbers.round(random.array(shape).times(8.0));
+            let [up, dy] = [(); 2].map(|()| numbers.array(&mut random, shape));
+            let [gate_, up_, dy_] = [&gate, &up, &dy].map(|x| numbers.tensor(x, &device));
+            let tolerance = numbers.tolerance(1e-5);
             let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
             let silu = |i: usize| gate.values[i] * sigmoid(gate.values[i]);
             let expected = Array::from_fn(shape, |i| silu(i) * up.values[i]);
             let y = values(swiglu(gate_.clone(), up_.clone())).await;
-            expected.assert_values_close(&variant, &y, 1e-5);
+            expected.assert_values_close(&variant, &y, tolerance);
             let [d_gate, d_up] = swiglu_backward(dy_, gate_, up_);
             let expected = Array::from_fn(shape, |i| {
                 let (x, s) = (gate.values[i], sigmoid(gate.values[i]));
                 dy.values[i] * up.values[i] * s * (1.0 + x * (1.0 - s))
             });
-            expected.assert_values_close(&variant, &values(d_gate).await, 1e-5);
+            expected.assert_values_close(&variant, &values(d_gate).await, tolerance);
             let expected = Array::from_fn(shape, |i| dy.values[i] * silu(i));
-            expected.assert_values_close(&variant, &values(d_up).await, 1e-5);
+            expected.assert_values_close(&variant, &values(d_up).await, tolerance);
         }
     }
 }
 
-#[wasm_bindgen_test]
-async fn extreme_gates_give_what_floats_can_hold() {
+pub async fn extreme_gates_give_what_floats_can_hold(numbers: Numbers) {
     let device = device().await;
     let gates = [-1e4, -100.0, -80.0, -60.0, 60.0, 80.0, 100.0, 1e4];
     let gate = Array::from_fn([1, 8], |i| gates[i]);
     let up = Array::from_fn([1, 8], |_| 1.0);
-    let y = values(swiglu(tensor(&gate, &device), tensor(&up, &device))).await;
+    let [gate, up] = [&gate, &up].map(|x| numbers.tensor(x, &device));
+    let y = values(swiglu(gate, up)).await;
     assert_eq!(&y[4..], [60.0, 80.0, 100.0, 1e4]);
     assert!(y[..4].iter().all(|y| y.abs() < 1e-20), "{y:?}");
 }
 
-#[wasm_bindgen_test]
-async fn heads_are_rotated_and_back() {
+pub async fn heads_are_rotated_and_back(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     for by_four in [true, false] {
         let [b, t, heads] = [1..4, 1..20, 1..5].map(|range| random.size(range));
         let half = size(&mut random, 1..20, by_four);
-        let x = random.array([b * t, heads * 2 * half]);
+        let x = numbers.array(&mut random, [b * t, heads * 2 * half]);
         let angles = random.array([t, half]).times(3.0);
         let [cos, sin] = [f64::cos, f64::sin].map(|f| {
             let table = Array::from_fn([t, half], |i| f(angles.values[i]));
@@ -141,9 +148,10 @@ async fn heads_are_rotated_and_back() {
                 b * angle.cos() + a * angle.sin()
             }
         });
-        let rotated = rope(tensor(&x, &device), &cos, &sin, false);
-        expected.assert_values_close("rotated", &values(rotated.clone()).await, 1e-6);
+        let tolerance = numbers.tolerance(1e-6);
+        let rotated = rope(numbers.tensor(&x, &device), &cos, &sin, false);
+        expected.assert_values_close("rotated", &values(rotated.clone()).await, tolerance);
         let back = values(rope(rotated, &cos, &sin, true)).await;
-        x.assert_values_close("back", &back, 1e-6);
+        x.assert_values_close("back", &back, tolerance);
     }
 }

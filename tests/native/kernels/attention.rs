@@ -1,11 +1,10 @@
 //! Attention and its gradients.
 
 use engine::kernels::{Heads, attention, attention_backward};
-use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::variants;
+use super::{Numbers, variants};
 use crate::{
-    device::{device, random, tensor, values},
+    device::{device, random, values},
     reference::{Array, Random},
 };
 
@@ -24,7 +23,13 @@ struct Case {
 }
 
 impl Case {
-    fn draw(random: &mut Random, tokens: usize, past: usize, head_dim: usize) -> Self {
+    fn draw(
+        numbers: Numbers,
+        random: &mut Random,
+        tokens: usize,
+        past: usize,
+        head_dim: usize,
+    ) -> Self {
         let [batch, key_value_heads, group] = [1..3, 1..3, 1..4].map(|range| random.size(range));
         let heads = Heads {
             batch,
@@ -37,10 +42,10 @@ impl Case {
         let keys = [batch * heads.keys(), key_value_heads * head_dim];
         let queries = [batch * tokens, heads.query_heads * head_dim];
         Self {
-            q: random.array(queries).times(3.0),
-            k: random.array(keys).times(3.0),
-            v: random.array(keys),
-            dy: random.array(queries),
+            q: numbers.round(random.array(queries).times(3.0)),
+            k: numbers.round(random.array(keys).times(3.0)),
+            v: numbers.array(random, keys),
+            dy: numbers.array(random, queries),
             heads,
         }
     }
@@ -83,44 +88,50 @@ impl Case {
     }
 }
 
-async fn check(variant: &str, case: Case) {
+async fn check(numbers: Numbers, variant: &str, case: Case) {
     let device = device().await;
     let Reference { output, gradients } = case.reference();
     let heads = case.heads;
-    let operands = [&case.q, &case.k, &case.v].map(|x| tensor(x, &device));
+    let operands = [&case.q, &case.k, &case.v].map(|x| numbers.tensor(x, &device));
     let [q, k, v] = operands.clone();
     let what = format!("{variant}: {heads:?}");
     let (y, log_sums) = attention(q, k, v, heads);
-    output.assert_values_close(&what, &values(y.clone()).await, 1e-5);
-    let actual = attention_backward(tensor(&case.dy, &device), operands, y, log_sums, heads);
+    let tolerance = numbers.tolerance(1e-5);
+    output.assert_values_close(&what, &values(y.clone()).await, tolerance);
+    let actual = attention_backward(
+        numbers.tensor(&case.dy, &device),
+        operands,
+        y,
+        log_sums,
+        heads,
+    );
     for (name, (expected, actual)) in ["q", "k", "v"].iter().zip(gradients.iter().zip(actual)) {
         let what = format!("{what}, gradient of {name}");
-        expected.assert_values_close(&what, &values(actual).await, 1e-4);
+        let tolerance = numbers.tolerance(1e-4);
+        expected.assert_values_close(&what, &values(actual).await, tolerance);
     }
 }
 
-#[wasm_bindgen_test]
-async fn both_passes_equal_the_formula() {
+pub async fn both_passes_equal_the_formula(numbers: Numbers) {
     let mut random = random();
     for variant in variants() {
         // Shorter and longer than tiles and blocks; heads that vectors and lanes cut, and heads that they do not.
         for head_dim in [64, 4 * random.size(1..12), random.size(1..10)] {
             for tokens in [random.size(1..8), random.size(30..90)] {
-                let case = Case::draw(&mut random, tokens, 0, head_dim);
-                check(&variant, case).await;
+                let case = Case::draw(numbers, &mut random, tokens, 0, head_dim);
+                check(numbers, &variant, case).await;
             }
         }
     }
 }
 
-#[wasm_bindgen_test]
-async fn later_queries_see_what_came_before() {
+pub async fn later_queries_see_what_came_before(numbers: Numbers) {
     let mut random = random();
     for variant in variants() {
         for tokens in [1, random.size(2..20)] {
             let past = random.size(1..80);
-            let case = Case::draw(&mut random, tokens, past, 16);
-            check(&variant, case).await;
+            let case = Case::draw(numbers, &mut random, tokens, past, 16);
+            check(numbers, &variant, case).await;
         }
     }
 }

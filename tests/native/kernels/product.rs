@@ -1,17 +1,21 @@
 //! Products of dense matrices.
 
 use burn::tensor::{Device, Tensor};
-use engine::kernels::{batched_matmul, matmul};
-use wasm_bindgen_test::{console_log, wasm_bindgen_test};
+use engine::{
+    kernels::{batched_matmul, matmul},
+    protocol::Precision,
+};
 
-use super::{TOLERANCE, size, variants};
+use super::{Numbers, TOLERANCE, size, variants};
 use crate::{
-    device::{device, random, tensor, values},
+    device::{device, random, say, tensor, values},
     reference::Array,
 };
 
-#[wasm_bindgen_test]
-async fn batched_products_read_transposed_views() {
+/// Adapters and what they are multiplied with are single, whatever the other side is.
+const SINGLE: Numbers = Numbers(Precision::Single);
+
+pub async fn batched_products_read_transposed_views(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     let mut largest = 0.0f64;
@@ -22,7 +26,8 @@ async fn batched_products_read_transposed_views() {
                 let b = random.size(1..4);
                 let [m, k, n] = [rows.clone(), 1..90, columns.clone()]
                     .map(|range| size(&mut random, range, by_four));
-                let lhs: Vec<Array<2>> = (0..b).map(|_| random.array([m, k])).collect();
+                let lhs: Vec<Array<2>> =
+                    (0..b).map(|_| numbers.array(&mut random, [m, k])).collect();
                 let rhs: Vec<Array<2>> = (0..b).map(|_| random.array([k, n])).collect();
                 let products = lhs
                     .iter()
@@ -32,8 +37,14 @@ async fn batched_products_read_transposed_views() {
                     shape: [b, m, n],
                     values: products.collect(),
                 };
-                for lhs in [stacked(&lhs, &device), stacked_transposed(&lhs, &device)] {
-                    for rhs in [stacked(&rhs, &device), stacked_transposed(&rhs, &device)] {
+                for lhs in [
+                    stacked(numbers, &lhs, &device),
+                    stacked_transposed(numbers, &lhs, &device),
+                ] {
+                    for rhs in [
+                        stacked(SINGLE, &rhs, &device),
+                        stacked_transposed(SINGLE, &rhs, &device),
+                    ] {
                         let what = format!("{variant}: {b} x {m}x{k}x{n}");
                         let actual = values(batched_matmul(lhs.clone(), rhs)).await;
                         let error = expected.assert_values_close(&what, &actual, TOLERANCE);
@@ -43,38 +54,39 @@ async fn batched_products_read_transposed_views() {
             }
         }
     }
-    console_log!("batched products within {largest:.1e}");
+    say(&format!("batched products within {largest:.1e}"));
 }
 
-#[wasm_bindgen_test]
-async fn rows_that_vectors_cannot_cut_are_multiplied() {
+pub async fn rows_that_vectors_cannot_cut_are_multiplied(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     for variant in variants() {
         // Any number of rows goes with the fast kernels as long as they lie along the sum.
         let m = random.size(1..40);
         let [k, n] = [1..60, 1..60].map(|range| size(&mut random, range, true));
-        let (lhs, rhs) = (random.array([m, k]), random.array([k, n]));
+        let lhs = numbers.array(&mut random, [m, k]);
+        let rhs = numbers.array(&mut random, [k, n]);
         let expected = lhs.matmul(&rhs);
-        let actual = matmul(tensor(&lhs, &device), tensor(&rhs, &device));
+        let lhs = numbers.tensor(&lhs, &device);
+        let actual = matmul(lhs, numbers.tensor(&rhs, &device));
         expected.assert_values_close(&variant, &values(actual).await, TOLERANCE);
     }
 }
 
-#[wasm_bindgen_test]
-async fn products_read_slices() {
+pub async fn products_read_slices(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     for variant in variants() {
         for by_four in [true, false] {
             let [m, k, n] = [8..60, 8..90, 8..60].map(|range| size(&mut random, range, by_four));
-            let (lhs, rhs) = (random.array([m, k]), random.array([k, n]));
+            let lhs = numbers.array(&mut random, [m, k]);
+            let rhs = numbers.array(&mut random, [k, n]);
             let inner = Array::from_fn([m - 2, k - 4], |index| {
                 lhs.at(1 + index / (k - 4), 4 + index % (k - 4))
             });
             let low = Array::from_fn([k - 4, n], |index| rhs.at(4 + index / n, index % n));
             let lhs = tensor(&lhs, &device).slice([1..m - 1, 4..k]);
-            let rhs = tensor(&rhs, &device).slice([4..k, 0..n]);
+            let rhs = numbers.tensor(&rhs, &device).slice([4..k, 0..n]);
             let actual = values(matmul(lhs, rhs)).await;
             let expected = inner.matmul(&low);
             expected.assert_values_close(&variant, &actual, TOLERANCE);
@@ -82,13 +94,13 @@ async fn products_read_slices() {
     }
 }
 
-fn stacked(matrices: &[Array<2>], device: &Device) -> Tensor<3> {
-    let matrices = matrices.iter().map(|matrix| tensor(matrix, device));
+fn stacked(numbers: Numbers, matrices: &[Array<2>], device: &Device) -> Tensor<3> {
+    let matrices = matrices.iter().map(|matrix| numbers.tensor(matrix, device));
     Tensor::stack(matrices.collect(), 0)
 }
 
 /// The same matrices, as a transposed view.
-fn stacked_transposed(matrices: &[Array<2>], device: &Device) -> Tensor<3> {
+fn stacked_transposed(numbers: Numbers, matrices: &[Array<2>], device: &Device) -> Tensor<3> {
     let transposed: Vec<_> = matrices.iter().map(Array::transposed).collect();
-    stacked(&transposed, device).swap_dims(1, 2)
+    stacked(numbers, &transposed, device).swap_dims(1, 2)
 }

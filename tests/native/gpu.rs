@@ -1,0 +1,21 @@
+//! The engine on this machine's own graphics adapter, through whichever of Vulkan, Metal and DirectX it has; Mesa's
+//! software adapter will do. Where there is none, or it has no halves, the tests say so and pass.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+// Where the references expect it, which the engine's own tests share.
+use engine::weights;
+
+#[path = "gpu/common.rs"]
+mod common;
+#[path = "gpu/device.rs"]
+mod device;
+#[path = "gpu/kernels.rs"]
+mod kernel_tests;
+#[path = "kernels/kernels.rs"]
+mod kernels;
+#[path = "gpu/precision.rs"]
+mod precision;
+#[path = "../../engine/src/testing/reference.rs"]
+#[allow(dead_code, reason = "the engine's own tests use more of it")]
+mod reference;

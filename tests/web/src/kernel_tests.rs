@@ -1,0 +1,16 @@
+//! Every kernel in single precision; `tests/native/gpu.rs` has the halves, which no software adapter of a browser computes.
+
+use engine::protocol::Precision;
+use wasm_bindgen_test::wasm_bindgen_test;
+
+use crate::kernels::{self, Numbers};
+
+macro_rules! test {
+    ($module:ident, $name:ident) => {
+        #[wasm_bindgen_test]
+        async fn $name() {
+            kernels::$module::$name(Numbers(Precision::Single)).await;
+        }
+    };
+}
+crate::for_each_kernel_check!(test);
