@@ -34,7 +34,7 @@ enum Spec {
 }
 
 enum Work {
-    Product(Product),
+    Product(Box<Product>),
     Training(Box<Training>),
     Answer(Box<Answer>),
     #[cfg(feature = "cpu")]
@@ -101,7 +101,7 @@ impl Bench {
         };
         let device = &self.open.device;
         let work = match serde_json::from_str(&spec).map_err(error)? {
-            Spec::Matmul(spec) => Work::Product(Product::new(spec, device)),
+            Spec::Matmul(spec) => Work::Product(Box::new(Product::new(spec, device))),
             Spec::Step(spec) => {
                 let training = Training::drawn(spec, device).await;
                 Work::Training(Box::new(training.map_err(error)?))

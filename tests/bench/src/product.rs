@@ -54,7 +54,7 @@ pub struct Product {
 enum Rhs {
     Dense(Tensor<2>),
     /// The engine's frozen weights: `x W^T` where the right side is stored transposed, else `x W`.
-    Packed(FrozenMatrix, Box<PackedMatrix>),
+    Packed(Box<(FrozenMatrix, PackedMatrix)>),
 }
 
 impl Product {
@@ -91,10 +91,8 @@ impl Product {
             None => Rhs::Dense(tensor("rhs", k, n, transposed == Side::Rhs)),
             Some(kind) => {
                 let matrix = packed(kind, rows, cols);
-                Rhs::Packed(
-                    FrozenMatrix::from_packed(matrix.clone(), device),
-                    Box::new(matrix),
-                )
+                let weights = FrozenMatrix::from_packed(matrix.clone(), device);
+                Rhs::Packed(Box::new((weights, matrix)))
             }
         };
         Self { spec, lhs, rhs }
@@ -110,8 +108,8 @@ impl Product {
         match &self.rhs {
             Rhs::Dense(rhs) if side == Side::Rhs => matmul(lhs, rhs.clone().transpose()),
             Rhs::Dense(rhs) => matmul(lhs, rhs.clone()),
-            Rhs::Packed(weights, _) if side == Side::Rhs => weights.forward(lhs, None),
-            Rhs::Packed(weights, _) => weights.backward(lhs, None),
+            Rhs::Packed(packed) if side == Side::Rhs => packed.0.forward(lhs, None),
+            Rhs::Packed(packed) => packed.0.backward(lhs, None),
         }
     }
 
@@ -165,10 +163,11 @@ impl Product {
         let ProductSpec { k, n, .. } = self.spec;
         match &self.rhs {
             Rhs::Dense(_) => draw(&format!("rhs {k} {n}"), k * n),
-            Rhs::Packed(_, matrix) => {
+            Rhs::Packed(packed) => {
+                let matrix = &packed.1;
                 let PackedMatrix {
                     kind, rows, cols, ..
-                } = **matrix;
+                } = *matrix;
                 let mut values = vec![0.0; rows * cols];
                 for (row, out) in values.chunks_mut(cols).enumerate() {
                     let part = |words: &'_ [u32]| {
