@@ -51,6 +51,7 @@ pub struct Product {
     rhs: Rhs,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Rhs {
     Dense(Tensor<2>),
     /// The engine's frozen weights: `x W^T` where the right side is stored transposed, else `x W`.
