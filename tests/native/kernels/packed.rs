@@ -7,7 +7,7 @@ use engine::{
 };
 use half::f16;
 
-use super::{Numbers, TOLERANCE, on_device, packed_shape, size, sum, variants};
+use super::{Numbers, TOLERANCE, on_device, packed_shape, packed_variants, size, sum};
 use crate::{
     device::{device, random, say, tensor, values},
     reference::{Array, KINDS, Random},
@@ -89,7 +89,7 @@ pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     let mut largest = 0.0f64;
-    for variant in variants() {
+    for variant in packed_variants() {
         for kind in KINDS {
             for (rows_of_x, by_four) in [(1..5, true), (5..9, true), (9..70, true), (1..40, false)]
             {
@@ -127,7 +127,7 @@ pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
 pub async fn packed_products_keep_extreme_scales(_: Numbers) {
     let device = device().await;
     let mut random = random();
-    for variant in variants() {
+    for variant in packed_variants() {
         for (kind, scale) in KINDS
             .into_iter()
             .filter(|kind| kind.has_scales())
@@ -151,7 +151,7 @@ pub async fn packed_products_keep_extreme_scales(_: Numbers) {
 pub async fn a_low_rank_product_is_added_to_a_packed_one(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
-    for variant in variants() {
+    for variant in packed_variants() {
         for (kind, by_four) in KINDS
             .into_iter()
             .flat_map(|kind| [(kind, true), (kind, false)])
