@@ -89,7 +89,7 @@ impl Browser {
         Self::launch(folder, window, false)
     }
 
-    /// As [`Self::start`], with a record of what the page's thread does; see [`Self::record`].
+    /// As [`Self::start`], with a record of what the page's thread does; see [`Self::collect_trace`].
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -200,12 +200,14 @@ impl Browser {
         Ok(peak_bytes)
     }
 
-    /// The record of the page's thread since the last call, of a browser that was started with one.
+    /// Adds to the record of the page's thread what came since the last call, of a browser that was started with one. The
+    /// driver may keep some of it for the next call.
     ///
     /// # Errors
     /// Where there is none.
-    pub fn record(&self) -> Result<Record, BrowserError> {
-        Ok(Record::new(&self.session.log("performance")?))
+    pub fn collect_trace(&self, record: &mut Record) -> Result<(), BrowserError> {
+        record.extend(&self.session.log("performance")?);
+        Ok(())
     }
 
     /// Closes the browser and returns every address that was requested on behalf of `origin`'s pages and workers.

@@ -7,6 +7,9 @@ use serde_json::Value;
 /// The tasks, and the marks that a page sets with `performance.mark`.
 pub const CATEGORIES: &str = "disabled-by-default-devtools.timeline,blink.user_timing";
 
+const TASK: &str = "RunTask";
+const MARK: &str = "blink.user_timing";
+
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     #[error("the page set no mark '{0}'")]
@@ -24,17 +27,20 @@ pub struct Task {
     pub wall_millis: f64,
 }
 
-/// The events of a trace.
+/// The tasks and marks of a trace.
+#[derive(Default)]
 pub struct Record(Vec<Value>);
 
 impl Record {
-    /// From the lines of the driver's performance log.
-    pub fn new(log: &[Value]) -> Self {
+    /// Takes the lines of the driver's performance log.
+    pub fn extend(&mut self, log: &[Value]) {
         let event = |line: &Value| {
             let mut line: Value = serde_json::from_str(line["message"].as_str()?).ok()?;
             Some(line["message"]["params"].take())
         };
-        Self(log.iter().filter_map(event).collect())
+        let is_of_use = |event: &Value| event["name"] == TASK || event["cat"] == MARK;
+        self.0
+            .extend(log.iter().filter_map(event).filter(is_of_use));
     }
 
     /// The tasks that began between two marks, on the thread that set them.
@@ -56,7 +62,7 @@ impl Record {
         let tasks: Vec<Task> = self
             .0
             .iter()
-            .filter(|event| event["name"] == "RunTask" && thread(event) == thread(begin))
+            .filter(|event| event["name"] == TASK && thread(event) == thread(begin))
             .filter_map(task)
             .filter(|task| (0.0..span_millis).contains(&task.start_millis))
             .collect();
@@ -66,8 +72,12 @@ impl Record {
         Ok(tasks)
     }
 
-    fn mark(&self, name: &str) -> Result<&Value, TraceError> {
-        let is_mark = |event: &&Value| event["cat"] == "blink.user_timing" && event["name"] == name;
+    /// The event of a mark.
+    ///
+    /// # Errors
+    /// Where the record has none of that name.
+    pub fn mark(&self, name: &str) -> Result<&Value, TraceError> {
+        let is_mark = |event: &&Value| event["cat"] == MARK && event["name"] == name;
         let found = self.0.iter().find(is_mark);
         found.ok_or_else(|| TraceError::NoMark(name.to_owned()))
     }

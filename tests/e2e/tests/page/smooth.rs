@@ -1,6 +1,8 @@
 //! The page's own thread never does much at a time, so that it answers at once whatever the engine does.
 
-use e2e::trace::Task;
+use std::time::Instant;
+
+use e2e::trace::{Record, Task};
 use serde_json::json;
 
 use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, load, questions, seed};
@@ -8,10 +10,26 @@ use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, load, questions, se
 /// What the browser calls a long task, in milliseconds.
 const LONG: f64 = 50.0;
 
-fn mark(visit: &Visit, name: &str) -> Outcome {
-    let session = &visit.browser.session;
-    session.script("performance.mark(arguments[0])", json!([name]))?;
-    Ok(())
+/// What the page's thread did so far.
+struct Trace<'a> {
+    visit: &'a Visit,
+    record: Record,
+}
+
+impl Trace<'_> {
+    /// Marks this moment, and takes the trace up to it: the browser's buffer for it must not fill, lest something is lost.
+    fn mark(&mut self, name: &str) -> Outcome {
+        let browser = &self.visit.browser;
+        let script = "performance.mark(arguments[0])";
+        browser.session.script(script, json!([name]))?;
+        let start = Instant::now();
+        // The driver hands out so many lines at a time.
+        while self.record.mark(name).is_err() && start.elapsed() < SOON {
+            browser.collect_trace(&mut self.record)?;
+        }
+        self.record.mark(name)?;
+        Ok(())
+    }
 }
 
 fn long_ones(tasks: &[Task]) -> Vec<Task> {
@@ -27,8 +45,13 @@ fn the_page_does_little_at_a_time() -> Outcome {
     };
     let page = visit.page()?;
     let dataset = visit.write("questions.jsonl", questions(40, seed()))?;
-    mark(&visit, "begin")?;
+    let mut trace = Trace {
+        visit: &visit,
+        record: Record::default(),
+    };
+    trace.mark("begin")?;
     load(&page, &dataset)?;
+    trace.mark("loaded")?;
     fill(
         &page,
         &[
@@ -38,22 +61,24 @@ fn the_page_does_little_at_a_time() -> Outcome {
         ],
     )?;
     page.press("Start training")?;
+    trace.mark("started")?;
     page.wait_for_status(&["Finished"], RUN)?;
+    trace.mark("trained")?;
     page.fill("Prompt", "Where is the red kettle 42?")?;
     page.fill("Max new tokens", "8")?;
     page.press("Generate")?;
     page.wait_until_enabled("Generate", LOADING)?;
+    trace.mark("answered")?;
     page.press("Download adapter")?;
     visit.browser.downloaded(".zip", SOON)?;
-    mark(&visit, "end")?;
+    trace.mark("end")?;
 
     // What the test must see, lest it sees nothing.
     let busy = "const start = performance.now(); while (performance.now() - start < 400) {}";
     visit.browser.session.script(busy, json!([]))?;
-    mark(&visit, "after")?;
+    trace.mark("after")?;
 
-    let log = visit.browser.record()?;
-    let tasks = log.tasks_between("begin", "end")?;
+    let tasks = trace.record.tasks_between("begin", "end")?;
     let cpu: f64 = tasks.iter().map(|task| task.cpu_millis).sum();
     let longest = |of: fn(&Task) -> f64| tasks.iter().map(of).fold(0.0, f64::max);
     println!(
@@ -65,7 +90,7 @@ fn the_page_does_little_at_a_time() -> Outcome {
     let long = long_ones(&tasks);
     assert!(long.is_empty(), "long tasks: {long:#?}");
     assert_eq!(
-        long_ones(&log.tasks_between("end", "after")?).len(),
+        long_ones(&trace.record.tasks_between("end", "after")?).len(),
         1,
         "a long task is seen"
     );
