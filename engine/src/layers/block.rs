@@ -14,6 +14,7 @@ use crate::{
         rms_norm_backward, swiglu, swiglu_backward,
     },
     protocol::{Precision, TargetModule},
+    train::sizes::BlockShape,
 };
 
 /// The frozen weights of a block; fields carry HF's names.
@@ -112,42 +113,17 @@ impl Block {
         ]
     }
 
-    /// What [`Self::forward_saving`] keeps beyond its input, in bytes.
-    pub fn saved_bytes(&self, adapter: &BlockAdapter, context: &PassContext) -> usize {
-        let PassContext {
-            heads,
-            dropout,
-            precision,
-            ..
-        } = context;
-        let [q, k, v, o, gate, up, _] = self.matrices();
-        let outputs: usize = [q, k, v, gate, up].iter().map(|matrix| matrix.rows()).sum();
-        let adapted = self.matrices().into_iter().zip(adapter);
-        let adapted = adapted.filter_map(|(matrix, lora)| {
-            let rank = lora.as_ref()?.a.dims()[0];
-            // Under dropout each has an input of its own, and its mask.
-            let own = if dropout.is_some() { 2 } else { 0 };
-            Some(rank + own * matrix.cols())
-        });
-        let has = |modules: &[TargetModule]| {
-            let mut modules = modules.iter();
-            modules.any(|&module| adapter[module as usize].is_some())
-        };
-        use TargetModule::{DownProj, GateProj, KProj, QProj, UpProj, VProj};
-        // Else the norms and the activation, which several share; attended values are kept anyway.
-        let shared = [
-            (&[QProj, KProj, VProj][..], q),
-            (&[GateProj, UpProj], gate),
-            (&[DownProj], &self.down_proj),
-        ];
-        let shared = shared
-            .iter()
-            .filter(|(modules, _)| dropout.is_none() && has(modules));
-        let inputs: usize = shared.map(|(_, matrix)| matrix.cols()).sum();
-        let single = heads.query_heads + o.rows() + adapted.sum::<usize>();
-        let bytes_per_token = (outputs + o.cols() + inputs) * precision.num_bytes()
-            + single * Precision::Single.num_bytes();
-        heads.batch * heads.tokens * bytes_per_token
+    /// What decides how much [`Self::forward_saving`] keeps.
+    pub fn shape(&self, adapter: &BlockAdapter, context: &PassContext) -> BlockShape {
+        let features = |matrix: &FrozenMatrix| (matrix.cols() as u64, matrix.rows() as u64);
+        let rank = |lora: &LoraPair| lora.a.dims()[0] as u64;
+        BlockShape {
+            features: self.matrices().map(features),
+            ranks: adapter.each_ref().map(|lora| lora.as_ref().map(rank)),
+            query_heads: context.heads.query_heads as u64,
+            has_dropout: context.dropout.is_some(),
+            precision: context.precision,
+        }
     }
 
     /// `[n, d] -> [n, d]`, with a cache where tokens came before. Keeps nothing.

@@ -21,7 +21,7 @@
 use super::DeviceBudget;
 use crate::{
     protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule},
-    train::sizes::{KEPT_BYTES, chunk_rows},
+    train::sizes::{BlockShape, KEPT_BYTES, chunk_rows},
 };
 
 /// The program's own data, and what loading and reading leave behind.
@@ -200,44 +200,30 @@ fn activations_bytes(
     bytes(&inside, precision).saturating_add(numbers(&always_single))
 }
 
-/// Of the blocks that are not computed again, but for one, whose activations count for themselves; what each keeps is
-/// what `Block::saved_bytes` says.
+/// Of the blocks that are not computed again, but for one, whose activations count for themselves.
 fn kept_blocks_bytes(
     spec: &RunSpec,
     model: &ModelSummary,
     batch: &BatchShape,
     precision: Precision,
 ) -> u64 {
-    use TargetModule::{DownProj, GateProj, KProj, QProj, UpProj, VProj};
     let modules = &spec.lora.target_modules;
-    let features = TargetModule::ALL.map(|module| super::features(model, module));
-    let [queries, keys, values, hidden, gate, up, _] = features.map(|(_, output)| output as u64);
-    let input = |module: TargetModule| super::features(model, module).0 as u64;
-    let has = |shared: &[TargetModule]| shared.iter().any(|module| modules.contains(module));
-    let has_dropout = spec.lora.lora_dropout > 0.0;
-    let shared = [
-        (&[QProj, KProj, VProj][..], QProj),
-        (&[GateProj, UpProj], GateProj),
-        (&[DownProj], DownProj),
-    ];
-    let shared = shared.into_iter().filter(|(of, _)| !has_dropout && has(of));
-    let shared = shared.map(|(_, module)| input(module));
-    // Queries, and as wide the attended values.
-    let inside = [queries, keys, values, queries, gate, up];
-    let inside = inside
-        .into_iter()
-        .chain(shared)
-        .fold(0, u64::saturating_add);
-    let own = modules.iter().filter(|_| has_dropout);
-    let own = own.map(|module| LIVE_DROPOUT.saturating_mul(input(*module)));
-    let ranks = (spec.lora.r as u64).saturating_mul(modules.len() as u64);
-    // The logarithms of the attention's sums, and the input of the second norm, as wide as the hidden state.
-    let single = [model.num_attention_heads as u64, hidden, ranks];
-    let single = single.into_iter().chain(own).fold(0, u64::saturating_add);
+    let block = BlockShape {
+        features: TargetModule::ALL.map(|module| {
+            let (input, output) = super::features(model, module);
+            (input as u64, output as u64)
+        }),
+        ranks: TargetModule::ALL
+            .map(|module| modules.contains(&module).then_some(spec.lora.r as u64)),
+        query_heads: model.num_attention_heads as u64,
+        has_dropout: spec.lora.lora_dropout > 0.0,
+        precision,
+    };
     let n = batch.tokens();
-    let block = bytes(&[&[n, inside]], precision).saturating_add(numbers(&[&[n, single]]));
-    let num_kept = (KEPT_BYTES as u64 / block.max(1)).min(model.num_hidden_layers as u64);
-    num_kept.saturating_sub(1).saturating_mul(block)
+    let num_kept = block.num_kept(n, model.num_hidden_layers, KEPT_BYTES) as u64;
+    num_kept
+        .saturating_sub(1)
+        .saturating_mul(block.kept_bytes(n))
 }
 
 fn head_bytes(model: &ModelSummary, batch: &BatchShape, device: DeviceBudget) -> u64 {

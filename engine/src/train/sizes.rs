@@ -1,5 +1,7 @@
 //! How much a step holds at a time.
 
+use crate::protocol::{Precision, TargetModule};
+
 /// What blocks may keep of a forward beyond their inputs: SmolLM2-135M's of about 128 tokens.
 pub const KEPT_BYTES: usize = 96 << 20;
 
@@ -12,6 +14,62 @@ const MIN_CHUNK: usize = 512;
 /// Rows of the head in one chunk for `num_scored` hidden states.
 pub fn chunk_rows(num_scored: usize) -> usize {
     (MAX_LOGITS / num_scored.max(1)).clamp(MIN_CHUNK, MAX_CHUNK)
+}
+
+/// What decides how much a block keeps of a forward for its backward.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockShape {
+    /// Input and output features, by module.
+    pub features: [(u64, u64); TargetModule::ALL.len()],
+    /// Of the adapters, by module.
+    pub ranks: [Option<u64>; TargetModule::ALL.len()],
+    pub query_heads: u64,
+    pub has_dropout: bool,
+    pub precision: Precision,
+}
+
+impl BlockShape {
+    /// What the block keeps beyond its input of `tokens` tokens, in bytes; numbers too great stay at the maximum.
+    pub fn kept_bytes(&self, tokens: u64) -> u64 {
+        use TargetModule::{DownProj, GateProj, KProj, OProj, QProj, UpProj, VProj};
+        let input = |module: TargetModule| self.features[module as usize].0;
+        let output = |module: TargetModule| self.features[module as usize].1;
+        let has = |modules: &[TargetModule]| {
+            let mut modules = modules.iter();
+            modules.any(|&module| self.ranks[module as usize].is_some())
+        };
+        // The norms and the activation, which several adapters share; attended values are kept anyway.
+        let shared = [
+            (&[QProj, KProj, VProj][..], QProj),
+            (&[GateProj, UpProj], GateProj),
+            (&[DownProj], DownProj),
+        ];
+        let shared = shared
+            .into_iter()
+            .filter(|(of, _)| !self.has_dropout && has(of));
+        let inside = [QProj, KProj, VProj, GateProj, UpProj].map(output);
+        let inside = inside.into_iter().chain([input(OProj)]);
+        let inside = inside.chain(shared.map(|(_, module)| input(module)));
+        let adapted = self.features.into_iter().zip(self.ranks);
+        let adapted = adapted.filter_map(|((input, _), rank)| {
+            // Under dropout each has an input of its own, and its mask.
+            let own = if self.has_dropout { 2 } else { 0 };
+            Some(rank?.saturating_add(input.saturating_mul(own)))
+        });
+        // The logarithms of the attention's sums, and the input of the second norm.
+        let single = [self.query_heads, output(OProj)].into_iter().chain(adapted);
+        let bytes = |numbers: u64, precision: Precision| {
+            numbers.saturating_mul(precision.num_bytes() as u64)
+        };
+        let inside = bytes(inside.fold(0, u64::saturating_add), self.precision);
+        let single = bytes(single.fold(0, u64::saturating_add), Precision::Single);
+        inside.saturating_add(single).saturating_mul(tokens)
+    }
+
+    /// Of `layers` such blocks, those that keep all of that within `bytes`.
+    pub fn num_kept(&self, tokens: u64, layers: usize, bytes: usize) -> usize {
+        (bytes as u64 / self.kept_bytes(tokens).max(1)).min(layers as u64) as usize
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
 //! Forward keeps each block's input, and all that its backward needs for as many of the last blocks as
-//! [`KEPT_BYTES`](super::sizes::KEPT_BYTES) hold. The head gives the gradient of its input (see [`super::loss`]); then, from the last block to the first, a block
-//! that kept only its input is computed again, this time keeping what its backward needs (Chen et al., arXiv
-//! 1604.06174). So memory grows by one activation a block, whatever the depth, and short sequences pay for no block
-//! twice. Every block boundary is a place to yield, to pause and to stop.
+//! [`KEPT_BYTES`](super::sizes::KEPT_BYTES) hold. The head gives the gradient of its input (see [`super::loss`]); then,
+//! from the last block to the first, a block that kept only its input is computed again, this time keeping what its
+//! backward needs (Chen et al., arXiv 1604.06174). So memory grows by one activation a block, whatever the depth, and
+//! short sequences pay for no block twice. Every block boundary is a place to yield, to pause and to stop.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -205,18 +205,13 @@ impl Pass<'_> {
     /// The number of last blocks that keep all that their backward needs. The very last does in any case: its backward
     /// follows at once.
     fn num_kept(&self, adapter: &[BlockAdapter], kept_bytes: usize) -> usize {
-        let bytes = self.model.blocks.iter().rev().map(|block| {
-            let adapter = &adapter[block.index];
-            block.saved_bytes(adapter, self.context)
-        });
-        let sums = bytes.scan(0usize, |sum, bytes| {
-            *sum = sum.saturating_add(bytes);
-            Some(*sum)
-        });
-        sums.take_while(|&sum| sum <= kept_bytes)
-            .count()
-            .max(1)
-            .min(self.model.blocks.len())
+        let Some(block) = self.model.blocks.first() else {
+            return 0;
+        };
+        let (context, layers) = (self.context, self.model.blocks.len());
+        let tokens = (context.heads.batch * context.heads.tokens) as u64;
+        let shape = block.shape(&adapter[block.index], context);
+        shape.num_kept(tokens, layers, kept_bytes).max(1)
     }
 
     async fn head_loss(

@@ -243,15 +243,21 @@ fn fill_block<C: Codec>(
         } else {
             0
         };
-        let (factor, offset) = C::factor_and_offset(scale);
-        let (factor, offset) = (F32x4::splat(factor), F32x4::splat(offset));
+        let scaled = C::factor_and_offset(scale);
         for (rows, words) in rows.iter_mut().zip(words.chunks_exact(WIDTH / C::PER_WORD)) {
             let Some(out) = rows.next() else { continue };
-            let [low, high] = C::eight(words);
-            low.mul_add(factor, offset).write(out);
-            high.mul_add(factor, offset).write(&mut out[LANES..]);
+            write_eight::<C>(words, scaled, out);
         }
     }
+}
+
+/// Writes a row of a panel: the first eight weights of some words, with their block's factor and offset.
+#[inline(always)]
+fn write_eight<C: Codec>(words: &[u32], (factor, offset): (f32, f32), out: &mut [f32]) {
+    let (factor, offset) = (F32x4::splat(factor), F32x4::splat(offset));
+    let [low, high] = C::eight(words);
+    low.mul_add(factor, offset).write(out);
+    high.mul_add(factor, offset).write(&mut out[LANES..]);
 }
 
 /// As [`fill_block`], where columns are missing.
@@ -267,11 +273,8 @@ fn fill_edge<C: Codec>(
         for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
             let words = matrix.words_of(start + row).get(column / C::PER_WORD..);
             let scale = matrix.scales_of(start + row).get(column / BLOCK).copied();
-            let (factor, offset) = C::factor_and_offset(scale.unwrap_or_default());
-            let (factor, offset) = (F32x4::splat(factor), F32x4::splat(offset));
-            let [low, high] = C::eight(words.unwrap_or_default());
-            low.mul_add(factor, offset).write(out);
-            high.mul_add(factor, offset).write(&mut out[LANES..]);
+            let scaled = C::factor_and_offset(scale.unwrap_or_default());
+            write_eight::<C>(words.unwrap_or_default(), scaled, out);
             // Past the last column, where a row's words end, the weights read as zero bits.
             let width = WIDTH.min(matrix.cols.saturating_sub(column));
             out[width..].fill(0.0);
