@@ -22,7 +22,7 @@ mod gpu;
 
 pub use call::{
     HeadSums, LowRank, PackedTensor, add_residual, add_rms_norm, attention, attention_backward,
-    batched_matmul, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+    matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
 #[cfg(all(feature = "threads", feature = "web"))]
 pub use cpu::parallel::help;
@@ -69,8 +69,9 @@ impl Heads {
 /// The bodies given here are compositions of Burn's own operations: right on every backend, fast on none.
 #[backend_extension(Cube: cfg(feature = "gpu"), Flex: cfg(feature = "cpu"))]
 pub trait KernelOps: Backend {
-    /// `[batch, m, k] x [batch, k, n] -> [batch, m, n]` in f32; either side may be a transposed view, and of halves.
-    fn batched_matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `[m, k] x [k, n] -> [m, n]` in f32, or a batch of such products, `[batch, ..]` throughout; either side may be a
+    /// transposed view, and of halves.
+    fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `W` in f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
     fn unpack(
@@ -112,7 +113,7 @@ pub trait KernelOps: Backend {
         cols: usize,
     ) -> FloatTensor<Self> {
         let weight = Self::unpack(words, scales, kind, cols, false);
-        composed::matmul::<Self>(dy, weight)
+        Self::matmul(dy, weight)
     }
 
     /// `dy W + scaling u A` with `u` `[n, r]` and `A` `[r, cols]`.

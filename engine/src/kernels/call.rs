@@ -88,19 +88,12 @@ impl PackedTensor {
     }
 }
 
-/// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`. Either side may be a transposed view.
-pub fn batched_matmul(lhs: Tensor<3>, rhs: Tensor<3>) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as KernelOps>::batched_matmul(
+/// `[m, k] x [k, n] -> [m, n]`, or a batch of such products. Either side may be a transposed view.
+pub fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::matmul(
         lhs.into_dispatch(),
         rhs.into_dispatch(),
     ))
-}
-
-/// `[m, k] x [k, n] -> [m, n]`. Either side may be a transposed view.
-pub fn matmul(lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
-    let [m, _] = lhs.dims();
-    let [_, n] = rhs.dims();
-    batched_matmul(lhs.unsqueeze(), rhs.unsqueeze()).reshape([m, n])
 }
 
 /// See [`KernelOps::rms_norm`].

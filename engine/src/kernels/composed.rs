@@ -22,13 +22,6 @@ pub fn transpose<B: KernelOps>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_swap_dims(x, 0, 1)
 }
 
-pub fn matmul<B: KernelOps>(lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> FloatTensor<B> {
-    let ([m, k], [_, n]) = (dims(&lhs), dims(&rhs));
-    let lhs = B::float_reshape(lhs, Shape::from([1, m, k]));
-    let rhs = B::float_reshape(rhs, Shape::from([1, k, n]));
-    B::float_reshape(B::batched_matmul(lhs, rhs), Shape::from([m, n]))
-}
-
 /// `base + scaling u v`
 pub fn add_low_rank<B: KernelOps>(
     base: FloatTensor<B>,
@@ -36,7 +29,7 @@ pub fn add_low_rank<B: KernelOps>(
     v: FloatTensor<B>,
     scaling: f64,
 ) -> FloatTensor<B> {
-    let update = B::float_mul_scalar(matmul::<B>(u, v), scaling.into());
+    let update = B::float_mul_scalar(B::matmul(u, v), scaling.into());
     B::float_add(base, update)
 }
 
@@ -121,7 +114,7 @@ pub fn attention<B: KernelOps>(
     let exponentials = B::float_exp(B::float_sub(scores, maximum.clone()));
     let sum = B::float_sum_dim(exponentials.clone(), 2);
     let weights = B::float_div(exponentials, sum.clone());
-    let output = B::batched_matmul(weights, split_keys::<B>(v, heads));
+    let output = B::matmul(weights, split_keys::<B>(v, heads));
     let log_sums = B::float_add(B::float_log(sum), maximum);
     (
         merge_queries::<B>(output, heads, heads.head_dim),
@@ -144,12 +137,12 @@ pub fn attention_backward<B: KernelOps>(
     let output = split_queries::<B>(output, heads, hd);
     let projection = B::float_sum_dim(B::float_mul(d_output.clone(), output), 2);
     let swapped = |x: &FloatTensor<B>| B::float_swap_dims(x.clone(), 1, 2);
-    let d_v = B::batched_matmul(swapped(&weights), d_output.clone());
-    let d_weights = B::batched_matmul(d_output, swapped(&split_keys::<B>(v, heads)));
+    let d_v = B::matmul(swapped(&weights), d_output.clone());
+    let d_weights = B::matmul(d_output, swapped(&split_keys::<B>(v, heads)));
     let d_scores = B::float_mul(weights, B::float_sub(d_weights, projection));
     let d_scores = B::float_mul_scalar(d_scores, heads.scale().into());
-    let d_q = B::batched_matmul(d_scores.clone(), split_keys::<B>(k, heads));
-    let d_k = B::batched_matmul(swapped(&d_scores), split_queries::<B>(q, heads, hd));
+    let d_q = B::matmul(d_scores.clone(), split_keys::<B>(k, heads));
+    let d_k = B::matmul(swapped(&d_scores), split_queries::<B>(q, heads, hd));
     (
         merge_queries::<B>(d_q, heads, hd),
         merge_keys::<B>(d_k, heads),
@@ -176,7 +169,7 @@ fn masked_scores<B: KernelOps>(
     let mask = TensorData::new(mask, [1, heads.group() * t, keys]);
     let q = split_queries::<B>(q, heads, heads.head_dim);
     let k = B::float_swap_dims(split_keys::<B>(k, heads), 1, 2);
-    let scores = B::float_mul_scalar(B::batched_matmul(q, k), heads.scale().into());
+    let scores = B::float_mul_scalar(B::matmul(q, k), heads.scale().into());
     B::float_add(scores, B::float_from_data(mask, &device))
 }
 

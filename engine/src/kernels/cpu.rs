@@ -20,7 +20,14 @@ use gemm::{Into, gemm};
 use panel::{Packed, Right, Strided};
 
 impl KernelOps for Flex {
-    fn batched_matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+    fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+        if lhs.layout().num_dims() == 2 {
+            let ([m, _], [_, n]) = (dims(&lhs), dims(&rhs));
+            let mut out = vec![0.0f32; m * n];
+            let rhs = Right::Dense(strided(&rhs));
+            gemm(strided(&lhs), rhs, &mut out, Into::Replace);
+            return tensor(out, [m, n]);
+        }
         let ([batch, m, k], [_, _, n]) = (dims(&lhs), dims(&rhs));
         let mut out = vec![0.0f32; batch * m * n];
         for (index, out) in out.chunks_exact_mut((m * n).max(1)).enumerate() {

@@ -40,7 +40,7 @@ use super::{Heads, KernelOps, composed};
 use crate::{protocol::Precision, weights::packed::PackedKind};
 
 impl KernelOps for CubeBackend {
-    fn batched_matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
+    fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
         matmul::matmul(lhs, rhs)
     }
 

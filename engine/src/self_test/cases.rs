@@ -6,10 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     host::Host,
-    kernels::{
-        Heads, attention, attention_backward, batched_matmul, matmul, rms_norm, rms_norm_backward,
-        swiglu,
-    },
+    kernels::{Heads, attention, attention_backward, matmul, rms_norm, rms_norm_backward, swiglu},
     layers::{
         frozen::FrozenMatrix,
         projection::{self, LoraPair},
@@ -90,7 +87,7 @@ impl Bench<'_> {
     async fn transposed_matmul(&mut self) -> Result<(), DeviceProblem> {
         let (m, k, n) = (61, 192, 75);
         let (x, y) = (self.random(k, m), self.random(n, k));
-        let product = batched_matmul(
+        let product = matmul(
             x.tensor.clone().unsqueeze::<3>().swap_dims(1, 2),
             y.tensor.clone().unsqueeze::<3>().swap_dims(1, 2),
         );

@@ -1,10 +1,7 @@
 //! Products of dense matrices.
 
 use burn::tensor::{Device, Tensor};
-use engine::{
-    kernels::{batched_matmul, matmul},
-    protocol::Precision,
-};
+use engine::{kernels::matmul, protocol::Precision};
 
 use super::{Numbers, TOLERANCE, size, variants};
 use crate::{
@@ -46,7 +43,7 @@ pub async fn batched_products_read_transposed_views(numbers: Numbers) {
                         stacked_transposed(SINGLE, &rhs, &device),
                     ] {
                         let what = format!("{variant}: {b} x {m}x{k}x{n}");
-                        let actual = values(batched_matmul(lhs.clone(), rhs)).await;
+                        let actual = values(matmul(lhs.clone(), rhs)).await;
                         let error = expected.assert_values_close(&what, &actual, TOLERANCE);
                         largest = largest.max(error);
                     }

@@ -166,43 +166,45 @@ struct Step<'a> {
 /// # Safety
 /// As [`product`].
 unsafe fn multiply(lhs: Strided<'_>, step: Step<'_>, out: Output<'_>, width: usize, into: Into) {
+    let mut gathered = Gathered::for_matrix(lhs, step.depth);
     let mut row = 0;
     while row < lhs.rows {
-        let rows = match lhs.rows - row {
-            ROWS.. => ROWS,
+        let left = lhs.rows - row;
+        let rows = match left {
+            1 | 4 | 8 => left,
+            _ if lhs.rows >= ROWS => ROWS,
             8.. => 8,
             4.. => 4,
             _ => 1,
         };
-        // SAFETY: `Strided` holds all its elements, and these rows and columns are among them.
-        let a = unsafe {
-            lhs.pointer()
-                .add(row * lhs.row_stride + step.start * lhs.col_stride)
+        // The last rows together with some before them, which are not written again: one tile of many rows takes less
+        // than several of few.
+        let again = rows.saturating_sub(left);
+        row -= again;
+        let out = Output {
+            start: out.start + row * out.stride,
+            ..out
         };
-        // All panels before the next rows, whose part of `A` stays in the first-level cache meanwhile.
-        for first in (0..width).step_by(LANES) {
-            let panel = first / WIDTH * step.stride + first % WIDTH;
-            let panel = &step.panels[panel..][..(step.depth - 1) * WIDTH + LANES];
-            let tile = Tile {
+        // SAFETY: `Strided` holds all its elements, and these rows and columns are among them; the output's rows are
+        // checked for every tile.
+        unsafe {
+            let a = lhs
+                .pointer()
+                .add(row * lhs.row_stride + step.start * lhs.col_stride);
+            let a = Rows {
                 a,
                 row_stride: lhs.row_stride,
                 col_stride: lhs.col_stride,
-                depth: step.depth,
-                panel: panel.as_ptr(),
+                again,
             };
-            let width = LANES.min(width - first);
-            let to = out.start + row * out.stride + first;
-            // The bounds are checked here, once for the tile.
-            out.slice.check(to + (rows - 1) * out.stride + width);
-            let to = out.slice.at(to);
-            // SAFETY: the tile's rows of `A`, the panel's rows and the output's elements exist; nobody else writes
-            // there.
-            unsafe {
-                match rows {
-                    1 => tile.run::<1>(to, out.stride, width, into),
-                    4 => tile.run::<4>(to, out.stride, width, into),
-                    8 => tile.run::<8>(to, out.stride, width, into),
-                    _ => tile.run::<ROWS>(to, out.stride, width, into),
+            match (rows, &mut gathered) {
+                (1, _) => a.multiply::<1>(step, out, width, into),
+                (4, _) => a.multiply::<4>(step, out, width, into),
+                (8, _) => a.multiply::<8>(step, out, width, into),
+                (_, None) => a.multiply::<ROWS>(step, out, width, into),
+                (_, Some(gathered)) => {
+                    let a = gathered.fill(a, step.depth);
+                    a.multiply::<ROWS>(step, out, width, into);
                 }
             }
         }
@@ -210,11 +212,79 @@ unsafe fn multiply(lhs: Strided<'_>, step: Step<'_>, out: Output<'_>, width: usi
     }
 }
 
-/// A few rows of `A` and four columns of a panel of `B`.
-struct Tile {
+/// A few rows of `A`, from some column on.
+#[derive(Clone, Copy)]
+struct Rows {
     a: *const f32,
     row_stride: usize,
     col_stride: usize,
+    /// Of the first rows, how many are only read: their products are there already.
+    again: usize,
+}
+
+impl Rows {
+    /// `R` rows times all panels, during which they stay in the first-level cache.
+    ///
+    /// # Safety
+    /// `R` rows of `depth` columns exist; and as [`product`].
+    #[inline(never)]
+    unsafe fn multiply<const R: usize>(
+        self,
+        step: Step<'_>,
+        out: Output<'_>,
+        width: usize,
+        into: Into,
+    ) {
+        for first in (0..width).step_by(LANES) {
+            let panel = first / WIDTH * step.stride + first % WIDTH;
+            let panel = &step.panels[panel..][..(step.depth - 1) * WIDTH + LANES];
+            let tile = Tile {
+                rows: self,
+                depth: step.depth,
+                panel: panel.as_ptr(),
+            };
+            let width = LANES.min(width - first);
+            let to = out.start + first;
+            // The bounds are checked here, once for the tile.
+            out.slice.check(to + (R - 1) * out.stride + width);
+            // SAFETY: the tile's rows of `A`, the panel's rows and the output's elements exist; nobody else writes
+            // there.
+            unsafe { tile.run::<R>(out.slice.at(to), out.stride, width, into) };
+        }
+    }
+}
+
+/// [`ROWS`] rows of an `A` whose columns lie far apart, side by side: where they lie, they fall on a few of the
+/// first-level cache's sets and push each other out before the next panel.
+struct Gathered(Vec<f32>);
+
+impl Gathered {
+    fn for_matrix(lhs: Strided<'_>, depth: usize) -> Option<Self> {
+        let is_worth_it = lhs.row_stride == 1 && lhs.col_stride > ROWS && lhs.rows >= ROWS;
+        is_worth_it.then(|| Self(vec![0.0; depth * ROWS]))
+    }
+
+    /// # Safety
+    /// [`ROWS`] rows of `depth` columns exist, and lie side by side.
+    unsafe fn fill(&mut self, rows: Rows, depth: usize) -> Rows {
+        for (column, out) in self.0.chunks_exact_mut(ROWS).take(depth).enumerate() {
+            // SAFETY: as the caller promises.
+            let from =
+                unsafe { std::slice::from_raw_parts(rows.a.add(column * rows.col_stride), ROWS) };
+            out.copy_from_slice(from);
+        }
+        Rows {
+            a: self.0.as_ptr(),
+            row_stride: 1,
+            col_stride: ROWS,
+            ..rows
+        }
+    }
+}
+
+/// A few rows of `A` and four columns of a panel of `B`.
+struct Tile {
+    rows: Rows,
     depth: usize,
     panel: *const f32,
 }
@@ -227,15 +297,18 @@ impl Tile {
         // SAFETY: as the caller promises. Where columns of `A` are neighbours, or rows are, the compiler knows the
         // distance, which makes half of the addresses constants.
         let sums = unsafe {
-            match (self.row_stride, self.col_stride) {
+            match (self.rows.row_stride, self.rows.col_stride) {
                 (row_stride, 1) => self.sums::<R>(row_stride, 1),
+                (1, ROWS) => self.sums::<R>(1, ROWS),
                 (1, col_stride) => self.sums::<R>(1, col_stride),
                 (row_stride, col_stride) => self.sums::<R>(row_stride, col_stride),
             }
         };
         for (row, sum) in sums.into_iter().enumerate() {
-            // SAFETY: as the caller promises.
-            unsafe { write(sum, to.add(row * stride), width, into) };
+            if row >= self.rows.again {
+                // SAFETY: as the caller promises.
+                unsafe { write(sum, to.add(row * stride), width, into) };
+            }
         }
     }
 
@@ -250,7 +323,7 @@ impl Tile {
             unsafe {
                 let b = F32x4::load(self.panel.add(k * WIDTH));
                 for (row, sum) in sums.iter_mut().enumerate() {
-                    let a = *self.a.add(row * row_stride + k * col_stride);
+                    let a = *self.rows.a.add(row * row_stride + k * col_stride);
                     *sum = F32x4::splat(a).mul_add(b, *sum);
                 }
             }

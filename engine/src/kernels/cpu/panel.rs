@@ -180,24 +180,55 @@ impl Right<'_> {
 }
 
 fn fill_dense(matrix: &Strided<'_>, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
+    for (index, panels) in panels.chunks_mut(PER_BLOCK * depth * WIDTH).enumerate() {
+        let column = column + index * BLOCK;
+        if matrix.col_stride == 1 && column + BLOCK <= matrix.cols {
+            fill_dense_block(matrix, start, column, depth, panels);
+        } else {
+            fill_dense_edge(matrix, start, column, depth, panels);
+        }
+    }
+}
+
+/// As many columns as a block has, where neighbours lie side by side: a row's are read at once.
+fn fill_dense_block(
+    matrix: &Strided<'_>,
+    start: usize,
+    column: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    let mut panels = panels.chunks_exact_mut(depth * WIDTH);
+    let mut rows: [_; PER_BLOCK] =
+        std::array::from_fn(|_| panels.next().unwrap_or_default().chunks_exact_mut(WIDTH));
+    for row in start..start + depth {
+        let from = &matrix.data[row * matrix.row_stride + column..][..BLOCK];
+        for (rows, from) in rows.iter_mut().zip(from.chunks_exact(WIDTH)) {
+            let Some(out) = rows.next() else { continue };
+            let (low, high) = (F32x4::of(from), F32x4::of(&from[LANES..]));
+            low.write(out);
+            high.write(&mut out[LANES..]);
+        }
+    }
+}
+
+/// As [`fill_dense_block`], where columns are missing or do not lie side by side.
+fn fill_dense_edge(
+    matrix: &Strided<'_>,
+    start: usize,
+    column: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
     let (row_stride, col_stride) = (matrix.row_stride, matrix.col_stride);
-    for row in 0..depth {
-        // Row by row: what lies together is read together.
-        for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
-            let column = column + index * WIDTH;
-            let out = &mut panel[row * WIDTH..][..WIDTH];
-            let from = matrix
-                .data
-                .get((start + row) * row_stride + column * col_stride..);
-            let from = from.unwrap_or_default();
-            let width = WIDTH.min(matrix.cols.saturating_sub(column));
-            if col_stride == 1 && width == WIDTH {
-                out.copy_from_slice(&from[..WIDTH]);
-                continue;
-            }
+    for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
+        let column = column + index * WIDTH;
+        let width = WIDTH.min(matrix.cols.saturating_sub(column));
+        for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
+            let first = (start + row) * row_stride + column * col_stride;
             for (lane, out) in out.iter_mut().enumerate() {
                 *out = if lane < width {
-                    from[lane * col_stride]
+                    matrix.data[first + lane * col_stride]
                 } else {
                     0.0
                 };

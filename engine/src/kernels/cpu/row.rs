@@ -33,6 +33,18 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     sums.sum() + rest
 }
 
+/// `sum x y z`
+fn dot_of_three(x: &[f32], y: &[f32], z: &[f32]) -> f32 {
+    let [x, y, z] = [x, y, z].map(|row| row.chunks_exact(LANES));
+    let [x_rest, y_rest, z_rest] = [&x, &y, &z].map(|fours| padded(fours.remainder()));
+    let mut sums = x_rest.times(y_rest).times(z_rest);
+    for ((x, y), z) in x.zip(y).zip(z) {
+        let [x, y, z] = [x, y, z].map(F32x4::of);
+        sums = x.times(y).mul_add(z, sums);
+    }
+    sums.sum()
+}
+
 /// `out += x`
 pub fn add(x: &[f32], out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
@@ -53,12 +65,8 @@ fn map(row: &mut [f32], function: impl Fn(F32x4) -> F32x4) {
         function(F32x4::of(four)).write(four);
     }
     let rest = fours.into_remainder();
-    if !rest.is_empty() {
-        let mut padded = [0.0; LANES];
-        padded[..rest.len()].copy_from_slice(rest);
-        let result = function(F32x4::of(&padded)).to_array();
-        rest.copy_from_slice(&result[..rest.len()]);
-    }
+    let result = function(padded(rest)).to_array();
+    rest.copy_from_slice(&result[..rest.len()]);
 }
 
 /// `factor x`
@@ -141,11 +149,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 /// See [`crate::kernels::KernelOps::rms_norm_backward`]; `out` holds the residual.
 pub fn rms_norm_backward(dy: &[f32], x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let inverse = inverse_rms(x, eps);
-    let mut sum = 0.0;
-    for ((dy, x), weight) in dy.iter().zip(x).zip(weight) {
-        sum += dy * weight * x;
-    }
-    let projection = sum / x.len() as f32 * inverse * inverse;
+    let projection = dot_of_three(dy, weight, x) / x.len() as f32 * inverse * inverse;
     for (((out, dy), x), weight) in out.iter_mut().zip(dy).zip(x).zip(weight) {
         *out += (dy * weight - x * projection) * inverse;
     }
@@ -183,12 +187,8 @@ fn map_with<const N: usize>(
             let four = &mut out[start..start + LANES];
             function(F32x4::of(four), inputs).write(four);
         } else {
-            let padded = |slice: &[f32]| {
-                let mut four = [0.0; LANES];
-                four[..len - start].copy_from_slice(&slice[start..]);
-                F32x4::of(&four)
-            };
-            let result = function(padded(out), others.map(padded)).to_array();
+            let rest = |slice: &[f32]| padded(&slice[start..]);
+            let result = function(rest(out), others.map(rest)).to_array();
             out[start..].copy_from_slice(&result[..len - start]);
         }
     }
@@ -202,20 +202,27 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
 /// The gradients of gate and up in the places of `gate` and `dy`.
 pub fn swiglu_backward(dy: &mut [f32], gate: &mut [f32], up: &[f32]) {
     let one = F32x4::splat(1.0);
-    let d_up = |dy: F32x4, gate: F32x4| dy.times(gate.times(sigmoid(gate)));
-    let d_gate = |gate: F32x4, [dy, up]: [F32x4; 2]| {
+    let gradients = |dy: F32x4, gate: F32x4, up: F32x4| {
         let sigmoid = sigmoid(gate);
         let slope = gate.times(one.minus(sigmoid)).mul_add(sigmoid, sigmoid);
-        dy.times(up).times(slope)
+        [dy.times(up).times(slope), dy.times(gate.times(sigmoid))]
     };
-    // A piece at a time, while it is in the cache.
-    const PIECE: usize = 256;
-    let pieces = dy.chunks_mut(PIECE).zip(gate.chunks_mut(PIECE));
-    for ((dy, gate), up) in pieces.zip(up.chunks(PIECE)) {
-        let mut gate_before = [0.0; PIECE];
-        let gate_before = &mut gate_before[..gate.len()];
-        gate_before.copy_from_slice(gate);
-        map_with(gate, [&*dy, up], d_gate);
-        map_with(dy, [&*gate_before], |dy, [gate]| d_up(dy, gate));
+    let [mut dy, mut gate] = [dy, gate].map(|row| row.chunks_exact_mut(LANES));
+    let mut up = up.chunks_exact(LANES);
+    for ((dy, gate), up) in (&mut dy).zip(&mut gate).zip(&mut up) {
+        let [d_gate, d_up] = gradients(F32x4::of(dy), F32x4::of(gate), F32x4::of(up));
+        d_gate.write(gate);
+        d_up.write(dy);
     }
+    let (dy, gate, up) = (dy.into_remainder(), gate.into_remainder(), up.remainder());
+    let [d_gate, d_up] = gradients(padded(dy), padded(gate), padded(up));
+    gate.copy_from_slice(&d_gate.to_array()[..gate.len()]);
+    dy.copy_from_slice(&d_up.to_array()[..dy.len()]);
+}
+
+/// Fewer than four elements, with zeros behind.
+fn padded(rest: &[f32]) -> F32x4 {
+    let mut four = [0.0; LANES];
+    four[..rest.len()].copy_from_slice(rest);
+    F32x4::of(&four)
 }

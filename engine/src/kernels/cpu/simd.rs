@@ -93,11 +93,22 @@ impl F32x4 {
         Self(lanes::max(self.0, other.0))
     }
 
-    /// The smaller lanes; NaN where either is.
+    /// The larger lanes; NaN only where `self` is. One instruction, as `max` is not.
     #[inline(always)]
-    pub fn min(self, other: Self) -> Self {
-        let zero = Self::zero();
-        zero.minus(zero.minus(self).max(zero.minus(other)))
+    pub fn at_least(self, other: Self) -> Self {
+        Self(lanes::at_least(self.0, other.0))
+    }
+
+    /// The smaller lanes; NaN only where `self` is.
+    #[inline(always)]
+    pub fn at_most(self, other: Self) -> Self {
+        Self(lanes::at_most(self.0, other.0))
+    }
+
+    /// Zero where `x` is below `limit`.
+    #[inline(always)]
+    fn zero_where_below(self, x: Self, limit: Self) -> Self {
+        Self(lanes::zero_where_below(self.0, x.0, limit.0))
     }
 
     /// `self factor + addend`, rounded once or twice.
@@ -135,14 +146,12 @@ impl F32x4 {
     #[inline(always)]
     pub fn exp(self) -> Self {
         let lowest = Self::splat(-87.0);
-        let x = self.max(lowest);
-        // Nearest multiple of ln 2; adding 1.5 * 2^23 rounds to an integer. Above 88 the result overflows as it should:
-        // the exponent is cut at 2^127, and a second factor of two brings infinity.
+        // Above 88.7 the result overflows as it should.
+        let x = self.at_least(lowest).at_most(Self::splat(89.0));
+        // Nearest multiple of ln 2: adding 1.5 * 2^23 rounds to an integer `n`, which then stands in the lowest bits.
         let rounder = Self::splat(12_582_912.0);
-        let n = x
-            .mul_add(Self::splat(std::f32::consts::LOG2_E), rounder)
-            .minus(rounder);
-        let n = n.min(Self::splat(128.0));
+        let rounded = x.mul_add(Self::splat(std::f32::consts::LOG2_E), rounder);
+        let n = rounded.minus(rounder);
         let x = n.mul_add(Self::splat(-0.693_359_4), x);
         let x = n.mul_add(Self::splat(2.121_944_4e-4), x);
         let mut y = Self::splat(1.987_569_1e-4);
@@ -157,13 +166,15 @@ impl F32x4 {
         }
         let y = y.times(x).mul_add(x, x.plus(Self::splat(1.0)));
         // 2^n as 2^(n - 1) times 2, so that n = 128 still has an exponent.
-        let exponent = U32x4(lanes::truncate(n.0)).plus(U32x4::splat(126));
+        let exponent = rounded.to_bits().plus(U32x4::splat(126));
         let power = exponent.shift_left::<23>().as_floats();
         let result = y.times(power).times(Self::splat(2.0));
-        // Zero up to the lowest: the factor is 0 there, 1 above, and NaN for NaN.
-        let above = self.minus(lowest).max(Self::zero());
-        let factor = above.times(Self::splat(f32::MAX)).min(Self::splat(1.0));
-        result.times(factor)
+        result.zero_where_below(self, lowest)
+    }
+
+    #[inline(always)]
+    fn to_bits(self) -> U32x4 {
+        U32x4(lanes::to_bits(self.0))
     }
 }
 
@@ -222,5 +233,41 @@ impl U32x4 {
     #[inline(always)]
     pub fn as_floats(self) -> F32x4 {
         F32x4(lanes::bits(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::F32x4;
+    use crate::testing::Random;
+
+    fn exp(x: f32) -> f32 {
+        F32x4::splat(x).exp().to_array()[0]
+    }
+
+    #[test]
+    fn exponentials_are_right_to_two_units_in_the_last_place() {
+        let mut random = Random::new();
+        for _ in 0..100_000 {
+            let x = 87.5 * random.unit() + 0.9;
+            let expected = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - expected).abs() / expected;
+            assert!(
+                x < -86.9 || error < 2.0 * f64::from(f32::EPSILON),
+                "e^{x}: {error:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn exponentials_of_extremes_are_what_floats_can_hold() {
+        assert!(exp(f32::NAN).is_nan());
+        for x in [-87.1, -1e4, f32::MIN, f32::NEG_INFINITY] {
+            assert_eq!(exp(x), 0.0, "e^{x}");
+        }
+        for x in [88.8, 1e4, f32::MAX, f32::INFINITY] {
+            assert_eq!(exp(x), f32::INFINITY, "e^{x}");
+        }
+        assert_eq!(exp(0.0), 1.0);
     }
 }

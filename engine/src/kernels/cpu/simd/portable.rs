@@ -98,9 +98,26 @@ pub fn convert(x: Words) -> Floats {
     x.map(|x| x.cast_signed() as f32)
 }
 
+/// NaN only where `x` is.
 #[inline(always)]
-pub fn truncate(x: Floats) -> Words {
-    x.map(|x| (x as i32).cast_unsigned())
+pub fn at_least(x: Floats, y: Floats) -> Floats {
+    from_fn(|i| if x[i] < y[i] { y[i] } else { x[i] })
+}
+
+/// NaN only where `x` is.
+#[inline(always)]
+pub fn at_most(x: Floats, y: Floats) -> Floats {
+    from_fn(|i| if y[i] < x[i] { y[i] } else { x[i] })
+}
+
+#[inline(always)]
+pub fn zero_where_below(value: Floats, x: Floats, limit: Floats) -> Floats {
+    from_fn(|i| if x[i] < limit[i] { 0.0 } else { value[i] })
+}
+
+#[inline(always)]
+pub fn to_bits(x: Floats) -> Words {
+    x.map(f32::to_bits)
 }
 
 #[inline(always)]

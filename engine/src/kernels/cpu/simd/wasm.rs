@@ -107,9 +107,26 @@ pub fn convert(x: Words) -> Floats {
     f32x4_convert_i32x4(x)
 }
 
+/// NaN only where `x` is.
 #[inline(always)]
-pub fn truncate(x: Floats) -> Words {
-    i32x4_trunc_sat_f32x4(x)
+pub fn at_least(x: Floats, y: Floats) -> Floats {
+    f32x4_pmax(x, y)
+}
+
+/// NaN only where `x` is.
+#[inline(always)]
+pub fn at_most(x: Floats, y: Floats) -> Floats {
+    f32x4_pmin(x, y)
+}
+
+#[inline(always)]
+pub fn zero_where_below(value: Floats, x: Floats, limit: Floats) -> Floats {
+    v128_andnot(value, f32x4_lt(x, limit))
+}
+
+#[inline(always)]
+pub fn to_bits(x: Floats) -> Words {
+    x
 }
 
 #[inline(always)]
