@@ -23,9 +23,7 @@ impl KernelOps for Flex {
     fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
         if lhs.layout().num_dims() == 2 {
             let ([m, _], [_, n]) = (dims(&lhs), dims(&rhs));
-            let mut out = vec![0.0f32; m * n];
-            let rhs = Right::Dense(strided(&rhs));
-            gemm(strided(&lhs), rhs, &mut out, Into::Replace);
+            let out = gemm::matmul(strided(&lhs), Right::Dense(strided(&rhs)));
             return tensor(out, [m, n]);
         }
         let ([batch, m, k], [_, _, n]) = (dims(&lhs), dims(&rhs));
@@ -45,7 +43,7 @@ impl KernelOps for Flex {
         cols: usize,
         transposed: bool,
     ) -> FlexTensor {
-        let (words, scales) = (words.to_contiguous(), scales.to_contiguous());
+        let (words, scales) = (contiguous(words), contiguous(scales));
         let packed = packed(&words, &scales, kind, cols);
         let mut weights = vec![0.0f32; packed.rows * cols];
         row::for_each_row(&mut weights, cols, |row, out| {
@@ -67,19 +65,16 @@ impl KernelOps for Flex {
         kind: PackedKind,
     ) -> FlexTensor {
         let [n, cols] = dims(&x);
-        let (x, words, scales) = (
-            x.to_contiguous(),
-            words.to_contiguous(),
-            scales.to_contiguous(),
-        );
+        let (x, words, scales) = (contiguous(x), contiguous(words), contiguous(scales));
         let packed = packed(&words, &scales, kind, cols);
-        let mut out = vec![0.0f32; n * packed.rows];
         let x = Strided::contiguous(floats(&x), n, cols);
-        if n <= gemv::MAX_ROWS {
+        let out = if n <= gemv::MAX_ROWS {
+            let mut out = vec![0.0; n * packed.rows];
             gemv::gemv(x, packed, &mut out);
+            out
         } else {
-            gemm(x, Right::PackedTransposed(packed), &mut out, Into::Replace);
-        }
+            gemm::matmul(x, Right::PackedTransposed(packed))
+        };
         tensor(out, [n, packed.rows])
     }
 
@@ -104,11 +99,9 @@ impl KernelOps for Flex {
         cols: usize,
     ) -> FlexTensor {
         let [n, _] = dims(&dy);
-        let (words, scales) = (words.to_contiguous(), scales.to_contiguous());
+        let (words, scales) = (contiguous(words), contiguous(scales));
         let weights = Right::Packed(packed(&words, &scales, kind, cols));
-        let mut out = vec![0.0f32; n * cols];
-        gemm(strided(&dy), weights, &mut out, Into::Replace);
-        tensor(out, [n, cols])
+        tensor(gemm::matmul(strided(&dy), weights), [n, cols])
     }
 
     fn packed_linear_backward_low_rank(
@@ -127,7 +120,7 @@ impl KernelOps for Flex {
 
     fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64, _precision: Precision) -> FlexTensor {
         let [n, d] = dims(&x);
-        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let (x, weight) = (contiguous(x), contiguous(weight));
         let mut out = vec![0.0f32; n * d];
         let (x, weight) = (floats(&x), floats(&weight));
         row::for_each_row(&mut out, d, |row, out| {
@@ -144,11 +137,7 @@ impl KernelOps for Flex {
         residual: FlexTensor,
     ) -> FlexTensor {
         let [n, d] = dims(&x);
-        let (dy, x, weight) = (
-            dy.to_contiguous(),
-            x.to_contiguous(),
-            weight.to_contiguous(),
-        );
+        let (dy, x, weight) = (contiguous(dy), contiguous(x), contiguous(weight));
         let mut out = into_floats(residual);
         let (dy, x, weight) = (floats(&dy), floats(&x), floats(&weight));
         row::for_each_row(&mut out, d, |row, out| {
@@ -161,7 +150,7 @@ impl KernelOps for Flex {
 
     fn rope(x: FlexTensor, cos: FlexTensor, sin: FlexTensor, inverse: bool) -> FlexTensor {
         let ([n, width], [t, half]) = (dims(&x), dims(&cos));
-        let (cos, sin) = (cos.to_contiguous(), sin.to_contiguous());
+        let (cos, sin) = (contiguous(cos), contiguous(sin));
         let (cos, sin) = (floats(&cos), floats(&sin));
         let mut out = into_floats(x);
         row::for_each_row(&mut out, width, |row, out| {
@@ -178,7 +167,7 @@ impl KernelOps for Flex {
         heads: Heads,
     ) -> (FlexTensor, FlexTensor) {
         let [n, width] = dims(&q);
-        let [q, k, v] = [q, k, v].map(|tensor| tensor.to_contiguous());
+        let [q, k, v] = [q, k, v].map(contiguous);
         let (output, log_sums) = attention::forward(floats(&q), floats(&k), floats(&v), heads);
         (
             tensor(output, [n, width]),
@@ -196,7 +185,7 @@ impl KernelOps for Flex {
         heads: Heads,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (query_shape, key_shape) = (dims::<2>(&q), dims::<2>(&k));
-        let tensors = [d_output, q, k, v, output, log_sums].map(|tensor| tensor.to_contiguous());
+        let tensors = [d_output, q, k, v, output, log_sums].map(contiguous);
         let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(floats);
         let operands = attention::Operands {
             d_output,
@@ -216,7 +205,7 @@ impl KernelOps for Flex {
 
     fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
         let [n, f] = dims(&gate);
-        let up = up.to_contiguous();
+        let up = contiguous(up);
         let (mut out, up) = (into_floats(gate), floats(&up));
         row::for_each_row(&mut out, f, |row, gate| {
             row::swiglu(gate, &up[row * f..][..f]);
@@ -230,7 +219,7 @@ impl KernelOps for Flex {
         up: FlexTensor,
     ) -> (FlexTensor, FlexTensor) {
         let [n, f] = dims(&gate);
-        let up = up.to_contiguous();
+        let up = contiguous(up);
         let (mut d_up, mut d_gate, up) = (into_floats(dy), into_floats(gate), floats(&up));
         let shared = parallel::Shared::new(&mut d_gate);
         row::for_each_row(&mut d_up, f, |row, dy| {
@@ -253,8 +242,8 @@ impl KernelOps for Flex {
         with_gradient: bool,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let ([s, d], [_, width]) = (dims(&hidden), dims(&weighted));
-        let hidden = hidden.to_contiguous();
-        let (words, scales) = (words.to_contiguous(), scales.to_contiguous());
+        let hidden = contiguous(hidden);
+        let (words, scales) = (contiguous(words), contiguous(scales));
         let mut sums = head::Sums {
             maximum: into_floats(maximum),
             sum: into_floats(sum),
@@ -317,6 +306,16 @@ fn view(tensor: &FlexTensor, index: usize, shape: [usize; 2], first_dim: usize) 
         shape,
         [stride(first_dim), stride(first_dim + 1)],
     )
+}
+
+/// The tensor itself where its elements lie one after the other, from wherever on, else a copy. (Burn's own copies parts
+/// of larger tensors, too: of the head's rows, all of them in every step.)
+fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.layout().is_contiguous() {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
 }
 
 /// The elements of a contiguous tensor of floats.

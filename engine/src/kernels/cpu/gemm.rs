@@ -40,11 +40,32 @@ pub struct Output<'a> {
     pub stride: usize,
 }
 
-/// `C = A B` or `C += factor A B` on all threads; `lhs` is `[m, k]`, `rhs` `[k, n]`, `out` row-major `[m, n]`.
+/// `A B` on all threads; `lhs` is `[m, k]`, `rhs` `[k, n]`, and the product `[m, n]` row after row.
+pub fn matmul(lhs: Strided<'_>, rhs: Right<'_>) -> Vec<f32> {
+    let [k, n] = rhs.shape();
+    let len = lhs.rows * n;
+    if k == 0 {
+        return vec![0.0; len];
+    }
+    let mut out = Vec::with_capacity(len);
+    // Zeros first would be one more way through memory.
+    let slice = Shared::unwritten(&mut out.spare_capacity_mut()[..len]);
+    on_all_threads(lhs, rhs, slice, Into::Replace);
+    // SAFETY: the product wrote every element.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// `C = A B` or `C += factor A B` on all threads; shapes as of [`matmul`].
 pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Into) {
+    let [_, n] = rhs.shape();
+    assert_eq!(out.len(), lhs.rows * n);
+    on_all_threads(lhs, rhs, Shared::new(out), into);
+}
+
+/// `slice` holds `m n` elements, which [`Into::Replace`] does not read.
+fn on_all_threads(lhs: Strided<'_>, rhs: Right<'_>, slice: Shared<'_>, into: Into) {
     let (m, [k, n]) = (lhs.rows, rhs.shape());
-    assert_eq!(out.len(), m * n);
-    let slice = Shared::new(out);
     let columns = n.div_ceil(COLUMNS);
     // Rows are split only where there are too few columns to keep all threads busy.
     let wanted = 4 * parallel::num_threads();

@@ -1,7 +1,7 @@
 //! A chunk of the head: logits, running softmax, and the weighted sum of its rows.
 
 use super::{
-    gemm::{Into, gemm},
+    gemm::{Into, gemm, matmul},
     panel::{Packed, Right, Strided},
     parallel::Shared,
     row,
@@ -21,13 +21,7 @@ impl Sums {
     /// Adds the rows of the head `[c, d]` to the sums over `hidden` `[s, d]`.
     pub fn add(&mut self, hidden: Strided<'_>, rows: Packed<'_>, with_gradient: bool) {
         let (s, d, c) = (hidden.rows, rows.cols, rows.rows);
-        let mut logits = vec![0.0f32; s * c];
-        gemm(
-            hidden,
-            Right::PackedTransposed(rows),
-            &mut logits,
-            Into::Replace,
-        );
+        let mut logits = matmul(hidden, Right::PackedTransposed(rows));
         let [maximum, sum, weighted] =
             [&mut self.maximum, &mut self.sum, &mut self.weighted].map(|sums| Shared::new(sums));
         row::for_each_row(&mut logits, c, |row, logits| {

@@ -98,8 +98,17 @@ impl<'a> Shared<'a> {
         }
     }
 
+    /// Of elements that have no value yet: each is to be written before [`Self::part`] covers it.
+    pub fn unwritten(slice: &'a mut [std::mem::MaybeUninit<f32>]) -> Self {
+        Self {
+            start: slice.as_mut_ptr().cast(),
+            len: slice.len(),
+            _slice: std::marker::PhantomData,
+        }
+    }
+
     /// # Safety
-    /// No two parts alive at one time overlap.
+    /// No two parts alive at one time overlap, and all elements of the part have values.
     pub unsafe fn part(&self, range: std::ops::Range<usize>) -> &'a mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice, and nobody else's, as the caller promises.
