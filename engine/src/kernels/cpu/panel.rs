@@ -4,7 +4,7 @@
 //! are unpacked straight into panels, so that a dense copy of a matrix never exists.
 
 use super::{
-    decode::{self, Codec, with_codec},
+    decode::{Codec, with_codec},
     simd::{F32x4, LANES, U32x4},
 };
 use crate::weights::packed::{BLOCK, PackedKind};
@@ -75,23 +75,6 @@ impl<'a> Strided<'a> {
         &self.data[..self.cols]
     }
 
-    /// The matrix whose transpose this is, where its columns lie one after the other.
-    fn as_transposed(&self) -> Option<Packed<'a>> {
-        let is_whole = self.col_stride >= self.rows
-            && self.row_stride == 1
-            && self.cols > 1
-            && self.data.len() >= self.cols * self.col_stride;
-        is_whole.then(|| Packed {
-            kind: PackedKind::F32,
-            words: bytemuck::cast_slice(self.data),
-            scales: &[],
-            rows: self.cols,
-            cols: self.rows,
-            row_words: self.col_stride,
-            row_scales: 0,
-        })
-    }
-
     pub fn pointer(&self) -> *const f32 {
         self.data.as_ptr()
     }
@@ -126,6 +109,14 @@ impl<'a> Packed<'a> {
             row_words: cols.div_ceil(kind.weights_per_word()),
             row_scales: if kind.has_scales() { cols / BLOCK } else { 0 },
         }
+    }
+
+    /// The matrix itself, where its words are floats.
+    fn as_floats(&self) -> Option<Strided<'a>> {
+        let floats = bytemuck::cast_slice(self.words);
+        let strides = [self.row_words, 1];
+        (self.kind == PackedKind::F32)
+            .then(|| Strided::new(floats, [self.rows, self.cols], strides))
     }
 
     /// The words of a row.
@@ -165,16 +156,19 @@ impl Right<'_> {
     /// matrices `start` and `column` are multiples of [`BLOCK`] and of [`WIDTH`].
     pub fn fill(&self, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
         match self {
-            Self::Dense(matrix) => match matrix.as_transposed() {
-                Some(rows) => fill_transposed::<decode::F32>(&rows, start, column, depth, panels),
-                None => fill_dense(matrix, start, column, depth, panels),
+            Self::Dense(matrix) => fill_dense(matrix, start, column, depth, panels),
+            Self::Packed(matrix) => match matrix.as_floats() {
+                Some(matrix) => fill_dense(&matrix, start, column, depth, panels),
+                None => {
+                    with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, depth, panels));
+                }
             },
-            Self::Packed(matrix) => {
-                with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, depth, panels));
-            }
-            Self::PackedTransposed(matrix) => {
-                with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, depth, panels));
-            }
+            Self::PackedTransposed(matrix) => match matrix.as_floats() {
+                Some(matrix) => fill_dense(&matrix.transposed(), start, column, depth, panels),
+                None => {
+                    with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, depth, panels));
+                }
+            },
         }
     }
 }
@@ -182,10 +176,11 @@ impl Right<'_> {
 fn fill_dense(matrix: &Strided<'_>, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
     for (index, panels) in panels.chunks_mut(PER_BLOCK * depth * WIDTH).enumerate() {
         let column = column + index * BLOCK;
-        if matrix.col_stride == 1 && column + BLOCK <= matrix.cols {
-            fill_dense_block(matrix, start, column, depth, panels);
-        } else {
-            fill_dense_edge(matrix, start, column, depth, panels);
+        let is_whole = column + BLOCK <= matrix.cols;
+        match (matrix.row_stride, matrix.col_stride) {
+            (_, 1) if is_whole => fill_dense_block(matrix, start, column, depth, panels),
+            (1, _) if is_whole => fill_dense_transposed(matrix, start, column, depth, panels),
+            _ => fill_dense_edge(matrix, start, column, depth, panels),
         }
     }
 }
@@ -212,7 +207,39 @@ fn fill_dense_block(
     }
 }
 
-/// As [`fill_dense_block`], where columns are missing or do not lie side by side.
+/// As [`fill_dense_block`], where it is the rows' neighbours that lie side by side.
+fn fill_dense_transposed(
+    matrix: &Strided<'_>,
+    start: usize,
+    column: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    for (index, panel) in panels.chunks_exact_mut(depth * WIDTH).enumerate() {
+        let columns: [&[f32]; WIDTH] = std::array::from_fn(|lane| {
+            let first = start + (column + index * WIDTH + lane) * matrix.col_stride;
+            &matrix.data[first..][..depth]
+        });
+        let mut fours = panel.chunks_exact_mut(LANES * WIDTH);
+        for (four, out) in (&mut fours).enumerate() {
+            let of = |lane: usize| F32x4::of(&columns[lane][four * LANES..]).to_bits();
+            let low = U32x4::transpose([0, 1, 2, 3].map(of));
+            let high = U32x4::transpose([4, 5, 6, 7].map(of));
+            for ((low, high), out) in low.into_iter().zip(high).zip(out.chunks_exact_mut(WIDTH)) {
+                low.as_floats().write(out);
+                high.as_floats().write(&mut out[LANES..]);
+            }
+        }
+        let rest = fours.into_remainder().chunks_exact_mut(WIDTH);
+        for (row, out) in (depth / LANES * LANES..).zip(rest) {
+            for (out, column) in out.iter_mut().zip(columns) {
+                *out = column[row];
+            }
+        }
+    }
+}
+
+/// As [`fill_dense_block`], where columns are missing or neither side's neighbours lie side by side.
 fn fill_dense_edge(
     matrix: &Strided<'_>,
     start: usize,

@@ -172,8 +172,9 @@ impl F32x4 {
         result.zero_where_below(self, lowest)
     }
 
+    /// The bits of the lanes.
     #[inline(always)]
-    fn to_bits(self) -> U32x4 {
+    pub fn to_bits(self) -> U32x4 {
         U32x4(lanes::to_bits(self.0))
     }
 }
