@@ -1,0 +1,128 @@
+//! How much memory a step takes at its peak, by tokens and by blocks: a test program of its own, as it counts whatever is
+//! allocated.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use burn::tensor::Device;
+use engine::{
+    data::{TokenSequence, batch::Batch},
+    layers::block::Block,
+    model::Llama,
+    protocol::{LoraSpec, RunSpec, TargetModule},
+    train::{pacing::Pacing, state::TrainingState},
+};
+use futures_executor::block_on;
+
+use common::{golden, host::ScriptedHost};
+
+#[path = "gpu/common.rs"]
+mod common;
+
+/// The system's allocator, and the most that it had handed out at a time.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: the system's allocator does the work; the counters allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(live, Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// The tiny model with as many blocks, which share their weights: what a block adds is what a step holds of it.
+fn model_of(layers: usize) -> Llama {
+    let mut model = block_on(golden::model("tiny", &Device::flex()));
+    let first = model.blocks[0].clone();
+    let block = |index| Block {
+        index,
+        ..first.clone()
+    };
+    model.blocks = (0..layers).map(block).collect();
+    model.config.num_hidden_layers = layers;
+    model
+}
+
+fn spec() -> RunSpec {
+    RunSpec {
+        lora: LoraSpec {
+            r: 4,
+            target_modules: TargetModule::ALL.to_vec(),
+            ..LoraSpec::default()
+        },
+        ..RunSpec::default()
+    }
+}
+
+/// Bytes of the adapter's parameters.
+fn adapter_bytes(model: &Llama) -> usize {
+    4 * TrainingState::new(&spec(), &model.config).parameters.len()
+}
+
+/// What a step takes beyond what is there before it, at its peak; blocks keep nothing beyond their inputs.
+fn peak_of_step(model: &Llama, tokens: usize) -> usize {
+    let sequence = TokenSequence {
+        row: 0,
+        ids: (0..tokens).map(|index| 3 + index as u32 % 300).collect(),
+        loss_mask: (0..tokens).map(|index| index > 0).collect(),
+    };
+    let batch = [Batch::new(&[&sequence])];
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, common::host::RUN);
+    let mut state = TrainingState::new(&spec(), &model.config);
+    state.kept_bytes = 0;
+    let mut step = || block_on(state.step(model, &batch, 1e-3, &pacing)).unwrap();
+    // The first makes what stays.
+    step();
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    step();
+    PEAK.load(Relaxed) - before
+}
+
+// One test, so that nobody else allocates meanwhile.
+#[test]
+fn a_step_grows_with_its_tokens_and_by_one_activation_a_block() {
+    let model = model_of(3);
+    let [short, middle, long] = [512, 1024, 2048].map(|tokens| peak_of_step(&model, tokens));
+    println!("3 blocks: {short} bytes for 512 tokens, {middle} for 1024, {long} for 2048");
+    // A score for every pair of tokens, or a logit for every word and token, would make this ratio four.
+    let growth = (long - middle) as f64 / (middle - short) as f64;
+    assert!(
+        growth < 2.1,
+        "twice the tokens: {growth:.2} times the growth"
+    );
+
+    const TOKENS: usize = 1024;
+    let activation = 4 * TOKENS * model.config.hidden_size;
+    let [few, many] = [4, 12].map(|layers| {
+        let model = model_of(layers);
+        (peak_of_step(&model, TOKENS), adapter_bytes(&model))
+    });
+    let added = (many.0 - few.0) / 8;
+    // Besides: the adapter on the device, its gradients there and here, and what the optimizer had before.
+    let adapter = 4 * (many.1 - few.1) / 8;
+    println!("a block more: {added} bytes, of which an activation {activation}");
+    assert!(
+        (activation..activation + adapter + activation / 20).contains(&added),
+        "a block more takes {added} bytes; an activation is {activation}, its adapter's part {adapter}"
+    );
+}
