@@ -20,14 +20,7 @@ fn matmuls_read_transposed_views() {
         let [b, m, k, n] = [1..4, 1..40, 1..70, 1..40].map(|range| random.size(range));
         let lhs: Vec<Array<2>> = (0..b).map(|_| random.array([m, k])).collect();
         let rhs: Vec<Array<2>> = (0..b).map(|_| random.array([k, n])).collect();
-        let products = lhs
-            .iter()
-            .zip(&rhs)
-            .flat_map(|(lhs, rhs)| lhs.matmul(rhs).values);
-        let expected = Array {
-            shape: [b, m, n],
-            values: products.collect(),
-        };
+        let expected = Array::products(&lhs, &rhs);
         for lhs in [stacked(&lhs), stacked_transposed(&lhs)] {
             for rhs in [stacked(&rhs), stacked_transposed(&rhs)] {
                 let actual = matmul(lhs.clone(), rhs.clone());

@@ -175,6 +175,11 @@ impl<const D: usize> Array<D> {
     }
 
     /// Scales every element.
+    pub fn plus(&self, other: &Self) -> Self {
+        assert_eq!(self.shape, other.shape);
+        Self::from_fn(self.shape, |index| self.values[index] + other.values[index])
+    }
+
     pub fn times(mut self, factor: f64) -> Self {
         self.values.iter_mut().for_each(|value| *value *= factor);
         self
@@ -252,5 +257,26 @@ impl Array<2> {
 
     pub fn row(&self, row: usize) -> &[f64] {
         &self.values[row * self.shape[1]..][..self.shape[1]]
+    }
+
+    /// RMSNorm of the rows; `weight` is `[1, d]`.
+    pub fn rms_norm(&self, weight: &Self, eps: f64) -> Self {
+        let [_, d] = self.shape;
+        Self::from_fn(self.shape, |index| {
+            let row = self.row(index / d);
+            let mean_square = row.iter().map(|x| x * x).sum::<f64>() / d as f64;
+            weight.values[index % d] * self.values[index] / (mean_square + eps).sqrt()
+        })
+    }
+}
+
+impl Array<3> {
+    /// The products of matrices of one shape with others of one shape.
+    pub fn products(lhs: &[Array<2>], rhs: &[Array<2>]) -> Self {
+        let products = lhs.iter().zip(rhs).map(|(lhs, rhs)| lhs.matmul(rhs).values);
+        Self {
+            shape: [lhs.len(), lhs[0].shape[0], rhs[0].shape[1]],
+            values: products.flatten().collect(),
+        }
     }
 }

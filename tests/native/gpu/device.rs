@@ -5,11 +5,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
-use engine::train::pacing::read_all;
+use burn::tensor::{Device, FloatDType};
 use futures_executor::block_on;
 
-use crate::reference::{Array, Random};
+use crate::reference::Random;
 
 static DEVICE: OnceLock<Result<Device, String>> = OnceLock::new();
 
@@ -56,15 +55,6 @@ pub fn random() -> Random {
     });
     say(&format!("INLAY_TEST_SEED={seed}"));
     Random::from_seed(seed)
-}
-
-pub fn tensor<const D: usize>(array: &Array<D>, device: &Device) -> Tensor<D> {
-    let values: Vec<f32> = array.values.iter().map(|&value| value as f32).collect();
-    Tensor::from_data(TensorData::new(values, array.shape), device)
-}
-
-pub async fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    read_all(tensor.cast(FloatDType::F32)).await.unwrap()
 }
 
 pub fn say(text: &str) {

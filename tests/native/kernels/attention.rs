@@ -2,9 +2,9 @@
 
 use engine::kernels::{Heads, attention, attention_backward};
 
-use super::{Numbers, variants};
+use super::{Numbers, values, variants};
 use crate::{
-    device::{device, random, values},
+    device::{device, random},
     reference::{Array, Random},
 };
 

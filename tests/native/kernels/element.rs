@@ -4,22 +4,13 @@ use engine::kernels::{
     add_residual, add_rms_norm, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
 
-use super::{Numbers, size, sum, variants};
+use super::{Numbers, size, tensor, values, variants};
 use crate::{
-    device::{device, random, tensor, values},
+    device::{device, random},
     reference::Array,
 };
 
 const EPS: f64 = 1e-2;
-
-fn rms_norm_reference(x: &Array<2>, weight: &Array<2>) -> Array<2> {
-    let [_, d] = x.shape;
-    Array::from_fn(x.shape, |index| {
-        let row = x.row(index / d);
-        let mean_square = row.iter().map(|x| x * x).sum::<f64>() / d as f64;
-        weight.values[index % d] * x.values[index] / (mean_square + EPS).sqrt()
-    })
-}
 
 pub async fn norms_equal_the_formula(numbers: Numbers) {
     let device = device().await;
@@ -39,15 +30,15 @@ pub async fn norms_equal_the_formula(numbers: Numbers) {
             let what = |part: &str| format!("{variant}: {part} of {n}x{d}");
             let y = rms_norm(on_device(&x), &on_device(&weight), EPS, numbers.0);
             let y = values(y).await;
-            let expected = rms_norm_reference(&x, &weight);
+            let expected = x.rms_norm(&weight, EPS);
             expected.assert_values_close(&what("norm"), &y, numbers.tolerance(1e-5));
             let delta_ = numbers.tensor(&delta, &device);
-            let x_plus_delta = sum(&x, &delta);
+            let x_plus_delta = x.plus(&delta);
             let plain = values(add_residual(on_device(&x), delta_.clone())).await;
             x_plus_delta.assert_values_close(&what("sum alone"), &plain, 1e-6);
             let both = add_rms_norm(on_device(&x), delta_, &on_device(&weight), EPS);
             x_plus_delta.assert_values_close(&what("sum"), &values(both.0).await, 1e-6);
-            let expected = rms_norm_reference(&x_plus_delta, &weight);
+            let expected = x_plus_delta.rms_norm(&weight, EPS);
             let y = values(both.1).await;
             expected.assert_values_close(&what("norm of a sum"), &y, numbers.tolerance(1e-5));
             let dx = rms_norm_backward(
@@ -57,7 +48,7 @@ pub async fn norms_equal_the_formula(numbers: Numbers) {
                 EPS,
                 on_device(&residual),
             );
-            let expected = sum(&rms_norm_gradient(&dy, &x, &weight), &residual);
+            let expected = rms_norm_gradient(&dy, &x, &weight).plus(&residual);
             expected.assert_values_close(&what("gradient"), &values(dx).await, 1e-5);
         }
     }

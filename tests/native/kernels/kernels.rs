@@ -5,13 +5,11 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use engine::{
     kernels::PackedTensor,
     protocol::Precision,
+    train::pacing::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };
 
-use crate::{
-    device::tensor,
-    reference::{Array, Random},
-};
+use crate::reference::{Array, Random};
 
 pub mod attention;
 pub mod element;
@@ -35,7 +33,7 @@ macro_rules! for_each_kernel_check {
         $test!(packed, packed_products_equal_dense_ones);
         $test!(packed, packed_products_keep_extreme_scales);
         $test!(packed, a_low_rank_product_is_added_to_a_packed_one);
-        $test!(product, batched_products_read_transposed_views);
+        $test!(product, products_read_transposed_views);
         $test!(product, rows_that_vectors_cannot_cut_are_multiplied);
         $test!(product, products_read_slices);
     };
@@ -80,6 +78,16 @@ impl Numbers {
             Precision::Half => 4e-3,
         }
     }
+}
+
+pub fn tensor<const D: usize>(array: &Array<D>, device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = array.values.iter().map(|&value| value as f32).collect();
+    Tensor::from_data(TensorData::new(values, array.shape), device)
+}
+
+/// In f32.
+pub async fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    read_all(tensor.cast(FloatDType::F32)).await.unwrap()
 }
 
 /// The variants of the kernels, each in use from when it is given to when the next one is; the one that the device was
@@ -146,10 +154,4 @@ fn packed_shape(random: &mut Random, kind: PackedKind, by_four: bool) -> [usize;
         size(random, 1..150, by_four)
     };
     [size(random, 1..90, by_four), cols]
-}
-
-/// Element by element.
-fn sum(x: &Array<2>, y: &Array<2>) -> Array<2> {
-    assert_eq!(x.shape, y.shape);
-    Array::from_fn(x.shape, |i| x.values[i] + y.values[i])
 }

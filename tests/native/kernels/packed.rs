@@ -7,9 +7,9 @@ use engine::{
 };
 use half::f16;
 
-use super::{Numbers, TOLERANCE, on_device, packed_shape, packed_variants, size, sum};
+use super::{Numbers, TOLERANCE, on_device, packed_shape, packed_variants, size, tensor, values};
 use crate::{
-    device::{device, random, say, tensor, values},
+    device::{device, random, say},
     reference::{Array, KINDS, Random},
 };
 
@@ -173,10 +173,10 @@ pub async fn a_low_rank_product_is_added_to_a_packed_one(numbers: Numbers) {
             };
             let what = format!("{variant}: {kind:?}, {n} rows by {rows}x{cols}, rank {r}");
             let base = x.matmul(&weights.transposed());
-            let expected = sum(&base, &u.matmul(&b.transposed()).times(scaling));
+            let expected = base.plus(&u.matmul(&b.transposed()).times(scaling));
             let actual = packed.linear(numbers.tensor(&x, &device), Some(low_rank(&b)));
             expected.assert_values_close(&what, &values(actual).await, tolerance);
-            let expected = sum(&dy.matmul(&weights), &u.matmul(&a).times(scaling));
+            let expected = dy.matmul(&weights).plus(&u.matmul(&a).times(scaling));
             let actual = packed.linear_backward(numbers.tensor(&dy, &device), Some(low_rank(&a)));
             let what = format!("{what}, backward");
             expected.assert_values_close(&what, &values(actual).await, tolerance);

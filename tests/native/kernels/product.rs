@@ -3,16 +3,16 @@
 use burn::tensor::{Device, Tensor};
 use engine::{kernels::matmul, protocol::Precision};
 
-use super::{Numbers, TOLERANCE, size, variants};
+use super::{Numbers, TOLERANCE, size, tensor, values, variants};
 use crate::{
-    device::{device, random, say, tensor, values},
+    device::{device, random, say},
     reference::Array,
 };
 
 /// Adapters and what they are multiplied with are single, whatever the other side is.
 const SINGLE: Numbers = Numbers(Precision::Single);
 
-pub async fn batched_products_read_transposed_views(numbers: Numbers) {
+pub async fn products_read_transposed_views(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     let mut largest = 0.0f64;
@@ -26,14 +26,7 @@ pub async fn batched_products_read_transposed_views(numbers: Numbers) {
                 let lhs: Vec<Array<2>> =
                     (0..b).map(|_| numbers.array(&mut random, [m, k])).collect();
                 let rhs: Vec<Array<2>> = (0..b).map(|_| random.array([k, n])).collect();
-                let products = lhs
-                    .iter()
-                    .zip(&rhs)
-                    .flat_map(|(lhs, rhs)| lhs.matmul(rhs).values);
-                let expected = Array {
-                    shape: [b, m, n],
-                    values: products.collect(),
-                };
+                let expected = Array::products(&lhs, &rhs);
                 for lhs in [
                     stacked(numbers, &lhs, &device),
                     stacked_transposed(numbers, &lhs, &device),
@@ -48,10 +41,19 @@ pub async fn batched_products_read_transposed_views(numbers: Numbers) {
                         largest = largest.max(error);
                     }
                 }
+                let expected = lhs[0].matmul(&rhs[0]);
+                for lhs in views(numbers, &lhs[0], &device) {
+                    for rhs in views(SINGLE, &rhs[0], &device) {
+                        let what = format!("{variant}: {m}x{k}x{n}");
+                        let actual = values(matmul(lhs.clone(), rhs)).await;
+                        let error = expected.assert_values_close(&what, &actual, TOLERANCE);
+                        largest = largest.max(error);
+                    }
+                }
             }
         }
     }
-    say(&format!("batched products within {largest:.1e}"));
+    say(&format!("products within {largest:.1e}"));
 }
 
 pub async fn rows_that_vectors_cannot_cut_are_multiplied(numbers: Numbers) {
@@ -89,6 +91,12 @@ pub async fn products_read_slices(numbers: Numbers) {
             expected.assert_values_close(&variant, &actual, TOLERANCE);
         }
     }
+}
+
+/// A matrix as it is, and as a transposed view.
+fn views(numbers: Numbers, matrix: &Array<2>, device: &Device) -> [Tensor<2>; 2] {
+    let transposed = numbers.tensor(&matrix.transposed(), device);
+    [numbers.tensor(matrix, device), transposed.transpose()]
 }
 
 fn stacked(numbers: Numbers, matrices: &[Array<2>], device: &Device) -> Tensor<3> {

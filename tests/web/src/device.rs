@@ -2,12 +2,13 @@
 
 use std::cell::OnceCell;
 
-use burn::tensor::{Device, FloatDType, Tensor, TensorData, activation::softmax};
-use engine::{self_test, train::pacing::read_all};
+use burn::tensor::{Device, activation::softmax};
+use engine::self_test;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 use crate::{
     common::host::ScriptedHost,
+    kernels::{tensor, values},
     reference::{Array, Random},
 };
 
@@ -38,15 +39,6 @@ pub fn random() -> Random {
     let seed = given.unwrap_or_else(|| (js_sys::Math::random() * f64::from(u32::MAX)) as u64);
     console_log!("INLAY_TEST_SEED={seed}");
     Random::from_seed(seed)
-}
-
-pub fn tensor<const D: usize>(array: &Array<D>, device: &Device) -> Tensor<D> {
-    let values: Vec<f32> = array.values.iter().map(|&value| value as f32).collect();
-    Tensor::from_data(TensorData::new(values, array.shape), device)
-}
-
-pub async fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    read_all(tensor.cast(FloatDType::F32)).await.unwrap()
 }
 
 pub fn say(text: &str) {

@@ -8,19 +8,6 @@ use crate::{
 
 const EPS: f64 = 1e-2;
 
-fn rms_norm_reference(x: &Array<2>, weight: &Array<2>) -> Array<2> {
-    let [_, d] = x.shape;
-    Array::from_fn(x.shape, |index| {
-        let row = x.row(index / d);
-        let mean_square = row.iter().map(|x| x * x).sum::<f64>() / d as f64;
-        weight.values[index % d] * x.values[index] / (mean_square + EPS).sqrt()
-    })
-}
-
-fn sum(x: &Array<2>, y: &Array<2>) -> Array<2> {
-    Array::from_fn(x.shape, |i| x.values[i] + y.values[i])
-}
-
 #[test]
 fn an_overflow_of_a_norm_shows() {
     let x = Array::from_fn([1, 4], |_| 1e30);
@@ -41,12 +28,12 @@ fn norms_equal_the_formula() {
         let (delta, residual) = (random.array([n, d]), random.array([n, d]));
         let (weight, dy) = (random.array([1, d]), random.array([n, d]));
         let y = rms_norm(x.tensor(), &weight.tensor(), EPS, Precision::Single);
-        rms_norm_reference(&x, &weight).assert_close("forward", y, 1e-5);
+        x.rms_norm(&weight, EPS).assert_close("forward", y, 1e-5);
         let (total, y) = add_rms_norm(x.tensor(), delta.tensor(), &weight.tensor(), EPS);
-        sum(&x, &delta).assert_close("sum", total, 1e-6);
-        let expected = rms_norm_reference(&sum(&x, &delta), &weight);
+        x.plus(&delta).assert_close("sum", total, 1e-6);
+        let expected = x.plus(&delta).rms_norm(&weight, EPS);
         expected.assert_close("forward of a sum", y, 1e-5);
-        let expected = x.gradient(&dy, |x| rms_norm_reference(x, &weight));
+        let expected = x.gradient(&dy, |x| x.rms_norm(&weight, EPS));
         let dx = rms_norm_backward(
             dy.tensor(),
             x.tensor(),
@@ -54,7 +41,7 @@ fn norms_equal_the_formula() {
             EPS,
             residual.tensor(),
         );
-        sum(&expected, &residual).assert_close("backward", dx, 1e-4);
+        expected.plus(&residual).assert_close("backward", dx, 1e-4);
     }
 }
 
