@@ -3,11 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
-
 use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::Batch},
@@ -18,35 +13,19 @@ use engine::{
 };
 use futures_executor::block_on;
 
-use common::{golden, host::ScriptedHost};
+use common::{
+    golden,
+    host::{RUN, ScriptedHost},
+};
+use counting::{Counting, forget_peak, live_bytes, peak_bytes};
 
-#[path = "gpu/common.rs"]
+#[allow(dead_code, reason = "the other tests use more of it")]
 mod common;
-
-/// The system's allocator, and the most that it had handed out at a time.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+#[path = "common/counting.rs"]
+mod counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-// SAFETY: the system's allocator does the work; the counters allocate nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 /// The tiny model with as many blocks, which share their weights: what a block adds is what a step holds of it.
 fn model_of(layers: usize) -> Llama {
@@ -86,16 +65,16 @@ fn peak_of_step(model: &Llama, tokens: usize) -> usize {
     };
     let batch = [Batch::new(&[&sequence])];
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, common::host::RUN);
+    let pacing = Pacing::new(&host, RUN);
     let mut state = TrainingState::new(&spec(), &model.config);
     state.kept_bytes = 0;
     let mut step = || block_on(state.step(model, &batch, 1e-3, &pacing)).unwrap();
     // The first makes what stays.
     step();
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let before = live_bytes();
+    forget_peak();
     step();
-    PEAK.load(Relaxed) - before
+    peak_bytes() - before
 }
 
 // One test, so that nobody else allocates meanwhile.
@@ -104,7 +83,7 @@ fn a_step_grows_with_its_tokens_and_by_one_activation_a_block() {
     let model = model_of(3);
     let [short, middle, long] = [512, 1024, 2048].map(|tokens| peak_of_step(&model, tokens));
     println!("3 blocks: {short} bytes for 512 tokens, {middle} for 1024, {long} for 2048");
-    // A score for every pair of tokens, or a logit for every word and token, would make this ratio four.
+    // With a score for every pair of tokens this ratio would tend to four.
     let growth = (long - middle) as f64 / (middle - short) as f64;
     assert!(
         growth < 2.1,

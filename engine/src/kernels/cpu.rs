@@ -6,6 +6,7 @@ mod decode;
 mod gemm;
 mod gemv;
 mod head;
+mod matrix;
 mod panel;
 pub mod parallel;
 mod row;
@@ -17,7 +18,8 @@ use burn_flex::{Flex, FlexTensor};
 use super::{Heads, KernelOps};
 use crate::{protocol::Precision, weights::packed::PackedKind};
 use gemm::{Into, gemm};
-use panel::{Packed, Right, Strided};
+use matrix::{Packed, Strided};
+use panel::Right;
 
 impl KernelOps for Flex {
     fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
@@ -73,7 +75,7 @@ impl KernelOps for Flex {
             gemv::gemv(x, packed, &mut out);
             out
         } else {
-            gemm::matmul(x, Right::PackedTransposed(packed))
+            gemm::matmul(x, Right::packed_transposed(packed))
         };
         tensor(out, [n, packed.rows])
     }
@@ -100,7 +102,7 @@ impl KernelOps for Flex {
     ) -> FlexTensor {
         let [n, _] = dims(&dy);
         let (words, scales) = (contiguous(words), contiguous(scales));
-        let weights = Right::Packed(packed(&words, &scales, kind, cols));
+        let weights = Right::packed(packed(&words, &scales, kind, cols));
         tensor(gemm::matmul(strided(&dy), weights), [n, cols])
     }
 

@@ -3,6 +3,8 @@
 
 #[path = "../../native/common/adapter.rs"]
 pub mod adapter;
+#[path = "../../native/common/counting.rs"]
+pub mod counting;
 pub mod file;
 #[path = "../../native/common/fixture.rs"]
 pub mod fixture;

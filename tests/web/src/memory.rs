@@ -1,11 +1,6 @@
 //! A long run takes no more memory than a short one.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    future::ready,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{cell::Cell, future::ready};
 
 use burn::tensor::Device;
 use engine::{
@@ -18,7 +13,10 @@ use engine::{
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 use crate::{
-    common::golden,
+    common::{
+        counting::{Counting, live_bytes},
+        golden,
+    },
     device::{device, random},
     reference::Random,
 };
@@ -30,28 +28,8 @@ const EVAL_STEPS: u64 = 40;
 /// The log of the steps is meant to grow, by doubling. Beside a real model it does not show.
 const LOG_BYTES: u64 = 2 * NUM_STEPS * size_of::<StepMetrics>() as u64;
 
-/// The module's allocator, which counts what it has handed out and not got back.
-struct CountingAllocator;
-
-static LIVE_BYTES: AtomicU64 = AtomicU64::new(0);
-
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
-
-// SAFETY: the system's allocator does the work; the counter allocates nothing.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE_BYTES.fetch_add(layout.size() as u64, Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE_BYTES.fetch_sub(layout.size() as u64, Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+static ALLOCATOR: Counting = Counting;
 
 /// Bytes held at one moment.
 #[derive(Clone, Copy)]
@@ -78,7 +56,7 @@ impl Meter {
         let usage = self.device.memory_pool_usage();
         Reading {
             wasm: u64::from(buffer.byte_length()),
-            heap: LIVE_BYTES.load(Relaxed),
+            heap: live_bytes() as u64,
             device: usage.map(|usage| [usage.bytes_in_use, usage.bytes_reserved]),
         }
     }

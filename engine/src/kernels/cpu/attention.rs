@@ -6,7 +6,8 @@
 
 use super::{
     gemm::{Into, Output, multiply_panels, pack},
-    panel::{Right, Strided, WIDTH},
+    matrix::Strided,
+    panel::{Right, WIDTH},
     parallel::{self, Shared},
     row,
 };

@@ -5,7 +5,8 @@
 //! piece; the innermost loop holds [`ROWS`] rows by [`WIDTH`] columns of `C` in registers.
 
 use super::{
-    panel::{Right, Strided, WIDTH},
+    matrix::Strided,
+    panel::{Right, WIDTH},
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };

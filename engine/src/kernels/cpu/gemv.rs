@@ -2,7 +2,7 @@
 
 use super::{
     decode::{Codec, with_codec},
-    panel::{Packed, Strided},
+    matrix::{Packed, Strided},
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };

@@ -2,7 +2,8 @@
 
 use super::{
     gemm::{Into, gemm, matmul},
-    panel::{Packed, Right, Strided},
+    matrix::{Packed, Strided},
+    panel::Right,
     parallel::Shared,
     row,
 };
@@ -21,7 +22,7 @@ impl Sums {
     /// Adds the rows of the head `[c, d]` to the sums over `hidden` `[s, d]`.
     pub fn add(&mut self, hidden: Strided<'_>, rows: Packed<'_>, with_gradient: bool) {
         let (s, d, c) = (hidden.rows, rows.cols, rows.rows);
-        let mut logits = matmul(hidden, Right::PackedTransposed(rows));
+        let mut logits = matmul(hidden, Right::packed_transposed(rows));
         let [maximum, sum, weighted] =
             [&mut self.maximum, &mut self.sum, &mut self.weighted].map(|sums| Shared::new(sums));
         row::for_each_row(&mut logits, c, |row, logits| {
@@ -48,7 +49,7 @@ impl Sums {
         if with_gradient {
             let logits = Strided::contiguous(&logits, s, c);
             let add = Into::Add { factor: 1.0 };
-            gemm(logits, Right::Packed(rows), &mut self.weighted, add);
+            gemm(logits, Right::packed(rows), &mut self.weighted, add);
         }
     }
 }

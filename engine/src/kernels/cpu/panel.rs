@@ -3,11 +3,14 @@
 //! A panel is what the product's inner loop reads, a few kilobytes that stay in the first-level cache. Packed weights
 //! are unpacked straight into panels, so that a dense copy of a matrix never exists.
 
+use std::slice::ChunksExactMut;
+
 use super::{
     decode::{Codec, with_codec},
+    matrix::{Packed, Strided},
     simd::{F32x4, LANES, U32x4},
 };
-use crate::weights::packed::{BLOCK, PackedKind};
+use crate::weights::packed::BLOCK;
 
 /// Columns of a panel.
 pub const WIDTH: usize = 8;
@@ -15,134 +18,33 @@ pub const WIDTH: usize = 8;
 /// Panels over the columns that share a block's scale.
 const PER_BLOCK: usize = BLOCK / WIDTH;
 
-/// A matrix `[rows, cols]` in memory, element `(i, j)` at `i row_stride + j col_stride`.
-#[derive(Clone, Copy)]
-pub struct Strided<'a> {
-    data: &'a [f32],
-    pub rows: usize,
-    pub cols: usize,
-    pub row_stride: usize,
-    pub col_stride: usize,
-}
-
-impl<'a> Strided<'a> {
-    /// # Panics
-    /// Where an element would lie outside the slice, which is a mistake of the caller.
-    pub fn new(
-        data: &'a [f32],
-        [rows, cols]: [usize; 2],
-        [row_stride, col_stride]: [usize; 2],
-    ) -> Self {
-        let is_empty = rows == 0 || cols == 0;
-        assert!(is_empty || (rows - 1) * row_stride + (cols - 1) * col_stride < data.len());
-        Self {
-            data,
-            rows,
-            cols,
-            row_stride,
-            col_stride,
-        }
-    }
-
-    /// Row after row without gaps.
-    pub fn contiguous(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        Self::new(data, [rows, cols], [cols, 1])
-    }
-
-    pub fn transposed(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
-    }
-
-    /// Rows from `start` on.
-    pub fn rows_from(self, start: usize, rows: usize) -> Self {
-        assert!(start + rows <= self.rows);
-        Self {
-            data: self.data.get(start * self.row_stride..).unwrap_or_default(),
-            rows,
-            ..self
-        }
-    }
-
-    /// The elements of the first row, which lie side by side.
-    pub fn first_row(&self) -> &'a [f32] {
-        assert!(self.col_stride == 1 || self.cols <= 1);
-        &self.data[..self.cols]
-    }
-
-    pub fn pointer(&self) -> *const f32 {
-        self.data.as_ptr()
-    }
-}
-
-/// A packed matrix `[rows, cols]` in memory; see [`crate::weights::packed`].
-#[derive(Clone, Copy)]
-pub struct Packed<'a> {
-    pub kind: PackedKind,
-    words: &'a [u32],
-    scales: &'a [u32],
-    pub rows: usize,
-    pub cols: usize,
-    row_words: usize,
-    row_scales: usize,
-}
-
-impl<'a> Packed<'a> {
-    /// `words` and `scales` of `rows` rows; the scales of float kinds are not looked at.
-    pub fn new(
-        kind: PackedKind,
-        words: &'a [u32],
-        scales: &'a [u32],
-        [rows, cols]: [usize; 2],
-    ) -> Self {
-        Self {
-            kind,
-            words,
-            scales,
-            rows,
-            cols,
-            row_words: cols.div_ceil(kind.weights_per_word()),
-            row_scales: if kind.has_scales() { cols / BLOCK } else { 0 },
-        }
-    }
-
-    /// The matrix itself, where its words are floats.
-    fn as_floats(&self) -> Option<Strided<'a>> {
-        let floats = bytemuck::cast_slice(self.words);
-        let strides = [self.row_words, 1];
-        (self.kind == PackedKind::F32)
-            .then(|| Strided::new(floats, [self.rows, self.cols], strides))
-    }
-
-    /// The words of a row.
-    #[inline(always)]
-    pub fn words_of(&self, row: usize) -> &'a [u32] {
-        &self.words[row * self.row_words..][..self.row_words]
-    }
-
-    /// The scales of a row, none for the float kinds.
-    #[inline(always)]
-    pub fn scales_of(&self, row: usize) -> &'a [u32] {
-        &self.scales[row * self.row_scales..][..self.row_scales]
-    }
-}
-
 /// The right side `[k, n]` of a product.
 #[derive(Clone, Copy)]
 pub enum Right<'a> {
     Dense(Strided<'a>),
-    /// `W`
+    /// `W`; see [`Self::packed`].
     Packed(Packed<'a>),
-    /// `W^T`
+    /// `W^T`; see [`Self::packed_transposed`].
     PackedTransposed(Packed<'a>),
 }
 
-impl Right<'_> {
+impl<'a> Right<'a> {
+    /// `W`, dense where its words are floats.
+    pub fn packed(matrix: Packed<'a>) -> Self {
+        match matrix.as_floats() {
+            Some(dense) => Self::Dense(dense),
+            None => Self::Packed(matrix),
+        }
+    }
+
+    /// `W^T`, dense where its words are floats.
+    pub fn packed_transposed(matrix: Packed<'a>) -> Self {
+        match matrix.as_floats() {
+            Some(dense) => Self::Dense(dense.transposed()),
+            None => Self::PackedTransposed(matrix),
+        }
+    }
+
     /// `[k, n]`
     pub fn shape(&self) -> [usize; 2] {
         match self {
@@ -157,20 +59,20 @@ impl Right<'_> {
     pub fn fill(&self, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
         match self {
             Self::Dense(matrix) => fill_dense(matrix, start, column, depth, panels),
-            Self::Packed(matrix) => match matrix.as_floats() {
-                Some(matrix) => fill_dense(&matrix, start, column, depth, panels),
-                None => {
-                    with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, depth, panels));
-                }
-            },
-            Self::PackedTransposed(matrix) => match matrix.as_floats() {
-                Some(matrix) => fill_dense(&matrix.transposed(), start, column, depth, panels),
-                None => {
-                    with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, depth, panels));
-                }
-            },
+            Self::Packed(matrix) => {
+                with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, depth, panels));
+            }
+            Self::PackedTransposed(matrix) => {
+                with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, depth, panels));
+            }
         }
     }
+}
+
+/// The rows of a block's panels, panel by panel; none of those that are not there.
+fn rows_of_panels(panels: &mut [f32], depth: usize) -> [ChunksExactMut<'_, f32>; PER_BLOCK] {
+    let mut panels = panels.chunks_exact_mut(depth * WIDTH);
+    std::array::from_fn(|_| panels.next().unwrap_or_default().chunks_exact_mut(WIDTH))
 }
 
 fn fill_dense(matrix: &Strided<'_>, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
@@ -193,9 +95,7 @@ fn fill_dense_block(
     depth: usize,
     panels: &mut [f32],
 ) {
-    let mut panels = panels.chunks_exact_mut(depth * WIDTH);
-    let mut rows: [_; PER_BLOCK] =
-        std::array::from_fn(|_| panels.next().unwrap_or_default().chunks_exact_mut(WIDTH));
+    let mut rows = rows_of_panels(panels, depth);
     for row in start..start + depth {
         let from = &matrix.data[row * matrix.row_stride + column..][..BLOCK];
         for (rows, from) in rows.iter_mut().zip(from.chunks_exact(WIDTH)) {
@@ -291,9 +191,7 @@ fn fill_block<C: Codec>(
     depth: usize,
     panels: &mut [f32],
 ) {
-    let mut panels = panels.chunks_exact_mut(depth * WIDTH);
-    let mut rows: [_; PER_BLOCK] =
-        std::array::from_fn(|_| panels.next().unwrap_or_default().chunks_exact_mut(WIDTH));
+    let mut rows = rows_of_panels(panels, depth);
     for row in start..start + depth {
         let words = &matrix.words_of(row)[column / C::PER_WORD..][..BLOCK / C::PER_WORD];
         let scale = if C::HAS_SCALES {

@@ -95,13 +95,13 @@ impl F32x4 {
 
     /// The larger lanes; NaN only where `self` is. One instruction, as `max` is not.
     #[inline(always)]
-    pub fn at_least(self, other: Self) -> Self {
+    fn at_least(self, other: Self) -> Self {
         Self(lanes::at_least(self.0, other.0))
     }
 
     /// The smaller lanes; NaN only where `self` is.
     #[inline(always)]
-    pub fn at_most(self, other: Self) -> Self {
+    fn at_most(self, other: Self) -> Self {
         Self(lanes::at_most(self.0, other.0))
     }
 
