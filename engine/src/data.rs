@@ -9,6 +9,7 @@ pub mod batch;
 pub mod encode;
 pub mod example;
 pub mod format;
+pub mod pack;
 pub mod prepare;
 pub mod sequence;
 pub mod shuffle;

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{EncodeError, Encoder, Row, TokenSequence, format::MAX_PROBLEMS, shuffle::hold_out};
+use super::{
+    EncodeError, Encoder, Row, TokenSequence, format::MAX_PROBLEMS, pack::num_bins,
+    shuffle::hold_out,
+};
 use crate::protocol::{DataSpec, Failure, FailureKind, PreparedSummary, RowProblem};
 
 /// What a run is trained and scored on.
@@ -125,11 +128,13 @@ impl<'a> Preparation<'a> {
             }
             .push(sequence);
         }
+        let training_lengths: Vec<usize> = train.iter().map(|row| row.ids.len()).collect();
         let summary = PreparedSummary {
+            num_packed_rows: num_bins(&training_lengths, self.spec.max_seq_length),
             spec: self.spec,
             num_training_rows: train.len(),
             num_validation_rows: validation.len(),
-            training_tokens: train.iter().map(|sequence| sequence.ids.len() as u64).sum(),
+            training_tokens: training_lengths.iter().sum::<usize>() as u64,
             scored_tokens: train
                 .iter()
                 .map(|sequence| sequence.num_scored() as u64)

@@ -96,6 +96,9 @@ pub struct RowSummary {
 pub struct PreparedSummary {
     pub spec: DataSpec,
     pub num_training_rows: usize,
+    /// Rows of `max_seq_length` tokens that the training rows make where they are packed.
+    #[serde(default)]
+    pub num_packed_rows: usize,
     pub num_validation_rows: usize,
     pub training_tokens: u64,
     /// Tokens that the loss is taken over in one epoch.

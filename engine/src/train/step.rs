@@ -61,7 +61,7 @@ pub async fn forward_backward(
     kept_bytes: usize,
     pacing: &Pacing<'_>,
 ) -> Result<MicroStep, Interruption> {
-    let context = model.context(batch.b, batch.t, 0, dropout);
+    let context = model.context(batch, dropout);
     let pass = Pass {
         model,
         context: &context,
@@ -126,7 +126,7 @@ pub async fn evaluate(
     batch: &Batch,
     pacing: &Pacing<'_>,
 ) -> Result<f64, Interruption> {
-    let context = model.context(batch.b, batch.t, 0, None);
+    let context = model.context(batch, None);
     let pass = Pass {
         model,
         context: &context,

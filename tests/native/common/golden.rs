@@ -102,7 +102,7 @@ pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) 
         assert_rows_near(&what, &batch, &actual, &tensors[tensor], tolerances.forward)
     };
 
-    let context = model.context(batch.b, batch.t, 0, None);
+    let context = model.context(&batch, None);
     let mut hidden = model.embed(&batch.ids);
     check("hidden.embed", hidden.clone()).await;
     for block in &model.blocks {
@@ -266,7 +266,7 @@ pub async fn check_steps(
 
 /// Logits at every position of one row, without a cache.
 pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
-    let context = model.context(1, ids.len(), 0, None);
+    let context = model.row_context(ids.len(), 0);
     let mut hidden = model.embed(ids);
     for block in &model.blocks {
         hidden = block.forward(hidden, None, &context, None);
