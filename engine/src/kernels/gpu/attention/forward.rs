@@ -10,8 +10,8 @@ use super::{
         operand::Four,
         rows::{elements, empty, empty_like},
     },
-    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, group, lane, no_sums, rows_of_group,
-    scores,
+    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, first_visible, group, lane, no_sums,
+    rows_of_group, scores,
 };
 use crate::kernels::Heads;
 
