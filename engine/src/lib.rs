@@ -24,6 +24,8 @@ pub mod export;
 pub mod generate;
 #[cfg(feature = "files")]
 pub mod plan;
+#[cfg(feature = "reader")]
+pub mod reader;
 #[cfg(feature = "files")]
 pub mod template;
 #[cfg(feature = "files")]

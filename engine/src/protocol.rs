@@ -10,6 +10,7 @@ pub mod failure;
 pub mod generate;
 pub mod metrics;
 pub mod model;
+pub mod reading;
 pub mod run;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub use failure::*;
 pub use generate::*;
 pub use metrics::*;
 pub use model::*;
+pub use reading::*;
 pub use run::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.

@@ -102,5 +102,7 @@ pub fn shape_name(shape: RowShape) -> &'static str {
         RowShape::Messages => "messages",
         RowShape::PromptCompletion => "prompt and completion",
         RowShape::Text => "text",
+        RowShape::Classification => "text and label",
+        RowShape::Preference => "prompt, chosen and rejected",
     }
 }

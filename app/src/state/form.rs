@@ -97,6 +97,7 @@ impl Form {
             max_seq_length: self.size(Field::SequenceLength)?,
             validation_split: self.real(Field::ValidationSplit)?,
             seed: self.whole(Field::Seed)?,
+            ..DataSpec::default()
         })
     }
 

@@ -91,6 +91,7 @@ impl Row {
             prompt: cut(prompt),
             completion: cut(completion),
             num_turns,
+            findings: Vec::new(),
         }
     }
 }

@@ -355,6 +355,7 @@ impl Reader {
                 .take(NUM_FIRST_ROWS)
                 .map(Row::summary)
                 .collect(),
+            ..DatasetSummary::default()
         };
         Ok(Dataset {
             rows: self.rows,

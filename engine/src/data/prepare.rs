@@ -139,6 +139,7 @@ impl<'a> Preparation<'a> {
             problems: self.problems,
             longest_tokens: lengths.last().copied().unwrap_or(0),
             median_tokens: lengths.get(lengths.len() / 2).copied().unwrap_or(0),
+            ..PreparedSummary::default()
         };
         let num_leaked = num_leaked(&train, &validation);
         Ok(Prepared {

@@ -278,6 +278,7 @@ impl From<&RecipeSettings> for RunSpec {
                 max_seq_length: settings.max_seq_length,
                 validation_split: settings.validation_split,
                 seed: settings.data_seed,
+                ..DataSpec::default()
             },
             learning_rate: settings.learning_rate,
             lr_scheduler_type: settings.lr_scheduler_type,

@@ -328,6 +328,7 @@ fn datasets_are_split_and_counted() {
         max_seq_length: 24,
         validation_split: 0.2,
         seed: 3,
+        ..DataSpec::default()
     };
     let prepare = |rows: &[Row], spec: &DataSpec| {
         let mut preparation = Preparation::new(encoder, spec, "rows.jsonl".to_owned());

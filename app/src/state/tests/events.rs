@@ -33,10 +33,7 @@ fn dataset() -> DatasetSummary {
         num_rows: 3,
         num_usable_rows: 3,
         shapes: vec![(RowShape::Text, 3)],
-        problems: Vec::new(),
-        num_problems: 0,
-        num_duplicates: 0,
-        first_rows: Vec::new(),
+        ..DatasetSummary::default()
     }
 }
 
