@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, syntax::SyntaxConfig};
 
+pub use crate::protocol::Message;
 use crate::{
     protocol::{Failure, FailureKind},
     tokenizer::Tokenizer,
@@ -25,22 +26,6 @@ pub const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// Bytes of a template's source; the longest in use have 20 KB.
 const MAX_SOURCE_BYTES: usize = 1 << 18;
 const NAME: &str = "chat_template";
-
-/// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Message {
-    pub role: String,
-    pub content: String,
-}
-
-impl Message {
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-        }
-    }
-}
 
 /// A template that cannot be compiled or rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

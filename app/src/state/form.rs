@@ -9,7 +9,7 @@ pub use parse::{modules, real, whole};
 
 use engine::protocol::{
     DataSpec, GenerationSpec, LoraSpec, LrSchedulerType, PrecisionChoice, RunSpec, TargetModule,
-    Variant,
+    TrainOn, Variant,
 };
 
 use field::Kind;
@@ -94,6 +94,7 @@ impl Form {
     /// How rows become examples, or the first field that stands in the way.
     pub fn data_spec(&self) -> Result<DataSpec, Field> {
         Ok(DataSpec {
+            train_on: TrainOn::default(),
             max_seq_length: self.size(Field::SequenceLength)?,
             validation_split: self.real(Field::ValidationSplit)?,
             seed: self.whole(Field::Seed)?,

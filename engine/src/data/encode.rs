@@ -18,8 +18,8 @@ use super::{
     turn::{RenderedConversation, Turn, TurnError, render_turns},
 };
 use crate::{
-    protocol::{DataSpec, RowPreview, TokenPreview},
-    template::{ChatTemplate, MAX_OUTPUT_BYTES, Message, TemplateError},
+    protocol::{DataSpec, Message, RowPreview, TokenPreview},
+    template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
     tokenizer::{TokenSpan, Tokenizer, TokenizerError},
 };
 

@@ -1,15 +1,16 @@
 //! One row of a dataset as it was written: text and its roles, before any template or token.
 
-use crate::{
-    protocol::{RowShape, RowSummary},
-    template::Message,
-};
+use std::iter;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Message, RowShape, RowSummary};
 
 /// Characters of a text that the table shows.
 const SUMMARY_CHARS: usize = 300;
 
 /// A usable row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// 0-based, counted over all rows of the files, refused ones included.
     pub row: usize,
@@ -17,11 +18,15 @@ pub struct Row {
 }
 
 /// What a row says.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Example {
     /// A conversation of at least one assistant's turn.
     Conversation {
         messages: Vec<Message>,
+        /// JSON of each tool that may be called, for the template.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<String>,
         /// Assistant's turns before this message are context only: a `prompt` that is a conversation itself.
         first_trained: usize,
         shape: RowShape,
@@ -41,7 +46,7 @@ impl Example {
         }
     }
 
-    /// The texts that are learnt.
+    /// The texts that are learnt: contents, thoughts and tool calls.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         let (messages, single) = match self {
             Self::Conversation {
@@ -55,7 +60,12 @@ impl Example {
         messages
             .iter()
             .filter(|message| message.role == ASSISTANT)
-            .map(|message| message.content.as_str())
+            .flat_map(|message| {
+                iter::once(&message.content)
+                    .chain(&message.reasoning_content)
+                    .chain(&message.tool_calls)
+            })
+            .map(String::as_str)
             .chain(single)
     }
 }
@@ -80,7 +90,7 @@ impl Row {
                     .rfind(|message| message.role == USER);
                 (
                     asked.map_or("", |message| message.content.as_str()),
-                    messages.get(last).map_or("", |message| &message.content),
+                    messages.get(last).map_or("", said),
                     messages.len(),
                 )
             }
@@ -93,6 +103,14 @@ impl Row {
             num_turns,
             findings: Vec::new(),
         }
+    }
+}
+
+/// A message's content, or its first tool call where it has none.
+fn said(message: &Message) -> &str {
+    match message.tool_calls.first() {
+        Some(call) if message.content.trim().is_empty() => call,
+        _ => &message.content,
     }
 }
 

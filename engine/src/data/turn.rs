@@ -8,7 +8,10 @@
 use std::ops::Range;
 
 use super::example::ASSISTANT;
-use crate::template::{ChatTemplate, Message, TemplateError};
+use crate::{
+    protocol::Message,
+    template::{ChatTemplate, TemplateError},
+};
 
 /// A rendered conversation. Ranges are bytes of `text`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,9 +14,25 @@ pub enum DatasetSource {
     Text { name: String, text: String },
 }
 
+/// What of a row is learnt. `text` is always learnt whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainOn {
+    /// What the assistant says in every turn, and the completion; TRL's `assistant_only_loss` and
+    /// `completion_only_loss`.
+    #[default]
+    AssistantTurns,
+    /// What the assistant says in its last turn, and the completion.
+    LastTurn,
+    /// Every token but the first, prompts as well; TRL's plain language modelling.
+    Everything,
+}
+
 /// How rows become training examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataSpec {
+    #[serde(default)]
+    pub train_on: TrainOn,
     /// Longer rows are cut to this many tokens.
     pub max_seq_length: usize,
     /// Share of the usable rows held out, 0 to 0.9; at least one row where it is above 0 and there are two.
@@ -33,6 +49,7 @@ pub struct DataSpec {
 impl Default for DataSpec {
     fn default() -> Self {
         Self {
+            train_on: TrainOn::default(),
             max_seq_length: 512,
             validation_split: 0.1,
             test_split: 0.0,
@@ -46,10 +63,10 @@ impl Default for DataSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowShape {
-    /// A list of messages, as OpenAI's or ShareGPT's; the assistant's turns are trained.
+    /// A list of messages, as OpenAI's or ShareGPT's; by default the assistant's turns are trained.
     Messages,
-    /// A prompt and its completion, also as input and output, question and answer, or Alpaca's; the completion is
-    /// trained.
+    /// A prompt and its completion, also as input and output, question and answer, or Alpaca's; by default the
+    /// completion is trained.
     PromptCompletion,
     /// All of it is trained.
     Text,

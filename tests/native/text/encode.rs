@@ -5,8 +5,8 @@ use engine::{
         EncodeError, Encoder, Example, Preparation, Row, TokenSequence,
         turn::{TurnError, render_turns},
     },
-    protocol::{DataSpec, RowShape},
-    template::{ChatTemplate, Message},
+    protocol::{DataSpec, Message, RowShape},
+    template::ChatTemplate,
     tokenizer::Tokenizer,
 };
 use proptest::prelude::*;
@@ -81,6 +81,7 @@ fn conversations_are_rendered_and_masked_as_by_hf() {
             row: 0,
             example: Example::Conversation {
                 messages,
+                tools: Vec::new(),
                 first_trained: 0,
                 shape: RowShape::Messages,
             },
@@ -136,6 +137,7 @@ fn conversation(messages: Vec<Message>, first_trained: usize) -> Row {
         row: 0,
         example: Example::Conversation {
             messages,
+            tools: Vec::new(),
             first_trained,
             shape: RowShape::Messages,
         },

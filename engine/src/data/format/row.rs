@@ -8,8 +8,7 @@ use crate::{
         example::{ASSISTANT, Example},
         text::{parse_json, without_lone_surrogates},
     },
-    protocol::RowShape,
-    template::Message,
+    protocol::{Message, RowShape},
 };
 
 /// Roles that templates know.
@@ -213,6 +212,7 @@ fn conversation(
     }
     Ok(Example::Conversation {
         messages,
+        tools: Vec::new(),
         first_trained,
         shape,
     })
