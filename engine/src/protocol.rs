@@ -46,9 +46,9 @@ pub enum Command {
     LoadModel {
         source: ModelSource,
     },
-    /// Reads a dataset and replaces the present one once it is read. The `File` objects ride beside the message.
+    /// Takes a dataset's rows as the reader gave them and replaces the present ones. The blob rides beside the message.
     LoadDataset {
-        source: DatasetSource,
+        dataset: DatasetSummary,
     },
     /// Encodes the present dataset under these settings and answers with [`Event::DatasetPrepared`].
     PrepareDataset {
@@ -58,11 +58,6 @@ pub enum Command {
     PreviewRow {
         row: usize,
         spec: DataSpec,
-    },
-    /// Answers with [`Event::DatasetRows`].
-    ListRows {
-        start: usize,
-        count: usize,
     },
     /// Checks the run without starting it and answers with [`Event::Planned`] (or [`Event::Failed`]).
     Plan {
@@ -129,10 +124,6 @@ pub enum Event {
     },
     RowPreview {
         preview: RowPreview,
-    },
-    DatasetRows {
-        start: usize,
-        rows: Vec<RowSummary>,
     },
     Planned {
         plan: PlanSummary,

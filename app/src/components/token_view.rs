@@ -1,6 +1,8 @@
-use engine::protocol::{RowPreview, TokenPreview};
+use engine::protocol::{FindingKind, RowPreview, TokenPreview};
 use leptos::prelude::*;
 
+use super::table_row::Tags;
+use crate::state::State;
 use crate::state::format::count;
 use crate::store::Store;
 
@@ -10,11 +12,28 @@ const MAX_SHOWN: usize = 1500;
 /// A row rendered and cut into tokens as it is trained; what the model learns to say is marked and underlined.
 #[component]
 pub fn TokenView() -> impl IntoView {
-    let preview = Store::get().select(|state| state.preview.clone());
-    move || preview.get().map(card)
+    let store = Store::get();
+    let preview = store.select(|state| state.preview.clone());
+    let found = store.select(|state| {
+        let row = state.preview.as_ref().map(|preview| preview.row);
+        row.map(|row| found(state, row)).unwrap_or_default()
+    });
+    move || preview.get().map(|preview| card(preview, found.get()))
 }
 
-fn card(preview: RowPreview) -> impl IntoView {
+/// What was found about a row, as far as it is known here.
+fn found(state: &State, row: usize) -> Vec<FindingKind> {
+    if let Some(known) = state.rows.numbered(row) {
+        return known.findings.clone();
+    }
+    let findings = state.data.loaded.iter().flat_map(|data| &data.findings);
+    findings
+        .filter(|finding| finding.rows.iter().any(|known| known.row == row))
+        .map(|finding| finding.kind)
+        .collect()
+}
+
+fn card(preview: RowPreview, found: Vec<FindingKind>) -> impl IntoView {
     let num_tokens = preview.tokens.len();
     let num_trained = preview
         .tokens
@@ -49,6 +68,9 @@ fn card(preview: RowPreview) -> impl IntoView {
                 <span class="token">"read only"</span>
                 <span class="token is-special">"special token"</span>
             </p>
+            {(!found.is_empty()).then(|| view! {
+                <p class="token-found">"Found: "<Tags most=found.len() findings=found /></p>
+            })}
             <div class="tokens" tabindex="0" role="region" aria-label="Tokens of the row">{tokens}</div>
             {(surplus > 0).then(|| view! { <p class="quiet">{format!("and {} more", count(surplus as u64))}</p> })}
         </div>
