@@ -19,6 +19,8 @@ const MIN_HEIGHT_PX: f64 = 2.0;
 pub struct Bin {
     pub from: usize,
     pub to: usize,
+    /// Whether all longer rows count here, too.
+    pub is_open: bool,
     pub num_rows: usize,
 }
 
@@ -61,6 +63,7 @@ pub fn bins(histogram: &Histogram, most: usize) -> Vec<Bin> {
         .map(|(index, num_rows)| Bin {
             from: index * width,
             to: (index + 1) * width,
+            is_open: (index + 1) * joined >= counts.len(),
             num_rows,
         })
         .collect()

@@ -4,11 +4,11 @@ use leptos::prelude::*;
 use super::problems::place;
 use crate::state::State;
 use crate::state::findings::{alarm, of_tokens, words};
-use crate::state::format::{count, counted};
+use crate::state::format::{count, counted, sentence};
 use crate::store::Store;
 
 /// Rows of a finding named at most; the table shows the others.
-const MAX_NAMED: usize = 5;
+const MAX_NAMED: usize = 3;
 
 /// What must not be overlooked.
 #[component]
@@ -64,11 +64,12 @@ fn item(store: Store, finding: Finding) -> impl IntoView {
     let (kind, words) = (finding.kind, words(finding.kind));
     let more = finding.num_rows.saturating_sub(MAX_NAMED);
     let is_of_rows = kind != FindingKind::UnbalancedLabels;
-    let title = if is_of_rows {
-        words.title(finding.num_rows)
-    } else {
-        "Labels are very unequal".to_owned()
-    };
+    let title = words.title(finding.num_rows);
+    let about = finding
+        .rows
+        .first()
+        .filter(|_| !is_of_rows)
+        .map(|problem| sentence(&problem.what));
     let rows = finding.rows.into_iter().take(MAX_NAMED).enumerate();
     let rows = rows.map(|(index, problem)| {
         let number = count(problem.row as u64 + 1);
@@ -92,7 +93,7 @@ fn item(store: Store, finding: Finding) -> impl IntoView {
                 <p class="finding-what">{title}</p>
                 {finding.can_leave_out.then(|| view! { <LeaveOut kind /> })}
             </div>
-            <p>{words.meaning}" "{words.advice}</p>
+            <p>{about}" "{words.meaning}" "{words.advice}</p>
             {is_of_rows.then(|| view! { <ul class="finding-rows">{rows.collect_view()}</ul> })}
             {(is_of_rows && more > 0).then(|| view! {
                 <button type="button" class="link" on:click=move |_| store.filter_rows(RowFilter::Finding(kind))>

@@ -42,7 +42,7 @@ pub fn Lengths() -> impl IntoView {
             view! {
                 <tr>
                     <td class="num">{count(bin.from as u64)}</td>
-                    <td class="num">{count(bin.to as u64 - 1)}</td>
+                    <td class="num">{if bin.is_open { "and more".to_owned() } else { count(bin.to as u64 - 1) }}</td>
                     <td class="num">{count(bin.num_rows as u64)}</td>
                 </tr>
             }

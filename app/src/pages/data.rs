@@ -55,7 +55,7 @@ pub fn DataPage() -> impl IntoView {
             <TokenView />
             <Findings />
             <Problems />
-            <div class="fields">
+            <div class="fields data-fields">
                 {[Field::SequenceLength, Field::ValidationSplit, Field::TestSplit]
                     .map(|field| view! { <FormField field /> })
                     .collect_view()}

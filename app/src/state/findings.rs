@@ -2,7 +2,7 @@
 
 use engine::protocol::{DatasetSummary, FindingKind, PreparedSummary};
 
-use super::format::{count, counted};
+use super::format::{capitalised, count, counted};
 
 /// A finding in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,17 +62,17 @@ pub fn words(kind: FindingKind) -> Words {
         },
         FindingKind::EmptyAnswer => Words {
             tag: "empty",
-            one: "row has nothing to learn",
-            many: "rows have nothing to learn",
-            meaning: "Its answer is empty, so no token of it would be trained.",
-            advice: "Leave them out, or see below whether another field holds the answer.",
-            what: "empty rows",
+            one: "row has an empty answer",
+            many: "rows have an empty answer",
+            meaning: "No token of them would be trained, so the run leaves them out.",
+            advice: "See above whether another field holds the answer.",
+            what: "empty answers",
         },
         FindingKind::UnbalancedLabels => Words {
-            tag: "label",
-            one: "label has most of the rows",
-            many: "labels are very unequal",
-            meaning: "One label has ten times the rows of another, or more: the model may learn to give it always.",
+            tag: "unequal labels",
+            one: "label is far more frequent than another",
+            many: "labels are far more frequent than others",
+            meaning: "The model may learn to give the frequent label always.",
             advice: "Add rows of the rare labels, or take some of the common one away.",
             what: "labels",
         },
@@ -80,8 +80,11 @@ pub fn words(kind: FindingKind) -> Words {
 }
 
 impl Words {
-    /// The finding as a heading: `12 rows are equal to earlier ones`.
+    /// The finding as a heading: `12 rows are equal to earlier ones`; that of a whole dataset has no row.
     pub fn title(self, num_rows: usize) -> String {
+        if num_rows == 0 {
+            return capitalised(self.tag);
+        }
         let noun = if num_rows == 1 { self.one } else { self.many };
         format!("{} {noun}", count(num_rows as u64))
     }
