@@ -16,7 +16,7 @@
 
 pub mod protocol;
 
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "reader"))]
 pub mod data;
 #[cfg(feature = "files")]
 pub mod export;
@@ -28,6 +28,8 @@ pub mod plan;
 pub mod reader;
 #[cfg(feature = "files")]
 pub mod template;
+#[cfg(any(feature = "files", feature = "reader"))]
+pub mod text;
 #[cfg(feature = "files")]
 pub mod tokenizer;
 #[cfg(feature = "files")]
@@ -47,7 +49,10 @@ pub mod layers;
 pub mod model;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod self_test;
-#[cfg(all(feature = "web", any(feature = "cpu", feature = "gpu")))]
+#[cfg(all(
+    feature = "web",
+    any(feature = "cpu", feature = "gpu", feature = "reader")
+))]
 pub mod web;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod workbench;

@@ -1,7 +1,8 @@
 //! The messages between the page and the worker: plain data, versioned, no tensor and no browser type.
 //!
 //! The page sends a [`Command`], the worker answers with [`Event`]s. Both travel as JSON text; files and byte buffers
-//! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which).
+//! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which). Dataset
+//! files are read by another worker, which has messages of its own ([`reading`]).
 //! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
 
 pub mod data;
@@ -27,7 +28,7 @@ pub use reading::*;
 pub use run::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,7 +47,8 @@ pub enum Command {
     LoadModel {
         source: ModelSource,
     },
-    /// Takes a dataset's rows as the reader gave them and replaces the present ones. The blob rides beside the message.
+    /// Takes the dataset that the reader read ([`ReaderEvent::Read`]) in place of the present one. The blob of its rows
+    /// rides beside the message.
     LoadDataset {
         dataset: DatasetSummary,
     },

@@ -8,4 +8,10 @@
 //! All reading is synchronous, as it is in a worker, and streams: what is held at once is a slice of the file, one record
 //! and a few bytes for every row.
 
+pub mod check;
+pub mod columns;
+pub mod conversation;
+pub mod mapping;
+pub mod path;
+pub mod recognise;
 pub mod record;

@@ -1,8 +1,7 @@
-use engine::protocol::{FindingKind, RowPreview, TokenPreview};
+use engine::protocol::{RowPreview, Side, TokenPreview};
 use leptos::prelude::*;
 
 use super::table_row::Tags;
-use crate::state::State;
 use crate::state::format::count;
 use crate::store::Store;
 
@@ -12,28 +11,11 @@ const MAX_SHOWN: usize = 1500;
 /// A row rendered and cut into tokens as it is trained; what the model learns to say is marked and underlined.
 #[component]
 pub fn TokenView() -> impl IntoView {
-    let store = Store::get();
-    let preview = store.select(|state| state.preview.clone());
-    let found = store.select(|state| {
-        let row = state.preview.as_ref().map(|preview| preview.row);
-        row.map(|row| found(state, row)).unwrap_or_default()
-    });
-    move || preview.get().map(|preview| card(preview, found.get()))
+    let preview = Store::get().select(|state| state.preview.clone());
+    move || preview.get().map(card)
 }
 
-/// What was found about a row, as far as it is known here.
-fn found(state: &State, row: usize) -> Vec<FindingKind> {
-    if let Some(known) = state.rows.numbered(row) {
-        return known.findings.clone();
-    }
-    let findings = state.data.loaded.iter().flat_map(|data| &data.findings);
-    findings
-        .filter(|finding| finding.rows.iter().any(|known| known.row == row))
-        .map(|finding| finding.kind)
-        .collect()
-}
-
-fn card(preview: RowPreview, found: Vec<FindingKind>) -> impl IntoView {
+fn card(preview: RowPreview) -> impl IntoView {
     let num_tokens = preview.tokens.len();
     let num_trained = preview
         .tokens
@@ -47,9 +29,16 @@ fn card(preview: RowPreview, found: Vec<FindingKind>) -> impl IntoView {
     if preview.num_truncated > 0 {
         about.push(format!("{} cut off", count(preview.num_truncated as u64)));
     }
-    if preview.is_held_out {
-        about.push("held out for validation".to_owned());
-    }
+    about.push(
+        match preview.side {
+            Some(Side::Train) => "learnt",
+            Some(Side::Validation) => "held out for validation",
+            Some(Side::Test) => "kept back for the test",
+            None => "left out",
+        }
+        .to_owned(),
+    );
+    let found = preview.findings;
     let surplus = num_tokens.saturating_sub(MAX_SHOWN);
     let tokens = preview
         .tokens

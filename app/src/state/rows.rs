@@ -43,11 +43,6 @@ impl Rows {
         self.known.get(&index)
     }
 
-    /// The row of that number in the files, if it is known.
-    pub fn numbered(&self, row: usize) -> Option<&RowSummary> {
-        self.known.values().find(|known| known.row == row)
-    }
-
     /// Shows other rows; how many there are is known once the reader answers.
     pub fn set_filter(&mut self, filter: RowFilter, total: usize) {
         self.filter = filter;

@@ -15,10 +15,11 @@ use std::ops::Range;
 use super::{
     TokenSequence,
     example::{ASSISTANT, Example, Row, USER},
+    stored::StoredRow,
     turn::{RenderedConversation, Turn, TurnError, render_turns},
 };
 use crate::{
-    protocol::{DataSpec, Message, RowPreview, TokenPreview},
+    protocol::{DataSpec, Message, RowPreview, Side, TokenPreview},
     template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
     tokenizer::{TokenSpan, Tokenizer, TokenizerError},
 };
@@ -155,11 +156,11 @@ impl Encoder<'_> {
     /// A row that cannot be rendered or tokenised at all.
     pub fn preview(
         &self,
-        row: &Row,
+        stored: &StoredRow,
         spec: &DataSpec,
-        is_held_out: bool,
+        side: Option<Side>,
     ) -> Result<RowPreview, EncodeError> {
-        let encoded = self.encode_whole(&row.example)?;
+        let encoded = self.encode_whole(&stored.row.example)?;
         let num_truncated = encoded.ids.len().saturating_sub(spec.max_seq_length);
         let tokens = encoded
             .ids
@@ -174,10 +175,11 @@ impl Encoder<'_> {
             })
             .collect();
         Ok(RowPreview {
-            row: row.row,
+            row: stored.row.row,
             tokens,
             num_truncated,
-            is_held_out,
+            side,
+            findings: stored.facts.findings.clone(),
         })
     }
 

@@ -4,10 +4,7 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Message, RowShape, RowSummary};
-
-/// Characters of a text that the table shows.
-const SUMMARY_CHARS: usize = 300;
+use crate::protocol::{Message, RowShape};
 
 /// A usable row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,50 +70,3 @@ impl Example {
 /// The role whose turns are learnt.
 pub(crate) const ASSISTANT: &str = "assistant";
 pub(crate) const USER: &str = "user";
-
-impl Row {
-    /// The row for the page's table.
-    pub fn summary(&self) -> RowSummary {
-        let (prompt, completion, num_turns) = match &self.example {
-            Example::Pair { prompt, completion } => (prompt.as_str(), completion.as_str(), 2),
-            Example::Text(text) => ("", text.as_str(), 1),
-            Example::Conversation { messages, .. } => {
-                let last = messages
-                    .iter()
-                    .rposition(|message| message.role == ASSISTANT)
-                    .unwrap_or(0);
-                let asked = messages[..last]
-                    .iter()
-                    .rfind(|message| message.role == USER);
-                (
-                    asked.map_or("", |message| message.content.as_str()),
-                    messages.get(last).map_or("", said),
-                    messages.len(),
-                )
-            }
-        };
-        RowSummary {
-            row: self.row,
-            shape: self.example.shape(),
-            prompt: cut(prompt),
-            completion: cut(completion),
-            num_turns,
-            findings: Vec::new(),
-        }
-    }
-}
-
-/// A message's content, or its first tool call where it has none.
-fn said(message: &Message) -> &str {
-    match message.tool_calls.first() {
-        Some(call) if message.content.trim().is_empty() => call,
-        _ => &message.content,
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SUMMARY_CHARS) {
-        Some((end, _)) => text[..end].to_owned(),
-        None => text.to_owned(),
-    }
-}

@@ -218,7 +218,8 @@ pub struct PreparedSummary {
     pub lengths: Histogram,
 }
 
-/// How often lengths occur: `counts[i]` rows have from `i bin_tokens` to below `(i + 1) bin_tokens` tokens.
+/// How often lengths occur: `counts[i]` rows have from `i bin_tokens` to below `(i + 1) bin_tokens` tokens, and the last
+/// bin has all that are longer, too.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Histogram {
     pub bin_tokens: usize,
@@ -232,7 +233,19 @@ pub struct RowPreview {
     pub tokens: Vec<TokenPreview>,
     /// Tokens cut off the end.
     pub num_truncated: usize,
-    pub is_held_out: bool,
+    pub side: Option<Side>,
+    pub findings: Vec<FindingKind>,
+}
+
+/// What a row is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Train,
+    /// Held out: scored while the run lasts.
+    Validation,
+    /// Kept back until the test is asked for.
+    Test,
 }
 
 /// One token of a rendered row.

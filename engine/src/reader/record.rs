@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::text::line_and_column;
+
 /// A record as it stands in a file, before anybody asked what it means.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
@@ -10,6 +12,34 @@ pub struct Record<'a> {
     pub fields: Vec<(String, Value)>,
     /// The JSON that the record was written as, where it was, so that a field's place can be told.
     pub text: Option<&'a str>,
+}
+
+impl Record<'_> {
+    /// Where the field of that name stands; where the record begins, if that cannot be told.
+    pub fn place_of(&self, name: &str) -> Place {
+        let Place {
+            line: Some(line),
+            column: Some(column),
+        } = self.place
+        else {
+            return self.place;
+        };
+        let text = self.text.unwrap_or_default();
+        let offset = match name {
+            "" => None,
+            name => text.find(&format!("\"{name}\"")),
+        };
+        match line_and_column(text, offset.unwrap_or(0)) {
+            (1, within) => Place {
+                line: Some(line),
+                column: Some(column + within - 1),
+            },
+            (below, within) => Place {
+                line: Some(line + below - 1),
+                column: Some(within),
+            },
+        }
+    }
 }
 
 /// Where a record begins.

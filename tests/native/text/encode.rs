@@ -3,9 +3,10 @@
 use engine::{
     data::{
         EncodeError, Encoder, Example, Preparation, Row, TokenSequence,
+        stored::{RowFacts, StoredRow},
         turn::{TurnError, render_turns},
     },
-    protocol::{DataSpec, Message, RowShape},
+    protocol::{DataSpec, FindingKind, Message, RowShape, Side},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
@@ -50,6 +51,21 @@ fn messages(written: &[WrittenMessage]) -> Vec<Message> {
         .iter()
         .map(|message| Message::new(message.role.as_str(), message.content.as_str()))
         .collect()
+}
+
+fn stored(row: &Row) -> StoredRow {
+    StoredRow {
+        row: row.clone(),
+        facts: RowFacts {
+            shape: row.example.shape(),
+            file: 0,
+            line: Some(row.row + 1),
+            findings: Vec::new(),
+            group: None,
+            label: None,
+            rejected: None,
+        },
+    }
 }
 
 #[test]
@@ -233,12 +249,12 @@ fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
         );
     }
     let preview = encoder.preview(
-        &row,
+        &stored(&row),
         &DataSpec {
             max_seq_length: 9,
             ..DataSpec::default()
         },
-        true,
+        Some(Side::Validation),
     );
     let preview = preview.unwrap();
     assert_eq!(
@@ -246,7 +262,7 @@ fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
         (9, whole.ids.len() - 9)
     );
     assert_eq!(preview.tokens[0].text, "<|im_start|>");
-    assert!(preview.tokens[0].is_special && preview.is_held_out);
+    assert!(preview.tokens[0].is_special && preview.side == Some(Side::Validation));
 }
 
 #[test]
@@ -333,8 +349,8 @@ fn datasets_are_split_and_counted() {
         ..DataSpec::default()
     };
     let prepare = |rows: &[Row], spec: &DataSpec| {
-        let mut preparation = Preparation::new(encoder, spec, "rows.jsonl".to_owned());
-        rows.iter().for_each(|row| preparation.add(row));
+        let mut preparation = Preparation::new(encoder, spec, vec!["rows.jsonl".to_owned()]);
+        rows.iter().for_each(|row| preparation.add(&stored(row)));
         preparation.finish()
     };
     let mut rows: Vec<Row> = (0..50)
@@ -354,12 +370,17 @@ fn datasets_are_split_and_counted() {
     assert_eq!(refused, [4, 5]);
     assert_eq!(summary.longest_tokens, 24);
     let held_out = prepared.held_out_rows();
-    assert!(held_out.is_sorted() && held_out.iter().all(|&row| prepared.is_held_out(row)));
+    assert!(
+        held_out.is_sorted()
+            && held_out
+                .iter()
+                .all(|&row| prepared.side(row) == Some(Side::Validation))
+    );
     assert!(
         prepared
             .train
             .iter()
-            .all(|row| !prepared.is_held_out(row.row))
+            .all(|row| prepared.side(row.row) == Some(Side::Train))
     );
     assert_eq!(prepared, prepare(&rows, &spec).unwrap());
     let reseeded = prepare(
@@ -371,9 +392,9 @@ fn datasets_are_split_and_counted() {
     )
     .unwrap();
     assert_ne!(reseeded.held_out_rows(), held_out);
-    assert_eq!(prepared.num_leaked, 0);
+    assert_eq!(prepared.summary.num_leaked, 0);
     let same: Vec<Row> = (0..10).map(|row| pair(row, "q", "a")).collect();
-    assert_eq!(prepare(&same, &spec).unwrap().num_leaked, 2);
+    assert_eq!(prepare(&same, &spec).unwrap().summary.num_leaked, 2);
     assert!(prepare(&rows[5..6], &spec).is_err());
 }
 
@@ -416,4 +437,88 @@ fn only_the_assistant_is_learnt() {
             Err(error) => prop_assert_eq!(error, EncodeError::EmptyTarget),
         }
     });
+}
+
+/// The page's own sample: every row is sound, new, and short enough for a quick run.
+#[test]
+fn the_sample_is_sound() {
+    #[derive(Deserialize)]
+    struct Pair {
+        prompt: String,
+        completion: String,
+    }
+    let sample = include_str!("../../../app/assets/sample.jsonl");
+    let rows: Vec<Pair> = sample
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let prompts: std::collections::BTreeSet<&str> =
+        rows.iter().map(|row| row.prompt.as_str()).collect();
+    assert_eq!((rows.len(), prompts.len()), (60, 60));
+    for Pair { completion, .. } in &rows {
+        assert!(
+            completion.ends_with(" — Wick, at the light."),
+            "{completion}"
+        );
+        assert!(
+            (40..120).contains(&completion.chars().count()),
+            "{completion}"
+        );
+    }
+    let Some((tokenizer, model)) = model_tokenizer("the_sample_is_sound") else {
+        return;
+    };
+    let template = ChatTemplate::new(&model.chat_template.unwrap(), &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    for (index, row) in rows.iter().enumerate() {
+        let (sequence, num_cut) = encoder
+            .encode(&pair(index, &row.prompt, &row.completion), 128)
+            .unwrap();
+        assert!(num_cut == 0 && (40..=80).contains(&sequence.ids.len()));
+    }
+}
+
+#[test]
+fn rows_are_left_out_by_what_was_found_and_lengths_are_counted() {
+    let tokenizer = tiny_tokenizer();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: None,
+    };
+    let spec = DataSpec {
+        max_seq_length: 16,
+        leave_out: vec![FindingKind::Duplicate, FindingKind::Secret],
+        ..DataSpec::default()
+    };
+    let mut preparation = Preparation::new(encoder, &spec, vec!["rows.jsonl".to_owned()]);
+    let kinds = [
+        vec![],
+        vec![FindingKind::Duplicate],
+        vec![FindingKind::Email],
+        vec![FindingKind::Email, FindingKind::Secret],
+    ];
+    for row in 0..40 {
+        let long = "long ".repeat(row * 3);
+        let mut stored = stored(&pair(row, "q", &long.clone().replacen("", "a", 1)));
+        stored.facts.findings = kinds[row % 4].clone();
+        preparation.add(&stored);
+    }
+    let prepared = preparation.finish().unwrap();
+    let summary = &prepared.summary;
+    assert_eq!(summary.num_left_out, 20);
+    assert_eq!(summary.num_training_rows + summary.num_validation_rows, 20);
+    assert!(prepared.train.iter().all(|sequence| sequence.row % 2 == 0));
+    let lengths = &summary.lengths;
+    assert_eq!(lengths.counts.iter().sum::<usize>(), 20);
+    assert!(lengths.bin_tokens.is_power_of_two());
+    // What the cut-off takes lies in the bins behind it.
+    let behind: usize = lengths
+        .counts
+        .iter()
+        .skip(16 / lengths.bin_tokens + 1)
+        .sum();
+    assert!(behind > 0 && behind <= summary.num_truncated, "{summary:?}");
 }

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::weights::json::MAX_DEPTH;
+/// Brackets inside one another that JSON of untrusted files may have. Real configs nest four deep, tokenizers eight.
+pub const MAX_DEPTH: usize = 64;
 
 /// Offset of the first bracket that opens a level beyond [`MAX_DEPTH`]; brackets inside strings do not count.
+#[cfg(feature = "reader")]
 pub(crate) fn too_deep(json: &[u8]) -> Option<usize> {
     let mut depth = 0usize;
     let mut in_string = false;
@@ -72,6 +74,7 @@ fn code_unit(json: &[u8], offset: usize) -> Option<u32> {
 }
 
 /// Line and column, 1-based and in characters, of the byte at `offset`.
+#[cfg(feature = "reader")]
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
@@ -87,6 +90,7 @@ pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Whether a byte of UTF-8 begins a character; the others are no column of their own.
+#[cfg(feature = "reader")]
 pub(crate) fn is_char_start(byte: u8) -> bool {
     byte & 0xC0 != 0x80
 }
