@@ -60,7 +60,7 @@ impl<'a> Preparation<'a> {
 
     /// Encodes a row, or leaves it out with its reason.
     pub fn add(&mut self, row: &Row) {
-        match self.encoder.encode(row, self.spec.max_seq_length) {
+        match self.encoder.encode(row, &self.spec) {
             Ok((sequence, num_cut)) => {
                 self.num_truncated += usize::from(num_cut > 0);
                 self.sequences.push(sequence);

@@ -5,7 +5,7 @@ use engine::{
         Encoder, Example,
         format::{self, Dataset, DatasetError},
     },
-    protocol::{Failure, FailureKind, RowShape},
+    protocol::{DataSpec, Failure, FailureKind, RowShape, TrainOn},
     template::ChatTemplate,
     weights::checkpoint::NamedSource,
 };
@@ -33,7 +33,7 @@ fn texts(dataset: &Dataset) -> Vec<(usize, String)> {
         .rows
         .iter()
         .map(|row| {
-            let target = row.example.targets().collect::<Vec<_>>().join("|");
+            let target = row.example.targets(TrainOn::default()).join("|");
             (row.row, target)
         })
         .collect()
@@ -113,7 +113,7 @@ fn the_sample_is_sound() {
         (60, 0, 0)
     );
     for row in &dataset.rows {
-        let answer = row.example.targets().collect::<String>();
+        let answer = row.example.targets(TrainOn::default()).concat();
         assert!(answer.ends_with(" — Wick, at the light."), "{answer}");
         assert!((40..120).contains(&answer.chars().count()), "{answer}");
     }
@@ -125,8 +125,12 @@ fn the_sample_is_sound() {
         tokenizer: &tokenizer,
         template: Some(&template),
     };
+    let spec = DataSpec {
+        max_seq_length: 128,
+        ..DataSpec::default()
+    };
     for row in &dataset.rows {
-        let (sequence, num_cut) = encoder.encode(row, 128).unwrap();
+        let (sequence, num_cut) = encoder.encode(row, &spec).unwrap();
         assert!(num_cut == 0 && (40..=80).contains(&sequence.ids.len()));
     }
 }
