@@ -150,7 +150,7 @@ impl<'a> RenderedConversation<'a> {
         if let Some(before) = before.filter(|before| self.text.starts_with(before.as_str())) {
             return Some(before.len());
         }
-        self.from_content_before(index, index, true).or_else(|| {
+        self.end_by_content_before(index, index, true).or_else(|| {
             let marked = self.render(&self.with_marked_content(index), false)?;
             let (head, _) = marked.split_once(&self.mark)?;
             self.text.starts_with(head).then_some(head.len())
@@ -166,7 +166,7 @@ impl<'a> RenderedConversation<'a> {
         if let Some(through) = through.filter(|through| self.text.starts_with(through.as_str())) {
             return Some(through.len());
         }
-        self.from_content_before(index, index + 1, false)
+        self.end_by_content_before(index, index + 1, false)
             .or_else(|| {
                 let marked = self.with_marked_content(index);
                 let content_end = self.behind_mark(&self.render(&marked, false)?)?;
@@ -178,7 +178,7 @@ impl<'a> RenderedConversation<'a> {
 
     /// Where the text of the first `num_messages` messages ends, laid beside the whole from behind the content of the
     /// message before `index` on.
-    fn from_content_before(
+    fn end_by_content_before(
         &self,
         index: usize,
         num_messages: usize,
