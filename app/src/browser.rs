@@ -10,3 +10,4 @@ pub mod threads;
 pub mod wake_lock;
 
 pub use page::download;
+pub use property::get;

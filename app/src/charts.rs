@@ -1,5 +1,7 @@
 //! Charts: the maths is pure and tested natively, the component only draws what [`picture`] says.
 
+pub mod histogram;
+pub mod length_chart;
 pub mod line_chart;
 pub mod metric;
 pub mod picture;

@@ -1,25 +1,28 @@
 //! The page's end of the engine: starts the worker that fits, hands it commands and feeds its events to the state.
-//! A worker that dies is replaced, and what was loaded is loaded again.
+//! A worker that dies is replaced, and what was loaded is loaded again. Dataset files are read by workers of their own.
 
 mod port;
+mod reader;
 mod start;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::protocol::{
-    Command, DatasetSource, Event, Failure, FailureKind, GenerationId, ModelSource,
-    PROTOCOL_VERSION, RunId,
+    Command, Event, Failure, FailureKind, GenerationId, ModelSource, PROTOCOL_VERSION, RunId,
 };
 use js_sys::ArrayBuffer;
 use leptos::prelude::{RwSignal, Update, WithUntracked};
-use web_sys::File;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Blob, File};
 
-use crate::browser::download;
+use crate::browser::{download, get};
 use crate::state::failure::Notice;
+use crate::state::reading::ReaderId;
 use crate::state::{ExportState, Resting, State, Step};
 
 use port::Port;
+use reader::Readers;
 
 /// Workers started anew by themselves after a crash; then the user is asked to reload.
 const MAX_RESTARTS: u32 = 3;
@@ -28,7 +31,19 @@ const MAX_RESTARTS: u32 = 3;
 #[derive(Clone)]
 pub struct Parcel {
     command: Command,
-    files: Vec<File>,
+    files: Vec<Blob>,
+    /// Who read the dataset that it brings.
+    reader: Option<ReaderId>,
+}
+
+impl Parcel {
+    fn new(command: Command, files: Vec<Blob>) -> Self {
+        Self {
+            command,
+            files,
+            reader: None,
+        }
+    }
 }
 
 /// A handle on the worker; clones share it.
@@ -69,6 +84,7 @@ struct Inner {
     queue: Vec<Parcel>,
     model: Source,
     dataset: Source,
+    readers: Readers,
     /// Counts the starts, so that a slow probe of an old one is not heeded.
     starts: u64,
     restarts: u32,
@@ -100,27 +116,13 @@ impl EngineClient {
 
     /// Sends a command, once the worker listens.
     pub fn send(&self, command: Command) {
-        self.send_parcel(Parcel {
-            command,
-            files: Vec::new(),
-        });
+        self.send_parcel(Parcel::new(command, Vec::new()));
     }
 
     pub fn load_model(&self, source: ModelSource, files: Vec<File>) {
-        let parcel = Parcel {
-            command: Command::LoadModel { source },
-            files,
-        };
+        let files = files.into_iter().map(Blob::from).collect();
+        let parcel = Parcel::new(Command::LoadModel { source }, files);
         self.inner.borrow_mut().model.asked = Some(parcel.clone());
-        self.send_parcel(parcel);
-    }
-
-    pub fn load_dataset(&self, source: DatasetSource, files: Vec<File>) {
-        let parcel = Parcel {
-            command: Command::LoadDataset { source },
-            files,
-        };
-        self.inner.borrow_mut().dataset.asked = Some(parcel.clone());
         self.send_parcel(parcel);
     }
 
@@ -135,12 +137,12 @@ impl EngineClient {
     fn send_parcel(&self, parcel: Parcel) {
         let mut inner = self.inner.borrow_mut();
         match &inner.port {
-            Some(port) if inner.is_ready => port.post(&parcel),
+            Some(port) if inner.is_ready => port.post(&parcel.command, &parcel.files),
             _ => inner.queue.push(parcel),
         }
     }
 
-    fn received(&self, event: Event, payload: Option<ArrayBuffer>) {
+    fn received(&self, event: Event, message: &JsValue) {
         match &event {
             Event::Ready {
                 protocol_version, ..
@@ -163,8 +165,9 @@ impl EngineClient {
         let is_dataset = matches!(event, Event::DatasetLoaded { .. });
         self.state.update(|state| state.apply(event));
         self.settle_sources(is_model, is_dataset);
-        if let (Some(file_name), Some(payload)) = (export, payload) {
-            self.hand_over(file_name, &payload);
+        let payload = export.zip(get(message, "payload").and_then(|it| it.dyn_into().ok()));
+        if let Some((file_name, payload)) = payload {
+            self.give_out(file_name, &payload);
         }
         if has_lost_device {
             self.restart();
@@ -179,16 +182,22 @@ impl EngineClient {
 
     /// Remembers what was loaded and forgets what failed to.
     fn settle_sources(&self, is_model: bool, is_dataset: bool) {
-        let (is_model_due, is_dataset_due) = self
-            .state
-            .with_untracked(|state| (state.model.loading.is_some(), state.data.loading.is_some()));
-        let mut inner = self.inner.borrow_mut();
-        if !is_model_due {
-            inner.model.settle(is_model);
+        let (is_model_due, is_dataset_due) = self.state.with_untracked(|state| {
+            (
+                state.model.loading.is_some(),
+                !state.readings.handed.is_empty(),
+            )
+        });
+        {
+            let mut inner = self.inner.borrow_mut();
+            if !is_model_due {
+                inner.model.settle(is_model);
+            }
+            if !is_dataset_due {
+                inner.dataset.settle(is_dataset);
+            }
         }
-        if !is_dataset_due {
-            inner.dataset.settle(is_dataset);
-        }
+        self.end_old_readers();
     }
 
     fn flush(&self) {
@@ -196,11 +205,13 @@ impl EngineClient {
         inner.is_ready = true;
         let queue = std::mem::take(&mut inner.queue);
         if let Some(port) = &inner.port {
-            queue.iter().for_each(|parcel| port.post(parcel));
+            for parcel in &queue {
+                port.post(&parcel.command, &parcel.files);
+            }
         }
     }
 
-    fn hand_over(&self, file_name: String, payload: &ArrayBuffer) {
+    fn give_out(&self, file_name: String, payload: &ArrayBuffer) {
         let bytes = u64::from(payload.byte_length());
         download(&file_name, payload);
         self.state
@@ -240,6 +251,7 @@ impl EngineClient {
         self.drop_unsettled();
         if is_last {
             self.end_worker();
+            self.end_old_readers();
         } else {
             self.inner.borrow_mut().restarts += 1;
             self.restart();

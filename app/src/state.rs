@@ -4,12 +4,18 @@
 pub mod device;
 pub mod failure;
 pub mod files;
+pub mod findings;
 pub mod form;
 pub mod format;
 pub mod generation;
+pub mod mapping;
+pub mod reading;
+pub mod rows;
 pub mod run;
 pub mod slot;
 pub mod status;
+pub mod summary;
+pub mod window;
 
 #[cfg(test)]
 mod tests;
@@ -18,12 +24,14 @@ use std::collections::VecDeque;
 
 use engine::protocol::{
     DatasetSummary, Event, Failure, ModelSummary, Phase, PlanSummary, PreparedSummary, RowPreview,
-    RowSummary, RunId, RunOutcome, RunSpec,
+    RunId, RunOutcome, RunSpec,
 };
 
 use device::DeviceState;
 use failure::Notice;
 use generation::Generation;
+use reading::Readings;
+use rows::Rows;
 use run::{Adapter, Run};
 use slot::{Loading, Slot};
 
@@ -92,24 +100,19 @@ pub enum ExportState {
     },
 }
 
-/// A page of the dataset's rows.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct RowPage {
-    pub start: usize,
-    pub rows: Vec<RowSummary>,
-}
-
 /// The whole state of the page, besides the texts in its form.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     pub device: DeviceState,
     pub model: Slot<ModelSummary>,
+    /// What the engine has, and what is being read or handed to it.
     pub data: Slot<DatasetSummary>,
+    pub readings: Readings,
     /// The dataset under the present settings; `None` while it is being encoded.
     pub prepared: Option<PreparedSummary>,
     /// Rows done and rows in all, while the dataset is being encoded.
     pub encoding: Option<Loading>,
-    pub rows: RowPage,
+    pub rows: Rows,
     pub preview: Option<RowPreview>,
     pub plan: Option<PlanSummary>,
     pub run: Option<Run>,
@@ -146,28 +149,15 @@ impl State {
     /// A model was asked for.
     pub fn begin_model(&mut self, name: impl Into<String>) {
         self.model.begin(name);
-        self.begin_load(Step::Model);
-    }
-
-    /// A dataset was asked for.
-    pub fn begin_dataset(&mut self, name: impl Into<String>) {
-        self.data.begin(name);
-        self.begin_load(Step::Data);
-    }
-
-    /// A load is asked again of a new worker; what led to that stays on the page.
-    pub fn begin_again(&mut self, step: Step, name: impl Into<String>) {
-        match step {
-            Step::Model => self.model.begin(name),
-            _ => self.data.begin(name),
-        }
-        self.pending.push_back(step);
-    }
-
-    fn begin_load(&mut self, step: Step) {
-        self.pending.push_back(step);
+        self.pending.push_back(Step::Model);
         self.resting = Resting::Plain;
-        self.dismiss(step);
+        self.dismiss(Step::Model);
+    }
+
+    /// A model is asked again of a new worker; what led to that stays on the page.
+    pub fn begin_model_again(&mut self, name: impl Into<String>) {
+        self.model.begin(name);
+        self.pending.push_back(Step::Model);
     }
 
     /// A run was asked for.
@@ -182,13 +172,13 @@ impl State {
     /// The worker was ended, and with it all that it held. `pending` loads are asked again by the client.
     pub fn forget_worker(&mut self) {
         self.model = Slot::default();
-        self.data = Slot::default();
-        self.rows = RowPage::default();
+        self.data.loaded = None;
         self.prepared = None;
         self.encoding = None;
         self.preview = None;
         self.plan = None;
-        self.pending.clear();
+        self.pending.retain(|&step| step == Step::Data);
+        self.forget_readings();
         self.adapter = None;
         self.export = ExportState::None;
         if let Some(run) = &mut self.run {
@@ -212,7 +202,6 @@ impl State {
                 self.prepared = Some(dataset);
             }
             Event::RowPreview { preview } => self.preview = Some(preview),
-            Event::DatasetRows { start, rows } => self.rows = RowPage { start, rows },
             Event::Planned { plan } => {
                 self.plan = Some(plan);
                 self.notices.retain(|notice| !notice.is_of_settings());
@@ -312,30 +301,15 @@ impl State {
         self.model.loaded = Some(model);
         self.prepared = None;
         self.plan = None;
-        self.answered(Step::Model);
+        self.model_answered();
     }
 
-    fn dataset_loaded(&mut self, dataset: DatasetSummary) {
-        self.rows = RowPage {
-            start: 0,
-            rows: dataset.first_rows.clone(),
-        };
-        self.preview = None;
-        self.prepared = None;
-        self.plan = None;
-        self.data.loaded = Some(dataset);
-        self.answered(Step::Data);
-    }
-
-    fn answered(&mut self, step: Step) {
-        if let Some(at) = self.pending.iter().position(|&pending| pending == step) {
+    fn model_answered(&mut self) {
+        if let Some(at) = self.pending.iter().position(|&step| step == Step::Model) {
             self.pending.remove(at);
         }
-        if !self.pending.contains(&step) {
-            match step {
-                Step::Model => self.model.loading = None,
-                _ => self.data.loading = None,
-            }
+        if !self.pending.contains(&Step::Model) {
+            self.model.loading = None;
         }
     }
 
@@ -372,10 +346,18 @@ impl State {
         let is_of_run = step == Step::Train
             && failure.run.is_some()
             && failure.run == self.run.as_ref().map(|run| run.id);
-        let ends_load = failure.run.is_none() && self.pending.contains(&step);
+        let is_of_load = match step {
+            Step::Model => self.pending.contains(&step),
+            Step::Data => !self.readings.handed.is_empty(),
+            _ => false,
+        };
+        let ends_load = failure.run.is_none() && is_of_load;
         let ends_encoding = step == Step::Data && self.encoding.is_some();
         if ends_load {
-            self.answered(step);
+            match step {
+                Step::Model => self.model_answered(),
+                _ => self.dataset_refused(),
+            }
             self.start_when_loaded = false;
         }
         if ends_encoding {

@@ -3,7 +3,8 @@
 mod watch;
 
 use engine::protocol::{
-    Command, DataSpec, DatasetSource, Failure, FailureKind, ModelSource, RunSpec, Variant,
+    Command, DataSpec, DatasetSource, Failure, FailureKind, ModelSource, RowFilter, RunSpec,
+    Variant,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -17,11 +18,10 @@ use crate::state::failure::Notice;
 use crate::state::files::FileRole;
 use crate::state::form::{Field, Form};
 use crate::state::generation::Generation;
+use crate::state::mapping::ReadForm;
+use crate::state::rows::BLOCK;
 use crate::state::run::Asked;
 use crate::state::{ExportState, State, Step};
-
-/// Rows on one page of the table.
-pub const ROWS_PER_PAGE: usize = 8;
 
 const SAMPLE: &str = include_str!("../assets/sample.jsonl");
 const SAMPLE_NAME: &str = "sample.jsonl";
@@ -51,6 +51,10 @@ const SAMPLE_PROMPT: &str = "What is the capital of Italy?";
 pub struct Store {
     pub state: RwSignal<State>,
     pub form: RwSignal<Form>,
+    /// How rows are to be read.
+    pub read_form: RwSignal<ReadForm>,
+    /// A place of the table to go to; taken back once it is in sight.
+    pub jump: RwSignal<Option<usize>>,
     /// Why *Start training* did nothing.
     pub start_problem: RwSignal<Option<String>>,
     client: StoredValue<EngineClient, LocalStorage>,
@@ -62,6 +66,8 @@ impl Store {
         Self {
             state,
             form: RwSignal::new(Form::default()),
+            read_form: RwSignal::new(ReadForm::default()),
+            jump: RwSignal::new(None),
             start_problem: RwSignal::new(None),
             client: StoredValue::new_local(EngineClient::new(state)),
         }
@@ -151,14 +157,24 @@ impl Store {
             return;
         }
         self.start_problem.set(None);
-        self.state.update(|state| state.begin_dataset(name));
+        // What was found about other rows says nothing about these.
+        self.form.update(|form| form.leave_out.clear());
         self.client
-            .with_value(|client| client.load_dataset(source, files));
+            .with_value(|client| client.read(source, files, name));
         if self
             .state
             .with_untracked(|state| state.model.loaded.is_none() && state.model.loading.is_none())
         {
             self.load_bundled_model();
+        }
+    }
+
+    /// Reads the same files as the form says now.
+    pub fn read_again(self) {
+        if let Ok(spec) = self.read_form.with_untracked(ReadForm::spec)
+            && !self.is_blocked(Step::Data)
+        {
+            self.client.with_value(|client| client.read_again(spec));
         }
     }
 
@@ -199,11 +215,23 @@ impl Store {
         self.send(Command::Plan { spec });
     }
 
-    pub fn list_rows(self, start: usize) {
-        self.send(Command::ListRows {
-            start,
-            count: ROWS_PER_PAGE,
-        });
+    /// Asks the reader for a row that the table's window lacks, and for those around it.
+    pub fn list_rows(self, first: usize, count: usize) {
+        let Some((reader, start, filter)) = self.state.with_untracked(|state| {
+            let start = state.rows.wanted(first, count)?;
+            Some((state.shown_reader()?, start, state.rows.filter))
+        }) else {
+            return;
+        };
+        self.state.update(|state| state.rows.ask(start));
+        self.client
+            .with_value(|client| client.list_rows(reader, start, BLOCK, filter));
+    }
+
+    /// Shows all rows in the table, or those of a finding.
+    pub fn filter_rows(self, filter: RowFilter) {
+        self.state.update(|state| state.filter_rows(filter));
+        self.jump.set(Some(0));
     }
 
     pub fn preview_row(self, row: usize) {

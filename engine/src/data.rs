@@ -1,24 +1,38 @@
-//! Datasets: files to rows, rows to token sequences, sequences to batches.
+//! Datasets: rows to token sequences, sequences to batches. Rows come from the reader ([`crate::reader`]).
 //!
 //! ```text
-//! files -> format::read -> Dataset { rows, summary } -> Preparation -> Prepared { train, validation, summary }
+//! file of rows -> StoredRow -> Preparation -> Prepared { train, validation, test, summary }
 //!            BatchSchedule -> the batches [b, t] of each step
 //! ```
 
-pub mod batch;
-pub mod encode;
 pub mod example;
-pub mod format;
+pub mod stored;
+
+#[cfg(feature = "files")]
+pub mod batch;
+#[cfg(feature = "files")]
+pub mod encode;
+#[cfg(feature = "files")]
 pub mod pack;
+#[cfg(feature = "files")]
 pub mod prepare;
+#[cfg(feature = "files")]
+pub mod rows;
+#[cfg(feature = "files")]
 pub mod sequence;
+#[cfg(feature = "files")]
 pub mod shuffle;
-pub mod text;
+#[cfg(feature = "files")]
 pub mod turn;
 
+#[cfg(feature = "files")]
 pub use batch::{Batch, BatchSchedule};
+#[cfg(feature = "files")]
 pub use encode::{EncodeError, Encoder, PromptError};
 pub use example::{Example, Row};
-pub use format::{Dataset, DatasetError};
+#[cfg(feature = "files")]
 pub use prepare::{Preparation, Prepared};
+#[cfg(feature = "files")]
+pub use rows::RowFile;
+#[cfg(feature = "files")]
 pub use sequence::TokenSequence;

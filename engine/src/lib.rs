@@ -16,7 +16,7 @@
 
 pub mod protocol;
 
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "reader"))]
 pub mod data;
 #[cfg(feature = "files")]
 pub mod export;
@@ -24,8 +24,12 @@ pub mod export;
 pub mod generate;
 #[cfg(feature = "files")]
 pub mod plan;
+#[cfg(feature = "reader")]
+pub mod reader;
 #[cfg(feature = "files")]
 pub mod template;
+#[cfg(any(feature = "files", feature = "reader"))]
+pub mod text;
 #[cfg(feature = "files")]
 pub mod tokenizer;
 #[cfg(feature = "files")]
@@ -45,7 +49,10 @@ pub mod layers;
 pub mod model;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod self_test;
-#[cfg(all(feature = "web", any(feature = "cpu", feature = "gpu")))]
+#[cfg(all(
+    feature = "web",
+    any(feature = "cpu", feature = "gpu", feature = "reader")
+))]
 pub mod web;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod workbench;

@@ -1,7 +1,8 @@
 //! The messages between the page and the worker: plain data, versioned, no tensor and no browser type.
 //!
 //! The page sends a [`Command`], the worker answers with [`Event`]s. Both travel as JSON text; files and byte buffers
-//! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which).
+//! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which). Dataset
+//! files are read by another worker, which has messages of its own ([`reading`]).
 //! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
 
 pub mod batch;
@@ -9,8 +10,10 @@ pub mod data;
 pub mod device;
 pub mod failure;
 pub mod generate;
+pub mod message;
 pub mod metrics;
 pub mod model;
+pub mod reading;
 pub mod run;
 
 use serde::{Deserialize, Serialize};
@@ -20,12 +23,14 @@ pub use data::*;
 pub use device::*;
 pub use failure::*;
 pub use generate::*;
+pub use message::*;
 pub use metrics::*;
 pub use model::*;
+pub use reading::*;
 pub use run::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,15 +43,20 @@ pub struct GenerationId(pub u64);
 /// What the page asks of the worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "messages are few and do not stay"
+)]
 pub enum Command {
     /// Loads a base model and replaces the present one once it is whole. For [`ModelSource::Files`] the `File`
     /// objects ride beside the message, in the order of the names.
     LoadModel {
         source: ModelSource,
     },
-    /// Reads a dataset and replaces the present one once it is read. The `File` objects ride beside the message.
+    /// Takes the dataset that the reader read ([`ReaderEvent::Read`]) in place of the present one. The blob of its rows
+    /// rides beside the message.
     LoadDataset {
-        source: DatasetSource,
+        dataset: DatasetSummary,
     },
     /// Encodes the present dataset under these settings and answers with [`Event::DatasetPrepared`].
     PrepareDataset {
@@ -56,11 +66,6 @@ pub enum Command {
     PreviewRow {
         row: usize,
         spec: DataSpec,
-    },
-    /// Answers with [`Event::DatasetRows`].
-    ListRows {
-        start: usize,
-        count: usize,
     },
     /// Checks the run without starting it and answers with [`Event::Planned`] (or [`Event::Failed`]).
     Plan {
@@ -105,6 +110,10 @@ pub enum Command {
 /// What the worker tells the page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "messages are few and do not stay"
+)]
 pub enum Event {
     /// First message of a worker: it listens from now on. Commands sent earlier are lost.
     Ready {
@@ -133,10 +142,6 @@ pub enum Event {
     },
     RowPreview {
         preview: RowPreview,
-    },
-    DatasetRows {
-        start: usize,
-        rows: Vec<RowSummary>,
     },
     Planned {
         plan: PlanSummary,

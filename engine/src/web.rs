@@ -1,18 +1,34 @@
 //! The engine's only contact with the browser: messages, files, storage, the graphics device.
 
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod blob;
 mod constructor;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod device;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod download;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod host;
+mod panic;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod port;
+#[cfg(feature = "reader")]
+mod reader;
+#[cfg(feature = "reader")]
+mod sync_blob;
 #[cfg(feature = "threads")]
 mod threads;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod timer;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod worker;
 
 pub use constructor::run_constructors;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use device::{OpenDevice, open as open_device};
+#[cfg(feature = "reader")]
+pub use reader::serve as serve_reader;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use worker::serve;
 
 use wasm_bindgen::JsValue;

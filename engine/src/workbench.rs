@@ -14,8 +14,8 @@ use crate::{
     data::prepare::Prepared,
     host::Host,
     protocol::{
-        Command, DataSpec, DeviceReport, Event, Failure, FailureKind, GenerationId, GenerationSpec,
-        RunId, RunSpec, Variant,
+        Command, DataSpec, DatasetSummary, DeviceReport, Event, Failure, FailureKind, GenerationId,
+        GenerationSpec, RunId, RunSpec, Variant,
     },
     weights::checkpoint::NamedSource,
 };
@@ -62,20 +62,15 @@ impl<'h> Workbench<'h> {
     ) -> Result<(), Failure> {
         match command {
             Command::LoadModel { .. } => self.load_model(files).await,
-            Command::LoadDataset { .. } => self.load_dataset(files).await,
+            Command::LoadDataset { dataset } => self.load_dataset(dataset, files).await,
             Command::PrepareDataset { spec } => {
                 let dataset = self.prepare(&spec).await?.summary.clone();
                 self.host.emit(Event::DatasetPrepared { dataset });
                 Ok(())
             }
             Command::PreviewRow { row, spec } => {
-                let preview = self.dataset()?.preview(row, &spec, self.model()?)?;
+                let preview = self.dataset()?.preview(row, &spec, self.model()?).await?;
                 self.host.emit(Event::RowPreview { preview });
-                Ok(())
-            }
-            Command::ListRows { start, count } => {
-                let rows = self.dataset()?.list(start, count);
-                self.host.emit(Event::DatasetRows { start, rows });
                 Ok(())
             }
             Command::Plan { spec } => self.plan(&spec).await,
@@ -112,8 +107,12 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    async fn load_dataset(&mut self, files: Vec<NamedSource>) -> Result<(), Failure> {
-        let dataset = LoadedDataset::read(files, self.host).await?;
+    async fn load_dataset(
+        &mut self,
+        summary: DatasetSummary,
+        files: Vec<NamedSource>,
+    ) -> Result<(), Failure> {
+        let dataset = LoadedDataset::open(summary, files).await?;
         self.host.emit(Event::DatasetLoaded {
             dataset: dataset.summary().clone(),
         });

@@ -172,11 +172,9 @@ fn dataset() -> DatasetSummary {
         sha256: "cd".repeat(32),
         num_rows: 31,
         num_usable_rows: 30,
-        shapes: Vec::new(),
-        problems: Vec::new(),
         num_problems: 1,
         num_duplicates: 2,
-        first_rows: Vec::new(),
+        ..DatasetSummary::default()
     }
 }
 
@@ -189,10 +187,9 @@ fn prepared(spec: &DataSpec) -> PreparedSummary {
         training_tokens: 2700,
         scored_tokens: 900,
         num_truncated: 4,
-        num_without_target: 0,
-        problems: Vec::new(),
         longest_tokens: 300,
         median_tokens: 100,
+        ..PreparedSummary::default()
     }
 }
 

@@ -4,8 +4,6 @@
 
 #[path = "text/damaged.rs"]
 mod damaged;
-#[path = "text/dataset.rs"]
-mod dataset;
 #[path = "text/encode.rs"]
 mod encode;
 #[path = "common/fetched.rs"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the engine's workers into a folder: by trunk after the page, or by hand: workers.sh FOLDER [NAME...].
-# A visitor loads one of them, so each is a file of its own. Always optimised: without, a tensor library is no use.
+# A visitor loads the one that reads data and one of the others, so each is a file of its own. Always optimised: without, a tensor library is no use.
 set -euo pipefail
 # shellcheck source=tests/setup/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -9,6 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # multiply-add of relaxed SIMD, which not every browser has. The page chooses (app/src/state/device.rs).
 WORKERS=(
     "worker_gpu          worker_gpu  gpu,web          single"
+    "worker_data         worker_data reader,web       single"
     "worker_cpu          worker_cpu  cpu,web          single"
     "worker_cpu_threads  worker_cpu  cpu,web,threads  threads"
     "worker_cpu_relaxed  worker_cpu  cpu,web,threads  relaxed"

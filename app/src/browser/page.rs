@@ -80,6 +80,15 @@ pub fn ask_before_closing(is_busy: impl Fn() -> bool + 'static) {
     asks.forget();
 }
 
+/// Pixels of one `rem`.
+pub fn rem_px() -> f64 {
+    let root = document().document_element();
+    let style = root.and_then(|root| window().get_computed_style(&root).ok().flatten());
+    let size = style.and_then(|style| style.get_property_value("font-size").ok());
+    let px = size.and_then(|size| size.trim_end_matches("px").parse().ok());
+    px.unwrap_or(16.0)
+}
+
 /// Tells the element's width in CSS pixels, now and whenever it changes, as long as the page lives.
 pub fn watch_width(element: &Element, on_width: impl Fn(f64) + 'static) {
     let on_resize = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {

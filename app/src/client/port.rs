@@ -1,14 +1,14 @@
 //! The message port of one worker.
 
-use engine::protocol::Event;
-use js_sys::{Array, ArrayBuffer, Object, Reflect};
+use js_sys::{Array, Object, Reflect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+use web_sys::{Blob, ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
-use super::Parcel;
 use crate::browser::channel::Channel;
-use crate::state::device::Build;
+use crate::browser::get;
 
 /// A running worker.
 pub struct Port {
@@ -20,36 +20,34 @@ pub struct Port {
 }
 
 impl Port {
-    /// Starts the worker of that build. `on_event` gets every message, `on_crash` what the browser says of its death.
+    /// Starts the worker of that script. `on_event` gets every message with what rides beside it, `on_crash` what the
+    /// browser says of its death.
     ///
     /// # Errors
     /// What the browser threw.
-    pub fn open(
-        build: &Build,
-        on_event: impl Fn(Event, Option<ArrayBuffer>) + 'static,
+    pub fn open<E: DeserializeOwned>(
+        script: &str,
+        on_event: impl Fn(E, JsValue) + 'static,
         on_crash: impl Fn(String) + Clone + 'static,
     ) -> Result<Self, JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
-        // Unlike that of any other tab's engine.
-        let name = format!("inlay-engine-{}", js_sys::Math::random());
+        // Unlike that of any other tab's worker.
+        let name = format!("inlay-{}", js_sys::Math::random());
         options.set_name(&name);
         let deaths = Channel::listen(&name, on_crash.clone());
-        let worker = Worker::new_with_options(build.script(), &options)?;
+        let worker = Worker::new_with_options(script, &options)?;
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
-            match event_from_message(&message.data()) {
-                Ok((event, payload)) => on_event(event, payload),
+            let data = message.data();
+            match event_from_message(&data) {
+                Ok(event) => on_event(event, data),
                 Err(error) => leptos::logging::error!("the worker sent what is no event: {error}"),
             }
         });
         let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {
             // A script that does not load raises a plain Event without a message.
-            let message = Reflect::get(&error, &JsValue::from_str("message")).ok();
-            on_crash(
-                message
-                    .and_then(|message| message.as_string())
-                    .unwrap_or_default(),
-            );
+            let message = get(&error, "message").and_then(|message| message.as_string());
+            on_crash(message.unwrap_or_default());
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
@@ -62,12 +60,12 @@ impl Port {
     }
 
     /// Sends the command as JSON, its files beside it.
-    pub fn post(&self, parcel: &Parcel) {
-        let sent = serde_json::to_string(&parcel.command)
+    pub fn post<C: Serialize>(&self, command: &C, files: &[Blob]) {
+        let sent = serde_json::to_string(command)
             .map_err(|error| error.to_string())
             .and_then(|json| {
                 let message = Object::new();
-                let files: Array = parcel.files.iter().map(JsValue::from).collect();
+                let files: Array = files.iter().map(JsValue::from).collect();
                 Reflect::set(
                     &message,
                     &JsValue::from_str("json"),
@@ -90,12 +88,7 @@ impl Port {
     }
 }
 
-fn event_from_message(data: &JsValue) -> Result<(Event, Option<ArrayBuffer>), String> {
-    let json = Reflect::get(data, &JsValue::from_str("json"))
-        .ok()
-        .and_then(|json| json.as_string());
-    let json = json.ok_or("no text")?;
-    let event = serde_json::from_str(&json).map_err(|error| error.to_string())?;
-    let payload = Reflect::get(data, &JsValue::from_str("payload")).ok();
-    Ok((event, payload.and_then(|payload| payload.dyn_into().ok())))
+fn event_from_message<E: DeserializeOwned>(data: &JsValue) -> Result<E, String> {
+    let json = get(data, "json").and_then(|json| json.as_string());
+    serde_json::from_str(&json.ok_or("no text")?).map_err(|error| error.to_string())
 }

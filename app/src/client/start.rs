@@ -1,13 +1,14 @@
 //! Choosing the worker, starting it and starting it anew.
 
-use engine::protocol::{DeviceKind, DeviceProblem};
+use engine::protocol::{DeviceKind, DeviceProblem, ModelSource};
 use leptos::prelude::{Update, WithUntracked};
 use leptos::task::spawn_local;
 
 use crate::browser::gpu::find_adapter;
 use crate::browser::threads;
 use crate::state::device::{Build, CpuBuild, DeviceChoice, WhySingle, choose_cpu};
-use crate::state::{Resting, Step, device};
+use crate::state::reading::Held;
+use crate::state::{Resting, State, device};
 
 use super::port::Port;
 use super::{Command, EngineClient, Event, Parcel};
@@ -116,8 +117,8 @@ impl EngineClient {
         // The callbacks come from the browser's event loop, never from within a borrow of `inner`.
         let (on_event, on_crash) = (self.clone(), self.clone());
         let port = Port::open(
-            &build,
-            move |event, payload| on_event.received(event, payload),
+            build.script(),
+            move |event, message| on_event.received(event, &message),
             move |message| on_crash.crashed(&message),
         );
         match port {
@@ -143,12 +144,9 @@ impl EngineClient {
             (inner.dataset.asked, inner.model.asked) = sources.clone();
             sources
         };
-        for (step, parcel) in [(Step::Data, dataset), (Step::Model, model)] {
-            if let Some(parcel) = parcel {
-                self.state
-                    .update(|state| state.begin_again(step, name_of(&parcel)));
-                self.send_parcel(parcel);
-            }
+        for parcel in [dataset, model].into_iter().flatten() {
+            self.state.update(|state| begin_again(state, &parcel));
+            self.send_parcel(parcel);
         }
     }
 }
@@ -157,21 +155,16 @@ fn best_cpu() -> Build {
     Build::Cpu(choose_cpu(threads::facts()))
 }
 
-fn name_of(parcel: &Parcel) -> String {
-    use engine::protocol::{DatasetSource, ModelSource};
-    match &parcel.command {
-        Command::LoadModel {
-            source: ModelSource::Url { name, .. },
-        } => name.clone(),
-        Command::LoadModel {
-            source: ModelSource::Files { names },
-        } => names.join(", "),
-        Command::LoadDataset {
-            source: DatasetSource::Text { name, .. },
-        } => name.clone(),
-        Command::LoadDataset {
-            source: DatasetSource::Files { names },
-        } => names.join(", "),
-        _ => String::new(),
+fn begin_again(state: &mut State, parcel: &Parcel) {
+    match (&parcel.command, parcel.reader) {
+        (Command::LoadDataset { dataset }, Some(reader)) => state.hand_over(Held {
+            reader,
+            dataset: dataset.clone(),
+        }),
+        (Command::LoadModel { source }, _) => state.begin_model_again(match source {
+            ModelSource::Url { name, .. } => name.clone(),
+            ModelSource::Files { names } => names.join(", "),
+        }),
+        _ => {}
     }
 }

@@ -36,7 +36,7 @@ fn read_facts(dataset: &DatasetSummary) -> Vec<(&'static str, String)> {
         .iter()
         .map(|(shape, _)| shape_name(*shape))
         .collect();
-    let mut facts = vec![
+    vec![
         ("Rows", usable),
         ("Shape", shapes.join(", ")),
         (
@@ -47,23 +47,12 @@ fn read_facts(dataset: &DatasetSummary) -> Vec<(&'static str, String)> {
                 short_hash(&dataset.sha256)
             ),
         ),
-    ];
-    if dataset.num_duplicates > 0 {
-        facts.push(("Duplicates", count(dataset.num_duplicates as u64)));
-    }
-    facts
+    ]
 }
 
 fn token_facts(prepared: &PreparedSummary) -> Vec<(&'static str, String)> {
     let mut facts = vec![
-        (
-            "Split",
-            format!(
-                "{} to learn, {} held out",
-                count(prepared.num_training_rows as u64),
-                count(prepared.num_validation_rows as u64)
-            ),
-        ),
+        ("Split", split(prepared)),
         (
             "Tokens",
             format!(
@@ -81,19 +70,22 @@ fn token_facts(prepared: &PreparedSummary) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
-    if prepared.num_truncated > 0 {
-        facts.push(("Cut", counted(prepared.num_truncated as u64, "row")));
-    }
-    if prepared.num_without_target > 0 {
-        facts.push((
-            "Left out",
-            format!(
-                "{}, nothing to learn",
-                counted(prepared.num_without_target as u64, "row")
-            ),
-        ));
+    if prepared.num_left_out > 0 {
+        facts.push(("Left out", counted(prepared.num_left_out as u64, "row")));
     }
     facts
+}
+
+fn split(prepared: &PreparedSummary) -> String {
+    let mut parts = vec![
+        format!("{} to learn", count(prepared.num_training_rows as u64)),
+        format!("{} held out", count(prepared.num_validation_rows as u64)),
+    ];
+    if prepared.num_test_rows > 0 {
+        let rows = count(prepared.num_test_rows as u64);
+        parts.push(format!("{rows} for the test"));
+    }
+    parts.join(", ")
 }
 
 /// A shape in the words of its fields.
@@ -102,5 +94,7 @@ pub fn shape_name(shape: RowShape) -> &'static str {
         RowShape::Messages => "messages",
         RowShape::PromptCompletion => "prompt and completion",
         RowShape::Text => "text",
+        RowShape::Classification => "text and label",
+        RowShape::Preference => "prompt, chosen and rejected",
     }
 }

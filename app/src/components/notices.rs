@@ -3,6 +3,7 @@ use leptos::prelude::*;
 use super::icon::{Glyph, Icon};
 use crate::state::Step;
 use crate::state::failure::Notice;
+use crate::state::format::sentence;
 use crate::store::Store;
 
 /// What went wrong in a step, where, and what to do about it.
@@ -38,32 +39,5 @@ fn card(store: Store, Notice { step, failure }: Notice) -> impl IntoView {
                 <Icon glyph=Glyph::Close />
             </button>
         </div>
-    }
-}
-
-/// Messages come as clauses; on their own they start with a capital and end with a stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let mut sentence: String = letters
-        .next()
-        .into_iter()
-        .flat_map(char::to_uppercase)
-        .chain(letters)
-        .collect();
-    if !sentence.ends_with(['.', '!', '?', '\u{2026}']) {
-        sentence.push('.');
-    }
-    sentence
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sentence;
-
-    #[test]
-    fn clauses_become_sentences() {
-        assert_eq!(sentence("the loss became NaN"), "The loss became NaN.");
-        assert_eq!(sentence("Choose a decoder."), "Choose a decoder.");
-        assert_eq!(sentence(""), ".");
     }
 }

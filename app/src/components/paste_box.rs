@@ -2,7 +2,7 @@ use leptos::prelude::*;
 
 use crate::store::Store;
 
-/// Rows typed or pasted instead of dropped.
+/// Rows typed or pasted instead of dropped, in any of the formats that are text.
 #[component]
 pub fn PasteBox() -> impl IntoView {
     let store = Store::get();
@@ -10,7 +10,7 @@ pub fn PasteBox() -> impl IntoView {
     let is_empty = move || text.with(|text| text.trim().is_empty());
     let read = move |_| {
         if !is_empty() {
-            store.load_dataset_text("pasted.jsonl", text.get());
+            store.load_dataset_text("pasted text", text.get());
         }
     };
     view! {
@@ -18,7 +18,8 @@ pub fn PasteBox() -> impl IntoView {
             <summary>"Paste rows instead"</summary>
             <div class="field">
                 <label for="pasted-rows">"Rows as JSON lines"</label>
-                <textarea id="pasted-rows" class="mono" rows="5" spellcheck="false"
+                <p class="field-note" id="pasted-rows-note">"JSON, CSV with a heading line, and plain text will do as well."</p>
+                <textarea id="pasted-rows" class="mono" rows="5" spellcheck="false" aria-describedby="pasted-rows-note"
                     placeholder=r#"{"prompt": "What is an inlay?", "completion": "A piece set flush into another."}"#
                     prop:value=move || text.get()
                     on:input=move |event| text.set(event_target_value(&event))></textarea>

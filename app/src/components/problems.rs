@@ -30,17 +30,11 @@ pub fn Problems() -> impl IntoView {
 
 /// The known problems and how many there are.
 fn problems(state: &State) -> (Vec<RowProblem>, usize) {
-    let mut known = state
-        .data
-        .loaded
-        .as_ref()
+    let dataset = state.shown_dataset();
+    let mut known = dataset
         .map(|data| data.problems.clone())
         .unwrap_or_default();
-    let mut total = state
-        .data
-        .loaded
-        .as_ref()
-        .map_or(0, |data| data.num_problems);
+    let mut total = dataset.map_or(0, |data| data.num_problems);
     if let Some(prepared) = &state.prepared {
         known.extend(prepared.problems.iter().cloned());
         total += prepared.num_without_target.max(prepared.problems.len());
@@ -48,7 +42,8 @@ fn problems(state: &State) -> (Vec<RowProblem>, usize) {
     (known, total)
 }
 
-fn item(problem: RowProblem) -> impl IntoView {
+/// Where a row stands: its file with line and column, or its number.
+pub fn place(problem: &RowProblem) -> String {
     let mut place = vec![problem.file.clone()];
     place.extend(
         problem
@@ -63,9 +58,14 @@ fn item(problem: RowProblem) -> impl IntoView {
     if problem.line.is_none() {
         place.push(format!("row {}", count(problem.row as u64 + 1)));
     }
+    place.retain(|part| !part.is_empty());
+    place.join(", ")
+}
+
+fn item(problem: RowProblem) -> impl IntoView {
     view! {
         <li>
-            <span class="problem-place mono">{place.join(", ")}</span>
+            <span class="problem-place mono">{place(&problem)}</span>
             <span class="problem-what">{problem.what}</span>
             <span class="problem-remedy">{problem.remedy}</span>
         </li>

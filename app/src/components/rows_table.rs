@@ -1,72 +1,107 @@
-use engine::protocol::RowSummary;
+use leptos::html::Div;
 use leptos::prelude::*;
 
-use super::pager::Pager;
-use crate::state::format::count;
-use crate::store::{ROWS_PER_PAGE, Store};
+use super::rows_bar::RowsBar;
+use super::table_row::TableRow;
+use crate::browser::page::rem_px;
+use crate::state::window::{Table, Window};
+use crate::store::Store;
 
-/// The dataset's rows, a page at a time; a row can be looked at as the model sees it.
+/// Height of a row: two lines of text. The style sheet gives the same.
+const ROW_REM: f64 = 3.5;
+/// Rows in sight at most.
+const MAX_SEEN: usize = 8;
+
+/// The dataset's rows. Only those in sight are drawn, and asked of the reader; each can be looked at as the model
+/// sees it.
 #[component]
 pub fn RowsTable() -> impl IntoView {
     let store = Store::get();
-    let page = store.select(|state| state.rows.clone());
-    let total = store.select(|state| {
-        state
-            .data
-            .loaded
-            .as_ref()
-            .map_or(0, |data| data.num_usable_rows)
+    let total = store.select(|state| state.rows.total);
+    let has_data = store.select(|state| state.shown_dataset().is_some());
+    let has_findings = store.select(|state| {
+        let dataset = state.shown_dataset();
+        dataset.is_some_and(|dataset| !dataset.findings.is_empty())
     });
-    let previewed = store.select(|state| state.preview.as_ref().map(|preview| preview.row));
-    let rows = move || {
-        let rows = page.with(|page| {
-            page.rows
-                .iter()
-                .take(ROWS_PER_PAGE)
-                .cloned()
-                .collect::<Vec<_>>()
-        });
-        rows.into_iter()
-            .map(|row| table_row(store, previewed, row))
-            .collect_view()
+    let row_px = ROW_REM * rem_px();
+    let table = Memo::new(move |_| Table {
+        num_rows: total.get(),
+        row_px,
+        view_px: total.get().clamp(1, MAX_SEEN) as f64 * row_px,
+    });
+    let frame = NodeRef::<Div>::new();
+    let scroll_top = RwSignal::new(0.0);
+    let window = Memo::new(move |_| table.get().window(scroll_top.get()));
+    let scrolled = move |_| {
+        if let Some(frame) = frame.get_untracked() {
+            scroll_top.set(f64::from(frame.scroll_top()));
+        }
+    };
+    ask_for_missing(store, window);
+    follow_jumps(store, table, frame);
+    let row_count = move || (total.get() + 1).to_string();
+    let indices = move || {
+        let window = window.get();
+        window.first..window.first + window.count
     };
     view! {
-        <div class="rows" hidden=move || total.get() == 0>
-            <div class="table-scroll" tabindex="0" role="region" aria-label="Rows of the dataset">
-                <table class="rows-table">
+        <div class="rows" hidden=move || !has_data.get()>
+            <RowsBar window total />
+            <div class="table-scroll rows-scroll" node_ref=frame tabindex="0" role="region"
+                aria-label="Rows of the dataset" on:scroll=scrolled>
+                <table class="rows-table" class:has-findings=move || has_findings.get() aria-rowcount=row_count>
                     <thead>
-                        <tr>
-                            <th scope="col" class="num">"Row"</th>
+                        <tr aria-rowindex="1">
+                            <th scope="col" class="num rows-number">"Row"</th>
                             <th scope="col">"Asked"</th>
                             <th scope="col">"Answered"</th>
-                            <th scope="col"><span class="sr-only">"Look closer"</span></th>
+                            {move || has_findings.get().then(|| view! { <th scope="col" class="rows-found">"Found"</th> })}
+                            <th scope="col" class="rows-look"><span class="sr-only">"Look closer"</span></th>
                         </tr>
                     </thead>
-                    <tbody>{rows}</tbody>
+                    <tbody aria-hidden="true" class="rows-space">{move || space(window.get().above_px)}</tbody>
+                    <tbody>
+                        <For each=indices key=|index| *index let:index>
+                            <TableRow index has_findings />
+                        </For>
+                    </tbody>
+                    <tbody aria-hidden="true" class="rows-space">{move || space(window.get().below_px)}</tbody>
                 </table>
             </div>
-            <Pager noun="rows" start=Signal::derive(move || page.with(|page| page.start)) page_len=ROWS_PER_PAGE
-                total on_start=move |start| store.list_rows(start) />
         </div>
     }
 }
 
-fn table_row(store: Store, previewed: Memo<Option<usize>>, row: RowSummary) -> impl IntoView {
-    let number = row.row;
-    let label = format!("Look at row {} as tokens", count(number as u64 + 1));
-    let is_shown = move || previewed.get() == Some(number);
-    let turns = (row.num_turns > 2).then(|| format!(" ({} turns)", row.num_turns));
-    view! {
-        <tr class:is-shown=is_shown>
-            <td class="num">{count(number as u64 + 1)}</td>
-            <td><span class="clamp">{row.prompt}{turns}</span></td>
-            <td><span class="clamp">{row.completion}</span></td>
-            <td>
-                <button type="button" class="button button-small" aria-label=label
-                    aria-pressed=move || is_shown().to_string() on:click=move |_| store.preview_row(number)>
-                    "Tokens"
-                </button>
-            </td>
-        </tr>
-    }
+/// Stands for rows that are not drawn.
+fn space(px: f64) -> Option<impl IntoView> {
+    (px > 0.0).then(|| view! { <tr><td colspan="5" style:height=format!("{px:.1}px")></td></tr> })
+}
+
+fn ask_for_missing(store: Store, window: Memo<Window>) {
+    let missing = Memo::new(move |_| {
+        let window = window.get();
+        let wanted = store
+            .state
+            .with(|state| state.rows.wanted(window.first, window.count));
+        wanted.map(|start| (start, window.first, window.count))
+    });
+    Effect::new(move |_| {
+        if let Some((_, first, count)) = missing.get() {
+            store.list_rows(first, count);
+        }
+    });
+}
+
+/// Scrolls to the place that is asked for, once the table has its height.
+fn follow_jumps(store: Store, table: Memo<Table>, frame: NodeRef<Div>) {
+    Effect::new(move |_| {
+        if let Some(index) = store.jump.get() {
+            store.jump.set(None);
+            request_animation_frame(move || {
+                if let Some(frame) = frame.get_untracked() {
+                    frame.set_scroll_top(table.get_untracked().scroll_top(index).ceil() as i32);
+                }
+            });
+        }
+    });
 }

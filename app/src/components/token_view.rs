@@ -1,6 +1,7 @@
-use engine::protocol::{RowPreview, TokenPreview};
+use engine::protocol::{RowPreview, Side, TokenPreview};
 use leptos::prelude::*;
 
+use super::table_row::Tags;
 use crate::state::format::count;
 use crate::store::Store;
 
@@ -28,9 +29,16 @@ fn card(preview: RowPreview) -> impl IntoView {
     if preview.num_truncated > 0 {
         about.push(format!("{} cut off", count(preview.num_truncated as u64)));
     }
-    if preview.is_held_out {
-        about.push("held out for validation".to_owned());
-    }
+    about.push(
+        match preview.side {
+            Some(Side::Train) => "learnt",
+            Some(Side::Validation) => "held out for validation",
+            Some(Side::Test) => "kept back for the test",
+            None => "left out",
+        }
+        .to_owned(),
+    );
+    let found = preview.findings;
     let surplus = num_tokens.saturating_sub(MAX_SHOWN);
     let tokens = preview
         .tokens
@@ -49,6 +57,9 @@ fn card(preview: RowPreview) -> impl IntoView {
                 <span class="token">"read only"</span>
                 <span class="token is-special">"special token"</span>
             </p>
+            {(!found.is_empty()).then(|| view! {
+                <p class="token-found">"Found: "<Tags most=found.len() findings=found /></p>
+            })}
             <div class="tokens" tabindex="0" role="region" aria-label="Tokens of the row">{tokens}</div>
             {(surplus > 0).then(|| view! { <p class="quiet">{format!("and {} more", count(surplus as u64))}</p> })}
         </div>

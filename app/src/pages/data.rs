@@ -3,12 +3,18 @@ use leptos::prelude::*;
 use crate::components::data_facts::DataFacts;
 use crate::components::field::FormField;
 use crate::components::file_input::FileInput;
+use crate::components::findings::{Alarm, Findings};
+use crate::components::labels::Labels;
+use crate::components::lengths::Lengths;
+use crate::components::mapping_panel::MappingPanel;
 use crate::components::paste_box::PasteBox;
 use crate::components::problems::Problems;
 use crate::components::progress::Progress;
 use crate::components::rows_table::RowsTable;
 use crate::components::step_section::StepSection;
+use crate::components::summary_line::SummaryLine;
 use crate::components::token_view::TokenView;
+use crate::components::train_on::TrainOnField;
 use crate::state::form::Field;
 use crate::state::slot::Loading;
 use crate::state::{State, Step};
@@ -22,7 +28,7 @@ pub fn DataPage() -> impl IntoView {
     let ratio =
         Signal::derive(move || loading.with(|loading| loading.as_ref().and_then(Loading::ratio)));
     view! {
-        <StepSection step=Step::Data lead="JSON or JSON lines with messages, prompt and completion, or text.">
+        <StepSection step=Step::Data lead="Any file of rows: JSON, CSV, Parquet or plain text, also zipped. You see here what the model will see.">
             <div class="choices">
                 <div class="card choice">
                     <h3>"Your examples"</h3>
@@ -42,14 +48,22 @@ pub fn DataPage() -> impl IntoView {
             <div class="load-progress" hidden=move || loading.with(Option::is_none)>
                 <Progress label="Progress of the data" ratio />
             </div>
-            <div class="fields">
-                <FormField field=Field::SequenceLength />
-                <FormField field=Field::ValidationSplit />
-            </div>
-            <DataFacts />
-            <Problems />
+            <SummaryLine />
+            <Alarm />
+            <MappingPanel />
             <RowsTable />
             <TokenView />
+            <Findings />
+            <Problems />
+            <div class="fields data-fields">
+                {[Field::SequenceLength, Field::ValidationSplit, Field::TestSplit]
+                    .map(|field| view! { <FormField field /> })
+                    .collect_view()}
+                <TrainOnField />
+            </div>
+            <Lengths />
+            <Labels />
+            <DataFacts />
         </StepSection>
     }
 }

@@ -48,7 +48,9 @@ fn is_talking(state: &State) -> bool {
 }
 
 fn step_under_way(state: &State) -> Step {
-    if let Some(&step) = state.pending.front() {
+    // Of a dataset that is still being read the engine knows nothing.
+    let is_known = |step: &&Step| **step != Step::Data || !state.readings.handed.is_empty();
+    if let Some(&step) = state.pending.iter().find(is_known) {
         return step;
     }
     if state.export == ExportState::Packing {

@@ -8,8 +8,8 @@ pub use field::Field;
 pub use parse::{modules, real, whole};
 
 use engine::protocol::{
-    DataSpec, GenerationSpec, LoraSpec, LrSchedulerType, PrecisionChoice, RunSpec, TargetModule,
-    Variant,
+    DataSpec, FindingKind, GenerationSpec, LoraSpec, LrSchedulerType, PrecisionChoice, RunSpec,
+    TargetModule, TrainOn, Variant,
 };
 
 use field::Kind;
@@ -18,6 +18,9 @@ use field::Kind;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Form {
     texts: [String; Field::ALL.len()],
+    /// Findings whose rows are left out, each once and in their order.
+    pub leave_out: Vec<FindingKind>,
+    pub train_on: TrainOn,
     pub scheduler: LrSchedulerType,
     pub precision: PrecisionChoice,
     pub prompt: String,
@@ -27,6 +30,8 @@ impl Default for Form {
     fn default() -> Self {
         Self {
             texts: Field::ALL.map(|field| field.default_text().to_owned()),
+            leave_out: Vec::new(),
+            train_on: TrainOn::default(),
             scheduler: LrSchedulerType::Cosine,
             precision: PrecisionChoice::Automatic,
             prompt: String::new(),
@@ -79,6 +84,17 @@ impl Form {
         self.set(Field::TargetModules, names.join(", "));
     }
 
+    /// Leaves out the rows of a finding, or puts them back.
+    pub fn toggle_left_out(&mut self, kind: FindingKind) {
+        match self.leave_out.iter().position(|&known| known == kind) {
+            Some(at) => {
+                self.leave_out.remove(at);
+            }
+            None => self.leave_out.push(kind),
+        }
+        self.leave_out.sort_unstable();
+    }
+
     fn whole(&self, field: Field) -> Result<u64, Field> {
         whole(field, self.text(field)).map_err(|_| field)
     }
@@ -94,9 +110,12 @@ impl Form {
     /// How rows become examples, or the first field that stands in the way.
     pub fn data_spec(&self) -> Result<DataSpec, Field> {
         Ok(DataSpec {
+            train_on: self.train_on,
             max_seq_length: self.size(Field::SequenceLength)?,
             validation_split: self.real(Field::ValidationSplit)?,
+            test_split: self.real(Field::TestSplit)?,
             seed: self.whole(Field::Seed)?,
+            leave_out: self.leave_out.clone(),
         })
     }
 

@@ -22,6 +22,16 @@ pub fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{ending}", count(value))
 }
 
+/// A large count in three figures: `9,876`, `871 k`, `2.4 M`.
+pub fn compact(value: u64) -> String {
+    match value {
+        0..10_000 => count(value),
+        10_000..999_500 => format!("{:.0} k", value as f64 / 1e3),
+        999_500..9_950_000 => format!("{:.1} M", value as f64 / 1e6),
+        _ => format!("{} M", count((value as f64 / 1e6).round() as u64)),
+    }
+}
+
 /// `98.4 MB`, in powers of ten as file managers show them.
 pub fn bytes(value: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -86,4 +96,20 @@ pub fn duration(secs: f64) -> String {
 /// The first figures of a hash.
 pub fn short_hash(sha256: &str) -> String {
     sha256.chars().take(12).collect()
+}
+
+/// With a capital at the start.
+pub fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).collect()
+}
+
+/// Messages come as clauses; on their own they start with a capital and end with a stop.
+pub fn sentence(text: &str) -> String {
+    let mut sentence = capitalised(text);
+    if !sentence.ends_with(['.', '!', '?', '\u{2026}']) {
+        sentence.push('.');
+    }
+    sentence
 }

@@ -1,5 +1,9 @@
-//! The page's behaviour as a function of the worker's messages.
+//! The page's behaviour as a function of the workers' messages.
 
 mod events;
 mod form;
 mod judging;
+mod mapping;
+mod reading;
+mod rows;
+mod summary;

@@ -9,6 +9,8 @@ use leptos::prelude::*;
 use crate::browser::page;
 use crate::browser::wake_lock::WakeLock;
 use crate::state::form::Form;
+use crate::state::mapping::ReadForm;
+use crate::state::reading::ReaderId;
 use crate::state::slot::Loading;
 use crate::state::status::{Activity, status};
 use crate::state::{State, Step};
@@ -21,11 +23,25 @@ const TYPING_PAUSE: Duration = Duration::from_millis(400);
 impl Store {
     /// Sets the watchers up; they live as long as the page.
     pub fn watch(self) {
+        self.watch_mapping();
         self.watch_data_spec();
         self.watch_run_spec();
         self.watch_preview();
         self.watch_start();
         self.watch_tab();
+    }
+
+    /// Fills the form of how rows are read with how they were.
+    fn watch_mapping(self) {
+        let present = self.select(|state| {
+            let dataset = state.mapped_dataset()?;
+            Some((dataset.names.clone(), ReadForm::of(dataset)))
+        });
+        Effect::new(move |_| {
+            if let Some((_, form)) = present.get() {
+                self.read_form.set(form);
+            }
+        });
     }
 
     /// Encodes the dataset anew when it, the model or its settings change.
@@ -111,7 +127,7 @@ impl Store {
             if prepared.with(Option::is_some) {
                 let row = self.state.with_untracked(|state| {
                     let last = state.preview.as_ref().map(|preview| preview.row);
-                    last.or_else(|| state.rows.rows.first().map(|row| row.row))
+                    last.or_else(|| state.rows.get(0).map(|row| row.row))
                 });
                 if let Some(row) = row {
                     self.preview_row(row);
@@ -155,13 +171,13 @@ impl Store {
     }
 }
 
-/// Tells one loaded pair of model and dataset from the next.
-type Key = (String, String);
+/// Tells one loaded pair of model and dataset from the next, also where the same files are read in another way.
+type Key = (String, Option<ReaderId>);
 
 fn loaded_key(state: &State) -> Option<Key> {
     let model = state.model.loaded.as_ref()?;
-    let dataset = state.data.loaded.as_ref()?;
-    Some((model.sha256.clone(), dataset.sha256.clone()))
+    state.data.loaded.as_ref()?;
+    Some((model.sha256.clone(), state.readings.loaded))
 }
 
 fn cancel(timer: StoredValue<Option<TimeoutHandle>, LocalStorage>) {

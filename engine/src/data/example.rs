@@ -1,15 +1,13 @@
 //! One row of a dataset as it was written: text and its roles, before any template or token.
 
-use crate::{
-    protocol::{RowShape, RowSummary},
-    template::Message,
-};
+use std::iter;
 
-/// Characters of a text that the table shows.
-const SUMMARY_CHARS: usize = 300;
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Message, RowShape, TrainOn};
 
 /// A usable row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// 0-based, counted over all rows of the files, refused ones included.
     pub row: usize,
@@ -17,11 +15,15 @@ pub struct Row {
 }
 
 /// What a row says.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Example {
     /// A conversation of at least one assistant's turn.
     Conversation {
         messages: Vec<Message>,
+        /// JSON of each tool that may be called, for the template.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<String>,
         /// Assistant's turns before this message are context only: a `prompt` that is a conversation itself.
         first_trained: usize,
         shape: RowShape,
@@ -41,63 +43,50 @@ impl Example {
         }
     }
 
-    /// The texts that are learnt.
-    pub fn targets(&self) -> impl Iterator<Item = &str> {
-        let (messages, single) = match self {
-            Self::Conversation {
-                messages,
-                first_trained,
-                ..
-            } => (messages.get(*first_trained..).unwrap_or_default(), None),
-            Self::Pair { completion, .. } => (&[][..], Some(completion.as_str())),
-            Self::Text(text) => (&[][..], Some(text.as_str())),
+    /// The messages of a conversation that are learnt, ascending: the assistant's, its last, or all.
+    pub fn learnt_messages(&self, train_on: TrainOn) -> Vec<usize> {
+        let Self::Conversation {
+            messages,
+            first_trained,
+            ..
+        } = self
+        else {
+            return Vec::new();
         };
-        messages
-            .iter()
-            .filter(|message| message.role == ASSISTANT)
-            .map(|message| message.content.as_str())
-            .chain(single)
+        let is_learnt = |&index: &usize| {
+            train_on == TrainOn::Everything
+                || (index >= *first_trained && messages[index].role == ASSISTANT)
+        };
+        let mut learnt: Vec<usize> = (0..messages.len()).filter(is_learnt).collect();
+        if train_on == TrainOn::LastTurn {
+            learnt.drain(..learnt.len().saturating_sub(1));
+        }
+        learnt
+    }
+
+    /// The texts that are learnt: contents, thoughts and tool calls.
+    pub fn targets(&self, train_on: TrainOn) -> Vec<&str> {
+        match self {
+            Self::Conversation { messages, .. } => self
+                .learnt_messages(train_on)
+                .into_iter()
+                .flat_map(|index| {
+                    let message = &messages[index];
+                    iter::once(&message.content)
+                        .chain(&message.reasoning_content)
+                        .chain(&message.tool_calls)
+                })
+                .map(String::as_str)
+                .collect(),
+            Self::Pair { prompt, completion } if train_on == TrainOn::Everything => {
+                vec![prompt, completion]
+            }
+            Self::Pair { completion, .. } => vec![completion],
+            Self::Text(text) => vec![text],
+        }
     }
 }
 
 /// The role whose turns are learnt.
 pub(crate) const ASSISTANT: &str = "assistant";
 pub(crate) const USER: &str = "user";
-
-impl Row {
-    /// The row for the page's table.
-    pub fn summary(&self) -> RowSummary {
-        let (prompt, completion, num_turns) = match &self.example {
-            Example::Pair { prompt, completion } => (prompt.as_str(), completion.as_str(), 2),
-            Example::Text(text) => ("", text.as_str(), 1),
-            Example::Conversation { messages, .. } => {
-                let last = messages
-                    .iter()
-                    .rposition(|message| message.role == ASSISTANT)
-                    .unwrap_or(0);
-                let asked = messages[..last]
-                    .iter()
-                    .rfind(|message| message.role == USER);
-                (
-                    asked.map_or("", |message| message.content.as_str()),
-                    messages.get(last).map_or("", |message| &message.content),
-                    messages.len(),
-                )
-            }
-        };
-        RowSummary {
-            row: self.row,
-            shape: self.example.shape(),
-            prompt: cut(prompt),
-            completion: cut(completion),
-            num_turns,
-        }
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SUMMARY_CHARS) {
-        Some((end, _)) => text[..end].to_owned(),
-        None => text.to_owned(),
-    }
-}

@@ -3,10 +3,16 @@
 use std::collections::HashSet;
 
 use super::{
-    EncodeError, Encoder, Row, TokenSequence, format::MAX_PROBLEMS, pack::num_bins,
-    shuffle::hold_out,
+    EncodeError, Encoder, TokenSequence, pack::num_bins, shuffle::split, stored::StoredRow,
 };
-use crate::protocol::{DataSpec, Failure, FailureKind, PreparedSummary, RowProblem};
+use crate::protocol::{
+    DataSpec, Failure, FailureKind, Histogram, PreparedSummary, RowProblem, Side,
+};
+
+/// Problems that the summary lists.
+const MAX_PROBLEMS: usize = 100;
+/// Bins of the lengths' histogram, about.
+const NUM_BINS: usize = 40;
 
 /// What a run is trained and scored on.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,17 +20,26 @@ pub struct Prepared {
     pub train: Vec<TokenSequence>,
     /// Held out, in the order of the files.
     pub validation: Vec<TokenSequence>,
+    /// Kept back until the test is asked for, in the order of the files.
+    pub test: Vec<TokenSequence>,
     pub summary: PreparedSummary,
-    /// Held-out rows that stand among the training rows, too: their loss flatters the tuned model.
-    pub num_leaked: usize,
 }
 
 impl Prepared {
-    /// Whether the row of that number is held out.
-    pub fn is_held_out(&self, row: usize) -> bool {
-        self.validation
-            .binary_search_by_key(&row, |sequence| sequence.row)
-            .is_ok()
+    /// On which side of the split the row of that number is; `None` where it was left out.
+    pub fn side(&self, row: usize) -> Option<Side> {
+        let has = |sequences: &[TokenSequence]| {
+            sequences
+                .binary_search_by_key(&row, |sequence| sequence.row)
+                .is_ok()
+        };
+        [
+            (&self.train, Side::Train),
+            (&self.validation, Side::Validation),
+            (&self.test, Side::Test),
+        ]
+        .into_iter()
+        .find_map(|(sequences, side)| has(sequences).then_some(side))
     }
 
     /// 0-based numbers of the held-out rows, ascending.
@@ -40,21 +55,29 @@ impl Prepared {
 pub struct Preparation<'a> {
     encoder: Encoder<'a>,
     spec: DataSpec,
-    file: String,
+    /// Names of the files, for the problems of their rows.
+    files: Vec<String>,
     sequences: Vec<TokenSequence>,
+    groups: Vec<Option<u64>>,
+    /// Of all rows that have tokens, before they were cut.
+    lengths: Vec<usize>,
+    num_left_out: usize,
     num_truncated: usize,
     num_without_target: usize,
     problems: Vec<RowProblem>,
 }
 
 impl<'a> Preparation<'a> {
-    /// `file` names the dataset in the problems of its rows.
-    pub fn new(encoder: Encoder<'a>, spec: &DataSpec, file: String) -> Self {
+    /// `files` are the names of the dataset's files, in their order.
+    pub fn new(encoder: Encoder<'a>, spec: &DataSpec, files: Vec<String>) -> Self {
         Self {
             encoder,
             spec: spec.clone(),
-            file,
+            files,
             sequences: Vec::new(),
+            groups: Vec::new(),
+            lengths: Vec::new(),
+            num_left_out: 0,
             num_truncated: 0,
             num_without_target: 0,
             problems: Vec::new(),
@@ -62,23 +85,37 @@ impl<'a> Preparation<'a> {
     }
 
     /// Encodes a row, or leaves it out with its reason.
-    pub fn add(&mut self, row: &Row) {
-        match self.encoder.encode(row, self.spec.max_seq_length) {
+    pub fn add(&mut self, stored: &StoredRow) {
+        let findings = &stored.facts.findings;
+        if findings
+            .iter()
+            .any(|kind| self.spec.leave_out.contains(kind))
+        {
+            self.num_left_out += 1;
+            return;
+        }
+        match self.encoder.encode(&stored.row, &self.spec) {
             Ok((sequence, num_cut)) => {
                 self.num_truncated += usize::from(num_cut > 0);
+                self.lengths.push(sequence.ids.len() + num_cut);
                 self.sequences.push(sequence);
+                self.groups.push(stored.facts.group);
             }
-            Err(error) => self.leave_out(row, &error),
+            Err(error) => self.refuse(stored, &error),
         }
     }
 
-    fn leave_out(&mut self, row: &Row, error: &EncodeError) {
+    fn refuse(&mut self, stored: &StoredRow, error: &EncodeError) {
         self.num_without_target += usize::from(error.is_without_target());
+        if let EncodeError::TargetCutOff { num_tokens, .. } = error {
+            self.lengths.push(*num_tokens);
+        }
         if self.problems.len() < MAX_PROBLEMS {
+            let file = self.files.get(stored.facts.file);
             self.problems.push(RowProblem {
-                row: row.row,
-                file: self.file.clone(),
-                line: None,
+                row: stored.row.row,
+                file: file.cloned().unwrap_or_default(),
+                line: stored.facts.line,
                 column: None,
                 what: error.to_string(),
                 remedy: error.remedy().to_owned(),
@@ -90,43 +127,21 @@ impl<'a> Preparation<'a> {
     ///
     /// # Errors
     /// [`FailureKind::Dataset`] with the first reason where no row is left.
-    pub fn finish(self) -> Result<Prepared, Failure> {
+    pub fn finish(mut self) -> Result<Prepared, Failure> {
         if self.sequences.is_empty() {
-            let failure = Failure::new(
-                FailureKind::Dataset,
-                "No row of the dataset can be learned.",
-            );
-            return Err(match self.problems.into_iter().next() {
-                Some(first) => failure
-                    .at(format!(
-                        "{}, row {}: {}",
-                        first.file,
-                        first.row + 1,
-                        first.what
-                    ))
-                    .remedy(first.remedy),
-                None => failure,
-            });
+            return Err(self.nothing_left());
         }
-        let mut lengths: Vec<usize> = self
-            .sequences
-            .iter()
-            .map(|sequence| sequence.ids.len())
-            .collect();
-        lengths.sort_unstable();
-        let held_out = hold_out(
-            self.sequences.len(),
-            self.spec.validation_split,
-            self.spec.seed,
-        );
-        let (mut train, mut validation) = (Vec::new(), Vec::new());
-        for (sequence, is_held_out) in self.sequences.into_iter().zip(held_out) {
-            if is_held_out {
-                &mut validation
-            } else {
-                &mut train
+        let lengths = histogram(&mut self.lengths, self.spec.max_seq_length);
+        let mut sorted: Vec<usize> = self.sequences.iter().map(|row| row.ids.len()).collect();
+        sorted.sort_unstable();
+        let sides = split(&self.groups, &self.spec);
+        let (mut train, mut validation, mut test) = (Vec::new(), Vec::new(), Vec::new());
+        for (sequence, side) in self.sequences.into_iter().zip(sides) {
+            match side {
+                Side::Train => train.push(sequence),
+                Side::Validation => validation.push(sequence),
+                Side::Test => test.push(sequence),
             }
-            .push(sequence);
         }
         let training_lengths: Vec<usize> = train.iter().map(|row| row.ids.len()).collect();
         let summary = PreparedSummary {
@@ -134,6 +149,9 @@ impl<'a> Preparation<'a> {
             spec: self.spec,
             num_training_rows: train.len(),
             num_validation_rows: validation.len(),
+            num_test_rows: test.len(),
+            num_left_out: self.num_left_out,
+            num_leaked: num_leaked(&train, &validation) + num_leaked(&train, &test),
             training_tokens: training_lengths.iter().sum::<usize>() as u64,
             scored_tokens: train
                 .iter()
@@ -142,22 +160,51 @@ impl<'a> Preparation<'a> {
             num_truncated: self.num_truncated,
             num_without_target: self.num_without_target,
             problems: self.problems,
-            longest_tokens: lengths.last().copied().unwrap_or(0),
-            median_tokens: lengths.get(lengths.len() / 2).copied().unwrap_or(0),
+            longest_tokens: sorted.last().copied().unwrap_or(0),
+            median_tokens: sorted.get(sorted.len() / 2).copied().unwrap_or(0),
+            lengths,
         };
-        let num_leaked = num_leaked(&train, &validation);
         Ok(Prepared {
             train,
             validation,
+            test,
             summary,
-            num_leaked,
         })
+    }
+
+    fn nothing_left(self) -> Failure {
+        let what = "No row of the dataset can be learned.";
+        let failure = Failure::new(FailureKind::Dataset, what);
+        match self.problems.into_iter().next() {
+            Some(first) => {
+                let row = first.row + 1;
+                let place = format!("{}, row {row}: {}", first.file, first.what);
+                failure.at(place).remedy(first.remedy)
+            }
+            None => failure.remedy("Put back the rows that were left out."),
+        }
     }
 }
 
-fn num_leaked(train: &[TokenSequence], validation: &[TokenSequence]) -> usize {
+/// Bins of a power of two, up to the cut-off or the length that 99 of 100 rows keep within, whichever is more.
+fn histogram(lengths: &mut [usize], max_seq_length: usize) -> Histogram {
+    lengths.sort_unstable();
+    let Some(&longest) = lengths.last() else {
+        return Histogram::default();
+    };
+    let usual = lengths[lengths.len() * 99 / 100].max(max_seq_length);
+    let bin_tokens = (longest.min(usual) / NUM_BINS + 1).next_power_of_two();
+    let last = longest.min(usual) / bin_tokens;
+    let mut counts = vec![0; last + 1];
+    for &length in lengths.iter() {
+        counts[(length / bin_tokens).min(last)] += 1;
+    }
+    Histogram { bin_tokens, counts }
+}
+
+fn num_leaked(train: &[TokenSequence], held_out: &[TokenSequence]) -> usize {
     let known: HashSet<(&[u32], &[bool])> = train.iter().map(content).collect();
-    validation
+    held_out
         .iter()
         .filter(|sequence| known.contains(&content(sequence)))
         .count()

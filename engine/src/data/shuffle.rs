@@ -1,11 +1,13 @@
 //! Orders drawn from a seed, the same on every machine and in every version of the crates below.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap};
 
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+
+use crate::protocol::{DataSpec, Side};
 
 /// The numbers `0..len` in an order that depends on `seed` and `stream` alone.
 ///
@@ -45,18 +47,44 @@ pub fn grouped_by_length(lengths: &[usize], batch: usize, seed: u64, stream: u64
     order
 }
 
-/// Which of `len` rows are held out: the first of a permutation on stream 0. Their number is `ratio` of the rows,
-/// rounded, but at least one and at most all but one where `ratio` is above 0 and there are two rows or more.
-pub fn hold_out(len: usize, ratio: f64, seed: u64) -> Vec<bool> {
-    let mut is_held_out = vec![false; len];
-    if len < 2 || ratio <= 0.0 {
-        return is_held_out;
+/// What each row is for. Rows of one group, by its number, are for the same; a row without one is a group by itself.
+///
+/// Groups, in the order of their first rows, come into the order of [`permutation`] on stream 0. The first of them are
+/// for validation, until they have `validation_split` of all rows, rounded; the next are for the test, until they have
+/// `test_split`. Where a share is above 0 it gets a group, as long as one more is left for training.
+pub fn split(groups: &[Option<u64>], spec: &DataSpec) -> Vec<Side> {
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<u64, usize> = HashMap::new();
+    for (row, group) in groups.iter().enumerate() {
+        let fresh = members.len();
+        let index = match group {
+            Some(group) => *known.entry(*group).or_insert(fresh),
+            None => fresh,
+        };
+        match members.get_mut(index) {
+            Some(rows) => rows.push(row),
+            None => members.push(vec![row]),
+        }
     }
-    let count = ((len as f64 * ratio).round() as usize).clamp(1, len - 1);
-    for index in permutation(len, seed, 0).into_iter().take(count) {
-        is_held_out[index] = true;
+    let mut sides = vec![Side::Train; groups.len()];
+    let mut order = permutation(members.len(), spec.seed, 0).into_iter();
+    let shares = [
+        (spec.validation_split, Side::Validation),
+        (spec.test_split, Side::Test),
+    ];
+    for (ratio, side) in shares {
+        if ratio <= 0.0 {
+            continue;
+        }
+        let wanted = ((groups.len() as f64 * ratio).round() as usize).max(1);
+        let mut taken = 0;
+        while taken < wanted && order.len() > 1 {
+            let Some(group) = order.next() else { break };
+            taken += members[group].len();
+            members[group].iter().for_each(|&row| sides[row] = side);
+        }
     }
-    is_held_out
+    sides
 }
 
 #[cfg(test)]
@@ -108,16 +136,64 @@ mod tests {
         }
     }
 
+    fn spec(validation_split: f64, test_split: f64) -> DataSpec {
+        DataSpec {
+            validation_split,
+            test_split,
+            ..DataSpec::default()
+        }
+    }
+
+    fn count(sides: &[Side], side: Side) -> usize {
+        sides.iter().filter(|&&other| other == side).count()
+    }
+
     #[test]
     fn some_row_is_held_out_and_some_is_not() {
         for len in 0..40 {
             for ratio in [0.0, 0.01, 0.1, 0.5, 0.9] {
-                let held_out = hold_out(len, ratio, 1).iter().filter(|held| **held).count();
+                let sides = split(&vec![None; len], &spec(ratio, 0.0));
                 let expected = match (len, ratio) {
                     (0 | 1, _) | (_, 0.0) => 0,
                     _ => ((len as f64 * ratio).round() as usize).clamp(1, len - 1),
                 };
-                assert_eq!(held_out, expected);
+                assert_eq!(count(&sides, Side::Validation), expected);
+                assert_eq!(count(&sides, Side::Train), len - expected);
+            }
+        }
+    }
+
+    /// What is held out for validation stays the same where a test is taken too.
+    #[test]
+    fn the_test_is_taken_from_what_would_be_trained() {
+        let without = split(&[None; 50], &spec(0.2, 0.0));
+        let with = split(&[None; 50], &spec(0.2, 0.1));
+        assert_eq!(count(&with, Side::Test), 5);
+        for (without, with) in without.iter().zip(&with) {
+            assert!(without == with || (*without, *with) == (Side::Train, Side::Test));
+        }
+        assert_eq!(count(&split(&[None; 3], &spec(0.9, 0.9)), Side::Train), 1);
+    }
+
+    #[test]
+    fn groups_are_never_split() {
+        let groups: Vec<_> = (0..300u64)
+            .map(|row| (row % 7 != 0).then_some(row % 23))
+            .collect();
+        for seed in 0..20 {
+            let spec = DataSpec {
+                seed,
+                ..spec(0.2, 0.2)
+            };
+            let sides = split(&groups, &spec);
+            let mut known = HashMap::new();
+            for (group, side) in groups.iter().zip(&sides) {
+                if let Some(group) = group {
+                    assert_eq!(known.entry(group).or_insert(side), &side);
+                }
+            }
+            for side in [Side::Validation, Side::Test] {
+                assert!((60..85).contains(&count(&sides, side)));
             }
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExportError, ExportInput};
 use crate::protocol::{
     DataSpec, DeviceKind, Failure, FailureKind, LoraSpec, LrSchedulerType, PROTOCOL_VERSION,
-    PrecisionChoice, RunSpec, TargetModule,
+    PrecisionChoice, RunSpec, TargetModule, TrainOn,
 };
 
 const FORMAT: &str = "inlay-recipe";
@@ -69,6 +69,8 @@ pub struct RecipeSettings {
     pub lora_alpha: usize,
     pub lora_dropout: f64,
     pub target_modules: Vec<TargetModule>,
+    #[serde(default)]
+    pub train_on: TrainOn,
     pub max_seq_length: usize,
     pub validation_split: f64,
     /// Seeds the split.
@@ -247,6 +249,7 @@ impl From<&RunSpec> for RecipeSettings {
             lora_alpha: lora.lora_alpha,
             lora_dropout: lora.lora_dropout,
             target_modules: lora.target_modules.clone(),
+            train_on: data.train_on,
             max_seq_length: data.max_seq_length,
             validation_split: data.validation_split,
             data_seed: data.seed,
@@ -281,9 +284,11 @@ impl From<&RecipeSettings> for RunSpec {
                 target_modules: settings.target_modules.clone(),
             },
             data: DataSpec {
+                train_on: settings.train_on,
                 max_seq_length: settings.max_seq_length,
                 validation_split: settings.validation_split,
                 seed: settings.data_seed,
+                ..DataSpec::default()
             },
             learning_rate: settings.learning_rate,
             lr_scheduler_type: settings.lr_scheduler_type,

@@ -31,11 +31,9 @@ fn dataset(num_training_rows: usize) -> PreparedSummary {
         num_validation_rows: 5,
         training_tokens: 100 * num_training_rows as u64,
         scored_tokens: 50 * num_training_rows as u64,
-        num_truncated: 0,
-        num_without_target: 0,
-        problems: Vec::new(),
         longest_tokens: 200,
         median_tokens: 90,
+        ..PreparedSummary::default()
     }
 }
 

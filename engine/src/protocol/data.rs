@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Mapping, ReadSpec};
+
 /// Where a dataset comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
@@ -12,22 +14,47 @@ pub enum DatasetSource {
     Text { name: String, text: String },
 }
 
+/// What of a row is learnt. `text` is always learnt whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainOn {
+    /// What the assistant says in every turn, and the completion; TRL's `assistant_only_loss` and
+    /// `completion_only_loss`.
+    #[default]
+    AssistantTurns,
+    /// What the assistant says in its last turn, and the completion.
+    LastTurn,
+    /// Every token but the first, prompts as well; TRL's plain language modelling.
+    Everything,
+}
+
 /// How rows become training examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataSpec {
+    #[serde(default)]
+    pub train_on: TrainOn,
     /// Longer rows are cut to this many tokens.
     pub max_seq_length: usize,
     /// Share of the usable rows held out, 0 to 0.9; at least one row where it is above 0 and there are two.
     pub validation_split: f64,
+    /// Share of the usable rows kept from training and validation alike, until the test is asked for; as above.
+    #[serde(default)]
+    pub test_split: f64,
     pub seed: u64,
+    /// Rows that any of these was found about are left out.
+    #[serde(default)]
+    pub leave_out: Vec<FindingKind>,
 }
 
 impl Default for DataSpec {
     fn default() -> Self {
         Self {
+            train_on: TrainOn::default(),
             max_seq_length: 512,
             validation_split: 0.1,
+            test_split: 0.0,
             seed: 42,
+            leave_out: Vec::new(),
         }
     }
 }
@@ -36,16 +63,21 @@ impl Default for DataSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowShape {
-    /// `messages`: a list of `role` and `content`; every assistant turn is trained.
+    /// A list of messages, as OpenAI's or ShareGPT's; by default the assistant's turns are trained.
     Messages,
-    /// `prompt` and `completion`; the completion is trained.
+    /// A prompt and its completion, also as input and output, question and answer, or Alpaca's; by default the
+    /// completion is trained.
     PromptCompletion,
-    /// `text`: all of it is trained.
+    /// All of it is trained.
     Text,
+    /// A text and its label; the label is trained.
+    Classification,
+    /// Two answers of which one is better; the better one is trained.
+    Preference,
 }
 
 /// A dataset after reading, before tokenising.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DatasetSummary {
     pub names: Vec<String>,
     pub file_bytes: u64,
@@ -62,8 +94,79 @@ pub struct DatasetSummary {
     pub num_problems: usize,
     /// Rows that are equal to an earlier one.
     pub num_duplicates: usize,
-    /// The first rows (50 at most); [`super::Command::ListRows`] asks for others.
+    /// The first rows (50 at most); [`super::ReaderCommand::ListRows`] asks for others.
     pub first_rows: Vec<RowSummary>,
+    /// As it was read.
+    pub spec: ReadSpec,
+    /// What most rows were read as; `None` where none was usable.
+    pub mapping: Option<Mapping>,
+    /// The files with rows, those inside archives by their own names.
+    pub files: Vec<FileSummary>,
+    /// What concerns a file and no row: entries of an archive that were passed over, characters that were lost.
+    pub notes: Vec<String>,
+    /// The fields of the first rows, by path, in the order of the files.
+    pub columns: Vec<ColumnSummary>,
+    /// What was found about usable rows, worst first; kinds without a row are left out.
+    pub findings: Vec<Finding>,
+    /// How many rows have each label, most first (1,000 at most), where rows are texts with labels.
+    pub labels: Vec<(String, usize)>,
+}
+
+/// A file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSummary {
+    /// An archive's entries stand behind its name: `data.zip/train.csv`.
+    pub name: String,
+    /// In words, such as `CSV with semicolons, gzipped`.
+    pub format: String,
+    /// Such as `UTF-8`, `windows-1252`; empty for formats that have none.
+    pub encoding: String,
+    pub num_rows: usize,
+}
+
+/// A field that rows have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnSummary {
+    /// See [`super::Mapping`].
+    pub path: String,
+    /// In words: `text`, `number`, `list of messages`, `list`, ...
+    pub kind: String,
+    /// Rows that have a value there, of the first `num_seen` rows.
+    pub num_filled: usize,
+    pub num_seen: usize,
+    /// The first value, cut to 80 characters.
+    pub example: String,
+}
+
+/// What can be found about a usable row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Equal to an earlier row.
+    Duplicate,
+    /// Nearly equal to an earlier row.
+    NearDuplicate,
+    /// Looks like a password or a key to a service.
+    Secret,
+    /// Has an e-mail address.
+    Email,
+    /// Has characters of a text that was decoded wrongly.
+    BrokenEncoding,
+    /// Has nothing to learn.
+    EmptyAnswer,
+    /// One label has ten times the rows of another, or more. About the dataset, not about rows.
+    UnbalancedLabels,
+}
+
+/// Something found about usable rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub kind: FindingKind,
+    pub num_rows: usize,
+    /// The first rows (100 at most), each with what was found about it.
+    pub rows: Vec<RowProblem>,
+    /// Whether rows of this kind can be left out ([`DataSpec::leave_out`]).
+    pub can_leave_out: bool,
 }
 
 /// A row that cannot be used, and why.
@@ -89,10 +192,11 @@ pub struct RowSummary {
     pub prompt: String,
     pub completion: String,
     pub num_turns: usize,
+    pub findings: Vec<FindingKind>,
 }
 
 /// A dataset after tokenising under a [`DataSpec`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PreparedSummary {
     pub spec: DataSpec,
     pub num_training_rows: usize,
@@ -100,6 +204,11 @@ pub struct PreparedSummary {
     #[serde(default)]
     pub num_packed_rows: usize,
     pub num_validation_rows: usize,
+    pub num_test_rows: usize,
+    /// Rows left out because of what was found about them.
+    pub num_left_out: usize,
+    /// Held-out rows that stand among the training rows, too.
+    pub num_leaked: usize,
     pub training_tokens: u64,
     /// Tokens that the loss is taken over in one epoch.
     pub scored_tokens: u64,
@@ -110,6 +219,16 @@ pub struct PreparedSummary {
     pub problems: Vec<RowProblem>,
     pub longest_tokens: usize,
     pub median_tokens: usize,
+    /// Rows by their length before it was cut, those without target included.
+    pub lengths: Histogram,
+}
+
+/// How often lengths occur: `counts[i]` rows have from `i bin_tokens` to below `(i + 1) bin_tokens` tokens, and the last
+/// bin has all that are longer, too.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Histogram {
+    pub bin_tokens: usize,
+    pub counts: Vec<usize>,
 }
 
 /// One row as the model sees it.
@@ -119,7 +238,19 @@ pub struct RowPreview {
     pub tokens: Vec<TokenPreview>,
     /// Tokens cut off the end.
     pub num_truncated: usize,
-    pub is_held_out: bool,
+    pub side: Option<Side>,
+    pub findings: Vec<FindingKind>,
+}
+
+/// What a row is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Train,
+    /// Held out: scored while the run lasts.
+    Validation,
+    /// Kept back until the test is asked for.
+    Test,
 }
 
 /// One token of a rendered row.

@@ -134,10 +134,12 @@ fn parse(data: &JsValue) -> Result<Request, String> {
     let files = files
         .iter()
         .map(|file| {
-            let file: File = file
+            let blob: Blob = file
                 .dyn_into()
                 .map_err(|_| "`files` holds something that is no file")?;
-            Ok((file.name(), file.into()))
+            // The rows of a dataset are a blob without a name.
+            let name = blob.dyn_ref::<File>().map(File::name).unwrap_or_default();
+            Ok((name, blob))
         })
         .collect::<Result<_, String>>()?;
     Ok(Request { command, files })

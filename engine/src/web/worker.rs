@@ -11,13 +11,14 @@ use super::{
     device::{self, OpenDevice},
     download::Downloads,
     host::WebHost,
+    panic::report_panic,
     port::{Port, Request},
 };
 use crate::{
     host::Host,
     protocol::{
-        Command, DatasetSource, DeviceProblem, DeviceReport, Event, Failure, FailureKind,
-        ModelSource, PROTOCOL_VERSION, Phase,
+        Command, DeviceProblem, DeviceReport, Event, Failure, FailureKind, ModelSource,
+        PROTOCOL_VERSION, Phase,
     },
     self_test,
     weights::{checkpoint::NamedSource, hash::sha256_hex},
@@ -36,21 +37,6 @@ pub fn serve() {
             Err(error) => web_sys::console::error_2(&"the worker could not start".into(), &error),
         }
     });
-}
-
-/// Writes to the console and raises an `error` event, by which the page learns that the worker is dead. (A panic inside
-/// a promise would otherwise end as a rejection that the page never hears of.)
-fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
-    console_error_panic_hook::hook(info);
-    let global = js_sys::global();
-    let report = js_sys::Reflect::get(&global, &"reportError".into());
-    if let Some(report) = report
-        .ok()
-        .and_then(|report| report.dyn_into::<js_sys::Function>().ok())
-    {
-        // Nothing is left to be done if even this fails.
-        let _ = report.call1(&global, &js_sys::Error::new(&info.to_string()));
-    }
 }
 
 async fn run(
@@ -120,12 +106,6 @@ async fn sources(
                 source: Box::new(source),
             }])
         }
-        Command::LoadDataset {
-            source: DatasetSource::Text { name, text },
-        } => Ok(vec![NamedSource {
-            name: name.clone(),
-            source: Box::new(text.clone().into_bytes()),
-        }]),
         _ => Ok(files
             .into_iter()
             .map(|(name, blob)| NamedSource {

@@ -2,8 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-/// Real configs nest four deep, tokenizers eight.
-pub const MAX_DEPTH: usize = 64;
+use crate::text::MAX_DEPTH;
 
 /// JSON that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

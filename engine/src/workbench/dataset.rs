@@ -5,12 +5,12 @@ use std::rc::Rc;
 use super::model::LoadedModel;
 use crate::{
     data::{
-        format::{self, Dataset},
+        RowFile,
         prepare::{Preparation, Prepared},
     },
     host::Host,
     protocol::{
-        DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, RowPreview, RowSummary,
+        DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, PreparedSummary, RowPreview,
     },
     weights::checkpoint::NamedSource,
 };
@@ -20,39 +20,32 @@ const ROWS_PER_TURN: usize = 64;
 
 /// See the module.
 pub struct LoadedDataset {
-    dataset: Dataset,
+    summary: DatasetSummary,
+    rows: RowFile,
     /// For the present model, under the settings in its summary.
     prepared: Option<Rc<Prepared>>,
 }
 
 impl LoadedDataset {
-    /// Reads files; see [`format::read`].
+    /// Opens the file of rows that the reader wrote.
     ///
     /// # Errors
-    /// As [`format::read`].
-    pub async fn read(files: Vec<NamedSource>, host: &dyn Host) -> Result<Self, Failure> {
-        let dataset = format::read(&files, &mut |done, total| {
-            host.emit(Event::Progress {
-                phase: Phase::ReadingData,
-                done,
-                total: Some(total),
-            });
-        })
-        .await?;
+    /// [`FailureKind::Dataset`] for a file that is none.
+    pub async fn open(summary: DatasetSummary, files: Vec<NamedSource>) -> Result<Self, Failure> {
+        let Some(file) = files.into_iter().next() else {
+            let what = "The dataset came without its rows.";
+            return Err(Failure::new(FailureKind::Internal, what).remedy("Drop the dataset again."));
+        };
         Ok(Self {
-            dataset,
+            summary,
+            rows: RowFile::open(file.source).await?,
             prepared: None,
         })
     }
 
     /// What was read.
     pub fn summary(&self) -> &DatasetSummary {
-        &self.dataset.summary
-    }
-
-    /// Rows for the page's table.
-    pub fn list(&self, start: usize, count: usize) -> Vec<RowSummary> {
-        self.dataset.list(start, count)
+        &self.summary
     }
 
     /// The model changed: its tokens are other ones.
@@ -77,25 +70,32 @@ impl LoadedDataset {
         {
             return Ok(prepared.clone());
         }
-        let rows = &self.dataset.rows;
-        let mut preparation =
-            Preparation::new(model.encoder(), spec, self.summary().names.join(", "));
-        for (turn, chunk) in rows.chunks(ROWS_PER_TURN).enumerate() {
-            chunk.iter().for_each(|row| preparation.add(row));
-            let done = (turn * ROWS_PER_TURN + chunk.len()) as u64;
-            host.emit(Event::Progress {
-                phase: Phase::EncodingData,
-                done,
-                total: Some(rows.len() as u64),
-            });
-            host.yield_now().await;
+        let files = self.summary.files.iter().map(|file| file.name.clone());
+        let mut preparation = Preparation::new(model.encoder(), spec, files.collect());
+        let mut done = 0;
+        for slice in self.rows.slices() {
+            for rows in self.rows.read(slice).await?.chunks(ROWS_PER_TURN) {
+                rows.iter().for_each(|row| preparation.add(row));
+                done += rows.len() as u64;
+                host.emit(Event::Progress {
+                    phase: Phase::EncodingData,
+                    done,
+                    total: Some(self.rows.num_rows() as u64),
+                });
+                host.yield_now().await;
+            }
         }
         let prepared = Rc::new(preparation.finish()?);
-        if prepared.num_leaked > 0 {
+        let PreparedSummary {
+            num_leaked,
+            num_validation_rows,
+            num_test_rows,
+            ..
+        } = prepared.summary;
+        if num_leaked > 0 {
+            let held_out = num_validation_rows + num_test_rows;
             let message = format!(
-                "{} of {} held-out rows stand among the training rows too: the validation loss flatters the model.",
-                prepared.num_leaked,
-                prepared.validation.len()
+                "{num_leaked} of {held_out} held-out rows stand among the training rows too: the validation loss flatters the model."
             );
             host.emit(Event::Warning { message });
         }
@@ -108,25 +108,25 @@ impl LoadedDataset {
     /// # Errors
     /// [`FailureKind::WrongState`] for a row that is not there, [`FailureKind::Dataset`] for one that cannot be
     /// rendered.
-    pub fn preview(
+    pub async fn preview(
         &self,
         row: usize,
         spec: &DataSpec,
         model: &LoadedModel,
     ) -> Result<RowPreview, Failure> {
-        let found = self.dataset.row(row).ok_or_else(|| {
+        let found = self.rows.row(row).await?.ok_or_else(|| {
             Failure::new(
                 FailureKind::WrongState,
                 format!("The dataset has no usable row {}.", row + 1),
             )
         })?;
-        let is_held_out = self
+        let side = self
             .prepared
             .as_ref()
-            .is_some_and(|prepared| prepared.is_held_out(row));
+            .and_then(|prepared| prepared.side(row));
         model
             .encoder()
-            .preview(found, spec, is_held_out)
+            .preview(&found, spec, side)
             .map_err(|error| {
                 Failure::new(FailureKind::Dataset, error.to_string())
                     .at(format!("row {}", row + 1))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use engine::{
-    data::text::parse_json,
+    text::parse_json,
     tokenizer::{SpecialIds, Tokenizer},
 };
 use serde::Deserialize;

@@ -14,6 +14,7 @@ pub enum Field {
     GradientAccumulation,
     SequenceLength,
     ValidationSplit,
+    TestSplit,
     Seed,
     WarmUp,
     WeightDecay,
@@ -36,7 +37,7 @@ pub enum Kind {
 }
 
 impl Field {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Rank,
         Self::Alpha,
         Self::Dropout,
@@ -48,6 +49,7 @@ impl Field {
         Self::GradientAccumulation,
         Self::SequenceLength,
         Self::ValidationSplit,
+        Self::TestSplit,
         Self::Seed,
         Self::WarmUp,
         Self::WeightDecay,
@@ -75,6 +77,7 @@ impl Field {
             Self::GradientAccumulation => "Gradient accumulation",
             Self::SequenceLength => "Sequence length",
             Self::ValidationSplit => "Validation split",
+            Self::TestSplit => "Test split",
             Self::Seed => "Seed",
             Self::WarmUp => "Warm-up",
             Self::WeightDecay => "Weight decay",
@@ -103,6 +106,7 @@ impl Field {
             Self::GradientAccumulation => "Batches per step",
             Self::SequenceLength => "Longer rows are cut, in tokens",
             Self::ValidationSplit => "Share held out, 0 to 0.9",
+            Self::TestSplit => "Share kept for a last test; 0 is none",
             Self::Seed => "Same seed, same run",
             Self::WarmUp => "Share of steps, 0 to 1",
             Self::WeightDecay => "0 is off",
@@ -143,7 +147,7 @@ impl Field {
                 min: 8,
                 max: 131_072,
             },
-            Self::ValidationSplit => Kind::Real { min: 0.0, max: 0.9 },
+            Self::ValidationSplit | Self::TestSplit => Kind::Real { min: 0.0, max: 0.9 },
             Self::Seed | Self::Variation => Kind::Whole {
                 min: 0,
                 max: (1 << 53) - 1,
@@ -195,6 +199,7 @@ impl Field {
             Self::GradientAccumulation => "1",
             Self::SequenceLength => "512",
             Self::ValidationSplit => "0.1",
+            Self::TestSplit => "0",
             Self::Seed => "42",
             Self::WarmUp => "0.05",
             Self::WeightDecay => "0",

@@ -1,5 +1,6 @@
 use engine::protocol::*;
 
+use crate::state::reading::ReaderId;
 use crate::state::run::Asked;
 use crate::state::status::{Activity, status};
 use crate::state::{ExportState, State, Step};
@@ -25,7 +26,7 @@ fn model(sha256: &str) -> ModelSummary {
     }
 }
 
-fn dataset() -> DatasetSummary {
+pub fn dataset() -> DatasetSummary {
     DatasetSummary {
         names: vec!["rows.jsonl".into()],
         file_bytes: 10,
@@ -33,14 +34,11 @@ fn dataset() -> DatasetSummary {
         num_rows: 3,
         num_usable_rows: 3,
         shapes: vec![(RowShape::Text, 3)],
-        problems: Vec::new(),
-        num_problems: 0,
-        num_duplicates: 0,
-        first_rows: Vec::new(),
+        ..DatasetSummary::default()
     }
 }
 
-fn device() -> Event {
+pub fn device() -> Event {
     let device = DeviceReport {
         kind: DeviceKind::Cpu,
         name: "CPU".into(),
@@ -96,10 +94,17 @@ fn summary(outcome: RunOutcome) -> RunSummary {
     }
 }
 
-fn loaded() -> State {
+/// Files are read and handed to the engine, which has not answered yet.
+pub fn read(state: &mut State, reader: u64, dataset: DatasetSummary) {
+    state.begin_reading(ReaderId(reader), dataset.names.join(", "));
+    let read = ReaderEvent::Read { dataset };
+    assert!(state.apply_reader(ReaderId(reader), read).is_some());
+}
+
+pub fn loaded() -> State {
     let mut state = State::default();
     state.apply(device());
-    state.begin_dataset("rows.jsonl");
+    read(&mut state, 1, dataset());
     state.begin_model("A model");
     state.apply(Event::DatasetLoaded { dataset: dataset() });
     state.apply(Event::ModelLoaded { model: model("m") });
@@ -125,9 +130,16 @@ fn status_follows_a_whole_journey() {
     let mut state = State::default();
     assert_eq!(status(&state).activity, Activity::Idle);
     state.apply(device());
-    state.begin_dataset("rows.jsonl");
+    state.begin_reading(ReaderId(1), "rows.jsonl");
     state.begin_model("A model");
     assert!(text(&state).starts_with("Reading data"), "{}", text(&state));
+    let read_all = ReaderEvent::Read { dataset: dataset() };
+    assert!(state.apply_reader(ReaderId(1), read_all).is_some());
+    assert_eq!(
+        status(&state).activity,
+        Activity::LoadingModel,
+        "the engine takes the rows after the model"
+    );
     state.apply(Event::DatasetLoaded { dataset: dataset() });
     state.apply(Event::Progress {
         phase: Phase::DownloadingModel,
@@ -173,7 +185,7 @@ fn status_follows_a_whole_journey() {
         text(&state),
         "Finished — 40 steps, held-out loss 3.5000 to 1.2500"
     );
-    state.begin_dataset("other.jsonl");
+    read(&mut state, 2, dataset());
     state.apply(Event::DatasetLoaded { dataset: dataset() });
     assert_eq!(status(&state).activity, Activity::Ready);
 }
@@ -306,7 +318,7 @@ fn a_failed_load_keeps_what_was_there() {
 fn a_failure_of_unclear_kind_belongs_to_the_load_asked_first() {
     let mut state = State::default();
     state.apply(device());
-    state.begin_dataset("a");
+    read(&mut state, 1, dataset());
     state.begin_model("b");
     state.apply(Event::Failed {
         failure: Failure::new(FailureKind::Network, "no answer"),

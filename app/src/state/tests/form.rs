@@ -84,4 +84,18 @@ fn numbers_are_written_for_people() {
     assert_eq!(format::duration(7500.0), "2 h 5 min");
     assert_eq!(format::parameters(134_515_008), "135 million");
     assert_eq!(format::small(0.0005), "5.0e-4");
+    assert_eq!(format::compact(9_876), "9,876");
+    assert_eq!(format::compact(871_499), "871 k");
+    assert_eq!(format::compact(999_600), "1.0 M");
+    assert_eq!(format::compact(1_234_567_890), "1,235 M");
+}
+
+#[test]
+fn clauses_become_sentences() {
+    assert_eq!(
+        format::sentence("the loss became NaN"),
+        "The loss became NaN."
+    );
+    assert_eq!(format::sentence("Choose a decoder."), "Choose a decoder.");
+    assert_eq!(format::sentence(""), ".");
 }

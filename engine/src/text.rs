@@ -2,31 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::weights::json::MAX_DEPTH;
-
-/// Offset of the first bracket that opens a level beyond [`MAX_DEPTH`]; brackets inside strings do not count.
-pub(crate) fn too_deep(json: &[u8]) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for (offset, &byte) in json.iter().enumerate() {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (true, _) => {}
-            (false, b'[' | b'{') => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return Some(offset);
-                }
-            }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
-}
+/// Brackets inside one another that JSON of untrusted files may have. Real configs nest four deep, tokenizers eight.
+pub const MAX_DEPTH: usize = 64;
 
 /// Reads a JSON string or any other JSON value, with U+FFFD for every lone surrogate that it escapes.
 ///
@@ -72,6 +49,7 @@ fn code_unit(json: &[u8], offset: usize) -> Option<u32> {
 }
 
 /// Line and column, 1-based and in characters, of the byte at `offset`.
+#[cfg(feature = "reader")]
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
@@ -87,6 +65,7 @@ pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Whether a byte of UTF-8 begins a character; the others are no column of their own.
+#[cfg(feature = "reader")]
 pub(crate) fn is_char_start(byte: u8) -> bool {
     byte & 0xC0 != 0x80
 }

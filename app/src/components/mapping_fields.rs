@@ -1,0 +1,142 @@
+use engine::protocol::ColumnSummary;
+use leptos::html::Textarea;
+use leptos::prelude::*;
+
+use crate::state::mapping::Part;
+use crate::store::Store;
+
+/// Characters of an example beside a field's name.
+const MAX_EXAMPLE: usize = 40;
+
+/// Where a part of the example comes from: a field of the row, or a template.
+#[component]
+pub fn PartField(part: Part, is_optional: bool) -> impl IntoView {
+    if part.is_template() {
+        view! { <TemplateField part is_optional /> }.into_any()
+    } else {
+        view! { <ColumnField part is_optional /> }.into_any()
+    }
+}
+
+fn columns(store: Store) -> Memo<Vec<ColumnSummary>> {
+    store.select(|state| {
+        let dataset = state.mapped_dataset();
+        dataset.map(|data| data.columns.clone()).unwrap_or_default()
+    })
+}
+
+fn part_id(part: Part) -> String {
+    part.label().to_ascii_lowercase().replace(' ', "-")
+}
+
+#[component]
+fn ColumnField(part: Part, is_optional: bool) -> impl IntoView {
+    let store = Store::get();
+    let form = store.read_form;
+    let columns = columns(store);
+    let chosen = Memo::new(move |_| form.with(|form| form.part(part).to_owned()));
+    let (id, note) = (part_id(part), format!("{}-note", part_id(part)));
+    let options = move || {
+        let columns = columns.get();
+        // A field that only later rows have.
+        let is_known = |path: &String| columns.iter().any(|column| column.path == *path);
+        let unknown = Some(chosen.get()).filter(|path| !path.is_empty() && !is_known(path));
+        let known = columns.iter().map(|column| {
+            let label = format!("{} ({})", column.path, column.kind);
+            (column.path.clone(), label)
+        });
+        let all = unknown
+            .into_iter()
+            .map(|path| (path.clone(), path))
+            .chain(known);
+        all.map(|(path, label)| {
+            let value = path.clone();
+            view! { <option value=value selected=move || chosen.get() == path>{label}</option> }
+        })
+        .collect_view()
+    };
+    let example = move || {
+        let path = chosen.get();
+        let example = columns.with(|columns| {
+            let column = columns.iter().find(|column| column.path == path)?;
+            Some(shortened(&column.example))
+        });
+        example.unwrap_or_default()
+    };
+    let none = if is_optional {
+        "None"
+    } else {
+        "Choose a field"
+    };
+    view! {
+        <div class="field">
+            <label for=id.clone()>{part.label()}</label>
+            <select id=id aria-describedby=note.clone()
+                on:change=move |event| form.update(|form| form.set(part, event_target_value(&event)))>
+                <option value="" selected=move || chosen.with(String::is_empty)>{none}</option>
+                {options}
+            </select>
+            <p class="field-note" id=note>{example}</p>
+        </div>
+    }
+}
+
+#[component]
+fn TemplateField(part: Part, is_optional: bool) -> impl IntoView {
+    let store = Store::get();
+    let form = store.read_form;
+    let columns = columns(store);
+    let (id, note) = (part_id(part), format!("{}-note", part_id(part)));
+    let area = NodeRef::<Textarea>::new();
+    let insert = move |path: String| {
+        if let Some(area) = area.get_untracked() {
+            // Where the cursor is.
+            if area.set_range_text(&format!("{{{path}}}")).is_ok() {
+                form.update(|form| form.set(part, area.value()));
+            }
+        }
+    };
+    let chips = move || {
+        let chips = columns.get().into_iter().map(|column| {
+            let path = column.path.clone();
+            view! {
+                <button type="button" class="chip mono" on:click=move |_| insert(path.clone())>
+                    {format!("{{{}}}", column.path)}
+                </button>
+            }
+        });
+        chips.collect_view()
+    };
+    let hint = if is_optional {
+        "Fields of the row in braces. Left empty, the completion is a plain text."
+    } else {
+        "Fields of the row in braces; {{ and }} stand for braces."
+    };
+    view! {
+        <div class="field field-wide">
+            <label for=id.clone()>{part.label()}</label>
+            <textarea id=id class="mono" rows="3" spellcheck="false" node_ref=area aria-describedby=note.clone()
+                prop:value=move || form.with(|form| form.part(part).to_owned())
+                on:input=move |event| form.update(|form| form.set(part, event_target_value(&event)))></textarea>
+            <p class="field-note" id=note>{hint}</p>
+            <div class="chips" role="group" aria-label=format!("Fields for the {}", part.label().to_lowercase())>{chips}</div>
+        </div>
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let short: String = text.chars().take(MAX_EXAMPLE).collect();
+    let ending = if short.len() < text.len() {
+        "\u{2026}"
+    } else {
+        ""
+    };
+    if short.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "Such as \u{201c}{}{ending}\u{201d}",
+            short.replace('\n', " ")
+        )
+    }
+}

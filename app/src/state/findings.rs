@@ -1,0 +1,156 @@
+//! What was found about rows, in words: what it is, what it does to a run, and what can be done.
+
+use engine::protocol::{DatasetSummary, FindingKind, PreparedSummary};
+
+use super::format::{capitalised, count, counted};
+
+/// A finding in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// On a row of the table.
+    pub tag: &'static str,
+    /// Of one row, and of several.
+    pub one: &'static str,
+    pub many: &'static str,
+    pub meaning: &'static str,
+    pub advice: &'static str,
+    /// What a button leaves out or puts back.
+    pub what: &'static str,
+}
+
+pub fn words(kind: FindingKind) -> Words {
+    match kind {
+        FindingKind::Duplicate => Words {
+            tag: "duplicate",
+            one: "row is equal to an earlier one",
+            many: "rows are equal to earlier ones",
+            meaning: "The model sees them again and again, and held-out rows are no test where their twins are learnt.",
+            advice: "Leave them out, unless they are repeated on purpose.",
+            what: "duplicates",
+        },
+        FindingKind::NearDuplicate => Words {
+            tag: "near duplicate",
+            one: "row is nearly equal to an earlier one",
+            many: "rows are nearly equal to earlier ones",
+            meaning: "They differ from an earlier row by a few words, so they teach little that is new.",
+            advice: "Look at some of them; leave them out if the difference does not matter.",
+            what: "near duplicates",
+        },
+        FindingKind::Secret => Words {
+            tag: "secret?",
+            one: "row has what looks like a password or a key",
+            many: "rows have what looks like a password or a key",
+            meaning: "A model can repeat what it has learnt. This is a hint, found on this machine; nothing was sent anywhere.",
+            advice: "Look at them; leave them out if they are real, and take them out of the file before you share it.",
+            what: "secrets",
+        },
+        FindingKind::Email => Words {
+            tag: "e-mail",
+            one: "row has an e-mail address",
+            many: "rows have e-mail addresses",
+            meaning: "A model can repeat what it has learnt. This is a hint, found on this machine; nothing was sent anywhere.",
+            advice: "Leave them out if they belong to people who have not agreed.",
+            what: "e-mail addresses",
+        },
+        FindingKind::BrokenEncoding => Words {
+            tag: "broken letters",
+            one: "row has letters that were decoded wrongly",
+            many: "rows have letters that were decoded wrongly",
+            meaning: "Such as \u{201c}caf\u{c3}\u{a9}\u{201d} for \u{201c}caf\u{e9}\u{201d}: the model would learn to write them.",
+            advice: "Best save the file anew as UTF-8; or leave these rows out.",
+            what: "broken letters",
+        },
+        FindingKind::EmptyAnswer => Words {
+            tag: "empty",
+            one: "row has an empty answer",
+            many: "rows have an empty answer",
+            meaning: "No token of them would be trained, so the run leaves them out.",
+            advice: "See above whether another field holds the answer.",
+            what: "empty answers",
+        },
+        FindingKind::UnbalancedLabels => Words {
+            tag: "unequal labels",
+            one: "label is far more frequent than another",
+            many: "labels are far more frequent than others",
+            meaning: "The model may learn to give the frequent label always.",
+            advice: "Add rows of the rare labels, or take some of the common one away.",
+            what: "labels",
+        },
+    }
+}
+
+impl Words {
+    /// The finding as a heading: `12 rows are equal to earlier ones`; that of a whole dataset has no row.
+    pub fn title(self, num_rows: usize) -> String {
+        if num_rows == 0 {
+            return capitalised(self.tag);
+        }
+        let noun = if num_rows == 1 { self.one } else { self.many };
+        format!("{} {noun}", count(num_rows as u64))
+    }
+}
+
+/// What must not be overlooked: most rows repeat few.
+pub fn alarm(dataset: &DatasetSummary) -> Option<String> {
+    let (usable, repeated) = (dataset.num_usable_rows, dataset.num_duplicates);
+    let unique = usable.checked_sub(repeated)?;
+    if usable < 4 || 2 * repeated < usable {
+        return None;
+    }
+    let verb = if unique == 1 { "is" } else { "are" };
+    Some(format!(
+        "Only {} of {} rows {verb} different; the other {} repeat them.",
+        count(unique as u64),
+        count(usable as u64),
+        count(repeated as u64),
+    ))
+}
+
+/// What turned out when rows became tokens, each with its remedy.
+pub fn of_tokens(prepared: &PreparedSummary) -> Vec<(String, &'static str)> {
+    let rows = |number: usize| counted(number as u64, "row");
+    let (is, stand) = (
+        |n| if n == 1 { "is" } else { "are" },
+        |n| {
+            if n == 1 { "stands" } else { "stand" }
+        },
+    );
+    let mut told = Vec::new();
+    if prepared.num_leaked > 0 {
+        told.push((
+            format!(
+                "{} held out {} among the rows to learn, too",
+                rows(prepared.num_leaked),
+                stand(prepared.num_leaked)
+            ),
+            "The held-out loss will look better than it is. Leave out the duplicates, or keep rows together by a field.",
+        ));
+    }
+    if prepared.num_truncated > 0 {
+        told.push((
+            format!(
+                "{} {} cut to {} tokens",
+                rows(prepared.num_truncated),
+                is(prepared.num_truncated),
+                count(prepared.spec.max_seq_length as u64)
+            ),
+            "What lies behind the cut is not learnt. A larger sequence length keeps more, and takes more memory.",
+        ));
+    }
+    if prepared.num_without_target > 0 {
+        told.push((
+            format!(
+                "{} {} left out: no token of {} would be trained",
+                rows(prepared.num_without_target),
+                is(prepared.num_without_target),
+                if prepared.num_without_target == 1 {
+                    "it"
+                } else {
+                    "them"
+                }
+            ),
+            "The answer lies behind the cut, or is empty. A larger sequence length may bring it back.",
+        ));
+    }
+    told
+}

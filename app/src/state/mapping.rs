@@ -1,0 +1,382 @@
+//! How rows are read, as a person says it: the shape, the fields of each part, and what plain text is split by.
+
+use engine::protocol::{DatasetSummary, Mapping, ReadSpec, TextSplit};
+
+/// What rows are said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    #[default]
+    Automatic,
+    Messages,
+    PromptCompletion,
+    Text,
+    Classification,
+    Preference,
+    Template,
+}
+
+impl Shape {
+    pub const ALL: [Self; 7] = [
+        Self::Automatic,
+        Self::Messages,
+        Self::PromptCompletion,
+        Self::Text,
+        Self::Classification,
+        Self::Preference,
+        Self::Template,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Automatic => "Automatic",
+            Self::Messages => "Messages",
+            Self::PromptCompletion => "Prompt and completion",
+            Self::Text => "Text",
+            Self::Classification => "Text and label",
+            Self::Preference => "Prompt, chosen and rejected",
+            Self::Template => "Template",
+        }
+    }
+
+    /// What becomes of such rows.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Automatic => "Each row by the names of its own fields",
+            Self::Messages => "A list of turns; what the assistant says is learnt",
+            Self::PromptCompletion => "The completion is learnt",
+            Self::Text => "All of it is learnt",
+            Self::Classification => "The label is learnt",
+            Self::Preference => "The chosen answer is learnt, the rejected one is kept for later",
+            Self::Template => "Texts of yours, with fields of the row in them",
+        }
+    }
+
+    /// The parts that such rows have, and whether a row may do without.
+    pub fn parts(self) -> &'static [(Part, bool)] {
+        match self {
+            Self::Automatic => &[],
+            Self::Messages => &[(Part::Messages, false)],
+            Self::PromptCompletion => &[
+                (Part::Prompt, false),
+                (Part::Completion, false),
+                (Part::Input, true),
+                (Part::System, true),
+            ],
+            Self::Text => &[(Part::Text, false)],
+            Self::Classification => &[(Part::Text, false), (Part::Label, false)],
+            Self::Preference => &[
+                (Part::Prompt, true),
+                (Part::Chosen, false),
+                (Part::Rejected, false),
+            ],
+            Self::Template => &[
+                (Part::PromptTemplate, true),
+                (Part::CompletionTemplate, false),
+            ],
+        }
+    }
+
+    fn of(mapping: &Mapping) -> Self {
+        match mapping {
+            Mapping::Automatic => Self::Automatic,
+            Mapping::Messages { .. } => Self::Messages,
+            Mapping::PromptCompletion { .. } => Self::PromptCompletion,
+            Mapping::Text { .. } => Self::Text,
+            Mapping::Classification { .. } => Self::Classification,
+            Mapping::Preference { .. } => Self::Preference,
+            Mapping::Template { .. } => Self::Template,
+        }
+    }
+}
+
+/// A part of an example that a field, or a template, gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Prompt,
+    Completion,
+    Input,
+    System,
+    Messages,
+    Text,
+    Label,
+    Chosen,
+    Rejected,
+    PromptTemplate,
+    CompletionTemplate,
+}
+
+const NUM_PARTS: usize = 11;
+
+impl Part {
+    /// The accessible name of its control.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Prompt => "Prompt field",
+            Self::Completion => "Completion field",
+            Self::Input => "Input field",
+            Self::System => "System field",
+            Self::Messages => "Messages field",
+            Self::Text => "Text field",
+            Self::Label => "Label field",
+            Self::Chosen => "Chosen field",
+            Self::Rejected => "Rejected field",
+            Self::PromptTemplate => "Prompt template",
+            Self::CompletionTemplate => "Completion template",
+        }
+    }
+
+    pub fn is_template(self) -> bool {
+        matches!(self, Self::PromptTemplate | Self::CompletionTemplate)
+    }
+}
+
+/// What plain text is split by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SplitBy {
+    #[default]
+    Automatic,
+    Document,
+    Paragraph,
+    Length,
+}
+
+impl SplitBy {
+    pub const ALL: [Self; 4] = [
+        Self::Automatic,
+        Self::Document,
+        Self::Paragraph,
+        Self::Length,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Automatic => "Automatic",
+            Self::Document => "Document",
+            Self::Paragraph => "Paragraph",
+            Self::Length => "Length",
+        }
+    }
+}
+
+const DEFAULT_CHARACTERS: &str = "2000";
+
+/// The form, as filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadForm {
+    pub shape: Shape,
+    /// Paths of fields, or templates; empty where none is chosen.
+    parts: [String; NUM_PARTS],
+    pub split_by: SplitBy,
+    pub characters: String,
+    /// Path of the field whose equal values stay together; empty for none.
+    pub group_by: String,
+}
+
+impl Default for ReadForm {
+    fn default() -> Self {
+        Self {
+            shape: Shape::default(),
+            parts: Default::default(),
+            split_by: SplitBy::default(),
+            characters: DEFAULT_CHARACTERS.to_owned(),
+            group_by: String::new(),
+        }
+    }
+}
+
+impl ReadForm {
+    /// As the dataset was read. The parts hold what was recognised, so that a correction begins there.
+    pub fn of(dataset: &DatasetSummary) -> Self {
+        let mut form = Self {
+            shape: Shape::of(&dataset.spec.mapping),
+            group_by: dataset.spec.group_by.clone().unwrap_or_default(),
+            ..Self::default()
+        };
+        if let Some(mapping) = &dataset.mapping {
+            form.fill(mapping);
+        }
+        form.fill(&dataset.spec.mapping);
+        (form.split_by, form.characters) = match dataset.spec.text_split {
+            TextSplit::Automatic => (SplitBy::Automatic, DEFAULT_CHARACTERS.to_owned()),
+            TextSplit::Document => (SplitBy::Document, DEFAULT_CHARACTERS.to_owned()),
+            TextSplit::Paragraph => (SplitBy::Paragraph, DEFAULT_CHARACTERS.to_owned()),
+            TextSplit::Length { characters } => (SplitBy::Length, characters.to_string()),
+        };
+        form
+    }
+
+    fn fill(&mut self, mapping: &Mapping) {
+        let or_none = |path: &Option<String>| path.clone().unwrap_or_default();
+        let parts = match mapping {
+            Mapping::Automatic => vec![],
+            Mapping::Text { text } => vec![(Part::Text, text.clone())],
+            Mapping::PromptCompletion {
+                system,
+                prompt,
+                input,
+                completion,
+            } => vec![
+                (Part::System, or_none(system)),
+                (Part::Prompt, prompt.clone()),
+                (Part::Input, or_none(input)),
+                (Part::Completion, completion.clone()),
+            ],
+            Mapping::Messages { messages } => vec![(Part::Messages, messages.clone())],
+            Mapping::Classification { text, label } => {
+                vec![(Part::Text, text.clone()), (Part::Label, label.clone())]
+            }
+            Mapping::Preference {
+                prompt,
+                chosen,
+                rejected,
+            } => vec![
+                (Part::Prompt, or_none(prompt)),
+                (Part::Chosen, chosen.clone()),
+                (Part::Rejected, rejected.clone()),
+            ],
+            Mapping::Template { prompt, completion } => vec![
+                (Part::PromptTemplate, prompt.clone()),
+                (Part::CompletionTemplate, completion.clone()),
+            ],
+        };
+        for (part, path) in parts {
+            self.set(part, path);
+        }
+    }
+
+    pub fn part(&self, part: Part) -> &str {
+        &self.parts[part as usize]
+    }
+
+    pub fn set(&mut self, part: Part, text: impl Into<String>) {
+        self.parts[part as usize] = text.into();
+    }
+
+    /// How files are to be read.
+    ///
+    /// # Errors
+    /// A sentence for the user: what is still missing.
+    pub fn spec(&self) -> Result<ReadSpec, String> {
+        let is_missing = |(part, is_optional): &&(Part, bool)| {
+            !is_optional && self.part(*part).trim().is_empty()
+        };
+        if let Some((part, _)) = self.shape.parts().iter().find(is_missing) {
+            let verb = if part.is_template() {
+                "Write"
+            } else {
+                "Choose"
+            };
+            return Err(format!("{verb} a {}.", part.label().to_lowercase()));
+        }
+        Ok(ReadSpec {
+            mapping: self.mapping(),
+            text_split: self.text_split()?,
+            group_by: non_empty(&self.group_by),
+        })
+    }
+
+    fn mapping(&self) -> Mapping {
+        let path = |part: Part| self.part(part).to_owned();
+        match self.shape {
+            Shape::Automatic => Mapping::Automatic,
+            Shape::Messages => Mapping::Messages {
+                messages: path(Part::Messages),
+            },
+            Shape::PromptCompletion => Mapping::PromptCompletion {
+                system: non_empty(self.part(Part::System)),
+                prompt: path(Part::Prompt),
+                input: non_empty(self.part(Part::Input)),
+                completion: path(Part::Completion),
+            },
+            Shape::Text => Mapping::Text {
+                text: path(Part::Text),
+            },
+            Shape::Classification => Mapping::Classification {
+                text: path(Part::Text),
+                label: path(Part::Label),
+            },
+            Shape::Preference => Mapping::Preference {
+                prompt: non_empty(self.part(Part::Prompt)),
+                chosen: path(Part::Chosen),
+                rejected: path(Part::Rejected),
+            },
+            Shape::Template => Mapping::Template {
+                prompt: path(Part::PromptTemplate),
+                completion: path(Part::CompletionTemplate),
+            },
+        }
+    }
+
+    fn text_split(&self) -> Result<TextSplit, String> {
+        Ok(match self.split_by {
+            SplitBy::Automatic => TextSplit::Automatic,
+            SplitBy::Document => TextSplit::Document,
+            SplitBy::Paragraph => TextSplit::Paragraph,
+            SplitBy::Length => TextSplit::Length {
+                characters: characters(&self.characters)?,
+            },
+        })
+    }
+}
+
+fn characters(text: &str) -> Result<usize, String> {
+    let digits: String = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '_' | ','))
+        .collect();
+    digits
+        .parse()
+        .ok()
+        .filter(|characters| (20..=1_000_000).contains(characters))
+        .ok_or_else(|| "Characters must be a whole number from 20 to 1000000.".to_owned())
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
+/// The mapping in a few words, such as `prompt from question, completion from answer`.
+pub fn in_words(mapping: &Mapping) -> String {
+    let parts = match mapping {
+        Mapping::Automatic => vec![],
+        Mapping::Text { text } => vec![("text", Some(text))],
+        Mapping::PromptCompletion {
+            system,
+            prompt,
+            input,
+            completion,
+        } => vec![
+            ("system", system.as_ref()),
+            ("prompt", Some(prompt)),
+            ("input", input.as_ref()),
+            ("completion", Some(completion)),
+        ],
+        Mapping::Messages { messages } => vec![("messages", Some(messages))],
+        Mapping::Classification { text, label } => {
+            vec![("text", Some(text)), ("label", Some(label))]
+        }
+        Mapping::Preference {
+            prompt,
+            chosen,
+            rejected,
+        } => vec![
+            ("prompt", prompt.as_ref()),
+            ("chosen", Some(chosen)),
+            ("rejected", Some(rejected)),
+        ],
+        Mapping::Template { .. } => return "texts of your template".to_owned(),
+    };
+    let of_part = |(part, path): (&str, Option<&String>)| {
+        let path = path?;
+        Some(if part == path.as_str() {
+            part.to_owned()
+        } else {
+            format!("{part} from \u{201c}{path}\u{201d}")
+        })
+    };
+    parts
+        .into_iter()
+        .filter_map(of_part)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

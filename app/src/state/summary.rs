@@ -1,0 +1,41 @@
+//! The dataset in one line.
+
+use super::State;
+use super::format::{compact, count, counted};
+
+/// What is known of the shown dataset, such as `1,204 rows, 3 refused, 12 duplicates, 871 k trained tokens, 38 steps an
+/// epoch`; `None` where there is none.
+pub fn summary(state: &State) -> Option<String> {
+    let dataset = state.shown_dataset()?;
+    let mut parts = vec![counted(dataset.num_rows as u64, "row")];
+    if dataset.num_problems > 0 {
+        parts.push(format!("{} refused", count(dataset.num_problems as u64)));
+    }
+    if dataset.num_duplicates > 0 {
+        parts.push(counted(dataset.num_duplicates as u64, "duplicate"));
+    }
+    // A dataset that is still being read, or is on its way to the engine, is not the one that was encoded.
+    if state.pending.contains(&super::Step::Data) {
+        if state.shown_reader().is_none() {
+            parts.push("reading on".to_owned());
+        }
+        return Some(parts.join(", "));
+    }
+    if let Some(prepared) = &state.prepared {
+        if prepared.num_left_out > 0 {
+            parts.push(format!("{} left out", count(prepared.num_left_out as u64)));
+        }
+        parts.push(format!(
+            "{} trained tokens",
+            compact(prepared.scored_tokens)
+        ));
+        let plan = state.plan.as_ref();
+        if let Some(plan) = plan.filter(|plan| plan.spec.data == prepared.spec) {
+            parts.push(format!(
+                "{} an epoch",
+                counted(plan.steps_per_epoch, "step")
+            ));
+        }
+    }
+    Some(parts.join(", "))
+}

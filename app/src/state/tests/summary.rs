@@ -1,0 +1,135 @@
+use engine::protocol::*;
+
+use super::events::{dataset, loaded};
+use crate::state::State;
+use crate::state::findings::{alarm, of_tokens};
+use crate::state::form::Form;
+use crate::state::reading::ReaderId;
+use crate::state::summary::summary;
+
+fn prepared(spec: DataSpec) -> Event {
+    let dataset = PreparedSummary {
+        spec,
+        scored_tokens: 871_400,
+        ..PreparedSummary::default()
+    };
+    Event::DatasetPrepared { dataset }
+}
+
+fn planned(spec: RunSpec) -> Event {
+    let plan = PlanSummary {
+        spec,
+        num_steps: 114,
+        steps_per_epoch: 38,
+        trainable_parameters: 1,
+        estimated_memory_bytes: 1,
+        warnings: Vec::new(),
+    };
+    Event::Planned { plan }
+}
+
+#[test]
+fn the_line_says_what_is_known() {
+    let mut state = loaded();
+    state.data.loaded = Some(DatasetSummary {
+        num_rows: 1204,
+        num_usable_rows: 1201,
+        num_problems: 3,
+        num_duplicates: 12,
+        ..dataset()
+    });
+    let read = "1,204 rows, 3 refused, 12 duplicates";
+    assert_eq!(summary(&state).unwrap(), read);
+    let spec = RunSpec::default();
+    state.apply(prepared(spec.data.clone()));
+    state.apply(planned(spec.clone()));
+    assert_eq!(
+        summary(&state).unwrap(),
+        format!("{read}, 871 k trained tokens, 38 steps an epoch")
+    );
+    state.apply(prepared(DataSpec {
+        max_seq_length: 64,
+        ..spec.data
+    }));
+    assert_eq!(
+        summary(&state).unwrap(),
+        format!("{read}, 871 k trained tokens"),
+        "the plan is of other settings"
+    );
+}
+
+#[test]
+fn what_is_being_read_is_not_what_was_encoded() {
+    assert_eq!(summary(&State::default()), None);
+    let mut state = loaded();
+    state.apply(prepared(DataSpec::default()));
+    state.begin_reading(ReaderId(2), "next.jsonl");
+    let row = RowSummary {
+        row: 0,
+        shape: RowShape::Text,
+        prompt: String::new(),
+        completion: "one".into(),
+        num_turns: 0,
+        findings: Vec::new(),
+    };
+    let dataset = DatasetSummary {
+        num_rows: 50,
+        first_rows: vec![row],
+        ..dataset()
+    };
+    state.apply_reader(ReaderId(2), ReaderEvent::Preview { dataset });
+    assert_eq!(summary(&state).unwrap(), "50 rows, reading on");
+}
+
+#[test]
+fn a_file_of_copies_is_called_out() {
+    let copies = DatasetSummary {
+        num_rows: 1050,
+        num_usable_rows: 1050,
+        num_duplicates: 1040,
+        ..dataset()
+    };
+    assert_eq!(
+        alarm(&copies).unwrap(),
+        "Only 10 of 1,050 rows are different; the other 1,040 repeat them."
+    );
+    let few = DatasetSummary {
+        num_duplicates: 12,
+        ..copies
+    };
+    assert_eq!(alarm(&few), None);
+}
+
+#[test]
+fn what_is_left_out_goes_into_the_run() {
+    let mut form = Form::default();
+    form.toggle_left_out(FindingKind::Secret);
+    form.toggle_left_out(FindingKind::Duplicate);
+    let spec = form.run_spec().unwrap();
+    assert_eq!(
+        spec.data.leave_out,
+        [FindingKind::Duplicate, FindingKind::Secret],
+        "in one order, so that equal choices are equal runs"
+    );
+    form.toggle_left_out(FindingKind::Duplicate);
+    assert_eq!(form.data_spec().unwrap().leave_out, [FindingKind::Secret]);
+}
+
+#[test]
+fn what_turned_out_has_a_remedy_each() {
+    let clean = PreparedSummary::default();
+    assert!(of_tokens(&clean).is_empty());
+    let bad = PreparedSummary {
+        num_leaked: 1,
+        num_truncated: 2,
+        num_without_target: 3,
+        ..clean
+    };
+    let told = of_tokens(&bad);
+    assert_eq!(told.len(), 3);
+    assert_eq!(
+        told[0].0,
+        "1 row held out stands among the rows to learn, too"
+    );
+    assert!(told[1].0.starts_with("2 rows are cut to 512 tokens"));
+}

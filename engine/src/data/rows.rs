@@ -1,0 +1,78 @@
+//! The engine's end of a file of rows: read by slices, never held.
+
+use std::ops::Range;
+
+use super::stored::{Damaged, RowIndex, StoredRow};
+use crate::{
+    protocol::{Failure, FailureKind},
+    weights::source::{ByteSource, SourceError},
+};
+
+/// An opened file of rows; see [`super::stored`].
+pub struct RowFile {
+    source: Box<dyn ByteSource>,
+    index: RowIndex,
+}
+
+/// A file of rows that cannot be read (on).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowFileError {
+    #[error("the rows could not be read: {0}")]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+impl From<RowFileError> for Failure {
+    fn from(error: RowFileError) -> Self {
+        Self::new(FailureKind::Dataset, error.to_string()).remedy("Drop the dataset again.")
+    }
+}
+
+impl RowFile {
+    /// # Errors
+    /// What is no file of rows, or cannot be read.
+    pub async fn open(source: Box<dyn ByteSource>) -> Result<Self, RowFileError> {
+        let num_bytes = source.num_bytes();
+        let trailer = read(&*source, RowIndex::trailer(num_bytes)?).await?;
+        let place = RowIndex::range(&trailer, num_bytes)?;
+        let bytes = read(&*source, place.clone()).await?;
+        let index = RowIndex::parse(&bytes, place.start)?;
+        Ok(Self { source, index })
+    }
+
+    pub fn num_rows(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Ranges of rows to be read at once, in order.
+    pub fn slices(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.index.slices()
+    }
+
+    /// The rows in `range`, counted over usable rows.
+    ///
+    /// # Errors
+    /// The source's, or rows that are none.
+    pub async fn read(&self, range: Range<usize>) -> Result<Vec<StoredRow>, RowFileError> {
+        let bytes = read(&*self.source, self.index.bytes(range.clone())).await?;
+        Ok(self.index.rows(range, &bytes)?)
+    }
+
+    /// The usable row of that number, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn row(&self, row: usize) -> Result<Option<StoredRow>, RowFileError> {
+        match self.index.find(row) {
+            Some(index) => Ok(self.read(index..index + 1).await?.pop()),
+            None => Ok(None),
+        }
+    }
+}
+
+async fn read(source: &dyn ByteSource, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
+    source
+        .read(range.start, (range.end - range.start) as usize)
+        .await
+}

@@ -1,0 +1,303 @@
+//! Rows on their way from the reader to the engine: a file of rows that is read by slices.
+//!
+//! ```text
+//! JSON of a StoredRow, for each usable row, one after the other
+//! (start u64, row number u64), for each of them        all little-endian
+//! number of them u64, MAGIC
+//! ```
+//!
+//! The file never outlives the page, so it has no version.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::example::{ASSISTANT, Example, Row, USER};
+use crate::protocol::{FindingKind, RowShape, RowSummary};
+
+const MAGIC: &[u8; 8] = b"inlayrow";
+const ENTRY_BYTES: usize = 16;
+const TRAILER_BYTES: usize = 16;
+/// Characters of a text that the table shows.
+const SUMMARY_CHARS: usize = 300;
+/// Bytes of rows that are read at once, unless a single one has more.
+const SLICE_BYTES: u64 = 1 << 20;
+
+/// A usable row with what is known of it besides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredRow {
+    pub row: Row,
+    pub facts: RowFacts,
+}
+
+impl StoredRow {
+    /// The row for the page's table.
+    pub fn summary(&self) -> RowSummary {
+        let (prompt, completion, num_turns) = match &self.row.example {
+            Example::Pair { prompt, completion } => (prompt.as_str(), completion.as_str(), 2),
+            Example::Text(text) => ("", text.as_str(), 1),
+            Example::Conversation { messages, .. } => {
+                let last = messages
+                    .iter()
+                    .rposition(|message| message.role == ASSISTANT)
+                    .unwrap_or(0);
+                let asked = messages[..last]
+                    .iter()
+                    .rfind(|message| message.role == USER);
+                (
+                    asked.map_or("", |message| message.content.as_str()),
+                    messages.get(last).map_or("", |message| &message.content),
+                    messages.len(),
+                )
+            }
+        };
+        RowSummary {
+            row: self.row.row,
+            shape: self.facts.shape,
+            prompt: cut(prompt),
+            completion: cut(completion),
+            num_turns,
+            findings: self.facts.findings.clone(),
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(SUMMARY_CHARS).collect()
+}
+
+/// What is known of a row beside its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowFacts {
+    pub shape: RowShape,
+    /// Index of its file in [`crate::protocol::DatasetSummary::files`].
+    pub file: usize,
+    /// 1-based, where the format has lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingKind>,
+    /// Rows with the same number stay on one side of every split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<u64>,
+    /// Of a text with a label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The answer of a preference that is not learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+}
+
+/// Where rows stand in a file of rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RowIndex {
+    /// Where a row starts, and its number; ascending in both.
+    entries: Vec<(u64, u64)>,
+    /// Where the last row ends.
+    end: u64,
+}
+
+/// A file that is no file of rows, or a row in it that is none: it was cut off or is not ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the file of rows is damaged")]
+pub struct Damaged;
+
+impl RowIndex {
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of the rows in `range`, as far as there are such.
+    pub fn bytes(&self, range: Range<usize>) -> Range<u64> {
+        let at = |index: usize| self.entries.get(index).map_or(self.end, |entry| entry.0);
+        at(range.start)..at(range.end.max(range.start))
+    }
+
+    /// Index of the row of that number.
+    pub fn find(&self, row: usize) -> Option<usize> {
+        self.entries
+            .binary_search_by_key(&(row as u64), |entry| entry.1)
+            .ok()
+    }
+
+    /// Ranges of rows to be read at once, in order.
+    pub fn slices(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let start = next;
+            let limit = self.entries.get(start)?.0 + SLICE_BYTES;
+            let rest = &self.entries[start + 1..];
+            // Where one of these starts, the row before it ends.
+            let num_whole = rest.partition_point(|entry| entry.0 <= limit);
+            next = if num_whole == rest.len() && self.end <= limit {
+                self.len()
+            } else {
+                start + num_whole.max(1)
+            };
+            Some(start..next)
+        })
+    }
+
+    /// Bytes of the trailer, which says how long the index is.
+    pub fn trailer(num_bytes: u64) -> Result<Range<u64>, Damaged> {
+        let start = num_bytes.checked_sub(TRAILER_BYTES as u64).ok_or(Damaged)?;
+        Ok(start..num_bytes)
+    }
+
+    /// Bytes of the index of a file with that trailer.
+    pub fn range(trailer: &[u8], num_bytes: u64) -> Result<Range<u64>, Damaged> {
+        let (count, magic) = trailer.split_first_chunk::<8>().ok_or(Damaged)?;
+        if magic != MAGIC {
+            return Err(Damaged);
+        }
+        let end = Self::trailer(num_bytes)?.start;
+        let num_bytes = u64::from_le_bytes(*count).checked_mul(ENTRY_BYTES as u64);
+        let start = num_bytes
+            .and_then(|num_bytes| end.checked_sub(num_bytes))
+            .ok_or(Damaged)?;
+        Ok(start..end)
+    }
+
+    /// Reads the index, which starts at `end`.
+    pub fn parse(bytes: &[u8], end: u64) -> Result<Self, Damaged> {
+        let word = |bytes: &[u8]| bytes.first_chunk().map(|word| u64::from_le_bytes(*word));
+        let entries: Option<Vec<_>> = bytes
+            .chunks(ENTRY_BYTES)
+            .map(|entry| Some((word(entry)?, word(entry.get(8..)?)?)))
+            .collect();
+        let entries = entries.ok_or(Damaged)?;
+        let is_sorted = entries
+            .windows(2)
+            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        if !is_sorted || entries.last().is_some_and(|last| last.0 >= end) {
+            return Err(Damaged);
+        }
+        Ok(Self { entries, end })
+    }
+
+    /// The rows in `bytes`, which are [`Self::bytes`] of `range`.
+    pub fn rows(&self, range: Range<usize>, bytes: &[u8]) -> Result<Vec<StoredRow>, Damaged> {
+        let start = self.bytes(range.clone()).start;
+        range
+            .map(|index| {
+                let row = self.bytes(index..index + 1);
+                let at = |offset: u64| (offset - start) as usize;
+                let json = bytes.get(at(row.start)..at(row.end)).ok_or(Damaged)?;
+                serde_json::from_slice(json).map_err(|_| Damaged)
+            })
+            .collect()
+    }
+
+    /// Notes a row that was written from the present end on.
+    fn push(&mut self, row: usize, num_bytes: usize) {
+        self.entries.push((self.end, row as u64));
+        self.end += num_bytes as u64;
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let words = self.entries.iter().flat_map(|&(start, row)| [start, row]);
+        let mut bytes: Vec<u8> = words
+            .chain([self.len() as u64])
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        bytes.extend_from_slice(MAGIC);
+        bytes
+    }
+}
+
+/// Writes a file of rows, a part at a time.
+#[derive(Default)]
+pub struct RowWriter {
+    buffer: Vec<u8>,
+    index: RowIndex,
+}
+
+impl RowWriter {
+    /// Adds a row; rows come in the order of their numbers. Gives the next part of the file whenever one is full.
+    pub fn push(&mut self, row: &StoredRow) -> Option<Vec<u8>> {
+        let start = self.buffer.len();
+        // Plain data, written to memory: this cannot fail.
+        serde_json::to_writer(&mut self.buffer, row).ok()?;
+        self.index.push(row.row.row, self.buffer.len() - start);
+        let is_full = self.buffer.len() as u64 >= SLICE_BYTES;
+        is_full.then(|| std::mem::take(&mut self.buffer))
+    }
+
+    /// The last part, and the index.
+    pub fn finish(mut self) -> (Vec<u8>, RowIndex) {
+        self.buffer.extend(self.index.to_bytes());
+        (self.buffer, self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(row: usize, text: String) -> StoredRow {
+        StoredRow {
+            row: Row {
+                row,
+                example: Example::Text(text),
+            },
+            facts: RowFacts {
+                shape: RowShape::Text,
+                file: 0,
+                line: Some(row + 1),
+                findings: vec![FindingKind::Secret],
+                group: Some(u64::MAX),
+                label: None,
+                rejected: None,
+            },
+        }
+    }
+
+    #[test]
+    fn rows_come_back_by_slices_and_by_number() {
+        let texts = [3, 0, 2 << 20, 5, 600_000, 600_000, 600_000, 1];
+        let rows: Vec<_> = texts
+            .iter()
+            .enumerate()
+            .map(|(index, &len)| stored(index * 2, "x".repeat(len)))
+            .collect();
+        let mut writer = RowWriter::default();
+        let mut file: Vec<u8> = rows
+            .iter()
+            .filter_map(|row| writer.push(row))
+            .flatten()
+            .collect();
+        let (last, index) = writer.finish();
+        file.extend(last);
+
+        let num_bytes = file.len() as u64;
+        let part = |range: Range<u64>| &file[range.start as usize..range.end as usize];
+        let trailer = part(RowIndex::trailer(num_bytes).unwrap());
+        let place = RowIndex::range(trailer, num_bytes).unwrap();
+        let read = RowIndex::parse(part(place.clone()), place.start).unwrap();
+        assert_eq!(read, index);
+
+        let mut back = Vec::new();
+        for range in read.slices() {
+            let bytes = part(read.bytes(range.clone()));
+            assert!(bytes.len() as u64 <= SLICE_BYTES || range.len() == 1);
+            back.extend(read.rows(range, bytes).unwrap());
+        }
+        assert_eq!(back, rows);
+        assert_eq!((read.find(6), read.find(7), read.len()), (Some(3), None, 8));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told() {
+        assert_eq!(RowIndex::trailer(15), Err(Damaged));
+        let mut trailer = u64::MAX.to_le_bytes().to_vec();
+        trailer.extend(MAGIC);
+        assert_eq!(RowIndex::range(&trailer, 1000), Err(Damaged));
+        assert_eq!(RowIndex::range(&trailer[1..], 1000), Err(Damaged));
+        assert_eq!(RowIndex::parse(&[0; 32], 9), Err(Damaged));
+        assert_eq!(RowIndex::parse(&[0; 17], 9), Err(Damaged));
+    }
+}

@@ -1,0 +1,148 @@
+//! The messages between the page and the reader, the worker that turns dataset files into rows.
+//!
+//! The page sends [`ReaderCommand::Read`] once; to read anew it ends the reader and starts another. The rows come back as
+//! one blob beside [`ReaderEvent::Read`], which the page hands to the engine with [`super::Command::LoadDataset`].
+
+use serde::{Deserialize, Serialize};
+
+use super::{DatasetSource, DatasetSummary, Failure, FindingKind, RowShape, RowSummary};
+
+/// What the page asks of the reader.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum ReaderCommand {
+    /// Reads a dataset. The `File` objects ride beside the message, in the order of the names.
+    Read {
+        source: DatasetSource,
+        spec: ReadSpec,
+    },
+    /// Answers with [`ReaderEvent::Rows`], once the dataset is read.
+    ListRows {
+        start: usize,
+        count: usize,
+        filter: RowFilter,
+    },
+}
+
+/// What the reader tells the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ReaderEvent {
+    /// First message: it listens from now on.
+    Ready,
+    /// In bytes.
+    Progress {
+        done: u64,
+        total: u64,
+    },
+    /// The first rows, while the others are still to come; counts are those so far.
+    Preview {
+        dataset: DatasetSummary,
+    },
+    /// All is read. The blob of rows rides beside the message.
+    Read {
+        dataset: DatasetSummary,
+    },
+    Rows {
+        start: usize,
+        /// Rows that pass the filter in all.
+        total: usize,
+        filter: RowFilter,
+        rows: Vec<RowSummary>,
+    },
+    Failed {
+        failure: Failure,
+    },
+}
+
+/// Which rows the table shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowFilter {
+    #[default]
+    All,
+    /// Those that something was found about.
+    Finding(FindingKind),
+}
+
+/// How files become rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReadSpec {
+    pub mapping: Mapping,
+    pub text_split: TextSplit,
+    /// Path of the field whose equal values stay on one side of every split.
+    pub group_by: Option<String>,
+}
+
+/// How a row's fields become an example.
+///
+/// Fields are named by path: `question`, `data.question`, `answers[0].text` or `answers.0.text`. A field whose name has
+/// a dot is found by its whole name first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "shape", rename_all = "snake_case")]
+pub enum Mapping {
+    /// Each row by the names of its own fields.
+    #[default]
+    Automatic,
+    /// All of the text is learnt.
+    Text {
+        text: String,
+    },
+    /// `input`, where there is one and it is not empty, follows the prompt after an empty line, as in Alpaca.
+    PromptCompletion {
+        system: Option<String>,
+        prompt: String,
+        input: Option<String>,
+        completion: String,
+    },
+    /// A list of messages, as OpenAI's (`role`, `content`) or ShareGPT's (`from`, `value`).
+    Messages {
+        messages: String,
+    },
+    Classification {
+        text: String,
+        label: String,
+    },
+    /// The chosen answer is learnt, the rejected one kept. Without a prompt both are whole conversations.
+    Preference {
+        prompt: Option<String>,
+        chosen: String,
+        rejected: String,
+    },
+    /// Texts with `{field}` in them; `{{` and `}}` stand for braces. Without a prompt the completion is a plain text.
+    Template {
+        prompt: String,
+        completion: String,
+    },
+}
+
+impl Mapping {
+    /// The shape that rows get; `None` where each row decides.
+    pub fn shape(&self) -> Option<RowShape> {
+        Some(match self {
+            Self::Automatic => return None,
+            Self::Text { .. } => RowShape::Text,
+            Self::PromptCompletion { .. } => RowShape::PromptCompletion,
+            Self::Messages { .. } => RowShape::Messages,
+            Self::Classification { .. } => RowShape::Classification,
+            Self::Preference { .. } => RowShape::Preference,
+            Self::Template { prompt, .. } if prompt.trim().is_empty() => RowShape::Text,
+            Self::Template { .. } => RowShape::PromptCompletion,
+        })
+    }
+}
+
+/// How plain text and Markdown become rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum TextSplit {
+    /// A single file by its paragraphs, several by documents.
+    #[default]
+    Automatic,
+    /// A file is a row.
+    Document,
+    /// Paragraphs stand between empty lines; Markdown's headings begin one and code fences are never cut.
+    Paragraph,
+    /// Whole paragraphs, or sentences of longer ones, up to this many characters.
+    Length { characters: usize },
+}

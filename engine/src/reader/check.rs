@@ -1,0 +1,111 @@
+//! What can be found about a row without a model: repetitions, secrets, texts that were decoded wrongly.
+
+mod encoding;
+mod near;
+mod secret;
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use self::near::NearDuplicates;
+use super::mapping::Mapped;
+use crate::{
+    data::Example,
+    protocol::{FindingKind, TrainOn},
+};
+
+/// Labels that are counted; a field with more of them is no label.
+const MAX_LABELS: usize = 1000;
+/// Rows of the most frequent label for each of the rarest, from which labels count as unbalanced.
+const UNBALANCED: usize = 10;
+
+/// Looks at one row after the other.
+#[derive(Default)]
+pub struct Checks {
+    /// Hash of an example to the number of the first row that has it. Two rows of 2^32 may share one by accident.
+    seen: HashMap<u64, usize>,
+    near: NearDuplicates,
+    labels: HashMap<String, usize>,
+}
+
+/// What was found, with a sentence about this very row.
+pub type Found = (FindingKind, String);
+
+impl Checks {
+    /// What is found about the row of that number.
+    pub fn look(&mut self, row: usize, mapped: &Mapped) -> Vec<Found> {
+        let mut found = Vec::new();
+        if let Some((kind, earlier)) = self.repeats(row, &mapped.example) {
+            let what = match kind {
+                FindingKind::Duplicate => format!("is equal to row {}", earlier + 1),
+                _ => format!("is nearly equal to row {}", earlier + 1),
+            };
+            found.push((kind, what));
+        }
+        if mapped
+            .example
+            .targets(TrainOn::AssistantTurns)
+            .iter()
+            .all(|target| target.trim().is_empty())
+        {
+            found.push((FindingKind::EmptyAnswer, "has nothing to learn".to_owned()));
+        }
+        let first = |look: fn(&str) -> Option<String>| texts(&mapped.example).find_map(look);
+        if let Some(secret) = first(secret::secret) {
+            found.push((FindingKind::Secret, format!("has what looks like {secret}")));
+        }
+        if let Some(email) = first(secret::email) {
+            found.push((FindingKind::Email, format!("has the address {email}")));
+        }
+        if let Some(broken) = first(encoding::broken) {
+            found.push((FindingKind::BrokenEncoding, broken));
+        }
+        if let Some(label) = &mapped.label
+            && (self.labels.len() <= MAX_LABELS || self.labels.contains_key(label))
+        {
+            *self.labels.entry(label.clone()).or_default() += 1;
+        }
+        found
+    }
+
+    fn repeats(&mut self, row: usize, example: &Example) -> Option<(FindingKind, usize)> {
+        let mut hasher = DefaultHasher::new();
+        example.hash(&mut hasher);
+        let earlier = *self.seen.entry(hasher.finish()).or_insert(row);
+        if earlier != row {
+            return Some((FindingKind::Duplicate, earlier));
+        }
+        let near = self.near.find_or_add(row, texts(example))?;
+        Some((FindingKind::NearDuplicate, near))
+    }
+
+    /// How many rows have each label, most first; nothing where there are too many to be labels.
+    pub fn labels(&self) -> Vec<(String, usize)> {
+        if self.labels.len() > MAX_LABELS {
+            return Vec::new();
+        }
+        let mut labels: Vec<_> = self.labels.clone().into_iter().collect();
+        labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        labels
+    }
+
+    /// What is wrong with the labels as a whole.
+    pub fn unbalanced(labels: &[(String, usize)]) -> Option<String> {
+        let ((most, many), (least, few)) = (labels.first()?, labels.last()?);
+        (labels.len() > 1 && *many >= UNBALANCED * few)
+            .then(|| format!("{many} rows are `{most}`, only {few} `{least}`"))
+    }
+}
+
+/// All that a row says.
+fn texts(example: &Example) -> impl Iterator<Item = &str> {
+    let (messages, pair) = match example {
+        Example::Conversation { messages, .. } => (messages.as_slice(), [None, None]),
+        Example::Pair { prompt, completion } => (&[][..], [Some(prompt), Some(completion)]),
+        Example::Text(text) => (&[][..], [Some(text), None]),
+    };
+    let contents = messages.iter().map(|message| message.content.as_str());
+    contents.chain(pair.into_iter().flatten().map(String::as_str))
+}

@@ -1,0 +1,82 @@
+//! Texts that were decoded wrongly before they came here.
+
+use encoding_rs::{Encoding, WINDOWS_1251, WINDOWS_1252};
+
+/// What is wrong with the characters of a text.
+pub fn broken(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    if text.contains('\u{FFFD}') {
+        return Some("has the sign for characters that were lost".to_owned());
+    }
+    // Letters beyond ASCII that stand together.
+    let runs = text.split(|character: char| character.is_ascii());
+    for run in runs.filter(|run| !run.is_empty()) {
+        for encoding in [WINDOWS_1252, WINDOWS_1251] {
+            if let Some(meant) = misread(run, encoding) {
+                return Some(format!("has {run:?}, which may have been {meant:?}"));
+            }
+        }
+    }
+    None
+}
+
+/// What a run of characters was before its UTF-8 was read in `encoding`. A run that a person wrote is no UTF-8 when it is
+/// written in that encoding.
+fn misread(run: &str, encoding: &'static Encoding) -> Option<String> {
+    let (bytes, _, has_unmappable) = encoding.encode(run);
+    if has_unmappable || bytes.len() < 2 {
+        return None;
+    }
+    let meant = std::str::from_utf8(&bytes).ok()?;
+    // Marks such as a soft hyphen are written on purpose now and then.
+    meant
+        .chars()
+        .all(|character| character.is_alphanumeric() || is_common(character))
+        .then(|| meant.to_owned())
+}
+
+/// Quotes, dashes, the ellipsis, bullets, currencies.
+fn is_common(character: char) -> bool {
+    matches!(
+        character,
+        '\u{2010}'..='\u{2026}' | '€' | '£' | '°' | '«' | '»' | '\u{A0}' | '™' | '©' | '®'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misread_texts_are_told_from_foreign_ones() {
+        for text in [
+            "cafÃ© au lait",
+            "itâ€™s",
+            "РџСЂРёРІРµС‚",
+            "5 â‚¬",
+            "lost \u{FFFD} sign",
+        ] {
+            assert!(broken(text).is_some(), "{text}");
+        }
+        for text in [
+            "plain",
+            "café",
+            "naïve façade",
+            "Größe",
+            "Привет, мир",
+            "œuvre",
+            "日本語",
+            "£5 – “so”…",
+            "Ãtá",
+            "İstanbul",
+            "żółw",
+            "Ñandú",
+            "Â",
+            "100 °C",
+        ] {
+            assert_eq!(broken(text), None, "{text}");
+        }
+    }
+}

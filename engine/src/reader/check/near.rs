@@ -1,0 +1,150 @@
+//! Nearly equal rows, by minhash with one permutation (Broder 1997; Li, Owen and Zhang, NeurIPS 2012).
+//!
+//! A row's words, in small letters and without punctuation, give shingles of three words. Each shingle's hash falls into
+//! one of 16 bins, of which the least is kept: the share of bins that two rows have alike is about the share of shingles
+//! that they have in common. Rows are nearly equal where 13 bins are alike, and candidates are found by four bins at once.
+//! Short rows are nearly equal only where their words are the same: a few shingles say too little.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+const WORDS: usize = 3;
+const MIN_SHINGLES: usize = 32;
+const BINS: usize = 16;
+const MIN_ALIKE: usize = 13;
+const BINS_PER_BAND: usize = 4;
+/// Candidates that are looked at for each band: rows that all share one would take squared time.
+const MAX_CANDIDATES: usize = 32;
+
+/// The least hash of each bin.
+type Sketch = [u32; BINS];
+
+/// The rows so far.
+#[derive(Default)]
+pub struct NearDuplicates {
+    /// Hash of all words to the first row that has them.
+    words: HashMap<u64, usize>,
+    sketches: Vec<(Sketch, usize)>,
+    /// Hash of a band to those that have it, by their place in `sketches`.
+    bands: HashMap<u64, Vec<u32>>,
+}
+
+impl NearDuplicates {
+    /// An earlier row that is nearly equal to this one, which is remembered where there is none.
+    pub fn find_or_add<'a>(
+        &mut self,
+        row: usize,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> Option<usize> {
+        let words: Vec<u64> = texts.flat_map(words).collect();
+        if words.is_empty() {
+            return None;
+        }
+        let earlier = *self.words.entry(hash(&words)).or_insert(row);
+        if earlier != row {
+            return Some(earlier);
+        }
+        if words.len() < MIN_SHINGLES + WORDS - 1 {
+            return None;
+        }
+        let sketch = sketch(&words);
+        let bands: Vec<u64> = sketch
+            .chunks(BINS_PER_BAND)
+            .enumerate()
+            .map(|band| hash(&band))
+            .collect();
+        let found = bands.iter().find_map(|band| {
+            let candidates = self.bands.get(band)?.iter().take(MAX_CANDIDATES);
+            candidates
+                .filter_map(|&place| self.sketches.get(place as usize))
+                .find(|(other, _)| num_alike(other, &sketch) >= MIN_ALIKE)
+                .map(|&(_, row)| row)
+        });
+        if found.is_none() {
+            let place = self.sketches.len() as u32;
+            self.sketches.push((sketch, row));
+            for band in bands {
+                self.bands.entry(band).or_default().push(place);
+            }
+        }
+        found
+    }
+}
+
+fn num_alike(one: &Sketch, other: &Sketch) -> usize {
+    one.iter()
+        .zip(other)
+        .filter(|(one, other)| one == other)
+        .count()
+}
+
+/// Hashes of a text's words.
+fn words(text: &str) -> impl Iterator<Item = u64> {
+    text.split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let mut hasher = DefaultHasher::new();
+            for character in word.chars().flat_map(char::to_lowercase) {
+                hasher.write_u32(character as u32);
+            }
+            hasher.finish()
+        })
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn sketch(words: &[u64]) -> Sketch {
+    let mut sketch = [u32::MAX; BINS];
+    for shingle in words.windows(WORDS) {
+        let hash = hash(&shingle);
+        let least = &mut sketch[hash as usize % BINS];
+        *least = (*least).min((hash >> 32) as u32);
+    }
+    sketch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(texts: &[String]) -> Vec<Option<usize>> {
+        let mut near = NearDuplicates::default();
+        let rows = texts.iter().enumerate();
+        rows.map(|(row, text)| near.find_or_add(row, [text.as_str()].into_iter()))
+            .collect()
+    }
+
+    fn long(seed: u64) -> Vec<String> {
+        (0..200)
+            .map(|index| format!("w{:x}", hash(&[seed, index]) % 5000))
+            .collect()
+    }
+
+    #[test]
+    fn case_punctuation_and_a_few_words_make_no_other_row() {
+        let (first, second) = (long(1), long(2));
+        let mut changed = first.clone();
+        changed[150] = "another".to_owned();
+        let texts = [
+            "How do I reset it?".to_owned(),
+            "how do I  reset it".to_owned(),
+            "How do I reset that?".to_owned(),
+            first.join(" "),
+            second.join(" "),
+            changed.join(", ").to_uppercase(),
+        ];
+        assert_eq!(find(&texts), [None, Some(0), None, None, None, Some(3)]);
+    }
+
+    #[test]
+    fn different_rows_of_one_pattern_stay_apart() {
+        let rows: Vec<String> = (0..300).map(|seed| long(seed + 10).join(" ")).collect();
+        assert!(find(&rows).iter().all(Option::is_none));
+    }
+}
