@@ -1,5 +1,7 @@
 //! Planning and training a run, and what is kept of it.
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
 
 use super::{dataset::LoadedDataset, model::LoadedModel};
@@ -10,8 +12,8 @@ use crate::{
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
-        DatasetSummary, DeviceKind, DeviceReport, Failure, FailureKind, ModelSummary,
-        PreparedSummary, RunId, RunSpec,
+        DatasetSummary, DeviceKind, DeviceReport, Failure, FailureKind, ModelSummary, RunId,
+        RunSpec,
     },
     train::session::{self, TrainingInput, TrainingResult},
 };
@@ -74,8 +76,7 @@ pub struct KeptRun {
     model: ModelSummary,
     chat_template: Option<String>,
     dataset: DatasetSummary,
-    prepared: PreparedSummary,
-    held_out_rows: Vec<usize>,
+    prepared: Rc<Prepared>,
     finished_at: Option<String>,
 }
 
@@ -87,7 +88,7 @@ impl KeptRun {
         result: TrainingResult,
         model: &LoadedModel,
         dataset: &LoadedDataset,
-        prepared: &Prepared,
+        prepared: &Rc<Prepared>,
         host: &dyn Host,
     ) -> Self {
         Self {
@@ -100,12 +101,7 @@ impl KeptRun {
                 .as_ref()
                 .map(|template| template.source().to_owned()),
             dataset: dataset.summary().clone(),
-            held_out_rows: prepared
-                .validation
-                .iter()
-                .map(|sequence| sequence.row)
-                .collect(),
-            prepared: prepared.summary.clone(),
+            prepared: prepared.clone(),
             finished_at: host.now_iso8601(),
         }
     }
@@ -162,8 +158,8 @@ impl KeptRun {
         Ok(build_zip(&ExportInput {
             model: &self.model,
             dataset: &self.dataset,
-            prepared: &self.prepared,
-            held_out_rows: &self.held_out_rows,
+            prepared: &self.prepared.summary,
+            held_out: &self.prepared.validation,
             spec: &self.spec,
             summary,
             device: report,
