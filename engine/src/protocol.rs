@@ -5,6 +5,7 @@
 //! files are read by another worker, which has messages of its own ([`reading`]).
 //! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
 
+pub mod batch;
 pub mod data;
 pub mod device;
 pub mod failure;
@@ -17,6 +18,7 @@ pub mod run;
 
 use serde::{Deserialize, Serialize};
 
+pub use batch::*;
 pub use data::*;
 pub use device::*;
 pub use failure::*;
@@ -67,6 +69,12 @@ pub enum Command {
     },
     /// Checks the run without starting it and answers with [`Event::Planned`] (or [`Event::Failed`]).
     Plan {
+        spec: RunSpec,
+    },
+    /// Takes the run's first optimizer step on an adapter that is thrown away and answers with [`Event::BatchStepped`].
+    /// Its id is a run's, so that it can be paused and stopped as one.
+    StepOneBatch {
+        run: RunId,
         spec: RunSpec,
     },
     /// Starts a run; the worker answers with [`Event::RunState`], then [`Event::Step`]s.
@@ -137,6 +145,11 @@ pub enum Event {
     },
     Planned {
         plan: PlanSummary,
+    },
+    /// The batch, or none where it was stopped.
+    BatchStepped {
+        run: RunId,
+        batch: Option<BatchPreview>,
     },
     RunState {
         run: RunId,

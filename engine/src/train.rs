@@ -7,6 +7,8 @@ pub mod sizes;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod loss;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod one_batch;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod pacing;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod session;

@@ -78,6 +78,10 @@ impl<'h> Workbench<'h> {
                 .train(run, &spec)
                 .await
                 .map_err(|failure| failure.in_run(run)),
+            Command::StepOneBatch { run, spec } => self
+                .step_one_batch(run, &spec)
+                .await
+                .map_err(|failure| failure.in_run(run)),
             Command::Generate { id, spec } => self.generate(id, &spec).await,
             Command::Export { run } => self
                 .export(run)
@@ -128,6 +132,18 @@ impl<'h> Workbench<'h> {
         self.host.emit(Event::Planned {
             plan: (&plan).into(),
         });
+        Ok(())
+    }
+
+    async fn step_one_batch(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
+        let prepared = self.prepare(&spec.data).await?;
+        let model = self.model.as_mut().ok_or_else(no_model)?;
+        let plan = run::plan(spec, model, &prepared, &self.report)?;
+        let usual = std::mem::replace(&mut model.llama.precision, plan.precision);
+        let stepped = run::step_one_batch(run, &plan, model, &prepared, self.host).await;
+        model.llama.precision = usual;
+        let batch = stepped?;
+        self.host.emit(Event::BatchStepped { run, batch });
         Ok(())
     }
 

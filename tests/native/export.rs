@@ -195,6 +195,7 @@ fn dataset() -> DatasetSummary {
 fn prepared(spec: &DataSpec) -> PreparedSummary {
     PreparedSummary {
         spec: spec.clone(),
+        num_packed_rows: 0,
         num_training_rows: 27,
         num_validation_rows: 3,
         training_tokens: 2700,

@@ -99,6 +99,10 @@ pub struct RecipeSettings {
     pub max_steps: u64,
     pub per_device_train_batch_size: usize,
     pub gradient_accumulation_steps: usize,
+    #[serde(default)]
+    pub packing: bool,
+    #[serde(default)]
+    pub group_by_length: bool,
     /// 0 leaves it to the engine.
     pub eval_steps: u64,
     /// Seeds the order of rows, the adapter's start and dropout.
@@ -274,6 +278,8 @@ impl From<&RunSpec> for RecipeSettings {
             max_steps: spec.max_steps,
             per_device_train_batch_size: spec.per_device_train_batch_size,
             gradient_accumulation_steps: spec.gradient_accumulation_steps,
+            packing: spec.packing,
+            group_by_length: spec.group_by_length,
             eval_steps: spec.eval_steps,
             seed: spec.seed,
         }
@@ -310,6 +316,8 @@ impl From<&RecipeSettings> for RunSpec {
             max_steps: settings.max_steps,
             per_device_train_batch_size: settings.per_device_train_batch_size,
             gradient_accumulation_steps: settings.gradient_accumulation_steps,
+            packing: settings.packing,
+            group_by_length: settings.group_by_length,
             eval_steps: settings.eval_steps,
             seed: settings.seed,
         }

@@ -19,7 +19,7 @@ use crate::{
     adapter::AdapterLayout,
     data::{
         TokenSequence,
-        batch::{Batch, BatchSchedule},
+        batch::{Batch, BatchSchedule, evaluation_batches},
     },
     host::Host,
     layers::block::BlockAdapter,
@@ -233,15 +233,13 @@ impl<'a> Session<'a> {
         adapter: Option<&[BlockAdapter]>,
     ) -> Result<(f64, u64), Interruption> {
         let rows = self.input.validation;
-        let batch_size = self.input.plan.spec.per_device_train_batch_size;
         let (nll_sum, scored, done) = (Cell::new(0.0), Cell::new(0), Cell::new(0));
-        for rows_of_batch in rows.chunks(batch_size) {
-            let batch = Batch::new(&rows_of_batch.iter().collect::<Vec<_>>());
+        for batch in evaluation_batches(rows, &self.input.plan.spec) {
             nll_sum.set(
                 nll_sum.get() + evaluate(self.input.model, adapter, &batch, &self.pacing).await?,
             );
             scored.set(scored.get() + batch.num_scored() as u64);
-            done.set(done.get() + rows_of_batch.len() as u64);
+            done.set(done.get() + batch.rows.len() as u64);
             let total = Some(rows.len() as u64);
             self.host.emit(Event::Progress {
                 phase: Phase::Evaluating,

@@ -12,10 +12,14 @@ use crate::{
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
-        DatasetSummary, DeviceKind, DeviceReport, Failure, FailureKind, ModelSummary, RunId,
-        RunSpec,
+        BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, Failure,
+        FailureKind, ModelSummary, RunId, RunSpec,
     },
-    train::session::{self, TrainingInput, TrainingResult},
+    train::{
+        one_batch::{self, OneBatch},
+        pacing::Interruption,
+        session::{self, TrainingInput, TrainingResult},
+    },
 };
 
 /// What a 32-bit wasm memory can grow to.
@@ -66,6 +70,52 @@ pub async fn train(
     // Activations go back to the system; the weights stay.
     model.llama.device.memory_cleanup();
     result
+}
+
+/// Takes the first step of a run; see [`one_batch::step`]. None where it was stopped.
+///
+/// # Errors
+/// A device's failure, or a loss or gradient that is not finite.
+pub async fn step_one_batch(
+    run: RunId,
+    plan: &RunPlan,
+    model: &LoadedModel,
+    prepared: &Prepared,
+    host: &dyn Host,
+) -> Result<Option<BatchPreview>, Failure> {
+    let stepped = one_batch::step(run, plan, &model.llama, &prepared.train, host).await;
+    model.llama.device.memory_cleanup();
+    match stepped {
+        Ok(stepped) => Ok(Some(BatchPreview {
+            rows: preview_rows(&stepped, model),
+            loss_before: stepped.loss_before(),
+            loss_after: stepped.loss_after,
+            grad_norm: stepped.grad_norm,
+            learning_rate: plan.spec.learning_rate,
+            scored_tokens: stepped.num_scored() as u64,
+        })),
+        Err(Interruption::Stopped) => Ok(None),
+        Err(Interruption::Failed(failure)) => Err(failure),
+    }
+}
+
+fn preview_rows(stepped: &OneBatch, model: &LoadedModel) -> Vec<BatchRow> {
+    let encoder = model.encoder();
+    let mut rows = Vec::new();
+    for (batch, losses) in stepped.micro_batches.iter().zip(&stepped.losses) {
+        let mut losses = losses.iter().copied();
+        let places = batch.starts().into_iter().zip(&batch.lengths);
+        for (&row, (start, &length)) in batch.rows.iter().zip(places) {
+            let tokens = (start..start + length)
+                .map(|at| BatchToken {
+                    token: encoder.token_preview(batch.ids[at], batch.loss_mask[at]),
+                    loss: batch.loss_mask[at].then(|| losses.next()).flatten(),
+                })
+                .collect();
+            rows.push(BatchRow { row, tokens });
+        }
+    }
+    rows
 }
 
 /// The best adapter of a run with all that its export tells. It outlives the model and the dataset it came from.
