@@ -6,14 +6,14 @@ use burn::tensor::Device;
 
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
-    data::prepare::Prepared,
+    data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
     export::{self, AdapterTensor, EvaluationReport, ExportInput, build_zip},
     host::Host,
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
         BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, Failure,
-        FailureKind, ModelSummary, RunId, RunSpec,
+        FailureKind, ModelSummary, RunId, RunSpec, Side,
     },
     train::{
         one_batch::{self, OneBatch},
@@ -127,6 +127,7 @@ pub struct KeptRun {
     chat_template: Option<String>,
     dataset: DatasetSummary,
     prepared: Rc<Prepared>,
+    rows: Rc<RowFile>,
     finished_at: Option<String>,
 }
 
@@ -152,6 +153,7 @@ impl KeptRun {
                 .map(|template| template.source().to_owned()),
             dataset: dataset.summary().clone(),
             prepared: prepared.clone(),
+            rows: dataset.rows().clone(),
             finished_at: host.now_iso8601(),
         }
     }
@@ -173,6 +175,31 @@ impl KeptRun {
         }
         let device: &Device = &model.llama.device;
         Ok(self.result.layout.upload(&self.result.parameters, device))
+    }
+
+    pub fn spec(&self) -> &RunSpec {
+        &self.spec
+    }
+
+    pub fn dataset(&self) -> &DatasetSummary {
+        &self.dataset
+    }
+
+    /// The rows of one side of the run's split.
+    pub fn rows_of(&self, side: Side) -> &[TokenSequence] {
+        match side {
+            Side::Train => &self.prepared.train,
+            Side::Validation => &self.prepared.validation,
+            Side::Test => &self.prepared.test,
+        }
+    }
+
+    /// A row of the run's dataset as it was written.
+    ///
+    /// # Errors
+    /// Where the browser no longer has it.
+    pub async fn row(&self, row: usize) -> Result<Option<StoredRow>, Failure> {
+        Ok(self.rows.row(row).await?)
     }
 
     /// Of the exported file.
