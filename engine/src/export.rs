@@ -8,6 +8,7 @@
 //! | `recipe.json` | [`Recipe`]: what is needed to repeat the run |
 //! | `log.jsonl` | numbers of every step and evaluation, in order |
 //! | `evaluation.json` | loss of base and adapter over the held-out rows |
+//! | `held_out.jsonl` | the held-out rows as token ids and labels, to take the loss again |
 //! | `chat_template.jinja` | the template that rendered the rows, where the model has one |
 //!
 //! The same input gives the same bytes: files have a fixed order and a fixed date.
@@ -25,9 +26,12 @@ pub use adapter::AdapterTensor;
 pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeError};
 
-use crate::protocol::{
-    DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
-    PreparedSummary, RunSpec, RunSummary, StepMetrics,
+use crate::{
+    data::TokenSequence,
+    protocol::{
+        DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
+        PreparedSummary, RunSpec, RunSummary, StepMetrics,
+    },
 };
 
 /// A finished or stopped run, as plain data.
@@ -36,8 +40,8 @@ pub struct ExportInput<'a> {
     pub model: &'a ModelSummary,
     pub dataset: &'a DatasetSummary,
     pub prepared: &'a PreparedSummary,
-    /// 0-based row numbers in the dropped files.
-    pub held_out_rows: &'a [usize],
+    /// As they were scored.
+    pub held_out: &'a [TokenSequence],
     pub spec: &'a RunSpec,
     pub summary: &'a RunSummary,
     pub device: &'a DeviceReport,
@@ -129,6 +133,9 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     archive.add_text("recipe.json", &pretty_json(&recipe)?)?;
     archive.add_text("log.jsonl", &log::lines(input.steps, input.evaluations)?)?;
     archive.add_text("evaluation.json", &log::evaluation_json(input)?)?;
+    if !input.held_out.is_empty() {
+        archive.add_text("held_out.jsonl", &log::held_out_lines(input.held_out)?)?;
+    }
     if let Some(template) = input.chat_template {
         archive.add_text("chat_template.jinja", template)?;
     }

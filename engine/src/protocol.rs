@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod model;
 pub mod reading;
 pub mod run;
+pub mod score;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub use metrics::*;
 pub use model::*;
 pub use reading::*;
 pub use run::*;
+pub use score::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
 pub const PROTOCOL_VERSION: u32 = 2;
@@ -76,6 +78,12 @@ pub enum Command {
     StepOneBatch {
         run: RunId,
         spec: RunSpec,
+    },
+    /// Scores base and tuned model over the rows of one side of the last run's split and answers with
+    /// [`Event::Scored`]. Its id is a run's, so that it can be paused and stopped as one.
+    Score {
+        run: RunId,
+        side: Side,
     },
     /// Starts a run; the worker answers with [`Event::RunState`], then [`Event::Step`]s.
     StartTraining {
@@ -167,6 +175,11 @@ pub enum Event {
     RunEnded {
         run: RunId,
         summary: RunSummary,
+    },
+    /// None where it was stopped.
+    Scored {
+        run: RunId,
+        report: Option<ScoreReport>,
     },
     GenerationText {
         id: GenerationId,

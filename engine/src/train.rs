@@ -11,6 +11,8 @@ pub mod one_batch;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod pacing;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod score;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod session;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod state;

@@ -5,6 +5,7 @@
 mod dataset;
 mod model;
 mod run;
+mod score;
 
 use std::rc::Rc;
 
@@ -82,6 +83,14 @@ impl<'h> Workbench<'h> {
                 .step_one_batch(run, &spec)
                 .await
                 .map_err(|failure| failure.in_run(run)),
+            Command::Score { run, side } => {
+                let (kept, model) = (self.kept_run()?, self.model()?);
+                let report = score::score(run, side, kept, model, self.host)
+                    .await
+                    .map_err(|failure| failure.in_run(run))?;
+                self.host.emit(Event::Scored { run, report });
+                Ok(())
+            }
             Command::Generate { id, spec } => self.generate(id, &spec).await,
             Command::Export { run } => self
                 .export(run)

@@ -113,6 +113,18 @@ mod tests {
         assert!(counts.values().all(|count| (850..1150).contains(count)));
     }
 
+    fn spec(validation_split: f64, test_split: f64) -> DataSpec {
+        DataSpec {
+            validation_split,
+            test_split,
+            ..DataSpec::default()
+        }
+    }
+
+    fn count(sides: &[Side], side: Side) -> usize {
+        sides.iter().filter(|&&other| other == side).count()
+    }
+
     /// Lengths by the rules of `transformers.trainer_pt_utils.get_length_grouped_indices`, group by group.
     #[test]
     fn rows_are_grouped_as_in_transformers() {
@@ -134,18 +146,6 @@ mod tests {
             }
             assert!(moved == 0 || moved == 2, "{moved} rows are elsewhere");
         }
-    }
-
-    fn spec(validation_split: f64, test_split: f64) -> DataSpec {
-        DataSpec {
-            validation_split,
-            test_split,
-            ..DataSpec::default()
-        }
-    }
-
-    fn count(sides: &[Side], side: Side) -> usize {
-        sides.iter().filter(|&&other| other == side).count()
     }
 
     #[test]

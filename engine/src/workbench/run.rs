@@ -1,17 +1,19 @@
 //! Planning and training a run, and what is kept of it.
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
 
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
-    data::prepare::Prepared,
+    data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
     export::{self, AdapterTensor, EvaluationReport, ExportInput, build_zip},
     host::Host,
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
         BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, Failure,
-        FailureKind, ModelSummary, PreparedSummary, RunId, RunSpec,
+        FailureKind, ModelSummary, RunId, RunSpec, Side,
     },
     train::{
         one_batch::{self, OneBatch},
@@ -124,8 +126,8 @@ pub struct KeptRun {
     model: ModelSummary,
     chat_template: Option<String>,
     dataset: DatasetSummary,
-    prepared: PreparedSummary,
-    held_out_rows: Vec<usize>,
+    prepared: Rc<Prepared>,
+    rows: Rc<RowFile>,
     finished_at: Option<String>,
 }
 
@@ -137,7 +139,7 @@ impl KeptRun {
         result: TrainingResult,
         model: &LoadedModel,
         dataset: &LoadedDataset,
-        prepared: &Prepared,
+        prepared: &Rc<Prepared>,
         host: &dyn Host,
     ) -> Self {
         Self {
@@ -150,12 +152,8 @@ impl KeptRun {
                 .as_ref()
                 .map(|template| template.source().to_owned()),
             dataset: dataset.summary().clone(),
-            held_out_rows: prepared
-                .validation
-                .iter()
-                .map(|sequence| sequence.row)
-                .collect(),
-            prepared: prepared.summary.clone(),
+            prepared: prepared.clone(),
+            rows: dataset.rows().clone(),
             finished_at: host.now_iso8601(),
         }
     }
@@ -177,6 +175,31 @@ impl KeptRun {
         }
         let device: &Device = &model.llama.device;
         Ok(self.result.layout.upload(&self.result.parameters, device))
+    }
+
+    pub fn spec(&self) -> &RunSpec {
+        &self.spec
+    }
+
+    pub fn dataset(&self) -> &DatasetSummary {
+        &self.dataset
+    }
+
+    /// The rows of one side of the run's split.
+    pub fn rows_of(&self, side: Side) -> &[TokenSequence] {
+        match side {
+            Side::Train => &self.prepared.train,
+            Side::Validation => &self.prepared.validation,
+            Side::Test => &self.prepared.test,
+        }
+    }
+
+    /// A row of the run's dataset as it was written.
+    ///
+    /// # Errors
+    /// Where the browser no longer has it.
+    pub async fn row(&self, row: usize) -> Result<Option<StoredRow>, Failure> {
+        Ok(self.rows.row(row).await?)
     }
 
     /// Of the exported file.
@@ -212,8 +235,8 @@ impl KeptRun {
         Ok(build_zip(&ExportInput {
             model: &self.model,
             dataset: &self.dataset,
-            prepared: &self.prepared,
-            held_out_rows: &self.held_out_rows,
+            prepared: &self.prepared.summary,
+            held_out: &self.prepared.validation,
             spec: &self.spec,
             summary,
             device: report,
