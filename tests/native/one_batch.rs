@@ -30,7 +30,6 @@ use futures_executor::block_on;
 use crate::common::{
     file,
     fixture::{self, assert_near, assert_share},
-    golden,
     host::{RUN, ScriptedHost},
     load,
     random::Random,
