@@ -158,7 +158,7 @@ impl<'a> RenderedConversation<'a> {
                 _ => None,
             };
             let start = header.unwrap_or(head.len());
-            self.text.starts_with(head).then_some(start)
+            self.text.starts_with(&head[..start]).then_some(start)
         })
     }
 

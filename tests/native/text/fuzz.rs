@@ -2,6 +2,8 @@
 //!
 //! `INLAY_FUZZ_RUNS` says how many runs each test takes, instead of a number that takes seconds.
 
+use std::cell::Cell;
+
 use engine::{
     data::{
         EncodeError, Encoder, Example, Row,
@@ -108,15 +110,20 @@ fn turns_hold_what_the_assistant_says_and_nothing_else() {
         .iter()
         .map(|(family, tokenizer)| family.template(tokenizer))
         .collect();
-    let mut num_checked = 0;
-    proptest!(cases(4000), |(messages in conversation(), which in 0..stock.len(), with_tools in any::<bool>())| {
+    let config = cases(4000);
+    let runs = config.cases;
+    let num_checked = Cell::new(0);
+    proptest!(config, |(messages in conversation(), which in 0..stock.len(), with_tools in any::<bool>())| {
         let ((family, tokenizer), template) = (&stock[which], &templates[which]);
         let tools = if with_tools { vec![TOOL.to_owned()] } else { Vec::new() };
         let encoder = Encoder { tokenizer, template: Some(template) };
         let sequence = match encoder.encode(&row(&messages, &tools), &spec(TrainOn::AssistantTurns)) {
             Ok((sequence, _)) => sequence,
             Err(error) => {
-                prop_assert!(!matches!(error, EncodeError::Turn(TurnError::NotFound { .. })), "{} {error}", family.name);
+                // Mistral lets nobody but a caller of tools begin: nothing tells where such a turn begins, and it is refused.
+                let begins_with_calls = !messages[0].tool_calls.is_empty();
+                let is_not_found = matches!(error, EncodeError::Turn(TurnError::NotFound { .. }));
+                prop_assert!(!is_not_found || begins_with_calls, "{} {error}", family.name);
                 return Ok(());
             }
         };
@@ -134,10 +141,10 @@ fn turns_hold_what_the_assistant_says_and_nothing_else() {
             // Thoughts are taken out of contents by some, and calls stand for a content in others.
             let is_verbatim = !message.content.contains("think>") && message.tool_calls.is_empty();
             prop_assert!(!is_verbatim || text.contains(message.content.trim()), "{}: {text:?}", family.name);
-            num_checked += 1;
+            num_checked.set(num_checked.get() + 1);
         }
     });
-    assert!(num_checked > 1000, "{num_checked}");
+    assert!(num_checked.get() > runs / 4, "{num_checked:?}");
 }
 
 /// A template with parts of it left out, doubled, or replaced by parts of another.
@@ -192,24 +199,26 @@ fn damaged_templates_never_panic_and_keep_their_bounds() {
         .iter()
         .map(|(family, _)| family.template.chars().collect())
         .collect();
-    let mut num_compiled = 0;
+    let config = cases(20_000);
+    let runs = config.cases;
+    let num_compiled = Cell::new(0);
     let train_on = prop_oneof![
         Just(TrainOn::AssistantTurns),
         Just(TrainOn::LastTurn),
         Just(TrainOn::Everything)
     ];
-    proptest!(cases(20_000), |(damage in damage(stock.len()), messages in conversation(), train_on in train_on)| {
+    proptest!(config, |(damage in damage(stock.len()), messages in conversation(), train_on in train_on)| {
         let source = damage.of(&sources);
         let (_, tokenizer) = &stock[damage.template];
         let Ok(template) = ChatTemplate::new(&source, tokenizer) else {
             return Ok(());
         };
-        num_compiled += 1;
+        num_compiled.set(num_compiled.get() + 1);
         let encoder = Encoder { tokenizer, template: Some(&template) };
         if let Ok((sequence, _)) = encoder.encode(&row(&messages, &[TOOL.to_owned()]), &spec(train_on)) {
             prop_assert_eq!(sequence.ids.len(), sequence.loss_mask.len());
             prop_assert!(sequence.ids.len() <= MAX_OUTPUT_BYTES && sequence.num_scored() > 0);
         }
     });
-    assert!(num_compiled > 1000, "{num_compiled}");
+    assert!(num_compiled.get() > runs / 20, "{num_compiled:?}");
 }
