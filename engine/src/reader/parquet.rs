@@ -20,7 +20,8 @@ use std::{
 use parquet::{
     basic::Compression,
     file::metadata::{
-        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+        ParquetStatisticsPolicy, RowGroupMetaData,
     },
 };
 use serde_json::{Map, Value};
@@ -171,7 +172,12 @@ impl Reading<'_> {
         Thrift::new(&footer)
             .pass_struct()
             .ok_or_else(|| self.damaged("its footer is damaged"))?;
-        ParquetMetaDataReader::decode_metadata(&footer)
+        // Nothing is chosen by statistics, and some of what writers put there is odd.
+        let options = ParquetMetaDataOptions::new()
+            .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
+            .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+            .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
+        ParquetMetaDataReader::decode_metadata_with_options(&footer, Some(&options))
             .map_err(|error| self.damaged(&error.to_string()))
     }
 

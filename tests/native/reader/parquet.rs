@@ -177,6 +177,10 @@ fn files_of_other_writers_are_read_as_pyarrow_reads_them() {
         let found = Value::Array(records.values().into_iter().cloned().collect());
         assert_close(&found, rows, name);
     }
+    // The crate takes its footer for damaged.
+    let name = "parquet/apache/dict-page-offset-zero.parquet";
+    let odd = read_one(name, fixture(name)).err();
+    assert!(matches!(odd, Some(DatasetError::Parquet { .. })), "{odd:?}");
     // Which pyarrow does not read.
     let maps = read("apache/incorrect_map_schema");
     assert_eq!(maps.rows.len(), 1);
