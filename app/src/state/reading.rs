@@ -147,8 +147,8 @@ impl State {
 
     fn read_so_far(&mut self, reader: ReaderId, dataset: DatasetSummary) {
         if dataset.first_rows.is_empty() {
-            // Nothing to look at, but fields to map should it fail.
-            if self.is_present(reader) {
+            // Nothing to look at, but there may be fields to map should it fail.
+            if self.is_present(reader) && !dataset.columns.is_empty() {
                 self.readings.unusable = Some(dataset);
             }
         } else if let Some(present) = self
@@ -170,7 +170,7 @@ impl State {
         if dataset.num_usable_rows == 0 {
             let failure =
                 Failure::new(FailureKind::Dataset, "no row of it can be used").remedy(NO_ROW);
-            self.readings.unusable = Some(dataset);
+            self.read_so_far(reader, dataset);
             self.reader_failed(reader, failure);
             return None;
         }
@@ -212,6 +212,7 @@ impl State {
         self.preview = None;
         self.prepared = None;
         self.plan = None;
+        self.trials.first_batch = None;
         self.data.loaded = Some(dataset);
         self.settle_data();
     }

@@ -309,6 +309,9 @@ impl<'a> Collector<'a> {
 
     fn finish(self, sha256: String) -> Result<ReadDataset, DatasetError> {
         if self.findings.is_empty() {
+            // Its fields can be mapped by hand.
+            let so_far = self.summary(sha256);
+            self.observer.preview(so_far);
             return Err(match self.problems.into_iter().next() {
                 Some(first) => DatasetError::NoUsableRow {
                     num_rows: self.num_rows,

@@ -100,6 +100,13 @@ fn fields_of_a_file_without_a_usable_row_can_still_be_mapped() {
     let odd = DatasetSummary {
         num_usable_rows: 0,
         first_rows: Vec::new(),
+        columns: vec![ColumnSummary {
+            path: "frage".into(),
+            kind: "text".into(),
+            num_filled: 9,
+            num_seen: 9,
+            example: "Was?".into(),
+        }],
         ..named("odd.csv", 9)
     };
     let so_far = ReaderEvent::Preview {
