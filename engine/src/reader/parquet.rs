@@ -44,6 +44,8 @@ use super::{
 const TAIL_BYTES: u64 = 8;
 const MAGIC: &[u8] = b"PAR1";
 const MAX_FOOTER_BYTES: u64 = 64 << 20;
+/// Old versions of parquet-mr left the dictionary's header out of a column's size (PARQUET-816).
+const UNCOUNTED_BYTES: u64 = 100;
 const MAX_COLUMNS: usize = 4096;
 const MAX_ROW_BYTES: usize = 16 << 20;
 const MAX_ROW_VALUES: usize = 200_000;
@@ -226,8 +228,13 @@ impl Reading<'_> {
         let (Ok(start), Ok(len)) = range else {
             return Err(self.damaged("a column's place is negative"));
         };
+        let left = self
+            .num_bytes
+            .checked_sub(start)
+            .filter(|&left| len <= left);
+        let left = left.ok_or_else(|| self.damaged("a column should lie behind its end"))?;
         Ok(Pages {
-            bytes: self.bytes(start, len)?,
+            bytes: self.bytes(start, left.min(len + UNCOUNTED_BYTES))?,
             at: 0,
             compression: chunk.compression(),
             allowance: Rc::clone(&self.allowance),

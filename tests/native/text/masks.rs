@@ -73,8 +73,10 @@ impl Family {
         let tokens = file["added_tokens"].as_array_mut().unwrap();
         for (content, id) in &self.special {
             if tokens.iter().all(|token| token["content"] != *content) {
-                tokens.push(json!({"id": id, "content": content, "single_word": false, "lstrip": false,
-                    "rstrip": false, "normalized": false, "special": true}));
+                tokens.push(
+                    json!({"id": id, "content": content, "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": false, "special": true}),
+                );
             }
         }
         let config = json!({"bos_token": self.bos, "eos_token": self.eos}).to_string();
@@ -120,7 +122,10 @@ fn whole() -> DataSpec {
 
 fn encode(encoder: Encoder<'_>, row: &Row) -> Result<(Vec<u32>, String), EncodeError> {
     let (sequence, _) = encoder.encode(row, &whole())?;
-    let bits = sequence.loss_mask.iter().map(|&learnt| b"01"[usize::from(learnt)]);
+    let bits = sequence
+        .loss_mask
+        .iter()
+        .map(|&learnt| b"01"[usize::from(learnt)]);
     let mask = bits.map(char::from).collect();
     Ok((sequence.ids, mask))
 }
@@ -144,7 +149,12 @@ fn masks_of_conversations_are_those_of_trl() {
         };
         for (index, conversation) in family.conversations.iter().enumerate() {
             let messages: Vec<Message> = conversation.messages.iter().map(message).collect();
-            let tools: Vec<String> = conversation.tools.iter().flatten().map(Value::to_string).collect();
+            let tools: Vec<String> = conversation
+                .tools
+                .iter()
+                .flatten()
+                .map(Value::to_string)
+                .collect();
             let rendered = template.render(&messages, &tools, false);
             let place = format!("{} {index}", family.name);
             let row = row(messages, tools, 0, RowShape::Messages);
@@ -166,7 +176,12 @@ fn masks_of_conversations_are_those_of_trl() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     println!("{num_same} {num_refused}");
 }
 
@@ -182,8 +197,18 @@ fn masks_of_prompts_and_completions_are_those_of_trl() {
             template: Some(&template),
         };
         for (index, pair) in family.pairs.iter().enumerate() {
-            let messages = pair.prompt.iter().chain(&pair.completion).map(message).collect();
-            let row = row(messages, Vec::new(), pair.prompt.len(), RowShape::PromptCompletion);
+            let messages = pair
+                .prompt
+                .iter()
+                .chain(&pair.completion)
+                .map(message)
+                .collect();
+            let row = row(
+                messages,
+                Vec::new(),
+                pair.prompt.len(),
+                RowShape::PromptCompletion,
+            );
             let result = encode(encoder, &row);
             let is_same = match pair.splits {
                 true => result == Ok((pair.ids.clone(), pair.mask.clone())),
@@ -195,11 +220,19 @@ fn masks_of_prompts_and_completions_are_those_of_trl() {
             if is_same {
                 num_same += 1;
             } else {
-                wrong.push(format!("{} {index}: {:?}\n {}\n {result:?}", family.name, pair.prompt, pair.mask));
+                wrong.push(format!(
+                    "{} {index}: {:?}\n {}\n {result:?}",
+                    family.name, pair.prompt, pair.mask
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     println!("{num_same} {num_unsplit}");
 }
 
@@ -212,7 +245,13 @@ fn masks_of_plain_prompts_and_completions_are_those_of_trl() {
         template: None,
     };
     let mut wrong = Vec::new();
-    for PlainPair { prompt, completion, ids, mask } in &masks.pairs {
+    for PlainPair {
+        prompt,
+        completion,
+        ids,
+        mask,
+    } in &masks.pairs
+    {
         let row = Row {
             row: 0,
             example: Example::Pair {
@@ -222,8 +261,15 @@ fn masks_of_plain_prompts_and_completions_are_those_of_trl() {
         };
         let result = encode(encoder, &row);
         if result != Ok((ids.clone(), mask.clone())) {
-            wrong.push(format!("{prompt:?} {completion:?}: {ids:?}\n {mask}\n {result:?}"));
+            wrong.push(format!(
+                "{prompt:?} {completion:?}: {ids:?}\n {mask}\n {result:?}"
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
