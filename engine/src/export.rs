@@ -122,10 +122,8 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     recipe.settings.check()?;
 
     let mut archive = Archive::default();
-    // Trained numbers hardly shrink, and storing them keeps a great adapter's export fast.
     archive.add(
         "adapter_model.safetensors",
-        CompressionMethod::Stored,
         &adapter::safetensors(input.tensors)?,
     )?;
     archive.add_text("adapter_config.json", &adapter::config_json(input)?)?;
@@ -174,14 +172,10 @@ impl Default for Archive {
 }
 
 impl Archive {
-    fn add(
-        &mut self,
-        name: &str,
-        compression: CompressionMethod,
-        bytes: &[u8],
-    ) -> Result<(), ExportError> {
+    /// Trained numbers do not shrink, so nothing is compressed.
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
         let options = SimpleFileOptions::default()
-            .compression_method(compression)
+            .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
             .system(System::Unix)
             .unix_permissions(0o644);
@@ -191,7 +185,7 @@ impl Archive {
     }
 
     fn add_text(&mut self, name: &str, text: &str) -> Result<(), ExportError> {
-        self.add(name, CompressionMethod::Deflated, text.as_bytes())
+        self.add(name, text.as_bytes())
     }
 
     fn finish(self) -> Result<Vec<u8>, ExportError> {
