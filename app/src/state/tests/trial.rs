@@ -91,7 +91,11 @@ fn a_trial_that_fails_says_so_where_it_was_asked_for() {
 fn each_side_is_scored_anew() {
     let mut state = tried(Tried::Score(Side::Test));
     assert!(status(&state).text().starts_with("Evaluating"));
-    for (side, loss) in [(Side::Test, 2.0), (Side::Validation, 1.5), (Side::Test, 1.0)] {
+    for (side, loss) in [
+        (Side::Test, 2.0),
+        (Side::Validation, 1.5),
+        (Side::Test, 1.0),
+    ] {
         state.begin_trial(ID, Tried::Score(side));
         state.apply(Event::Scored {
             run: ID,
