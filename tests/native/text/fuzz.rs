@@ -83,6 +83,16 @@ fn conversation() -> impl Strategy<Value = Vec<Message>> {
     })
 }
 
+/// Whether a call begins the conversation, or has no answer by a tool.
+fn has_loose_call(messages: &[Message]) -> bool {
+    let is_loose = |(index, message): (usize, &Message)| {
+        let next = messages.get(index + 1);
+        let is_answered = next.is_some_and(|next| next.role == "tool");
+        !message.tool_calls.is_empty() && (index == 0 || !is_answered)
+    };
+    messages.iter().enumerate().any(is_loose)
+}
+
 fn row(messages: &[Message], tools: &[String]) -> Row {
     Row {
         row: 0,
@@ -120,10 +130,12 @@ fn turns_hold_what_the_assistant_says_and_nothing_else() {
         let sequence = match encoder.encode(&row(&messages, &tools), &spec(TrainOn::AssistantTurns)) {
             Ok((sequence, _)) => sequence,
             Err(error) => {
-                // Mistral lets nobody but a caller of tools begin: nothing tells where such a turn begins, and it is refused.
-                let begins_with_calls = !messages[0].tool_calls.is_empty();
+                // Mistral takes some conversations only since an assistant calls a tool in them, so that no mark can
+                // stand in its place, and moves the tools besides. Where the call begins the conversation or has no
+                // answer, nothing tells where a turn is, and the row is refused; TRL's marks would tell.
                 let is_not_found = matches!(error, EncodeError::Turn(TurnError::NotFound { .. }));
-                prop_assert!(!is_not_found || begins_with_calls, "{} {error}", family.name);
+                let may_be = family.name.starts_with("mistral") && has_loose_call(&messages);
+                prop_assert!(!is_not_found || may_be, "{} {error}", family.name);
                 return Ok(());
             }
         };
