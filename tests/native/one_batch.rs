@@ -243,7 +243,7 @@ fn previews(host: &ScriptedHost) -> Vec<Option<BatchPreview>> {
 fn steps(host: &ScriptedHost) -> Vec<StepMetrics> {
     let events = host.events.borrow();
     let step = |(_, event): &(u64, Event)| match event {
-        Event::Step { metrics, .. } => Some(metrics.clone()),
+        Event::Step { metrics, .. } => Some(*metrics),
         _ => None,
     };
     events.iter().filter_map(step).collect()

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod control;
+mod data;
 mod devices;
 mod downloads;
 mod journey;

@@ -1,0 +1,209 @@
+//! Datasets in the shapes that people have, the mapping corrected by hand, rows left out.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use e2e::browser::Window;
+use e2e::page::{Page, Seen};
+use e2e::root;
+
+use crate::visit::{LOADING, Outcome, SOON, Visit, picture};
+
+/// Files given together, how many rows they have, and words of the first row.
+struct Shape {
+    files: Vec<(&'static str, Vec<u8>)>,
+    rows: usize,
+    shows: &'static str,
+}
+
+fn shape(name: &'static str, bytes: impl Into<Vec<u8>>, rows: usize, shows: &'static str) -> Shape {
+    Shape {
+        files: vec![(name, bytes.into())],
+        rows,
+        shows,
+    }
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        let options = zip::write::SimpleFileOptions::default();
+        zip.start_file(*name, options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+fn shapes() -> Vec<Shape> {
+    let csv = "Question,Answer\n\"Who, then?\",Nobody\nWhat?,Nothing\n";
+    vec![
+        shape(
+            "chat.jsonl",
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi there\"}, {\"role\": \"assistant\", \"content\": \"Hello\"}]}\n",
+            1,
+            "Hi there",
+        ),
+        shape(
+            "share.json",
+            "[{\"conversations\": [{\"from\": \"human\", \"value\": \"Which way?\"}, {\"from\": \"gpt\", \"value\": \"North\"}]}]",
+            1,
+            "Which way?",
+        ),
+        shape(
+            "alpaca.json",
+            "{\"data\": [{\"instruction\": \"Add them\", \"input\": \"2 and 2\", \"output\": \"4\"}, {\"instruction\": \"Wait\", \"input\": \"\", \"output\": \"Yes\"}]}",
+            2,
+            "2 and 2",
+        ),
+        shape("table.txt", csv, 2, "Who, then?"),
+        shape(
+            "table.tsv",
+            "text\tlabel\nA fine day\tgood\nRain\tbad\n",
+            2,
+            "A fine day",
+        ),
+        shape(
+            "prose.md",
+            "# Heading\n\nA first paragraph.\n\nA second one.\n",
+            2,
+            "first paragraph",
+        ),
+        shape("table.csv.gz", gzipped(csv.as_bytes()), 2, "Who, then?"),
+        shape(
+            "all.zip",
+            zipped(&[
+                ("a/one.csv", csv.as_bytes()),
+                ("b/two.jsonl", b"{\"prompt\": \"P\", \"completion\": \"C\"}"),
+            ]),
+            3,
+            "Who, then?",
+        ),
+        shape(
+            "pairs.jsonl",
+            "{\"prompt\": \"Better?\", \"chosen\": \"Much\", \"rejected\": \"Worse\"}\n",
+            1,
+            "Better?",
+        ),
+        Shape {
+            files: vec![
+                ("one.jsonl", b"{\"text\": \"one of two\"}".to_vec()),
+                ("two.jsonl", b"{\"text\": \"two of two\"}".to_vec()),
+            ],
+            rows: 2,
+            shows: "two of two",
+        },
+    ]
+}
+
+fn give(visit: &Visit, page: &Page, files: &[(&str, Vec<u8>)]) -> Outcome {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for (name, bytes) in files {
+        paths.push(visit.write(&format!("shapes/{name}"), bytes)?);
+    }
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    Ok(page.choose_files("Dataset files", &paths)?)
+}
+
+/// Waits until the dataset's line and the table say so.
+fn wait_for_rows(page: &Page, rows: &str, shows: &str) -> Outcome {
+    page.wait(&format!("{rows} and {shows:?}"), LOADING, || {
+        let summary = page.text("Dataset summary")?;
+        let table = page.text("Rows of the dataset")?;
+        Ok(if summary.starts_with(rows) && table.contains(shows) {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(format!("{summary}; {table}"))
+        })
+    })?;
+    Ok(())
+}
+
+fn counted(rows: usize) -> String {
+    if rows == 1 {
+        "1 row".to_owned()
+    } else {
+        format!("{rows} rows")
+    }
+}
+
+#[test]
+fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
+    let Some(visit) = Visit::start("data", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    for Shape { files, rows, shows } in shapes() {
+        give(&visit, &page, &files)?;
+        wait_for_rows(&page, &counted(rows), shows)?;
+    }
+    let parquet = root().join("tests/fixtures/datasets/parquet/zstd.parquet");
+    page.choose_files("Dataset files", &[&parquet])?;
+    page.wait_for_text("Parquet", LOADING)?;
+
+    // Names that say nothing: the page asks, and a person answers.
+    let table = b"first,second\nup,down\nleft,right\n".to_vec();
+    give(&visit, &page, &[("unnamed.csv", table)])?;
+    page.wait_for_text("cannot be told what to learn", LOADING)?;
+    page.choose("Rows are", "Prompt and completion")?;
+    page.choose("Prompt field", "second")?;
+    page.choose("Completion field", "first")?;
+    page.press("Read again")?;
+    wait_for_rows(&page, "2 rows", "down")?;
+    picture(&page, "mapped-by-hand")?;
+
+    // Repetitions are called out, and left out where asked.
+    let repeated: String = (0..1050)
+        .map(|row| {
+            format!(
+                "{{\"prompt\": \"question {0}\", \"completion\": \"answer {0}\"}}\n",
+                row % 10
+            )
+        })
+        .collect();
+    give(&visit, &page, &[("repeated.jsonl", repeated.into_bytes())])?;
+    page.wait_for_text("1,040 duplicates", LOADING)?;
+    page.wait_for_status(&["Ready"], LOADING)?;
+    page.press("Leave out duplicates")?;
+    page.wait_until_enabled("Put back duplicates", SOON)?;
+    page.wait_for_text("9 to learn, 1 held out", LOADING)?;
+    picture(&page, "repeated")?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
+
+/// Only the rows in sight are on the page, and the last is as near as the first.
+#[test]
+fn a_hundred_thousand_rows_are_scrolled_through() -> Outcome {
+    let Some(visit) = Visit::start("many_rows", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    let rows: String = (0..100_000)
+        .map(|row| {
+            format!("{{\"prompt\": \"prompt {row}\", \"completion\": \"completion {row}\"}}\n")
+        })
+        .collect();
+    give(&visit, &page, &[("many.jsonl", rows.into_bytes())])?;
+    wait_for_rows(&page, "100,000 rows", "prompt 0")?;
+    let scroll = "const region = document.querySelector('[aria-label=\"Rows of the dataset\"]'); \
+                  region.scrollTop = region.scrollHeight; return region.querySelectorAll('tr').length";
+    let drawn = visit
+        .browser
+        .session
+        .script(scroll, serde_json::json!([]))?;
+    assert!(
+        drawn.as_u64().is_some_and(|drawn| drawn < 100),
+        "{drawn} rows are drawn"
+    );
+    wait_for_rows(&page, "100,000 rows", "prompt 99999")?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
