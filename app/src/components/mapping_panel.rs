@@ -146,7 +146,7 @@ fn ReadAgain() -> impl IntoView {
             format!("{} {}", sentence(&failure.what), remedy.unwrap_or_default())
         }
         _ if is_due() => {
-            "The files are read anew; until then the rows stay as they are.".to_owned()
+            "Not applied yet: the rows stay as they are until the files are read again.".to_owned()
         }
         _ => "This is how the rows are read now.".to_owned(),
     };
