@@ -41,6 +41,10 @@ pub struct GenerationId(pub u64);
 /// What the page asks of the worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "messages are few and do not stay"
+)]
 pub enum Command {
     /// Loads a base model and replaces the present one once it is whole. For [`ModelSource::Files`] the `File`
     /// objects ride beside the message, in the order of the names.
@@ -98,6 +102,10 @@ pub enum Command {
 /// What the worker tells the page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "messages are few and do not stay"
+)]
 pub enum Event {
     /// First message of a worker: it listens from now on. Commands sent earlier are lost.
     Ready {

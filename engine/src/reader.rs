@@ -1,17 +1,35 @@
 //! Dataset files to rows, whatever people have: in a worker of its own that is small, reads by slices and may die.
 //!
 //! ```text
-//! files -> container (gzip, zip) -> format (JSON, CSV, Parquet, text) -> Record -> recognise | mapping -> Example
+//! bytes -> gzip | zip -> JSON | CSV | Parquet | text -> Record -> recognise | mapping -> Example
 //!       -> checks -> rows file (data::stored) -> engine
 //! ```
 //!
 //! All reading is synchronous, as it is in a worker, and streams: what is held at once is a slice of the file, one record
 //! and a few bytes for every row.
 
+mod archive;
 pub mod check;
 pub mod columns;
 pub mod conversation;
+pub mod dataset;
+mod decode;
+pub mod error;
+mod json;
 pub mod mapping;
+mod open;
+mod output;
+mod parquet;
 pub mod path;
+mod prose;
 pub mod recognise;
 pub mod record;
+mod sniff;
+mod source;
+mod table;
+mod text_file;
+mod text_stream;
+
+pub use error::DatasetError;
+pub use open::read;
+pub use source::{Input, Source};

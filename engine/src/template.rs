@@ -4,6 +4,7 @@
 //! (`trim_blocks`, `lstrip_blocks`, Python's string methods, its own `tojson`), with a bound on the work and on the
 //! length of the output, because a template is part of an untrusted file.
 
+mod conversation;
 mod function;
 mod writer;
 
@@ -120,13 +121,14 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// Renders a conversation; `add_generation_prompt` opens the assistant's next turn.
+    /// Renders a conversation; `add_generation_prompt` opens the assistant's next turn. `tools` are JSON.
     ///
     /// # Errors
     /// Every variant of [`TemplateError`] but those of compiling.
     pub fn render(
         &self,
         messages: &[Message],
+        tools: &[String],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
         let template = self.environment.get_template(NAME).map_err(render_error)?;
@@ -135,18 +137,14 @@ impl ChatTemplate {
             .iter()
             .map(|(name, token)| (*name, token.as_str()));
         let tokens = Value::from_pairs(tokens);
-        let conversation: Value = messages
-            .iter()
-            .map(|message| {
-                Value::from_pairs([
-                    ("role", message.role.as_str()),
-                    ("content", message.content.as_str()),
-                ])
-            })
-            .collect();
+        let conversation: Value = messages.iter().map(conversation::message).collect();
+        let tools = match tools {
+            [] => Value::from(()),
+            tools => tools.iter().map(|tool| conversation::json(tool)).collect(),
+        };
         let context = context! {
             messages => conversation,
-            tools => (),
+            tools,
             documents => (),
             add_generation_prompt,
             ..tokens

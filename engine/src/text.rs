@@ -5,31 +5,6 @@ use std::borrow::Cow;
 /// Brackets inside one another that JSON of untrusted files may have. Real configs nest four deep, tokenizers eight.
 pub const MAX_DEPTH: usize = 64;
 
-/// Offset of the first bracket that opens a level beyond [`MAX_DEPTH`]; brackets inside strings do not count.
-#[cfg(feature = "reader")]
-pub(crate) fn too_deep(json: &[u8]) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for (offset, &byte) in json.iter().enumerate() {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (true, _) => {}
-            (false, b'[' | b'{') => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return Some(offset);
-                }
-            }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
-}
-
 /// Reads a JSON string or any other JSON value, with U+FFFD for every lone surrogate that it escapes.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from common import Row
 
 MODEL_SHA256_START = "b179c952"
-END_OF_TURN = "<|im_end|>"
+END_OF_TURN = "<|im_end|>\n"
 
 
 def model_path(given: str | None) -> Path:
@@ -91,8 +91,8 @@ def read_dataset(paths: list[Path]) -> list[dict | None]:
 def encode(tokenizer, row: dict, max_length: int | None = None) -> Row:
     """A row of any of the three shapes as ids and loss mask, cut on the right.
 
-    Scored are the contents of assistant turns with the end-of-turn token after them (not the newline that follows), or
-    all of a `text` but its first token, which has nothing before it.
+    Scored is all that the template writes for an assistant's turn behind its header: the content, the end-of-turn token
+    and the line break after it, as TRL has it; or all of a `text` but its first token, which has nothing before it.
     """
     if "text" in row:
         ids = tokenizer(row["text"], add_special_tokens=False).input_ids + [tokenizer.eos_token_id]

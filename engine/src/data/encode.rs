@@ -2,26 +2,25 @@
 //!
 //! | row | model with a chat template | model without |
 //! |---|---|---|
-//! | `messages` | every assistant's turn: its content and the token that ends it | refused |
+//! | `messages` | every assistant's turn, to its end | refused |
 //! | `prompt`, `completion` | as a user's and an assistant's turn | the completion and EOS |
 //! | `text` | all of it and EOS | the same |
 //!
-//! Whatever is learnt, the text is tokenised once and as a whole, so that the model meets the tokens that it meets when
-//! it is used. A BOS is put before plain text where the tokenizer does so, never before a rendered template, which
-//! writes its own. The first token of a row is never learnt, since nothing comes before it.
-
-use std::ops::Range;
+//! This is what is learnt by default; [`TrainOn`] says less or more. Whatever is learnt, the text is tokenised once and
+//! as a whole, so that the model meets the tokens that it meets when it is used. A BOS is put before plain text where the
+//! tokenizer does so, never before a rendered template, which writes its own. The first token of a row is never learnt,
+//! since nothing comes before it.
 
 use super::{
     TokenSequence,
     example::{ASSISTANT, Example, Row, USER},
     stored::StoredRow,
-    turn::{RenderedConversation, Turn, TurnError, render_turns},
+    turn::{RenderedConversation, TurnError},
 };
 use crate::{
-    protocol::{DataSpec, Message, RowPreview, Side, TokenPreview},
+    protocol::{DataSpec, Message, RowPreview, RowShape, Side, TokenPreview, TrainOn},
     template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
-    tokenizer::{TokenSpan, Tokenizer, TokenizerError},
+    tokenizer::{Tokenizer, TokenizerError},
 };
 
 /// A row that gives no training example.
@@ -71,7 +70,11 @@ impl EncodeError {
                 "Use rows with `prompt` and `completion`, or a model with a chat template."
             }
             Self::Turn(TurnError::NotFound { .. }) => {
-                "Use rows with `prompt` and `completion`, or another model."
+                "Train on everything, use rows with `prompt` and `completion`, or another model."
+            }
+            Self::Turn(TurnError::NotWritten { .. }) => "Remove the row, or use another model.",
+            Self::Turn(TurnError::CallsNotWritten { .. }) => {
+                "Write the calls as text in `content`, or use a model that calls tools."
             }
             Self::Turn(TurnError::Template(_)) => {
                 "Change the conversation as the model's template asks."
@@ -113,22 +116,24 @@ pub struct Encoder<'model> {
 }
 
 impl Encoder<'_> {
-    /// The row as it is trained, at most `max_seq_length` tokens of it, and how many were cut off its end.
+    /// The row as it is trained, at most `spec.max_seq_length` tokens of it, and how many were cut off its end.
     ///
     /// # Errors
     /// Why the row gives no example; see [`EncodeError`].
     pub fn encode(
         &self,
         row: &Row,
-        max_seq_length: usize,
+        spec: &DataSpec,
     ) -> Result<(TokenSequence, usize), EncodeError> {
-        if row.example.targets().all(|target| target.trim().is_empty()) {
+        let max_seq_length = spec.max_seq_length;
+        let targets = row.example.targets(spec.train_on);
+        if targets.iter().all(|target| target.trim().is_empty()) {
             return Err(EncodeError::EmptyTarget);
         }
         let Encoded {
             mut ids,
             mut loss_mask,
-        } = self.encode_whole(&row.example)?;
+        } = self.encode_whole(&row.example, spec.train_on)?;
         let num_tokens = ids.len();
         ids.truncate(max_seq_length);
         loss_mask.truncate(max_seq_length);
@@ -160,7 +165,7 @@ impl Encoder<'_> {
         spec: &DataSpec,
         side: Option<Side>,
     ) -> Result<RowPreview, EncodeError> {
-        let encoded = self.encode_whole(&stored.row.example)?;
+        let encoded = self.encode_whole(&stored.row.example, spec.train_on)?;
         let num_truncated = encoded.ids.len().saturating_sub(spec.max_seq_length);
         let tokens = encoded
             .ids
@@ -190,7 +195,7 @@ impl Encoder<'_> {
     pub fn render_prompt(&self, prompt: &str) -> Result<Vec<u32>, PromptError> {
         match self.template {
             Some(template) => {
-                let text = template.render(&[Message::new(USER, prompt)], true)?;
+                let text = template.render(&[Message::new(USER, prompt)], &[], true)?;
                 Ok(self.tokenizer.encode(&text)?)
             }
             None => {
@@ -200,39 +205,70 @@ impl Encoder<'_> {
         }
     }
 
-    fn encode_whole(&self, example: &Example) -> Result<Encoded, EncodeError> {
+    fn encode_whole(&self, example: &Example, train_on: TrainOn) -> Result<Encoded, EncodeError> {
         let mut encoded = match (example, self.template) {
             (
                 Example::Conversation {
                     messages,
-                    first_trained,
+                    tools,
+                    shape,
                     ..
                 },
                 Some(template),
-            ) => self.conversation(&render_turns(template, messages, *first_trained)?)?,
+            ) => {
+                let rendered = RenderedConversation::new(template, messages, tools)?;
+                self.conversation(
+                    &rendered,
+                    &example.learnt_messages(train_on),
+                    train_on,
+                    *shape,
+                )?
+            }
             (Example::Conversation { .. }, None) => return Err(EncodeError::NoTemplate),
             (Example::Pair { prompt, completion }, Some(template)) => {
                 let messages = [
                     Message::new(USER, prompt.as_str()),
                     Message::new(ASSISTANT, completion.as_str()),
                 ];
-                self.conversation(&render_turns(template, &messages, 0)?)?
+                let rendered = RenderedConversation::new(template, &messages, &[])?;
+                self.conversation(&rendered, &[1], train_on, RowShape::PromptCompletion)?
             }
             (Example::Pair { prompt, completion }, None) => self.plain(prompt, completion)?,
             (Example::Text(text), _) => self.plain("", text)?,
         };
+        if train_on == TrainOn::Everything {
+            encoded.loss_mask.fill(true);
+        }
         if let Some(first) = encoded.loss_mask.first_mut() {
             *first = false;
         }
         Ok(encoded)
     }
 
-    fn conversation(&self, rendered: &RenderedConversation) -> Result<Encoded, EncodeError> {
+    /// A rendered conversation of which the messages `learnt` are learnt: every token that touches their turns.
+    fn conversation(
+        &self,
+        rendered: &RenderedConversation<'_>,
+        learnt: &[usize],
+        train_on: TrainOn,
+        shape: RowShape,
+    ) -> Result<Encoded, EncodeError> {
         let tokens = self.tokenizer.encode_with_ranges(&rendered.text)?;
         let mut loss_mask = vec![false; tokens.len()];
-        for turn in &rendered.turns {
-            let learnt = self.learnt_tokens(&tokens, turn, &rendered.text);
-            loss_mask[learnt].fill(true);
+        for &index in learnt {
+            if train_on == TrainOn::Everything {
+                rendered.check_calls(index)?;
+                continue;
+            }
+            let turn = match shape {
+                RowShape::Messages => rendered.marked_turn(index, self.tokenizer)?,
+                _ => rendered.turn(index, self.tokenizer)?,
+            };
+            let first = tokens.partition_point(|token| token.range.end <= turn.start);
+            let behind = tokens.partition_point(|token| token.range.start < turn.end);
+            if first < behind {
+                loss_mask[first..behind].fill(true);
+            }
         }
         Ok(Encoded {
             ids: tokens.into_iter().map(|token| token.id).collect(),
@@ -240,46 +276,24 @@ impl Encoder<'_> {
         })
     }
 
-    /// The tokens of a turn that are learnt: its content and the token that ends it, without what follows (a line
-    /// break, in most templates). A turn that no such token ends is learnt up to its last visible character.
-    fn learnt_tokens(&self, tokens: &[TokenSpan], turn: &Turn, text: &str) -> Range<usize> {
-        let first = tokens.partition_point(|token| token.range.end <= turn.range.start);
-        let behind =
-            first + tokens[first..].partition_point(|token| token.range.start < turn.range.end);
-        let ends_turn = |index: &usize| {
-            let token = &tokens[*index];
-            self.tokenizer.end_of_turn_ids().contains(&token.id)
-                && turn.content_end.is_none_or(|end| token.range.start >= end)
-        };
-        let end_of_turn = match turn.content_end {
-            Some(_) => (first..behind).find(ends_turn),
-            None => (first..behind).rfind(ends_turn),
-        };
-        let last = end_of_turn.unwrap_or_else(|| {
-            let end = turn
-                .content_end
-                .unwrap_or_else(|| turn.range.start + text[turn.range.clone()].trim_end().len());
-            first + tokens[first..behind].partition_point(|token| token.range.end < end)
-        });
-        first..(last + 1).min(behind).max(first)
-    }
-
-    /// Plain text: `context` is read, `target` and EOS are learnt.
+    /// Plain text: `context` is read, the rest and EOS are learnt, from the first token on that the context alone does
+    /// not begin with.
     fn plain(&self, context: &str, target: &str) -> Result<Encoded, EncodeError> {
         let num_bytes = context.len() + target.len();
         if num_bytes > MAX_OUTPUT_BYTES {
             return Err(EncodeError::TooLong { num_bytes });
         }
-        let tokens = self
-            .tokenizer
-            .encode_with_ranges(&[context, target].concat())?;
+        let tokens = self.tokenizer.encode(&[context, target].concat())?;
+        let known = self.tokenizer.encode(context)?;
+        let num_known = known
+            .iter()
+            .zip(&tokens)
+            .take_while(|(known, token)| known == token)
+            .count();
         let prefix = self.tokenizer.prefix_ids();
-        let mut ids = prefix.to_vec();
-        let mut loss_mask = vec![false; prefix.len()];
-        for token in &tokens {
-            ids.push(token.id);
-            loss_mask.push(token.range.end > context.len());
-        }
+        let mut ids = [prefix, &tokens].concat();
+        let mut loss_mask = vec![true; ids.len()];
+        loss_mask[..prefix.len() + num_known].fill(false);
         let eos = self.tokenizer.special_ids().eos;
         if let Some(eos) = eos.filter(|eos| ids.last() != Some(eos)) {
             ids.push(eos);

@@ -4,7 +4,7 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Message, RowShape};
+use crate::protocol::{Message, RowShape, TrainOn};
 
 /// A usable row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,27 +43,47 @@ impl Example {
         }
     }
 
-    /// The texts that are learnt: contents, thoughts and tool calls.
-    pub fn targets(&self) -> impl Iterator<Item = &str> {
-        let (messages, single) = match self {
-            Self::Conversation {
-                messages,
-                first_trained,
-                ..
-            } => (messages.get(*first_trained..).unwrap_or_default(), None),
-            Self::Pair { completion, .. } => (&[][..], Some(completion.as_str())),
-            Self::Text(text) => (&[][..], Some(text.as_str())),
+    /// The messages of a conversation that are learnt, ascending: the assistant's, its last, or all.
+    pub fn learnt_messages(&self, train_on: TrainOn) -> Vec<usize> {
+        let Self::Conversation {
+            messages,
+            first_trained,
+            ..
+        } = self
+        else {
+            return Vec::new();
         };
-        messages
-            .iter()
-            .filter(|message| message.role == ASSISTANT)
-            .flat_map(|message| {
-                iter::once(&message.content)
-                    .chain(&message.reasoning_content)
-                    .chain(&message.tool_calls)
-            })
-            .map(String::as_str)
-            .chain(single)
+        let is_learnt = |&index: &usize| {
+            train_on == TrainOn::Everything
+                || (index >= *first_trained && messages[index].role == ASSISTANT)
+        };
+        let mut learnt: Vec<usize> = (0..messages.len()).filter(is_learnt).collect();
+        if train_on == TrainOn::LastTurn {
+            learnt.drain(..learnt.len().saturating_sub(1));
+        }
+        learnt
+    }
+
+    /// The texts that are learnt: contents, thoughts and tool calls.
+    pub fn targets(&self, train_on: TrainOn) -> Vec<&str> {
+        match self {
+            Self::Conversation { messages, .. } => self
+                .learnt_messages(train_on)
+                .into_iter()
+                .flat_map(|index| {
+                    let message = &messages[index];
+                    iter::once(&message.content)
+                        .chain(&message.reasoning_content)
+                        .chain(&message.tool_calls)
+                })
+                .map(String::as_str)
+                .collect(),
+            Self::Pair { prompt, completion } if train_on == TrainOn::Everything => {
+                vec![prompt, completion]
+            }
+            Self::Pair { completion, .. } => vec![completion],
+            Self::Text(text) => vec![text],
+        }
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a> Preparation<'a> {
             self.num_left_out += 1;
             return;
         }
-        match self.encoder.encode(&stored.row, self.spec.max_seq_length) {
+        match self.encoder.encode(&stored.row, &self.spec) {
             Ok((sequence, num_cut)) => {
                 self.num_truncated += usize::from(num_cut > 0);
                 self.lengths.push(sequence.ids.len() + num_cut);

@@ -102,6 +102,8 @@ pub struct DatasetSummary {
     pub mapping: Option<Mapping>,
     /// The files with rows, those inside archives by their own names.
     pub files: Vec<FileSummary>,
+    /// What concerns a file and no row: entries of an archive that were passed over, characters that were lost.
+    pub notes: Vec<String>,
     /// The fields of the first rows, by path, in the order of the files.
     pub columns: Vec<ColumnSummary>,
     /// What was found about usable rows, worst first; kinds without a row are left out.

@@ -11,7 +11,10 @@ use std::{
 
 use self::near::NearDuplicates;
 use super::mapping::Mapped;
-use crate::{data::Example, protocol::FindingKind};
+use crate::{
+    data::Example,
+    protocol::{FindingKind, TrainOn},
+};
 
 /// Labels that are counted; a field with more of them is no label.
 const MAX_LABELS: usize = 1000;
@@ -43,7 +46,8 @@ impl Checks {
         }
         if mapped
             .example
-            .targets()
+            .targets(TrainOn::AssistantTurns)
+            .iter()
             .all(|target| target.trim().is_empty())
         {
             found.push((FindingKind::EmptyAnswer, "has nothing to learn".to_owned()));

@@ -133,6 +133,7 @@ struct Collector<'a> {
     checks: Checks,
     columns: Columns,
     files: Vec<FileSummary>,
+    notes: Vec<String>,
     num_rows: usize,
     /// Of the usable rows; see [`ReadDataset`].
     findings: Vec<u8>,
@@ -156,6 +157,7 @@ impl<'a> Collector<'a> {
             checks: Checks::default(),
             columns: Columns::default(),
             files: Vec::new(),
+            notes: Vec::new(),
             num_rows: 0,
             findings: Vec::new(),
             found: BTreeMap::new(),
@@ -169,13 +171,18 @@ impl<'a> Collector<'a> {
 
     fn keep(&mut self, place: Place, mapped: Mapped, mapping: Mapping, group: Option<u64>) {
         let found = self.checks.look(self.num_rows, &mapped);
-        self.findings.push(found.iter().fold(0, |bits, (kind, _)| bits | bit(*kind)));
+        self.findings
+            .push(found.iter().fold(0, |bits, (kind, _)| bits | bit(*kind)));
         let kinds = found.iter().map(|(kind, _)| *kind).collect();
         for (kind, what) in found {
             self.note(kind, place, what);
         }
         *self.shapes.entry(mapped.shape).or_default() += 1;
-        match self.mappings.iter_mut().find(|(known, _)| *known == mapping) {
+        match self
+            .mappings
+            .iter_mut()
+            .find(|(known, _)| *known == mapping)
+        {
             Some((_, count)) => *count += 1,
             None => self.mappings.push((mapping, 1)),
         }
@@ -234,7 +241,10 @@ impl<'a> Collector<'a> {
     fn problem(&self, place: Place, what: String, remedy: String) -> RowProblem {
         RowProblem {
             row: self.num_rows,
-            file: self.files.last().map_or_else(String::new, |file| file.name.clone()),
+            file: self
+                .files
+                .last()
+                .map_or_else(String::new, |file| file.name.clone()),
             line: place.line,
             column: place.column,
             what,
@@ -250,7 +260,11 @@ impl<'a> Collector<'a> {
     }
 
     fn summary(&self, sha256: String) -> DatasetSummary {
-        let mut shapes: Vec<_> = self.shapes.iter().map(|(&shape, &count)| (shape, count)).collect();
+        let mut shapes: Vec<_> = self
+            .shapes
+            .iter()
+            .map(|(&shape, &count)| (shape, count))
+            .collect();
         shapes.sort_by_key(|&(shape, count)| (std::cmp::Reverse(count), shape));
         let mapping = self.mappings.iter().max_by_key(|(_, count)| *count);
         let labels = self.checks.labels();
@@ -286,6 +300,7 @@ impl<'a> Collector<'a> {
             spec: self.spec.clone(),
             mapping: mapping.map(|(mapping, _)| mapping.clone()),
             files: self.files.clone(),
+            notes: self.notes.clone(),
             columns: self.columns.summary(),
             findings,
             labels,
@@ -348,6 +363,18 @@ impl Sink for Collector<'_> {
     fn fault(&mut self, place: Place, Fault { what, remedy }: Fault) {
         self.refuse(place, what, remedy);
         self.count_row();
+    }
+
+    fn encoding(&mut self, encoding: &str) {
+        if let Some(file) = self.files.last_mut() {
+            file.encoding = encoding.to_owned();
+        }
+    }
+
+    fn note(&mut self, file: &str, note: &str) {
+        if self.notes.len() < MAX_LISTED {
+            self.notes.push(format!("{file}: {note}"));
+        }
     }
 
     fn progress(&mut self, done: u64) {

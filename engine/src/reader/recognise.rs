@@ -135,9 +135,15 @@ fn by_names(fields: &Fields) -> Option<Mapping> {
     if let Some(text) = text(TEXT) {
         return Some(Mapping::Text { text });
     }
-    let mut texts = fields.iter().filter(|(_, value)| is_text(value));
-    match (texts.next(), texts.next()) {
-        (Some((name, _)), None) if fields.len() == 1 => Some(Mapping::Text { text: name.clone() }),
+    match fields {
+        // Half of a pair is no text.
+        [(name, Value::String(_))]
+            if ![PROMPT, COMPLETION, CHOSEN, REJECTED]
+                .iter()
+                .any(|names| names.contains(&plain(name).as_str())) =>
+        {
+            Some(Mapping::Text { text: name.clone() })
+        }
         _ => None,
     }
 }

@@ -17,27 +17,10 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// Where the field of that name stands; where the record begins, if that cannot be told.
     pub fn place_of(&self, name: &str) -> Place {
-        let Place {
-            line: Some(line),
-            column: Some(column),
-        } = self.place
-        else {
-            return self.place;
-        };
         let text = self.text.unwrap_or_default();
-        let offset = match name {
-            "" => None,
-            name => text.find(&format!("\"{name}\"")),
-        };
-        match line_and_column(text, offset.unwrap_or(0)) {
-            (1, within) => Place {
-                line: Some(line),
-                column: Some(column + within - 1),
-            },
-            (below, within) => Place {
-                line: Some(line + below - 1),
-                column: Some(within),
-            },
+        match text.find(&format!("\"{name}\"")) {
+            Some(offset) if !name.is_empty() => self.place.further(text, offset),
+            _ => self.place,
         }
     }
 }
@@ -49,6 +32,20 @@ pub struct Place {
     pub line: Option<usize>,
     /// 1-based, in characters.
     pub column: Option<usize>,
+}
+
+impl Place {
+    /// The place of the byte at `offset` in a text that begins here.
+    pub fn further(self, text: &str, offset: usize) -> Self {
+        let (line, column) = match line_and_column(text, offset) {
+            (1, column) => (0, self.column.map(|before| before + column - 1)),
+            (line, column) => (line - 1, Some(column)),
+        };
+        Self {
+            line: self.line.map(|before| before + line),
+            column,
+        }
+    }
 }
 
 /// A record that cannot be read; the others are kept.
@@ -64,6 +61,11 @@ pub trait Sink {
     /// [`crate::protocol::FileSummary`].
     fn file(&mut self, name: &str, format: &str, encoding: &str);
     fn record(&mut self, record: Record<'_>);
+    /// The present file's encoding, where a place further on tells it otherwise than [`Sink::file`] could.
+    fn encoding(&mut self, encoding: &str);
+    /// Something about a file that concerns no row: an entry of an archive that was passed over, characters that
+    /// could not be read. A full sentence.
+    fn note(&mut self, file: &str, note: &str);
     /// A row that cannot be read; it counts as a row.
     fn fault(&mut self, place: Place, fault: Fault);
     /// Bytes of the files themselves (not of what is in them) that were read so far, over all files.

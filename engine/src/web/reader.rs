@@ -20,8 +20,8 @@ use crate::{
         RowFilter, RowSummary,
     },
     reader::{
+        Input, Source,
         dataset::{Observer, ReadDataset, read_dataset},
-        source::{Input, Source},
     },
 };
 

@@ -38,7 +38,10 @@ impl Observer for Watcher {
     }
 
     fn preview(&mut self, dataset: DatasetSummary) {
-        assert!(self.preview.replace(dataset).is_none(), "there is one preview");
+        assert!(
+            self.preview.replace(dataset).is_none(),
+            "there is one preview"
+        );
     }
 
     fn rows(&mut self, part: Vec<u8>) {
@@ -158,7 +161,14 @@ fn every_shape_is_read_row_by_row() {
     let expected = expected.map(|(row, text)| (row, text.to_owned()));
     assert_eq!(reading.targets(), expected);
     let summary = reading.summary();
-    assert_eq!((summary.num_rows, summary.num_usable_rows, summary.num_duplicates), (9, 9, 1));
+    assert_eq!(
+        (
+            summary.num_rows,
+            summary.num_usable_rows,
+            summary.num_duplicates
+        ),
+        (9, 9, 1)
+    );
     assert_eq!(
         summary.shapes,
         [
@@ -172,10 +182,13 @@ fn every_shape_is_read_row_by_row() {
     let first = &summary.first_rows[0];
     assert_eq!((first.prompt.as_str(), first.num_turns), ("r", 4));
     assert_eq!(reading.rows[6].facts.rejected.as_deref(), Some("bad"));
-    assert_eq!(reading.rows[5].row.example, Example::Pair {
-        prompt: "Add\n\n1 1".to_owned(),
-        completion: "2".to_owned(),
-    });
+    assert_eq!(
+        reading.rows[5].row.example,
+        Example::Pair {
+            prompt: "Add\n\n1 1".to_owned(),
+            completion: "2".to_owned(),
+        }
+    );
     assert_eq!(reading.found(FindingKind::Duplicate), [8]);
 }
 
@@ -222,7 +235,11 @@ fn rows_are_numbered_through_the_files() {
     let summary = reading.summary();
     assert_eq!(summary.problems[0].file, "one.jsonl");
     assert_eq!(summary.num_duplicates, 1);
-    let rows: Vec<_> = summary.files.iter().map(|file| (file.name.as_str(), file.num_rows)).collect();
+    let rows: Vec<_> = summary
+        .files
+        .iter()
+        .map(|file| (file.name.as_str(), file.num_rows))
+        .collect();
     assert_eq!(rows, [("one.jsonl", 2), ("two.json", 2)]);
     assert_eq!(
         summary.sha256,
@@ -255,14 +272,20 @@ fn a_mapping_by_hand_wins_over_names() {
     let reading = read_as(rows, template("{q.text} {{sure}}? ({topic})", "{a[0]}!")).unwrap();
     assert_eq!(
         reading.rows[0].row.example,
-        Example::Pair { prompt: "2 + 2 {sure}? (sums)".to_owned(), completion: "4!".to_owned() }
+        Example::Pair {
+            prompt: "2 + 2 {sure}? (sums)".to_owned(),
+            completion: "4!".to_owned()
+        }
     );
     reading.assert_problems(&[(1, 2, 1, "names `topic`")]);
     let reading = read_as(rows, template(" ", "Q: {q.text}\nA: {a.0}")).unwrap();
     assert_eq!(reading.targets()[1].1, "Q: \nA: 1");
     for broken in ["{q", "q}", "{{a}"] {
         let error = read_as(rows, template("", broken)).err();
-        assert!(matches!(error, Some(DatasetError::NoUsableRow { .. })), "{broken}: {error:?}");
+        assert!(
+            matches!(error, Some(DatasetError::NoUsableRow { .. })),
+            "{broken}: {error:?}"
+        );
     }
 }
 
@@ -277,14 +300,20 @@ fn columns_are_offered_with_what_is_in_them() {
         .summary()
         .columns
         .iter()
-        .map(|column| (column.path.as_str(), column.kind.as_str(), column.num_filled))
+        .map(|column| {
+            (
+                column.path.as_str(),
+                column.kind.as_str(),
+                column.num_filled,
+            )
+        })
         .collect();
     assert_eq!(
         columns,
         [
-            ("question", "a string", 2),
+            ("question", "text", 2),
             ("meta.source.page", "a number", 1),
-            ("answer", "a string", 1),
+            ("answer", "text", 1),
             ("turns", "a list of messages", 1),
             ("meta", "an object", 1),
         ]
@@ -306,9 +335,17 @@ fn tables_and_conversations_in_their_cells_are_read() {
         ..ReadSpec::default()
     };
     let reading = read_files(&[("table.csv", csv.as_bytes())], &spec).unwrap();
-    let groups: Vec<_> = reading.rows.iter().map(|stored| stored.facts.group).collect();
+    let groups: Vec<_> = reading
+        .rows
+        .iter()
+        .map(|stored| stored.facts.group)
+        .collect();
     assert!(groups[0].is_some() && groups[0] == groups[2] && groups[0] != groups[1]);
-    let lines: Vec<_> = reading.rows.iter().map(|stored| stored.facts.line).collect();
+    let lines: Vec<_> = reading
+        .rows
+        .iter()
+        .map(|stored| stored.facts.line)
+        .collect();
     assert_eq!(lines, [Some(2), Some(3), Some(4)]);
 }
 
@@ -322,31 +359,49 @@ fn tools_and_transcripts_are_kept() {
         "{\"system\": \"Be kind\", \"conversation\": [\"hi\", \"hello\"]}\n",
     ))
     .unwrap();
-    let Example::Conversation { messages, tools, .. } = &reading.rows[0].row.example else {
+    let Example::Conversation {
+        messages, tools, ..
+    } = &reading.rows[0].row.example
+    else {
         panic!("{:?}", reading.rows[0]);
     };
     assert_eq!(tools.len(), 1);
     // In the order of the file.
-    assert!(messages[1].tool_calls[0].contains("{\"z\":1,\"a\":2}"), "{messages:?}");
+    assert!(
+        messages[1].tool_calls[0].contains("{\"z\":1,\"a\":2}"),
+        "{messages:?}"
+    );
     assert_eq!(messages[2].content, "{\"ok\":true}");
-    let Example::Conversation { messages, first_trained, .. } = &reading.rows[1].row.example else {
+    let Example::Conversation {
+        messages,
+        first_trained,
+        ..
+    } = &reading.rows[1].row.example
+    else {
         panic!("{:?}", reading.rows[1]);
     };
     assert_eq!((messages[1].content.as_str(), *first_trained), ("hello", 1));
     let Example::Conversation { messages, .. } = &reading.rows[2].row.example else {
         panic!("{:?}", reading.rows[2]);
     };
-    assert_eq!(messages.iter().map(|message| message.role.as_str()).collect::<Vec<_>>(), ["system", "user", "assistant"]);
+    assert_eq!(
+        messages
+            .iter()
+            .map(|message| message.role.as_str())
+            .collect::<Vec<_>>(),
+        ["system", "user", "assistant"]
+    );
 }
 
 #[test]
 fn repetitions_secrets_and_broken_texts_are_found() {
     let key = ["AKIA", "ABCDEFGH12345678"].concat();
+    let address = ["someone", "mail.test.org"].join("@");
     let rows = [
         serde_json::json!({"prompt": "How do I reset it?", "completion": "Press it."}),
         serde_json::json!({"prompt": "how do I reset it", "completion": "press it!"}),
         serde_json::json!({"prompt": "key?", "completion": key}),
-        serde_json::json!({"prompt": "write to", "completion": ["someone", "mail.test.org"].join("@")}),
+        serde_json::json!({"prompt": "write to", "completion": address}),
         serde_json::json!({"prompt": "cafÃ©", "completion": "c"}),
         serde_json::json!({"prompt": "empty", "completion": " "}),
         serde_json::json!({"prompt": "key?", "completion": key}),
@@ -364,8 +419,16 @@ fn repetitions_secrets_and_broken_texts_are_found() {
         assert_eq!(reading.found(kind), expected, "{kind:?}");
     }
     let findings = &reading.summary().findings;
-    assert!(findings.iter().flat_map(|finding| &finding.rows).all(|row| row.line == Some(row.row + 1)));
-    assert_eq!(reading.rows[6].facts.findings, [FindingKind::Duplicate, FindingKind::Secret]);
+    assert!(
+        findings
+            .iter()
+            .flat_map(|finding| &finding.rows)
+            .all(|row| row.line == Some(row.row + 1))
+    );
+    assert_eq!(
+        reading.rows[6].facts.findings,
+        [FindingKind::Duplicate, FindingKind::Secret]
+    );
     // A secret is never shown.
     assert!(!format!("{findings:?}").contains("ABCDEFGH"));
 }
@@ -374,17 +437,34 @@ fn repetitions_secrets_and_broken_texts_are_found() {
 #[test]
 fn a_dataset_of_repetitions_is_called_out() {
     let text: String = (0..1050)
-        .map(|row| format!("{{\"prompt\": \"question {0}\", \"completion\": \"answer {0}\"}}\n", row % 10))
+        .map(|row| {
+            format!(
+                "{{\"prompt\": \"question {0}\", \"completion\": \"answer {0}\"}}\n",
+                row % 10
+            )
+        })
         .collect();
     let reading = read(text).unwrap();
     let summary = reading.summary();
-    assert_eq!((summary.num_usable_rows, summary.num_duplicates), (1050, 1040));
+    assert_eq!(
+        (summary.num_usable_rows, summary.num_duplicates),
+        (1050, 1040)
+    );
     assert_eq!(summary.findings[0].rows.len(), 100);
     let preview = reading.preview.as_ref().unwrap();
-    assert_eq!((preview.num_usable_rows, preview.first_rows.len()), (50, 50));
-    let (rows, total) = reading.dataset.select(1030, 100, RowFilter::Finding(FindingKind::Duplicate));
+    assert_eq!(
+        (preview.num_usable_rows, preview.first_rows.len()),
+        (50, 50)
+    );
+    let (rows, total) =
+        reading
+            .dataset
+            .select(1030, 100, RowFilter::Finding(FindingKind::Duplicate));
     assert_eq!((rows.len(), rows[0], total), (10, 1040, 1040));
-    assert_eq!(reading.dataset.select(1049, 5, RowFilter::All), (vec![1049], 1050));
+    assert_eq!(
+        reading.dataset.select(1049, 5, RowFilter::All),
+        (vec![1049], 1050)
+    );
 }
 
 #[test]
@@ -396,7 +476,9 @@ fn labels_are_counted_and_weighed() {
     assert_eq!(reading.summary().labels, labels);
     let unbalanced = |reading: &Reading| {
         let findings = &reading.summary().findings;
-        findings.iter().any(|finding| finding.kind == FindingKind::UnbalancedLabels)
+        findings
+            .iter()
+            .any(|finding| finding.kind == FindingKind::UnbalancedLabels)
     };
     assert!(!unbalanced(&reading));
     let reading = read(row("true").repeat(40) + &row("false").repeat(4)).unwrap();
@@ -406,11 +488,21 @@ fn labels_are_counted_and_weighed() {
 #[test]
 fn what_cannot_be_read_says_where_and_what_to_do() {
     let unusable = read("{\"a\": 1}\n{\"b\": 2}\n").err().unwrap();
-    assert!(matches!(unusable, DatasetError::NoUsableRow { num_rows: 2, .. }));
+    assert!(matches!(
+        unusable,
+        DatasetError::NoUsableRow { num_rows: 2, .. }
+    ));
     let failure = Failure::from(unusable);
     assert_eq!(failure.kind, FailureKind::Dataset);
-    assert!(failure.remedy.is_some_and(|remedy| remedy.contains("How rows are read")));
+    assert!(
+        failure
+            .remedy
+            .is_some_and(|remedy| remedy.contains("How rows are read"))
+    );
     assert!(failure.place.is_some_and(|place| place.contains("line 1")));
-    assert_eq!(read_files(&[], &ReadSpec::default()).err(), Some(DatasetError::NoFiles));
+    assert_eq!(
+        read_files(&[], &ReadSpec::default()).err(),
+        Some(DatasetError::NoFiles)
+    );
     assert!(matches!(read("").err(), Some(DatasetError::Empty { .. })));
 }

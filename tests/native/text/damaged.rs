@@ -290,7 +290,7 @@ fn random_gguf_vocabularies_never_panic() {
 
 fn render(source: &str) -> Result<String, TemplateError> {
     let messages = [Message::new("user", "hi")];
-    ChatTemplate::with_tokens(source, Vec::new())?.render(&messages, true)
+    ChatTemplate::with_tokens(source, Vec::new())?.render(&messages, &[], true)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use engine::{
     data::{
         EncodeError, Encoder, Example, Preparation, Row, TokenSequence,
         stored::{RowFacts, StoredRow},
-        turn::{TurnError, render_turns},
+        turn::TurnError,
     },
     protocol::{DataSpec, FindingKind, Message, RowShape, Side},
     template::ChatTemplate,
@@ -85,12 +85,12 @@ fn conversations_are_rendered_and_masked_as_by_hf() {
     for conversation in chat.conversations {
         let messages = messages(&conversation.messages);
         assert_eq!(
-            template.render(&messages, false).unwrap(),
+            template.render(&messages, &[], false).unwrap(),
             conversation.text
         );
         let before_answer = &messages[..messages.len() - 1];
         assert_eq!(
-            template.render(before_answer, true).unwrap(),
+            template.render(before_answer, &[], true).unwrap(),
             conversation.prompt
         );
         let row = Row {
@@ -102,7 +102,7 @@ fn conversations_are_rendered_and_masked_as_by_hf() {
                 shape: RowShape::Messages,
             },
         };
-        let (sequence, num_cut) = encoder.encode(&row, usize::MAX).unwrap();
+        let (sequence, num_cut) = encoder.encode(&row, &spec(usize::MAX)).unwrap();
         assert_eq!(num_cut, 0);
         assert_eq!(sequence.ids, conversation.ids);
         let mask: String = sequence
@@ -126,7 +126,7 @@ fn templates_of_other_models_render_as_by_jinja() {
         let template = ChatTemplate::with_tokens(&render.template, tokens).unwrap();
         assert_eq!(
             template
-                .render(&messages, render.add_generation_prompt)
+                .render(&messages, &[], render.add_generation_prompt)
                 .unwrap(),
             render.text,
             "{}",
@@ -137,6 +137,13 @@ fn templates_of_other_models_render_as_by_jinja() {
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+fn spec(max_seq_length: usize) -> DataSpec {
+    DataSpec {
+        max_seq_length,
+        ..DataSpec::default()
+    }
+}
 
 fn pair(row: usize, prompt: &str, completion: &str) -> Row {
     Row {
@@ -183,13 +190,13 @@ fn pairs_become_turns_where_there_is_a_template() {
         tokenizer: &tokenizer,
         template: Some(&template),
     };
-    let (sequence, num_cut) = encoder.encode(&pair(7, "Why?", "So."), 512).unwrap();
+    let (sequence, num_cut) = encoder.encode(&pair(7, "Why?", "So."), &spec(512)).unwrap();
     assert_eq!((sequence.row, num_cut), (7, 0));
     let (text, read) = learnt(&tokenizer, &sequence);
-    assert_eq!(text, "So.<|im_end|>");
+    assert_eq!(text, "So.<|im_end|>\n");
     assert_eq!(
         read.replace('·', ""),
-        "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n\n"
+        "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     );
     let prompt = encoder.render_prompt("Why?").unwrap();
     assert_eq!(sequence.ids[..prompt.len()], prompt);
@@ -204,7 +211,7 @@ fn pairs_and_texts_end_in_eos_without_a_template() {
         template: None,
     };
     let (sequence, _) = encoder
-        .encode(&pair(0, "Q: why?\nA:", " So."), 512)
+        .encode(&pair(0, "Q: why?\nA:", " So."), &spec(512))
         .unwrap();
     assert_eq!(learnt(&tokenizer, &sequence).0, " So.<|im_end|>");
     assert_eq!(sequence.ids.last(), Some(&2));
@@ -212,11 +219,14 @@ fn pairs_and_texts_end_in_eos_without_a_template() {
         row: 0,
         example: Example::Text("the end<|im_end|>".to_owned()),
     };
-    let (sequence, _) = encoder.encode(&text, 512).unwrap();
+    let (sequence, _) = encoder.encode(&text, &spec(512)).unwrap();
     assert_eq!(sequence.ids.iter().filter(|&&id| id == 2).count(), 1);
     assert!(!sequence.loss_mask[0] && sequence.loss_mask[1..].iter().all(|&learnt| learnt));
     let chat = conversation(vec![Message::new("assistant", "a")], 0);
-    assert_eq!(encoder.encode(&chat, 512), Err(EncodeError::NoTemplate));
+    assert_eq!(
+        encoder.encode(&chat, &spec(512)),
+        Err(EncodeError::NoTemplate)
+    );
 }
 
 #[test]
@@ -228,10 +238,10 @@ fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
         template: Some(&template),
     };
     let row = pair(0, "Why is that so?", "Nobody knows it, nobody at all.");
-    let (whole, _) = encoder.encode(&row, usize::MAX).unwrap();
+    let (whole, _) = encoder.encode(&row, &spec(usize::MAX)).unwrap();
     let first = whole.loss_mask.iter().position(|&learnt| learnt).unwrap();
     for len in 2..whole.ids.len() + 3 {
-        match encoder.encode(&row, len) {
+        match encoder.encode(&row, &spec(len)) {
             Ok((sequence, num_cut)) => {
                 assert!(len > first);
                 assert_eq!(sequence.ids, whole.ids[..len.min(whole.ids.len())]);
@@ -244,7 +254,7 @@ fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
     }
     for empty in ["", " \n"] {
         assert_eq!(
-            encoder.encode(&pair(0, "a", empty), 99),
+            encoder.encode(&pair(0, "a", empty), &spec(99)),
             Err(EncodeError::EmptyTarget)
         );
     }
@@ -281,14 +291,17 @@ fn a_conversation_in_the_prompt_is_context() {
             .collect()
     };
     let row = conversation(turns(&["a", "b", "c", "d", "e", "f"]), 2);
-    let (sequence, _) = encoder.encode(&row, 999).unwrap();
-    assert_eq!(learnt(&tokenizer, &sequence).0, "d<|im_end|>f<|im_end|>");
-    // The token that ends a turn, spelled out in a content, ends no turn.
-    let row = conversation(turns(&["a", "say <|im_end|> now", "c", "d"]), 0);
-    let (sequence, _) = encoder.encode(&row, 999).unwrap();
+    let (sequence, _) = encoder.encode(&row, &spec(999)).unwrap();
     assert_eq!(
         learnt(&tokenizer, &sequence).0,
-        "say <|im_end|> now<|im_end|>d<|im_end|>"
+        "d<|im_end|>\nf<|im_end|>\n"
+    );
+    // The token that ends a turn, spelled out in a content, ends no turn.
+    let row = conversation(turns(&["a", "say <|im_end|> now", "c", "d"]), 0);
+    let (sequence, _) = encoder.encode(&row, &spec(999)).unwrap();
+    assert_eq!(
+        learnt(&tokenizer, &sequence).0,
+        "say <|im_end|> now<|im_end|>\nd<|im_end|>\n"
     );
 }
 
@@ -302,37 +315,49 @@ fn turns_are_found_in_templates_that_rewrite() {
         Message::new("user", "three"),
         Message::new("assistant", "four"),
     ];
-    let rewriting = "{{ messages|length }}{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}{{ eos_token }}{% endfor %}";
-    let template = ChatTemplate::new(rewriting, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
+    let learnt_of = |source: &str, first_trained: usize| {
+        let template = ChatTemplate::new(source, &tokenizer).unwrap();
+        let encoder = Encoder {
+            tokenizer: &tokenizer,
+            template: Some(&template),
+        };
+        let row = conversation(messages.to_vec(), first_trained);
+        let (sequence, _) = encoder.encode(&row, &spec(999))?;
+        Ok::<_, EncodeError>(learnt(&tokenizer, &sequence).0)
     };
-    let (sequence, _) = encoder
-        .encode(&conversation(messages.to_vec(), 0), 999)
-        .unwrap();
+    let rewriting = "{{ messages|length }}{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}{{ eos_token }}\
+        {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     assert_eq!(
-        learnt(&tokenizer, &sequence).0,
+        learnt_of(rewriting, 0).unwrap(),
         "two<|im_end|>four<|im_end|>"
     );
-    let hiding = "{{ messages|length }}{% for m in messages %}{{ m.role }}{% endfor %}";
-    let template = ChatTemplate::new(hiding, &tokenizer).unwrap();
+    // What ends a text may stand only behind the last turn.
+    let ending = "{{ messages|length }}{% for m in messages %}<{{ m.role }}>{{ m.content }}<|im_end|>{% endfor %}\
+        {% if add_generation_prompt %}<assistant>{% else %}<|endoftext|>{% endif %}";
     assert_eq!(
-        render_turns(&template, &messages, 0),
-        Err(TurnError::NotFound { message: 1 })
+        learnt_of(ending, 0).unwrap(),
+        " two <|im_end|>four<|im_end|><|endoftext|>"
     );
-    // No token ends a turn: the content alone is learnt.
+    // Without a generation prompt the model has to write the header itself.
     let bare =
         "{{ messages|length }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}";
-    let template = ChatTemplate::new(bare, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
-    let (sequence, _) = encoder
-        .encode(&conversation(messages.to_vec(), 2), 999)
-        .unwrap();
-    assert_eq!(learnt(&tokenizer, &sequence).0.trim(), "four");
+    assert_eq!(learnt_of(bare, 2).unwrap().trim(), "assistant: four");
+    for hiding in [
+        "{{ messages|length }}{% for m in messages %}{{ m.role }}{% endfor %}",
+        "{% for m in messages %}{{ m.role }}{% endfor %}",
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+    ] {
+        let error = learnt_of(hiding, 0).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                EncodeError::Turn(
+                    TurnError::NotFound { message: 2 } | TurnError::NotWritten { message: 2 }
+                )
+            ),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]
@@ -420,9 +445,9 @@ fn only_the_assistant_is_learnt() {
         let said: String = messages
             .iter()
             .filter(|message| message.role == "assistant")
-            .map(|message| message.content.clone() + "<|im_end|>")
+            .map(|message| message.content.clone() + "<|im_end|>\n")
             .collect();
-        match encoder.encode(&conversation(messages, 0), usize::MAX) {
+        match encoder.encode(&conversation(messages, 0), &spec(usize::MAX)) {
             Ok((sequence, _)) => {
                 let ids: Vec<u32> = sequence
                     .ids
@@ -475,7 +500,13 @@ fn the_sample_is_sound() {
     };
     for (index, row) in rows.iter().enumerate() {
         let (sequence, num_cut) = encoder
-            .encode(&pair(index, &row.prompt, &row.completion), 128)
+            .encode(
+                &pair(index, &row.prompt, &row.completion),
+                &DataSpec {
+                    max_seq_length: 128,
+                    ..DataSpec::default()
+                },
+            )
             .unwrap();
         assert!(num_cut == 0 && (40..=80).contains(&sequence.ids.len()));
     }

@@ -1,9 +1,9 @@
-//! Nearly equal rows, by simhash (Charikar 2002; Manku, Jain and Das Sarma, WWW 2007).
+//! Nearly equal rows, by minhash with one permutation (Broder 1997; Li, Owen and Zhang, NeurIPS 2012).
 //!
-//! A row's words in small letters, without punctuation and digits' values, give shingles of three words; each bit of the
-//! hash is the majority of the shingles' hashes. Rows are nearly equal where at most three of 64 bits differ: then one of
-//! four parts of 16 bits is equal, by which candidates are found. Short rows are nearly equal only where their words are
-//! the same: a few shingles make no majority.
+//! A row's words, in small letters and without punctuation, give shingles of three words. Each shingle's hash falls into
+//! one of 16 bins, of which the least is kept: the share of bins that two rows have alike is about the share of shingles
+//! that they have in common. Rows are nearly equal where 13 bins are alike, and candidates are found by four bins at once.
+//! Short rows are nearly equal only where their words are the same: a few shingles say too little.
 
 use std::{
     collections::HashMap,
@@ -11,19 +11,24 @@ use std::{
 };
 
 const WORDS: usize = 3;
-const MIN_SHINGLES: usize = 16;
-const MAX_DISTANCE: u32 = 3;
-const PARTS: usize = 4;
-/// Candidates that are looked at for each part: rows that all share a part would take squared time.
-const MAX_CANDIDATES: usize = 64;
+const MIN_SHINGLES: usize = 32;
+const BINS: usize = 16;
+const MIN_ALIKE: usize = 13;
+const BINS_PER_BAND: usize = 4;
+/// Candidates that are looked at for each band: rows that all share one would take squared time.
+const MAX_CANDIDATES: usize = 32;
+
+/// The least hash of each bin.
+type Sketch = [u32; BINS];
 
 /// The rows so far.
 #[derive(Default)]
 pub struct NearDuplicates {
     /// Hash of all words to the first row that has them.
     words: HashMap<u64, usize>,
-    /// Simhash and row by each of its parts.
-    parts: [HashMap<u16, Vec<(u64, usize)>>; PARTS],
+    sketches: Vec<(Sketch, usize)>,
+    /// Hash of a band to those that have it, by their place in `sketches`.
+    bands: HashMap<u64, Vec<u32>>,
 }
 
 impl NearDuplicates {
@@ -44,25 +49,35 @@ impl NearDuplicates {
         if words.len() < MIN_SHINGLES + WORDS - 1 {
             return None;
         }
-        let own = simhash(&words);
-        let near = |&&(other, _): &&(u64, usize)| (own ^ other).count_ones() <= MAX_DISTANCE;
-        let found = (0..PARTS).find_map(|part| {
-            let candidates = self.parts[part].get(&part_of(own, part))?;
-            let recent = candidates.iter().rev().take(MAX_CANDIDATES);
-            recent.clone().find(near).map(|&(_, row)| row)
+        let sketch = sketch(&words);
+        let bands: Vec<u64> = sketch
+            .chunks(BINS_PER_BAND)
+            .enumerate()
+            .map(|band| hash(&band))
+            .collect();
+        let found = bands.iter().find_map(|band| {
+            let candidates = self.bands.get(band)?.iter().take(MAX_CANDIDATES);
+            candidates
+                .filter_map(|&place| self.sketches.get(place as usize))
+                .find(|(other, _)| num_alike(other, &sketch) >= MIN_ALIKE)
+                .map(|&(_, row)| row)
         });
         if found.is_none() {
-            for part in 0..PARTS {
-                let rows = self.parts[part].entry(part_of(own, part)).or_default();
-                rows.push((own, row));
+            let place = self.sketches.len() as u32;
+            self.sketches.push((sketch, row));
+            for band in bands {
+                self.bands.entry(band).or_default().push(place);
             }
         }
         found
     }
 }
 
-fn part_of(hash: u64, part: usize) -> u16 {
-    (hash >> (16 * part)) as u16
+fn num_alike(one: &Sketch, other: &Sketch) -> usize {
+    one.iter()
+        .zip(other)
+        .filter(|(one, other)| one == other)
+        .count()
 }
 
 /// Hashes of a text's words.
@@ -78,22 +93,20 @@ fn words(text: &str) -> impl Iterator<Item = u64> {
         })
 }
 
-fn hash(words: &[u64]) -> u64 {
+fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    words.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
-fn simhash(words: &[u64]) -> u64 {
-    let mut votes = [0i32; 64];
+fn sketch(words: &[u64]) -> Sketch {
+    let mut sketch = [u32::MAX; BINS];
     for shingle in words.windows(WORDS) {
-        let hash = hash(shingle);
-        for (bit, votes) in votes.iter_mut().enumerate() {
-            *votes += if hash >> bit & 1 == 1 { 1 } else { -1 };
-        }
+        let hash = hash(&shingle);
+        let least = &mut sketch[hash as usize % BINS];
+        *least = (*least).min((hash >> 32) as u32);
     }
-    let bits = votes.iter().enumerate();
-    bits.fold(0, |hash, (bit, &votes)| hash | u64::from(votes > 0) << bit)
+    sketch
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Passwords, keys and addresses that should not be learnt. A hint, never a proof: found by how they look.
 
-/// What begins a key, the characters that follow, how many of them at least, and what it is.
-const KEYS: [(&str, fn(char) -> bool, usize, &str); 14] = [
+/// What begins a key, which characters follow, how many of them at least, and what it is.
+type Key = (&'static str, fn(char) -> bool, usize, &'static str);
+const KEYS: [Key; 14] = [
     ("AKIA", is_upper_or_digit, 16, "an AWS access key"),
     ("ASIA", is_upper_or_digit, 16, "an AWS access key"),
     ("sk-", is_token, 20, "an API key"),
@@ -79,7 +80,7 @@ fn is_web_token(text: &str) -> bool {
             .unwrap_or_default()
             .split('.')
             .collect();
-        token.len() == 3 && token.iter().all(|part| part.len() >= 16)
+        token.len() >= 3 && token[..3].iter().all(|part| part.len() >= 16)
     })
 }
 

@@ -1,0 +1,207 @@
+//! A zip of dataset files.
+
+mod directory;
+
+use std::{
+    cell::Cell,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    rc::Rc,
+};
+
+use flate2::{Crc, bufread::DeflateDecoder};
+
+use self::directory::{Entry, Method};
+use super::{
+    error::DatasetError,
+    open::{Held, held, read_stream},
+    output::Output,
+    sniff::Kind,
+    source::{Counting, Gunzipped, Limited, Stream, StreamError, expansion_limit},
+};
+use crate::protocol::TextSplit;
+
+/// Reads the entries of an archive in the order of their names. Where some are tables or JSON, texts beside them are
+/// taken for descriptions and passed over.
+pub(super) fn read(
+    name: &str,
+    file: &mut Counting,
+    num_bytes: u64,
+    split: TextSplit,
+    output: &mut Output,
+) -> Result<(), DatasetError> {
+    let entries = directory::entries(name, file, num_bytes)?;
+    let mut archive = Archive {
+        file,
+        limit: expansion_limit(num_bytes),
+        used: Rc::default(),
+    };
+    let kinds = entries.iter().map(|entry| archive.kind(name, entry));
+    let kinds: Vec<Result<IsTable, DatasetError>> = kinds.collect();
+    let has_tables = kinds.iter().any(|kind| matches!(kind, Ok(IsTable(true))));
+    let num_texts = kinds.iter().filter(|kind| kind.is_ok()).count();
+    let split = match split {
+        TextSplit::Automatic if num_texts > 1 => TextSplit::Document,
+        split => split,
+    };
+    let (mut first_error, mut num_read) = (None, 0);
+    archive.used.set(0);
+    for (entry, kind) in entries.iter().zip(kinds) {
+        let full_name = entry.full_name(name);
+        let read = match kind {
+            Ok(IsTable(false)) if has_tables => {
+                let note =
+                    "It was passed over, since other files of the archive are tables or JSON.";
+                output.note(&full_name, note);
+                continue;
+            }
+            Ok(_) => archive.read(&full_name, entry, split, output),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(()) => num_read += 1,
+            Err(error @ (DatasetError::Bomb { .. } | DatasetError::Source { .. })) => {
+                return Err(error);
+            }
+            Err(error) => {
+                output.note(&full_name, &format!("It was passed over: {error}."));
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    match first_error {
+        Some(error) if num_read == 0 => Err(error),
+        None if num_read == 0 => Err(DatasetError::Archive {
+            file: name.to_owned(),
+            what: "it holds no file with rows".to_owned(),
+            remedy: "Put JSONL, JSON, CSV, Parquet or text files into it.",
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an entry is a table or JSON, not a text.
+struct IsTable(bool);
+
+struct Archive<'a, 'f> {
+    file: &'a mut Counting<'f>,
+    /// Bytes that all of it may become.
+    limit: u64,
+    /// Bytes that it became so far.
+    used: Rc<Cell<u64>>,
+}
+
+impl<'f> Archive<'_, 'f> {
+    fn stream<'s>(&'s mut self, entry: &'s Entry) -> EntryStream<'s, 'f> {
+        EntryStream {
+            file: &mut *self.file,
+            entry,
+            limit: self.limit.saturating_sub(self.used.get()),
+            used: Rc::clone(&self.used),
+        }
+    }
+
+    fn kind(&mut self, archive: &str, entry: &Entry) -> Result<IsTable, DatasetError> {
+        let name = entry.full_name(archive);
+        let mut stream = self.stream(entry);
+        let held = if is_gzipped(&name, &mut stream)? {
+            held(&name, ", gzipped", &mut Gunzipped { inner: &mut stream })?
+        } else {
+            held(&name, "", &mut stream)?
+        };
+        // Only what is read in the end counts.
+        self.used.set(0);
+        Ok(IsTable(match held {
+            Held::Parquet => true,
+            Held::Text(_, kind) => !matches!(kind, Kind::Text { .. }),
+        }))
+    }
+
+    fn read(
+        &mut self,
+        name: &str,
+        entry: &Entry,
+        split: TextSplit,
+        output: &mut Output,
+    ) -> Result<(), DatasetError> {
+        let mut stream = self.stream(entry);
+        if is_gzipped(name, &mut stream)? {
+            let mut stream = Gunzipped { inner: &mut stream };
+            read_stream(name, ", gzipped", &mut stream, split, output)
+        } else {
+            read_stream(name, "", &mut stream, split, output)
+        }
+    }
+}
+
+fn is_gzipped(name: &str, stream: &mut EntryStream) -> Result<bool, DatasetError> {
+    let mut head = [0; 2];
+    let read = stream
+        .open()
+        .and_then(|mut input| input.read_exact(&mut head));
+    match read {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(DatasetError::reading(name, &error))
+        }
+        _ => Ok(head == [0x1F, 0x8B]),
+    }
+}
+
+/// An entry, decompressed.
+struct EntryStream<'a, 'f> {
+    file: &'a mut Counting<'f>,
+    entry: &'a Entry,
+    limit: u64,
+    used: Rc<Cell<u64>>,
+}
+
+impl Stream for EntryStream<'_, '_> {
+    fn open(&mut self) -> io::Result<Box<dyn Read + '_>> {
+        let start = self.entry.data_start(self.file)?;
+        self.file.seek(SeekFrom::Start(start))?;
+        self.file.count.set(self.entry.before);
+        let stored = (&mut *self.file).take(self.entry.num_stored_bytes);
+        let bytes: Box<dyn Read> = match self.entry.method {
+            Method::Stored => Box::new(stored),
+            Method::Deflate => Box::new(DeflateDecoder::new(BufReader::with_capacity(
+                64 << 10,
+                stored,
+            ))),
+        };
+        Ok(Box::new(Checked {
+            inner: Limited::new(bytes, self.limit),
+            crc: Crc::new(),
+            expected: self.entry.crc,
+            num_bytes: self.entry.num_bytes,
+            used: Rc::clone(&self.used),
+        }))
+    }
+
+    fn num_stored_bytes(&self) -> u64 {
+        self.entry.num_stored_bytes
+    }
+}
+
+/// Compares an entry with its checksum once it was read to the end.
+struct Checked<R> {
+    inner: R,
+    crc: Crc,
+    expected: u32,
+    num_bytes: u64,
+    used: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(buffer)?;
+        self.crc.update(&buffer[..len]);
+        self.used.set(self.used.get() + len as u64);
+        let is_end = len == 0 && !buffer.is_empty();
+        let is_sound = self.crc.sum() == self.expected
+            && u64::from(self.crc.amount()) == self.num_bytes & u64::from(u32::MAX);
+        if is_end && !is_sound {
+            let what = "its checksum is another".to_owned();
+            return Err(io::Error::other(StreamError::Damaged(what)));
+        }
+        Ok(len)
+    }
+}

@@ -1,0 +1,265 @@
+//! How rows lie in a JSON text: on lines, in an array, in an object's array, or one after the other.
+
+use std::io;
+
+use super::structure::{Structure, end_of_value};
+use crate::reader::{error::DatasetError, record::Place, text_stream::TextStream};
+
+/// How rows lie in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Container {
+    Lines,
+    /// Whole values, each of which may take several lines.
+    Values,
+    /// An array whose bracket opens at this offset.
+    Array {
+        start: u64,
+        is_whole: bool,
+    },
+}
+
+/// What a look at the beginning tells, where that is enough.
+pub(super) fn by_head(head: &str, is_whole: bool) -> Option<Container> {
+    let start = head.len() - head.trim_start().len();
+    let rest = &head[start..];
+    let first_line = rest.lines().next().unwrap_or_default();
+    let is_line_whole = is_whole || first_line.len() < rest.len();
+    let len = end_of_value(rest.as_bytes()).filter(|_| rest.starts_with(['[', '{']));
+    let is_followed = len.is_some_and(|len| !rest[len..].trim().is_empty());
+    match rest.as_bytes().first() {
+        // The first lines are something else; the rows behind them are on lines.
+        Some(byte) if !b"[{".contains(byte) => Some(Container::Lines),
+        _ if is_followed && len.is_some_and(|len| len <= first_line.len()) && is_line_whole => {
+            Some(Container::Lines)
+        }
+        Some(b'[') => Some(Container::Array {
+            start: start as u64,
+            is_whole: true,
+        }),
+        _ => None,
+    }
+}
+
+/// A field at the top of the first object whose value is an array of objects.
+struct ArrayField {
+    name: String,
+    /// Where its bracket opens.
+    start: u64,
+    /// Whether its first object has a field `role` or `from`, as messages have.
+    is_of_messages: bool,
+}
+
+/// The first object of a text.
+#[derive(Default)]
+struct FirstObject {
+    arrays: Vec<ArrayField>,
+    /// Whether it has a field that rows have.
+    is_row: bool,
+    /// Whether it ends on the line it begins on; `None` where the text ends inside it.
+    is_one_line: Option<bool>,
+    /// What comes behind it: the first byte, and where.
+    behind: Option<(u8, Place)>,
+    /// First byte of its second line.
+    second_line: Option<u8>,
+    /// Last byte of its first line.
+    first_line_end: Option<u8>,
+}
+
+/// Fields of rows that are texts, or lists of messages.
+const ROW_FIELDS: [&str; 10] = [
+    "prompt",
+    "completion",
+    "text",
+    "instruction",
+    "question",
+    "chosen",
+    "rejected",
+    "messages",
+    "conversations",
+    "conversation",
+];
+/// Arrays that an error names.
+const MAX_ARRAYS: usize = 3;
+/// Bytes of a name that are kept.
+const MAX_NAME_BYTES: usize = 100;
+
+/// Looks through the whole of the first object, which the text begins with.
+pub(super) fn by_first_object(
+    file: &str,
+    stream: &mut TextStream,
+) -> Result<Container, DatasetError> {
+    let object = first_object(stream).map_err(|error| DatasetError::reading(file, &error))?;
+    let no_array = |what: String| {
+        Err(DatasetError::NoArray {
+            file: file.to_owned(),
+            what,
+        })
+    };
+    let holder = |object: FirstObject| match object.arrays.as_slice() {
+        [array] => Ok(Container::Array {
+            start: array.start,
+            is_whole: false,
+        }),
+        [] => no_array("without an array of rows".to_owned()),
+        [first, second, ..] => no_array(format!(
+            "with several arrays of objects ({:?} and {:?})",
+            first.name, second.name
+        )),
+    };
+    let opens_more = matches!(object.first_line_end, Some(b'[' | b'{' | b',' | b':'));
+    let is_on_lines = object.second_line == Some(b'{') && !opens_more;
+    match (object.is_one_line, object.behind) {
+        (Some(true), Some(_)) => Ok(Container::Lines),
+        (Some(true), None) if object.is_row => Ok(Container::Lines),
+        (Some(false), None) if object.is_row => Ok(Container::Values),
+        (Some(_), None) => holder(object),
+        // One line is broken, and so takes the next ones with it.
+        (Some(false), Some(_)) if is_on_lines => Ok(Container::Lines),
+        (Some(false), Some((b'{', _))) => Ok(Container::Values),
+        (Some(false), Some((_, place))) => Err(DatasetError::Json {
+            file: file.to_owned(),
+            line: place.line.unwrap_or(1),
+            column: place.column.unwrap_or(1),
+            what: "something follows the first value, which spans several lines".to_owned(),
+        }),
+        // Cut off: an array loses its last row; of lines the first is broken.
+        (None, _) if is_on_lines => Ok(Container::Lines),
+        (None, _) if object.is_row && object.second_line.is_some() => Ok(Container::Values),
+        (None, _) if object.is_row || object.arrays.is_empty() => Ok(Container::Lines),
+        (None, _) => holder(object),
+    }
+}
+
+fn first_object(stream: &mut TextStream) -> io::Result<FirstObject> {
+    stream.skip_space()?;
+    let first_line = stream.place().line;
+    let mut object = FirstObject::default();
+    let mut walk = Walk::default();
+    let mut lines = FirstLines::default();
+    loop {
+        let window = stream.window();
+        while let Some((at, byte)) = walk.structure.next(window) {
+            walk.step(&mut object, stream.offset(), window, at, byte);
+            if walk.depth == 0 {
+                lines.look(&window[..at + 1], &mut object);
+                stream.advance(at + 1);
+                object.is_one_line = Some(stream.place().line == first_line);
+                if stream.skip_space()? {
+                    object.behind = stream.window().first().map(|&byte| (byte, stream.place()));
+                }
+                return Ok(object);
+            }
+        }
+        // What was looked at is done with, but for the name before a colon that is still to come.
+        let passed = window.len().saturating_sub(2 * MAX_NAME_BYTES);
+        lines.look(&window[..passed], &mut object);
+        walk.structure.forget(passed);
+        stream.advance(passed);
+        if !stream.more()? {
+            let rest = stream.window();
+            lines.look(rest, &mut object);
+            walk.keep(&mut object);
+            return Ok(object);
+        }
+    }
+}
+
+/// Watches for the end of the first line and the begin of the second.
+#[derive(Default)]
+struct FirstLines {
+    last: Option<u8>,
+    is_second: bool,
+}
+
+impl FirstLines {
+    fn look(&mut self, text: &[u8], object: &mut FirstObject) {
+        if object.second_line.is_some() {
+            return;
+        }
+        for &byte in text {
+            match byte {
+                b'\n' if !self.is_second => {
+                    self.is_second = true;
+                    object.first_line_end = self.last;
+                }
+                byte if byte.is_ascii_whitespace() => {}
+                byte if self.is_second => {
+                    object.second_line = Some(byte);
+                    return;
+                }
+                byte => self.last = Some(byte),
+            }
+        }
+    }
+}
+
+/// The way through an object.
+#[derive(Default)]
+struct Walk {
+    structure: Structure,
+    depth: usize,
+    /// Name of the field at the top that we are in.
+    name: String,
+    /// Bracket, comma or colon before the present one.
+    before: u8,
+    /// The array at the top that we are in the first element of.
+    array: Option<ArrayField>,
+}
+
+impl Walk {
+    fn step(&mut self, object: &mut FirstObject, offset: u64, text: &[u8], at: usize, byte: u8) {
+        match byte {
+            b'[' | b'{' => {
+                self.depth += 1;
+                if byte == b'[' && self.depth == 2 && self.before == b':' {
+                    self.array = Some(ArrayField {
+                        name: self.name.clone(),
+                        start: offset + at as u64,
+                        is_of_messages: false,
+                    });
+                } else if self.depth == 3 && !(byte == b'{' && self.before == b'[') {
+                    self.array = None;
+                }
+            }
+            b']' | b'}' => {
+                self.depth = self.depth.saturating_sub(1);
+                // The first element is over.
+                if self.depth == 2 && byte == b'}' {
+                    self.keep(object);
+                } else if self.depth <= 1 {
+                    self.array = None;
+                }
+            }
+            b':' if self.depth == 1 => {
+                let name = self.structure.last_string(text);
+                let name = &name[..name.len().min(MAX_NAME_BYTES)];
+                self.name = String::from_utf8_lossy(name).into_owned();
+                let is_list = matches!(
+                    self.name.as_str(),
+                    "messages" | "conversations" | "conversation"
+                );
+                object.is_row |= ROW_FIELDS.contains(&self.name.as_str()) && !is_list;
+            }
+            b':' if self.depth == 3 => {
+                let name = self.structure.last_string(text);
+                if let Some(array) = &mut self.array {
+                    array.is_of_messages |= name == b"role" || name == b"from";
+                }
+            }
+            b',' if self.depth == 2 => self.array = None,
+            _ => {}
+        }
+        self.before = byte;
+    }
+
+    fn keep(&mut self, object: &mut FirstObject) {
+        let Some(array) = self.array.take() else {
+            return;
+        };
+        if array.is_of_messages && ROW_FIELDS.contains(&array.name.as_str()) {
+            object.is_row = true;
+        } else if object.arrays.len() < MAX_ARRAYS {
+            object.arrays.push(array);
+        }
+    }
+}

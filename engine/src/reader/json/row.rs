@@ -1,0 +1,238 @@
+//! One row as it was written to a record, or what is wrong with it.
+
+use std::{collections::HashSet, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Value, error::Category};
+
+use super::structure::Structure;
+use crate::{
+    reader::{
+        output::Output,
+        record::{Place, Record},
+    },
+    text::{MAX_DEPTH, without_lone_surrogates},
+};
+
+pub(super) const MAX_ROW_BYTES: usize = 16 << 20;
+/// Values in a row. Each takes up to 300 bytes once it is parsed, and 2 bytes before.
+const MAX_ROW_VALUES: usize = 200_000;
+const RENAME: &str = "Make every row an object with named fields.";
+const CUT_OFF: &str = "The file was cut off; save or download it again.";
+
+/// One row as it was written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawRow<'text> {
+    pub text: &'text str,
+    pub place: Place,
+    /// Whether the file ends inside it.
+    pub is_cut_off: bool,
+    /// Whether U+FFFD in it may stand for bytes that could not be decoded.
+    pub may_be_broken: bool,
+}
+
+/// Byte of the row at which it is at fault, what it is and what to do.
+type RowFault = (usize, String, &'static str);
+
+impl RawRow<'_> {
+    /// Hands on the row, or its fault.
+    pub(super) fn emit(&self, output: &mut Output) {
+        match self.fields() {
+            Ok(fields) => output.record(Record {
+                place: self.place,
+                fields,
+                text: Some(self.text),
+            }),
+            Err((offset, what, remedy)) => {
+                output.fault(self.place.further(self.text, offset), what, remedy);
+            }
+        }
+    }
+
+    fn fields(&self) -> Result<Vec<(String, Value)>, RowFault> {
+        if self.text.is_empty() {
+            return Err(self.empty_fault());
+        }
+        if self.text.len() > MAX_ROW_BYTES {
+            return Err(too_long(self.text.len() as u64));
+        }
+        self.check_bounds()?;
+        if self.may_be_broken
+            && let Some(offset) = self.text.find('\u{fffd}')
+        {
+            let what = "the row has bytes here that are no character".to_owned();
+            return Err((offset, what, "Save the file as UTF-8 and drop it again."));
+        }
+        let text = without_lone_surrogates(self.text);
+        match serde_json::from_str(&text) {
+            Ok(Row::Object(fields)) => Ok(fields),
+            Ok(Row::Other(kind)) => Err((0, format!("the row is {kind}, not an object"), RENAME)),
+            Err(error) => Err(self.json_fault(&text, &error)),
+        }
+    }
+
+    /// An array's place without an element: two commas, or the end of a file that was cut off behind one.
+    fn empty_fault(&self) -> RowFault {
+        match self.is_cut_off {
+            true => (
+                0,
+                "the file ends where a row should follow".to_owned(),
+                CUT_OFF,
+            ),
+            false => (
+                0,
+                "there is no row here, only a comma".to_owned(),
+                "Remove the comma.",
+            ),
+        }
+    }
+
+    /// Refuses what would take far more memory once it is parsed, or more stack.
+    fn check_bounds(&self) -> Result<(), RowFault> {
+        let mut structure = Structure::default();
+        let (mut depth, mut num_values) = (0usize, 0usize);
+        while let Some((offset, byte)) = structure.next(self.text.as_bytes()) {
+            match byte {
+                b'[' | b'{' => {
+                    depth += 1;
+                    num_values += 1;
+                    if depth > MAX_DEPTH {
+                        let what = format!("the row is nested deeper than {MAX_DEPTH} levels");
+                        return Err((
+                            offset,
+                            what,
+                            "Flatten the row to the fields that the model should learn from.",
+                        ));
+                    }
+                }
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                b',' => num_values += 1,
+                _ => {}
+            }
+            if num_values > MAX_ROW_VALUES {
+                let what = format!("the row has more than {MAX_ROW_VALUES} values");
+                return Err((offset, what, "Split the row into several."));
+            }
+        }
+        Ok(())
+    }
+
+    /// `text` is the row as it was parsed.
+    fn json_fault(&self, text: &str, error: &serde_json::Error) -> RowFault {
+        let lines = text.split_inclusive('\n');
+        let line_start: usize = lines
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
+        match error.classify() {
+            Category::Eof if self.is_cut_off => {
+                (offset, "the file ends inside this row".to_owned(), CUT_OFF)
+            }
+            Category::Eof => (
+                offset,
+                "the row ends before it is complete".to_owned(),
+                "Put the whole object on one line, with line breaks in texts written as \\n.",
+            ),
+            _ => {
+                let message = error.to_string();
+                let reason = message.split(" at line ").next().unwrap_or_default();
+                (
+                    offset,
+                    format!("the row is no valid JSON: {reason}"),
+                    "Correct the row at this place.",
+                )
+            }
+        }
+    }
+}
+
+/// The fault of a row of that many bytes, which is not kept.
+pub(super) fn too_long(num_bytes: u64) -> RowFault {
+    (
+        0,
+        format!("the row has {num_bytes} bytes, more than the {MAX_ROW_BYTES} allowed"),
+        "Split the row, or put every row on a line of its own.",
+    )
+}
+
+/// A row's value: an object's fields in their order, or the kind of anything else in words.
+enum Row {
+    Object(Vec<(String, Value)>),
+    Other(&'static str),
+}
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RowVisitor)
+    }
+}
+
+struct RowVisitor;
+
+impl<'de> Visitor<'de> for RowVisitor {
+    type Value = Row;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a row")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
+        let mut fields: Vec<(String, Value)> = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Row::Object(last_of_each(fields)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Row, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Row::Other("a list"))
+    }
+
+    fn visit_unit<E>(self) -> Result<Row, E> {
+        Ok(Row::Other("null"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Row, E> {
+        Ok(Row::Other("true or false"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Row, E> {
+        Ok(Row::Other("a number"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Row, E> {
+        Ok(Row::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Row, E> {
+        Ok(Row::Other("a number"))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Row, E> {
+        Ok(Row::Other("a string"))
+    }
+}
+
+/// Of fields with one name the last counts, as everywhere.
+fn last_of_each(fields: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    let mut seen = HashSet::with_capacity(fields.len());
+    let mut is_kept: Vec<bool> = fields
+        .iter()
+        .rev()
+        .map(|(name, _)| seen.insert(name.as_str()))
+        .collect();
+    is_kept.reverse();
+    if seen.len() == fields.len() {
+        return fields;
+    }
+    fields
+        .into_iter()
+        .zip(is_kept)
+        .filter_map(|(field, is_kept)| is_kept.then_some(field))
+        .collect()
+}

@@ -1,0 +1,155 @@
+//! Files to their formats, by what is in them.
+
+use std::{
+    io::{self, Read, Seek},
+    rc::Rc,
+};
+
+use super::{
+    archive,
+    error::DatasetError,
+    json,
+    output::Output,
+    parquet, prose,
+    record::Sink,
+    sniff::{self, Content, Kind},
+    source::{Counting, Gunzipped, Input, Plain, Stream},
+    table,
+    text_file::{self, TextFile},
+};
+use crate::protocol::TextSplit;
+
+/// Reads files in their order.
+///
+/// # Errors
+/// The first file that cannot be read at all. What was read before it went to the sink.
+pub fn read(
+    inputs: &mut [Input],
+    text_split: TextSplit,
+    sink: &mut dyn Sink,
+) -> Result<(), DatasetError> {
+    if inputs.is_empty() {
+        return Err(DatasetError::NoFiles);
+    }
+    let split = match text_split {
+        TextSplit::Automatic if inputs.len() > 1 => TextSplit::Document,
+        split => split,
+    };
+    let mut output = Output::new(sink);
+    for input in inputs {
+        output.begin(input.num_bytes);
+        let file = Counting {
+            source: input.source.as_mut(),
+            count: Rc::clone(&output.count),
+        };
+        read_file(&input.name, file, input.num_bytes, split, &mut output)?;
+        output.end();
+    }
+    Ok(())
+}
+
+fn read_file(
+    name: &str,
+    file: Counting,
+    num_bytes: u64,
+    split: TextSplit,
+    output: &mut Output,
+) -> Result<(), DatasetError> {
+    let mut plain = Plain { file, num_bytes };
+    let (head, is_whole) = text_file::head(name, &mut plain)?;
+    match sniff::content(&head, is_whole) {
+        Content::Zip => archive::read(name, &mut plain.file, num_bytes, split, output),
+        Content::Parquet => parquet::read(name, "", &mut plain.file, num_bytes, output),
+        Content::Gzip => {
+            let mut stream = Gunzipped { inner: &mut plain };
+            read_stream(name, ", gzipped", &mut stream, split, output)
+        }
+        _ => read_stream(name, "", &mut plain, split, output),
+    }
+}
+
+/// What a stream holds, once it is decompressed.
+pub(super) enum Held {
+    Parquet,
+    Text(TextFile, Kind),
+}
+
+/// Tells what a stream holds. `stored`: how it is stored, to be said behind its format.
+///
+/// # Errors
+/// Where that is nothing rows can be read from.
+pub(super) fn held(
+    name: &str,
+    stored: &'static str,
+    stream: &mut dyn Stream,
+) -> Result<Held, DatasetError> {
+    let file = || name.to_owned();
+    let binary = |what: &str| {
+        let what = what.to_owned();
+        Err(DatasetError::Binary { file: file(), what })
+    };
+    let (head, is_whole) = text_file::head(name, stream)?;
+    match sniff::content(&head, is_whole) {
+        Content::Empty => Err(DatasetError::Empty { file: file() }),
+        Content::Gzip => binary("compressed twice"),
+        Content::Zip => binary("an archive inside another one"),
+        Content::Other(what) => binary(what),
+        Content::Parquet => Ok(Held::Parquet),
+        Content::Text => {
+            let text = TextFile::new(name, stored, (head, is_whole))?;
+            match sniff::kind(&text) {
+                Kind::Other(format) => Err(DatasetError::OtherFormat {
+                    file: file(),
+                    format,
+                }),
+                kind => Ok(Held::Text(text, kind)),
+            }
+        }
+    }
+}
+
+/// Reads a stream. `stored`: how it is stored, to be said behind its format.
+pub(super) fn read_stream(
+    name: &str,
+    stored: &'static str,
+    stream: &mut dyn Stream,
+    split: TextSplit,
+    output: &mut Output,
+) -> Result<(), DatasetError> {
+    match held(name, stored, stream)? {
+        Held::Parquet => {
+            let bytes = whole(name, stream)?;
+            let num_bytes = bytes.len() as u64;
+            parquet::read(name, stored, &mut io::Cursor::new(bytes), num_bytes, output)
+        }
+        Held::Text(text, Kind::Json) => json::read(&text, stream, output),
+        Held::Text(text, Kind::Table(dialect)) => table::read(&text, &dialect, stream, output),
+        Held::Text(text, kind) => {
+            let is_markdown = kind == Kind::Text { is_markdown: true };
+            prose::read(&text, is_markdown, split, stream, output)
+        }
+    }
+}
+
+/// All of a stream, which is read at any place and so cannot be decompressed on the way. Its format is compressed
+/// itself, so it hardly shrinks once more.
+fn whole(name: &str, stream: &mut dyn Stream) -> Result<Vec<u8>, DatasetError> {
+    let most = 3 * stream.num_stored_bytes() + (32 << 20);
+    let mut bytes = Vec::new();
+    let read = stream
+        .open()
+        .and_then(|input| input.take(most + 1).read_to_end(&mut bytes));
+    read.map_err(|error| DatasetError::reading(name, &error))?;
+    if bytes.len() as u64 > most {
+        return Err(DatasetError::Bomb {
+            file: name.to_owned(),
+            limit: most,
+        });
+    }
+    Ok(bytes)
+}
+
+/// Bytes that can be read at any place.
+pub(super) trait Seekable: Read + Seek {}
+
+impl<T: Read + Seek> Seekable for T {}

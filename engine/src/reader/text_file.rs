@@ -1,0 +1,110 @@
+//! What is known of a text before it is read.
+
+use super::{
+    decode::Decoder,
+    error::DatasetError,
+    output::Output,
+    source::{Stream, read_full},
+    text_stream::TextStream,
+};
+
+/// Bytes that a file's kind is told by.
+pub(super) const HEAD_BYTES: usize = 64 << 10;
+
+/// The first bytes of a stream, and whether they are all.
+pub(super) fn head(file: &str, source: &mut dyn Stream) -> Result<(Vec<u8>, bool), DatasetError> {
+    let mut head = vec![0; HEAD_BYTES];
+    let read = source
+        .open()
+        .and_then(|mut stream| read_full(&mut stream, &mut head));
+    let len = read.map_err(|error| DatasetError::reading(file, &error))?;
+    head.truncate(len);
+    Ok((head, len < HEAD_BYTES))
+}
+
+/// A text and its first piece.
+pub(super) struct TextFile {
+    pub name: String,
+    /// How it is stored, to be said behind its format: `, gzipped`, or nothing.
+    pub stored: &'static str,
+    pub head: String,
+    pub is_head_whole: bool,
+    raw_head: Vec<u8>,
+    encoding: &'static str,
+}
+
+impl TextFile {
+    pub(super) fn new(
+        name: &str,
+        stored: &'static str,
+        (raw_head, is_head_whole): (Vec<u8>, bool),
+    ) -> Result<Self, DatasetError> {
+        let mut head = Vec::new();
+        let decoded =
+            Decoder::new(Box::new(raw_head.as_slice()), &raw_head).and_then(|mut decoder| {
+                while decoder.decode_more(&mut head)? {}
+                Ok(decoder.encoding())
+            });
+        let encoding = decoded.map_err(|error| DatasetError::reading(name, &error))?;
+        Ok(Self {
+            name: name.to_owned(),
+            stored,
+            head: String::from_utf8(head).unwrap_or_default(),
+            is_head_whole,
+            raw_head,
+            encoding,
+        })
+    }
+
+    /// The whole text, from its begin.
+    pub(super) fn open<'a>(
+        &self,
+        source: &'a mut dyn Stream,
+    ) -> Result<TextStream<'a>, DatasetError> {
+        let decoder = source
+            .open()
+            .and_then(|input| Decoder::new(input, &self.raw_head));
+        let decoder = decoder.map_err(|error| DatasetError::reading(&self.name, &error))?;
+        Ok(TextStream::new(decoder))
+    }
+
+    /// Tells what the file is; its rows follow.
+    pub(super) fn announce(&self, format: &str, output: &mut Output) {
+        let format = format!("{format}{}", self.stored);
+        output.file(&self.name, &format, self.encoding);
+    }
+
+    /// Tells what was found out on the way.
+    pub(super) fn finish(&self, stream: &TextStream, output: &mut Output) {
+        let decoder = stream.decoder();
+        if decoder.encoding() != self.encoding {
+            output.encoding(decoder.encoding());
+        }
+        if let Some(place) = decoder.first_replaced() {
+            let (line, column) = (place.line.unwrap_or(1), place.column.unwrap_or(1));
+            let number = match decoder.num_replaced() {
+                1 => "One place is".to_owned(),
+                number => format!("{number} places are"),
+            };
+            let note = format!(
+                "{number} no {}; the first in line {line}, column {column}. U+FFFD (\u{fffd}) stands there instead.",
+                decoder.encoding(),
+            );
+            output.note(&self.name, &note);
+        }
+    }
+
+    /// The name's extension in lower case, that of a compression left out.
+    pub(super) fn extension(&self) -> String {
+        extension(&self.name)
+    }
+}
+
+/// A name's extension in lower case, that of a compression left out.
+pub(super) fn extension(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    base.rsplit_once('.')
+        .map_or(String::new(), |(_, extension)| extension.to_owned())
+}

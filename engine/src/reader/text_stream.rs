@@ -1,0 +1,169 @@
+//! A stream's text, a window at a time, with the place at which the window begins.
+
+use std::io;
+
+use memchr::{memchr, memchr_iter, memrchr};
+
+use super::{decode::Decoder, record::Place};
+use crate::text::is_char_start;
+
+/// What a line is, and its length without the line break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    Whole(usize),
+    /// The text ends without a line break; the length may be 0.
+    Last(usize),
+    TooLong,
+}
+
+/// Text that is read forward. What lies before the window is forgotten.
+pub(super) struct TextStream<'a> {
+    decoder: Decoder<'a>,
+    buffer: Vec<u8>,
+    /// Where the window begins in the buffer.
+    start: usize,
+    /// Bytes of text before the window.
+    offset: u64,
+    line: usize,
+    column: usize,
+}
+
+impl<'a> TextStream<'a> {
+    pub(super) fn new(decoder: Decoder<'a>) -> Self {
+        Self {
+            decoder,
+            buffer: Vec::new(),
+            start: 0,
+            offset: 0,
+            line: 1,
+            column: 1,
+        }
+    }
+
+    /// The window: valid UTF-8, from the present place as far as was read.
+    pub(super) fn window(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// The first `len` bytes of the window, which end where a character does.
+    pub(super) fn text(&self, len: usize) -> &str {
+        str::from_utf8(&self.window()[..len]).unwrap_or_default()
+    }
+
+    /// Makes the window longer; `false` at the end of the text.
+    pub(super) fn more(&mut self) -> io::Result<bool> {
+        if self.start > self.buffer.len() / 2 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        let len = self.buffer.len();
+        while self.buffer.len() == len {
+            if !self.decoder.decode_more(&mut self.buffer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves the window's begin on by `len` bytes.
+    pub(super) fn advance(&mut self, len: usize) {
+        let passed = &self.buffer[self.start..self.start + len];
+        let from = match memrchr(b'\n', passed) {
+            Some(last) => {
+                self.line += memchr_iter(b'\n', passed).count();
+                self.column = 1;
+                last + 1
+            }
+            None => 0,
+        };
+        self.column += num_chars(&passed[from..]);
+        self.start += len;
+        self.offset += len as u64;
+    }
+
+    /// Reads on until the window has a whole line, or more than `most` bytes.
+    pub(super) fn line(&mut self, most: usize) -> io::Result<Line> {
+        let mut searched = 0;
+        loop {
+            if let Some(len) = memchr(b'\n', &self.window()[searched..]) {
+                return Ok(Line::Whole(searched + len));
+            }
+            searched = self.window().len();
+            if searched > most {
+                return Ok(Line::TooLong);
+            }
+            if !self.more()? {
+                return Ok(Line::Last(searched));
+            }
+        }
+    }
+
+    /// Passes over the rest of a line, but not over its line break. Returns its bytes.
+    pub(super) fn skip_line(&mut self) -> io::Result<u64> {
+        let mut num_bytes = 0;
+        loop {
+            let window = self.window();
+            let end = memchr(b'\n', window);
+            let len = end.unwrap_or(window.len());
+            num_bytes += len as u64;
+            self.advance(len);
+            if end.is_some() || !self.more()? {
+                return Ok(num_bytes);
+            }
+        }
+    }
+
+    /// Moves the window's begin to this offset in the text.
+    pub(super) fn advance_to(&mut self, offset: u64) -> io::Result<()> {
+        while self.offset < offset {
+            let len = (offset - self.offset).min(self.window().len() as u64);
+            self.advance(len as usize);
+            if self.offset < offset && !self.more()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over white space; `false` where nothing else follows.
+    pub(super) fn skip_space(&mut self) -> io::Result<bool> {
+        loop {
+            let window = self.window();
+            let space = window.iter().position(|byte| !byte.is_ascii_whitespace());
+            match space {
+                Some(len) => {
+                    self.advance(len);
+                    return Ok(true);
+                }
+                None => {
+                    let len = window.len();
+                    self.advance(len);
+                    if !self.more()? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the window begins.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            line: Some(self.line),
+            column: Some(self.column),
+        }
+    }
+
+    pub(super) fn decoder(&self) -> &Decoder<'a> {
+        &self.decoder
+    }
+}
+
+/// Characters of valid UTF-8.
+pub(super) fn num_chars(text: &[u8]) -> usize {
+    text.iter().filter(|&&byte| is_char_start(byte)).count()
+}
