@@ -237,7 +237,7 @@ impl EngineClient {
             message => format!("the engine stopped unexpectedly ({message})"),
         };
         self.state.update(|state| {
-            let step = if state.is_training() {
+            let step = if state.is_busy() {
                 Step::Train
             } else {
                 Step::Model

@@ -15,6 +15,7 @@ pub mod run;
 pub mod slot;
 pub mod status;
 pub mod summary;
+pub mod trial;
 pub mod window;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use reading::Readings;
 use rows::Rows;
 use run::{Adapter, Run};
 use slot::{Loading, Slot};
+use trial::Trials;
 
 /// The five steps of the page, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,6 +118,7 @@ pub struct State {
     pub preview: Option<RowPreview>,
     pub plan: Option<PlanSummary>,
     pub run: Option<Run>,
+    pub trials: Trials,
     /// What the last run with a result left behind.
     pub adapter: Option<Adapter>,
     pub generation: Option<Generation>,
@@ -180,6 +183,7 @@ impl State {
         self.pending.retain(|&step| step == Step::Data);
         self.forget_readings();
         self.adapter = None;
+        self.trials = Trials::default();
         self.export = ExportState::None;
         if let Some(run) = &mut self.run {
             run.abandon();
@@ -206,6 +210,8 @@ impl State {
                 self.plan = Some(plan);
                 self.notices.retain(|notice| !notice.is_of_settings());
             }
+            Event::BatchStepped { run, batch } => self.batch_stepped(run, batch),
+            Event::Scored { run, report } => self.scored(run, report),
             Event::RunState { run, state } => self.with_run(run, |run| run.state_changed(state)),
             Event::Step { run, metrics } => self.with_run(run, |run| run.step(metrics)),
             Event::Evaluation { run, metrics } => self.with_run(run, |run| run.evaluated(metrics)),
@@ -295,8 +301,10 @@ impl State {
             .is_some_and(|adapter| adapter.model_sha256 == model.sha256);
         if !is_same {
             self.adapter = None;
+            self.trials.scores.clear();
             self.export = ExportState::None;
         }
+        self.trials.first_batch = None;
         self.generation = None;
         self.model.loaded = Some(model);
         self.prepared = None;
@@ -330,6 +338,7 @@ impl State {
                 spec: run.spec.clone(),
                 summary: summary.clone(),
             });
+            self.trials.scores.clear();
             self.export = ExportState::None;
         }
         let has_failed = summary.outcome == RunOutcome::Failed;
@@ -342,7 +351,8 @@ impl State {
     }
 
     fn failed(&mut self, failure: Failure) {
-        let step = failure::step_of(self, &failure);
+        let of_trial = self.trial_failed(failure.run);
+        let step = of_trial.unwrap_or_else(|| failure::step_of(self, &failure));
         let is_of_run = step == Step::Train
             && failure.run.is_some()
             && failure.run == self.run.as_ref().map(|run| run.id);
@@ -366,7 +376,7 @@ impl State {
         if is_of_run && let Some(run) = &mut self.run {
             run.failed();
         }
-        if ends_load || ends_encoding || is_of_run {
+        if ends_load || ends_encoding || is_of_run || of_trial.is_some() {
             self.resting = Resting::Failed(failure.what.clone());
         }
         match step {

@@ -3,8 +3,8 @@
 mod watch;
 
 use engine::protocol::{
-    Command, DataSpec, DatasetSource, Failure, FailureKind, ModelSource, RowFilter, RunSpec,
-    Variant,
+    Command, DataSpec, DatasetSource, Failure, FailureKind, ModelSource, RowFilter, RunId, RunSpec,
+    Side, Variant,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -21,6 +21,7 @@ use crate::state::generation::Generation;
 use crate::state::mapping::ReadForm;
 use crate::state::rows::BLOCK;
 use crate::state::run::Asked;
+use crate::state::trial::Tried;
 use crate::state::{ExportState, State, Step};
 
 const SAMPLE: &str = include_str!("../assets/sample.jsonl");
@@ -194,10 +195,10 @@ impl Store {
         });
     }
 
-    /// During a run neither model nor data is replaced; the notice says so.
+    /// During a run or a trial neither model nor data is replaced; the notice says so.
     fn is_blocked(self, step: Step) -> bool {
-        let is_training = self.state.with_untracked(State::is_training);
-        if is_training {
+        let is_busy = self.state.with_untracked(State::is_busy);
+        if is_busy {
             let failure = Failure::new(FailureKind::WrongState, "A run is under way.")
                 .remedy("Stop it first; its best adapter is kept.");
             self.state.update(|state| {
@@ -205,7 +206,7 @@ impl Store {
                 state.notices.push(Notice { step, failure });
             });
         }
-        is_training
+        is_busy
     }
 
     pub fn prepare(self, spec: DataSpec) {
@@ -244,7 +245,7 @@ impl Store {
     /// Starts a run now, or as soon as what it needs is loaded; says why where it cannot.
     pub fn start_training(self) {
         self.start_problem.set(None);
-        if self.state.with_untracked(State::is_training) {
+        if self.state.with_untracked(State::is_busy) {
             return;
         }
         let spec = match self.form.with_untracked(Form::run_spec) {
@@ -276,6 +277,46 @@ impl Store {
         self.state
             .update(|state| state.begin_run(run, spec.clone()));
         self.send(Command::StartTraining { run, spec });
+    }
+
+    /// Takes one step on the first batch of the run, to look at; says why where it cannot.
+    pub fn step_one_batch(self) {
+        self.start_problem.set(None);
+        if self.state.with_untracked(State::is_busy) {
+            return;
+        }
+        match self.form.with_untracked(Form::run_spec) {
+            Ok(_) if !self.state.with_untracked(State::can_train) => self.start_problem.set(Some(
+                "The first batch needs a model and data: wait until both are loaded.".to_owned(),
+            )),
+            Ok(spec) => {
+                let run = self.begin_trial(Tried::FirstBatch);
+                self.send(Command::StepOneBatch { run, spec });
+            }
+            Err(field) => self.refuse_field(field),
+        }
+    }
+
+    /// Scores base and tuned model over rows that the last run did not learn.
+    pub fn score(self, side: Side) {
+        if !self.state.with_untracked(State::is_busy) {
+            let run = self.begin_trial(Tried::Score(side));
+            self.send(Command::Score { run, side });
+        }
+    }
+
+    fn begin_trial(self, tried: Tried) -> RunId {
+        let id = self.client.with_value(EngineClient::next_run);
+        self.state.update(|state| state.begin_trial(id, tried));
+        id
+    }
+
+    /// Stops the trial under way.
+    pub fn stop_trial(self) {
+        let stopped = self.state.try_update(State::stop_trial).flatten();
+        if let Some(run) = stopped {
+            self.send(Command::Stop { run });
+        }
     }
 
     fn refuse_field(self, field: Field) {

@@ -8,6 +8,7 @@
 //! | `recipe.json` | [`Recipe`]: what is needed to repeat the run |
 //! | `log.jsonl` | numbers of every step and evaluation, in order |
 //! | `evaluation.json` | loss of base and adapter over the held-out rows |
+//! | `held_out.jsonl` | the held-out rows as token ids and labels, to take the loss again |
 //! | `chat_template.jinja` | the template that rendered the rows, where the model has one |
 //!
 //! The same input gives the same bytes: files have a fixed order and a fixed date.
@@ -25,9 +26,12 @@ pub use adapter::AdapterTensor;
 pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeError};
 
-use crate::protocol::{
-    DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
-    PreparedSummary, RunSpec, RunSummary, StepMetrics,
+use crate::{
+    data::TokenSequence,
+    protocol::{
+        DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
+        PreparedSummary, RunSpec, RunSummary, StepMetrics,
+    },
 };
 
 /// A finished or stopped run, as plain data.
@@ -36,8 +40,8 @@ pub struct ExportInput<'a> {
     pub model: &'a ModelSummary,
     pub dataset: &'a DatasetSummary,
     pub prepared: &'a PreparedSummary,
-    /// 0-based row numbers in the dropped files.
-    pub held_out_rows: &'a [usize],
+    /// As they were scored.
+    pub held_out: &'a [TokenSequence],
     pub spec: &'a RunSpec,
     pub summary: &'a RunSummary,
     pub device: &'a DeviceReport,
@@ -118,10 +122,8 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     recipe.settings.check()?;
 
     let mut archive = Archive::default();
-    // Trained numbers hardly shrink, and storing them keeps a great adapter's export fast.
     archive.add(
         "adapter_model.safetensors",
-        CompressionMethod::Stored,
         &adapter::safetensors(input.tensors)?,
     )?;
     archive.add_text("adapter_config.json", &adapter::config_json(input)?)?;
@@ -129,6 +131,9 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     archive.add_text("recipe.json", &pretty_json(&recipe)?)?;
     archive.add_text("log.jsonl", &log::lines(input.steps, input.evaluations)?)?;
     archive.add_text("evaluation.json", &log::evaluation_json(input)?)?;
+    if !input.held_out.is_empty() {
+        archive.add_text("held_out.jsonl", &log::held_out_lines(input.held_out)?)?;
+    }
     if let Some(template) = input.chat_template {
         archive.add_text("chat_template.jinja", template)?;
     }
@@ -167,14 +172,10 @@ impl Default for Archive {
 }
 
 impl Archive {
-    fn add(
-        &mut self,
-        name: &str,
-        compression: CompressionMethod,
-        bytes: &[u8],
-    ) -> Result<(), ExportError> {
+    /// Trained numbers do not shrink, so nothing is compressed.
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
         let options = SimpleFileOptions::default()
-            .compression_method(compression)
+            .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
             .system(System::Unix)
             .unix_permissions(0o644);
@@ -184,7 +185,7 @@ impl Archive {
     }
 
     fn add_text(&mut self, name: &str, text: &str) -> Result<(), ExportError> {
-        self.add(name, CompressionMethod::Deflated, text.as_bytes())
+        self.add(name, text.as_bytes())
     }
 
     fn finish(self) -> Result<Vec<u8>, ExportError> {

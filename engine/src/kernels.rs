@@ -21,8 +21,8 @@ mod cpu;
 mod gpu;
 
 pub use call::{
-    HeadSums, LowRank, PackedTensor, add_residual, add_rms_norm, attention, attention_backward,
-    matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+    HeadSums, LowRank, PackedTensor, Segments, add_residual, add_rms_norm, attention,
+    attention_backward, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
 #[cfg(all(feature = "threads", feature = "web"))]
 pub use cpu::parallel::help;
@@ -194,7 +194,19 @@ pub trait KernelOps: Backend {
         v: FloatTensor<Self>,
         heads: Heads,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composed::attention::<Self>(q, k, v, heads)
+        composed::attention::<Self>(q, k, v, None, heads)
+    }
+
+    /// As [`Self::attention`] of one row that is several sequences side by side, of which none sees another; `segments`
+    /// is the table of [`Segments`].
+    fn packed_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: IntTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention::<Self>(q, k, v, Some(segments), heads)
     }
 
     /// Gradients of `q`, `k` and `v` from [`Self::attention`]'s operands and results (Dao et al., arXiv 2205.14135).
@@ -207,7 +219,26 @@ pub trait KernelOps: Backend {
         log_sums: FloatTensor<Self>,
         heads: Heads,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, heads)
+        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, None, heads)
+    }
+
+    /// Gradients of `q`, `k` and `v` from [`Self::packed_attention`]'s operands and results.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "operands, results and their table"
+    )]
+    fn packed_attention_backward(
+        d_output: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        log_sums: FloatTensor<Self>,
+        segments: IntTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let table = Some(segments);
+        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, table, heads)
     }
 
     /// `silu(gate) up`, all `[n, f]`.

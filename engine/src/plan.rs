@@ -58,7 +58,7 @@ impl RunPlan {
         device: DeviceBudget,
     ) -> Result<Self, PlanError> {
         check::check(spec, model, dataset)?;
-        let steps_per_epoch = steps_per_epoch(spec, dataset.num_training_rows);
+        let steps_per_epoch = steps_per_epoch(spec, num_batched_rows(spec, dataset));
         let num_steps = num_steps(spec, steps_per_epoch);
         let trainable_parameters = trainable_parameters(spec, model);
         let memory = MemoryEstimate::new(spec, model, dataset, device, trainable_parameters);
@@ -107,6 +107,12 @@ impl RunPlan {
                 self.spec.data.max_seq_length
             ));
         }
+        if self.spec.packing && self.spec.group_by_length {
+            warnings.push(
+                "Packed rows leave nothing to group by length: that setting has no effect."
+                    .to_owned(),
+            );
+        }
         if dataset.num_without_target > 0 {
             warnings.push(format!(
                 "{} rows are left out because nothing in them can be learned.",
@@ -152,9 +158,18 @@ pub fn trainable_parameters(spec: &RunSpec, model: &ModelSummary) -> u64 {
         .saturating_mul(model.num_hidden_layers as u64)
 }
 
+/// Rows that batches are made of: the training rows, or what these make where they are packed.
+fn num_batched_rows(spec: &RunSpec, dataset: &PreparedSummary) -> usize {
+    if spec.packing {
+        dataset.num_packed_rows
+    } else {
+        dataset.num_training_rows
+    }
+}
+
 /// Optimizer steps of one pass over the rows, as transformers counts them.
-fn steps_per_epoch(spec: &RunSpec, num_training_rows: usize) -> u64 {
-    num_training_rows
+fn steps_per_epoch(spec: &RunSpec, num_rows: usize) -> u64 {
+    num_rows
         .div_ceil(spec.per_device_train_batch_size)
         .div_ceil(spec.gradient_accumulation_steps)
         .max(1) as u64

@@ -5,6 +5,7 @@
 //! files are read by another worker, which has messages of its own ([`reading`]).
 //! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
 
+pub mod batch;
 pub mod data;
 pub mod device;
 pub mod failure;
@@ -14,9 +15,11 @@ pub mod metrics;
 pub mod model;
 pub mod reading;
 pub mod run;
+pub mod score;
 
 use serde::{Deserialize, Serialize};
 
+pub use batch::*;
 pub use data::*;
 pub use device::*;
 pub use failure::*;
@@ -26,6 +29,7 @@ pub use metrics::*;
 pub use model::*;
 pub use reading::*;
 pub use run::*;
+pub use score::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
 pub const PROTOCOL_VERSION: u32 = 2;
@@ -68,6 +72,18 @@ pub enum Command {
     /// Checks the run without starting it and answers with [`Event::Planned`] (or [`Event::Failed`]).
     Plan {
         spec: RunSpec,
+    },
+    /// Takes the run's first optimizer step on an adapter that is thrown away and answers with [`Event::BatchStepped`].
+    /// Its id is a run's, so that it can be paused and stopped as one.
+    StepOneBatch {
+        run: RunId,
+        spec: RunSpec,
+    },
+    /// Scores base and tuned model over the rows of one side of the last run's split and answers with
+    /// [`Event::Scored`]. Its id is a run's, so that it can be paused and stopped as one.
+    Score {
+        run: RunId,
+        side: Side,
     },
     /// Starts a run; the worker answers with [`Event::RunState`], then [`Event::Step`]s.
     StartTraining {
@@ -138,6 +154,11 @@ pub enum Event {
     Planned {
         plan: PlanSummary,
     },
+    /// The batch, or none where it was stopped.
+    BatchStepped {
+        run: RunId,
+        batch: Option<BatchPreview>,
+    },
     RunState {
         run: RunId,
         state: RunState,
@@ -154,6 +175,11 @@ pub enum Event {
     RunEnded {
         run: RunId,
         summary: RunSummary,
+    },
+    /// None where it was stopped.
+    Scored {
+        run: RunId,
+        report: Option<ScoreReport>,
     },
     GenerationText {
         id: GenerationId,

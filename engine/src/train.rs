@@ -7,7 +7,11 @@ pub mod sizes;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod loss;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod one_batch;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod pacing;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod score;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod session;
 #[cfg(any(feature = "cpu", feature = "gpu"))]

@@ -5,6 +5,7 @@
 mod dataset;
 mod model;
 mod run;
+mod score;
 
 use std::rc::Rc;
 
@@ -78,6 +79,18 @@ impl<'h> Workbench<'h> {
                 .train(run, &spec)
                 .await
                 .map_err(|failure| failure.in_run(run)),
+            Command::StepOneBatch { run, spec } => self
+                .step_one_batch(run, &spec)
+                .await
+                .map_err(|failure| failure.in_run(run)),
+            Command::Score { run, side } => {
+                let (kept, model) = (self.kept_run()?, self.model()?);
+                let report = score::score(run, side, kept, model, self.host)
+                    .await
+                    .map_err(|failure| failure.in_run(run))?;
+                self.host.emit(Event::Scored { run, report });
+                Ok(())
+            }
             Command::Generate { id, spec } => self.generate(id, &spec).await,
             Command::Export { run } => self
                 .export(run)
@@ -128,6 +141,18 @@ impl<'h> Workbench<'h> {
         self.host.emit(Event::Planned {
             plan: (&plan).into(),
         });
+        Ok(())
+    }
+
+    async fn step_one_batch(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
+        let prepared = self.prepare(&spec.data).await?;
+        let model = self.model.as_mut().ok_or_else(no_model)?;
+        let plan = run::plan(spec, model, &prepared, &self.report)?;
+        let usual = std::mem::replace(&mut model.llama.precision, plan.precision);
+        let stepped = run::step_one_batch(run, &plan, model, &prepared, self.host).await;
+        model.llama.precision = usual;
+        let batch = stepped?;
+        self.host.emit(Event::BatchStepped { run, batch });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use engine::{
+    data::TokenSequence,
     export::{
         AdapterTensor, EvaluationReport, ExportError, ExportInput, LogEntry, Recipe, RecipeError,
         build_zip, file_name,
@@ -18,8 +19,8 @@ use engine::{
     plan,
     protocol::{
         DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics, Failure,
-        FailureKind, LoraSpec, ModelSummary, Precision, PreparedSummary, RunOutcome, RunSpec,
-        RunSummary, StepMetrics, TargetModule,
+        FailureKind, FindingKind, LoraSpec, ModelSummary, Precision, PreparedSummary, RunOutcome,
+        RunSpec, RunSummary, StepMetrics, TargetModule,
     },
 };
 use proptest::prelude::*;
@@ -30,13 +31,21 @@ use rand_chacha::{
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
+fn sequence(row: usize) -> TokenSequence {
+    TokenSequence {
+        row,
+        ids: (row as u32..row as u32 + 3).collect(),
+        loss_mask: vec![false, false, true],
+    }
+}
+
 /// Everything that an [`ExportInput`] borrows.
 #[derive(Clone)]
 struct Run {
     model: ModelSummary,
     dataset: DatasetSummary,
     prepared: PreparedSummary,
-    held_out_rows: Vec<usize>,
+    held_out: Vec<TokenSequence>,
     spec: RunSpec,
     summary: RunSummary,
     device: DeviceReport,
@@ -61,6 +70,11 @@ impl Run {
             },
             learning_rate: 2e-3,
             seed: u64::MAX,
+            data: DataSpec {
+                test_split: 0.05,
+                leave_out: vec![FindingKind::Secret],
+                ..DataSpec::default()
+            },
             ..RunSpec::default()
         };
         let tensors = tensors(&model, &spec, &mut rng);
@@ -73,7 +87,7 @@ impl Run {
         Self {
             dataset: dataset(),
             prepared: prepared(&spec.data),
-            held_out_rows: vec![2, 7, 11],
+            held_out: [2, 7, 11].map(sequence).to_vec(),
             summary: summary(&spec, &model, &evaluation),
             device: DeviceReport {
                 kind: DeviceKind::WebGpu,
@@ -97,7 +111,7 @@ impl Run {
             model: &self.model,
             dataset: &self.dataset,
             prepared: &self.prepared,
-            held_out_rows: &self.held_out_rows,
+            held_out: &self.held_out,
             spec: &self.spec,
             summary: &self.summary,
             device: &self.device,
@@ -181,6 +195,7 @@ fn dataset() -> DatasetSummary {
 fn prepared(spec: &DataSpec) -> PreparedSummary {
     PreparedSummary {
         spec: spec.clone(),
+        num_packed_rows: 0,
         num_training_rows: 27,
         num_validation_rows: 3,
         training_tokens: 2700,
@@ -275,6 +290,7 @@ fn the_files_have_a_fixed_order_and_the_bytes_are_the_same_each_time() {
         "recipe.json",
         "log.jsonl",
         "evaluation.json",
+        "held_out.jsonl",
         "chat_template.jinja",
     ];
     assert_eq!(names, expected);
@@ -343,16 +359,27 @@ fn the_evaluation_has_the_promised_keys() {
     assert_eq!(evaluation["scored_tokens"], 77);
     assert_eq!(evaluation["held_out_rows"], json!([2, 7, 11]));
     assert_eq!(evaluation["sequence_length"], 512);
+    let files = unzip(&run.zip());
+    let rows: Vec<Value> = text_of(&files, "held_out.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 3);
+    assert_eq!(
+        rows[1],
+        json!({"row": 7, "input_ids": [7, 8, 9], "labels": [-100, -100, 9]})
+    );
 
     run.evaluation.base_loss = None;
     run.evaluation.tuned_loss = None;
-    run.held_out_rows.clear();
+    run.held_out.clear();
     let files = unzip(&run.zip());
     let evaluation = json_of(&files, "evaluation.json");
     assert_eq!(evaluation["base_loss"], Value::Null);
     assert_eq!(evaluation["tuned_loss"], Value::Null);
     assert_eq!(evaluation["held_out_rows"], json!([]));
     assert!(text_of(&files, "README.md").contains("No row was held out"));
+    assert!(!files.contains_key("held_out.jsonl"));
 }
 
 #[test]
@@ -422,13 +449,14 @@ fn the_readme_tells_result_settings_and_use() {
         "| base model | 3.5330 |",
         "| with this adapter | 1.0031 |",
         "base = \"inlay/tiny\"",
-        "for path in [\"rows.jsonl\"]:",
+        "for line in open(\"held_out.jsonl\")",
         "PeftModel.from_pretrained",
         "| `learning_rate` | `0.002` |",
         "| `target_modules` | `[q_proj,k_proj,",
         "| in the files | 31 |",
         "| trained on | 27 |",
-        "end-of-turn token",
+        "to the end of its turn",
+        "| kept for a test | 0 |",
     ] {
         assert!(readme.contains(needle), "no {needle:?} in\n{readme}");
     }

@@ -4,3 +4,19 @@
 
 #[path = "reader/dataset.rs"]
 mod dataset;
+#[path = "reader/json.rs"]
+mod json;
+#[path = "reader/packed.rs"]
+mod packed;
+#[path = "reader/packing.rs"]
+mod packing;
+#[path = "reader/parquet.rs"]
+mod parquet;
+#[path = "reader/prose.rs"]
+mod prose;
+#[path = "reader/real_files.rs"]
+mod real_files;
+#[path = "reader/records.rs"]
+mod records;
+#[path = "reader/table.rs"]
+mod table;

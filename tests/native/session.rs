@@ -1,7 +1,10 @@
 //! Whole runs on a tiny model: pauses, stops, failures, and which adapter is kept.
 
 use engine::{
-    data::{TokenSequence, batch::Batch},
+    data::{
+        TokenSequence,
+        batch::{Batch, BatchSchedule},
+    },
     host::Control,
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
@@ -17,6 +20,7 @@ use futures_executor::block_on;
 
 use crate::common::{
     fixture::{assert_near, assert_share},
+    golden::check_packing,
     host::{RUN, ScriptedHost},
     load,
     random::Random,
@@ -362,6 +366,79 @@ fn gradients_under_dropout_are_those_of_the_loss() {
     let distance = 0.002;
     let rise = at(distance, &direction).loss - at(-distance, &direction).loss;
     assert_share("slope", rise / f64::from(2.0 * distance), norm, 0.01);
+}
+
+/// Rows of very different lengths, packed: loss and gradient are those of the same rows side by side.
+#[test]
+fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
+    let mut random = Random::new();
+    for name in ["tiny", "odd"] {
+        let mut bench = Bench::new(&mut random);
+        bench.model = load::fixture_model(name);
+        bench.spec.lora.target_modules = engine::protocol::TargetModule::ALL.to_vec();
+        let mut rows = random.sequences(9);
+        rows.extend(random.long_sequences(2));
+        let mut state = TrainingState::new(&bench.spec, &bench.model.config);
+        let parameters = state.parameters.iter_mut();
+        parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
+        // Blocks that are computed again must see the segments, too.
+        state.kept_bytes *= random.size(0..2);
+        let error = block_on(check_packing(&bench.model, &state, &rows));
+        println!("{name}: gradients within {error:.1e}");
+    }
+}
+
+/// A run on packed rows beside one that takes the same rows one by one and accumulates.
+#[test]
+fn a_packed_run_has_the_curve_of_the_same_rows_accumulated() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    bench.spec.packing = true;
+    bench.spec.data.max_seq_length = 24;
+    bench.spec.adam_epsilon = 1e-3;
+    let packed = bench.run_through();
+    let mut batches = BatchSchedule::new(&bench.train, &bench.spec);
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let mut state = TrainingState::new(&bench.spec, &bench.model.config);
+    for step in &packed.steps {
+        let rows: Vec<usize> = batches
+            .next_step()
+            .into_iter()
+            .flat_map(|batch| batch.rows)
+            .collect();
+        let singles: Vec<Batch> = rows
+            .iter()
+            .map(|&row| Batch::new(&[&bench.train[row]]))
+            .collect();
+        let rate = bench.spec.learning_rate;
+        let told = block_on(state.step(&bench.model, &singles, rate, &pacing)).unwrap();
+        assert_eq!(step.scored_tokens, told.scored_tokens as u64);
+        assert_share("loss", step.loss, told.loss, 1e-4);
+        assert_share("gradient norm", step.grad_norm, told.grad_norm, 1e-3);
+    }
+    assert_near(
+        "parameters",
+        &state.parameters,
+        &packed_newest(&bench),
+        1e-4,
+    );
+    // The held-out rows' loss is the same however they are batched.
+    let tuned = packed.summary.tuned_validation_loss.unwrap();
+    let alone = bench.validation_loss(&packed.parameters);
+    assert_share("validation loss", tuned, alone, 1e-5);
+}
+
+/// The last adapter of the run, whatever the validation says.
+fn packed_newest(bench: &Bench) -> Vec<f32> {
+    let bench = Bench {
+        model: load::fixture_model("odd"),
+        train: bench.train.clone(),
+        validation: Vec::new(),
+        spec: bench.spec.clone(),
+        ..*bench
+    };
+    bench.run_through().parameters
 }
 
 #[test]

@@ -10,5 +10,7 @@ mod encode;
 mod fetched;
 #[path = "text/golden.rs"]
 mod golden;
+#[path = "text/masks.rs"]
+mod masks;
 #[path = "text/tokenizer.rs"]
 mod tokenizer;

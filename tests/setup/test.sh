@@ -49,7 +49,7 @@ omit() {
 
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 clippy_native() {
-    clippy --package engine --features cpu,threads --all-targets &&
+    clippy --package engine --features cpu,threads,reader --all-targets &&
         clippy --package app --package e2e --package tidy --all-targets &&
         clippy --package bench --features driver --all-targets
 }
@@ -62,6 +62,7 @@ clippy_wasm() {
         clippy --target wasm32-unknown-unknown --package web-tests --features "$device" --all-targets || return
         clippy --target wasm32-unknown-unknown --package bench --features "$device" --lib || return
     done
+    clippy --target wasm32-unknown-unknown --package engine --features reader,web --lib --bins || return
     clippy --target wasm32-unknown-unknown --package app || return
     if has_rust_src; then
         with_threads cargo clippy --locked --release "${WITH_THREADS[@]}" --target wasm32-unknown-unknown --package engine \
@@ -83,7 +84,7 @@ stage "format" cargo fmt --all --check || true
 stage "structure" tests_of --package tidy || true
 stage "lints (native)" clippy_native || true
 stage "lints (wasm)" clippy_wasm || true
-stage "engine tests" tests_of --package engine --features cpu,threads || true
+stage "engine tests" tests_of --package engine --features cpu,threads,reader || true
 stage "page logic tests" tests_of --package app || true
 stage "harness tests" tests_of --package e2e --lib --test harness || true
 if stage "page build" bash tests/setup/build.sh; then

@@ -2,6 +2,7 @@ use engine::protocol::{DeviceKind, DeviceReport, Precision, SelfTestCase};
 use leptos::prelude::*;
 
 use crate::browser::gpu::this_browser;
+use crate::state::State;
 use crate::state::device::{Build, DeviceChoice, DeviceState, advice};
 use crate::store::Store;
 
@@ -10,7 +11,7 @@ use crate::store::Store;
 pub fn DevicePanel() -> impl IntoView {
     let store = Store::get();
     let device = store.select(|state| state.device.clone());
-    let is_training = store.select(|state| state.is_training());
+    let is_busy = store.select(State::is_busy);
     let chosen =
         move |event| store.start_device(DeviceChoice::from_value(&event_target_value(&event)));
     let options = DeviceChoice::ALL.map(|choice| {
@@ -23,7 +24,7 @@ pub fn DevicePanel() -> impl IntoView {
                 <label for="device">"Device"</label>
                 <select id="device" aria-describedby="device-note" on:change=chosen
                     prop:value=move || device.with(|device| device.choice.value())
-                    disabled=move || is_training.get()>
+                    disabled=move || is_busy.get()>
                     {options.collect_view()}
                 </select>
             </div>

@@ -3,7 +3,7 @@ use leptos::prelude::*;
 
 use super::problems::place;
 use crate::state::State;
-use crate::state::findings::{alarm, of_tokens, words};
+use crate::state::findings::{alarm, of_files, of_tokens, words};
 use crate::state::format::{count, counted, sentence};
 use crate::store::Store;
 
@@ -43,12 +43,17 @@ pub fn Findings() -> impl IntoView {
     });
     let told =
         store.select(|state: &State| state.prepared.as_ref().map(of_tokens).unwrap_or_default());
-    let is_empty = move || found.with(Vec::is_empty) && told.with(Vec::is_empty);
+    let noted = store.select(|state| state.shown_dataset().map(of_files).unwrap_or_default());
+    let is_empty =
+        move || found.with(Vec::is_empty) && told.with(Vec::is_empty) && noted.with(Vec::is_empty);
     view! {
         <section class="findings" aria-label="Findings" hidden=is_empty>
             <h3>"Worth a look"</h3>
             <ul>
                 {move || found.get().into_iter().map(|finding| item(store, finding)).collect_view()}
+                {move || noted.get().into_iter().map(|note| view! {
+                    <li class="finding"><p>{note}</p></li>
+                }).collect_view()}
                 {move || told.get().into_iter().map(|(what, advice)| view! {
                     <li class="finding">
                         <p class="finding-what">{what}</p>

@@ -1,4 +1,5 @@
-use engine::protocol::DatasetSummary;
+use engine::protocol::{DatasetSummary, Mapping};
+use leptos::html::Details;
 use leptos::prelude::*;
 
 use super::data_facts::shape_name;
@@ -17,6 +18,15 @@ pub fn MappingPanel() -> impl IntoView {
     let has_data = store.select(|state| state.mapped_dataset().is_some());
     let is_unusable = store.select(|state| state.readings.unusable.is_some());
     let recognised = store.select(|state| state.mapped_dataset().map(recognised));
+    let panel = NodeRef::<Details>::new();
+    // It opens where it is needed; only the user closes it.
+    Effect::new(move |_| {
+        if is_unusable.get()
+            && let Some(panel) = panel.get()
+        {
+            panel.set_open(true);
+        }
+    });
     let shape = Memo::new(move |_| form.with(|form| form.shape));
     let parts = move || {
         let parts = shape.get().parts().iter();
@@ -25,7 +35,7 @@ pub fn MappingPanel() -> impl IntoView {
             .collect_view()
     };
     view! {
-        <details class="disclosure mapping" hidden=move || !has_data.get() open=move || is_unusable.get()>
+        <details class="disclosure mapping" hidden=move || !has_data.get() node_ref=panel>
             <summary>"How rows are read"</summary>
             <p class="mapping-recognised">{move || recognised.get()}</p>
             <div class="fields">
@@ -68,9 +78,15 @@ fn recognised(dataset: &DatasetSummary) -> String {
         }
         None => "No row could be read so far: say here what its fields are.".to_owned(),
     };
+    let kept = match &dataset.mapping {
+        Some(Mapping::Preference { .. }) => {
+            " The chosen answer is learnt, the rejected one is kept for later."
+        }
+        _ => "",
+    };
     match files.is_empty() {
-        true => read,
-        false => format!("{read} From {}{more}.", files.join(", ")),
+        true => format!("{read}{kept}"),
+        false => format!("{read}{kept} From {}{more}.", files.join(", ")),
     }
 }
 

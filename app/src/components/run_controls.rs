@@ -10,6 +10,9 @@ pub fn RunControls() -> impl IntoView {
     let is_training = store.select(|state| state.is_training());
     let is_paused = store.select(|state| state.run.as_ref().is_some_and(Run::is_paused));
     let asked = store.select(|state| state.run.as_ref().and_then(|run| run.asked));
+    let trial = store.select(|state| state.trials.present);
+    let is_busy = move || is_training.get() || trial.get().is_some();
+    let is_stopping = move || trial.get().is_some_and(|trial| trial.is_stopping);
     let is_waiting = store.select(|state| state.start_when_loaded);
     let can_ask = move || is_training.get() && asked.get().is_none();
     let note = move || match (is_waiting.get(), asked.get()) {
@@ -29,23 +32,29 @@ pub fn RunControls() -> impl IntoView {
         }
     };
     let stop = move |_| {
-        if is_training.get() && asked.get() != Some(Asked::Stop) {
+        if trial.get().is_some() {
+            store.stop_trial();
+        } else if is_training.get() && asked.get() != Some(Asked::Stop) {
             store.ask_run(Asked::Stop);
         }
     };
     view! {
         <div class="run-controls">
             <button type="button" class="button button-primary button-large"
-                aria-disabled=move || is_training.get().to_string() aria-describedby="start-note"
+                aria-disabled=move || is_busy().to_string() aria-describedby="start-note"
                 on:click=move |_| store.start_training()>
                 "Start training"
             </button>
             <button type="button" class="button button-large" aria-disabled=move || (!can_ask()).to_string() on:click=pause>
                 {move || if is_paused.get() { "Resume" } else { "Pause" }}
             </button>
-            <button type="button" class="button button-large" aria-disabled=move || (!is_training.get()).to_string()
+            <button type="button" class="button button-large" aria-disabled=move || (!is_busy() || is_stopping()).to_string()
                 on:click=stop>
                 "Stop"
+            </button>
+            <button type="button" class="button button-large" aria-disabled=move || is_busy().to_string()
+                aria-describedby="start-note" on:click=move |_| store.step_one_batch()>
+                "Step one batch"
             </button>
             <p id="start-note" class="run-note" aria-live="polite">{note}</p>
         </div>

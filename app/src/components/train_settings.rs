@@ -3,6 +3,7 @@ use leptos::prelude::*;
 
 use super::field::FormField;
 use super::modules_field::ModulesField;
+use super::switch::Switch;
 use crate::state::form::Field;
 use crate::store::Store;
 
@@ -50,6 +51,12 @@ pub fn TrainSettings() -> impl IntoView {
                         .map(form_field)
                         .collect_view()}
                     <Precision />
+                </div>
+                <div class="switches">
+                    <Switch label="Packing" hint="Short rows share a row of the sequence length, unseen by each other: faster"
+                        get=|form| form.packing set=|form, on| form.packing = on />
+                    <Switch label="Group by length" hint="Rows of like length share a batch, so that little is padding"
+                        get=|form| form.group_by_length set=|form, on| form.group_by_length = on />
                 </div>
             </details>
         </div>

@@ -1,5 +1,6 @@
 use leptos::prelude::*;
 
+use crate::components::first_batch::FirstBatch;
 use crate::components::plan_line::PlanLine;
 use crate::components::run_chart::RunChart;
 use crate::components::run_controls::RunControls;
@@ -17,6 +18,7 @@ pub fn TrainPage() -> impl IntoView {
             <TrainSettings />
             <PlanLine />
             <RunControls />
+            <FirstBatch />
             <div class="card run-card">
                 <RunReadouts />
                 <RunChart />

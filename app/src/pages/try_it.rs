@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use crate::components::answer::AnswerCard;
 use crate::components::field::FormField;
+use crate::components::scores::Scores;
 use crate::components::step_section::StepSection;
 use crate::state::form::Field;
 use crate::state::{State, Step};
@@ -73,6 +74,7 @@ pub fn TryPage() -> impl IntoView {
                 <AnswerCard variant=Variant::Base />
                 <AnswerCard variant=Variant::Tuned />
             </div>
+            <Scores />
         </StepSection>
     }
 }
@@ -81,8 +83,8 @@ pub fn TryPage() -> impl IntoView {
 fn obstacle(state: &State) -> Option<&'static str> {
     if state.model.loaded.is_none() {
         Some("Load a model first, in step 1.")
-    } else if state.is_training() {
-        Some("The model is learning; ask it when the run is over.")
+    } else if state.is_busy() {
+        Some("The model is at work; ask it when that is over.")
     } else {
         None
     }

@@ -1,8 +1,8 @@
 //! What was found about rows, in words: what it is, what it does to a run, and what can be done.
 
-use engine::protocol::{DatasetSummary, FindingKind, PreparedSummary};
+use engine::protocol::{DatasetSummary, FindingKind, PreparedSummary, RowShape};
 
-use super::format::{capitalised, count, counted};
+use super::format::{capitalised, count, counted, sentence};
 
 /// A finding in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,19 @@ pub fn alarm(dataset: &DatasetSummary) -> Option<String> {
         count(usable as u64),
         count(repeated as u64),
     ))
+}
+
+/// What concerns files as a whole, and what becomes of answers that are not learnt.
+pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
+    let notes = dataset.notes.iter().map(|note| sentence(note));
+    let has_pairs = dataset
+        .shapes
+        .iter()
+        .any(|(shape, _)| *shape == RowShape::Preference);
+    let rejected = has_pairs.then(|| {
+        "Of two answers the chosen one is learnt; the rejected ones are kept for later.".to_owned()
+    });
+    rejected.into_iter().chain(notes).collect()
 }
 
 /// What turned out when rows became tokens, each with its remedy.

@@ -23,6 +23,8 @@ pub struct Form {
     pub train_on: TrainOn,
     pub scheduler: LrSchedulerType,
     pub precision: PrecisionChoice,
+    pub packing: bool,
+    pub group_by_length: bool,
     pub prompt: String,
 }
 
@@ -34,6 +36,8 @@ impl Default for Form {
             train_on: TrainOn::default(),
             scheduler: LrSchedulerType::Cosine,
             precision: PrecisionChoice::Automatic,
+            packing: false,
+            group_by_length: false,
             prompt: String::new(),
         }
     }
@@ -141,6 +145,8 @@ impl Form {
             max_steps: self.whole(Field::MaxSteps)?,
             per_device_train_batch_size: self.size(Field::BatchSize)?,
             gradient_accumulation_steps: self.size(Field::GradientAccumulation)?,
+            packing: self.packing,
+            group_by_length: self.group_by_length,
             eval_steps: self.whole(Field::EvaluateEvery)?,
             seed: self.whole(Field::Seed)?,
             ..RunSpec::default()

@@ -105,9 +105,15 @@ pub fn capitalised(text: &str) -> String {
     first.chain(letters).collect()
 }
 
-/// Messages come as clauses; on their own they start with a capital and end with a stop.
+/// Messages come as clauses; on their own they start with a capital, unless it is a file's name, and end with a stop.
 pub fn sentence(text: &str) -> String {
-    let mut sentence = capitalised(text);
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let is_name = first.trim_end_matches(['.', ',', ':', ';']).contains('.');
+    let mut sentence = if is_name {
+        text.to_owned()
+    } else {
+        capitalised(text)
+    };
     if !sentence.ends_with(['.', '!', '?', '\u{2026}']) {
         sentence.push('.');
     }

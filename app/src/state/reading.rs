@@ -212,6 +212,7 @@ impl State {
         self.preview = None;
         self.prepared = None;
         self.plan = None;
+        self.trials.first_batch = None;
         self.data.loaded = Some(dataset);
         self.settle_data();
     }

@@ -1,10 +1,11 @@
 //! The one line that says what the page is doing.
 
-use engine::protocol::{Phase, RunOutcome, RunState};
+use engine::protocol::{Phase, RunOutcome, RunState, Side};
 
 use super::format::{bytes, count, counted, duration, loss};
 use super::run::{Asked, Run};
 use super::slot::Loading;
+use super::trial::{Trial, Tried};
 use super::{Resting, State, Step};
 
 /// The first word or two of the status; scripts and people rely on them.
@@ -77,6 +78,9 @@ pub fn status(state: &State) -> Status {
     if let Some(run) = state.run.as_ref().filter(|run| run.is_active()) {
         return run_status(run);
     }
+    if let Some(trial) = &state.trials.present {
+        return trial_status(trial);
+    }
     match state.pending.front() {
         Some(Step::Model) => {
             let detail = state
@@ -106,6 +110,23 @@ pub fn status(state: &State) -> Status {
             .map_or_else(Status::default, ended_status),
         Resting::Plain => resting_status(state),
     }
+}
+
+fn trial_status(trial: &Trial) -> Status {
+    let (activity, detail) = match trial.tried {
+        Tried::FirstBatch => (
+            Activity::Training,
+            "one step on the first batch, to look at",
+        ),
+        Tried::Score(Side::Test) => (Activity::Evaluating, "the test rows, before and after"),
+        Tried::Score(_) => (Activity::Evaluating, "the held-out rows, before and after"),
+    };
+    let detail = if trial.is_stopping {
+        "stopping"
+    } else {
+        detail
+    };
+    Status::new(activity, detail)
 }
 
 fn resting_status(state: &State) -> Status {

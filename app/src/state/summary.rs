@@ -25,8 +25,13 @@ pub fn summary(state: &State) -> Option<String> {
         if prepared.num_left_out > 0 {
             parts.push(format!("{} left out", count(prepared.num_left_out as u64)));
         }
+        let noun = if prepared.scored_tokens == 1 {
+            "token"
+        } else {
+            "tokens"
+        };
         parts.push(format!(
-            "{} trained tokens",
+            "{} trained {noun}",
             compact(prepared.scored_tokens)
         ));
         let plan = state.plan.as_ref();

@@ -48,7 +48,7 @@ impl Store {
     fn watch_data_spec(self) {
         let wanted = Memo::new(move |_| {
             let spec = self.form.with(Form::data_spec).ok();
-            let is_due = |state: &State| state.can_train() && !state.is_training();
+            let is_due = |state: &State| state.can_train() && !state.is_busy();
             let key = self
                 .state
                 .with(|state| is_due(state).then(|| loaded_key(state)).flatten());
@@ -100,7 +100,7 @@ impl Store {
                     .prepared
                     .as_ref()
                     .is_some_and(|prepared| prepared.spec == spec.data);
-                is_encoded && !state.is_training()
+                is_encoded && !state.is_busy()
             });
             is_due.then_some(spec)
         });
@@ -164,10 +164,10 @@ impl Store {
             }
         });
         Effect::new(move |_| page::set_title(&title.get()));
-        let is_training = self.select(State::is_training);
+        let is_busy = self.select(State::is_busy);
         let lock = WakeLock::default();
-        Effect::new(move |_| lock.set(is_training.get()));
-        page::ask_before_closing(move || is_training.get_untracked());
+        Effect::new(move |_| lock.set(is_busy.get()));
+        page::ask_before_closing(move || is_busy.get_untracked());
     }
 }
 

@@ -1,6 +1,10 @@
 //! Sequences to batches, in an order that a seed fixes.
 
-use super::{TokenSequence, shuffle::permutation};
+use super::{
+    TokenSequence,
+    pack::Bins,
+    shuffle::{grouped_by_length, permutation},
+};
 use crate::protocol::RunSpec;
 
 /// Rows are padded to a multiple of this, so that attention's matrices have columns for the GPU's vectors of four.
@@ -8,12 +12,13 @@ const TOKEN_MULTIPLE: usize = 4;
 /// What padding holds; it is never attended to by a real token and never scored.
 const PADDING_ID: u32 = 0;
 
-/// Some rows side by side, padded on the right to the longest.
+/// Some rows side by side, padded on the right to the longest; or packed, one behind the other in a single row, where
+/// none sees another and positions begin anew with each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Rows.
+    /// Rows; 1 where they are packed.
     pub b: usize,
-    /// Tokens of a padded row.
+    /// Tokens of a padded row, or of all that are packed.
     pub t: usize,
     /// `[b t]`
     pub ids: Vec<u32>,
@@ -23,6 +28,7 @@ pub struct Batch {
     pub lengths: Vec<usize>,
     /// Row numbers in the dropped file.
     pub rows: Vec<usize>,
+    pub is_packed: bool,
 }
 
 impl Batch {
@@ -54,7 +60,53 @@ impl Batch {
             loss_mask,
             lengths,
             rows,
+            is_packed: false,
         }
+    }
+
+    /// Packs `sequences` into one row.
+    pub fn packed(sequences: &[&TokenSequence]) -> Self {
+        let len = |sequence: &&TokenSequence| sequence.ids.len();
+        let lengths: Vec<usize> = sequences.iter().map(len).collect();
+        let t = lengths
+            .iter()
+            .sum::<usize>()
+            .next_multiple_of(TOKEN_MULTIPLE);
+        let (mut ids, mut loss_mask) = (Vec::with_capacity(t), Vec::with_capacity(t));
+        for sequence in sequences {
+            ids.extend_from_slice(&sequence.ids);
+            loss_mask.extend_from_slice(&sequence.loss_mask);
+        }
+        ids.resize(t, PADDING_ID);
+        loss_mask.resize(t, false);
+        Self {
+            b: 1,
+            t,
+            ids,
+            loss_mask,
+            lengths,
+            rows: sequences.iter().map(|sequence| sequence.row).collect(),
+            is_packed: true,
+        }
+    }
+
+    /// Of a packed batch the lengths of what lies in its row, the padding at the end among them.
+    pub fn segments(&self) -> Option<Vec<usize>> {
+        let padding = self.t - self.num_tokens().min(self.t);
+        let lengths = self.lengths.iter().copied();
+        let segments = lengths.chain([padding]).filter(|&length| length > 0);
+        self.is_packed.then(|| segments.collect())
+    }
+
+    /// Where each row's tokens begin among `ids`.
+    pub fn starts(&self) -> Vec<usize> {
+        let mut end = 0;
+        let start = |(row, length): (usize, &usize)| {
+            let start = if self.is_packed { end } else { row * self.t };
+            end = start + length;
+            start
+        };
+        self.lengths.iter().enumerate().map(start).collect()
     }
 
     /// Tokens without padding.
@@ -68,7 +120,38 @@ impl Batch {
     }
 }
 
-/// Hands out the batches of each optimizer step, epoch after epoch, each epoch in an order of its own.
+/// Rows for evaluation, in batches: in their order, or packed where `spec` says so, as many as a micro-batch has.
+pub fn evaluation_batches<'a>(
+    sequences: &'a [TokenSequence],
+    spec: &RunSpec,
+) -> impl Iterator<Item = Batch> + use<'a> {
+    let bins = if spec.packing {
+        Bins::in_order(&lengths(sequences), spec.data.max_seq_length)
+    } else {
+        Bins::singles((0..sequences.len()).collect())
+    };
+    let (size, is_packed) = (spec.per_device_train_batch_size.max(1), spec.packing);
+    let starts = (0..bins.len()).step_by(size);
+    starts.map(move |start| batch(sequences, bins.rows(start, size), is_packed))
+}
+
+fn lengths(sequences: &[TokenSequence]) -> Vec<usize> {
+    let lengths = sequences.iter().map(|sequence| sequence.ids.len());
+    lengths.collect()
+}
+
+fn batch(sequences: &[TokenSequence], rows: &[usize], is_packed: bool) -> Batch {
+    let rows: Vec<&TokenSequence> = rows.iter().map(|&row| &sequences[row]).collect();
+    if is_packed {
+        Batch::packed(&rows)
+    } else {
+        Batch::new(&rows)
+    }
+}
+
+/// Hands out the batches of each optimizer step, epoch after epoch, each epoch in an order of its own: rows shuffled, or
+/// grouped by length (see [`grouped_by_length`]), or packed into bins, of which a micro-batch takes as many as it would
+/// take rows (see [`super::pack`]).
 ///
 /// As in transformers' `Trainer`, an epoch's last micro-batch may be short of rows and its last step short of
 /// micro-batches; neither reaches into the next epoch.
@@ -78,10 +161,14 @@ pub struct BatchSchedule<'a> {
     batch_size: usize,
     accumulation_steps: usize,
     seed: u64,
-    order: Vec<usize>,
+    group_by_length: bool,
+    /// Tokens of a bin, where rows are packed.
+    capacity: Option<usize>,
+    /// Of the present epoch, each of one row where rows are not packed.
+    bins: Bins,
     /// Epochs begun.
     num_epochs: u64,
-    /// Rows of the present epoch that were handed out.
+    /// Bins of the present epoch that were handed out.
     position: usize,
 }
 
@@ -93,7 +180,9 @@ impl<'a> BatchSchedule<'a> {
             batch_size: spec.per_device_train_batch_size.max(1),
             accumulation_steps: spec.gradient_accumulation_steps.max(1),
             seed: spec.seed,
-            order: Vec::new(),
+            group_by_length: spec.group_by_length,
+            capacity: spec.packing.then_some(spec.data.max_seq_length),
+            bins: Bins::default(),
             num_epochs: 0,
             position: 0,
         }
@@ -101,24 +190,39 @@ impl<'a> BatchSchedule<'a> {
 
     /// The micro-batches of the next optimizer step.
     pub fn next_step(&mut self) -> Vec<Batch> {
-        if self.position >= self.order.len() {
+        if self.position >= self.bins.len() {
             self.num_epochs += 1;
-            // Stream 0 is the split's.
-            self.order = permutation(self.sequences.len(), self.seed, self.num_epochs);
+            self.bins = self.bins_of_epoch();
             self.position = 0;
         }
-        let end = (self.position + self.batch_size * self.accumulation_steps).min(self.order.len());
-        let rows: Vec<&TokenSequence> = self.order[self.position..end]
-            .iter()
-            .map(|&index| &self.sequences[index])
-            .collect();
-        self.position = end;
-        rows.chunks(self.batch_size).map(Batch::new).collect()
+        let start = self.position;
+        self.position = (start + self.batch_size * self.accumulation_steps).min(self.bins.len());
+        let starts = (start..self.position).step_by(self.batch_size);
+        starts
+            .map(|start| {
+                let rows = self.bins.rows(start, self.batch_size);
+                batch(self.sequences, rows, self.capacity.is_some())
+            })
+            .collect()
+    }
+
+    fn bins_of_epoch(&self) -> Bins {
+        // Stream 0 is the split's.
+        let (seed, stream) = (self.seed, self.num_epochs);
+        if let Some(capacity) = self.capacity {
+            return Bins::of_epoch(&lengths(self.sequences), capacity, seed, stream);
+        }
+        Bins::singles(if self.group_by_length {
+            let step = self.batch_size * self.accumulation_steps;
+            grouped_by_length(&lengths(self.sequences), step, seed, stream)
+        } else {
+            permutation(self.sequences.len(), seed, stream)
+        })
     }
 
     /// Epochs done, as a fraction.
     pub fn epoch(&self) -> f64 {
-        match self.order.len() {
+        match self.bins.len() {
             0 => 0.0,
             len => (self.num_epochs - 1) as f64 + self.position as f64 / len as f64,
         }
@@ -151,6 +255,77 @@ mod tests {
             rows.iter().map(TokenSequence::num_scored).sum::<usize>()
         );
         assert_eq!((batch.num_tokens(), batch.rows), (7, vec![3, 9]));
+    }
+
+    #[test]
+    fn packed_rows_lie_one_behind_the_other() {
+        let rows = [sequence(3, 5), sequence(9, 2), sequence(4, 3)];
+        let batch = Batch::packed(&rows.iter().collect::<Vec<_>>());
+        assert_eq!((batch.b, batch.t, batch.num_tokens()), (1, 12, 10));
+        assert_eq!(batch.ids, [1, 2, 3, 4, 5, 1, 2, 1, 2, 3, 0, 0]);
+        assert_eq!(batch.segments(), Some(vec![5, 2, 3, 2]));
+        assert_eq!(batch.starts(), [0, 5, 7]);
+        let unpacked = Batch::new(&rows.iter().collect::<Vec<_>>());
+        assert_eq!(unpacked.segments(), None);
+        assert_eq!(unpacked.starts(), [0, 8, 16]);
+        assert_eq!(batch.num_scored(), unpacked.num_scored());
+        // Without a rest there is no padding to see.
+        let whole = Batch::packed(&[&rows[0], &rows[2]]);
+        assert_eq!(whole.segments(), Some(vec![5, 3]));
+    }
+
+    #[test]
+    fn packed_epochs_hand_out_every_row_once_in_full_batches() {
+        let rows: Vec<_> = (0..50).map(|row| sequence(row, 3 + row * 7 % 11)).collect();
+        let mut spec = RunSpec {
+            packing: true,
+            per_device_train_batch_size: 2,
+            ..RunSpec::default()
+        };
+        spec.data.max_seq_length = 16;
+        let mut schedule = BatchSchedule::new(&rows, &spec);
+        let lengths = lengths(&rows);
+        let num_steps = crate::data::pack::num_bins(&lengths, 16).div_ceil(2);
+        for epoch in 1..=2 {
+            let mut seen = BTreeSet::new();
+            for _ in 0..num_steps {
+                for batch in schedule.next_step() {
+                    assert!(batch.is_packed && batch.t <= 32);
+                    seen.extend(batch.rows);
+                }
+            }
+            assert_eq!((seen.len(), schedule.epoch()), (50, f64::from(epoch)));
+        }
+        let scored: usize = rows.iter().map(TokenSequence::num_scored).sum();
+        for packing in [true, false] {
+            let spec = RunSpec {
+                packing,
+                ..spec.clone()
+            };
+            let batches: Vec<Batch> = evaluation_batches(&rows, &spec).collect();
+            assert_eq!(batches.iter().map(Batch::num_scored).sum::<usize>(), scored);
+            assert_eq!(batches.iter().all(|batch| batch.is_packed), packing);
+        }
+    }
+
+    #[test]
+    fn rows_of_like_length_come_together_where_asked() {
+        let rows: Vec<_> = (0..400)
+            .map(|row| sequence(row, 2 + row * 13 % 50))
+            .collect();
+        let padding = |group_by_length| {
+            let spec = RunSpec {
+                group_by_length,
+                ..RunSpec::default()
+            };
+            let mut schedule = BatchSchedule::new(&rows, &spec);
+            let batches: Vec<Batch> = (0..100).flat_map(|_| schedule.next_step()).collect();
+            assert_eq!(schedule.epoch(), 1.0);
+            let padded: usize = batches.iter().map(|batch| batch.ids.len()).sum();
+            padded - batches.iter().map(Batch::num_tokens).sum::<usize>()
+        };
+        let (shuffled, grouped) = (padding(false), padding(true));
+        assert!(5 * grouped < shuffled, "{grouped} of {shuffled} tokens");
     }
 
     #[test]

@@ -172,12 +172,7 @@ impl Encoder<'_> {
             .iter()
             .zip(&encoded.loss_mask)
             .take(spec.max_seq_length)
-            .map(|(&id, &is_trained)| TokenPreview {
-                id,
-                text: self.tokenizer.token_text(id),
-                is_trained,
-                is_special: self.tokenizer.is_special(id),
-            })
+            .map(|(&id, &is_trained)| self.token_preview(id, is_trained))
             .collect();
         Ok(RowPreview {
             row: stored.row.row,
@@ -186,6 +181,16 @@ impl Encoder<'_> {
             side,
             findings: stored.facts.findings.clone(),
         })
+    }
+
+    /// A token for the eye.
+    pub fn token_preview(&self, id: u32, is_trained: bool) -> TokenPreview {
+        TokenPreview {
+            id,
+            text: self.tokenizer.token_text(id),
+            is_trained,
+            is_special: self.tokenizer.is_special(id),
+        }
     }
 
     /// Tokens of a prompt for generation: a user's message with the assistant's turn opened, or the plain text.

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{EncodeError, Encoder, TokenSequence, shuffle::split, stored::StoredRow};
+use super::{
+    EncodeError, Encoder, TokenSequence, pack::num_bins, shuffle::split, stored::StoredRow,
+};
 use crate::protocol::{
     DataSpec, Failure, FailureKind, Histogram, PreparedSummary, RowProblem, Side,
 };
@@ -141,14 +143,16 @@ impl<'a> Preparation<'a> {
                 Side::Test => test.push(sequence),
             }
         }
+        let training_lengths: Vec<usize> = train.iter().map(|row| row.ids.len()).collect();
         let summary = PreparedSummary {
+            num_packed_rows: num_bins(&training_lengths, self.spec.max_seq_length),
             spec: self.spec,
             num_training_rows: train.len(),
             num_validation_rows: validation.len(),
             num_test_rows: test.len(),
             num_left_out: self.num_left_out,
             num_leaked: num_leaked(&train, &validation) + num_leaked(&train, &test),
-            training_tokens: train.iter().map(|sequence| sequence.ids.len() as u64).sum(),
+            training_tokens: training_lengths.iter().sum::<usize>() as u64,
             scored_tokens: train
                 .iter()
                 .map(|sequence| sequence.num_scored() as u64)

@@ -1,6 +1,6 @@
 //! Orders drawn from a seed, the same on every machine and in every version of the crates below.
 
-use std::collections::HashMap;
+use std::{cmp::Reverse, collections::HashMap};
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -20,6 +20,29 @@ pub fn permutation(len: usize, seed: u64, stream: u64) -> Vec<usize> {
     for last in (1..len).rev() {
         let scaled = u128::from(random.next_u64()) * (last as u128 + 1);
         order.swap(last, (scaled >> 64) as usize);
+    }
+    order
+}
+
+/// The rows of an epoch so that rows of like length come together: transformers' `LengthGroupedSampler`, drawn from
+/// [`permutation`].
+///
+/// The epoch's permutation is cut into groups of 50 batches, or of as many as make four groups, at least one; a `batch` is
+/// what a step takes. Each group is sorted by length, the longest first, rows of one length staying in their order. Then
+/// the longest row of all (of the first group that has one) changes places with the first, so that a step that cannot fit
+/// fails at once.
+pub fn grouped_by_length(lengths: &[usize], batch: usize, seed: u64, stream: u64) -> Vec<usize> {
+    let mut order = permutation(lengths.len(), seed, stream);
+    let batch = batch.max(1);
+    let batches = (lengths.len() / batch.saturating_mul(4)).clamp(1, 50);
+    let group = batch.saturating_mul(batches);
+    for rows in order.chunks_mut(group) {
+        rows.sort_by_key(|&row| Reverse(lengths[row]));
+    }
+    let firsts = (0..order.len()).step_by(group);
+    // Of equals the first, as `argmax` has it; `max_by_key` would give the last.
+    if let Some(longest) = firsts.min_by_key(|&first| Reverse(lengths[order[first]])) {
+        order.swap(0, longest);
     }
     order
 }
@@ -100,6 +123,29 @@ mod tests {
 
     fn count(sides: &[Side], side: Side) -> usize {
         sides.iter().filter(|&&other| other == side).count()
+    }
+
+    /// Lengths by the rules of `transformers.trainer_pt_utils.get_length_grouped_indices`, group by group.
+    #[test]
+    fn rows_are_grouped_as_in_transformers() {
+        for (rows, batch, group) in [(1000, 2, 100), (100, 4, 24), (30, 8, 8), (3, 8, 8)] {
+            let lengths: Vec<usize> = (0..rows).map(|row| 5 + row * 7919 % 101).collect();
+            let order = grouped_by_length(&lengths, batch, 3, 2);
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..rows).collect::<Vec<_>>());
+            let longest = lengths.iter().max().unwrap();
+            assert_eq!(lengths[order[0]], *longest);
+            // But for the row that gave its place to the longest, groups hold the permutation's rows, sorted.
+            let drawn = permutation(rows, 3, 2);
+            let mut moved = 0;
+            for (group, drawn) in order.chunks(group).zip(drawn.chunks(group)) {
+                let mut expected = drawn.to_vec();
+                expected.sort_by_key(|&row| Reverse(lengths[row]));
+                moved += group.iter().zip(&expected).filter(|(a, b)| a != b).count();
+            }
+            assert!(moved == 0 || moved == 2, "{moved} rows are elsewhere");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ExportError, ExportInput, pretty_json};
-use crate::protocol::{EvaluationMetrics, StepMetrics};
+use crate::{
+    data::TokenSequence,
+    protocol::{EvaluationMetrics, StepMetrics, TrainOn},
+};
 
 /// Loss over the held-out rows: mean negative log-likelihood per scored token, natural logarithm.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,13 +65,38 @@ pub(super) fn lines(
     Ok(text)
 }
 
+/// A held-out row as transformers' trainers take it.
+#[derive(Serialize)]
+struct HeldOutRow<'a> {
+    row: usize,
+    input_ids: &'a [u32],
+    /// The ids, and -100 where a token is not scored.
+    labels: Vec<i64>,
+}
+
+/// `held_out.jsonl`
+pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportError> {
+    let mut text = String::new();
+    for sequence in rows {
+        let tokens = sequence.ids.iter().zip(&sequence.loss_mask);
+        let labels = tokens.map(|(&id, &is_scored)| if is_scored { i64::from(id) } else { -100 });
+        text += &serde_json::to_string(&HeldOutRow {
+            row: sequence.row,
+            input_ids: &sequence.ids,
+            labels: labels.collect(),
+        })?;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about.
 #[derive(Serialize)]
-struct Evaluation<'a> {
+struct Evaluation {
     base_loss: Option<f64>,
     tuned_loss: Option<f64>,
     scored_tokens: u64,
-    held_out_rows: &'a [usize],
+    held_out_rows: Vec<usize>,
     sequence_length: usize,
     unit: &'static str,
     loss_on: &'static str,
@@ -80,9 +108,19 @@ struct Evaluation<'a> {
 }
 
 /// What the losses are taken on; also said in the README.
-pub(super) const LOSS_ON: &str = "messages: the content of every assistant turn and the end-of-turn token after it; \
-     prompt and completion: the completion and the end-of-turn token after it; \
-     text: every token but the first, the end-of-text token included";
+pub(super) fn loss_on(train_on: TrainOn) -> &'static str {
+    match train_on {
+        TrainOn::AssistantTurns => {
+            "messages: all that the template writes for an assistant's turn behind its header; prompt and completion: the \
+             completion, to the end of its turn; text: every token but the first, the end-of-text token included"
+        }
+        TrainOn::LastTurn => {
+            "messages: all that the template writes for the assistant's last turn behind its header; prompt and completion: \
+             the completion, to the end of its turn; text: every token but the first, the end-of-text token included"
+        }
+        TrainOn::Everything => "every token but the first",
+    }
+}
 
 pub(super) const TRUNCATION: &str = "the first sequence_length tokens of a row are kept";
 
@@ -103,10 +141,10 @@ pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportE
         base_loss: report.base_loss,
         tuned_loss: report.tuned_loss,
         scored_tokens: report.scored_tokens,
-        held_out_rows: input.held_out_rows,
+        held_out_rows: input.held_out.iter().map(|row| row.row).collect(),
         sequence_length: report.sequence_length,
         unit: "mean negative log-likelihood per scored token, natural logarithm",
-        loss_on: LOSS_ON,
+        loss_on: loss_on(input.spec.data.train_on),
         rendering: rendering(input.chat_template.is_some()),
         truncation: TRUNCATION,
         validation_split: input.spec.data.validation_split,

@@ -34,6 +34,7 @@ const FILES: &str = "\
 | `recipe.json` | everything needed to repeat the run: seeds, hashes, every setting |
 | `log.jsonl` | one JSON object for every step and evaluation, in order; null is a number that was not finite |
 | `evaluation.json` | held-out loss of base and adapter, and the rows it was taken over |
+| `held_out.jsonl` | those rows as token ids and labels, to take the loss again |
 | `chat_template.jinja` | the chat template that rendered the rows, where the model has one |
 ";
 
@@ -76,7 +77,7 @@ fn introduction(input: &ExportInput<'_>) -> String {
 fn result(input: &ExportInput<'_>) -> String {
     let report = input.evaluation;
     let (Some(base), Some(tuned)) = (report.base_loss, report.tuned_loss) else {
-        let reason = if input.held_out_rows.is_empty() {
+        let reason = if input.held_out.is_empty() {
             "No row was held out, so there is no measured loss."
         } else {
             "The run ended before the held-out rows were evaluated, so there is no measured loss."
@@ -89,7 +90,7 @@ fn result(input: &ExportInput<'_>) -> String {
          Mean negative log-likelihood per scored token (natural logarithm) over {} tokens of {} rows that were not \
          trained on. The exact values are in `evaluation.json`.\n",
         report.scored_tokens,
-        input.held_out_rows.len(),
+        input.held_out.len(),
     )
 }
 
@@ -128,28 +129,21 @@ fn loss(input: &ExportInput<'_>) -> String {
          - The sum of the negative log-likelihoods of all scored tokens, divided by their number; computed in float32 \
          with the adapter's dropout off.\n",
         log::rendering(input.chat_template.is_some()),
-        log::LOSS_ON,
+        log::loss_on(input.spec.data.train_on),
         log::TRUNCATION,
         input.evaluation.sequence_length,
     )
 }
 
 fn verification(input: &ExportInput<'_>) -> String {
-    if input.evaluation.tuned_loss.is_none() || input.chat_template.is_none() {
+    if input.evaluation.tuned_loss.is_none() {
         return "## Verify it\nLoad the adapter as above: PEFT warns of every missing or unexpected tensor, and there \
                 is none. The sha256 of model and data are in `recipe.json`.\n"
             .to_owned();
     }
-    let names: Vec<String> = input
-        .dataset
-        .names
-        .iter()
-        .map(|name| quoted(name))
-        .collect();
-    let snippet = VERIFY.replace("{{dataset}}", &format!("[{}]", names.join(", ")));
     format!(
-        "## Verify it\nPut the dataset beside this file and run this after the lines above. With the weights that the \
-         adapter was trained on, the losses agree to about 0.001.\n```python\n{snippet}```\n\
+        "## Verify it\nRun this in the folder of this file, after the lines above. With the weights that the adapter was \
+         trained on, the losses agree to about 0.001.\n```python\n{VERIFY}```\n\
          The sha256 of model and data are in `recipe.json`.\n"
     )
 }
@@ -160,7 +154,8 @@ fn data(input: &ExportInput<'_>) -> String {
     format!(
         "## Data\n{}, sha256 {}\n\n| rows | |\n|---|---|\n| in the files | {} |\n| readable | {} |\n\
          | trained on | {} |\n| held out | {} |\n| cut at {} tokens | {} |\n\
-         | left out, nothing to learn from | {} |\n| equal to an earlier row | {} |\n",
+         | kept for a test | {} |\n| left out, nothing to learn from | {} |\n| left out by choice | {} |\n\
+         | equal to an earlier row | {} |\n",
         names.join(", "),
         code(&input.dataset.sha256),
         input.dataset.num_rows,
@@ -169,7 +164,9 @@ fn data(input: &ExportInput<'_>) -> String {
         prepared.num_validation_rows,
         input.spec.data.max_seq_length,
         prepared.num_truncated,
+        prepared.num_test_rows,
         prepared.num_without_target,
+        prepared.num_left_out,
         input.dataset.num_duplicates,
     )
 }

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExportError, ExportInput};
 use crate::protocol::{
-    DataSpec, DeviceKind, Failure, FailureKind, LoraSpec, LrSchedulerType, PROTOCOL_VERSION,
-    PrecisionChoice, RunSpec, TargetModule, TrainOn,
+    DataSpec, DeviceKind, Failure, FailureKind, FindingKind, LoraSpec, LrSchedulerType,
+    PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec, TargetModule, TrainOn,
 };
 
 const FORMAT: &str = "inlay-recipe";
-/// Raised whenever a field is added, removed or changes its meaning.
+/// Raised whenever a field is removed or changes its meaning; one that is added has a default, as older recipes lack it.
 const VERSION: u32 = 1;
 /// A recipe has some 2 KB; whatever is much greater is another file.
 const MAX_BYTES: usize = 1 << 20;
@@ -59,6 +59,9 @@ pub struct RecipeDataset {
     /// Of the files' bytes one after the other.
     pub sha256: String,
     pub num_rows: usize,
+    /// How the files became rows.
+    #[serde(default)]
+    pub reading: ReadSpec,
 }
 
 /// Every hyper-parameter, by the names of `peft.LoraConfig` and `transformers.TrainingArguments`.
@@ -73,6 +76,11 @@ pub struct RecipeSettings {
     pub train_on: TrainOn,
     pub max_seq_length: usize,
     pub validation_split: f64,
+    #[serde(default)]
+    pub test_split: f64,
+    /// What rows are left out for.
+    #[serde(default)]
+    pub leave_out: Vec<FindingKind>,
     /// Seeds the split.
     pub data_seed: u64,
     pub learning_rate: f64,
@@ -91,6 +99,10 @@ pub struct RecipeSettings {
     pub max_steps: u64,
     pub per_device_train_batch_size: usize,
     pub gradient_accumulation_steps: usize,
+    #[serde(default)]
+    pub packing: bool,
+    #[serde(default)]
+    pub group_by_length: bool,
     /// 0 leaves it to the engine.
     pub eval_steps: u64,
     /// Seeds the order of rows, the adapter's start and dropout.
@@ -178,6 +190,7 @@ impl Recipe {
                 file_bytes: dataset.file_bytes,
                 sha256: dataset.sha256.clone(),
                 num_rows: dataset.num_rows,
+                reading: dataset.spec.clone(),
             },
             settings: RecipeSettings::from(input.spec),
             device: input.device.kind,
@@ -218,6 +231,7 @@ impl RecipeSettings {
         let values = [
             ("lora_dropout", self.lora_dropout),
             ("validation_split", self.validation_split),
+            ("test_split", self.test_split),
             ("learning_rate", self.learning_rate),
             ("warmup_ratio", self.warmup_ratio),
             ("weight_decay", self.weight_decay),
@@ -248,6 +262,8 @@ impl From<&RunSpec> for RecipeSettings {
             train_on: data.train_on,
             max_seq_length: data.max_seq_length,
             validation_split: data.validation_split,
+            test_split: data.test_split,
+            leave_out: data.leave_out.clone(),
             data_seed: data.seed,
             learning_rate: spec.learning_rate,
             lr_scheduler_type: spec.lr_scheduler_type,
@@ -262,6 +278,8 @@ impl From<&RunSpec> for RecipeSettings {
             max_steps: spec.max_steps,
             per_device_train_batch_size: spec.per_device_train_batch_size,
             gradient_accumulation_steps: spec.gradient_accumulation_steps,
+            packing: spec.packing,
+            group_by_length: spec.group_by_length,
             eval_steps: spec.eval_steps,
             seed: spec.seed,
         }
@@ -281,8 +299,9 @@ impl From<&RecipeSettings> for RunSpec {
                 train_on: settings.train_on,
                 max_seq_length: settings.max_seq_length,
                 validation_split: settings.validation_split,
+                test_split: settings.test_split,
+                leave_out: settings.leave_out.clone(),
                 seed: settings.data_seed,
-                ..DataSpec::default()
             },
             learning_rate: settings.learning_rate,
             lr_scheduler_type: settings.lr_scheduler_type,
@@ -297,6 +316,8 @@ impl From<&RecipeSettings> for RunSpec {
             max_steps: settings.max_steps,
             per_device_train_batch_size: settings.per_device_train_batch_size,
             gradient_accumulation_steps: settings.gradient_accumulation_steps,
+            packing: settings.packing,
+            group_by_length: settings.group_by_length,
             eval_steps: settings.eval_steps,
             seed: settings.seed,
         }

@@ -2,7 +2,7 @@
 
 use burn::{
     backend::Dispatch,
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{DType, Device, Int, Tensor, TensorData},
 };
 
 use super::{Heads, KernelOps};
@@ -157,37 +157,74 @@ pub fn rope(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, inverse: bool) -> Te
     ))
 }
 
-/// See [`KernelOps::attention`].
-pub fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, heads: Heads) -> (Tensor<2>, Tensor<2>) {
-    let (output, log_sums) = <Dispatch as KernelOps>::attention(
-        q.into_dispatch(),
-        k.into_dispatch(),
-        v.into_dispatch(),
-        heads,
-    );
+/// The sequences of a packed row.
+#[derive(Debug, Clone)]
+pub struct Segments {
+    /// Of each token the first of its segment and the first behind it, `[t, 2]`.
+    table: Tensor<2, Int>,
+}
+
+impl Segments {
+    /// Segments of so many tokens side by side; none is empty.
+    pub fn new(lengths: &[usize], device: &Device) -> Self {
+        let mut table: Vec<i32> = Vec::new();
+        let mut start = 0;
+        for &len in lengths {
+            let bounds = [start, start + len].map(|bound| bound as i32);
+            table.extend(std::iter::repeat_n(bounds, len).flatten());
+            start += len;
+        }
+        let table = TensorData::new(table, [start, 2]);
+        Self {
+            table: Tensor::from_data(table, (device, DType::I32)),
+        }
+    }
+}
+
+/// See [`KernelOps::attention`], and [`KernelOps::packed_attention`] where there are `segments`.
+pub fn attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    segments: Option<&Segments>,
+    heads: Heads,
+) -> (Tensor<2>, Tensor<2>) {
+    let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
+    let (output, log_sums) = match segments {
+        Some(Segments { table }) => {
+            let table = table.clone().into_dispatch();
+            <Dispatch as KernelOps>::packed_attention(q, k, v, table, heads)
+        }
+        None => <Dispatch as KernelOps>::attention(q, k, v, heads),
+    };
     (
         Tensor::from_dispatch(output),
         Tensor::from_dispatch(log_sums),
     )
 }
 
-/// Gradients of `q`, `k` and `v`; see [`KernelOps::attention_backward`].
+/// Gradients of `q`, `k` and `v`; see [`KernelOps::attention_backward`] and [`KernelOps::packed_attention_backward`].
 pub fn attention_backward(
     d_output: Tensor<2>,
     [q, k, v]: [Tensor<2>; 3],
     output: Tensor<2>,
     log_sums: Tensor<2>,
+    segments: Option<&Segments>,
     heads: Heads,
 ) -> [Tensor<2>; 3] {
-    let (q, k, v) = <Dispatch as KernelOps>::attention_backward(
-        d_output.into_dispatch(),
-        q.into_dispatch(),
-        k.into_dispatch(),
-        v.into_dispatch(),
-        output.into_dispatch(),
-        log_sums.into_dispatch(),
-        heads,
-    );
+    let operands = [d_output, q, k, v, output, log_sums];
+    let [d_output, q, k, v, output, log_sums] = operands.map(Tensor::into_dispatch);
+    let (q, k, v) = match segments {
+        Some(Segments { table }) => {
+            let table = table.clone().into_dispatch();
+            <Dispatch as KernelOps>::packed_attention_backward(
+                d_output, q, k, v, output, log_sums, table, heads,
+            )
+        }
+        None => {
+            <Dispatch as KernelOps>::attention_backward(d_output, q, k, v, output, log_sums, heads)
+        }
+    };
     [q, k, v].map(Tensor::from_dispatch)
 }
 

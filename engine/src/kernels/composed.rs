@@ -103,13 +103,15 @@ pub fn rope<B: KernelOps>(
     B::float_reshape(B::float_cat(halves, 3), Shape::from([n, width]))
 }
 
+/// See [`KernelOps::attention`], and [`KernelOps::packed_attention`] where there are `segments`.
 pub fn attention<B: KernelOps>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
+    segments: Option<IntTensor<B>>,
     heads: Heads,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let scores = masked_scores::<B>(q, k, heads);
+    let scores = masked_scores::<B>(q, k, segments, heads);
     let maximum = B::float_max_dim(scores.clone(), 2);
     let exponentials = B::float_exp(B::float_sub(scores, maximum.clone()));
     let sum = B::float_sum_dim(exponentials.clone(), 2);
@@ -122,15 +124,17 @@ pub fn attention<B: KernelOps>(
     )
 }
 
+/// See [`KernelOps::attention_backward`], and [`KernelOps::packed_attention_backward`] where there are `segments`.
 pub fn attention_backward<B: KernelOps>(
     d_output: FloatTensor<B>,
     [q, k, v]: [FloatTensor<B>; 3],
     output: FloatTensor<B>,
     log_sums: FloatTensor<B>,
+    segments: Option<IntTensor<B>>,
     heads: Heads,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let hd = heads.head_dim;
-    let scores = masked_scores::<B>(q.clone(), k.clone(), heads);
+    let scores = masked_scores::<B>(q.clone(), k.clone(), segments, heads);
     let log_sums = split_queries::<B>(log_sums, heads, 1);
     let weights = B::float_exp(B::float_sub(scores, log_sums));
     let d_output = split_queries::<B>(d_output, heads, hd);
@@ -154,6 +158,7 @@ pub fn attention_backward<B: KernelOps>(
 fn masked_scores<B: KernelOps>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
+    segments: Option<IntTensor<B>>,
     heads: Heads,
 ) -> FloatTensor<B> {
     // Far below any score, far above f32's minimum: a sum with a score stays finite.
@@ -170,7 +175,20 @@ fn masked_scores<B: KernelOps>(
     let q = split_queries::<B>(q, heads, heads.head_dim);
     let k = B::float_swap_dims(split_keys::<B>(k, heads), 1, 2);
     let scores = B::float_mul_scalar(B::matmul(q, k), heads.scale().into());
-    B::float_add(scores, B::float_from_data(mask, &device))
+    let scores = B::float_add(scores, B::float_from_data(mask, &device));
+    let Some(segments) = segments else {
+        return scores;
+    };
+    // Keys that lie before the first one of a query's segment, by how much.
+    let firsts = B::int_slice(segments, &[(0..t).into(), (0..1).into()]);
+    let firsts = B::int_into_float(firsts, FloatDType::F32);
+    let firsts = B::float_cat(vec![firsts; heads.group()], 0);
+    let firsts = B::float_reshape(firsts, Shape::from([1, heads.group() * t, 1]));
+    let keys: Vec<f32> = (0..keys).map(|key| key as f32).collect();
+    let keys = TensorData::new(keys, [1, 1, heads.keys()]);
+    let before = B::float_sub(firsts, B::float_from_data(keys, &device));
+    let is_before = B::float_clamp(before, 0.0.into(), 1.0.into());
+    B::float_add(scores, B::float_mul_scalar(is_before, HIDDEN.into()))
 }
 
 /// `[b t, h width] -> [b kv, g t, width]`: the query heads of a group as rows one after the other.

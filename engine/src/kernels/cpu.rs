@@ -17,6 +17,7 @@ use burn_flex::{Flex, FlexTensor};
 
 use super::{Heads, KernelOps};
 use crate::{protocol::Precision, weights::packed::PackedKind};
+use attention::Sequences;
 use gemm::{Into, gemm};
 use matrix::{Packed, Strided};
 use panel::Right;
@@ -168,13 +169,17 @@ impl KernelOps for Flex {
         v: FlexTensor,
         heads: Heads,
     ) -> (FlexTensor, FlexTensor) {
-        let [n, width] = dims(&q);
-        let [q, k, v] = [q, k, v].map(contiguous);
-        let (output, log_sums) = attention::forward(floats(&q), floats(&k), floats(&v), heads);
-        (
-            tensor(output, [n, width]),
-            tensor(log_sums, [n, heads.query_heads]),
-        )
+        attend([q, k, v], &Sequences::rows(heads))
+    }
+
+    fn packed_attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        segments: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor) {
+        attend([q, k, v], &sequences(segments, heads))
     }
 
     fn attention_backward(
@@ -186,23 +191,22 @@ impl KernelOps for Flex {
         log_sums: FlexTensor,
         heads: Heads,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let (query_shape, key_shape) = (dims::<2>(&q), dims::<2>(&k));
-        let tensors = [d_output, q, k, v, output, log_sums].map(contiguous);
-        let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(floats);
-        let operands = attention::Operands {
-            d_output,
-            q,
-            k,
-            v,
-            output,
-            log_sums,
-        };
-        let [d_q, d_k, d_v] = attention::backward(operands, heads);
-        (
-            tensor(d_q, query_shape),
-            tensor(d_k, key_shape),
-            tensor(d_v, key_shape),
-        )
+        let operands = [d_output, q, k, v, output, log_sums];
+        attend_backward(operands, &Sequences::rows(heads))
+    }
+
+    fn packed_attention_backward(
+        d_output: FlexTensor,
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        output: FlexTensor,
+        log_sums: FlexTensor,
+        segments: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let operands = [d_output, q, k, v, output, log_sums];
+        attend_backward(operands, &sequences(segments, heads))
     }
 
     fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
@@ -259,6 +263,45 @@ impl KernelOps for Flex {
             tensor(sums.weighted, [s, width]),
         )
     }
+}
+
+/// The segments of a packed row.
+fn sequences(segments: FlexTensor, heads: Heads) -> Sequences {
+    Sequences::segments(heads, contiguous_slice(&contiguous(segments)))
+}
+
+fn attend(operands: [FlexTensor; 3], sequences: &Sequences) -> (FlexTensor, FlexTensor) {
+    let [n, width] = dims(&operands[0]);
+    let [q, k, v] = operands.map(contiguous);
+    let (output, log_sums) = attention::forward(floats(&q), floats(&k), floats(&v), sequences);
+    (
+        tensor(output, [n, width]),
+        tensor(log_sums, [n, sequences.heads.query_heads]),
+    )
+}
+
+/// From the gradient of the output, queries, keys, values, the output and the log-sum-exps.
+fn attend_backward(
+    operands: [FlexTensor; 6],
+    sequences: &Sequences,
+) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let tensors = operands.map(contiguous);
+    let (query_shape, key_shape) = (dims::<2>(&tensors[1]), dims::<2>(&tensors[2]));
+    let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(floats);
+    let operands = attention::Operands {
+        d_output,
+        q,
+        k,
+        v,
+        output,
+        log_sums,
+    };
+    let [d_q, d_k, d_v] = attention::backward(operands, sequences);
+    (
+        tensor(d_q, query_shape),
+        tensor(d_k, key_shape),
+        tensor(d_v, key_shape),
+    )
 }
 
 /// `base + scaling u v`

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     kernels::{
-        Heads, add_residual, add_rms_norm, attention, attention_backward, rms_norm,
+        Heads, Segments, add_residual, add_rms_norm, attention, attention_backward, rms_norm,
         rms_norm_backward, swiglu, swiglu_backward,
     },
     protocol::{Precision, TargetModule},
@@ -45,6 +45,8 @@ pub type BlockGradients = Vec<(TargetModule, LoraGradients)>;
 #[derive(Clone)]
 pub struct PassContext {
     pub heads: Heads,
+    /// Where the one row is several sequences side by side.
+    pub segments: Option<Segments>,
     pub rope: Rope,
     pub dropout: Option<Dropout>,
     pub device: Device,
@@ -140,7 +142,8 @@ impl Block {
             Some(cache) => cache.extend(k, v),
             None => [k, v],
         };
-        let (attended, _) = attention(q, k, v, context.heads);
+        let segments = context.segments.as_ref();
+        let (attended, _) = attention(q, k, v, segments, context.heads);
         let (middle, normed) = pass.after_attention(x, attended);
         let gate = pass.project(TargetModule::GateProj, normed.clone());
         let up = pass.project(TargetModule::UpProj, normed);
@@ -159,7 +162,13 @@ impl Block {
     ) -> (Option<Tensor<2>>, Saved) {
         let mut pass = Pass::new(self, adapter, context);
         let [q, k, v] = pass.queries_keys_values(x.clone());
-        let (attended, log_sums) = attention(q.clone(), k.clone(), v.clone(), context.heads);
+        let (attended, log_sums) = attention(
+            q.clone(),
+            k.clone(),
+            v.clone(),
+            context.segments.as_ref(),
+            context.heads,
+        );
         let (middle, normed) = pass.after_attention(x.clone(), attended.clone());
         let gate_output = pass.project(TargetModule::GateProj, normed.clone());
         let up_output = pass.project(TargetModule::UpProj, normed);
@@ -224,6 +233,7 @@ impl Block {
             saved.qkv,
             saved.attended,
             saved.log_sums,
+            context.segments.as_ref(),
             context.heads,
         );
         let d_k = context.rope.backward(d_k);

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::kernels::rope;
 
-/// Cosines and sines of positions `start..start + t`, each `[t, hd / 2]`.
+/// Cosines and sines of the positions of a row's tokens, each `[t, hd / 2]`.
 #[derive(Debug, Clone)]
 pub struct Rope {
     cos: Tensor<2>,
@@ -15,23 +15,23 @@ pub struct Rope {
 impl Rope {
     /// Angles `position / theta^(2 i / hd)`, computed in f64.
     pub fn new(
-        start: usize,
-        num_tokens: usize,
+        positions: impl Iterator<Item = usize> + Clone,
         head_dim: usize,
         theta: f64,
         device: &Device,
     ) -> Self {
         let half = head_dim / 2;
+        // HF computes the frequency and the angle in f32; so do we, to agree at large positions.
+        let frequencies: Vec<f32> = (0..half)
+            .map(|i| (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32)
+            .collect();
         let table = |function: fn(f64) -> f64| {
-            let values: Vec<f32> = (start..start + num_tokens)
-                .flat_map(|position| {
-                    (0..half).map(move |i| {
-                        // HF computes the frequency and the angle in f32; so do we, to agree at large positions.
-                        let frequency = (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32;
-                        function(f64::from(position as f32 * frequency)) as f32
-                    })
-                })
-                .collect();
+            let angles = positions.clone().flat_map(|position| {
+                let frequencies = frequencies.iter();
+                frequencies.map(move |frequency| f64::from(position as f32 * frequency))
+            });
+            let values: Vec<f32> = angles.map(|angle| function(angle) as f32).collect();
+            let num_tokens = values.len() / half.max(1);
             Tensor::from_data(TensorData::new(values, [num_tokens, half]), device)
         };
         Self {
@@ -81,7 +81,7 @@ mod tests {
                     second * angle.cos() + first * angle.sin()
                 }
             });
-            let rope = Rope::new(start, t, hd, theta, &Device::flex());
+            let rope = Rope::new(start..start + t, hd, theta, &Device::flex());
             let rotated = rope.forward(x.tensor());
             expected.assert_close("forward", rotated.clone(), 2e-5);
             x.assert_close("backward", rope.backward(rotated), 1e-6);

@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
-    kernels::{Heads, rms_norm},
+    data::Batch,
+    kernels::{Heads, Segments, rms_norm},
     layers::{
         block::{Block, BlockAdapter, KeyValueCache, PassContext},
         dropout::Dropout,
@@ -99,35 +100,42 @@ impl Llama {
         rms_norm(hidden, &self.norm, eps, Precision::Single)
     }
 
-    /// What the blocks share in a pass over `[batch, tokens]` that begins at position `past`.
-    pub fn context(
-        &self,
-        batch: usize,
-        tokens: usize,
-        past: usize,
-        dropout: Option<Dropout>,
-    ) -> PassContext {
+    /// What the blocks share in a pass over a batch.
+    pub fn context(&self, batch: &Batch, dropout: Option<Dropout>) -> PassContext {
+        let mut context = self.row_context(batch.t, 0);
+        context.heads.batch = batch.b;
+        context.dropout = dropout;
+        if let Some(lengths) = batch.segments() {
+            let positions = lengths.iter().flat_map(|&length| 0..length);
+            context.rope = self.rope(positions);
+            context.segments = Some(Segments::new(&lengths, &self.device));
+        }
+        context
+    }
+
+    /// As [`Self::context`], over so many tokens of one row that begins at position `past`.
+    pub fn row_context(&self, tokens: usize, past: usize) -> PassContext {
         let config = &self.config;
         PassContext {
             heads: Heads {
-                batch,
+                batch: 1,
                 tokens,
                 past,
                 query_heads: config.num_attention_heads,
                 key_value_heads: config.num_key_value_heads,
                 head_dim: config.head_dim,
             },
-            rope: Rope::new(
-                past,
-                tokens,
-                config.head_dim,
-                config.rope_theta,
-                &self.device,
-            ),
-            dropout,
+            segments: None,
+            rope: self.rope(past..past + tokens),
+            dropout: None,
             device: self.device.clone(),
             precision: self.precision,
         }
+    }
+
+    fn rope(&self, positions: impl Iterator<Item = usize> + Clone) -> Rope {
+        let config = &self.config;
+        Rope::new(positions, config.head_dim, config.rope_theta, &self.device)
     }
 
     /// The logits `[v]` that follow the last of `ids`, which come after what the cache holds.
@@ -138,7 +146,7 @@ impl Llama {
         adapter: Option<&[BlockAdapter]>,
         cache: &mut [KeyValueCache],
     ) -> Tensor<1> {
-        let context = self.context(1, ids.len(), past, None);
+        let context = self.row_context(ids.len(), past);
         let mut hidden = self.embed(ids);
         for (block, cache) in self.blocks.iter().zip(cache) {
             let adapter = adapter.map(|blocks| &blocks[block.index]);

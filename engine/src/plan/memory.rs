@@ -76,10 +76,16 @@ struct BatchShape {
 
 impl BatchShape {
     fn new(spec: &RunSpec, dataset: &PreparedSummary) -> Self {
-        let rows = spec
-            .per_device_train_batch_size
-            .min(dataset.num_training_rows) as u64;
-        let tokens_per_row = dataset.longest_tokens.min(spec.data.max_seq_length) as u64;
+        let num_rows = super::num_batched_rows(spec, dataset);
+        let rows = spec.per_device_train_batch_size.min(num_rows) as u64;
+        let longest = dataset.longest_tokens.min(spec.data.max_seq_length) as u64;
+        let tokens_per_row = if spec.packing {
+            // Packed rows may be full, but hold no more than there is.
+            let mean = dataset.training_tokens.div_ceil(rows.max(1));
+            mean.min(spec.data.max_seq_length as u64)
+        } else {
+            longest
+        };
         let tokens = rows.saturating_mul(tokens_per_row);
         // The rows' mean share of scored tokens, for a batch of the longest rows.
         let scored_ratio = dataset.scored_tokens as f64 / dataset.training_tokens.max(1) as f64;

@@ -27,6 +27,7 @@ fn dataset(num_training_rows: usize) -> PreparedSummary {
     PreparedSummary {
         spec: DataSpec::default(),
         num_training_rows,
+        num_packed_rows: num_training_rows.div_ceil(5),
         num_validation_rows: 5,
         training_tokens: 100 * num_training_rows as u64,
         scored_tokens: 50 * num_training_rows as u64,

@@ -200,6 +200,9 @@ pub struct RowSummary {
 pub struct PreparedSummary {
     pub spec: DataSpec,
     pub num_training_rows: usize,
+    /// Rows of `max_seq_length` tokens that the training rows make where they are packed.
+    #[serde(default)]
+    pub num_packed_rows: usize,
     pub num_validation_rows: usize,
     pub num_test_rows: usize,
     /// Rows left out because of what was found about them.

@@ -27,6 +27,13 @@ pub struct RunSpec {
     pub max_steps: u64,
     pub per_device_train_batch_size: usize,
     pub gradient_accumulation_steps: usize,
+    /// Puts rows together to rows of up to `max_seq_length` tokens, none of which sees another; a micro-batch is so many
+    /// of these. As `trl.SFTConfig` calls it.
+    #[serde(default)]
+    pub packing: bool,
+    /// Batches rows of like length, so that little is padding.
+    #[serde(default)]
+    pub group_by_length: bool,
     /// Evaluates the held-out rows every so many steps; 0 leaves it to the engine (about ten times a run).
     pub eval_steps: u64,
     /// Seeds the split, the order of rows, the adapter's start and dropout.
@@ -51,6 +58,8 @@ impl Default for RunSpec {
             max_steps: 0,
             per_device_train_batch_size: 4,
             gradient_accumulation_steps: 1,
+            packing: false,
+            group_by_length: false,
             eval_steps: 0,
             seed: 42,
         }

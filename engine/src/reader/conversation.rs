@@ -136,11 +136,11 @@ fn message(path: &str, number: usize, value: &Value) -> Result<Message, RowFault
     let has_calls = !message.tool_calls.is_empty();
     message.content = match content {
         Some(Value::String(content)) if lower == "function_call" => {
-            message.tool_calls = vec![content.clone()];
+            message.tool_calls = vec![call(content)];
             String::new()
         }
         Some(Value::String(content)) => content.clone(),
-        Some(Value::Array(parts)) => joined(parts).ok_or_else(|| {
+        Some(Value::Array(parts)) => joined(parts, &mut message).ok_or_else(|| {
             let what = format!("the content of message {number} has a part that is no text");
             fault(what, "Keep only parts of the type `text`.")
         })?,
@@ -178,15 +178,35 @@ pub fn json_list(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// OpenAI's list of parts, all of them texts.
-fn joined(parts: &[Value]) -> Option<String> {
-    parts
-        .iter()
-        .map(|part| match part {
-            Value::String(text) => Some(text.as_str()),
-            part => part.get("text").and_then(Value::as_str),
-        })
-        .collect()
+/// A call of a function as OpenAI writes it, where only the function is given.
+fn call(text: &str) -> String {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(function)) if function.contains_key("name") => {
+            serde_json::json!({"type": "function", "function": function}).to_string()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// The texts of OpenAI's list of parts. Reasoning and calls of tools among them, as LLaMA-Factory has them, go to the
+/// message; `None` where a part is anything else.
+fn joined(parts: &[Value], message: &mut Message) -> Option<String> {
+    let mut content = String::new();
+    for part in parts {
+        let text = match part {
+            Value::String(text) => text,
+            part => part.get("text").or_else(|| part.get("value"))?.as_str()?,
+        };
+        match part.get("type").and_then(Value::as_str) {
+            Some("reasoning" | "thinking") => {
+                let reasoning = message.reasoning_content.get_or_insert_default();
+                reasoning.push_str(text);
+            }
+            Some("tool_call") => message.tool_calls.push(call(text)),
+            _ => content.push_str(text),
+        }
+    }
+    Some(content)
 }
 
 /// A transcript `\n\nHuman: ..\n\nAssistant: ..`, as Anthropic's preference data is written; `None` for any other text.

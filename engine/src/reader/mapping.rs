@@ -1,5 +1,7 @@
 //! A record's fields to an example.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{
@@ -123,9 +125,11 @@ fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
             rejected,
         } => {
             let example = preferred(fields, prompt.as_deref(), chosen)?;
-            let rejected = match required(fields, rejected)? {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
+            let answer = required(fields, rejected)?;
+            let rejected = match (scalar(answer), messages(rejected, &as_list(answer))) {
+                (Some(text), _) => text,
+                (None, Ok(all)) => all.into_iter().next_back().unwrap_or_default().content,
+                (None, Err(_)) => answer.to_string(),
             };
             Ok(Mapped {
                 rejected: Some(rejected),
@@ -158,13 +162,17 @@ fn pair(
     if let (Value::Array(_), Value::Array(_) | Value::Object(_)) = (asked, answered) {
         let mut all = messages(prompt, asked)?;
         let first_trained = all.len();
-        let single = Value::Array(vec![answered.clone()]);
-        let answer = if answered.is_array() {
-            answered
-        } else {
-            &single
-        };
-        all.extend(messages(completion, answer)?);
+        all.extend(messages(completion, &as_list(answered))?);
+        let shape = RowShape::PromptCompletion;
+        return conversation(completion, all, first_trained, shape, tools(fields));
+    }
+    if let (Value::Array(list), Some(answer)) = (asked, scalar(answered))
+        && list.first().is_some_and(Value::is_object)
+    {
+        // As OpenAI's evals are written.
+        let mut all = messages(prompt, asked)?;
+        let first_trained = all.len();
+        all.push(Message::new(ASSISTANT, answer));
         let shape = RowShape::PromptCompletion;
         return conversation(completion, all, first_trained, shape, tools(fields));
     }
@@ -196,11 +204,19 @@ fn pair(
     })
 }
 
+/// A single message as a list of one.
+fn as_list(value: &Value) -> Cow<'_, Value> {
+    match value {
+        Value::Object(_) => Cow::Owned(Value::Array(vec![value.clone()])),
+        value => Cow::Borrowed(value),
+    }
+}
+
 /// The better answer, to the prompt where there is one.
 fn preferred(fields: &Fields, prompt: Option<&str>, chosen: &str) -> Result<Example, RowFault> {
     let answer = required(fields, chosen)?;
-    if let Value::Array(_) = answer {
-        let mut all = messages(chosen, answer)?;
+    if answer.is_array() || answer.is_object() {
+        let mut all = messages(chosen, &as_list(answer))?;
         // The prompt is repeated in front of whole conversations; where it is not, it belongs there.
         if all.first().is_some_and(|first| first.role == ASSISTANT)
             && let Some(path) = prompt

@@ -1,17 +1,377 @@
-//! Parquet to records.
+//! Parquet to records, row group by row group.
+//!
+//! Apache's crate reads the footer and decodes the values of pages. Its own records are not used, nor its reading of
+//! pages: they take memory as a file says and panic where it lies, which in wasm ends the worker.
 
-use super::{error::DatasetError, open::Seekable, output::Output};
+mod codec;
+mod column;
+mod pages;
+mod schema;
+mod thrift;
+mod value;
+
+use std::{
+    io::{self, SeekFrom},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use bytes::Bytes;
+use parquet::{
+    basic::Compression,
+    errors::ParquetError,
+    file::metadata::{
+        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    },
+};
+use serde_json::{Map, Value};
+
+use self::{
+    column::Column,
+    pages::{Allowance, Pages},
+    schema::{Content, Field},
+    thrift::Thrift,
+};
+use super::{
+    error::DatasetError,
+    open::Seekable,
+    output::Output,
+    record::{Place, Record},
+    source::{MAX_DECOMPRESSED_BYTES, StreamError, expansion_limit, read_full},
+};
+
+/// `PAR1`, and before it the length of the footer.
+const TAIL_BYTES: u64 = 8;
+const MAGIC: &[u8] = b"PAR1";
+const MAX_FOOTER_BYTES: u64 = 64 << 20;
+const MAX_COLUMNS: usize = 4096;
+const MAX_ROW_BYTES: usize = 16 << 20;
+const MAX_ROW_VALUES: usize = 200_000;
+/// Bytes of values that are decoded at once, and the most rows.
+const BATCH_BYTES: i64 = 4 << 20;
+const MAX_BATCH_ROWS: i64 = 1024;
+/// What a row counts for besides its texts where the rows are held to what a file may expand to: a few bytes can say
+/// that a million rows are equal.
+const ROW_COST: u64 = 16;
+/// Equal texts are stored once, so that rows may be this many times what was decompressed.
+const MAX_REPETITION: u64 = 50;
 
 pub(super) fn read(
     name: &str,
-    _stored: &'static str,
-    _file: &mut dyn Seekable,
-    _num_bytes: u64,
-    _output: &mut Output,
+    stored: &'static str,
+    file: &mut dyn Seekable,
+    num_bytes: u64,
+    output: &mut Output,
 ) -> Result<(), DatasetError> {
-    Err(DatasetError::Parquet {
-        file: name.to_owned(),
-        what: "it is not read yet".to_owned(),
-        remedy: "Convert it to JSONL.",
-    })
+    let limit = expansion_limit(num_bytes);
+    let mut reading = Reading {
+        name,
+        file,
+        num_bytes,
+        allowance: Arc::new(AtomicU64::new(limit)),
+        limit,
+        rows_left: (limit * MAX_REPETITION).min(MAX_DECOMPRESSED_BYTES),
+    };
+    let metadata = reading.metadata()?;
+    let schema = metadata.file_metadata().schema_descr();
+    if schema.num_columns() > MAX_COLUMNS {
+        return Err(DatasetError::Table {
+            file: name.to_owned(),
+            num_columns: schema.num_columns(),
+            most: MAX_COLUMNS,
+        });
+    }
+    let fields = schema::fields(schema.root_schema())
+        .ok_or_else(|| reading.damaged("its fields are nested too deeply"))?;
+    output.file(name, &format!("Parquet{stored}"), "UTF-8");
+    let mut left_out = vec![0; fields.len()];
+    for group in metadata.row_groups() {
+        reading.read_group(group, &fields, &mut left_out, output)?;
+    }
+    for (field, count) in fields.iter().zip(left_out).filter(|(_, count)| *count > 0) {
+        let values = if count == 1 { "value of" } else { "values of" };
+        let note = format!(
+            "{count} {values} the column {:?} are bytes that are no text, and were left out.",
+            field.name
+        );
+        output.note(name, &note);
+    }
+    Ok(())
+}
+
+struct Reading<'a> {
+    name: &'a str,
+    file: &'a mut dyn Seekable,
+    num_bytes: u64,
+    /// Bytes that may still be decompressed, and that might be at first.
+    allowance: Allowance,
+    limit: u64,
+    /// The same for the rows that are made of them.
+    rows_left: u64,
+}
+
+impl Reading<'_> {
+    fn damaged(&self, what: &str) -> DatasetError {
+        DatasetError::Parquet {
+            file: self.name.to_owned(),
+            what: what.to_owned(),
+            remedy: "Download or write the file again.",
+        }
+    }
+
+    fn failed(&self, error: ParquetError) -> DatasetError {
+        let what = match error {
+            ParquetError::External(inner) => match inner.downcast_ref() {
+                Some(StreamError::Bomb { limit }) => return self.bomb(*limit),
+                _ => inner.to_string(),
+            },
+            ParquetError::General(what) => what,
+            error => error.to_string(),
+        };
+        self.damaged(&what)
+    }
+
+    fn bomb(&self, limit: u64) -> DatasetError {
+        DatasetError::Bomb {
+            file: self.name.to_owned(),
+            limit,
+        }
+    }
+
+    /// `len` bytes from `start` on, which must be in the file.
+    fn bytes(&mut self, start: u64, len: u64) -> Result<Vec<u8>, DatasetError> {
+        if start
+            .checked_add(len)
+            .is_none_or(|end| end > self.num_bytes)
+        {
+            return Err(self.damaged("a part of it should lie behind its end"));
+        }
+        let mut bytes = vec![0; len as usize];
+        let read = self
+            .file
+            .seek(SeekFrom::Start(start))
+            .and_then(|_| read_full(&mut &mut *self.file, &mut bytes))
+            .and_then(|read| match read == bytes.len() {
+                true => Ok(()),
+                false => Err(io::Error::other("it ended sooner than it should")),
+            });
+        read.map_err(|error| DatasetError::reading(self.name, &error))?;
+        Ok(bytes)
+    }
+
+    fn metadata(&mut self) -> Result<ParquetMetaData, DatasetError> {
+        let tail_start = self.num_bytes.checked_sub(TAIL_BYTES);
+        let tail_start = tail_start.ok_or_else(|| self.damaged("it is cut off"))?;
+        let tail = self.bytes(tail_start, TAIL_BYTES)?;
+        let (len, magic) = tail.split_at(4);
+        if magic != MAGIC {
+            return Err(self.damaged("it is cut off, so that the footer is missing"));
+        }
+        let len = len
+            .iter()
+            .rev()
+            .fold(0, |len, &byte| len << 8 | u64::from(byte));
+        let start = tail_start
+            .checked_sub(len)
+            .filter(|_| len <= MAX_FOOTER_BYTES);
+        let start = start.ok_or_else(|| self.damaged("its footer has an impossible length"))?;
+        let footer = self.bytes(start, len)?;
+        // The crate allocates for lists what they say.
+        Thrift::new(&footer)
+            .pass_struct()
+            .ok_or_else(|| self.damaged("its footer is damaged"))?;
+        ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| self.failed(error))
+    }
+
+    fn read_group(
+        &mut self,
+        group: &RowGroupMetaData,
+        fields: &[Field],
+        left_out: &mut [usize],
+        output: &mut Output,
+    ) -> Result<(), DatasetError> {
+        let mut columns = Vec::with_capacity(group.num_columns());
+        for chunk in group.columns() {
+            columns.push(Column::new(chunk.column_descr_ptr(), self.pages(chunk)?));
+        }
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let row_bytes = group.total_byte_size() / group.num_rows().max(1);
+        let batch_rows = (BATCH_BYTES / row_bytes.max(1)).clamp(1, MAX_BATCH_ROWS);
+        let mut num_left = group.num_rows();
+        while num_left > 0 {
+            let most = batch_rows.min(num_left) as usize;
+            for column in &mut columns {
+                let num_rows = column.fill(most).map_err(|error| self.failed(error))?;
+                if num_rows != most {
+                    return Err(self.damaged("a column has fewer rows than it should"));
+                }
+            }
+            num_left -= most as i64;
+            for _ in 0..most {
+                self.read_row(&mut columns, fields, output)?;
+            }
+        }
+        for (count, field) in left_out.iter_mut().zip(fields) {
+            let columns = columns.get(field.columns.clone()).unwrap_or_default();
+            *count += columns
+                .iter()
+                .map(|column| column.num_left_out)
+                .sum::<usize>();
+        }
+        Ok(())
+    }
+
+    /// The pages of a column, which are read at once as they are stored.
+    fn pages(&mut self, chunk: &ColumnChunkMetaData) -> Result<Pages, DatasetError> {
+        let name = chunk.column_path();
+        if chunk.compression() == Compression::LZO {
+            return Err(DatasetError::Parquet {
+                file: self.name.to_owned(),
+                what: format!("the column {name} is compressed by LZO, which is not supported"),
+                remedy: "Write the file again with Snappy or zstd.",
+            });
+        }
+        // Some writers say 0 where there is no dictionary.
+        let dictionary = chunk.dictionary_page_offset().filter(|&start| start > 0);
+        let data = chunk.data_page_offset();
+        let start = dictionary.map_or(data, |start| start.min(data));
+        let range = (u64::try_from(start), u64::try_from(chunk.compressed_size()));
+        let (Ok(start), Ok(len)) = range else {
+            return Err(self.damaged("a column's place is negative"));
+        };
+        Ok(Pages {
+            rest: Bytes::from(self.bytes(start, len)?),
+            compression: chunk.compression(),
+            allowance: Arc::clone(&self.allowance),
+            limit: self.limit,
+            num_values: u64::try_from(chunk.num_values()).unwrap_or(0),
+        })
+    }
+
+    fn read_row(
+        &mut self,
+        columns: &mut [Column],
+        fields: &[Field],
+        output: &mut Output,
+    ) -> Result<(), DatasetError> {
+        columns.iter_mut().for_each(Column::begin);
+        let mut row = Row {
+            columns,
+            num_values: 0,
+            num_bytes: 0,
+        };
+        let mut record = Vec::with_capacity(fields.len());
+        for field in fields {
+            record.push((field.name.clone(), row.value(field)));
+        }
+        let cost = ROW_COST + row.num_bytes as u64 + row.num_values as u64;
+        self.rows_left = self
+            .rows_left
+            .checked_sub(cost)
+            .ok_or_else(|| self.bomb((self.limit * MAX_REPETITION).min(MAX_DECOMPRESSED_BYTES)))?;
+        if row.is_too_long() {
+            let what = format!(
+                "the row has more than the {MAX_ROW_BYTES} bytes or {MAX_ROW_VALUES} values allowed"
+            );
+            output.fault(Place::default(), what, "Split the row.");
+            return Ok(());
+        }
+        output.record(Record {
+            place: Place::default(),
+            fields: record,
+            text: None,
+        });
+        Ok(())
+    }
+}
+
+/// A record that is being put together.
+struct Row<'a> {
+    columns: &'a mut [Column],
+    num_values: usize,
+    num_bytes: usize,
+}
+
+impl Row<'_> {
+    fn is_too_long(&self) -> bool {
+        self.num_values > MAX_ROW_VALUES || self.num_bytes > MAX_ROW_BYTES
+    }
+
+    /// Definition level at the present place of the first of a field's columns.
+    fn def(&self, field: &Field) -> i16 {
+        self.columns
+            .get(field.columns.start)
+            .map_or(-1, Column::def)
+    }
+
+    fn value(&mut self, field: &Field) -> Value {
+        self.num_values += 1;
+        if field.columns.is_empty() || self.is_too_long() {
+            return Value::Null;
+        }
+        if self.def(field) < field.present {
+            self.pass(field);
+            return Value::Null;
+        }
+        match &field.content {
+            Content::Leaf => {
+                let value = match self.columns.get_mut(field.columns.start) {
+                    Some(column) => column.take(),
+                    None => Value::Null,
+                };
+                self.num_bytes += value.as_str().map_or(0, str::len);
+                value
+            }
+            Content::Struct(fields) => {
+                let values = fields
+                    .iter()
+                    .map(|field| (field.name.clone(), self.value(field)));
+                Value::Object(values.collect())
+            }
+            Content::List(repeated, item) => {
+                let mut list = Vec::new();
+                self.each(field, repeated.filled, repeated.further, |row| {
+                    list.push(row.value(item));
+                });
+                Value::Array(list)
+            }
+            Content::Map(repeated, pair) => {
+                let [key, value] = pair.as_ref();
+                let mut map = Map::new();
+                self.each(field, repeated.filled, repeated.further, |row| {
+                    let key = match row.value(key) {
+                        Value::String(key) => key,
+                        key => key.to_string(),
+                    };
+                    map.insert(key, row.value(value));
+                });
+                Value::Object(map)
+            }
+        }
+    }
+
+    /// Calls `item` at the begin of each item of a list. Every call moves on, or the row is too long.
+    fn each(&mut self, list: &Field, filled: i16, further: i16, mut item: impl FnMut(&mut Self)) {
+        if self.def(list) < filled {
+            self.pass(list);
+            return;
+        }
+        loop {
+            item(self);
+            let first = self.columns.get(list.columns.start);
+            if self.is_too_long() || first.is_none_or(|column| column.rep() < further) {
+                return;
+            }
+        }
+    }
+
+    /// Passes over a field that is null, or a list without items.
+    fn pass(&mut self, field: &Field) {
+        let columns = self.columns.get_mut(field.columns.clone());
+        columns
+            .unwrap_or_default()
+            .iter_mut()
+            .for_each(Column::pass);
+    }
 }

@@ -6,9 +6,12 @@
 //! 1. `chosen` and `rejected`: a preference;
 //! 2. a list of messages, or of texts that take turns;
 //! 3. a prompt and a completion under one of their many names, with Alpaca's `input` and a system prompt;
-//! 4. a text and a label;
-//! 5. a text: under one of its names, or as the row's only text;
-//! 6. an object inside the row (`{"row": {..}}`) that one of these fits.
+//! 4. a text and its summary;
+//! 5. a text and a label;
+//! 6. a text under one of its names;
+//! 7. a list of messages under any name;
+//! 8. the row's only text;
+//! 9. an object inside the row (`{"row": {..}}`) that one of these fits.
 
 use serde_json::Value;
 
@@ -24,10 +27,17 @@ const MESSAGES: &[&str] = &[
     "chat",
     "turns",
 ];
-const CHOSEN: &[&str] = &["chosen", "chosenresponse", "preferred", "accepted"];
+const CHOSEN: &[&str] = &[
+    "chosen",
+    "chosenresponse",
+    "chosenmessages",
+    "preferred",
+    "accepted",
+];
 const REJECTED: &[&str] = &[
     "rejected",
     "rejectedresponse",
+    "rejectedmessages",
     "dispreferred",
     "nonpreferred",
 ];
@@ -46,7 +56,7 @@ const PROMPT: &[&str] = &[
     "source",
     "context",
 ];
-const INPUT: &[&str] = &["input", "context"];
+const INPUT: &[&str] = &["input", "context", "passage", "options"];
 const COMPLETION: &[&str] = &[
     "completion",
     "output",
@@ -60,7 +70,13 @@ const COMPLETION: &[&str] = &[
     "targets",
     "outputs",
     "answers",
+    "ideal",
 ];
+/// What a summary is of, and its names.
+const SUMMARISED: &[&str] = &[
+    "document", "article", "dialogue", "text", "content", "body", "source",
+];
+const SUMMARY: &[&str] = &["summary", "highlights", "abstract", "tldr"];
 const LABELLED: &[&str] = &[
     "text",
     "sentence",
@@ -109,7 +125,7 @@ fn by_names(fields: &Fields) -> Option<Mapping> {
     let text = |names: &[&str]| find(fields, names, is_text);
     if let (Some(chosen), Some(rejected)) = (named(CHOSEN), named(REJECTED)) {
         return Some(Mapping::Preference {
-            prompt: named(PROMPT),
+            prompt: named(PROMPT).or_else(|| find(fields, MESSAGES, is_conversation)),
             chosen,
             rejected,
         });
@@ -127,6 +143,14 @@ fn by_names(fields: &Fields) -> Option<Mapping> {
             completion,
         });
     }
+    if let Some((prompt, completion)) = text(SUMMARISED).zip(text(SUMMARY)) {
+        return Some(Mapping::PromptCompletion {
+            system: text(SYSTEM),
+            input: None,
+            prompt,
+            completion,
+        });
+    }
     if let (Some(text), Some(label)) = (text(LABELLED), find(fields, LABEL, is_label))
         && text != label
     {
@@ -134,6 +158,12 @@ fn by_names(fields: &Fields) -> Option<Mapping> {
     }
     if let Some(text) = text(TEXT) {
         return Some(Mapping::Text { text });
+    }
+    // A conversation by its content, whatever it is called.
+    if let Some((name, _)) = fields.iter().find(|(_, value)| is_list_of_messages(value)) {
+        return Some(Mapping::Messages {
+            messages: name.clone(),
+        });
     }
     match fields {
         // Half of a pair is no text.
@@ -195,6 +225,22 @@ fn is_conversation(value: &Value) -> bool {
         Value::String(text) => text.trim_start().starts_with('['),
         _ => false,
     }
+}
+
+/// A list of objects with a role, one of them the assistant's.
+fn is_list_of_messages(value: &Value) -> bool {
+    let roles = value.as_array().map(|list| {
+        list.iter()
+            .map(|item| item.get("role").or_else(|| item.get("from")))
+            .collect::<Vec<_>>()
+    });
+    roles.is_some_and(|roles| {
+        let is_answer = |role: &&Value| {
+            let role = role.as_str();
+            role.is_some_and(|role| ["assistant", "gpt", "model"].contains(&role))
+        };
+        roles.iter().all(Option::is_some) && roles.iter().flatten().any(is_answer)
+    })
 }
 
 /// The mapping of fields inside the object `name`.
@@ -351,6 +397,33 @@ mod tests {
             (
                 json!({"row_idx": 0, "row": {"question": "q", "answer": "a"}}),
                 pair("row.question", None, "row.answer"),
+            ),
+            (
+                json!({"id": 1, "document": "d", "summary": "s"}),
+                pair("document", None, "summary"),
+            ),
+            (
+                json!({"question": "q", "options": "A. x\nB. y", "answer": "A. x"}),
+                pair("question", Some("options"), "answer"),
+            ),
+            (
+                json!({"input": [{"role": "user", "content": "q"}], "ideal": ["a", "b"]}),
+                pair("input", None, "ideal[0]"),
+            ),
+            (
+                json!({"sample": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}),
+                Some(Mapping::Messages {
+                    messages: "sample".into(),
+                }),
+            ),
+            (
+                json!({"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "c"},
+                    "rejected": {"from": "gpt", "value": "r"}}),
+                Some(Mapping::Preference {
+                    prompt: Some("conversations".into()),
+                    chosen: "chosen".into(),
+                    rejected: "rejected".into(),
+                }),
             ),
             (json!({"v1": "ham", "v2": "hello"}), None),
             (json!({}), None),

@@ -149,7 +149,7 @@ impl Bench<'_> {
         );
         let operands = [&q, &k, &v].map(|pair| self.activations(pair));
         let [q_tensor, k_tensor, v_tensor] = operands.clone();
-        let (output, log_sums) = attention(q_tensor, k_tensor, v_tensor, heads);
+        let (output, log_sums) = attention(q_tensor, k_tensor, v_tensor, None, heads);
         // Softmax weights of every query and head.
         let weights: Vec<Vec<f64>> = (0..t * 9)
             .map(|index| {
@@ -175,8 +175,14 @@ impl Bench<'_> {
         self.compare("softmax attention", output.clone(), reference)
             .await?;
         let dy = self.random(t, 9 * hd);
-        let [_, _, d_values] =
-            attention_backward(self.activations(&dy), operands, output, log_sums, heads);
+        let [_, _, d_values] = attention_backward(
+            self.activations(&dy),
+            operands,
+            output,
+            log_sums,
+            None,
+            heads,
+        );
         // `dv = sum p dy` over the queries that see the key, of every head of its group.
         let reference = |key: usize, col: usize| {
             let (key_head, l) = (col / hd, col % hd);

@@ -16,10 +16,10 @@ use burn::tensor::Tensor;
 
 use crate::{kernels::HeadSums, layers::frozen::FrozenMatrix};
 
-/// Summed loss and its gradient.
+/// The loss of every scored token and the gradient of their sum.
 pub struct HeadLoss {
-    /// Sum of negative log-likelihoods, natural logarithm, `[1]`.
-    pub nll_sum: Tensor<1>,
+    /// Negative log-likelihoods, natural logarithm, `[s, 1]`.
+    pub nll: Tensor<2>,
     /// `[s, d]`, where it was asked for.
     pub gradient: Option<Tensor<2>>,
 }
@@ -46,9 +46,9 @@ pub async fn cross_entropy<E>(
     }
     let target_rows = head.select_rows(targets, &device);
     let target_logits = (hidden * target_rows.clone()).sum_dim(1);
-    let nll_sum = (sums.sum.clone().log() + sums.maximum - target_logits).sum();
+    let nll = sums.sum.clone().log() + sums.maximum - target_logits;
     let gradient = with_gradient.then(|| sums.weighted / sums.sum - target_rows);
-    Ok(HeadLoss { nll_sum, gradient })
+    Ok(HeadLoss { nll, gradient })
 }
 
 #[cfg(test)]
@@ -62,28 +62,28 @@ mod tests {
     use super::*;
     use crate::testing::{Array, KINDS, Random};
 
-    /// Summed loss and its gradient by the formulas, the whole vocabulary at once.
-    fn reference(hidden: &Array<2>, head: &Array<2>, targets: &[u32]) -> (Array<1>, Array<2>) {
+    /// Every token's loss and the sum's gradient by the formulas, the whole vocabulary at once.
+    fn reference(hidden: &Array<2>, head: &Array<2>, targets: &[u32]) -> (Array<2>, Array<2>) {
         let logits = hidden.matmul(&head.transposed());
         let [_, v] = logits.shape;
-        let mut loss = 0.0;
+        let mut losses = Vec::new();
         let mut d_logits = logits.clone();
         for (row, &target) in targets.iter().enumerate() {
             let target = target as usize;
             let largest = logits.row(row).iter().copied().fold(f64::MIN, f64::max);
             let exponentials = logits.row(row).iter().map(|logit| (logit - largest).exp());
             let sum: f64 = exponentials.clone().sum();
-            loss += sum.ln() + largest - logits.at(row, target);
+            losses.push(sum.ln() + largest - logits.at(row, target));
             for (column, exponential) in exponentials.enumerate() {
                 let hit = if column == target { 1.0 } else { 0.0 };
                 d_logits.values[row * v + column] = exponential / sum - hit;
             }
         }
-        let loss = Array {
-            shape: [1],
-            values: vec![loss],
+        let losses = Array {
+            shape: [targets.len(), 1],
+            values: losses,
         };
-        (loss, d_logits.matmul(head))
+        (losses, d_logits.matmul(head))
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             let scale = largest_logit / hidden.matmul(&head.transposed()).largest();
             let hidden = hidden.times(scale);
             let targets: Vec<u32> = (0..s).map(|_| random.size(0..v) as u32).collect();
-            let (loss, gradient) = reference(&hidden, &head, &targets);
+            let (losses, gradient) = reference(&hidden, &head, &targets);
             for chunk in [1, random.size(1..v), v, v + 5] {
                 let num_chunks = Cell::new(0);
                 let between = async || {
@@ -116,7 +116,7 @@ mod tests {
                 let what = format!("{kind:?} {s}x{d}x{v} by {chunk}");
                 // An error of a logit is an error of the loss, and as a share one of its exponential.
                 let error = 1e-6 * largest_logit.max(1.0);
-                loss.assert_within(&what, actual.nll_sum, error * s as f64);
+                losses.assert_within(&what, actual.nll, error);
                 let actual = actual.gradient.unwrap();
                 gradient.assert_within(&what, actual, error * head.largest());
                 assert_eq!(num_chunks.get(), v.div_ceil(chunk));
@@ -130,11 +130,11 @@ mod tests {
         let (packed, head) = random.packed(KINDS[7], 10, 3);
         let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
         let hidden = random.array([2, 3]);
-        let (loss, _) = reference(&hidden, &head, &[4, 9]);
+        let (losses, _) = reference(&hidden, &head, &[4, 9]);
         let sound = async || Ok::<_, &str>(());
         let walk = cross_entropy(hidden.tensor(), &matrix, &[4, 9], 4, false, sound);
         let actual = block_on(walk).unwrap();
-        loss.assert_close("loss", actual.nll_sum, 1e-5);
+        losses.assert_close("losses", actual.nll, 1e-5);
         assert!(actual.gradient.is_none());
         let stopped = async || Err("stopped");
         let walk = cross_entropy(hidden.tensor(), &matrix, &[4, 9], 4, false, stopped);

@@ -7,13 +7,13 @@
 //! Losses and gradients are sums over scored tokens until the whole optimizer step is known, and are divided once by
 //! its number of scored tokens: accumulation weighs every token alike, however rows fall into micro-batches.
 
-use std::{cell::Cell, collections::VecDeque};
+use std::collections::VecDeque;
 
 use super::{
     pacing::{Interruption, Pacing},
     schedule::Schedule,
+    score::mean_loss,
     state::{Snapshot, StepOutcome, TrainingState, non_finite},
-    step::evaluate,
 };
 use crate::{
     adapter::AdapterLayout,
@@ -22,12 +22,10 @@ use crate::{
         batch::{Batch, BatchSchedule},
     },
     host::Host,
-    layers::block::BlockAdapter,
     model::Llama,
     plan::RunPlan,
     protocol::{
-        EvaluationMetrics, Event, Failure, Phase, RunId, RunOutcome, RunState, RunSummary,
-        StepMetrics,
+        EvaluationMetrics, Event, Failure, RunId, RunOutcome, RunState, RunSummary, StepMetrics,
     },
 };
 
@@ -193,7 +191,15 @@ impl<'a> Session<'a> {
         let started = self.pacing.active_millis();
         let model = self.input.model;
         let adapter = (step > 0).then(|| self.state.upload(&model.device));
-        let (loss, scored_tokens) = self.validation_loss(adapter.as_deref()).await?;
+        let (loss, scored_tokens) = mean_loss(
+            model,
+            adapter.as_deref(),
+            self.input.validation,
+            &self.input.plan.spec,
+            &self.pacing,
+            self.host,
+        )
+        .await?;
         if !loss.is_finite() {
             return Err(Interruption::Failed(non_finite(
                 step,
@@ -225,31 +231,6 @@ impl<'a> Session<'a> {
             metrics,
         });
         Ok(())
-    }
-
-    /// Mean negative log-likelihood over the held-out rows, and the tokens it was taken over.
-    async fn validation_loss(
-        &self,
-        adapter: Option<&[BlockAdapter]>,
-    ) -> Result<(f64, u64), Interruption> {
-        let rows = self.input.validation;
-        let batch_size = self.input.plan.spec.per_device_train_batch_size;
-        let (nll_sum, scored, done) = (Cell::new(0.0), Cell::new(0), Cell::new(0));
-        for rows_of_batch in rows.chunks(batch_size) {
-            let batch = Batch::new(&rows_of_batch.iter().collect::<Vec<_>>());
-            nll_sum.set(
-                nll_sum.get() + evaluate(self.input.model, adapter, &batch, &self.pacing).await?,
-            );
-            scored.set(scored.get() + batch.num_scored() as u64);
-            done.set(done.get() + rows_of_batch.len() as u64);
-            let total = Some(rows.len() as u64);
-            self.host.emit(Event::Progress {
-                phase: Phase::Evaluating,
-                done: done.get(),
-                total,
-            });
-        }
-        Ok((nll_sum.get() / scored.get() as f64, scored.get()))
     }
 
     fn keep(&mut self, step: u64, loss: Option<f64>) {

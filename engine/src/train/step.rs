@@ -61,7 +61,7 @@ pub async fn forward_backward(
     kept_bytes: usize,
     pacing: &Pacing<'_>,
 ) -> Result<MicroStep, Interruption> {
-    let context = model.context(batch.b, batch.t, 0, dropout);
+    let context = model.context(batch, dropout);
     let pass = Pass {
         model,
         context: &context,
@@ -72,7 +72,7 @@ pub async fn forward_backward(
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
     let normed = model.final_norm(rows.clone());
-    let HeadLoss { nll_sum, gradient } = pass.head_loss(normed, &scored, true).await?;
+    let HeadLoss { nll, gradient } = pass.head_loss(normed, &scored, true).await?;
     let Some(gradient) = gradient else {
         return Err(Interruption::Failed(super::internal(
             "the head gave no gradient",
@@ -105,7 +105,7 @@ pub async fn forward_backward(
     }
     gradients.reverse();
     // One read for both: the loss rides in front.
-    gradients.insert(0, nll_sum);
+    gradients.insert(0, nll.sum());
     let mut values = read_all(Tensor::cat(gradients, 0))
         .await
         .map_err(Interruption::Failed)?;
@@ -126,7 +126,21 @@ pub async fn evaluate(
     batch: &Batch,
     pacing: &Pacing<'_>,
 ) -> Result<f64, Interruption> {
-    let context = model.context(batch.b, batch.t, 0, None);
+    let losses = token_losses(model, adapter, batch, pacing).await?;
+    Ok(losses.into_iter().map(f64::from).sum())
+}
+
+/// Negative log-likelihoods of a batch's scored tokens, one after the other, of the base where there is no adapter.
+///
+/// # Errors
+/// The user's stop, or the device's failure.
+pub async fn token_losses(
+    model: &Llama,
+    adapter: Option<&[BlockAdapter]>,
+    batch: &Batch,
+    pacing: &Pacing<'_>,
+) -> Result<Vec<f32>, Interruption> {
+    let context = model.context(batch, None);
     let pass = Pass {
         model,
         context: &context,
@@ -138,8 +152,7 @@ pub async fn evaluate(
     let loss = pass
         .head_loss(model.final_norm(rows), &scored, false)
         .await?;
-    let values = read_all(loss.nll_sum).await.map_err(Interruption::Failed)?;
-    Ok(f64::from(values[0]))
+    read_all(loss.nll).await.map_err(Interruption::Failed)
 }
 
 /// What a block keeps of its forward.

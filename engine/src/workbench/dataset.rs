@@ -21,7 +21,7 @@ const ROWS_PER_TURN: usize = 64;
 /// See the module.
 pub struct LoadedDataset {
     summary: DatasetSummary,
-    rows: RowFile,
+    rows: Rc<RowFile>,
     /// For the present model, under the settings in its summary.
     prepared: Option<Rc<Prepared>>,
 }
@@ -38,7 +38,7 @@ impl LoadedDataset {
         };
         Ok(Self {
             summary,
-            rows: RowFile::open(file.source).await?,
+            rows: Rc::new(RowFile::open(file.source).await?),
             prepared: None,
         })
     }
@@ -46,6 +46,11 @@ impl LoadedDataset {
     /// What was read.
     pub fn summary(&self) -> &DatasetSummary {
         &self.summary
+    }
+
+    /// The file of its rows.
+    pub fn rows(&self) -> &Rc<RowFile> {
+        &self.rows
     }
 
     /// The model changed: its tokens are other ones.

@@ -1,19 +1,25 @@
 //! Planning and training a run, and what is kept of it.
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
 
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
-    data::prepare::Prepared,
+    data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
     export::{self, AdapterTensor, EvaluationReport, ExportInput, build_zip},
     host::Host,
     layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
-        DatasetSummary, DeviceKind, DeviceReport, Failure, FailureKind, ModelSummary,
-        PreparedSummary, RunId, RunSpec,
+        BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, Failure,
+        FailureKind, ModelSummary, RunId, RunSpec, Side,
     },
-    train::session::{self, TrainingInput, TrainingResult},
+    train::{
+        one_batch::{self, OneBatch},
+        pacing::Interruption,
+        session::{self, TrainingInput, TrainingResult},
+    },
 };
 
 /// What a 32-bit wasm memory can grow to.
@@ -66,6 +72,52 @@ pub async fn train(
     result
 }
 
+/// Takes the first step of a run; see [`one_batch::step`]. None where it was stopped.
+///
+/// # Errors
+/// A device's failure, or a loss or gradient that is not finite.
+pub async fn step_one_batch(
+    run: RunId,
+    plan: &RunPlan,
+    model: &LoadedModel,
+    prepared: &Prepared,
+    host: &dyn Host,
+) -> Result<Option<BatchPreview>, Failure> {
+    let stepped = one_batch::step(run, plan, &model.llama, &prepared.train, host).await;
+    model.llama.device.memory_cleanup();
+    match stepped {
+        Ok(stepped) => Ok(Some(BatchPreview {
+            rows: preview_rows(&stepped, model),
+            loss_before: stepped.loss_before(),
+            loss_after: stepped.loss_after,
+            grad_norm: stepped.grad_norm,
+            learning_rate: plan.spec.learning_rate,
+            scored_tokens: stepped.num_scored() as u64,
+        })),
+        Err(Interruption::Stopped) => Ok(None),
+        Err(Interruption::Failed(failure)) => Err(failure),
+    }
+}
+
+fn preview_rows(stepped: &OneBatch, model: &LoadedModel) -> Vec<BatchRow> {
+    let encoder = model.encoder();
+    let mut rows = Vec::new();
+    for (batch, losses) in stepped.micro_batches.iter().zip(&stepped.losses) {
+        let mut losses = losses.iter().copied();
+        let places = batch.starts().into_iter().zip(&batch.lengths);
+        for (&row, (start, &length)) in batch.rows.iter().zip(places) {
+            let tokens = (start..start + length)
+                .map(|at| BatchToken {
+                    token: encoder.token_preview(batch.ids[at], batch.loss_mask[at]),
+                    loss: batch.loss_mask[at].then(|| losses.next()).flatten(),
+                })
+                .collect();
+            rows.push(BatchRow { row, tokens });
+        }
+    }
+    rows
+}
+
 /// The best adapter of a run with all that its export tells. It outlives the model and the dataset it came from.
 pub struct KeptRun {
     run: RunId,
@@ -74,8 +126,8 @@ pub struct KeptRun {
     model: ModelSummary,
     chat_template: Option<String>,
     dataset: DatasetSummary,
-    prepared: PreparedSummary,
-    held_out_rows: Vec<usize>,
+    prepared: Rc<Prepared>,
+    rows: Rc<RowFile>,
     finished_at: Option<String>,
 }
 
@@ -87,7 +139,7 @@ impl KeptRun {
         result: TrainingResult,
         model: &LoadedModel,
         dataset: &LoadedDataset,
-        prepared: &Prepared,
+        prepared: &Rc<Prepared>,
         host: &dyn Host,
     ) -> Self {
         Self {
@@ -100,12 +152,8 @@ impl KeptRun {
                 .as_ref()
                 .map(|template| template.source().to_owned()),
             dataset: dataset.summary().clone(),
-            held_out_rows: prepared
-                .validation
-                .iter()
-                .map(|sequence| sequence.row)
-                .collect(),
-            prepared: prepared.summary.clone(),
+            prepared: prepared.clone(),
+            rows: dataset.rows().clone(),
             finished_at: host.now_iso8601(),
         }
     }
@@ -127,6 +175,31 @@ impl KeptRun {
         }
         let device: &Device = &model.llama.device;
         Ok(self.result.layout.upload(&self.result.parameters, device))
+    }
+
+    pub fn spec(&self) -> &RunSpec {
+        &self.spec
+    }
+
+    pub fn dataset(&self) -> &DatasetSummary {
+        &self.dataset
+    }
+
+    /// The rows of one side of the run's split.
+    pub fn rows_of(&self, side: Side) -> &[TokenSequence] {
+        match side {
+            Side::Train => &self.prepared.train,
+            Side::Validation => &self.prepared.validation,
+            Side::Test => &self.prepared.test,
+        }
+    }
+
+    /// A row of the run's dataset as it was written.
+    ///
+    /// # Errors
+    /// Where the browser no longer has it.
+    pub async fn row(&self, row: usize) -> Result<Option<StoredRow>, Failure> {
+        Ok(self.rows.row(row).await?)
     }
 
     /// Of the exported file.
@@ -162,8 +235,8 @@ impl KeptRun {
         Ok(build_zip(&ExportInput {
             model: &self.model,
             dataset: &self.dataset,
-            prepared: &self.prepared,
-            held_out_rows: &self.held_out_rows,
+            prepared: &self.prepared.summary,
+            held_out: &self.prepared.validation,
             spec: &self.spec,
             summary,
             device: report,

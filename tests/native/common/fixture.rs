@@ -46,6 +46,12 @@ pub fn batch(rows: &[Row]) -> Batch {
     Batch::new(&sequences.iter().collect::<Vec<_>>())
 }
 
+/// As [`batch`], packed.
+pub fn packed(rows: &[Row]) -> Batch {
+    let sequences: Vec<TokenSequence> = rows.iter().map(Row::sequence).collect();
+    Batch::packed(&sequences.iter().collect::<Vec<_>>())
+}
+
 #[derive(Debug, Deserialize)]
 pub struct Lora {
     r: usize,

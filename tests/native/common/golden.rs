@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use engine::{
-    data::batch::Batch,
+    data::{TokenSequence, batch::Batch},
     layers::block::KeyValueCache,
     model::Llama,
     protocol::RunSpec,
@@ -102,7 +102,7 @@ pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) 
         assert_rows_near(&what, &batch, &actual, &tensors[tensor], tolerances.forward)
     };
 
-    let context = model.context(batch.b, batch.t, 0, None);
+    let context = model.context(&batch, None);
     let mut hidden = model.embed(&batch.ids);
     check("hidden.embed", hidden.clone()).await;
     for block in &model.blocks {
@@ -169,13 +169,18 @@ pub async fn check_training(
         state.parameters[range].copy_from_slice(&tensors[&format!("init.{name}")]);
     }
     let Forward { rows, .. } = fixture::json(&format!("model/{name}.forward.json"));
-    // Whether blocks keep what their backward needs or are computed again, the gradient is the same.
+    // Whether blocks keep what their backward needs or are computed again, and whether rows are packed or padded, the
+    // gradient is the same.
     let mut gradient = 0.0f64;
-    for kept_bytes in [0, KEPT_BYTES] {
-        let mut start = state.clone();
-        start.kept_bytes = kept_bytes;
-        let error = check_gradient(&model, &rows, &golden, &tensors, &mut start, tolerances).await;
-        gradient = gradient.max(error);
+    for batch in [fixture::batch(&rows), fixture::packed(&rows)] {
+        for kept_bytes in [0, KEPT_BYTES] {
+            let mut start = state.clone();
+            start.kept_bytes = kept_bytes;
+            let batch = batch.clone();
+            let error =
+                check_gradient(&model, batch, &golden, &tensors, &mut start, tolerances).await;
+            gradient = gradient.max(error);
+        }
     }
 
     let Batches { batches } = fixture::json(&format!("train/{name}.batches.json"));
@@ -205,7 +210,7 @@ pub async fn check_training(
 
 async fn check_gradient(
     model: &Llama,
-    rows: &[Row],
+    batch: Batch,
     golden: &Training,
     tensors: &BTreeMap<String, Vec<f32>>,
     state: &mut TrainingState,
@@ -213,8 +218,7 @@ async fn check_gradient(
 ) -> f64 {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
-    let batches = [fixture::batch(rows)];
-    let mean = state.gradient(model, &batches, &pacing).await.unwrap();
+    let mean = state.gradient(model, &[batch], &pacing).await.unwrap();
     assert_share("loss", mean.loss, golden.loss, tolerances.loss);
     let norm = norm(&mean.gradients);
     assert_share("gradient norm", norm, golden.grad_norm, tolerances.curve);
@@ -226,6 +230,32 @@ async fn check_gradient(
         largest = largest.max(error);
     }
     largest
+}
+
+/// Loss, gradient and evaluation of rows that are packed beside those of the same rows padded, for some adapter off its
+/// start; gives the largest difference of a gradient, as a share of the largest.
+pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSequence]) -> f64 {
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let rows: Vec<&TokenSequence> = rows.iter().collect();
+    let (packed, padded) = (Batch::packed(&rows), Batch::new(&rows));
+    assert!(packed.t < padded.b * padded.t, "no row is padded");
+    let gradient = async |batch: &Batch| {
+        let batches = std::slice::from_ref(batch);
+        let mut state = state.clone();
+        state.gradient(model, batches, &pacing).await.unwrap()
+    };
+    let (actual, expected) = (gradient(&packed).await, gradient(&padded).await);
+    assert_eq!(actual.scored_tokens, expected.scored_tokens);
+    assert_share("loss", actual.loss, expected.loss, 1e-4);
+    let adapter = state.upload(&model.device);
+    let loss = async |batch: &Batch| {
+        let loss = evaluate(model, Some(&adapter), batch, &pacing).await;
+        loss.unwrap()
+    };
+    let (of_packed, of_padded) = (loss(&packed).await, loss(&padded).await);
+    assert_share("loss without a gradient", of_packed, of_padded, 1e-4);
+    assert_near_relative("gradient", &actual.gradients, &expected.gradients, 1e-4)
 }
 
 /// Takes the golden's steps, each on its micro-batches, and compares what every one tells. Gives the largest error of
@@ -266,7 +296,7 @@ pub async fn check_steps(
 
 /// Logits at every position of one row, without a cache.
 pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
-    let context = model.context(1, ids.len(), 0, None);
+    let context = model.row_context(ids.len(), 0);
     let mut hidden = model.embed(ids);
     for block in &model.blocks {
         hidden = block.forward(hidden, None, &context, None);

@@ -36,9 +36,18 @@ impl Random {
 
     /// Rows of 2 to 13 tokens of a vocabulary of 320, each with something to learn from.
     pub fn sequences(&mut self, num_rows: usize) -> Vec<TokenSequence> {
+        self.sequences_of(num_rows, 2..14)
+    }
+
+    /// As [`Self::sequences`], of 40 to 79 tokens.
+    pub fn long_sequences(&mut self, num_rows: usize) -> Vec<TokenSequence> {
+        self.sequences_of(num_rows, 40..80)
+    }
+
+    fn sequences_of(&mut self, num_rows: usize, tokens: Range<usize>) -> Vec<TokenSequence> {
         (0..num_rows)
             .map(|row| {
-                let len = self.size(2..14);
+                let len = self.size(tokens.clone());
                 let first_scored = self.size(1..len);
                 TokenSequence {
                     row,

@@ -1,6 +1,6 @@
 //! Attention and its gradients.
 
-use engine::kernels::{Heads, attention, attention_backward};
+use engine::kernels::{Heads, Segments, attention, attention_backward};
 
 use super::{Numbers, values, variants};
 use crate::{
@@ -16,6 +16,8 @@ struct Reference {
 
 struct Case {
     heads: Heads,
+    /// Lengths of what is packed into the one row, if anything is.
+    segments: Vec<usize>,
     q: Array<2>,
     k: Array<2>,
     v: Array<2>,
@@ -47,11 +49,48 @@ impl Case {
             v: numbers.array(random, keys),
             dy: numbers.array(random, queries),
             heads,
+            segments: Vec::new(),
         }
     }
 
+    /// One row of so many segments of up to `longest` tokens.
+    fn draw_packed(
+        numbers: Numbers,
+        random: &mut Random,
+        num_segments: usize,
+        longest: usize,
+        head_dim: usize,
+    ) -> Self {
+        let segments: Vec<usize> = (0..num_segments)
+            .map(|_| random.size(1..longest + 1))
+            .collect();
+        let mut case = Self::draw(numbers, random, segments.iter().sum(), 0, head_dim);
+        // Of a batch that was drawn, the first row.
+        let tokens = case.heads.tokens;
+        case.heads.batch = 1;
+        for x in [&mut case.q, &mut case.k, &mut case.v, &mut case.dy] {
+            x.values.truncate(tokens * x.shape[1]);
+            x.shape[0] = tokens;
+        }
+        Self { segments, ..case }
+    }
+
+    /// The first key that a query of a row sees.
+    fn first_visible(&self, query: usize) -> usize {
+        let mut start = 0;
+        for &length in &self.segments {
+            if query < start + length {
+                break;
+            }
+            start += length;
+        }
+        start
+    }
+
     fn reference(&self) -> Reference {
-        let Self { heads, q, k, v, dy } = self;
+        let Self {
+            heads, q, k, v, dy, ..
+        } = self;
         let (t, hd, keys) = (heads.tokens, heads.head_dim, heads.keys());
         let zeros = |x: &Array<2>| Array::from_fn(x.shape, |_| 0.0);
         let mut output = zeros(q);
@@ -65,15 +104,17 @@ impl Case {
                 let dot = |x: &Array<2>, at: usize, y: &Array<2>, to: usize| -> f64 {
                     (0..hd).map(|l| x.values[at + l] * y.values[to + l]).sum()
                 };
-                let visible = heads.past + row % t + 1;
-                let scores: Vec<f64> = (0..visible)
+                let visible = self.first_visible(row % t)..heads.past + row % t + 1;
+                let scores: Vec<f64> = visible
+                    .clone()
                     .map(|i| (dot(q, query, k, key(i)) * scale).exp())
                     .collect();
                 let total: f64 = scores.iter().sum();
                 let weights: Vec<f64> = scores.iter().map(|score| score / total).collect();
-                let d_weights: Vec<f64> = (0..visible).map(|i| dot(dy, query, v, key(i))).collect();
+                let d_weights: Vec<f64> =
+                    visible.clone().map(|i| dot(dy, query, v, key(i))).collect();
                 let mean: f64 = weights.iter().zip(&d_weights).map(|(w, d)| w * d).sum();
-                for (i, (weight, d_weight)) in weights.iter().zip(&d_weights).enumerate() {
+                for (i, (weight, d_weight)) in visible.zip(weights.iter().zip(&d_weights)) {
                     let d_score = weight * (d_weight - mean) * scale;
                     for l in 0..hd {
                         output.values[query + l] += weight * v.values[key(i) + l];
@@ -95,7 +136,8 @@ async fn check(numbers: Numbers, variant: &str, case: Case) {
     let operands = [&case.q, &case.k, &case.v].map(|x| numbers.tensor(x, &device));
     let [q, k, v] = operands.clone();
     let what = format!("{variant}: {heads:?}");
-    let (y, log_sums) = attention(q, k, v, heads);
+    let segments = (!case.segments.is_empty()).then(|| Segments::new(&case.segments, &device));
+    let (y, log_sums) = attention(q, k, v, segments.as_ref(), heads);
     let tolerance = numbers.tolerance(1e-5);
     output.assert_values_close(&what, &values(y.clone()).await, tolerance);
     let actual = attention_backward(
@@ -103,6 +145,7 @@ async fn check(numbers: Numbers, variant: &str, case: Case) {
         operands,
         y,
         log_sums,
+        segments.as_ref(),
         heads,
     );
     for (name, (expected, actual)) in ["q", "k", "v"].iter().zip(gradients.iter().zip(actual)) {
@@ -119,6 +162,19 @@ pub async fn both_passes_equal_the_formula(numbers: Numbers) {
         for head_dim in [64, 4 * random.size(1..12), random.size(1..10)] {
             for tokens in [random.size(1..8), random.size(30..90)] {
                 let case = Case::draw(numbers, &mut random, tokens, 0, head_dim);
+                check(numbers, &variant, case).await;
+            }
+        }
+    }
+}
+
+pub async fn packed_sequences_do_not_see_each_other(numbers: Numbers) {
+    let mut random = random();
+    for variant in variants() {
+        for head_dim in [64, 4 * random.size(1..12), random.size(1..10)] {
+            // Many short ones, and some that are longer than tiles and blocks.
+            for (num_segments, longest) in [(random.size(1..30), 9), (random.size(2..5), 90)] {
+                let case = Case::draw_packed(numbers, &mut random, num_segments, longest, head_dim);
                 check(numbers, &variant, case).await;
             }
         }

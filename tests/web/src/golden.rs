@@ -1,10 +1,11 @@
 //! The tiny models against values from transformers and PEFT; see `tests/reference/README.md`.
 
+use engine::{data::TokenSequence, protocol::RunSpec, train::state::TrainingState};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 use crate::{
     common::golden::{self, Tolerances},
-    device::device,
+    device::{device, random},
 };
 
 /// What a device is held to, whose arithmetic is its own.
@@ -42,6 +43,31 @@ async fn odd_model_trains_as_in_peft_on_all_modules() {
 #[wasm_bindgen_test]
 async fn odd_model_trains_as_in_peft_on_queries_and_values() {
     check_training("odd", "qv").await;
+}
+
+#[wasm_bindgen_test]
+async fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
+    let mut random = random();
+    for name in ["tiny", "odd"] {
+        let model = golden::model(name, &device().await).await;
+        let mut state = TrainingState::new(&RunSpec::default(), &model.config);
+        let parameters = state.parameters.iter_mut();
+        parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
+        // Short ones and one that is longer than a tile of the kernels.
+        let rows: Vec<TokenSequence> = [2..14, 2..14, 2..14, 40..80, 2..40]
+            .into_iter()
+            .map(|lengths| {
+                let length = random.size(lengths);
+                TokenSequence {
+                    row: 0,
+                    ids: (0..length).map(|_| random.size(3..320) as u32).collect(),
+                    loss_mask: (0..length).map(|index| index > 0).collect(),
+                }
+            })
+            .collect();
+        let error = golden::check_packing(&model, &state, &rows).await;
+        console_log!("{name}: packed gradients within {error:.1e}");
+    }
 }
 
 async fn check_training(name: &str, variant: &str) {

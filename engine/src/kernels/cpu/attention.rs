@@ -1,8 +1,12 @@
-//! Causal attention with grouped queries, a block of queries at a time.
+//! Causal attention with grouped queries, a block of one sequence's queries at a time.
 //!
 //! Keys and values are packed into panels once; then every thread takes a head and a block of its queries, whose scores
 //! `[block, keys]` are all that it holds. The backward computes the scores again from the saved log-sum-exps (Dao et
 //! al., arXiv 2205.14135); the gradients of a key head are summed over its query heads at the end, in their order.
+
+mod sequence;
+
+pub use sequence::Sequences;
 
 use super::{
     gemm::{Into, Output, multiply_panels, pack},
@@ -12,6 +16,7 @@ use super::{
     row,
 };
 use crate::kernels::Heads;
+use sequence::Sequence;
 
 /// Queries of a block.
 const BLOCK: usize = 32;
@@ -42,71 +47,83 @@ fn head_rows<'a>(
     )
 }
 
-/// The panels of every key head's matrix, of its transpose where `transposed`: `[b kv]` of equal length.
+/// The panels of every sequence's and key head's matrix, of its transpose where `transposed`: `[b, kv]`.
 struct HeadPanels {
     panels: Vec<f32>,
-    each: usize,
+    /// Where each of them begins, and the end.
+    starts: Vec<usize>,
 }
 
 impl HeadPanels {
-    fn new(data: &[f32], heads: Heads, transposed: bool) -> Self {
-        let (keys, hd, [_, width]) = (heads.keys(), heads.head_dim, widths(heads));
-        let each = if transposed {
-            hd * keys.next_multiple_of(WIDTH)
-        } else {
-            keys * hd.next_multiple_of(WIDTH)
-        };
-        let num = heads.batch * heads.key_value_heads;
-        let mut panels = vec![0.0; num * each];
+    fn new(data: &[f32], sequences: &Sequences, transposed: bool) -> Self {
+        let heads = sequences.heads;
+        let (hd, kv, [_, width]) = (heads.head_dim, heads.key_value_heads, widths(heads));
+        let mut starts = vec![0];
+        for sequence in &sequences.list {
+            let each = if transposed {
+                hd * sequence.keys.next_multiple_of(WIDTH)
+            } else {
+                sequence.keys * hd.next_multiple_of(WIDTH)
+            };
+            let first = starts[starts.len() - 1];
+            starts.extend((1..=kv).map(|head| first + head * each));
+        }
+        let num = starts.len() - 1;
+        let mut panels = vec![0.0; starts[num]];
         let shared = Shared::new(&mut panels);
-        parallel::for_each(num, num * each, |index| {
-            let (batch, head) = (index / heads.key_value_heads, index % heads.key_value_heads);
-            let matrix = head_rows(data, width, batch * keys, keys, head, hd);
+        parallel::for_each(num, starts[num], |index| {
+            let Sequence {
+                first_key, keys, ..
+            } = sequences.list[index / kv];
+            let matrix = head_rows(data, width, first_key, keys, index % kv, hd);
             let matrix = if transposed {
                 matrix.transposed()
             } else {
                 matrix
             };
             // SAFETY: every index has panels of its own.
-            let out = unsafe { shared.part(index * each..(index + 1) * each) };
+            let out = unsafe { shared.part(starts[index]..starts[index + 1]) };
             pack(Right::Dense(matrix), out);
         });
-        Self { panels, each }
+        Self { panels, starts }
     }
 
-    fn of(&self, batch: usize, head: usize, heads: Heads) -> &[f32] {
-        let index = batch * heads.key_value_heads + head / heads.group();
-        &self.panels[index * self.each..(index + 1) * self.each]
+    fn of(&self, block: Block, heads: Heads) -> &[f32] {
+        let index = block.index * heads.key_value_heads + block.head / heads.group();
+        &self.panels[self.starts[index]..self.starts[index + 1]]
     }
 }
 
 /// A block of one head's queries.
 #[derive(Clone, Copy)]
 struct Block {
-    batch: usize,
+    sequence: Sequence,
+    /// Of the sequence, among all.
+    index: usize,
     head: usize,
-    /// The first query, in its row of the batch.
-    start: usize,
     rows: usize,
-    /// Keys that the last query sees.
+    /// The first query among all.
+    first_row: usize,
+    /// Keys that the first query sees, and the last.
+    first_visible: usize,
     visible: usize,
 }
 
 impl Block {
-    fn new(heads: Heads, batch: usize, head: usize, start: usize) -> Self {
-        let rows = BLOCK.min(heads.tokens - start);
+    /// Of the sequence of that index, from its query `start` on.
+    fn new(sequences: &Sequences, index: usize, head: usize, start: usize) -> Self {
+        let sequence = sequences.list[index];
+        let rows = BLOCK.min(sequence.tokens - start);
+        let past = sequence.keys - sequence.tokens + start;
         Self {
-            batch,
+            sequence,
+            index,
             head,
-            start,
             rows,
-            visible: heads.past + start + rows,
+            first_row: sequence.first_query + start,
+            first_visible: past + 1,
+            visible: past + rows,
         }
-    }
-
-    /// The first query among all positions.
-    fn first_row(self, heads: Heads) -> usize {
-        self.batch * heads.tokens + self.start
     }
 
     /// Distance of two rows of scores.
@@ -117,8 +134,14 @@ impl Block {
     /// This block's rows of a tensor `[b t, h hd]`.
     fn rows_of<'a>(self, data: &'a [f32], heads: Heads) -> Strided<'a> {
         let [width, _] = widths(heads);
-        let first = self.first_row(heads);
-        head_rows(data, width, first, self.rows, self.head, heads.head_dim)
+        head_rows(
+            data,
+            width,
+            self.first_row,
+            self.rows,
+            self.head,
+            heads.head_dim,
+        )
     }
 
     /// Where this block's rows lie in a tensor `[b t, h hd]` of which each block writes its own.
@@ -126,7 +149,7 @@ impl Block {
         let [width, _] = widths(heads);
         Output {
             slice,
-            start: self.first_row(heads) * width + self.head * heads.head_dim,
+            start: self.first_row * width + self.head * heads.head_dim,
             stride: width,
         }
     }
@@ -146,39 +169,34 @@ impl Block {
     fn scores_matrix<'a>(self, scores: &'a [f32]) -> Strided<'a> {
         Strided::new(scores, [self.rows, self.visible], [self.stride(), 1])
     }
-
-    /// Keys that the query in this row sees.
-    fn visible_to(self, row: usize, heads: Heads) -> usize {
-        heads.past + self.start + row + 1
-    }
-}
-
-/// About how many multiplications a forward takes.
-fn work(heads: Heads) -> usize {
-    heads.batch * heads.query_heads * heads.tokens * heads.keys() * heads.head_dim
 }
 
 /// See [`crate::kernels::KernelOps::attention`]: the output and the log-sum-exps.
-pub fn forward(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<f32>) {
-    if heads.tokens <= FEW {
-        forward_few(q, k, v, heads)
+pub fn forward(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
+    if sequences.heads.tokens <= FEW {
+        forward_few(q, k, v, sequences)
     } else {
-        forward_blocks(q, k, v, heads)
+        forward_blocks(q, k, v, sequences)
     }
 }
 
 /// For a few queries, as in generation, panels of all keys would take longer than the attention itself.
-fn forward_few(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<f32>) {
+fn forward_few(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
+    let heads = sequences.heads;
     let (h, hd, [width, key_width]) = (heads.query_heads, heads.head_dim, widths(heads));
-    let num_rows = heads.batch * heads.tokens;
+    let num_rows = sequences.num_queries();
     let (mut output, mut log_sums) = (vec![0.0; num_rows * width], vec![0.0; num_rows * h]);
     let (out, sums) = (Shared::new(&mut output), Shared::new(&mut log_sums));
     let scale = heads.scale() as f32;
-    parallel::for_each(num_rows * h, work(heads), |index| {
+    parallel::for_each(num_rows * h, sequences.work(), |index| {
         let (row, head) = (index / h, index % h);
-        let (batch, visible) = (row / heads.tokens, heads.past + row % heads.tokens + 1);
+        let behind = sequences
+            .list
+            .partition_point(|other| other.first_query <= row);
+        let of_row = sequences.list[behind - 1];
+        let visible = of_row.keys - of_row.tokens + row - of_row.first_query + 1;
         let query = &q[row * width + head * hd..][..hd];
-        let at = |key: usize| (batch * heads.keys() + key) * key_width + head / heads.group() * hd;
+        let at = |key: usize| (of_row.first_key + key) * key_width + head / heads.group() * hd;
         let mut scores: Vec<f32> = (0..visible)
             .map(|key| row::dot(query, &k[at(key)..][..hd]))
             .collect();
@@ -196,35 +214,41 @@ fn forward_few(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<
     (output, log_sums)
 }
 
-fn forward_blocks(q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<f32>) {
+fn forward_blocks(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Vec<f32>, Vec<f32>) {
+    let heads = sequences.heads;
     let (h, hd) = (heads.query_heads, heads.head_dim);
-    let num_rows = heads.batch * heads.tokens;
-    let keys = HeadPanels::new(k, heads, true);
-    let values = HeadPanels::new(v, heads, false);
+    let num_rows = sequences.num_queries();
+    let keys = HeadPanels::new(k, sequences, true);
+    let values = HeadPanels::new(v, sequences, false);
     let (mut output, mut log_sums) = (vec![0.0; num_rows * h * hd], vec![0.0; num_rows * h]);
     let (out, sums) = (Shared::new(&mut output), Shared::new(&mut log_sums));
-    let blocks = heads.tokens.div_ceil(BLOCK);
+    let all = sequences.list.iter().enumerate();
+    let mut blocks: Vec<(usize, usize)> = all
+        .flat_map(|(index, sequence)| {
+            let starts = (0..sequence.tokens).step_by(BLOCK);
+            starts.map(move |start| (start, index))
+        })
+        .collect();
+    // The last blocks see most keys; they come first, so that none of them is left for the end.
+    blocks.sort_by_key(|&(start, _)| std::cmp::Reverse(start));
     let scale = heads.scale() as f32;
-    parallel::for_each(heads.batch * h * blocks, work(heads), |index| {
-        // The last blocks see most keys; they come first, so that none of them is left for the end.
-        let (rest, start) = (index % (heads.batch * h), index / (heads.batch * h));
-        let start = (blocks - 1 - start) * BLOCK;
-        let block = Block::new(heads, rest / h, rest % h, start);
+    parallel::for_each(blocks.len() * h, sequences.work(), |index| {
+        let (start, sequence) = blocks[index / h];
+        let block = Block::new(sequences, sequence, index % h, start);
         let mut scores = vec![0.0; block.rows * block.stride()];
-        let panels = keys.of(block.batch, block.head, heads);
-        block.against_keys(block.rows_of(q, heads), panels, &mut scores);
+        block.against_keys(block.rows_of(q, heads), keys.of(block, heads), &mut scores);
         for (row, scores) in scores.chunks_exact_mut(block.stride()).enumerate() {
-            let log_sum = row::softmax(scores, block.visible_to(row, heads), scale);
-            let at = (block.first_row(heads) + row) * h + block.head;
+            let log_sum = row::softmax(scores, block.first_visible + row, scale);
+            let at = (block.first_row + row) * h + block.head;
             // SAFETY: this query and head are this block's alone.
             unsafe { sums.part(at..at + 1)[0] = log_sum };
         }
         let weights = block.scores_matrix(&scores);
-        let panels = values.of(block.batch, block.head, heads);
+        let (panels, depth) = (values.of(block, heads), block.sequence.keys);
         // SAFETY: these rows and columns are this block's alone.
         unsafe {
             let to = block.output(out, heads);
-            multiply_panels(weights, panels, heads.keys(), hd, to, Into::Replace);
+            multiply_panels(weights, panels, depth, hd, to, Into::Replace);
         }
     });
     (output, log_sums)
@@ -249,25 +273,28 @@ struct BackwardPanels {
 }
 
 /// The gradients of queries, keys and values.
-pub fn backward(operands: Operands<'_>, heads: Heads) -> [Vec<f32>; 3] {
-    let (h, hd, keys) = (heads.query_heads, heads.head_dim, heads.keys());
+pub fn backward(operands: Operands<'_>, sequences: &Sequences) -> [Vec<f32>; 3] {
+    let heads = sequences.heads;
+    let (h, hd, keys) = (heads.query_heads, heads.head_dim, sequences.num_keys());
     let panels = BackwardPanels {
-        keys_transposed: HeadPanels::new(operands.k, heads, true),
-        values_transposed: HeadPanels::new(operands.v, heads, true),
-        keys: HeadPanels::new(operands.k, heads, false),
+        keys_transposed: HeadPanels::new(operands.k, sequences, true),
+        values_transposed: HeadPanels::new(operands.v, sequences, true),
+        keys: HeadPanels::new(operands.k, sequences, false),
     };
-    let each = keys * hd;
-    let mut d_q = vec![0.0; heads.batch * heads.tokens * h * hd];
-    // Of every query head by itself.
-    let mut d_k = vec![0.0; heads.batch * h * each];
-    let mut d_v = vec![0.0; heads.batch * h * each];
+    let mut d_q = vec![0.0; sequences.num_queries() * h * hd];
+    // Of every query head by itself, `[h, b keys, hd]`.
+    let mut d_k = vec![0.0; h * keys * hd];
+    let mut d_v = vec![0.0; h * keys * hd];
     let [q_out, k_out, v_out] = [&mut d_q, &mut d_k, &mut d_v].map(|out| Shared::new(out));
-    parallel::for_each(heads.batch * h, work(heads), |index| {
-        // SAFETY: every head has parts of its own.
+    parallel::for_each(sequences.list.len() * h, sequences.work(), |index| {
+        let (index, head) = (index / h, index % h);
+        let sequence = sequences.list[index];
+        let first = (head * keys + sequence.first_key) * hd;
+        // SAFETY: every head of a sequence has parts of its own.
         let [d_k, d_v] =
-            [k_out, v_out].map(|out| unsafe { out.part(index * each..(index + 1) * each) });
-        for start in (0..heads.tokens).step_by(BLOCK) {
-            let block = Block::new(heads, index / h, index % h, start);
+            [k_out, v_out].map(|out| unsafe { out.part(first..first + sequence.keys * hd) });
+        for start in (0..sequence.tokens).step_by(BLOCK) {
+            let block = Block::new(sequences, index, head, start);
             block_backward(
                 block,
                 operands,
@@ -295,12 +322,12 @@ fn block_backward(
     let output = block.rows_of(operands.output, heads);
     let mut weights = vec![0.0; block.rows * stride];
     let mut d_scores = vec![0.0; block.rows * stride];
-    let key_panels = panels.keys_transposed.of(block.batch, block.head, heads);
+    let key_panels = panels.keys_transposed.of(block, heads);
     block.against_keys(queries, key_panels, &mut weights);
-    let value_panels = panels.values_transposed.of(block.batch, block.head, heads);
+    let value_panels = panels.values_transposed.of(block, heads);
     block.against_keys(d_output, value_panels, &mut d_scores);
     for row in 0..block.rows {
-        let at = (block.first_row(heads) + row) * heads.query_heads + block.head;
+        let at = (block.first_row + row) * heads.query_heads + block.head;
         let projection = row::dot(
             d_output.rows_from(row, 1).first_row(),
             output.rows_from(row, 1).first_row(),
@@ -309,7 +336,7 @@ fn block_backward(
         row::softmax_backward(
             &mut weights[range.clone()],
             &mut d_scores[range],
-            block.visible_to(row, heads),
+            block.first_visible + row,
             scale,
             operands.log_sums[at],
             projection,
@@ -317,11 +344,11 @@ fn block_backward(
     }
     let d_scores = block.scores_matrix(&d_scores);
     let weights = block.scores_matrix(&weights);
-    let key_panels = panels.keys.of(block.batch, block.head, heads);
+    let (key_panels, depth) = (panels.keys.of(block, heads), block.sequence.keys);
     // SAFETY: these rows and columns are this block's alone.
     unsafe {
         let to = block.output(d_q, heads);
-        multiply_panels(d_scores, key_panels, heads.keys(), hd, to, Into::Replace);
+        multiply_panels(d_scores, key_panels, depth, hd, to, Into::Replace);
     }
     for (scores, rows, sum) in [(d_scores, queries, d_k), (weights, d_output, d_v)] {
         let mut panels = vec![0.0; block.rows * hd.next_multiple_of(WIDTH)];
@@ -339,21 +366,19 @@ fn block_backward(
     }
 }
 
-/// `[b, h, keys, hd] -> [b keys, kv hd]`, summed over the query heads of a group.
+/// `[h, b keys, hd] -> [b keys, kv hd]`, summed over the query heads of a group.
 fn sum_groups(parts: &[f32], heads: Heads) -> Vec<f32> {
-    let (keys, hd, group, [_, width]) =
-        (heads.keys(), heads.head_dim, heads.group(), widths(heads));
-    let mut sums = vec![0.0; heads.batch * keys * width];
+    let (hd, group, [_, width]) = (heads.head_dim, heads.group(), widths(heads));
+    let keys = heads.batch * heads.keys();
+    let mut sums = vec![0.0; keys * width];
     let shared = Shared::new(&mut sums);
-    parallel::for_ranges(heads.batch * keys, group * width, |rows| {
-        for row in rows {
-            let (batch, key) = (row / keys, row % keys);
+    parallel::for_ranges(keys, group * width, |rows| {
+        for key in rows {
             // SAFETY: every row is summed once.
-            let out = unsafe { shared.part(row * width..(row + 1) * width) };
+            let out = unsafe { shared.part(key * width..(key + 1) * width) };
             for (head, out) in out.chunks_exact_mut(hd).enumerate() {
-                for member in 0..group {
-                    let head = batch * heads.query_heads + head * group + member;
-                    row::add(&parts[(head * keys + key) * hd..][..hd], out);
+                for member in head * group..(head + 1) * group {
+                    row::add(&parts[(member * keys + key) * hd..][..hd], out);
                 }
             }
         }

@@ -127,6 +127,16 @@ fn columns_of_unit(
     columns
 }
 
+/// The first key that a query of a packed row sees, by the table of segments; elsewhere queries see all from the first.
+#[cube]
+fn first_visible(segments: &Tensor<i32>, query: usize, #[comptime] is_packed: bool) -> usize {
+    let mut first = 0usize.runtime();
+    if comptime!(is_packed) {
+        first = usize::cast_from(segments[query * 2]);
+    }
+    first
+}
+
 /// A unit's share of its rows' results, before anything is added.
 #[cube]
 fn no_sums(#[comptime] plan: Plan) -> Array<Vector<f32, Four>> {

@@ -1,6 +1,8 @@
 //! Attention and its gradients against the formula in f64.
 
-use super::super::{Heads, attention, attention_backward};
+use burn::tensor::Device;
+
+use super::super::{Heads, Segments, attention, attention_backward};
 use crate::testing::{Array, Random};
 
 /// `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`.
@@ -63,10 +65,10 @@ fn both_passes_equal_the_formula() {
     for _ in 0..8 {
         let Case { heads, q, k, v } = case(&mut random, 1..8, 0);
         let dy = random.array(q.shape);
-        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), heads);
+        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), None, heads);
         reference(heads, &q, &k, &v).assert_close("forward", y.clone(), 1e-5);
         let operands = [q.tensor(), k.tensor(), v.tensor()];
-        let [d_q, d_k, d_v] = attention_backward(dy.tensor(), operands, y, log_sums, heads);
+        let [d_q, d_k, d_v] = attention_backward(dy.tensor(), operands, y, log_sums, None, heads);
         let expected = q.gradient(&dy, |q| reference(heads, q, &k, &v));
         expected.assert_close("queries", d_q, 1e-4);
         let expected = k.gradient(&dy, |k| reference(heads, &q, k, &v));
@@ -76,13 +78,76 @@ fn both_passes_equal_the_formula() {
     }
 }
 
+/// The rows of a sequence among packed ones.
+fn part(array: &Array<2>, start: usize, len: usize) -> Array<2> {
+    let [_, width] = array.shape;
+    let values = &array.values[start * width..(start + len) * width];
+    Array {
+        shape: [len, width],
+        values: values.to_vec(),
+    }
+}
+
+#[test]
+fn packed_sequences_are_as_each_by_itself() {
+    let mut random = Random::new();
+    for longest in [4, 20, 90] {
+        let lengths: Vec<usize> = (0..random.size(1..12))
+            .map(|_| random.size(1..longest + 1))
+            .collect();
+        let tokens: usize = lengths.iter().sum();
+        let Case { mut heads, .. } = case(&mut random, tokens..tokens + 1, 0);
+        heads.batch = 1;
+        let [queries, keys] = [heads.query_heads, heads.key_value_heads]
+            .map(|num_heads| [tokens, num_heads * heads.head_dim]);
+        let (q, k) = (
+            random.array(queries).times(3.0),
+            random.array(keys).times(3.0),
+        );
+        let (v, dy) = (random.array(keys), random.array(queries));
+        let segments = Segments::new(&lengths, &Device::flex());
+        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), Some(&segments), heads);
+        let operands = [q.tensor(), k.tensor(), v.tensor()];
+        let gradients = attention_backward(
+            dy.tensor(),
+            operands,
+            y.clone(),
+            log_sums,
+            Some(&segments),
+            heads,
+        );
+        let mut start = 0;
+        for len in lengths {
+            let alone = Heads {
+                tokens: len,
+                ..heads
+            };
+            let [q, k, v, dy] = [&q, &k, &v, &dy].map(|x| part(x, start, len));
+            let rows = |x: burn::tensor::Tensor<2>| x.slice_dim(0, start..start + len);
+            reference(alone, &q, &k, &v).assert_close("forward", rows(y.clone()), 1e-5);
+            let operands = [q.tensor(), k.tensor(), v.tensor()];
+            let [q, k, v] = operands.clone();
+            let (y, log_sums) = attention(q, k, v, None, alone);
+            let expected = attention_backward(dy.tensor(), operands, y, log_sums, None, alone);
+            for (expected, gradient) in expected.into_iter().zip(&gradients) {
+                let shape = expected.dims();
+                let values: Vec<f32> = expected.into_data().try_into_vec().unwrap();
+                let values = values.into_iter().map(f64::from).collect();
+                let expected = Array { shape, values };
+                expected.assert_close("gradient", rows(gradient.clone()), 1e-5);
+            }
+            start += len;
+        }
+    }
+}
+
 #[test]
 fn later_queries_see_what_came_before() {
     let mut random = Random::new();
     for _ in 0..8 {
         let past = random.size(1..80);
         let Case { heads, q, k, v } = case(&mut random, 1..8, past);
-        let (y, _) = attention(q.tensor(), k.tensor(), v.tensor(), heads);
+        let (y, _) = attention(q.tensor(), k.tensor(), v.tensor(), None, heads);
         reference(heads, &q, &k, &v).assert_close("forward", y, 1e-5);
     }
 }
@@ -96,10 +161,10 @@ fn gradients_of_long_rows_point_the_right_way() {
     for _ in 0..3 {
         let Case { heads, q, k, v } = case(&mut random, 60..110, 0);
         let dy = random.array(q.shape);
-        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), heads);
+        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), None, heads);
         reference(heads, &q, &k, &v).assert_close("forward", y.clone(), 1e-5);
         let operands = [q.tensor(), k.tensor(), v.tensor()];
-        let gradients = attention_backward(dy.tensor(), operands, y, log_sums, heads);
+        let gradients = attention_backward(dy.tensor(), operands, y, log_sums, None, heads);
         for (which, gradient) in gradients.into_iter().enumerate() {
             let shape = if which == 0 { q.shape } else { k.shape };
             let direction = random.array(shape);

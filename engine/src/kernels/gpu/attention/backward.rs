@@ -15,16 +15,25 @@ use super::{
 };
 use crate::kernels::Heads;
 
-/// Of each head of each row the log-sum-exp and `sum(d_out out)`, side by side: one binding less for the kernels that
-/// read them, of the eight that every adapter has.
+/// Statistics of each head of each row, and of packed rows.
+const fn num_statistics(is_packed: bool) -> usize {
+    if is_packed { 4 } else { 2 }
+}
+
+/// Of each head of each row the log-sum-exp and `sum(d_out out)`, side by side, and of packed rows the first token of the
+/// segment and the first behind it (exact up to 2^24): fewer bindings for the kernels that read them, of the eight that
+/// every adapter has.
 #[cube(launch_unchecked)]
 fn statistics_kernel<E: Float>(
     d_out: &Tensor<Vector<E, Four>>,
     out: &Tensor<Vector<E, Four>>,
     log_sums: &Tensor<f32>,
     statistics: &mut Tensor<f32>,
+    segments: &Tensor<i32>,
     len: usize,
+    heads: usize,
     #[comptime] vectors: usize,
+    #[comptime] is_packed: bool,
     #[define(E)] _element: ElemType,
 ) {
     let head = ABSOLUTE_POS_X as usize;
@@ -36,8 +45,14 @@ fn statistics_kernel<E: Float>(
         let of_out = load(out, head * vectors + at);
         sum += load(d_out, head * vectors + at).dot(of_out);
     }
-    statistics[head * 2] = log_sums[head];
-    statistics[head * 2 + 1] = sum;
+    let at = head * comptime!(num_statistics(is_packed));
+    statistics[at] = log_sums[head];
+    statistics[at + 1] = sum;
+    if comptime!(is_packed) {
+        let token = head / heads;
+        statistics[at + 2] = f32::cast_from(segments[token * 2]);
+        statistics[at + 3] = f32::cast_from(segments[token * 2 + 1]);
+    }
 }
 
 /// `d_q = sum_k ds k` with `ds = scale p (d_out v - projection)`.
@@ -55,6 +70,7 @@ fn query_kernel<E: Float>(
     key_value_heads: usize,
     scale: f32,
     #[comptime] plan: Plan,
+    #[comptime] is_packed: bool,
     #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
@@ -73,20 +89,29 @@ fn query_kernel<E: Float>(
     let mut queries = Sequence::<usize>::new();
     let mut logs = Sequence::<f32>::new();
     let mut projected = Sequence::<f32>::new();
+    let mut firsts = Sequence::<usize>::new();
+    let width = comptime!(num_statistics(is_packed));
     #[unroll]
     for r in 0..ROWS {
         let at = (batch * tokens + rows[r]) * heads + head;
         queries.push(at * vectors);
-        logs.push(statistics[at * 2]);
-        projected.push(statistics[at * 2 + 1]);
+        logs.push(statistics[at * width]);
+        projected.push(statistics[at * width + 1]);
+        if comptime!(is_packed) {
+            firsts.push(usize::cast_from(statistics[at * width + 2]));
+        }
     }
     let mut sums = no_sums(plan);
     let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
 
+    let mut first = 0usize.runtime();
+    if comptime!(is_packed) {
+        first = usize::cast_from(statistics[(first_row * heads + head) * width + 2]);
+    }
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
-    for step in 0..last / block + 1 {
+    for step in first / block..last / block + 1 {
         let start = step * block;
         let columns = columns_of_unit(key_head, start, last, key_stride, plan);
         scores(q, &queries, k, &columns, &mut tile, vectors);
@@ -96,7 +121,11 @@ fn query_kernel<E: Float>(
             #[unroll]
             for c in 0..comptime!(plan.columns) {
                 let at = comptime!(r * plan.columns + c);
-                let visible = start + lane + c * lanes <= past + rows[r];
+                let column = start + lane + c * lanes;
+                let mut visible = column <= past + rows[r];
+                if comptime!(is_packed) {
+                    visible = visible && column >= firsts[r];
+                }
                 let weight = (tile[at] * scale - logs[r]).exp();
                 let d_score = weight * (d_tile[at] - projected[r]) * scale;
                 weights[(group * ROWS + r) * block + lane + c * lanes] =
@@ -138,6 +167,7 @@ fn key_kernel<E: Float>(
     key_value_heads: usize,
     scale: f32,
     #[comptime] plan: Plan,
+    #[comptime] is_packed: bool,
     #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
@@ -167,7 +197,13 @@ fn key_kernel<E: Float>(
 
     // The first query that sees a key of the workgroup.
     let first_query = max(first_row, past) - past;
-    let last = tokens - 1;
+    let width = comptime!(num_statistics(is_packed));
+    let mut last = tokens - 1;
+    if comptime!(is_packed) {
+        // The end of the last key's segment.
+        let last_row = min(first_row + comptime!(plan.rows()), tokens) - 1;
+        last = usize::cast_from(statistics[last_row * heads * width + 3]) - 1;
+    }
     let per_key = heads / key_value_heads;
     for shared in 0..per_key {
         let head = key_head * per_key + shared;
@@ -180,15 +216,22 @@ fn key_kernel<E: Float>(
             #[unroll]
             for c in 0..comptime!(plan.columns) {
                 let query = start + lane + c * lanes;
-                let of_query = columns[c] / vectors * 2;
+                let of_query = columns[c] / vectors * width;
                 let log = statistics[of_query];
                 let projection = statistics[of_query + 1];
                 // A query past the end sees no key.
                 let seen = select(query <= last, past + query + 1, 0usize.runtime());
+                let mut first = 0usize.runtime();
+                if comptime!(is_packed) {
+                    first = usize::cast_from(statistics[of_query + 2]);
+                }
                 #[unroll]
                 for r in 0..ROWS {
                     let at = comptime!(r * plan.columns + c);
-                    let visible = rows[r] < seen;
+                    let mut visible = rows[r] < seen;
+                    if comptime!(is_packed) {
+                        visible = visible && rows[r] >= first;
+                    }
                     let weight = select(visible, (tile[at] * scale - log).exp(), 0.0f32);
                     let to = (group * ROWS + r) * block + lane + c * lanes;
                     weights[to] = weight;
@@ -235,16 +278,18 @@ fn key_kernel<E: Float>(
     }
 }
 
-/// See [`crate::kernels::KernelOps::attention_backward`].
+/// See [`crate::kernels::KernelOps::attention_backward`], and its packed twin where there are `segments`.
 pub fn backward(
     d_out: CubeTensor,
     [q, k, v]: [CubeTensor; 3],
     out: CubeTensor,
     log_sums: CubeTensor,
+    segments: Option<CubeTensor>,
     heads: Heads,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
+    let is_packed = segments.is_some();
     let [d_out, q, k, v, out, log_sums] = [d_out, q, k, v, out, log_sums].map(into_contiguous);
-    let statistics = statistics(&d_out, out, log_sums, heads);
+    let statistics = statistics(&d_out, out, log_sums, segments, heads);
     let (d_q, d_k, d_v) = (empty_like(&q), empty_like(&k), empty_like(&v));
     let client = d_q.client.clone();
     let element = elements(&d_q);
@@ -273,6 +318,7 @@ pub fn backward(
             heads.key_value_heads,
             heads.scale() as f32,
             plan,
+            is_packed,
             element,
         );
         let [d_out, q, k, v, statistics] = args();
@@ -293,6 +339,7 @@ pub fn backward(
             heads.key_value_heads,
             heads.scale() as f32,
             plan,
+            is_packed,
             element,
         );
     }
@@ -303,14 +350,19 @@ fn statistics(
     d_out: &CubeTensor,
     out: CubeTensor,
     log_sums: CubeTensor,
+    segments: Option<CubeTensor>,
     heads: Heads,
 ) -> CubeTensor {
     let len = heads.batch * heads.tokens * heads.query_heads;
-    let statistics = empty(&log_sums, [len, 2], DType::F32);
+    let is_packed = segments.is_some();
+    let shape = [len, num_statistics(is_packed)];
+    let statistics = empty(&log_sums, shape, DType::F32);
+    // A kernel without segments reads none of what is bound in their place.
+    let segments = segments.map_or_else(|| out.clone(), into_contiguous);
     let element = elements(d_out);
     let client = statistics.client.clone();
     let (cubes, dim) = launch_size(len, 1);
-    // SAFETY: heads are checked, and each has as many vectors and two statistics.
+    // SAFETY: heads are checked, and each has as many vectors and statistics; every token has a segment.
     unsafe {
         statistics_kernel::launch_unchecked(
             &client,
@@ -320,8 +372,11 @@ fn statistics(
             out.into_tensor_arg(),
             log_sums.into_tensor_arg(),
             statistics.clone().into_tensor_arg(),
+            segments.into_tensor_arg(),
             len,
+            heads.query_heads,
             heads.head_dim / 4,
+            is_packed,
             element,
         );
     }

@@ -10,8 +10,8 @@ use super::{
         operand::Four,
         rows::{elements, empty, empty_like},
     },
-    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, group, lane, no_sums, rows_of_group,
-    scores,
+    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, first_visible, group, lane, no_sums,
+    rows_of_group, scores,
 };
 use crate::kernels::Heads;
 
@@ -25,12 +25,14 @@ fn forward_kernel<E: Float>(
     v: &Tensor<Vector<E, Four>>,
     out: &mut Tensor<Vector<E, Four>>,
     log_sums: &mut Tensor<f32>,
+    segments: &Tensor<i32>,
     tokens: usize,
     past: usize,
     heads: usize,
     key_value_heads: usize,
     scale: f32,
     #[comptime] plan: Plan,
+    #[comptime] is_packed: bool,
     #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
@@ -47,9 +49,11 @@ fn forward_kernel<E: Float>(
 
     let rows = rows_of_group(tokens, plan);
     let mut queries = Sequence::<usize>::new();
+    let mut firsts = Sequence::<usize>::new();
     #[unroll]
     for r in 0..ROWS {
         queries.push(((batch * tokens + rows[r]) * heads + head) * vectors);
+        firsts.push(first_visible(segments, rows[r], is_packed));
     }
 
     let mut sums = no_sums(plan);
@@ -64,9 +68,10 @@ fn forward_kernel<E: Float>(
     let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
     let mut parts = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.lanes));
 
-    // The last key that any row of the workgroup sees.
+    // The first and the last key that any row of the workgroup sees.
+    let first = first_visible(segments, first_row, is_packed);
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
-    for step in 0..last / block + 1 {
+    for step in first / block..last / block + 1 {
         let start = step * block;
         let columns = columns_of_unit(key_head, start, last, key_stride, plan);
         scores(q, &queries, k, &columns, &mut tile, vectors);
@@ -76,7 +81,11 @@ fn forward_kernel<E: Float>(
             #[unroll]
             for c in 0..comptime!(plan.columns) {
                 let at = comptime!(r * plan.columns + c);
-                let visible = start + lane + c * lanes <= past + rows[r];
+                let column = start + lane + c * lanes;
+                let mut visible = column <= past + rows[r];
+                if comptime!(is_packed) {
+                    visible = visible && column >= firsts[r];
+                }
                 let score = select(visible, tile[at] * scale, HIDDEN.runtime());
                 tile[at] = score;
                 largest = max(largest, score);
@@ -140,11 +149,12 @@ fn forward_kernel<E: Float>(
     }
 }
 
-/// See [`crate::kernels::KernelOps::attention`].
+/// See [`crate::kernels::KernelOps::attention`], and its packed twin where there are `segments`.
 pub fn forward(
     q: CubeTensor,
     k: CubeTensor,
     v: CubeTensor,
+    segments: Option<CubeTensor>,
     heads: Heads,
 ) -> (CubeTensor, CubeTensor) {
     let [q, k, v] = [q, k, v].map(into_contiguous);
@@ -159,6 +169,9 @@ pub fn forward(
         heads.query_heads as u32,
         heads.batch as u32,
     );
+    let is_packed = segments.is_some();
+    // A kernel without segments reads none of what is bound in their place.
+    let segments = segments.map_or_else(|| q.clone(), into_contiguous);
     // SAFETY: rows and keys are clamped to their numbers, which `heads` gives as the tensors have them.
     unsafe {
         forward_kernel::launch_unchecked(
@@ -170,12 +183,14 @@ pub fn forward(
             v.into_tensor_arg(),
             out.clone().into_tensor_arg(),
             log_sums.clone().into_tensor_arg(),
+            segments.into_tensor_arg(),
             heads.tokens,
             heads.past,
             heads.query_heads,
             heads.key_value_heads,
             heads.scale() as f32,
             plan,
+            is_packed,
             element,
         );
     }

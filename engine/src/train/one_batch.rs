@@ -1,0 +1,74 @@
+//! A run's first optimizer step by itself, on an adapter that is thrown away.
+
+use super::{
+    pacing::{Interruption, Pacing},
+    state::{StepOutcome, TrainingState},
+    step::{evaluate, token_losses},
+};
+use crate::{
+    data::{Batch, BatchSchedule, TokenSequence},
+    host::Host,
+    model::Llama,
+    plan::RunPlan,
+    protocol::RunId,
+};
+
+/// What the step showed.
+pub struct OneBatch {
+    pub micro_batches: Vec<Batch>,
+    /// Of the scored tokens of every micro-batch, in their order, before the step.
+    pub losses: Vec<Vec<f32>>,
+    /// Mean over all scored tokens, after the step.
+    pub loss_after: f64,
+    pub grad_norm: f64,
+}
+
+impl OneBatch {
+    /// Mean over all scored tokens, before the step.
+    pub fn loss_before(&self) -> f64 {
+        let losses = self.losses.iter().flatten();
+        losses.map(|&loss| f64::from(loss)).sum::<f64>() / self.num_scored() as f64
+    }
+
+    /// Tokens that the loss is taken on.
+    pub fn num_scored(&self) -> usize {
+        self.losses.iter().map(Vec::len).sum()
+    }
+}
+
+/// Takes the step with the schedule's greatest rate: the first of a warm-up is 0, which would show nothing. A stop of
+/// `run` ends it as it ends a run.
+///
+/// # Errors
+/// The user's stop, a device's failure, or a loss or gradient that is not finite.
+pub async fn step(
+    run: RunId,
+    plan: &RunPlan,
+    model: &Llama,
+    train: &[TokenSequence],
+    host: &dyn Host,
+) -> Result<OneBatch, Interruption> {
+    let pacing = Pacing::new(host, run);
+    let micro_batches = BatchSchedule::new(train, &plan.spec).next_step();
+    let mut losses = Vec::with_capacity(micro_batches.len());
+    for batch in &micro_batches {
+        // A new adapter changes nothing yet.
+        losses.push(token_losses(model, None, batch, &pacing).await?);
+    }
+    let mut state = TrainingState::new(&plan.spec, &model.config);
+    let rate = plan.spec.learning_rate;
+    let StepOutcome { grad_norm, .. } = state.step(model, &micro_batches, rate, &pacing).await?;
+    let adapter = state.upload(&model.device);
+    let mut nll_sum = 0.0;
+    for batch in &micro_batches {
+        nll_sum += evaluate(model, Some(&adapter), batch, &pacing).await?;
+    }
+    let mut stepped = OneBatch {
+        micro_batches,
+        losses,
+        loss_after: 0.0,
+        grad_norm,
+    };
+    stepped.loss_after = nll_sum / stepped.num_scored() as f64;
+    Ok(stepped)
+}
