@@ -1,12 +1,12 @@
 //! The parts that the steps are made of, one component a file.
 
 pub mod answer;
+pub mod batch_table;
 pub mod data_facts;
 pub mod device_panel;
 pub mod drop_overlay;
 pub mod field;
 pub mod file_input;
-pub mod file_notes;
 pub mod findings;
 pub mod first_batch;
 pub mod footer;

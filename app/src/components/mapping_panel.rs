@@ -76,7 +76,10 @@ fn recognised(dataset: &DatasetSummary) -> String {
                 format!("Rows are read as {shape}: {parts}.")
             }
         }
-        None => "No row could be read so far: say here what its fields are.".to_owned(),
+        None if dataset.spec.mapping == Mapping::Automatic => {
+            "No row could be read so far: say here what its fields are.".to_owned()
+        }
+        None => "No row could be read in this way.".to_owned(),
     };
     let kept = match &dataset.mapping {
         Some(Mapping::Preference { .. }) => {

@@ -3,7 +3,6 @@ use leptos::prelude::*;
 use crate::components::data_facts::DataFacts;
 use crate::components::field::FormField;
 use crate::components::file_input::FileInput;
-use crate::components::file_notes::FileNotes;
 use crate::components::findings::{Alarm, Findings};
 use crate::components::labels::Labels;
 use crate::components::lengths::Lengths;
@@ -51,7 +50,6 @@ pub fn DataPage() -> impl IntoView {
             </div>
             <SummaryLine />
             <Alarm />
-            <FileNotes />
             <MappingPanel />
             <RowsTable />
             <TokenView />
