@@ -168,10 +168,11 @@ fn environment() -> Result<Environment<'static>, TemplateError> {
     environment.set_syntax(syntax);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(function::method);
     environment.set_formatter(function::format);
     environment.set_fuel(Some(MAX_FUEL));
     environment.add_filter("tojson", function::tojson);
+    environment.add_filter("trim", function::trim);
     environment.add_function("raise_exception", function::raise_exception);
     environment.add_function("strftime_now", function::strftime_now);
     Ok(environment)

@@ -6,5 +6,6 @@
 mod common;
 mod device;
 mod model;
+mod one_batch;
 mod session;
 mod train;

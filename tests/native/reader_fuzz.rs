@@ -129,6 +129,7 @@ fn fuzz(name: &str, samples: &[Vec<u8>]) {
     let runs = from_env("INLAY_FUZZ_RUNS").unwrap_or(RUNS);
     let first = from_env("INLAY_FUZZ_SEED").unwrap_or(0);
     let (mut num_read, mut num_refused, mut most) = (0u64, 0u64, 0);
+    let mut panicking = Vec::new();
     let mut count = Count {
         num_rows: 0,
         num_faults: 0,
@@ -157,15 +158,16 @@ fn fuzz(name: &str, samples: &[Vec<u8>]) {
         match outcome {
             Ok(Ok(())) => num_read += 1,
             Ok(Err(_)) => num_refused += 1,
-            Err(_) => panic!("seed {seed} of {name} panics"),
+            Err(_) => panicking.push(seed),
         }
     }
     println!(
         "{name}: {runs} runs, {num_read} read, {num_refused} refused, {} rows, {} faults, at most {most} bytes",
         count.num_rows, count.num_faults
     );
+    assert!(panicking.is_empty(), "seeds {panicking:?} of {name} panic");
     // The changes leave some files whole and break others.
-    assert!(num_read > runs / 50 && count.num_rows > runs / 50);
+    assert!(num_read > runs / 100 && count.num_rows > runs / 100);
 }
 
 fn json() -> Vec<Vec<u8>> {

@@ -8,6 +8,8 @@ mod damaged;
 mod encode;
 #[path = "common/fetched.rs"]
 mod fetched;
+#[path = "text/fuzz.rs"]
+mod fuzz;
 #[path = "text/golden.rs"]
 mod golden;
 #[path = "text/masks.rs"]

@@ -353,7 +353,7 @@ def family(name, tiny, template, conversations):
                 pass
     for pair, (ids, mask) in zip(pairs, trained(tokenizer, pairs), strict=True):
         prompt = tokenizer.apply_chat_template(pair["prompt"], tokenize=True, add_generation_prompt=True, return_dict=True)["input_ids"]
-        # Where a token spans the end of the prompt, TRL warns.
+        # Where the template writes the prompt in another way once it is answered, TRL warns.
         pair.update({"ids": ids, "mask": mask, "splits": ids[: len(prompt)] == prompt})
     special = {token: tokenizer.convert_tokens_to_ids(token) for token in FAMILIES[name]}
     source = "trl" if name in ("qwen3_training",) or (TRL_TEMPLATES / f"{name}.jinja").exists() else OTHER_SOURCES.get(name, "llama-cpp-python")

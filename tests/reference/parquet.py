@@ -107,10 +107,11 @@ def plain(value):
             return value
 
 
-# What pyarrow reads from the files of apache/parquet-testing; some it cannot read, or reads in another way.
+# What pyarrow reads from the files of apache/parquet-testing. Some it cannot read, or reads in another way; one we refuse.
+odd = ["dict-page-offset-zero", "incorrect_map_schema", "int96_from_spark", "large_string_map.brotli", "map_no_value"]
 expected = {}
 for path in sorted((FOLDER / "apache").glob("*.parquet")):
-    if path.stem not in ["incorrect_map_schema", "int96_from_spark", "large_string_map.brotli", "map_no_value"]:
+    if path.stem not in odd:
         expected[path.stem] = [plain(row) for row in pq.read_table(path).to_pylist()]
 with gzip.GzipFile(FOLDER / "apache" / "expected.json.gz", "wb", mtime=0) as file:
     file.write(json.dumps(expected, ensure_ascii=False).encode())

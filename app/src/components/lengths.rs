@@ -90,6 +90,10 @@ fn in_words(prepared: &PreparedSummary) -> String {
             count(prepared.spec.max_seq_length as u64)
         ),
     };
+    // Both figures are of rows as they are cut.
+    if prepared.num_truncated > 0 {
+        return cut;
+    }
     format!(
         "Half of the rows have up to {} tokens, the longest has {}. {cut}",
         count(prepared.median_tokens as u64),

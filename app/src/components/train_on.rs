@@ -4,12 +4,8 @@ use leptos::prelude::*;
 use crate::store::Store;
 
 const CHOICES: [(TrainOn, &str, &str); 3] = [
-    (
-        TrainOn::AssistantTurns,
-        "assistant_turns",
-        "All the assistant's turns",
-    ),
-    (TrainOn::LastTurn, "last_turn", "The last turn"),
+    (TrainOn::AssistantTurns, "assistant_turns", "All answers"),
+    (TrainOn::LastTurn, "last_turn", "The last answer"),
     (TrainOn::Everything, "everything", "Everything"),
 ];
 

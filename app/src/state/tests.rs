@@ -7,3 +7,4 @@ mod mapping;
 mod reading;
 mod rows;
 mod summary;
+mod trial;

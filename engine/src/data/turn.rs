@@ -153,8 +153,21 @@ impl<'a> RenderedConversation<'a> {
         self.end_by_content_before(index, index, true).or_else(|| {
             let marked = self.render(&self.with_marked_content(index), false)?;
             let (head, _) = marked.split_once(&self.mark)?;
-            self.text.starts_with(head).then_some(head.len())
+            let header = match index {
+                0 => self.opened_by_prompt(head),
+                _ => None,
+            };
+            let start = header.unwrap_or(head.len());
+            self.text.starts_with(&head[..start]).then_some(start)
         })
+    }
+
+    /// Where the generation prompt ends in `head`, what stands before the content of the first message. Templates may
+    /// refuse to write no message at all, so that nothing else tells an empty thought from the header.
+    fn opened_by_prompt(&self, head: &str) -> Option<usize> {
+        let opened = self.render(self.messages, true)?;
+        let prompt = opened.strip_prefix(&self.text)?;
+        Some(head.rfind(prompt)? + prompt.len())
     }
 
     /// Where the turn of message `index` ends.

@@ -87,12 +87,18 @@ impl BatchShape {
             longest
         };
         let tokens = rows.saturating_mul(tokens_per_row);
-        // The rows' mean share of scored tokens, for a batch of the longest rows.
-        let scored_ratio = dataset.scored_tokens as f64 / dataset.training_tokens.max(1) as f64;
+        let scored = if spec.packing {
+            // A bin may have all the rows that are scored most.
+            dataset.scored_tokens
+        } else {
+            // The rows' mean share of scored tokens, for a batch of the longest rows.
+            let ratio = dataset.scored_tokens as f64 / dataset.training_tokens.max(1) as f64;
+            (tokens as f64 * ratio).ceil() as u64
+        };
         Self {
             rows,
             tokens_per_row,
-            scored: ((tokens as f64 * scored_ratio).ceil() as u64).min(tokens),
+            scored: scored.min(tokens),
         }
     }
 

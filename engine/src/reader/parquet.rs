@@ -1,34 +1,35 @@
 //! Parquet to records, row group by row group.
 //!
-//! Apache's crate reads the footer and decodes the values of pages. Its own records are not used, nor its reading of
-//! pages: they take memory as a file says and panic where it lies, which in wasm ends the worker.
+//! Apache's crate reads the footer and tells the schema. Its reading of pages, values and records is not used: it takes
+//! memory as a file says and panics where that is no truth, which in wasm ends the worker.
 
 mod codec;
 mod column;
+mod encoding;
 mod pages;
 mod schema;
 mod thrift;
 mod value;
 
 use std::{
+    cell::Cell,
     io::{self, SeekFrom},
-    sync::{Arc, atomic::AtomicU64},
+    rc::Rc,
 };
 
-use bytes::Bytes;
 use parquet::{
     basic::Compression,
-    errors::ParquetError,
     file::metadata::{
-        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+        ParquetStatisticsPolicy, RowGroupMetaData,
     },
 };
 use serde_json::{Map, Value};
 
 use self::{
     column::Column,
-    pages::{Allowance, Pages},
-    schema::{Content, Field},
+    pages::{PageError, Pages},
+    schema::{Content, Field, Repeated},
     thrift::Thrift,
 };
 use super::{
@@ -36,19 +37,18 @@ use super::{
     open::Seekable,
     output::Output,
     record::{Place, Record},
-    source::{MAX_DECOMPRESSED_BYTES, StreamError, expansion_limit, read_full},
+    source::{MAX_DECOMPRESSED_BYTES, expansion_limit, read_full},
 };
 
 /// `PAR1`, and before it the length of the footer.
 const TAIL_BYTES: u64 = 8;
 const MAGIC: &[u8] = b"PAR1";
 const MAX_FOOTER_BYTES: u64 = 64 << 20;
+/// Old versions of parquet-mr left the dictionary's header out of a column's size (PARQUET-816).
+const UNCOUNTED_BYTES: u64 = 100;
 const MAX_COLUMNS: usize = 4096;
 const MAX_ROW_BYTES: usize = 16 << 20;
 const MAX_ROW_VALUES: usize = 200_000;
-/// Bytes of values that are decoded at once, and the most rows.
-const BATCH_BYTES: i64 = 4 << 20;
-const MAX_BATCH_ROWS: i64 = 1024;
 /// What a row counts for besides its texts where the rows are held to what a file may expand to: a few bytes can say
 /// that a million rows are equal.
 const ROW_COST: u64 = 16;
@@ -67,7 +67,7 @@ pub(super) fn read(
         name,
         file,
         num_bytes,
-        allowance: Arc::new(AtomicU64::new(limit)),
+        allowance: Rc::new(Cell::new(limit)),
         limit,
         rows_left: (limit * MAX_REPETITION).min(MAX_DECOMPRESSED_BYTES),
     };
@@ -103,7 +103,7 @@ struct Reading<'a> {
     file: &'a mut dyn Seekable,
     num_bytes: u64,
     /// Bytes that may still be decompressed, and that might be at first.
-    allowance: Allowance,
+    allowance: Rc<Cell<u64>>,
     limit: u64,
     /// The same for the rows that are made of them.
     rows_left: u64,
@@ -118,16 +118,11 @@ impl Reading<'_> {
         }
     }
 
-    fn failed(&self, error: ParquetError) -> DatasetError {
-        let what = match error {
-            ParquetError::External(inner) => match inner.downcast_ref() {
-                Some(StreamError::Bomb { limit }) => return self.bomb(*limit),
-                _ => inner.to_string(),
-            },
-            ParquetError::General(what) => what,
-            error => error.to_string(),
-        };
-        self.damaged(&what)
+    fn failed(&self, error: PageError) -> DatasetError {
+        match error {
+            PageError::Damaged(what) => self.damaged(&what),
+            PageError::Bomb => self.bomb(self.limit),
+        }
     }
 
     fn bomb(&self, limit: u64) -> DatasetError {
@@ -179,7 +174,13 @@ impl Reading<'_> {
         Thrift::new(&footer)
             .pass_struct()
             .ok_or_else(|| self.damaged("its footer is damaged"))?;
-        ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| self.failed(error))
+        // Nothing is chosen by statistics, and some of what writers put there is odd.
+        let options = ParquetMetaDataOptions::new()
+            .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
+            .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+            .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
+        ParquetMetaDataReader::decode_metadata_with_options(&footer, Some(&options))
+            .map_err(|error| self.damaged(&error.to_string()))
     }
 
     fn read_group(
@@ -191,26 +192,13 @@ impl Reading<'_> {
     ) -> Result<(), DatasetError> {
         let mut columns = Vec::with_capacity(group.num_columns());
         for chunk in group.columns() {
-            columns.push(Column::new(chunk.column_descr_ptr(), self.pages(chunk)?));
+            columns.push(Column::new(chunk.column_descr(), self.pages(chunk)?));
         }
         if columns.is_empty() {
             return Ok(());
         }
-        let row_bytes = group.total_byte_size() / group.num_rows().max(1);
-        let batch_rows = (BATCH_BYTES / row_bytes.max(1)).clamp(1, MAX_BATCH_ROWS);
-        let mut num_left = group.num_rows();
-        while num_left > 0 {
-            let most = batch_rows.min(num_left) as usize;
-            for column in &mut columns {
-                let num_rows = column.fill(most).map_err(|error| self.failed(error))?;
-                if num_rows != most {
-                    return Err(self.damaged("a column has fewer rows than it should"));
-                }
-            }
-            num_left -= most as i64;
-            for _ in 0..most {
-                self.read_row(&mut columns, fields, output)?;
-            }
+        for _ in 0..group.num_rows() {
+            self.read_row(&mut columns, fields, output)?;
         }
         for (count, field) in left_out.iter_mut().zip(fields) {
             let columns = columns.get(field.columns.clone()).unwrap_or_default();
@@ -240,12 +228,19 @@ impl Reading<'_> {
         let (Ok(start), Ok(len)) = range else {
             return Err(self.damaged("a column's place is negative"));
         };
+        let left = self
+            .num_bytes
+            .checked_sub(start)
+            .filter(|&left| len <= left);
+        let left = left.ok_or_else(|| self.damaged("a column should lie behind its end"))?;
         Ok(Pages {
-            rest: Bytes::from(self.bytes(start, len)?),
+            bytes: self.bytes(start, left.min(len + UNCOUNTED_BYTES))?,
+            at: 0,
             compression: chunk.compression(),
-            allowance: Arc::clone(&self.allowance),
-            limit: self.limit,
+            allowance: Rc::clone(&self.allowance),
             num_values: u64::try_from(chunk.num_values()).unwrap_or(0),
+            has_defs: chunk.column_descr().max_def_level() > 0,
+            has_reps: chunk.column_descr().max_rep_level() > 0,
         })
     }
 
@@ -255,7 +250,9 @@ impl Reading<'_> {
         fields: &[Field],
         output: &mut Output,
     ) -> Result<(), DatasetError> {
-        columns.iter_mut().for_each(Column::begin);
+        for column in columns.iter_mut() {
+            column.begin().map_err(|error| self.failed(error))?;
+        }
         let mut row = Row {
             columns,
             num_values: 0,
@@ -264,6 +261,9 @@ impl Reading<'_> {
         let mut record = Vec::with_capacity(fields.len());
         for field in fields {
             record.push((field.name.clone(), row.value(field)));
+        }
+        for column in row.columns.iter_mut() {
+            column.check().map_err(|error| self.failed(error))?;
         }
         let cost = ROW_COST + row.num_bytes as u64 + row.num_values as u64;
         self.rows_left = self
@@ -298,11 +298,10 @@ impl Row<'_> {
         self.num_values > MAX_ROW_VALUES || self.num_bytes > MAX_ROW_BYTES
     }
 
-    /// Definition level at the present place of the first of a field's columns.
-    fn def(&self, field: &Field) -> i16 {
-        self.columns
-            .get(field.columns.start)
-            .map_or(-1, Column::def)
+    /// Whether the first of a field's columns has that definition level at its present place.
+    fn reaches(&self, field: &Field, level: u32) -> bool {
+        let first = self.columns.get(field.columns.start);
+        first.and_then(Column::def).is_some_and(|def| def >= level)
     }
 
     fn value(&mut self, field: &Field) -> Value {
@@ -310,7 +309,7 @@ impl Row<'_> {
         if field.columns.is_empty() || self.is_too_long() {
             return Value::Null;
         }
-        if self.def(field) < field.present {
+        if !self.reaches(field, field.present) {
             self.pass(field);
             return Value::Null;
         }
@@ -331,7 +330,7 @@ impl Row<'_> {
             }
             Content::List(repeated, item) => {
                 let mut list = Vec::new();
-                self.each(field, repeated.filled, repeated.further, |row| {
+                self.each(field, *repeated, |row| {
                     list.push(row.value(item));
                 });
                 Value::Array(list)
@@ -339,7 +338,7 @@ impl Row<'_> {
             Content::Map(repeated, pair) => {
                 let [key, value] = pair.as_ref();
                 let mut map = Map::new();
-                self.each(field, repeated.filled, repeated.further, |row| {
+                self.each(field, *repeated, |row| {
                     let key = match row.value(key) {
                         Value::String(key) => key,
                         key => key.to_string(),
@@ -352,15 +351,15 @@ impl Row<'_> {
     }
 
     /// Calls `item` at the begin of each item of a list. Every call moves on, or the row is too long.
-    fn each(&mut self, list: &Field, filled: i16, further: i16, mut item: impl FnMut(&mut Self)) {
-        if self.def(list) < filled {
+    fn each(&mut self, list: &Field, repeated: Repeated, mut item: impl FnMut(&mut Self)) {
+        if !self.reaches(list, repeated.filled) {
             self.pass(list);
             return;
         }
         loop {
             item(self);
             let first = self.columns.get(list.columns.start);
-            if self.is_too_long() || first.is_none_or(|column| column.rep() < further) {
+            if self.is_too_long() || first.is_none_or(|column| column.rep() < repeated.further) {
                 return;
             }
         }

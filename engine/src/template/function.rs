@@ -1,9 +1,12 @@
 //! What `transformers` gives chat templates beside Jinja itself.
 
+use std::borrow::Cow;
+
 use minijinja::{
     Error, ErrorKind, Output, State, Value,
     value::{Kwargs, ValueKind},
 };
+use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
@@ -45,6 +48,35 @@ pub(super) fn strftime_now(format: String) -> String {
     DIRECTIVES.iter().fold(format, |text, (directive, value)| {
         text.replace(directive, value)
     })
+}
+
+/// What Python's `str.strip` takes for a space: as Unicode, and the four separators of ASCII.
+pub(super) fn is_space(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '\u{1c}'..='\u{1f}')
+}
+
+/// `value|trim(chars)`, which is Python's `str.strip`.
+pub(super) fn trim(text: Cow<'_, str>, chars: Option<Cow<'_, str>>) -> String {
+    let is_trimmed = |character| match &chars {
+        Some(chars) => chars.contains(character),
+        None => is_space(character),
+    };
+    text.trim_matches(is_trimmed).to_owned()
+}
+
+/// Python's methods; those that strip are here, as only these know Python's spaces.
+pub(super) fn method(
+    state: &mut State,
+    value: &Value,
+    name: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
+    match (name, value.as_str(), args) {
+        ("strip", Some(text), []) => Ok(Value::from(text.trim_matches(is_space))),
+        ("lstrip", Some(text), []) => Ok(Value::from(text.trim_start_matches(is_space))),
+        ("rstrip", Some(text), []) => Ok(Value::from(text.trim_end_matches(is_space))),
+        _ => unknown_method_callback(state, value, name, args),
+    }
 }
 
 /// Writes a value as Python's `str` does where Jinja's own spelling differs.

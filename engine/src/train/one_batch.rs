@@ -2,7 +2,7 @@
 
 use super::{
     pacing::{Interruption, Pacing},
-    state::{StepOutcome, TrainingState},
+    state::{StepOutcome, TrainingState, non_finite},
     step::{evaluate, token_losses},
 };
 use crate::{
@@ -63,12 +63,16 @@ pub async fn step(
     for batch in &micro_batches {
         nll_sum += evaluate(model, Some(&adapter), batch, &pacing).await?;
     }
-    let mut stepped = OneBatch {
+    let scored: usize = micro_batches.iter().map(Batch::num_scored).sum();
+    let loss_after = nll_sum / scored as f64;
+    if !loss_after.is_finite() {
+        let failure = non_finite(1, loss_after, Some(rate), model.precision);
+        return Err(Interruption::Failed(failure));
+    }
+    Ok(OneBatch {
         micro_batches,
         losses,
-        loss_after: 0.0,
+        loss_after,
         grad_norm,
-    };
-    stepped.loss_after = nll_sum / stepped.num_scored() as f64;
-    Ok(stepped)
+    })
 }

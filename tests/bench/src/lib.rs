@@ -5,6 +5,7 @@
 //! draw      weights and ids that depend on their names alone, the same on every side
 //! product   a matrix product, f32 or with packed weights
 //! training  a LoRA step of a drawn model, or of the real one
+//! packing   an epoch of short rows on the real one, as they are and packed
 //! answer    greedy text of the real model
 //! limit     what the CPU could do at best
 //! ```
@@ -17,6 +18,8 @@ mod draw;
 mod host;
 #[cfg(feature = "cpu")]
 mod limit;
+#[cfg(feature = "page")]
+mod packing;
 #[cfg(feature = "page")]
 mod page;
 #[cfg(feature = "page")]

@@ -14,6 +14,7 @@ use web_sys::DedicatedWorkerGlobalScope;
 use crate::limit::{Limit, LimitSpec};
 use crate::{
     answer::{Answer, AnswerSpec},
+    packing::{Packing, PackingSpec},
     product::{Product, ProductSpec},
     source::JsSource,
     training::{StepSpec, Training},
@@ -28,6 +29,7 @@ enum Spec {
     RealStep {
         tokens: usize,
     },
+    Packing(PackingSpec),
     Answer(AnswerSpec),
     #[cfg(feature = "cpu")]
     Limit(LimitSpec),
@@ -36,6 +38,7 @@ enum Spec {
 enum Work {
     Product(Box<Product>),
     Training(Box<Training>),
+    Packing(Box<Packing>),
     Answer(Box<Answer>),
     #[cfg(feature = "cpu")]
     Limit(Limit),
@@ -110,6 +113,10 @@ impl Bench {
                 let training = Training::real(real()?, tokens, device).await;
                 Work::Training(Box::new(training.map_err(error)?))
             }
+            Spec::Packing(spec) => {
+                let packing = Packing::new(spec, real()?, device).await;
+                Work::Packing(Box::new(packing.map_err(error)?))
+            }
             Spec::Answer(spec) => {
                 let answer = Answer::new(spec, real()?, device).await;
                 Work::Answer(Box::new(answer.map_err(error)?))
@@ -131,6 +138,7 @@ impl Bench {
         let done = match &mut self.work {
             Some(Work::Product(product)) => product.run(times).await,
             Some(Work::Training(training)) => training.run(times).await,
+            Some(Work::Packing(packing)) => packing.run(times).await,
             Some(Work::Answer(answer)) => answer.run(times).await,
             #[cfg(feature = "cpu")]
             Some(Work::Limit(limit)) => {
@@ -149,6 +157,7 @@ impl Bench {
                 json!({ "error": product.error().await.map_err(error)? })
             }
             Some(Work::Training(training)) => json!(training.told()),
+            Some(Work::Packing(packing)) => json!(packing.told),
             Some(Work::Answer(answer)) => json!(answer.told),
             #[cfg(feature = "cpu")]
             Some(Work::Limit(_)) => json!({}),

@@ -63,9 +63,9 @@ fn a_text_may_be_one_row_or_pieces_of_a_length() {
     assert_eq!(
         records.field("text"),
         [
-            "Żółw. Second",
-            "one here!",
-            "Third?",
+            "Żółw.",
+            "Second one",
+            "here! Third?",
             "short\n\ntiny",
             "withoutanysp",
             "aceatall"

@@ -1,7 +1,9 @@
 //! What is learnt, token for token as TRL has it, on the stock chat templates (`tests/reference/masks.py`).
 
+use std::collections::BTreeSet;
+
 use engine::{
-    data::{EncodeError, Encoder, Example, Row},
+    data::{EncodeError, Encoder, Example, Row, turn::TurnError},
     protocol::{DataSpec, Message, RowShape},
     template::ChatTemplate,
     tokenizer::Tokenizer,
@@ -20,7 +22,7 @@ pub struct Masks {
 #[derive(Deserialize)]
 pub struct Family {
     pub name: String,
-    template: String,
+    pub template: String,
     special: serde_json::Map<String, Value>,
     pre_tokenizer: Value,
     bos: String,
@@ -52,8 +54,8 @@ struct ChatPair {
     completion: Vec<Value>,
     ids: Vec<u32>,
     mask: String,
-    /// Whether the prompt's tokens are the first of the whole's. Where they are not, TRL warns, and its mask is off by
-    /// as many tokens.
+    /// Whether the prompt's tokens are the first of the whole's. Where they are not, since the template writes the
+    /// prompt in another way once it is answered, TRL warns and learns from the first difference on.
     splits: bool,
 }
 
@@ -73,8 +75,10 @@ impl Family {
         let tokens = file["added_tokens"].as_array_mut().unwrap();
         for (content, id) in &self.special {
             if tokens.iter().all(|token| token["content"] != *content) {
-                tokens.push(json!({"id": id, "content": content, "single_word": false, "lstrip": false,
-                    "rstrip": false, "normalized": false, "special": true}));
+                tokens.push(
+                    json!({"id": id, "content": content, "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": false, "special": true}),
+                );
             }
         }
         let config = json!({"bos_token": self.bos, "eos_token": self.eos}).to_string();
@@ -120,7 +124,10 @@ fn whole() -> DataSpec {
 
 fn encode(encoder: Encoder<'_>, row: &Row) -> Result<(Vec<u32>, String), EncodeError> {
     let (sequence, _) = encoder.encode(row, &whole())?;
-    let bits = sequence.loss_mask.iter().map(|&learnt| b"01"[usize::from(learnt)]);
+    let bits = sequence
+        .loss_mask
+        .iter()
+        .map(|&learnt| b"01"[usize::from(learnt)]);
     let mask = bits.map(char::from).collect();
     Ok((sequence.ids, mask))
 }
@@ -134,7 +141,9 @@ fn without_first(mask: &str) -> String {
 #[test]
 fn masks_of_conversations_are_those_of_trl() {
     let masks: Masks = golden("masks.json.gz");
-    let (mut num_same, mut num_refused, mut wrong) = (0, 0, Vec::new());
+    let (mut num_same, mut num_refused, mut num_calls_lost) = (0, 0, 0);
+    let mut without_calls = BTreeSet::new();
+    let mut wrong = Vec::new();
     for family in &masks.families {
         let tokenizer = family.tokenizer();
         let template = family.template(&tokenizer);
@@ -144,7 +153,12 @@ fn masks_of_conversations_are_those_of_trl() {
         };
         for (index, conversation) in family.conversations.iter().enumerate() {
             let messages: Vec<Message> = conversation.messages.iter().map(message).collect();
-            let tools: Vec<String> = conversation.tools.iter().flatten().map(Value::to_string).collect();
+            let tools: Vec<String> = conversation
+                .tools
+                .iter()
+                .flatten()
+                .map(Value::to_string)
+                .collect();
             let rendered = template.render(&messages, &tools, false);
             let place = format!("{} {index}", family.name);
             let row = row(messages, tools, 0, RowShape::Messages);
@@ -155,7 +169,14 @@ fn masks_of_conversations_are_those_of_trl() {
                 }
                 Some(Rendered { text, ids, mask }) => {
                     let result = encode(encoder, &row);
-                    if rendered.as_ref() != Ok(text) {
+                    // TRL trains on an empty turn where the template does not write the calls; here it is refused.
+                    if matches!(
+                        result,
+                        Err(EncodeError::Turn(TurnError::CallsNotWritten { .. }))
+                    ) {
+                        without_calls.insert(family.name.as_str());
+                        num_calls_lost += 1;
+                    } else if rendered.as_ref() != Ok(text) {
                         wrong.push(format!("{place}: {rendered:?}\n not {text:?}"));
                     } else if result != Ok((ids.clone(), without_first(mask))) {
                         wrong.push(format!("{place}: {text:?}\n {mask}\n {result:?}"));
@@ -166,14 +187,34 @@ fn masks_of_conversations_are_those_of_trl() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    println!("{num_same} {num_refused}");
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    let templates_without_calls = [
+        "gemma",
+        "gemma3",
+        "llama3",
+        "mistral_v0_2",
+        "phi3",
+        "phi3_5",
+        "phi4_mini",
+        "smollm2",
+    ];
+    assert!(
+        without_calls.iter().eq(&templates_without_calls),
+        "{without_calls:?}"
+    );
+    assert_eq!((num_same, num_refused, num_calls_lost), (724, 48, 28));
 }
 
 #[test]
 fn masks_of_prompts_and_completions_are_those_of_trl() {
     let masks: Masks = golden("masks.json.gz");
-    let (mut num_same, mut num_unsplit, mut wrong) = (0, 0, Vec::new());
+    let (mut num_same, mut num_unsplit) = (0, 0);
+    let mut wrong = Vec::new();
     for family in &masks.families {
         let tokenizer = family.tokenizer();
         let template = family.template(&tokenizer);
@@ -182,25 +223,48 @@ fn masks_of_prompts_and_completions_are_those_of_trl() {
             template: Some(&template),
         };
         for (index, pair) in family.pairs.iter().enumerate() {
-            let messages = pair.prompt.iter().chain(&pair.completion).map(message).collect();
-            let row = row(messages, Vec::new(), pair.prompt.len(), RowShape::PromptCompletion);
+            let messages = pair
+                .prompt
+                .iter()
+                .chain(&pair.completion)
+                .map(message)
+                .collect();
+            let row = row(
+                messages,
+                Vec::new(),
+                pair.prompt.len(),
+                RowShape::PromptCompletion,
+            );
             let result = encode(encoder, &row);
             let is_same = match pair.splits {
                 true => result == Ok((pair.ids.clone(), pair.mask.clone())),
                 false => {
                     num_unsplit += 1;
-                    result.as_ref().is_ok_and(|(ids, _)| *ids == pair.ids)
+                    result.as_ref().is_ok_and(|(ids, mask)| {
+                        let completion = mask.trim_start_matches('0');
+                        *ids == pair.ids
+                            && pair.mask.ends_with(completion)
+                            && !completion.contains('0')
+                    })
                 }
             };
             if is_same {
                 num_same += 1;
             } else {
-                wrong.push(format!("{} {index}: {:?}\n {}\n {result:?}", family.name, pair.prompt, pair.mask));
+                wrong.push(format!(
+                    "{} {index}: {:?}\n {}\n {result:?}",
+                    family.name, pair.prompt, pair.mask
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    println!("{num_same} {num_unsplit}");
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert_eq!((num_same, num_unsplit), (638, 7));
 }
 
 #[test]
@@ -212,7 +276,13 @@ fn masks_of_plain_prompts_and_completions_are_those_of_trl() {
         template: None,
     };
     let mut wrong = Vec::new();
-    for PlainPair { prompt, completion, ids, mask } in &masks.pairs {
+    for PlainPair {
+        prompt,
+        completion,
+        ids,
+        mask,
+    } in &masks.pairs
+    {
         let row = Row {
             row: 0,
             example: Example::Pair {
@@ -221,9 +291,19 @@ fn masks_of_plain_prompts_and_completions_are_those_of_trl() {
             },
         };
         let result = encode(encoder, &row);
-        if result != Ok((ids.clone(), mask.clone())) {
-            wrong.push(format!("{prompt:?} {completion:?}: {ids:?}\n {mask}\n {result:?}"));
+        if completion.trim().is_empty() {
+            // TRL trains on white space; here it is refused.
+            assert_eq!(result, Err(EncodeError::EmptyTarget));
+        } else if result != Ok((ids.clone(), without_first(mask))) {
+            wrong.push(format!(
+                "{prompt:?} {completion:?}: {ids:?}\n {mask}\n {result:?}"
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

@@ -1,191 +1,210 @@
-//! A column of a row group, a batch of records at a time.
+//! A column of a row group, a value at a time.
 
-use parquet::{
-    column::reader::{ColumnReader, get_column_reader},
-    data_type::{ByteArray, FixedLenByteArray, Int96},
-    errors::Result,
-    schema::types::ColumnDescPtr,
-};
+use parquet::{basic::Type, schema::types::ColumnDescriptor};
 use serde_json::Value;
 
 use super::{
-    pages::Pages,
+    encoding::{Physical, Stored, Values, hybrid, with_length},
+    pages::{Page, PageError, Pages},
     value::{self, Meaning},
 };
 
-/// Values of a batch, nulls left out.
-enum Values {
-    Bool(Vec<bool>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    Int96(Vec<Int96>),
-    Float(Vec<f32>),
-    Double(Vec<f64>),
-    Bytes(Vec<ByteArray>),
-    Fixed(Vec<FixedLenByteArray>),
-}
-
 /// What stands at a place of a column.
 pub(super) struct Column {
-    reader: ColumnReader,
+    pages: Pages,
+    physical: Physical,
     meaning: Meaning,
-    max_def: i16,
-    max_rep: i16,
-    defs: Vec<i16>,
-    reps: Vec<i16>,
-    values: Values,
+    max_def: u32,
+    max_rep: u32,
+    dictionary: Option<Values>,
+    /// Of the present page; empty where the column has none.
+    defs: Vec<u32>,
+    reps: Vec<u32>,
+    stored: Stored,
     num_levels: usize,
-    /// The present place, and where the present record ends.
+    /// The present place in the page.
     at: usize,
-    end: usize,
     value_at: usize,
-    /// Where the next record's values begin.
-    value_end: usize,
+    /// Whether the present record has values before that place.
+    is_begun: bool,
+    /// What ended the reading.
+    failure: Option<PageError>,
     /// Values that were bytes but no text.
     pub num_left_out: usize,
 }
 
 impl Column {
-    pub(super) fn new(about: ColumnDescPtr, pages: Pages) -> Self {
-        let reader = get_column_reader(about.clone(), Box::new(pages));
-        let values = match &reader {
-            ColumnReader::BoolColumnReader(_) => Values::Bool(Vec::new()),
-            ColumnReader::Int32ColumnReader(_) => Values::Int32(Vec::new()),
-            ColumnReader::Int64ColumnReader(_) => Values::Int64(Vec::new()),
-            ColumnReader::Int96ColumnReader(_) => Values::Int96(Vec::new()),
-            ColumnReader::FloatColumnReader(_) => Values::Float(Vec::new()),
-            ColumnReader::DoubleColumnReader(_) => Values::Double(Vec::new()),
-            ColumnReader::ByteArrayColumnReader(_) => Values::Bytes(Vec::new()),
-            ColumnReader::FixedLenByteArrayColumnReader(_) => Values::Fixed(Vec::new()),
-        };
+    pub(super) fn new(about: &ColumnDescriptor, pages: Pages) -> Self {
         Self {
-            reader,
-            meaning: Meaning::of(&about),
-            max_def: about.max_def_level(),
-            max_rep: about.max_rep_level(),
+            pages,
+            physical: Physical::new(about.physical_type(), about.type_length()),
+            meaning: Meaning::of(about),
+            max_def: u32::try_from(about.max_def_level()).unwrap_or(0),
+            max_rep: u32::try_from(about.max_rep_level()).unwrap_or(0),
+            dictionary: None,
             defs: Vec::new(),
             reps: Vec::new(),
-            values,
+            stored: Stored::Indices(Vec::new()),
             num_levels: 0,
             at: 0,
-            end: 0,
             value_at: 0,
-            value_end: 0,
+            is_begun: false,
+            failure: None,
             num_left_out: 0,
         }
     }
 
-    /// Reads up to `most` records; how many there are.
-    pub(super) fn fill(&mut self, most: usize) -> Result<usize> {
-        self.defs.clear();
-        self.reps.clear();
-        (self.at, self.end, self.value_at, self.value_end) = (0, 0, 0, 0);
-        let (defs, reps) = (Some(&mut self.defs), Some(&mut self.reps));
-        macro_rules! read {
-            ($reader:expr, $values:expr) => {{
-                $values.clear();
-                $reader.read_records(most, defs, reps, $values)
-            }};
+    /// Moves to the next record.
+    pub(super) fn begin(&mut self) -> Result<(), PageError> {
+        // What is left of the one before, where it was too long.
+        while !self.is_at_end() {
+            self.pass();
         }
-        use ColumnReader as R;
-        let (num_records, _, num_levels) = match (&mut self.reader, &mut self.values) {
-            (R::BoolColumnReader(reader), Values::Bool(values)) => read!(reader, values),
-            (R::Int32ColumnReader(reader), Values::Int32(values)) => read!(reader, values),
-            (R::Int64ColumnReader(reader), Values::Int64(values)) => read!(reader, values),
-            (R::Int96ColumnReader(reader), Values::Int96(values)) => read!(reader, values),
-            (R::FloatColumnReader(reader), Values::Float(values)) => read!(reader, values),
-            (R::DoubleColumnReader(reader), Values::Double(values)) => read!(reader, values),
-            (R::ByteArrayColumnReader(reader), Values::Bytes(values)) => read!(reader, values),
-            (R::FixedLenByteArrayColumnReader(reader), Values::Fixed(values)) => {
-                read!(reader, values)
-            }
-            // They were made together.
-            _ => Ok((0, 0, 0)),
-        }?;
-        self.num_levels = num_levels;
-        Ok(num_records)
+        self.is_begun = false;
+        if self.at == self.num_levels {
+            self.load();
+        }
+        self.check()?;
+        match self.at == self.num_levels {
+            true => Err(PageError::damaged("a column has fewer rows than it should")),
+            false => Ok(()),
+        }
     }
 
-    /// Moves to the next record of the batch.
-    pub(super) fn begin(&mut self) {
-        (self.at, self.value_at) = (self.end, self.value_end);
-        self.end = (self.at + 1).min(self.num_levels);
-        if self.max_rep > 0 {
-            while self.end < self.num_levels && self.rep_at(self.end) > 0 {
-                self.end += 1;
-            }
-        }
-        self.value_end += match self.max_def {
-            0 => self.end - self.at,
-            most => {
-                let defs = self.defs.get(self.at..self.end).unwrap_or_default();
-                defs.iter().filter(|&&def| def == most).count()
-            }
-        };
+    /// Tells what ended the reading on the way.
+    pub(super) fn check(&mut self) -> Result<(), PageError> {
+        self.failure.take().map_or(Ok(()), Err)
     }
 
-    fn rep_at(&self, at: usize) -> i16 {
-        self.reps.get(at).copied().unwrap_or(0)
+    fn is_at_end(&self) -> bool {
+        self.at == self.num_levels || self.is_begun && self.rep_here() == 0
     }
 
-    /// Definition level of the present place; below every level at the record's end.
-    pub(super) fn def(&self) -> i16 {
-        match (self.at < self.end, self.max_def) {
-            (false, _) => -1,
-            (true, 0) => 0,
-            (true, _) => self.defs.get(self.at).copied().unwrap_or(-1),
-        }
+    fn rep_here(&self) -> u32 {
+        self.reps.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn def_here(&self) -> u32 {
+        self.defs.get(self.at).copied().unwrap_or(self.max_def)
+    }
+
+    /// Definition level of the present place; nothing at the record's end.
+    pub(super) fn def(&self) -> Option<u32> {
+        (!self.is_at_end()).then(|| self.def_here())
     }
 
     /// Repetition level of the present place; 0 at the record's end.
-    pub(super) fn rep(&self) -> i16 {
-        match self.at < self.end {
-            true => self.rep_at(self.at),
-            false => 0,
+    pub(super) fn rep(&self) -> u32 {
+        match self.is_at_end() {
+            true => 0,
+            false => self.rep_here(),
         }
     }
 
-    /// Passes over a null.
+    /// Passes over a place.
     pub(super) fn pass(&mut self) {
-        if self.def() == self.max_def {
-            self.value_at += 1;
+        if self.is_at_end() {
+            return;
         }
-        self.at = (self.at + 1).min(self.end);
+        self.value_at += usize::from(self.def_here() == self.max_def);
+        self.at += 1;
+        self.is_begun = true;
+        // Of a list, more may follow.
+        if self.at == self.num_levels && self.max_rep > 0 {
+            self.load();
+        }
     }
 
     /// Takes the present value.
     pub(super) fn take(&mut self) -> Value {
-        let is_value = self.def() == self.max_def;
-        let value = is_value.then(|| self.value(self.value_at)).flatten();
+        let is_value = self.def() == Some(self.max_def);
+        let value = is_value.then(|| self.value()).flatten();
         self.pass();
         value.unwrap_or(Value::Null)
     }
 
-    fn value(&mut self, index: usize) -> Option<Value> {
-        let meaning = self.meaning;
-        let of_bytes = |bytes: &[u8], num_left_out: &mut usize| {
-            let value = meaning.of_bytes(bytes);
-            *num_left_out += usize::from(value.is_none());
-            value
+    fn value(&mut self) -> Option<Value> {
+        let bytes = match &self.stored {
+            Stored::Values(values) => values.get(self.value_at)?,
+            Stored::Indices(indices) => {
+                let index = *indices.get(self.value_at)?;
+                self.dictionary.as_ref()?.get(index as usize)?
+            }
         };
-        match &self.values {
-            Values::Bool(values) => values.get(index).map(|&value| Value::Bool(value)),
-            Values::Int32(values) => values.get(index).map(|&value| meaning.of_int32(value)),
-            Values::Int64(values) => values.get(index).map(|&value| meaning.of_int64(value)),
-            Values::Int96(values) => values.get(index).map(value::of_int96),
-            Values::Float(values) => values.get(index).map(|&value| value::of_f32(value)),
-            Values::Double(values) => values.get(index).map(|&value| value::float(value)),
-            Values::Bytes(values) => {
-                of_bytes(bytes_of(values.get(index)?)?, &mut self.num_left_out)
+        let meaning = self.meaning;
+        Some(match self.physical.kind {
+            Type::BOOLEAN => Value::Bool(bytes == [1]),
+            Type::INT32 => meaning.of_int32(i32::from_le_bytes(*bytes.first_chunk()?)),
+            Type::INT64 => meaning.of_int64(i64::from_le_bytes(*bytes.first_chunk()?)),
+            Type::INT96 => value::of_int96(bytes.first_chunk()?),
+            Type::FLOAT => value::of_f32(f32::from_le_bytes(*bytes.first_chunk()?)),
+            Type::DOUBLE => value::float(f64::from_le_bytes(*bytes.first_chunk()?)),
+            Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY => {
+                let value = meaning.of_bytes(bytes);
+                self.num_left_out += usize::from(value.is_none());
+                value?
             }
-            Values::Fixed(values) => {
-                of_bytes(bytes_of(values.get(index)?)?, &mut self.num_left_out)
-            }
+        })
+    }
+
+    /// Goes on with the next page of values, if there is one.
+    fn load(&mut self) {
+        (self.at, self.value_at, self.num_levels) = (0, 0, 0);
+        if self.failure.is_some() {
+            return;
+        }
+        if let Err(failure) = self.try_load() {
+            self.failure = Some(failure);
         }
     }
-}
 
-/// Values that were never set have no bytes to ask for.
-fn bytes_of(value: &ByteArray) -> Option<&[u8]> {
-    (*value != ByteArray::new()).then(|| value.data())
+    fn try_load(&mut self) -> Result<(), PageError> {
+        let damaged = || PageError::damaged("the values of a page are damaged");
+        while let Some(page) = self.pages.next()? {
+            if page.is_dictionary {
+                let values = self.physical.plain(&page.bytes, page.num_values);
+                self.dictionary = Some(values.ok_or_else(damaged)?);
+            } else if page.num_values > 0 {
+                self.num_levels = self.decode(&page).ok_or_else(damaged)?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Levels and values of a page; how many levels there are.
+    fn decode(&mut self, page: &Page) -> Option<usize> {
+        let count = page.num_values;
+        let mut rest = page.bytes.as_slice();
+        for (most, levels, of_version_2) in [
+            (self.max_rep, &mut self.reps, page.rep_bytes),
+            (self.max_def, &mut self.defs, page.def_bytes),
+        ] {
+            let bytes;
+            (bytes, rest) = match of_version_2 {
+                Some(len) => rest.split_at_checked(len)?,
+                None if most == 0 => (&[][..], rest),
+                None => with_length(rest)?,
+            };
+            let width = most.checked_ilog2().map_or(0, |log| log as usize + 1);
+            *levels = match most {
+                0 => Vec::new(),
+                _ => hybrid(bytes, width, count)?,
+            };
+        }
+        let num_values = match self.max_def {
+            0 => count,
+            most => self.defs.iter().filter(|&&def| def == most).count(),
+        };
+        let most = page.most_bytes;
+        let physical = self.physical;
+        self.stored = physical.decode(page.encoding, rest, num_values, most)?;
+        if let Stored::Indices(indices) = &self.stored {
+            let len = self.dictionary.as_ref().map_or(0, Values::len);
+            if indices.iter().any(|&index| index as usize >= len) {
+                return None;
+            }
+        }
+        Some(count)
+    }
 }

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 32;
 pub(super) struct Field {
     pub name: String,
     /// Definition level from which on it is there, not null.
-    pub present: i16,
+    pub present: u32,
     /// The leaves in it.
     pub columns: Range<usize>,
     pub content: Content,
@@ -32,15 +32,15 @@ pub(super) enum Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Repeated {
     /// Definition level from which on there is an item.
-    pub filled: i16,
+    pub filled: u32,
     /// Repetition level from which on an item is a further one.
-    pub further: i16,
+    pub further: u32,
 }
 
 #[derive(Clone, Copy)]
 struct Levels {
-    def: i16,
-    rep: i16,
+    def: u32,
+    rep: u32,
     depth: usize,
 }
 

@@ -2,7 +2,6 @@
 
 use parquet::{
     basic::{ConvertedType, LogicalType, TimeUnit},
-    data_type::Int96,
     schema::types::ColumnDescriptor,
 };
 use serde_json::{Number, Value};
@@ -109,10 +108,11 @@ pub(super) fn float(number: f64) -> Value {
 }
 
 /// Impala's and old Spark's timestamps: nanoseconds of a day, and its Julian number.
-pub(super) fn of_int96(number: &Int96) -> Value {
-    let &[low, high, day] = number.data() else {
-        return Value::Null;
-    };
+pub(super) fn of_int96(bytes: &[u8; 12]) -> Value {
+    let [low, high, day] = [0, 4, 8].map(|at| {
+        let bytes = bytes[at..].iter().take(4).rev();
+        bytes.fold(0u32, |number, &byte| number << 8 | u32::from(byte))
+    });
     let nanos = (u64::from(high) << 32 | u64::from(low)) as i64;
     let days = i64::from(day) - 2_440_588;
     let time = time(nanos, 1_000_000_000);

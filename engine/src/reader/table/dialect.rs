@@ -215,7 +215,15 @@ impl Trial {
         let is_repeated = first.iter().enumerate().any(|(column, cell)| {
             !cell.is_empty() && others.iter().any(|row| row.get(column) == Some(cell))
         });
-        is_named && !has_number && !is_repeated && first.iter().all(|cell| is_short(cell))
+        // A smiley or a line of dashes is no name.
+        let is_word = |cell: &String| {
+            let cell = cell.trim();
+            cell.chars().any(char::is_alphanumeric) || ["", "#", "№", "%"].contains(&cell)
+        };
+        is_named
+            && !has_number
+            && !is_repeated
+            && first.iter().all(|cell| is_short(cell) && is_word(cell))
     }
 }
 

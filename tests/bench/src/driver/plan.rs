@@ -6,19 +6,20 @@ use serde_json::{Value, json};
 
 pub const USAGE: &str = "bench [--only LIST] [--sides LIST] [--tokens LIST] [--repetitions N] [--patience SECS] [--output FILE]
 
-  --only         of: limit, agreement, matmul, step, real, answer, startup (all of them)
+  --only         of: limit, agreement, matmul, step, real, packing, answer, startup (all of them)
   --sides        parts of the sides' names, such as ours,jax (all of them)
   --tokens       of the products and of the real model's step (128,256,512,1024)
   --repetitions  timed runs of each side, in turn with the others (5)
   --patience     seconds that one call may take before its side is given up (300)
   --output       where the JSON goes (target/bench/results.json)";
 
-const GROUPS: [&str; 7] = [
+const GROUPS: [&str; 8] = [
     "limit",
     "agreement",
     "matmul",
     "step",
     "real",
+    "packing",
     "answer",
     "startup",
 ];
@@ -252,6 +253,9 @@ pub fn works(options: &Options, has_f16: bool) -> Vec<Work> {
     if options.takes("real") {
         works.extend(real_steps(&options.tokens));
     }
+    if options.takes("packing") {
+        works.extend(packing());
+    }
     if options.takes("answer") {
         works.extend(answers());
     }
@@ -443,6 +447,31 @@ fn real_steps(tokens: &[usize]) -> Vec<Work> {
         }
     }
     works
+}
+
+/// Rows as people have them: most short, some long.
+fn packing() -> Vec<Work> {
+    let places = [
+        (Place::Gpu, vec![Side::OursGpu]),
+        (
+            Place::Cpu,
+            vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu],
+        ),
+    ];
+    let work = |(place, sides)| Work {
+        group: "packing",
+        place,
+        name: "SmolLM2-135M Q4_1, 32 rows of 16 to 256 tokens, batches of 4, packed to 512"
+            .to_owned(),
+        spec: json!({
+            "kind": "packing", "rows": 32, "shortest": 16, "longest": 256, "batchSize": 4, "maxSeqLength": 512,
+        }),
+        sides,
+        operations: None,
+        tokens: None,
+        is_fresh: false,
+    };
+    places.map(work).into()
 }
 
 fn answers() -> Vec<Work> {

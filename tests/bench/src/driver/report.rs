@@ -276,6 +276,7 @@ fn print_row(work: &Work, side: Side, measured: &Measured, best_of_ours: f64) {
     let rate = match (work.operations.or(measured.amount), work.tokens) {
         (Some(amount), _) => format!("{:8.2} G/s", amount / median / 1e9),
         (None, Some(tokens)) => format!("{:8.1} tok/s", tokens as f64 / median),
+        (None, None) if work.group == "packing" => packing_rates(&measured.told),
         (None, None) => answer_rate(&measured.told),
     };
     let ratio = if side.is_ours() || !best_of_ours.is_finite() {
@@ -308,6 +309,25 @@ fn answer_rate(told: &Value) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// Tokens that are no padding, a second, and how the two stand to each other.
+fn packing_rates(told: &Value) -> String {
+    let numbers = |key: &str| -> Vec<f64> {
+        let numbers = told[key].as_array().into_iter().flatten();
+        numbers.filter_map(Value::as_f64).collect()
+    };
+    let [_, unpacked, _] = spread(&numbers("unpackedSecs"));
+    let [_, packed, _] = spread(&numbers("packedSecs"));
+    let tokens = told["tokens"].as_f64().unwrap_or(f64::NAN);
+    format!(
+        "{:.1} tok/s unpacked ({} steps), {:.1} tok/s packed ({} steps): {:.2} x",
+        tokens / unpacked,
+        told["unpackedSteps"],
+        tokens / packed,
+        told["packedSteps"],
+        unpacked / packed
+    )
 }
 
 fn memory(memory: &Value) -> String {

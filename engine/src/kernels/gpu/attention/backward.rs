@@ -122,14 +122,13 @@ fn query_kernel<E: Float>(
             for c in 0..comptime!(plan.columns) {
                 let at = comptime!(r * plan.columns + c);
                 let column = start + lane + c * lanes;
-                let mut visible = column <= past + rows[r];
-                if comptime!(is_packed) {
-                    visible = visible && column >= firsts[r];
-                }
                 let weight = (tile[at] * scale - logs[r]).exp();
-                let d_score = weight * (d_tile[at] - projected[r]) * scale;
+                let mut d_score = weight * (d_tile[at] - projected[r]) * scale;
+                if comptime!(is_packed) {
+                    d_score = select(column >= firsts[r], d_score, 0.0f32);
+                }
                 weights[(group * ROWS + r) * block + lane + c * lanes] =
-                    select(visible, d_score, 0.0f32);
+                    select(column <= past + rows[r], d_score, 0.0f32);
             }
         }
         sync_cube();
@@ -228,11 +227,11 @@ fn key_kernel<E: Float>(
                 #[unroll]
                 for r in 0..ROWS {
                     let at = comptime!(r * plan.columns + c);
-                    let mut visible = rows[r] < seen;
+                    let exponential = (tile[at] * scale - log).exp();
+                    let mut weight = select(rows[r] < seen, exponential, 0.0f32);
                     if comptime!(is_packed) {
-                        visible = visible && rows[r] >= first;
+                        weight = select(rows[r] >= first, weight, 0.0f32);
                     }
-                    let weight = select(visible, (tile[at] * scale - log).exp(), 0.0f32);
                     let to = (group * ROWS + r) * block + lane + c * lanes;
                     weights[to] = weight;
                     d_scores[to] = weight * (d_tile[at] - projection) * scale;

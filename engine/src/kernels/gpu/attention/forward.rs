@@ -82,11 +82,11 @@ fn forward_kernel<E: Float>(
             for c in 0..comptime!(plan.columns) {
                 let at = comptime!(r * plan.columns + c);
                 let column = start + lane + c * lanes;
-                let mut visible = column <= past + rows[r];
+                let visible = column <= past + rows[r];
+                let mut score = select(visible, tile[at] * scale, HIDDEN.runtime());
                 if comptime!(is_packed) {
-                    visible = visible && column >= firsts[r];
+                    score = select(column >= firsts[r], score, HIDDEN.runtime());
                 }
-                let score = select(visible, tile[at] * scale, HIDDEN.runtime());
                 tile[at] = score;
                 largest = max(largest, score);
             }

@@ -1,0 +1,135 @@
+//! An epoch of short rows, as they are and packed.
+
+use burn::tensor::Device;
+use engine::{
+    data::{TokenSequence, batch::BatchSchedule},
+    host::Host,
+    model::Llama,
+    protocol::{RunId, RunSpec},
+    train::{
+        pacing::{Interruption, Pacing},
+        state::TrainingState,
+    },
+    weights::checkpoint::ModelFiles,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    draw::{self, draw},
+    host::BenchHost,
+};
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackingSpec {
+    rows: usize,
+    /// Of the shortest and the longest row; the lengths' logarithms are uniform between them.
+    shortest: usize,
+    longest: usize,
+    batch_size: usize,
+    max_seq_length: usize,
+}
+
+/// Of every epoch so far.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// Of an epoch, without padding.
+    tokens: usize,
+    unpacked_secs: Vec<f64>,
+    packed_secs: Vec<f64>,
+    unpacked_steps: usize,
+    packed_steps: usize,
+}
+
+/// The real model, and rows that are learnt from twice in a run: unpacked, then packed.
+pub struct Packing {
+    model: Llama,
+    rows: Vec<TokenSequence>,
+    spec: RunSpec,
+    pub told: Told,
+}
+
+impl Packing {
+    pub async fn new(
+        spec: PackingSpec,
+        files: &ModelFiles,
+        device: &Device,
+    ) -> Result<Self, String> {
+        let model = Llama::load(files, device, async |_| ())
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut run = RunSpec {
+            per_device_train_batch_size: spec.batch_size,
+            ..RunSpec::default()
+        };
+        run.data.max_seq_length = spec.max_seq_length;
+        let rows = spec.rows(files.config.vocab_size);
+        Ok(Self {
+            told: Told {
+                tokens: rows.iter().map(|row| row.ids.len()).sum(),
+                ..Told::default()
+            },
+            model,
+            rows,
+            spec: run,
+        })
+    }
+
+    /// So many epochs of either kind, in turn.
+    pub async fn run(&mut self, times: u32) -> Result<(), String> {
+        for _ in 0..times {
+            let (secs, steps) = self.epoch(false).await?;
+            self.told.unpacked_secs.push(secs);
+            self.told.unpacked_steps = steps;
+            let (secs, steps) = self.epoch(true).await?;
+            self.told.packed_secs.push(secs);
+            self.told.packed_steps = steps;
+        }
+        Ok(())
+    }
+
+    /// Seconds and optimizer steps of one epoch on a new adapter.
+    async fn epoch(&self, packing: bool) -> Result<(f64, usize), String> {
+        let spec = RunSpec {
+            packing,
+            ..self.spec.clone()
+        };
+        let host = BenchHost::default();
+        let pacing = Pacing::new(&host, RunId(1));
+        let mut state = TrainingState::new(&spec, &self.model.config);
+        let mut batches = BatchSchedule::new(&self.rows, &spec);
+        let (start, mut num_steps) = (host.now_millis(), 0);
+        while batches.epoch() < 1.0 {
+            let micro_batches = batches.next_step();
+            state
+                .step(&self.model, &micro_batches, spec.learning_rate, &pacing)
+                .await
+                .map_err(|interruption| match interruption {
+                    Interruption::Stopped => "stopped".to_owned(),
+                    Interruption::Failed(failure) => failure.what,
+                })?;
+            num_steps += 1;
+        }
+        Ok(((host.now_millis() - start) / 1e3, num_steps))
+    }
+}
+
+impl PackingSpec {
+    fn rows(self, vocabulary: usize) -> Vec<TokenSequence> {
+        let growth = (self.longest as f64 / self.shortest as f64).ln();
+        let lengths = draw("lengths", self.rows).into_iter().map(|value| {
+            let share = f64::from(value) * 0.5 + 0.5;
+            (self.shortest as f64 * (share * growth).exp()) as usize
+        });
+        let lengths: Vec<usize> = lengths.collect();
+        let mut ids = draw::ids(lengths.iter().sum(), vocabulary).into_iter();
+        let rows = lengths.iter().enumerate();
+        rows.map(|(row, &length)| TokenSequence {
+            row,
+            ids: ids.by_ref().take(length).collect(),
+            loss_mask: (0..length).map(|at| at > 0).collect(),
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,348 @@
+//! The first step tried by itself: its losses, and that it leaves nothing behind.
+
+use burn::tensor::Device;
+use engine::{
+    data::{
+        TokenSequence,
+        batch::{Batch, BatchSchedule},
+        example::{Example, Row},
+        stored::{RowFacts, RowWriter, StoredRow},
+    },
+    host::Control,
+    model::Llama,
+    plan::{MemoryEstimate, RunPlan},
+    protocol::{
+        BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind, DeviceReport, Event,
+        FailureKind, LoraSpec, ModelSource, Precision, RowShape, RunId, RunSpec, StepMetrics,
+        TargetModule,
+    },
+    train::{
+        one_batch::{self, OneBatch},
+        pacing::{Interruption, Pacing},
+        state::TrainingState,
+        step::evaluate,
+    },
+    weights::checkpoint::NamedSource,
+    workbench::Workbench,
+};
+use futures_executor::block_on;
+
+use crate::common::{
+    file,
+    fixture::{self, assert_near, assert_share},
+    host::{RUN, ScriptedHost},
+    load,
+    random::Random,
+};
+
+fn plan(spec: &RunSpec) -> RunPlan {
+    RunPlan {
+        spec: spec.clone(),
+        num_steps: 10,
+        steps_per_epoch: 10,
+        eval_steps: 10,
+        trainable_parameters: 0,
+        precision: Precision::Single,
+        memory: MemoryEstimate::default(),
+        warnings: Vec::new(),
+    }
+}
+
+fn step(
+    spec: &RunSpec,
+    model: &Llama,
+    train: &[TokenSequence],
+    host: &ScriptedHost,
+) -> Result<OneBatch, Interruption> {
+    block_on(one_batch::step(RUN, &plan(spec), model, train, host))
+}
+
+/// Negative log-likelihood of every scored token, in f64 from golden logits `[rows, padded, v]`.
+fn losses_of_logits(rows: &[fixture::Row], logits: &[f32], vocab_size: usize) -> Vec<Vec<f32>> {
+    let padded = logits.len() / rows.len() / vocab_size;
+    let of_row = |(row, golden): (&fixture::Row, &[f32])| {
+        let positions = (1..row.ids.len()).filter(|&at| row.loss_mask[at] != 0);
+        let loss = |at: usize| {
+            let logits = &golden[(at - 1) * vocab_size..at * vocab_size];
+            let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+            (sum.ln() - f64::from(logits[row.ids[at] as usize])) as f32
+        };
+        positions.map(loss).collect()
+    };
+    let goldens = logits.chunks(padded * vocab_size);
+    rows.iter().zip(goldens).map(of_row).collect()
+}
+
+#[derive(serde::Deserialize)]
+struct Forward {
+    rows: Vec<fixture::Row>,
+    loss: f64,
+}
+
+#[test]
+fn losses_of_tokens_are_those_of_transformers() {
+    for name in ["tiny", "odd"] {
+        let model = load::fixture_model(name);
+        let golden: Forward = fixture::json(&format!("model/{name}.forward.json"));
+        let tensors = fixture::tensors(&format!("model/{name}.forward.safetensors"));
+        let expected = losses_of_logits(&golden.rows, &tensors["logits"], model.config.vocab_size);
+        let train: Vec<TokenSequence> = (golden.rows.iter().enumerate())
+            .map(|(row, golden)| TokenSequence {
+                row,
+                ..golden.sequence()
+            })
+            .collect();
+        for (packing, batch_size) in [(false, 2), (false, 1), (true, 1), (true, 2)] {
+            let spec = RunSpec {
+                packing,
+                per_device_train_batch_size: batch_size,
+                gradient_accumulation_steps: 2,
+                ..RunSpec::default()
+            };
+            let stepped = step(&spec, &model, &train, &ScriptedHost::default()).unwrap();
+            let what = format!("{name}, packed: {packing}, {batch_size} rows");
+            assert_share(&what, stepped.loss_before(), golden.loss, 1e-5);
+            let rows = stepped.micro_batches.iter().flat_map(|batch| &batch.rows);
+            let expected: Vec<f32> = rows.flat_map(|&row| expected[row].clone()).collect();
+            assert_near(&what, &stepped.losses.concat(), &expected, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn the_step_is_that_of_the_run() {
+    let mut random = Random::new();
+    let model = load::fixture_model("odd");
+    let train = random.sequences(11);
+    for packing in [false, true] {
+        let mut spec = RunSpec {
+            learning_rate: 5e-3,
+            // A run's first rate is 0 under a warm-up.
+            warmup_ratio: 0.5,
+            per_device_train_batch_size: 2,
+            gradient_accumulation_steps: 2,
+            packing,
+            seed: random.size(0..1 << 30) as u64,
+            ..RunSpec::default()
+        };
+        spec.data.max_seq_length = 16;
+        spec.lora.lora_dropout = 0.1;
+        let host = ScriptedHost::default();
+        let stepped = step(&spec, &model, &train, &host).unwrap();
+        assert!(host.states().is_empty(), "no run is under way");
+
+        let batches = BatchSchedule::new(&train, &spec).next_step();
+        assert_eq!(stepped.micro_batches, batches);
+        let pacing = Pacing::new(&host, RUN);
+        let mean_loss = |state: Option<&TrainingState>| {
+            let adapter = state.map(|state| state.upload(&model.device));
+            let loss = |batch: &Batch| {
+                block_on(evaluate(&model, adapter.as_deref(), batch, &pacing)).unwrap()
+            };
+            batches.iter().map(loss).sum::<f64>() / stepped.num_scored() as f64
+        };
+        assert_share("loss before", stepped.loss_before(), mean_loss(None), 1e-6);
+        let mut state = TrainingState::new(&spec, &model.config);
+        let told = block_on(state.step(&model, &batches, 5e-3, &pacing)).unwrap();
+        assert_eq!(stepped.num_scored(), told.scored_tokens);
+        assert_share("gradient norm", stepped.grad_norm, told.grad_norm, 1e-6);
+        let after = mean_loss(Some(&state));
+        assert_share("loss after", stepped.loss_after, after, 1e-6);
+        assert!(stepped.loss_after < stepped.loss_before());
+    }
+}
+
+#[test]
+fn a_stop_is_heard_wherever_the_step_is() {
+    let mut random = Random::new();
+    let model = load::fixture_model("odd");
+    let train = random.sequences(5);
+    let spec = RunSpec::default();
+    let unstopped = ScriptedHost::default();
+    step(&spec, &model, &train, &unstopped).unwrap();
+    for at in 1..=unstopped.now() {
+        let host = ScriptedHost::new(vec![(at, Control::Stop)]);
+        let stopped = step(&spec, &model, &train, &host);
+        assert!(matches!(stopped, Err(Interruption::Stopped)), "at {at}");
+        assert_eq!(host.now(), at);
+    }
+}
+
+/// A workbench with the tiny model and rows of text.
+fn bench(host: &ScriptedHost, num_rows: usize) -> Workbench<'_> {
+    let report = DeviceReport {
+        kind: DeviceKind::Cpu,
+        name: String::new(),
+        self_test: Vec::new(),
+        threads: 1,
+        precision: Precision::Single,
+    };
+    let mut bench = Workbench::new(host, Device::flex(), report);
+    let names = ["config.json", "model.safetensors", "tokenizer.json"];
+    let model = names.map(|name| NamedSource {
+        name: name.to_owned(),
+        source: Box::new(file::bytes(&format!("model/tiny/{name}"))),
+    });
+    let source = ModelSource::Files {
+        names: names.map(str::to_owned).to_vec(),
+    };
+    block_on(bench.handle(Command::LoadModel { source }, model.into()));
+    let mut writer = RowWriter::default();
+    for row in 0..num_rows {
+        let example = Example::Text("what a row says ".repeat(1 + row % 5));
+        let facts = RowFacts {
+            shape: RowShape::Text,
+            file: 0,
+            line: None,
+            findings: Vec::new(),
+            group: None,
+            label: None,
+            rejected: None,
+        };
+        let row = Row { row, example };
+        assert!(writer.push(&StoredRow { row, facts }).is_none());
+    }
+    let rows = NamedSource {
+        name: "rows".to_owned(),
+        source: Box::new(writer.finish().0),
+    };
+    let dataset = DatasetSummary {
+        num_rows,
+        num_usable_rows: num_rows,
+        ..DatasetSummary::default()
+    };
+    block_on(bench.handle(Command::LoadDataset { dataset }, vec![rows]));
+    bench
+}
+
+fn spec() -> RunSpec {
+    let mut spec = RunSpec {
+        lora: LoraSpec {
+            r: 4,
+            target_modules: TargetModule::ALL.to_vec(),
+            ..LoraSpec::default()
+        },
+        learning_rate: 1e-2,
+        max_steps: 3,
+        per_device_train_batch_size: 2,
+        ..RunSpec::default()
+    };
+    spec.data.max_seq_length = 64;
+    spec
+}
+
+fn previews(host: &ScriptedHost) -> Vec<Option<BatchPreview>> {
+    let events = host.events.borrow();
+    let preview = |(_, event): &(u64, Event)| match event {
+        Event::BatchStepped { batch, .. } => Some(batch.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(preview).collect()
+}
+
+fn steps(host: &ScriptedHost) -> Vec<StepMetrics> {
+    let events = host.events.borrow();
+    let step = |(_, event): &(u64, Event)| match event {
+        Event::Step { metrics, .. } => Some(metrics.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(step).collect()
+}
+
+#[test]
+fn the_batch_is_shown_with_its_losses_and_nothing_is_left_of_it() {
+    for packing in [false, true] {
+        let spec = RunSpec { packing, ..spec() };
+        let (untouched, host) = (ScriptedHost::default(), ScriptedHost::default());
+        let start = |bench: &mut Workbench<'_>| {
+            let (run, spec) = (RunId(2), spec.clone());
+            block_on(bench.handle(Command::StartTraining { run, spec }, Vec::new()));
+        };
+        start(&mut bench(&untouched, 20));
+
+        let mut bench = bench(&host, 20);
+        let step = Command::StepOneBatch {
+            run: RUN,
+            spec: spec.clone(),
+        };
+        block_on(bench.handle(step, Vec::new()));
+        // There is no adapter to export.
+        block_on(bench.handle(Command::Export { run: RUN }, Vec::new()));
+        let Some((_, Event::Failed { failure })) = host.events.borrow().last().cloned() else {
+            panic!("an adapter was kept");
+        };
+        assert_eq!(failure.kind, FailureKind::WrongState);
+        start(&mut bench);
+        let curve = |host| -> Vec<[u64; 2]> {
+            let steps: Vec<StepMetrics> = steps(host);
+            let bits = |step: &StepMetrics| [step.loss.to_bits(), step.grad_norm.to_bits()];
+            steps.iter().map(bits).collect()
+        };
+        assert_eq!(curve(&host).len(), 3);
+        assert_eq!(curve(&host), curve(&untouched));
+
+        let [Some(batch)] = &previews(&host)[..] else {
+            panic!("not one batch");
+        };
+        let first = &steps(&host)[0];
+        assert_eq!(batch.scored_tokens, first.scored_tokens);
+        assert_share("loss", batch.loss_before, first.loss, 1e-5);
+        assert_share("gradient norm", batch.grad_norm, first.grad_norm, 1e-5);
+        assert!(batch.loss_after < batch.loss_before);
+        assert_eq!(batch.learning_rate, 1e-2);
+        let tokens: Vec<&BatchToken> = batch.rows.iter().flat_map(|row| &row.tokens).collect();
+        assert_eq!(tokens.len() as u64, first.num_tokens);
+        let losses: Vec<f32> = tokens.iter().filter_map(|token| token.loss).collect();
+        assert_eq!(losses.len() as u64, batch.scored_tokens);
+        let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
+        assert_share("sum", sum / losses.len() as f64, first.loss, 1e-5);
+        assert_eq!(packing, batch.rows.len() > 2);
+        for row in &batch.rows {
+            // All of a text is learnt but its first token, and an end follows it.
+            let text: String = row.tokens.iter().map(|token| &*token.token.text).collect();
+            let expected = "what a row says ".repeat(1 + row.row % 5);
+            assert!(text.contains(&expected), "row {} is {text:?}", row.row);
+            for token in &row.tokens {
+                assert_eq!(token.loss.is_some(), token.token.is_trained);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_not_tried() {
+    let host = ScriptedHost::default();
+    let mut bench = bench(&host, 20);
+    let step = |spec| Command::StepOneBatch { run: RUN, spec };
+    let refused = RunSpec {
+        learning_rate: -1.0,
+        ..spec()
+    };
+    block_on(bench.handle(step(refused), Vec::new()));
+    let Some((_, Event::Failed { failure })) = host.events.borrow().last().cloned() else {
+        panic!("it was taken");
+    };
+    assert_eq!(failure.run, Some(RUN));
+    assert!(failure.what.contains("earning rate"), "{}", failure.what);
+    assert!(previews(&host).is_empty());
+}
+
+#[test]
+fn a_step_that_explodes_fails() {
+    let mut random = Random::new();
+    let model = load::fixture_model("odd");
+    let spec = RunSpec {
+        learning_rate: 1e30,
+        ..RunSpec::default()
+    };
+    let stepped = step(
+        &spec,
+        &model,
+        &random.sequences(5),
+        &ScriptedHost::default(),
+    );
+    let Err(Interruption::Failed(failure)) = stepped else {
+        panic!("its loss after the step is a number");
+    };
+    assert_eq!(failure.kind, FailureKind::NonFinite);
+}
