@@ -1,6 +1,7 @@
 //! The parts that the steps are made of, one component a file.
 
 pub mod answer;
+pub mod batch_table;
 pub mod data_facts;
 pub mod device_panel;
 pub mod drop_overlay;
@@ -9,6 +10,7 @@ pub mod file_input;
 pub mod findings;
 pub mod first_batch;
 pub mod footer;
+pub mod group_field;
 pub mod header;
 pub mod icon;
 pub mod intro;
@@ -25,6 +27,7 @@ pub mod paste_box;
 pub mod plan_line;
 pub mod problems;
 pub mod progress;
+pub mod read_again;
 pub mod readout;
 pub mod rows_bar;
 pub mod rows_table;
@@ -40,6 +43,7 @@ pub mod step_section;
 pub mod summary_line;
 pub mod switch;
 pub mod table_row;
+pub mod template_field;
 pub mod text_split;
 pub mod theme_toggle;
 pub mod token_view;

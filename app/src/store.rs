@@ -160,6 +160,7 @@ impl Store {
         self.start_problem.set(None);
         // What was found about other rows says nothing about these.
         self.form.update(|form| form.leave_out.clear());
+        self.jump.set(Some(0));
         self.client
             .with_value(|client| client.read(source, files, name));
         if self

@@ -1,6 +1,7 @@
 use engine::protocol::{BatchPreview, BatchRow, BatchToken};
 use leptos::prelude::*;
 
+use super::batch_table::BatchTable;
 use crate::state::format::{count, counted, loss, small};
 use crate::store::Store;
 
@@ -67,7 +68,8 @@ fn row(row: BatchRow, most: usize) -> impl IntoView {
         ),
     };
     let more = row.tokens.len().saturating_sub(most);
-    let tokens = row.tokens.into_iter().take(most).map(token).collect_view();
+    let shown: Vec<BatchToken> = row.tokens.into_iter().take(most).collect();
+    let tokens = shown.iter().cloned().map(token).collect_view();
     view! {
         <div class="batch-row">
             <h4>{format!("Row {number}")}<span class="quiet">{about}</span></h4>
@@ -75,6 +77,7 @@ fn row(row: BatchRow, most: usize) -> impl IntoView {
                 {tokens}
                 {(more > 0).then(|| format!(" and {} more", count(more as u64)))}
             </div>
+            <BatchTable number tokens=shown />
         </div>
     }
 }

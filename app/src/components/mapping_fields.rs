@@ -1,7 +1,7 @@
 use engine::protocol::ColumnSummary;
-use leptos::html::Textarea;
 use leptos::prelude::*;
 
+use super::template_field::TemplateField;
 use crate::state::mapping::Part;
 use crate::store::Store;
 
@@ -18,14 +18,16 @@ pub fn PartField(part: Part, is_optional: bool) -> impl IntoView {
     }
 }
 
-fn columns(store: Store) -> Memo<Vec<ColumnSummary>> {
+/// The fields to choose from.
+pub fn columns(store: Store) -> Memo<Vec<ColumnSummary>> {
     store.select(|state| {
         let dataset = state.mapped_dataset();
         dataset.map(|data| data.columns.clone()).unwrap_or_default()
     })
 }
 
-fn part_id(part: Part) -> String {
+/// The `id` of a part's control.
+pub fn part_id(part: Part) -> String {
     part.label().to_ascii_lowercase().replace(' ', "-")
 }
 
@@ -77,49 +79,6 @@ fn ColumnField(part: Part, is_optional: bool) -> impl IntoView {
                 {options}
             </select>
             <p class="field-note" id=note>{example}</p>
-        </div>
-    }
-}
-
-#[component]
-fn TemplateField(part: Part, is_optional: bool) -> impl IntoView {
-    let store = Store::get();
-    let form = store.read_form;
-    let columns = columns(store);
-    let (id, note) = (part_id(part), format!("{}-note", part_id(part)));
-    let area = NodeRef::<Textarea>::new();
-    let insert = move |path: String| {
-        if let Some(area) = area.get_untracked() {
-            // Where the cursor is.
-            if area.set_range_text(&format!("{{{path}}}")).is_ok() {
-                form.update(|form| form.set(part, area.value()));
-            }
-        }
-    };
-    let chips = move || {
-        let chips = columns.get().into_iter().map(|column| {
-            let path = column.path.clone();
-            view! {
-                <button type="button" class="chip mono" on:click=move |_| insert(path.clone())>
-                    {format!("{{{}}}", column.path)}
-                </button>
-            }
-        });
-        chips.collect_view()
-    };
-    let hint = if is_optional {
-        "Fields of the row in braces. Left empty, the completion is a plain text."
-    } else {
-        "Fields of the row in braces; {{ and }} stand for braces."
-    };
-    view! {
-        <div class="field field-wide">
-            <label for=id.clone()>{part.label()}</label>
-            <textarea id=id class="mono" rows="3" spellcheck="false" node_ref=area aria-describedby=note.clone()
-                prop:value=move || form.with(|form| form.part(part).to_owned())
-                on:input=move |event| form.update(|form| form.set(part, event_target_value(&event)))></textarea>
-            <p class="field-note" id=note>{hint}</p>
-            <div class="chips" role="group" aria-label=format!("Fields for the {}", part.label().to_lowercase())>{chips}</div>
         </div>
     }
 }

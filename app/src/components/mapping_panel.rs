@@ -3,11 +3,11 @@ use leptos::html::Details;
 use leptos::prelude::*;
 
 use super::data_facts::shape_name;
+use super::group_field::GroupField;
 use super::mapping_fields::PartField;
+use super::read_again::ReadAgain;
 use super::text_split::TextSplitFields;
-use crate::state::format::sentence;
-use crate::state::mapping::{ReadForm, Shape, in_words};
-use crate::state::{State, Step};
+use crate::state::mapping::{Shape, in_words};
 use crate::store::Store;
 
 /// How rows are read: what was recognised, and a way to correct it by hand.
@@ -76,7 +76,10 @@ fn recognised(dataset: &DatasetSummary) -> String {
                 format!("Rows are read as {shape}: {parts}.")
             }
         }
-        None => "No row could be read so far: say here what its fields are.".to_owned(),
+        None if dataset.spec.mapping == Mapping::Automatic => {
+            "No row could be read so far: say here what its fields are.".to_owned()
+        }
+        None => "No row could be read in this way.".to_owned(),
     };
     let kept = match &dataset.mapping {
         Some(Mapping::Preference { .. }) => {
@@ -108,71 +111,6 @@ fn ShapeField() -> impl IntoView {
             <label for="rows-are">"Rows are"</label>
             <select id="rows-are" aria-describedby="rows-are-note" on:change=changed>{options.collect_view()}</select>
             <p class="field-note" id="rows-are-note">{move || form.with(|form| form.shape.hint())}</p>
-        </div>
-    }
-}
-
-#[component]
-fn GroupField() -> impl IntoView {
-    let store = Store::get();
-    let form = store.read_form;
-    let columns = store.select(|state| {
-        let dataset = state.mapped_dataset();
-        dataset.map(|data| data.columns.clone()).unwrap_or_default()
-    });
-    let options = move || {
-        let options = columns.get().into_iter().map(|column| {
-            let (path, value) = (column.path.clone(), column.path.clone());
-            let is_chosen = move || form.with(|form| form.group_by == path);
-            view! { <option value=value selected=is_chosen>{column.path}</option> }
-        });
-        options.collect_view()
-    };
-    let changed = move |event| form.update(|form| form.group_by = event_target_value(&event));
-    view! {
-        <div class="field">
-            <label for="keep-together">"Keep together"</label>
-            <select id="keep-together" aria-describedby="keep-together-note" on:change=changed>
-                <option value="" selected=move || form.with(|form| form.group_by.is_empty())>"Each row for itself"</option>
-                {options}
-            </select>
-            <p class="field-note" id="keep-together-note">"Rows equal in this field are learnt together or held out together"</p>
-        </div>
-    }
-}
-
-#[component]
-fn ReadAgain() -> impl IntoView {
-    let store = Store::get();
-    let read = store.select(|state: &State| state.mapped_dataset().map(|data| data.spec.clone()));
-    let failure = store.select(|state| {
-        let notice = state
-            .notices
-            .iter()
-            .find(|notice| notice.step == Step::Data);
-        notice.map(|notice| notice.failure.clone())
-    });
-    let spec = Memo::new(move |_| store.read_form.with(ReadForm::spec));
-    let is_due =
-        move || spec.with(|spec| spec.as_ref().ok() != read.get().as_ref() && spec.is_ok());
-    let note = move || match (spec.get(), failure.get()) {
-        (Err(missing), _) => missing,
-        (Ok(_), Some(failure)) => {
-            let remedy = failure.remedy.as_deref().map(sentence);
-            format!("{} {}", sentence(&failure.what), remedy.unwrap_or_default())
-        }
-        _ if is_due() => {
-            "The files are read anew; until then the rows stay as they are.".to_owned()
-        }
-        _ => "This is how the rows are read now.".to_owned(),
-    };
-    view! {
-        <div class="mapping-apply">
-            <button type="button" class="button" aria-disabled=move || (!is_due()).to_string() aria-describedby="read-again-note"
-                on:click=move |_| if is_due() { store.read_again() }>
-                "Read again"
-            </button>
-            <p id="read-again-note" class="run-note" aria-live="polite">{note}</p>
         </div>
     }
 }

@@ -72,9 +72,9 @@ pub fn RowsTable() -> impl IntoView {
     }
 }
 
-/// Stands for rows that are not drawn.
+/// Stands for rows that are not drawn. It spans the columns that are always there, lest it makes one more.
 fn space(px: f64) -> Option<impl IntoView> {
-    (px > 0.0).then(|| view! { <tr><td colspan="5" style:height=format!("{px:.1}px")></td></tr> })
+    (px > 0.0).then(|| view! { <tr><td colspan="4" style:height=format!("{px:.1}px")></td></tr> })
 }
 
 fn ask_for_missing(store: Store, window: Memo<Window>) {

@@ -31,7 +31,7 @@ fn card(preview: RowPreview) -> impl IntoView {
     }
     about.push(
         match preview.side {
-            Some(Side::Train) => "learnt",
+            Some(Side::Train) => "among the rows to learn",
             Some(Side::Validation) => "held out for validation",
             Some(Side::Test) => "kept back for the test",
             None => "left out",
