@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use e2e::browser::Window;
 use e2e::page::{Page, Seen};
-use e2e::root;
 
-use crate::visit::{LOADING, Outcome, SOON, Visit, picture};
+use crate::visit::{LOADING, Outcome, SOON, Visit, picture, root};
 
 /// Files given together, how many rows they have, and words of the first row.
 struct Shape {
