@@ -143,7 +143,9 @@ fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
         give(&visit, &page, &files)?;
         wait_for_rows(&page, &counted(rows), shows)?;
     }
-    let parquet = root().join("tests/fixtures/datasets/parquet/zstd.parquet");
+    let parquet = root()
+        .join("tests/fixtures/datasets/parquet/zstd.parquet")
+        .canonicalize()?;
     page.choose_files("Dataset files", &[&parquet])?;
     page.wait_for_text("Parquet", LOADING)?;
 
