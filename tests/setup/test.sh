@@ -7,6 +7,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 bash tests/setup/browser.sh
 bash tests/setup/model.sh
 
+# disk: what is left of it, in GB. A full disk fails in strange places, so the log tells.
+disk() { df -Pk "$ROOT" | awk 'NR == 2 { printf "%.1f", $4 / 1e6 }'; }
+say "$(disk) GB free on this disk; a run on a fresh checkout fills about 9"
+
 passed=0 failed=0 skipped=0
 failures=()
 times=()
@@ -36,7 +40,7 @@ stage() {
     failed=$((failed + bad))
     skipped=$((skipped + ignored + said))
     if ((status != 0)); then failures+=("$name"); fi
-    times+=("$(printf '%-28s %12s  %s' "$name" "$(elapsed "$start")" "$( ((status == 0)) && echo ok || echo FAILED)")")
+    times+=("$(printf '%-28s %12s  %-6s  %6s GB free' "$name" "$(elapsed "$start")" "$( ((status == 0)) && echo ok || echo FAILED)" "$(disk)")")
     return "$status"
 }
 
