@@ -66,28 +66,50 @@ impl Batch {
 
     /// Packs `sequences` into one row.
     pub fn packed(sequences: &[&TokenSequence]) -> Self {
-        let len = |sequence: &&TokenSequence| sequence.ids.len();
-        let lengths: Vec<usize> = sequences.iter().map(len).collect();
-        let t = lengths
+        let parts = sequences
             .iter()
-            .sum::<usize>()
-            .next_multiple_of(TOKEN_MULTIPLE);
-        let (mut ids, mut loss_mask) = (Vec::with_capacity(t), Vec::with_capacity(t));
-        for sequence in sequences {
-            ids.extend_from_slice(&sequence.ids);
-            loss_mask.extend_from_slice(&sequence.loss_mask);
-        }
-        ids.resize(t, PADDING_ID);
-        loss_mask.resize(t, false);
-        Self {
+            .map(|sequence| (sequence.row, &*sequence.ids, &*sequence.loss_mask));
+        Self::pack(parts)
+    }
+
+    /// Of rows' numbers, ids and masks.
+    fn pack<'a>(parts: impl Iterator<Item = (usize, &'a [u32], &'a [bool])>) -> Self {
+        let mut packed = Self {
             b: 1,
-            t,
-            ids,
-            loss_mask,
-            lengths,
-            rows: sequences.iter().map(|sequence| sequence.row).collect(),
+            t: 0,
+            ids: Vec::new(),
+            loss_mask: Vec::new(),
+            lengths: Vec::new(),
+            rows: Vec::new(),
             is_packed: true,
+        };
+        for (row, ids, loss_mask) in parts {
+            packed.rows.push(row);
+            packed.lengths.push(ids.len());
+            packed.ids.extend_from_slice(ids);
+            packed.loss_mask.extend_from_slice(loss_mask);
         }
+        packed.t = packed.ids.len().next_multiple_of(TOKEN_MULTIPLE);
+        packed.ids.resize(packed.t, PADDING_ID);
+        packed.loss_mask.resize(packed.t, false);
+        packed
+    }
+
+    /// A packed batch's rows in batches of at most `max_tokens`, or of one row that is longer; together they have its
+    /// loss and gradient. None where it has no more than that, or is not packed.
+    pub fn passes(&self, max_tokens: usize) -> Option<Vec<Self>> {
+        if !self.is_packed || self.num_tokens() <= max_tokens {
+            return None;
+        }
+        let bins = Bins::in_order(&self.lengths, max_tokens);
+        let starts = self.starts();
+        let part = |&row: &usize| {
+            let tokens = starts[row]..starts[row] + self.lengths[row];
+            let (ids, mask) = (&self.ids[tokens.clone()], &self.loss_mask[tokens]);
+            (self.rows[row], ids, mask)
+        };
+        let passes = (0..bins.len()).map(|bin| Self::pack(bins.rows(bin, 1).iter().map(part)));
+        Some(passes.collect())
     }
 
     /// Of a packed batch the lengths of what lies in its row, the padding at the end among them.
@@ -120,7 +142,8 @@ impl Batch {
     }
 }
 
-/// Rows for evaluation, in batches: in their order, or packed where `spec` says so, as many as a micro-batch has.
+/// Rows for evaluation, in batches: in their order, as many as a micro-batch has, or packed where `spec` says so, a bin
+/// at a time.
 pub fn evaluation_batches<'a>(
     sequences: &'a [TokenSequence],
     spec: &RunSpec,
@@ -130,7 +153,12 @@ pub fn evaluation_batches<'a>(
     } else {
         Bins::singles((0..sequences.len()).collect())
     };
-    let (size, is_packed) = (spec.per_device_train_batch_size.max(1), spec.packing);
+    let is_packed = spec.packing;
+    let size = if is_packed {
+        1
+    } else {
+        spec.per_device_train_batch_size.max(1)
+    };
     let starts = (0..bins.len()).step_by(size);
     starts.map(move |start| batch(sequences, bins.rows(start, size), is_packed))
 }
@@ -305,6 +333,29 @@ mod tests {
             let batches: Vec<Batch> = evaluation_batches(&rows, &spec).collect();
             assert_eq!(batches.iter().map(Batch::num_scored).sum::<usize>(), scored);
             assert_eq!(batches.iter().all(|batch| batch.is_packed), packing);
+        }
+    }
+
+    #[test]
+    fn passes_hold_every_packed_row_once() {
+        let lengths = [5, 3, 9, 2, 2, 7, 4];
+        let rows: Vec<_> = (0..7).map(|row| sequence(row, lengths[row])).collect();
+        let all: Vec<&TokenSequence> = rows.iter().collect();
+        assert_eq!(Batch::new(&all).passes(4), None, "padded");
+        let packed = Batch::packed(&all);
+        assert_eq!(packed.passes(32), None, "all at once");
+        for max_tokens in 0..32 {
+            let passes = packed.passes(max_tokens).unwrap();
+            let mut seen: Vec<usize> = Vec::new();
+            for pass in &passes {
+                assert!(pass.num_tokens() <= max_tokens || pass.rows.len() == 1);
+                let of_pass: Vec<&TokenSequence> =
+                    pass.rows.iter().map(|&row| &rows[row]).collect();
+                assert_eq!(pass, &Batch::packed(&of_pass));
+                seen.extend(&pass.rows);
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6], "{max_tokens} tokens");
         }
     }
 

@@ -116,15 +116,21 @@ impl Block {
     }
 
     /// What decides how much [`Self::forward_saving`] keeps.
-    pub fn shape(&self, adapter: &BlockAdapter, context: &PassContext) -> BlockShape {
+    pub fn shape(
+        &self,
+        adapter: &BlockAdapter,
+        query_heads: usize,
+        has_dropout: bool,
+        precision: Precision,
+    ) -> BlockShape {
         let features = |matrix: &FrozenMatrix| (matrix.cols() as u64, matrix.rows() as u64);
         let rank = |lora: &LoraPair| lora.a.dims()[0] as u64;
         BlockShape {
             features: self.matrices().map(features),
             ranks: adapter.each_ref().map(|lora| lora.as_ref().map(rank)),
-            query_heads: context.heads.query_heads as u64,
-            has_dropout: context.dropout.is_some(),
-            precision: context.precision,
+            query_heads: query_heads as u64,
+            has_dropout,
+            precision,
         }
     }
 

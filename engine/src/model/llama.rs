@@ -12,6 +12,7 @@ use crate::{
         rope::Rope,
     },
     protocol::{Precision, TargetModule},
+    train::sizes::BlockShape,
     weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
 };
 
@@ -87,6 +88,13 @@ impl Llama {
             .chain(&self.lm_head);
         let norms = (2 * self.blocks.len() + 1) * self.config.hidden_size * 4;
         matrices.map(FrozenMatrix::num_bytes).sum::<u64>() + norms as u64
+    }
+
+    /// What decides how much the blocks keep of a forward; they are alike. None where there is no block.
+    pub fn block_shape(&self, adapter: &[BlockAdapter], has_dropout: bool) -> Option<BlockShape> {
+        let (block, adapter) = (self.blocks.first()?, adapter.first()?);
+        let query_heads = self.config.num_attention_heads;
+        Some(block.shape(adapter, query_heads, has_dropout, self.precision))
     }
 
     /// Embeddings of `ids`, `[n, d]`.

@@ -75,7 +75,8 @@ struct BatchShape {
 }
 
 impl BatchShape {
-    fn new(spec: &RunSpec, dataset: &PreparedSummary) -> Self {
+    /// `pass_tokens`: what a pass over packed rows takes at least, where it does not take the whole micro-batch.
+    fn new(spec: &RunSpec, dataset: &PreparedSummary, pass_tokens: Option<u64>) -> Self {
         let num_rows = super::num_batched_rows(spec, dataset);
         let rows = spec.per_device_train_batch_size.min(num_rows) as u64;
         let longest = dataset.longest_tokens.min(spec.data.max_seq_length) as u64;
@@ -87,6 +88,14 @@ impl BatchShape {
             longest
         };
         let tokens = rows.saturating_mul(tokens_per_row);
+        let (rows, tokens_per_row, tokens) = match pass_tokens {
+            Some(pass) if spec.packing => {
+                // The losses before the run and of the held-out rows are taken a bin at a time.
+                let tokens = tokens.min(pass.max(tokens_per_row));
+                (1, tokens, tokens)
+            }
+            _ => (rows, tokens_per_row, tokens),
+        };
         let scored = if spec.packing {
             // A bin may have all the rows that are scored most.
             dataset.scored_tokens
@@ -116,7 +125,6 @@ impl MemoryEstimate {
         device: DeviceBudget,
         trainable_parameters: u64,
     ) -> Self {
-        let batch = BatchShape::new(spec, dataset);
         let hidden = model.hidden_size as u64;
         let num_inputs = (model.num_hidden_layers as u64).saturating_add(1);
         let (worker_bytes, copies_of_adapter) = match device.kind {
@@ -124,6 +132,10 @@ impl MemoryEstimate {
             DeviceKind::Cpu => (worker_bytes(model, device), COPIES_OF_ADAPTER),
         };
         let precision = spec.precision.on(device.precision);
+        let block = block_shape(spec, model, precision);
+        let pass_tokens = (device.kind == DeviceKind::Cpu)
+            .then(|| block.num_tokens(model.num_hidden_layers, KEPT_BYTES) as u64);
+        let batch = BatchShape::new(spec, dataset, pass_tokens);
         let activations_bytes = activations_bytes(spec, model, &batch, precision);
         let head_bytes = head_bytes(model, &batch, device);
         let (part, whole) = GAPS_RATIO;
@@ -132,7 +144,7 @@ impl MemoryEstimate {
             worker_bytes,
             block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens(), hidden]]),
             activations_bytes,
-            kept_blocks_bytes: kept_blocks_bytes(spec, model, &batch, precision),
+            kept_blocks_bytes: kept_blocks_bytes(block, model, &batch),
             head_bytes,
             adapter_bytes: numbers(&[&[copies_of_adapter, trainable_parameters]]),
             gaps_bytes: activations_bytes.saturating_add(head_bytes) / whole * part,
@@ -212,15 +224,9 @@ fn activations_bytes(
     bytes(&inside, precision).saturating_add(numbers(&always_single))
 }
 
-/// Of the blocks that are not computed again, but for one, whose activations count for themselves.
-fn kept_blocks_bytes(
-    spec: &RunSpec,
-    model: &ModelSummary,
-    batch: &BatchShape,
-    precision: Precision,
-) -> u64 {
+fn block_shape(spec: &RunSpec, model: &ModelSummary, precision: Precision) -> BlockShape {
     let modules = &spec.lora.target_modules;
-    let block = BlockShape {
+    BlockShape {
         features: TargetModule::ALL.map(|module| {
             let (input, output) = super::features(model, module);
             (input as u64, output as u64)
@@ -230,7 +236,11 @@ fn kept_blocks_bytes(
         query_heads: model.num_attention_heads as u64,
         has_dropout: spec.lora.lora_dropout > 0.0,
         precision,
-    };
+    }
+}
+
+/// Of the blocks that are not computed again, but for one, whose activations count for themselves.
+fn kept_blocks_bytes(block: BlockShape, model: &ModelSummary, batch: &BatchShape) -> u64 {
     let n = batch.tokens();
     let num_kept = block.num_kept(n, model.num_hidden_layers, KEPT_BYTES) as u64;
     num_kept

@@ -5,6 +5,10 @@ use crate::protocol::{Precision, TargetModule};
 /// What blocks may keep of a forward beyond their inputs: SmolLM2-135M's of about 128 tokens.
 pub const KEPT_BYTES: usize = 96 << 20;
 
+/// Whether packed rows are taken in passes so short that every block keeps what its backward needs. A CPU works on few
+/// tokens nearly as fast as on many, and computes nothing twice this way; a GPU needs many to be busy.
+pub const SHORT_PASSES: bool = cfg!(not(feature = "gpu"));
+
 /// Logits held at a time, at most (16 MiB in f32).
 const MAX_LOGITS: usize = 4 << 20;
 /// Rows of the head that are taken at a time, at most and at least.
@@ -64,6 +68,12 @@ impl BlockShape {
         let inside = bytes(inside.fold(0, u64::saturating_add), self.precision);
         let single = bytes(single.fold(0, u64::saturating_add), Precision::Single);
         inside.saturating_add(single).saturating_mul(tokens)
+    }
+
+    /// The tokens for which `layers` such blocks keep all of that within `bytes`.
+    pub fn num_tokens(&self, layers: usize, bytes: usize) -> usize {
+        let kept = self.kept_bytes(1).saturating_mul(layers as u64);
+        (bytes as u64 / kept.max(1)) as usize
     }
 
     /// Of `layers` such blocks, those that keep all of that within `bytes`.

@@ -1,12 +1,14 @@
 //! What an optimizer step changes: the adapter's parameters and the optimizer's moments.
 
+use std::{borrow::Cow, slice};
+
 use burn::tensor::Device;
 
 use super::{
     internal,
     optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
     pacing::{Interruption, Pacing},
-    sizes::KEPT_BYTES,
+    sizes::{KEPT_BYTES, SHORT_PASSES},
     step::forward_backward,
 };
 use crate::{
@@ -140,7 +142,8 @@ impl TrainingState {
         let adapter = self.upload(&model.device);
         let mut nll_sum = 0.0;
         let mut gradients = vec![0.0f32; self.parameters.len()];
-        for batch in micro_batches {
+        let passes = self.passes(model, &adapter, micro_batches);
+        for batch in passes.iter().flat_map(|passes| &**passes) {
             let dropout = self.next_dropout();
             let micro_step =
                 forward_backward(model, &adapter, batch, dropout, self.kept_bytes, pacing).await?;
@@ -157,6 +160,26 @@ impl TrainingState {
             gradients,
             scored_tokens,
         })
+    }
+
+    /// Each micro-batch as it is, or in the passes that it is taken in; see [`SHORT_PASSES`].
+    fn passes<'a>(
+        &self,
+        model: &Llama,
+        adapter: &[BlockAdapter],
+        micro_batches: &'a [Batch],
+    ) -> Vec<Cow<'a, [Batch]>> {
+        let shape = model.block_shape(adapter, self.dropout_probability > 0.0);
+        let max_tokens = match shape {
+            Some(shape) if SHORT_PASSES => shape.num_tokens(model.blocks.len(), self.kept_bytes),
+            _ => usize::MAX,
+        };
+        let micro_batches = micro_batches.iter();
+        let passes = micro_batches.map(|batch| match batch.passes(max_tokens) {
+            Some(passes) => Cow::Owned(passes),
+            None => Cow::Borrowed(slice::from_ref(batch)),
+        });
+        passes.collect()
     }
 
     fn next_dropout(&mut self) -> Option<Dropout> {

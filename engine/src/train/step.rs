@@ -218,13 +218,13 @@ impl Pass<'_> {
     /// The number of last blocks that keep all that their backward needs. The very last does in any case: its backward
     /// follows at once.
     fn num_kept(&self, adapter: &[BlockAdapter], kept_bytes: usize) -> usize {
-        let Some(block) = self.model.blocks.first() else {
+        let has_dropout = self.context.dropout.is_some();
+        let Some(shape) = self.model.block_shape(adapter, has_dropout) else {
             return 0;
         };
-        let (context, layers) = (self.context, self.model.blocks.len());
-        let tokens = (context.heads.batch * context.heads.tokens) as u64;
-        let shape = block.shape(&adapter[block.index], context);
-        shape.num_kept(tokens, layers, kept_bytes).max(1)
+        let heads = self.context.heads;
+        let (tokens, layers) = (heads.batch * heads.tokens, self.model.blocks.len());
+        shape.num_kept(tokens as u64, layers, kept_bytes).max(1)
     }
 
     async fn head_loss(
