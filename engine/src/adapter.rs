@@ -3,8 +3,24 @@
 //! The master weights live on the host in f32. An adapter is small, so a step uploads it once and reads its gradient
 //! back once; in return both devices share one optimizer to the bit, a checkpoint is a plain vector, and every
 //! number is seen, and checked, before it is used.
-
-use std::ops::Range;
+//!
+//! With `W` `[out, in]` frozen, `A` `[r, in]`, `B` `[out, r]`:
+//!
+//! | method | `W x` becomes | trained |
+//! |---|---|---|
+//! | [`lora`] | `W x + alpha / r B A x` | `A`, `B` |
+//! | [`rslora`] | `W x + alpha / sqrt(r) B A x` | `A`, `B` |
+//! | [`lora_plus`] | as LoRA, `B` with a rate of its own | `A`, `B` |
+//! | [`dora`] | `m / \|\|V\|\| V x`, `V = W + alpha / r B A` | `A`, `B`, `m` |
+//! | [`pissa`] | `W x + alpha / r (B A - B0 A0) x`, `B0 A0` the best approximation of `W` | `A`, `B` |
+//! | [`olora`] | as PiSSA, `B0 A0` the first columns and rows of `W = Q R` | `A`, `B` |
+//! | [`vera`] | `W x + b (B (d (A x)))`, `A`, `B` drawn once for all | `d`, `b` |
+//! | [`ia3`] | `l W x`, or `W (l x)` before the last projection | `l` |
+//! | [`ln_tuning`] | the norms' weights, beside any of the others or alone | `w` |
+//!
+//! Each method has a file: its formula, its start, what it makes of its parameters for the device ([`ModuleAdapter`]), and
+//! how it merges. On the device all of them are a low-rank pair and scales beside a frozen projection; see
+//! [`crate::layers::projection`].
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -13,112 +29,328 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     layers::{
         block::{BlockAdapter, BlockGradients},
-        projection::LoraPair,
+        frozen::FrozenMatrix,
+        projection::ModuleAdapter,
     },
-    protocol::{LoraSpec, TargetModule},
-    weights::config::LlamaConfig,
+    model::Llama,
+    protocol::{AdapterSpec, Failure, Method, TargetModule},
+    train::pacing::read_all,
 };
 
-/// Where one module's `A` `[r, in]` and `B` `[out, r]` lie in the flat vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModuleSlot {
-    pub layer: usize,
-    pub module: TargetModule,
-    pub r: usize,
-    pub in_features: usize,
-    pub out_features: usize,
-    pub a: Range<usize>,
-    pub b: Range<usize>,
+pub mod dora;
+pub mod ia3;
+mod layout;
+mod linalg;
+pub mod ln_tuning;
+pub mod lora;
+pub mod lora_plus;
+pub mod olora;
+pub mod pissa;
+pub mod rslora;
+mod tensors;
+pub mod vera;
+
+pub use layout::{AdapterLayout, ModelShape, Part, Place, Slot};
+pub use tensors::NamedTensor;
+
+/// A matrix on the host and on the device.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    pub shape: [usize; 2],
+    pub values: Vec<f32>,
+    pub tensor: Tensor<2>,
 }
 
-/// The layout of an adapter: layer by layer, module by module in the order of the forward pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdapterLayout {
-    pub slots: Vec<ModuleSlot>,
-    pub num_parameters: usize,
-    pub num_layers: usize,
-    /// `alpha / r`
-    pub scaling: f64,
-}
-
-impl AdapterLayout {
-    /// Lays out `spec` over every layer of a model.
-    pub fn new(spec: &LoraSpec, config: &LlamaConfig) -> Self {
-        let mut slots = Vec::new();
-        let mut end = 0;
-        let mut take = |len: usize| {
-            end += len;
-            end - len..end
-        };
-        for layer in 0..config.num_hidden_layers {
-            for module in TargetModule::ALL
-                .into_iter()
-                .filter(|module| spec.target_modules.contains(module))
-            {
-                let (in_features, out_features) = config.projection_features(module);
-                let a = take(spec.r * in_features);
-                let b = take(out_features * spec.r);
-                slots.push(ModuleSlot {
-                    layer,
-                    module,
-                    r: spec.r,
-                    in_features,
-                    out_features,
-                    a,
-                    b,
-                });
-            }
-        }
+impl Matrix {
+    fn new(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Self {
+        let tensor = Tensor::from_data(TensorData::new(values.clone(), shape), device);
         Self {
-            slots,
-            num_parameters: end,
-            num_layers: config.num_hidden_layers,
-            scaling: spec.lora_alpha as f64 / spec.r as f64,
+            shape,
+            values,
+            tensor,
         }
     }
+}
 
-    /// PEFT's start: `A` uniform in `+-1 / sqrt(in)` (Kaiming with `a = sqrt(5)`), `B` zero.
-    pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
+/// What a method computed or drew at the start and does not train, for one module.
+#[derive(Debug, Clone)]
+pub enum Fixed {
+    /// Nothing but the base.
+    Base,
+    /// `A0` `[r, in]` and `B0` `[out, r]`, which the base is taken to be without.
+    Residual { a: Matrix, b: Matrix },
+    /// The squares of the row norms of `W`, `[1, out]`.
+    RowNorms(Tensor<2>),
+    /// `A` `[r, in]` and `B` `[out, r]`, slices of what all modules share.
+    Projection { a: Tensor<2>, b: Tensor<2> },
+}
+
+/// All of an adapter but the numbers that are trained.
+#[derive(Debug, Clone)]
+pub struct AdapterForm {
+    pub layout: AdapterLayout,
+    /// Of each module in the layout's order.
+    fixed: Vec<Fixed>,
+    /// The `A` and `B` that all modules share.
+    projection: Option<[Matrix; 2]>,
+}
+
+/// An adapter on the device.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceAdapter {
+    pub blocks: Vec<BlockAdapter>,
+    /// The weight of the last norm in place of the base's, `[1, d]`.
+    pub norm: Option<Tensor<2>>,
+}
+
+/// A module's parameters, by part.
+struct Parameters<'a> {
+    flat: &'a Tensor<1>,
+    slots: &'a [Slot],
+    scaling: f64,
+}
+
+impl Parameters<'_> {
+    /// The part's tensor in its slot's shape; every method asks for what its layout has.
+    fn part(&self, part: Part) -> Tensor<2> {
+        match slot_of(self.slots, part) {
+            Some(slot) => tensor_of(self.flat, slot),
+            None => Tensor::zeros([1, 1], &self.flat.device()),
+        }
+    }
+}
+
+fn slot_of(slots: &[Slot], part: Part) -> Option<&Slot> {
+    let is_part = |slot: &&Slot| matches!(slot.place, Place::Module { part: p, .. } if p == part);
+    slots.iter().find(is_part)
+}
+
+fn tensor_of(flat: &Tensor<1>, slot: &Slot) -> Tensor<2> {
+    flat.clone().slice([slot.range.clone()]).reshape(slot.shape)
+}
+
+impl AdapterForm {
+    /// The form of `spec` over a model, and the parameters that it starts from.
+    ///
+    /// # Errors
+    /// The device's failure while the base is read.
+    pub async fn start(
+        spec: &AdapterSpec,
+        model: &Llama,
+        seed: u64,
+    ) -> Result<(Self, Vec<f32>), Failure> {
+        let layout = AdapterLayout::new(spec, &ModelShape::from(&model.config));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut parameters = vec![0.0; self.num_parameters];
-        for slot in &self.slots {
-            let bound = 1.0 / (slot.in_features as f64).sqrt();
-            for weight in &mut parameters[slot.a.clone()] {
-                let unit = f64::from(rng.next_u32()) / f64::from(u32::MAX);
-                *weight = ((2.0 * unit - 1.0) * bound) as f32;
-            }
-        }
-        parameters
-    }
-
-    /// The adapters of every block on the device, from `parameters` of this layout.
-    pub fn upload(&self, parameters: &[f32], device: &Device) -> Vec<BlockAdapter> {
-        let flat: Tensor<1> = Tensor::from_data(
-            TensorData::new(parameters.to_vec(), [parameters.len()]),
-            device,
-        );
-        let mut blocks: Vec<BlockAdapter> =
-            (0..self.num_layers).map(|_| Default::default()).collect();
-        for slot in &self.slots {
-            let matrix = |range: &Range<usize>, shape: [usize; 2]| {
-                flat.clone().slice([range.clone()]).reshape(shape)
+        let mut parameters = vec![0.0; layout.num_parameters];
+        let projection = (spec.method == Method::Vera).then(|| {
+            let features = layout.largest_features();
+            vera::projection(spec.r, features, &mut rng, &model.device)
+        });
+        let mut fixed = Vec::new();
+        for (layer, module, slots) in layout.modules() {
+            let weight = model.blocks[layer].matrices()[module as usize];
+            let mut start = Start {
+                weight,
+                rank: spec.rank(layer, module),
+                scaling: layout.scaling(layer, module),
+                slots,
+                parameters: &mut parameters,
+                device: &model.device,
             };
-            blocks[slot.layer][slot.module as usize] = Some(LoraPair {
-                a: matrix(&slot.a, [slot.r, slot.in_features]),
-                b: matrix(&slot.b, [slot.out_features, slot.r]),
-                scaling: self.scaling,
+            fixed.push(match spec.method {
+                Method::Lora | Method::RsLora | Method::LoraPlus => {
+                    lora::start(&mut start, &mut rng)
+                }
+                Method::Dora => dora::start(&mut start, &mut rng).await?,
+                Method::Pissa => pissa::start(&mut start, &mut rng).await?,
+                Method::Olora => olora::start(&mut start).await?,
+                Method::Vera => match &projection {
+                    Some(projection) => vera::start(&mut start, projection),
+                    None => Fixed::Base,
+                },
+                Method::Ia3 => ia3::start(&mut start),
+                Method::LnTuning => Fixed::Base,
             });
         }
-        blocks
+        for slot in &layout.slots {
+            let norm = match slot.place {
+                Place::Module { .. } => continue,
+                Place::Norm { layer, norm } => model.blocks[layer].norms()[norm as usize].clone(),
+                Place::FinalNorm => model.norm.clone(),
+            };
+            parameters[slot.range.clone()].copy_from_slice(&read_all(norm).await?);
+        }
+        let form = Self {
+            layout,
+            fixed,
+            projection,
+        };
+        Ok((form, parameters))
+    }
+
+    /// The adapter on the model's device, from `parameters` of this layout.
+    pub fn upload(&self, parameters: &[f32], model: &Llama) -> DeviceAdapter {
+        let data = TensorData::new(parameters.to_vec(), [parameters.len()]);
+        let flat: Tensor<1> = Tensor::from_data(data, &model.device);
+        let mut adapter = DeviceAdapter {
+            blocks: vec![BlockAdapter::default(); model.blocks.len()],
+            norm: None,
+        };
+        for ((layer, module, slots), fixed) in self.layout.modules().zip(&self.fixed) {
+            let parameters = Parameters {
+                flat: &flat,
+                slots,
+                scaling: self.layout.scaling(layer, module),
+            };
+            let weight = model.blocks[layer].matrices()[module as usize];
+            let made = self.module(&parameters, module, weight, fixed);
+            adapter.blocks[layer].modules[module as usize] = Some(made);
+        }
+        for slot in &self.layout.slots {
+            let weight = || Some(tensor_of(&flat, slot));
+            match slot.place {
+                Place::Module { .. } => {}
+                Place::Norm { layer, norm } => {
+                    adapter.blocks[layer].norms[norm as usize] = weight()
+                }
+                Place::FinalNorm => adapter.norm = weight(),
+            }
+        }
+        adapter
+    }
+
+    /// Merges a module's adapter into its weight `[out, in]` in f32; leaves it as it is where it has none.
+    pub fn merge(
+        &self,
+        parameters: &[f32],
+        layer: usize,
+        module: TargetModule,
+        weight: &mut [f32],
+    ) {
+        let mut modules = self.layout.modules().zip(&self.fixed);
+        let Some(((_, _, slots), fixed)) =
+            modules.find(|((l, m, _), _)| (*l, *m) == (layer, module))
+        else {
+            return;
+        };
+        let part = HostModule {
+            module,
+            slots,
+            parameters,
+            scaling: self.layout.scaling(layer, module),
+        };
+        let mut weight = Dense {
+            in_features: self.layout.in_features(module),
+            values: weight,
+        };
+        match (fixed, &self.projection) {
+            (Fixed::Residual { a, b }, _) => pissa::merge(&mut weight, &part, [a, b]),
+            (Fixed::RowNorms(_), _) => dora::merge(&mut weight, &part),
+            (_, Some(projection)) => vera::merge(&mut weight, &part, projection),
+            _ if self.layout.spec.method == Method::Ia3 => ia3::merge(&mut weight, &part),
+            _ => lora::merge(&mut weight, &part),
+        }
+    }
+
+    fn module(
+        &self,
+        parameters: &Parameters<'_>,
+        module: TargetModule,
+        weight: &FrozenMatrix,
+        fixed: &Fixed,
+    ) -> ModuleAdapter {
+        match fixed {
+            Fixed::Residual { a, b } => pissa::forward(parameters, [a, b]),
+            Fixed::RowNorms(squares) => dora::forward(parameters, weight, squares),
+            Fixed::Projection { a, b } => vera::forward(parameters, [a, b]),
+            Fixed::Base if self.layout.spec.method == Method::Ia3 => {
+                ia3::forward(parameters, module)
+            }
+            Fixed::Base => lora::forward(parameters),
+        }
+    }
+}
+
+/// A module's parameters on the host.
+struct HostModule<'a> {
+    module: TargetModule,
+    slots: &'a [Slot],
+    parameters: &'a [f32],
+    scaling: f64,
+}
+
+impl HostModule<'_> {
+    fn part(&self, part: Part) -> &[f32] {
+        slot_of(self.slots, part).map_or(&[], |slot| &self.parameters[slot.range.clone()])
+    }
+}
+
+/// A weight `[out, in]` that an adapter is merged into.
+struct Dense<'a> {
+    values: &'a mut [f32],
+    in_features: usize,
+}
+
+impl Dense<'_> {
+    fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.values.chunks_exact_mut(self.in_features)
+    }
+
+    /// Adds `factor b a`, with `b` `[out, r]` and `a` `[r, in]`.
+    fn add_product(&mut self, b: &[f32], a: &[f32], factor: f64) {
+        let in_features = self.in_features;
+        let r = a.len() / in_features;
+        for (row, b) in self.rows().zip(b.chunks_exact(r)) {
+            let mut sums: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
+            for (&b, a) in b.iter().zip(a.chunks_exact(in_features)) {
+                let factor = factor * f64::from(b);
+                let products = sums.iter_mut().zip(a);
+                products.for_each(|(sum, &a)| *sum += factor * f64::from(a));
+            }
+            row.iter_mut()
+                .zip(sums)
+                .for_each(|(value, sum)| *value = sum as f32);
+        }
+    }
+}
+
+/// What a module's start is made from.
+struct Start<'a> {
+    weight: &'a FrozenMatrix,
+    rank: usize,
+    scaling: f64,
+    slots: &'a [Slot],
+    parameters: &'a mut [f32],
+    device: &'a Device,
+}
+
+impl Start<'_> {
+    /// The part's numbers among the parameters.
+    fn part(&mut self, part: Part) -> &mut [f32] {
+        match slot_of(self.slots, part) {
+            Some(slot) => &mut self.parameters[slot.range.clone()],
+            None => &mut [],
+        }
+    }
+
+    fn matrix(&self, values: Vec<f32>, shape: [usize; 2]) -> Matrix {
+        Matrix::new(values, shape, self.device)
+    }
+}
+
+/// Fills with uniform numbers in `+-bound`.
+fn fill_uniform(values: &mut [f32], bound: f64, rng: &mut ChaCha8Rng) {
+    for value in values {
+        let unit = f64::from(rng.next_u32()) / f64::from(u32::MAX);
+        *value = ((2.0 * unit - 1.0) * bound) as f32;
     }
 }
 
 /// One block's gradients as one vector in the layout's order: `[parameters of the block]`.
 pub fn flatten_gradients(mut gradients: BlockGradients) -> Option<Tensor<1>> {
-    gradients.sort_by_key(|(module, _)| *module);
-    let parts: Vec<Tensor<1>> = gradients
-        .into_iter()
-        .flat_map(|(_, pair)| [pair.a.flatten(0, 1), pair.b.flatten(0, 1)])
-        .collect();
+    gradients.modules.sort_by_key(|(module, _)| *module);
+    let modules = gradients.modules.into_iter().flat_map(|(_, parts)| parts);
+    let norms = gradients.norms.into_iter().flatten();
+    let parts: Vec<Tensor<1>> = modules.chain(norms).collect();
     (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
 }

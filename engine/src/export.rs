@@ -22,11 +22,11 @@ use std::io::{Cursor, Write};
 
 use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
 
-pub use adapter::AdapterTensor;
 pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeError};
 
 use crate::{
+    adapter::NamedTensor,
     data::TokenSequence,
     protocol::{
         DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
@@ -50,8 +50,8 @@ pub struct ExportInput<'a> {
     /// Ascending; step 0 is the base model.
     pub evaluations: &'a [EvaluationMetrics],
     pub evaluation: &'a EvaluationReport,
-    /// One for every target module of every block, in any order.
-    pub tensors: &'a [AdapterTensor],
+    /// Those of [`crate::adapter::AdapterLayout::tensors`], in any order.
+    pub tensors: &'a [NamedTensor],
     pub chat_template: Option<&'a str>,
     /// ISO 8601, UTC.
     pub finished_at: Option<&'a str>,

@@ -7,6 +7,7 @@ pub use check::{PlanError, ProblemKind, SettingProblem};
 pub use memory::MemoryEstimate;
 
 use crate::{
+    adapter::{AdapterLayout, ModelShape},
     protocol::{
         DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec, TargetModule,
     },
@@ -144,18 +145,9 @@ pub fn features(model: &ModelSummary, module: TargetModule) -> (usize, usize) {
     module.features(hidden, query, key_value, model.intermediate_size)
 }
 
-/// Elements of all A and B: `r (in + out)` a module and block.
+/// Numbers that an adapter trains.
 pub fn trainable_parameters(spec: &RunSpec, model: &ModelSummary) -> u64 {
-    let modules = spec.lora.target_modules.iter();
-    let features_per_block: u64 = modules
-        .map(|&module| {
-            let (in_features, out_features) = features(model, module);
-            (in_features as u64).saturating_add(out_features as u64)
-        })
-        .fold(0, u64::saturating_add);
-    (spec.lora.r as u64)
-        .saturating_mul(features_per_block)
-        .saturating_mul(model.num_hidden_layers as u64)
+    AdapterLayout::num_parameters_of(&spec.adapter, &ModelShape::from(model))
 }
 
 /// Rows that batches are made of: the training rows, or what these make where they are packed.

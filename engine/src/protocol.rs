@@ -5,6 +5,7 @@
 //! files are read by another worker, which has messages of its own ([`reading`]).
 //! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
 
+pub mod adapter;
 pub mod batch;
 pub mod data;
 pub mod device;
@@ -19,6 +20,7 @@ pub mod score;
 
 use serde::{Deserialize, Serialize};
 
+pub use adapter::*;
 pub use batch::*;
 pub use data::*;
 pub use device::*;

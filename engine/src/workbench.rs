@@ -185,7 +185,7 @@ impl<'h> Workbench<'h> {
                 Variant::Tuned => Some(self.kept_run()?.adapter_for(model)?),
             };
             let summary = model
-                .generate(id, variant, spec, adapter.as_deref(), self.host)
+                .generate(id, variant, spec, adapter.as_ref(), self.host)
                 .await?;
             self.host.emit(Event::GenerationDone {
                 id,

@@ -18,8 +18,8 @@ use engine::{
     },
     plan,
     protocol::{
-        DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics, Failure,
-        FailureKind, FindingKind, LoraSpec, ModelSummary, Precision, PreparedSummary, RunOutcome,
+        AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics,
+        Failure, FailureKind, FindingKind, ModelSummary, Precision, PreparedSummary, RunOutcome,
         RunSpec, RunSummary, StepMetrics, TargetModule,
     },
 };
@@ -62,11 +62,11 @@ impl Run {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let model = model();
         let spec = RunSpec {
-            lora: LoraSpec {
+            adapter: AdapterSpec {
                 r: 3,
                 lora_alpha: 6,
                 target_modules: TargetModule::ALL.to_vec(),
-                ..LoraSpec::default()
+                ..AdapterSpec::default()
             },
             learning_rate: 2e-3,
             seed: u64::MAX,
@@ -160,9 +160,9 @@ fn tensors(model: &ModelSummary, spec: &RunSpec, rng: &mut ChaCha8Rng) -> Vec<Ad
             .map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5)
             .collect()
     };
-    let r = spec.lora.r;
+    let r = spec.adapter.r;
     let places = (0..model.num_hidden_layers)
-        .flat_map(|layer| spec.lora.target_modules.iter().map(move |&m| (layer, m)));
+        .flat_map(|layer| spec.adapter.target_modules.iter().map(move |&m| (layer, m)));
     places
         .map(|(layer, module)| {
             let (in_features, out_features) = plan::features(model, module);
@@ -533,7 +533,7 @@ fn an_adapter_that_is_not_whole_is_refused() {
     ));
 
     let mut run = Run::new(16);
-    run.spec.lora.target_modules.pop();
+    run.spec.adapter.target_modules.pop();
     assert!(matches!(
         run.refusal(),
         ExportError::UnexpectedTensor { name } if name.ends_with("mlp.down_proj")
@@ -547,7 +547,7 @@ fn an_adapter_that_is_not_whole_is_refused() {
     ));
 
     let mut run = Run::new(18);
-    run.spec.lora.r = 4;
+    run.spec.adapter.r = 4;
     assert!(matches!(run.refusal(), ExportError::WrongShape { .. }));
 }
 

@@ -8,7 +8,7 @@ use engine::{
     data::{TokenSequence, batch::Batch},
     layers::block::Block,
     model::Llama,
-    protocol::{LoraSpec, RunSpec, TargetModule},
+    protocol::{AdapterSpec, RunSpec, TargetModule},
     train::{pacing::Pacing, state::TrainingState},
 };
 use futures_executor::block_on;
@@ -42,10 +42,10 @@ fn model_of(layers: usize) -> Llama {
 
 fn spec() -> RunSpec {
     RunSpec {
-        lora: LoraSpec {
+        adapter: AdapterSpec {
             r: 4,
             target_modules: TargetModule::ALL.to_vec(),
-            ..LoraSpec::default()
+            ..AdapterSpec::default()
         },
         ..RunSpec::default()
     }

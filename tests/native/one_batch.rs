@@ -12,8 +12,8 @@ use engine::{
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
     protocol::{
-        BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind, DeviceReport, Event,
-        FailureKind, LoraSpec, ModelSource, Precision, RowShape, RunId, RunSpec, StepMetrics,
+        AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind, DeviceReport,
+        Event, FailureKind, ModelSource, Precision, RowShape, RunId, RunSpec, StepMetrics,
         TargetModule,
     },
     train::{
@@ -126,7 +126,7 @@ fn the_step_is_that_of_the_run() {
             ..RunSpec::default()
         };
         spec.data.max_seq_length = 16;
-        spec.lora.lora_dropout = 0.1;
+        spec.adapter.lora_dropout = 0.1;
         let host = ScriptedHost::default();
         let stepped = step(&spec, &model, &train, &host).unwrap();
         assert!(host.states().is_empty(), "no run is under way");
@@ -217,10 +217,10 @@ fn bench(host: &ScriptedHost, num_rows: usize) -> Workbench<'_> {
 
 fn spec() -> RunSpec {
     let mut spec = RunSpec {
-        lora: LoraSpec {
+        adapter: AdapterSpec {
             r: 4,
             target_modules: TargetModule::ALL.to_vec(),
-            ..LoraSpec::default()
+            ..AdapterSpec::default()
         },
         learning_rate: 1e-2,
         max_steps: 3,

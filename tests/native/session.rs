@@ -49,7 +49,7 @@ impl Bench {
             seed: random.size(0..1 << 30) as u64,
             ..RunSpec::default()
         };
-        spec.lora.r = 3;
+        spec.adapter.r = 3;
         Self {
             model: load::fixture_model("odd"),
             train: random.sequences(11),
@@ -114,7 +114,7 @@ fn losses(result: &TrainingResult) -> Vec<[u64; 2]> {
 fn a_paused_run_goes_on_bit_for_bit() {
     let mut random = Random::new();
     let mut bench = Bench::new(&mut random);
-    bench.spec.lora.lora_dropout = 0.2;
+    bench.spec.adapter.lora_dropout = 0.2;
     let unpaused = ScriptedHost::default();
     let expected = bench.run(&unpaused);
     for _ in 0..3 {
@@ -328,7 +328,7 @@ fn runs_repeat_from_their_seed() {
     let mut random = Random::new();
     let mut bench = Bench::new(&mut random);
     let undropped = bench.run_through();
-    bench.spec.lora.lora_dropout = 0.3;
+    bench.spec.adapter.lora_dropout = 0.3;
     let dropped = bench.run_through();
     assert_ne!(losses(&undropped), losses(&dropped));
     let again = bench.run_through();
@@ -343,8 +343,8 @@ fn runs_repeat_from_their_seed() {
 fn gradients_under_dropout_are_those_of_the_loss() {
     let mut random = Random::new();
     let mut bench = Bench::new(&mut random);
-    bench.spec.lora.lora_dropout = 0.4;
-    bench.spec.lora.target_modules = engine::protocol::TargetModule::ALL.to_vec();
+    bench.spec.adapter.lora_dropout = 0.4;
+    bench.spec.adapter.target_modules = engine::protocol::TargetModule::ALL.to_vec();
     let mut state = TrainingState::new(&bench.spec, &bench.model.config);
     let parameters = state.parameters.iter_mut();
     parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
@@ -376,7 +376,7 @@ fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     for name in ["tiny", "odd"] {
         let mut bench = Bench::new(&mut random);
         bench.model = load::fixture_model(name);
-        bench.spec.lora.target_modules = engine::protocol::TargetModule::ALL.to_vec();
+        bench.spec.adapter.target_modules = engine::protocol::TargetModule::ALL.to_vec();
         let mut rows = random.sequences(9);
         rows.extend(random.long_sequences(2));
         let mut state = TrainingState::new(&bench.spec, &bench.model.config);

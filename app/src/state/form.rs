@@ -8,7 +8,7 @@ pub use field::Field;
 pub use parse::{modules, real, whole};
 
 use engine::protocol::{
-    DataSpec, FindingKind, GenerationSpec, LoraSpec, LrSchedulerType, PrecisionChoice, RunSpec,
+    AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, PrecisionChoice, RunSpec,
     TargetModule, TrainOn, Variant,
 };
 
@@ -128,7 +128,7 @@ impl Form {
         let target_modules =
             modules(self.text(Field::TargetModules)).map_err(|_| Field::TargetModules)?;
         Ok(RunSpec {
-            lora: LoraSpec {
+            adapter: AdapterSpec {
                 r: self.size(Field::Rank)?,
                 lora_alpha: self.size(Field::Alpha)?,
                 lora_dropout: self.real(Field::Dropout)?,

@@ -2,76 +2,38 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
 };
 
 use safetensors::{Dtype, View};
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::{ExportError, ExportInput, pretty_json};
 use crate::{
-    plan,
-    protocol::{ModelSummary, TargetModule},
+    adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input},
+    protocol::{AdapterSpec, Method, ModelSummary, TargetModule},
 };
 
-/// Both halves of one layer's adapter, in PEFT's layout.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdapterTensor {
-    /// The block's number, from 0.
-    pub layer: usize,
-    pub module: TargetModule,
-    /// `[r, in_features]`
-    pub a: Vec<f32>,
-    /// `[out_features, r]`
-    pub b: Vec<f32>,
-    pub r: usize,
-    pub in_features: usize,
-    pub out_features: usize,
-}
+/// A tensor on its way into the file.
+struct Written<'a>(&'a NamedTensor);
 
-impl AdapterTensor {
-    fn halves(&self) -> [Half<'_>; 2] {
-        let half = |suffix, shape, values| Half {
-            name: format!("{}.{suffix}.weight", prefix(self.layer, self.module)),
-            shape,
-            values,
-        };
-        [
-            half("lora_A", [self.r, self.in_features], &self.a),
-            half("lora_B", [self.out_features, self.r], &self.b),
-        ]
-    }
-}
-
-/// One matrix of the file.
-struct Half<'a> {
-    name: String,
-    shape: [usize; 2],
-    values: &'a [f32],
-}
-
-impl View for Half<'_> {
+impl View for Written<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
 
     fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.0.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
+        let bytes = self.0.values.iter().flat_map(|value| value.to_le_bytes());
         Cow::Owned(bytes.collect())
     }
 
     fn data_len(&self) -> usize {
-        size_of_val(self.values)
+        size_of_val(self.0.values.as_slice())
     }
-}
-
-/// Such as `base_model.model.model.layers.0.self_attn.q_proj`.
-fn prefix(layer: usize, module: TargetModule) -> String {
-    format!("base_model.model.model.layers.{layer}.{}", module.path())
 }
 
 /// Whether the tensors are the run's, whole and finite.
@@ -79,127 +41,157 @@ pub(super) fn check(input: &ExportInput<'_>) -> Result<(), ExportError> {
     if input.tensors.is_empty() || !input.summary.has_adapter {
         return Err(ExportError::EmptyAdapter);
     }
-    let target_modules = &input.spec.lora.target_modules;
-    let mut missing: BTreeSet<(usize, TargetModule)> = (0..input.model.num_hidden_layers)
-        .flat_map(|layer| target_modules.iter().map(move |&module| (layer, module)))
-        .collect();
+    let shape = ModelShape::from(input.model);
+    let layout = AdapterLayout::new(&input.spec.adapter, &shape);
+    let mut missing: BTreeMap<String, Vec<usize>> = layout.tensors().into_iter().collect();
     for tensor in input.tensors {
-        if !missing.remove(&(tensor.layer, tensor.module)) {
-            let name = prefix(tensor.layer, tensor.module);
-            return Err(ExportError::UnexpectedTensor { name });
+        let name = || tensor.name.clone();
+        let Some(expected) = missing.remove(&tensor.name) else {
+            return Err(ExportError::UnexpectedTensor { name: name() });
+        };
+        if tensor.shape != expected {
+            return Err(ExportError::WrongShape {
+                name: name(),
+                actual: format!("{:?}", tensor.shape),
+                expected: format!("{expected:?}"),
+            });
         }
-        check_shape(tensor, input.model, input.spec.lora.r)?;
-        for half in tensor.halves() {
-            check_half(&half)?;
+        let expected = expected.iter().product();
+        if tensor.values.len() != expected {
+            return Err(ExportError::WrongLength {
+                name: name(),
+                actual: tensor.values.len(),
+                expected,
+            });
+        }
+        if let Some(&value) = tensor.values.iter().find(|value| !value.is_finite()) {
+            return Err(ExportError::NonFinite {
+                name: name(),
+                value: f64::from(value),
+            });
         }
     }
-    match missing.first() {
-        Some(&(layer, module)) => Err(ExportError::MissingTensor {
-            name: prefix(layer, module),
-        }),
-        None => Ok(()),
-    }
-}
-
-fn check_shape(tensor: &AdapterTensor, model: &ModelSummary, r: usize) -> Result<(), ExportError> {
-    let describe = |(in_features, out_features), r| {
-        format!("rank {r} from {in_features} to {out_features} features")
-    };
-    let actual = describe((tensor.in_features, tensor.out_features), tensor.r);
-    let expected = describe(plan::features(model, tensor.module), r);
-    if actual == expected {
-        return Ok(());
-    }
-    Err(ExportError::WrongShape {
-        name: prefix(tensor.layer, tensor.module),
-        actual,
-        expected,
-    })
-}
-
-fn check_half(half: &Half<'_>) -> Result<(), ExportError> {
-    let [rows, cols] = half.shape;
-    let expected = rows.saturating_mul(cols);
-    if half.values.len() != expected {
-        return Err(ExportError::WrongLength {
-            name: half.name.clone(),
-            actual: half.values.len(),
-            expected,
-        });
-    }
-    match half.values.iter().find(|value| !value.is_finite()) {
-        Some(&value) => Err(ExportError::NonFinite {
-            name: half.name.clone(),
-            value: f64::from(value),
-        }),
+    match missing.into_keys().next() {
+        Some(name) => Err(ExportError::MissingTensor { name }),
         None => Ok(()),
     }
 }
 
 /// `adapter_model.safetensors` of checked tensors.
-pub(super) fn safetensors(tensors: &[AdapterTensor]) -> Result<Vec<u8>, ExportError> {
-    let halves = tensors.iter().flat_map(AdapterTensor::halves);
+pub(super) fn safetensors(tensors: &[NamedTensor]) -> Result<Vec<u8>, ExportError> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     Ok(safetensors::serialize(
-        halves.map(|half| (half.name.clone(), half)),
+        tensors.iter().map(|tensor| (&tensor.name, Written(tensor))),
         Some(metadata),
     )?)
 }
 
-/// `peft.LoraConfig`, without the keys that newer versions added: older ones refuse what they do not know.
-#[derive(Serialize)]
-struct PeftConfig<'a> {
-    peft_type: &'a str,
-    task_type: &'a str,
-    base_model_name_or_path: &'a str,
-    revision: Option<&'a str>,
-    inference_mode: bool,
-    auto_mapping: Option<&'a str>,
-    r: usize,
-    lora_alpha: usize,
-    lora_dropout: f64,
-    target_modules: Vec<&'a str>,
-    fan_in_fan_out: bool,
-    bias: &'a str,
-    use_rslora: bool,
-    use_dora: bool,
-    init_lora_weights: bool,
-    modules_to_save: Option<&'a str>,
-    layers_to_transform: Option<&'a str>,
-    layers_pattern: Option<&'a str>,
-    rank_pattern: HashMap<&'a str, usize>,
-    alpha_pattern: HashMap<&'a str, usize>,
+/// `adapter_config.json`, without the keys that newer versions of PEFT added: older ones refuse what they do not know.
+pub(super) fn config_json(input: &ExportInput<'_>) -> Result<String, ExportError> {
+    let spec = &input.spec.adapter;
+    let modules: Vec<&str> = spec
+        .target_modules
+        .iter()
+        .map(|module| module.name())
+        .collect();
+    let layers = spec.layers_to_transform;
+    let layers = layers.map(|range| (range.first..=range.last).collect::<Vec<_>>());
+    let mut config = Map::new();
+    let mut put = |key: &str, value: Value| config.insert(key.to_owned(), value);
+    put("peft_type", json!(peft_type(spec.method)));
+    put("task_type", json!("CAUSAL_LM"));
+    put("base_model_name_or_path", json!(base_model(input.model)));
+    put("revision", Value::Null);
+    put("inference_mode", json!(true));
+    let norms = ["input_layernorm", "post_attention_layernorm", "norm"];
+    if spec.method == Method::LnTuning {
+        put("target_modules", json!(norms));
+        put("modules_to_save", Value::Null);
+        return pretty_json(&config);
+    }
+    put("target_modules", json!(modules));
+    put(
+        "modules_to_save",
+        if spec.train_norms {
+            json!(norms)
+        } else {
+            Value::Null
+        },
+    );
+    put("fan_in_fan_out", json!(false));
+    match spec.method {
+        Method::Ia3 => {
+            let scaled = spec
+                .target_modules
+                .iter()
+                .filter(|&&module| scales_input(module));
+            let scaled: Vec<&str> = scaled.map(|module| module.name()).collect();
+            put("feedforward_modules", json!(scaled));
+            put("init_ia3_weights", json!(true));
+            return pretty_json(&config);
+        }
+        Method::Vera => {
+            put("r", json!(spec.r));
+            put("vera_dropout", json!(spec.lora_dropout));
+            put("d_initial", json!(0.1));
+            put("projection_prng_key", json!(0));
+            put("save_projection", json!(true));
+        }
+        _ => put_lora(&mut put, spec, &ModelShape::from(input.model)),
+    }
+    put("bias", json!("none"));
+    put("layers_to_transform", json!(layers));
+    put("layers_pattern", Value::Null);
+    pretty_json(&config)
 }
 
-/// `adapter_config.json`.
-pub(super) fn config_json(input: &ExportInput<'_>) -> Result<String, ExportError> {
-    let lora = &input.spec.lora;
-    pretty_json(&PeftConfig {
-        peft_type: "LORA",
-        task_type: "CAUSAL_LM",
-        base_model_name_or_path: base_model(input.model),
-        revision: None,
-        inference_mode: true,
-        auto_mapping: None,
-        r: lora.r,
-        lora_alpha: lora.lora_alpha,
-        lora_dropout: lora.lora_dropout,
-        target_modules: lora
-            .target_modules
+fn peft_type(method: Method) -> &'static str {
+    match method {
+        Method::Vera => "VERA",
+        Method::Ia3 => "IA3",
+        Method::LnTuning => "LN_TUNING",
+        _ => "LORA",
+    }
+}
+
+/// What is LoRA's own. A start from the base is exported as a plain LoRA of twice the rank and alpha; see
+/// [`crate::adapter::pissa`].
+fn put_lora(
+    put: &mut impl FnMut(&str, Value) -> Option<Value>,
+    spec: &AdapterSpec,
+    shape: &ModelShape,
+) {
+    let times = match spec.method {
+        Method::Pissa | Method::Olora => 2,
+        _ => 1,
+    };
+    put("r", json!(times * spec.r));
+    put("lora_alpha", json!(times * spec.lora_alpha));
+    put("lora_dropout", json!(spec.lora_dropout));
+    put("use_rslora", json!(spec.method == Method::RsLora));
+    put("use_dora", json!(spec.method == Method::Dora));
+    put("init_lora_weights", json!(true));
+    // By whole paths: which of two patterns counts where both fit differs between versions.
+    let layers = (0..shape.num_hidden_layers).filter(|&layer| spec.has_layer(layer));
+    let modules = layers.flat_map(|layer| {
+        spec.target_modules
             .iter()
-            .map(|module| module.name())
-            .collect(),
-        fan_in_fan_out: false,
-        bias: "none",
-        use_rslora: false,
-        use_dora: false,
-        init_lora_weights: true,
-        modules_to_save: None,
-        layers_to_transform: None,
-        layers_pattern: None,
-        rank_pattern: HashMap::new(),
-        alpha_pattern: HashMap::new(),
-    })
+            .map(move |&module| (layer, module))
+    });
+    let pattern = |usual: usize, of: &dyn Fn(usize, TargetModule) -> usize| {
+        let entries = modules
+            .clone()
+            .filter(|&(layer, module)| of(layer, module) != usual);
+        let entries = entries.map(|(layer, module)| {
+            let path = format!("model.layers.{layer}.{}", module.path());
+            (path, json!(times * of(layer, module)))
+        });
+        Value::Object(entries.collect())
+    };
+    let ranks = pattern(spec.r, &|layer, module| spec.rank(layer, module));
+    let alphas = pattern(spec.lora_alpha, &|layer, module| spec.alpha(layer, module));
+    put("rank_pattern", ranks);
+    put("alpha_pattern", alphas);
 }
 
 /// What `from_pretrained` finds the base model by: its hub id where it is known.

@@ -1,11 +1,14 @@
 //! `recipe.json`: what is needed to repeat a run, in a format of its own version.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ExportError, ExportInput};
 use crate::protocol::{
-    DataSpec, DeviceKind, Failure, FailureKind, FindingKind, LoraSpec, LrSchedulerType,
-    PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec, TargetModule, TrainOn,
+    AdapterSpec, DataSpec, DeviceKind, Failure, FailureKind, FindingKind, LayerRange,
+    LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec, TargetModule,
+    TrainOn, default_lr_ratio,
 };
 
 const FORMAT: &str = "inlay-recipe";
@@ -68,10 +71,22 @@ pub struct RecipeDataset {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeSettings {
+    #[serde(default)]
+    pub method: Method,
     pub r: usize,
     pub lora_alpha: usize,
     pub lora_dropout: f64,
     pub target_modules: Vec<TargetModule>,
+    #[serde(default)]
+    pub rank_pattern: BTreeMap<String, usize>,
+    #[serde(default)]
+    pub alpha_pattern: BTreeMap<String, usize>,
+    #[serde(default)]
+    pub layers_to_transform: Option<LayerRange>,
+    #[serde(default)]
+    pub train_norms: bool,
+    #[serde(default = "default_lr_ratio")]
+    pub loraplus_lr_ratio: f64,
     #[serde(default)]
     pub train_on: TrainOn,
     pub max_seq_length: usize,
@@ -230,6 +245,7 @@ impl RecipeSettings {
     pub(super) fn check(&self) -> Result<(), ExportError> {
         let values = [
             ("lora_dropout", self.lora_dropout),
+            ("loraplus_lr_ratio", self.loraplus_lr_ratio),
             ("validation_split", self.validation_split),
             ("test_split", self.test_split),
             ("learning_rate", self.learning_rate),
@@ -253,12 +269,18 @@ impl RecipeSettings {
 
 impl From<&RunSpec> for RecipeSettings {
     fn from(spec: &RunSpec) -> Self {
-        let RunSpec { lora, data, .. } = spec;
+        let RunSpec { adapter, data, .. } = spec;
         Self {
-            r: lora.r,
-            lora_alpha: lora.lora_alpha,
-            lora_dropout: lora.lora_dropout,
-            target_modules: lora.target_modules.clone(),
+            method: adapter.method,
+            r: adapter.r,
+            lora_alpha: adapter.lora_alpha,
+            lora_dropout: adapter.lora_dropout,
+            target_modules: adapter.target_modules.clone(),
+            rank_pattern: adapter.rank_pattern.clone(),
+            alpha_pattern: adapter.alpha_pattern.clone(),
+            layers_to_transform: adapter.layers_to_transform,
+            train_norms: adapter.train_norms,
+            loraplus_lr_ratio: adapter.loraplus_lr_ratio,
             train_on: data.train_on,
             max_seq_length: data.max_seq_length,
             validation_split: data.validation_split,
@@ -289,11 +311,17 @@ impl From<&RunSpec> for RecipeSettings {
 impl From<&RecipeSettings> for RunSpec {
     fn from(settings: &RecipeSettings) -> Self {
         Self {
-            lora: LoraSpec {
+            adapter: AdapterSpec {
+                method: settings.method,
                 r: settings.r,
                 lora_alpha: settings.lora_alpha,
                 lora_dropout: settings.lora_dropout,
                 target_modules: settings.target_modules.clone(),
+                rank_pattern: settings.rank_pattern.clone(),
+                alpha_pattern: settings.alpha_pattern.clone(),
+                layers_to_transform: settings.layers_to_transform,
+                train_norms: settings.train_norms,
+                loraplus_lr_ratio: settings.loraplus_lr_ratio,
             },
             data: DataSpec {
                 train_on: settings.train_on,

@@ -2,9 +2,10 @@
 
 use super::sampler::{Sampler, SamplerError};
 use crate::{
+    adapter::DeviceAdapter,
     data::Encoder,
     host::Host,
-    layers::block::{BlockAdapter, KeyValueCache},
+    layers::block::KeyValueCache,
     model::Llama,
     protocol::{
         Event, Failure, FailureKind, GenerationId, GenerationSpec, GenerationSummary, StopReason,
@@ -20,7 +21,7 @@ pub struct GenerationInput<'a> {
     pub spec: &'a GenerationSpec,
     pub model: &'a Llama,
     pub encoder: Encoder<'a>,
-    pub adapter: Option<&'a [BlockAdapter]>,
+    pub adapter: Option<&'a DeviceAdapter>,
 }
 
 /// Streams one answer as [`Event::GenerationText`]s.

@@ -5,7 +5,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use super::{
     dropout::Dropout,
     frozen::FrozenMatrix,
-    projection::{self, LoraGradients, LoraPair},
+    projection::{self, ModuleAdapter},
     rope::Rope,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         Heads, Segments, add_residual, add_rms_norm, attention, attention_backward, rms_norm,
         rms_norm_backward, swiglu, swiglu_backward,
     },
-    protocol::{Precision, TargetModule},
+    protocol::{BlockNorm, Precision, TargetModule},
     train::sizes::BlockShape,
 };
 
@@ -35,11 +35,23 @@ pub struct Block {
     pub rms_norm_eps: f64,
 }
 
-/// The adapters of one block, by [`TargetModule`].
-pub type BlockAdapter = [Option<LoraPair>; TargetModule::ALL.len()];
+/// What an adapter changes in one block.
+#[derive(Debug, Clone, Default)]
+pub struct BlockAdapter {
+    /// By [`TargetModule`].
+    pub modules: [Option<ModuleAdapter>; TargetModule::ALL.len()],
+    /// Weights in place of the base's by [`BlockNorm`], `[1, d]` each.
+    pub norms: [Option<Tensor<2>>; BlockNorm::ALL.len()],
+}
 
-/// Gradients of a block's adapters, each of its module.
-pub type BlockGradients = Vec<(TargetModule, LoraGradients)>;
+/// Gradients of what a block's adapter trains.
+#[derive(Debug, Default)]
+pub struct BlockGradients {
+    /// In the order of the layout's parts.
+    pub modules: Vec<(TargetModule, Vec<Tensor<1>>)>,
+    /// By [`BlockNorm`], `[d]` each.
+    pub norms: [Option<Tensor<1>>; BlockNorm::ALL.len()],
+}
 
 /// What all blocks of one pass share.
 #[derive(Clone)]
@@ -115,6 +127,11 @@ impl Block {
         ]
     }
 
+    /// The frozen norms, by [`BlockNorm`].
+    pub fn norms(&self) -> [&Tensor<2>; BlockNorm::ALL.len()] {
+        [&self.input_layernorm, &self.post_attention_layernorm]
+    }
+
     /// What decides how much [`Self::forward_saving`] keeps.
     pub fn shape(
         &self,
@@ -124,10 +141,20 @@ impl Block {
         precision: Precision,
     ) -> BlockShape {
         let features = |matrix: &FrozenMatrix| (matrix.cols() as u64, matrix.rows() as u64);
-        let rank = |lora: &LoraPair| lora.a.dims()[0] as u64;
+        let rank = |adapter: &ModuleAdapter| {
+            let pair = adapter.low_rank.as_ref();
+            pair.map_or(0, |pair| pair.a.dims()[0] as u64)
+        };
         BlockShape {
             features: self.matrices().map(features),
-            ranks: adapter.each_ref().map(|lora| lora.as_ref().map(rank)),
+            ranks: adapter
+                .modules
+                .each_ref()
+                .map(|adapter| adapter.as_ref().map(rank)),
+            scaled: adapter.modules.each_ref().map(|adapter| {
+                let adapter = adapter.as_ref();
+                adapter.is_some_and(|adapter| adapter.output_scale.is_some())
+            }),
             query_heads: query_heads as u64,
             has_dropout,
             precision,
@@ -178,7 +205,7 @@ impl Block {
         let (middle, normed) = pass.after_attention(x.clone(), attended.clone());
         let gate_output = pass.project(TargetModule::GateProj, normed.clone());
         let up_output = pass.project(TargetModule::UpProj, normed);
-        let has_adapter = pass.lora(TargetModule::DownProj).is_some();
+        let has_adapter = pass.module(TargetModule::DownProj).is_some();
         let activated =
             (with_output || has_adapter).then(|| swiglu(gate_output.clone(), up_output.clone()));
         let output = match activated {
@@ -205,7 +232,7 @@ impl Block {
         (output, saved)
     }
 
-    /// From the output's gradient `[n, d]` to the input's (where `needs_input`) and the adapters'.
+    /// From the output's gradient `[n, d]` to the input's (where `needs_input`) and the adapter's.
     pub fn backward(
         &self,
         dy: Tensor<2>,
@@ -218,20 +245,13 @@ impl Block {
             block: self,
             adapter,
             saved: saved.adapters,
-            list: Vec::new(),
+            gradients: BlockGradients::default(),
         };
         let d_activated = back.through(TargetModule::DownProj, context.enter(&dy));
         let [d_gate, d_up] = swiglu_backward(d_activated, saved.gate_output, saved.up_output);
         let d_normed =
             back.through(TargetModule::UpProj, d_up) + back.through(TargetModule::GateProj, d_gate);
-        let eps = self.rms_norm_eps;
-        let dy = rms_norm_backward(
-            d_normed,
-            saved.middle,
-            &self.post_attention_layernorm,
-            eps,
-            dy,
-        );
+        let dy = back.through_norm(BlockNorm::PostAttention, d_normed, saved.middle, dy);
 
         let d_attended = back.through(TargetModule::OProj, context.enter(&dy));
         let [d_q, d_k, d_v] = attention_backward(
@@ -244,17 +264,17 @@ impl Block {
         );
         let d_k = context.rope.backward(d_k);
         let d_q = context.rope.backward(d_q);
-        if !needs_input {
+        if !needs_input && adapter.norms[BlockNorm::Input as usize].is_none() {
             back.only(TargetModule::VProj, &d_v);
             back.only(TargetModule::KProj, &d_k);
             back.only(TargetModule::QProj, &d_q);
-            return (None, back.list);
+            return (None, back.gradients);
         }
         let d_normed = back.through(TargetModule::VProj, d_v)
             + back.through(TargetModule::KProj, d_k)
             + back.through(TargetModule::QProj, d_q);
-        let dx = rms_norm_backward(d_normed, saved.input, &self.input_layernorm, eps, dy);
-        (Some(dx), back.list)
+        let dx = back.through_norm(BlockNorm::Input, d_normed, saved.input, dy);
+        (Some(dx), back.gradients)
     }
 }
 
@@ -276,9 +296,13 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn lora(&self, module: TargetModule) -> Option<&'a LoraPair> {
+    fn module(&self, module: TargetModule) -> Option<&'a ModuleAdapter> {
         self.adapter
-            .and_then(|adapter| adapter[module as usize].as_ref())
+            .and_then(|adapter| adapter.modules[module as usize].as_ref())
+    }
+
+    fn norm(&self, norm: BlockNorm) -> &'a Tensor<2> {
+        norm_of(self.block, self.adapter, norm)
     }
 
     /// Queries and keys after RoPE, and values.
@@ -286,7 +310,7 @@ impl<'a> Pass<'a> {
         let block = self.block;
         let normed = rms_norm(
             x,
-            &block.input_layernorm,
+            self.norm(BlockNorm::Input),
             block.rms_norm_eps,
             self.context.precision,
         );
@@ -300,40 +324,47 @@ impl<'a> Pass<'a> {
     /// The sum of `x` and the attention's output, and its norm.
     fn after_attention(&mut self, x: Tensor<2>, attended: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let output = self.project(TargetModule::OProj, attended);
-        let block = self.block;
-        add_rms_norm(
-            x,
-            output,
-            &block.post_attention_layernorm,
-            block.rms_norm_eps,
-        )
+        let norm = self.norm(BlockNorm::PostAttention);
+        add_rms_norm(x, output, norm, self.block.rms_norm_eps)
     }
 
     /// Only the adapter's part of a projection.
     fn save(&mut self, module: TargetModule, x: Tensor<2>) {
-        let Some(lora) = self.lora(module) else {
+        let Some(adapter) = self.module(module) else {
             return;
         };
         let context = self.context;
         let dropout = context
             .dropout
             .and_then(|dropout| dropout.mask(self.block.index, module, x.dims(), &context.device));
-        self.saved[module as usize] = Some(projection::Saved::new(x, lora, dropout));
+        let weight = self.block.matrices()[module as usize];
+        self.saved[module as usize] = Some(projection::Saved::new(x, weight, adapter, dropout));
     }
 
     fn project(&mut self, module: TargetModule, x: Tensor<2>) -> Tensor<2> {
         self.save(module, x.clone());
-        let adapter = self.lora(module).zip(self.saved[module as usize].as_ref());
+        let adapter = self
+            .module(module)
+            .zip(self.saved[module as usize].as_ref());
         projection::forward(x, self.block.matrices()[module as usize], adapter)
     }
 }
 
-/// A backward through one block, from the last projection to the first, which gathers the adapters' gradients.
+fn norm_of<'a>(
+    block: &'a Block,
+    adapter: Option<&'a BlockAdapter>,
+    norm: BlockNorm,
+) -> &'a Tensor<2> {
+    let own = adapter.and_then(|adapter| adapter.norms[norm as usize].as_ref());
+    own.unwrap_or(block.norms()[norm as usize])
+}
+
+/// A backward through one block, from the last projection to the first, which gathers the adapter's gradients.
 struct Backward<'a> {
     block: &'a Block,
     adapter: &'a BlockAdapter,
     saved: [Option<projection::Saved>; TargetModule::ALL.len()],
-    list: BlockGradients,
+    gradients: BlockGradients,
 }
 
 impl Backward<'_> {
@@ -341,10 +372,10 @@ impl Backward<'_> {
     fn through(&mut self, module: TargetModule, dy: Tensor<2>) -> Tensor<2> {
         let weight = self.block.matrices()[module as usize];
         let saved = self.saved[module as usize].take();
-        match self.adapter[module as usize].as_ref().zip(saved) {
-            Some((lora, saved)) => {
-                let (dx, gradients) = projection::backward(dy, weight, lora, saved);
-                self.list.push((module, gradients));
+        match self.adapter.modules[module as usize].as_ref().zip(saved) {
+            Some((adapter, saved)) => {
+                let (dx, gradients) = projection::backward(dy, weight, adapter, &saved);
+                self.gradients.modules.push((module, gradients));
                 dx
             }
             None => weight.backward(dy, None),
@@ -353,10 +384,36 @@ impl Backward<'_> {
 
     /// Keeps the adapter's gradients, where the input's is not needed.
     fn only(&mut self, module: TargetModule, dy: &Tensor<2>) {
+        let weight = self.block.matrices()[module as usize];
         let saved = self.saved[module as usize].take();
-        if let Some((lora, saved)) = self.adapter[module as usize].as_ref().zip(saved) {
-            let (_, gradients) = projection::adapter_gradients(dy, lora, &saved);
-            self.list.push((module, gradients));
+        if let Some((adapter, saved)) = self.adapter.modules[module as usize].as_ref().zip(saved) {
+            let gradients = projection::gradients_only(dy, weight, adapter, &saved);
+            self.gradients.modules.push((module, gradients));
         }
     }
+
+    /// The gradient of the residual stream before a norm of `x`, from those behind the norm and beside it.
+    fn through_norm(
+        &mut self,
+        norm: BlockNorm,
+        dy: Tensor<2>,
+        x: Tensor<2>,
+        beside: Tensor<2>,
+    ) -> Tensor<2> {
+        let eps = self.block.rms_norm_eps;
+        if self.adapter.norms[norm as usize].is_some() {
+            let gradient = norm_gradient(dy.clone(), x.clone(), eps);
+            self.gradients.norms[norm as usize] = Some(gradient);
+        }
+        let weight = norm_of(self.block, Some(self.adapter), norm);
+        rms_norm_backward(dy, x, weight, eps, beside)
+    }
+}
+
+/// The gradient `[d]` of the weight of a norm of `x` `[n, d]`, from its output's: the sum over the rows of
+/// `dy x / rms(x)`.
+pub fn norm_gradient(dy: Tensor<2>, x: Tensor<2>, eps: f64) -> Tensor<1> {
+    let ones = Tensor::ones([1, x.dims()[1]], &x.device());
+    let normed = rms_norm(x, &ones, eps, Precision::Single);
+    (dy.cast(FloatDType::F32) * normed).sum_dim(0).flatten(0, 1)
 }

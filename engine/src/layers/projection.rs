@@ -1,7 +1,14 @@
-//! A frozen projection with a low-rank adapter beside it.
+//! A frozen projection with an adapter beside it.
 //!
-//! LoRA (Hu et al., arXiv 2106.09685): `y = x W^T + s (drop(x) A^T) B^T` with `s = alpha / r`. The update is never
-//! folded into a dense `W`. Of the adapter everything is f32; the rest is of the precision of `x` and `dy`.
+//! Every method (see [`crate::adapter`]) is a low-rank pair, a scale of the output, a scale of the input, or some of these:
+//!
+//! ```text
+//! y = g (x' W^T + s (x' A^T) B^T),  x' = l x
+//! ```
+//!
+//! The update is never folded into a dense `W`. Of the adapter everything is f32; the rest is of the precision of `x` and
+//! `dy`. Dropout multiplies the input of the adapter alone, `D x`; under a scale of the output that is, as in PEFT's DoRA,
+//! `y = (x - D x) W^T + g (D x W^T + s (D x A^T) B^T)`.
 
 use burn::tensor::{FloatDType, Tensor};
 
@@ -9,6 +16,17 @@ use super::frozen::FrozenMatrix;
 use crate::kernels::{LowRank, add_residual, matmul};
 
 /// One module's adapter on the device.
+#[derive(Debug, Clone)]
+pub struct ModuleAdapter {
+    pub low_rank: Option<LoraPair>,
+    /// `g`, `[1, out]`
+    pub output_scale: Option<Tensor<2>>,
+    /// `l`, `[1, in]`; not beside a low-rank pair.
+    pub input_scale: Option<Tensor<2>>,
+    pub chain: Chain,
+}
+
+/// A low-rank pair on the device.
 #[derive(Debug, Clone)]
 pub struct LoraPair {
     /// `A`, `[r, in]`
@@ -18,91 +36,234 @@ pub struct LoraPair {
     pub scaling: f64,
 }
 
-/// Gradients of a [`LoraPair`], of the same shapes.
+/// How the gradients of what the projection sees lead on to those of what is trained.
 #[derive(Debug, Clone)]
-pub struct LoraGradients {
-    pub a: Tensor<2>,
-    pub b: Tensor<2>,
+pub enum Chain {
+    /// They are the same.
+    Whole,
+    /// Of the pair the first `r` are trained.
+    First(usize),
+    /// `g` is a trained vector times this, `[1, out]`.
+    Magnitude(Tensor<2>),
+    /// The pair is `d a` and `b b`, of which the vectors `b` `[out]` and `d` `[r]` are trained.
+    Vectors { a: Tensor<2>, b: Tensor<2> },
+}
+
+impl ModuleAdapter {
+    /// One that changes nothing yet.
+    pub fn new(chain: Chain) -> Self {
+        Self {
+            low_rank: None,
+            output_scale: None,
+            input_scale: None,
+            chain,
+        }
+    }
+
+    /// The gradients of what is trained, in the order of the layout's parts.
+    fn trained(&self, seen: Gradients) -> Vec<Tensor<1>> {
+        let Gradients { pair, scale } = seen;
+        let mut list = Vec::new();
+        let mut push = |tensor: Tensor<2>| list.push(tensor.flatten(0, 1));
+        match (&self.chain, pair) {
+            (Chain::Vectors { a, b }, Some([d_a, d_b])) => {
+                push((d_b * b.clone()).sum_dim(1));
+                push((d_a * a.clone()).sum_dim(1));
+            }
+            (Chain::First(r), Some([d_a, d_b])) => {
+                push(d_a.slice_dim(0, 0..*r));
+                push(d_b.slice_dim(1, 0..*r));
+            }
+            (_, Some([d_a, d_b])) => {
+                push(d_a);
+                push(d_b);
+            }
+            (_, None) => {}
+        }
+        match (&self.chain, scale) {
+            (Chain::Magnitude(inverse), Some(scale)) => push(scale * inverse.clone()),
+            (_, Some(scale)) => push(scale),
+            (_, None) => {}
+        }
+        list
+    }
+}
+
+/// Gradients of a [`ModuleAdapter`]'s tensors, of the same shapes.
+struct Gradients {
+    /// Of `A` and `B`.
+    pair: Option<[Tensor<2>; 2]>,
+    /// Of the output's or the input's scale.
+    scale: Option<Tensor<2>>,
 }
 
 /// What [`backward`] needs of a forward with an adapter.
 #[derive(Debug, Clone)]
 pub struct Saved {
-    /// The adapter's input after dropout, `[n, in]`.
+    /// The adapter's input, after dropout but before a scale, `[n, in]`.
     input: Tensor<2>,
     /// `input A^T`, `[n, r]`
-    low_rank: Tensor<2>,
+    low_rank: Option<Tensor<2>>,
+    /// The output before it is scaled, `[n, out]`, of the input after dropout.
+    unscaled: Option<Tensor<2>>,
     /// Zeros and `1 / (1 - p)`s, where dropout is on.
     dropout: Option<Tensor<2>>,
 }
 
 impl Saved {
-    /// The adapter's part of a forward; `dropout` multiplies its input `[n, in]`.
-    pub fn new(x: Tensor<2>, lora: &LoraPair, dropout: Option<Tensor<2>>) -> Self {
+    /// The adapter's part of a forward whose output is not needed; `dropout` multiplies its input `[n, in]`.
+    pub fn new(
+        x: Tensor<2>,
+        weight: &FrozenMatrix,
+        adapter: &ModuleAdapter,
+        dropout: Option<Tensor<2>>,
+    ) -> Self {
         let input = match &dropout {
-            Some(mask) => x.cast(FloatDType::F32) * mask.clone(),
+            Some(mask) => times(x.clone(), mask),
             None => x,
         };
-        let low_rank = matmul(input.clone(), lora.a.clone().transpose());
-        Self {
+        let low_rank = adapter.low_rank.as_ref();
+        let low_rank = low_rank.map(|pair| matmul(input.clone(), pair.a.clone().transpose()));
+        let mut saved = Self {
             input,
             low_rank,
+            unscaled: None,
             dropout,
+        };
+        if adapter.output_scale.is_some() {
+            saved.unscaled = Some(weight.forward(saved.input.clone(), saved.product(adapter)));
         }
+        saved
     }
+
+    fn product(&self, adapter: &ModuleAdapter) -> Option<LowRank> {
+        let pair = adapter.low_rank.as_ref()?;
+        Some(LowRank {
+            u: self.low_rank.clone()?,
+            v: pair.b.clone(),
+            scaling: pair.scaling,
+        })
+    }
+}
+
+/// `x` times a factor in f32, in the precision of `x`.
+fn times(x: Tensor<2>, factor: &Tensor<2>) -> Tensor<2> {
+    let precision = FloatDType::from(x.dtype());
+    (x.cast(FloatDType::F32) * factor.clone()).cast(precision)
+}
+
+/// The sum over the rows of a product, in f32: `[n, c] -> [1, c]`.
+fn column_sums(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    (a.clone().cast(FloatDType::F32) * b.clone().cast(FloatDType::F32)).sum_dim(0)
 }
 
 /// `[n, in] -> [n, out]`; `adapter` is what [`Saved::new`] made of the same `x`.
 pub fn forward(
     x: Tensor<2>,
     weight: &FrozenMatrix,
-    adapter: Option<(&LoraPair, &Saved)>,
+    adapter: Option<(&ModuleAdapter, &Saved)>,
 ) -> Tensor<2> {
-    let low_rank = adapter.map(|(lora, saved)| LowRank {
-        u: saved.low_rank.clone(),
-        v: lora.b.clone(),
-        scaling: lora.scaling,
-    });
-    weight.forward(x, low_rank)
+    let Some((adapter, saved)) = adapter else {
+        return weight.forward(x, None);
+    };
+    if let Some((scale, unscaled)) = adapter.output_scale.as_ref().zip(saved.unscaled.as_ref()) {
+        let scaled = times(unscaled.clone(), scale);
+        return match saved.dropout {
+            Some(_) => weight.forward(x - saved.input.clone(), None) + scaled,
+            None => scaled,
+        };
+    }
+    let x = match &adapter.input_scale {
+        Some(scale) => times(x, scale),
+        None => x,
+    };
+    weight.forward(x, saved.product(adapter))
 }
 
-/// The gradients of a projection: of its input `[n, in]`, through the frozen weight and the adapter, and of the
-/// adapter's `A` and `B`.
+/// The gradients of a projection: of its input `[n, in]`, through the frozen weight and the adapter, and of what the adapter
+/// trains.
 pub fn backward(
     dy: Tensor<2>,
     weight: &FrozenMatrix,
-    lora: &LoraPair,
-    saved: Saved,
-) -> (Tensor<2>, LoraGradients) {
-    let (d_low_rank, gradients) = adapter_gradients(&dy, lora, &saved);
-    let through_adapter = LowRank {
-        u: d_low_rank,
-        v: lora.a.clone(),
-        scaling: 1.0,
-    };
-    let dx = match saved.dropout {
-        // The mask lies between input and adapter, so that the two parts cannot share one sum.
-        Some(mask) => {
-            let LowRank { u, v, .. } = through_adapter;
+    adapter: &ModuleAdapter,
+    saved: &Saved,
+) -> (Tensor<2>, Vec<Tensor<1>>) {
+    let scaled = scaled_gradient(&dy, adapter);
+    let (d_low_rank, mut seen) = adapter_gradients(&dy, &scaled, adapter, saved);
+    let through_adapter = d_low_rank
+        .zip(adapter.low_rank.as_ref())
+        .map(|(u, pair)| LowRank {
+            u,
+            v: pair.a.clone(),
+            scaling: 1.0,
+        });
+    let dx = match (&saved.dropout, &adapter.input_scale) {
+        // The mask lies between input and adapter, so that the parts cannot share one sum.
+        (Some(mask), _) => {
             let precision = FloatDType::from(dy.dtype());
-            let sum = add_residual(matmul(u, v) * mask, weight.backward(dy, None));
-            sum.cast(precision)
+            let masked = match (through_adapter, &adapter.output_scale) {
+                (Some(LowRank { u, v, .. }), None) => matmul(u, v) * mask.clone(),
+                (product, _) => {
+                    // `g dy - dy` goes the way of the dropped input.
+                    let dropped = weight.backward(scaled - dy.clone(), product);
+                    dropped.cast(FloatDType::F32) * mask.clone()
+                }
+            };
+            add_residual(masked, weight.backward(dy, None)).cast(precision)
         }
-        None => weight.backward(dy, Some(through_adapter)),
+        (None, Some(scale)) => {
+            let dx = weight.backward(dy, None);
+            seen.scale = Some(column_sums(&dx, &saved.input));
+            times(dx, scale)
+        }
+        (None, None) => weight.backward(scaled, through_adapter),
     };
-    (dx, gradients)
+    (dx, adapter.trained(seen))
 }
 
-/// `s dy B` `[n, r]`, the gradient of `input A^T`, and those of `A` and `B`.
-pub fn adapter_gradients(
+/// The gradients of what the adapter trains, where the input's is not needed.
+pub fn gradients_only(
     dy: &Tensor<2>,
-    lora: &LoraPair,
+    weight: &FrozenMatrix,
+    adapter: &ModuleAdapter,
     saved: &Saved,
-) -> (Tensor<2>, LoraGradients) {
-    let d_low_rank = matmul(dy.clone(), lora.b.clone()).mul_scalar(lora.scaling);
-    let b = matmul(dy.clone().transpose(), saved.low_rank.clone()).mul_scalar(lora.scaling);
+) -> Vec<Tensor<1>> {
+    if adapter.input_scale.is_some() {
+        return backward(dy.clone(), weight, adapter, saved).1;
+    }
+    let scaled = scaled_gradient(dy, adapter);
+    let (_, seen) = adapter_gradients(dy, &scaled, adapter, saved);
+    adapter.trained(seen)
+}
+
+/// `g dy`
+fn scaled_gradient(dy: &Tensor<2>, adapter: &ModuleAdapter) -> Tensor<2> {
+    match &adapter.output_scale {
+        Some(scale) => times(dy.clone(), scale),
+        None => dy.clone(),
+    }
+}
+
+/// `s g dy B` `[n, r]`, the gradient of `input A^T`, and those of `A`, `B` and `g`.
+fn adapter_gradients(
+    dy: &Tensor<2>,
+    scaled: &Tensor<2>,
+    adapter: &ModuleAdapter,
+    saved: &Saved,
+) -> (Option<Tensor<2>>, Gradients) {
+    let scale = saved
+        .unscaled
+        .as_ref()
+        .map(|unscaled| column_sums(dy, unscaled));
+    let pair = adapter.low_rank.as_ref().zip(saved.low_rank.as_ref());
+    let Some((pair, low_rank)) = pair else {
+        return (None, Gradients { pair: None, scale });
+    };
+    let d_low_rank = matmul(scaled.clone(), pair.b.clone()).mul_scalar(pair.scaling);
+    let b = matmul(scaled.clone().transpose(), low_rank.clone()).mul_scalar(pair.scaling);
     let a = matmul(d_low_rank.clone().transpose(), saved.input.clone());
-    (d_low_rank, LoraGradients { a, b })
+    let pair = Some([a, b]);
+    (Some(d_low_rank), Gradients { pair, scale })
 }
 
 #[cfg(test)]
@@ -113,52 +274,185 @@ mod tests {
     use super::*;
     use crate::testing::{Array, KINDS, Random};
 
-    /// `x W^T + s ((x * mask) A^T) B^T`
-    fn reference([x, w, a, b, mask]: [&Array<2>; 5], scaling: f64) -> Array<2> {
-        let dropped = Array::from_fn(x.shape, |i| x.values[i] * mask.values[i]);
-        let update = dropped.matmul(&a.transposed()).matmul(&b.transposed());
-        let base = x.matmul(&w.transposed());
-        Array::from_fn(base.shape, |i| base.values[i] + scaling * update.values[i])
+    /// A projection's inputs and adapter in f64, and which of it there is.
+    #[derive(Clone)]
+    struct Case {
+        x: Array<2>,
+        w: Array<2>,
+        a: Array<2>,
+        b: Array<2>,
+        /// `g`, ones where there is none.
+        g: Array<2>,
+        /// `l`, ones where there is none.
+        l: Array<2>,
+        mask: Array<2>,
+        scaling: f64,
+    }
+
+    impl Case {
+        /// See the module.
+        fn reference(&self) -> Array<2> {
+            let [_, cols] = self.x.shape;
+            let x = Array::from_fn(self.x.shape, |i| self.x.values[i] * self.l.values[i % cols]);
+            let dropped = Array::from_fn(x.shape, |i| x.values[i] * self.mask.values[i]);
+            let update = dropped
+                .matmul(&self.a.transposed())
+                .matmul(&self.b.transposed());
+            let [base, of_dropped] = [&x, &dropped].map(|x| x.matmul(&self.w.transposed()));
+            let out = base.shape[1];
+            Array::from_fn(base.shape, |i| {
+                let scaled = of_dropped.values[i] + self.scaling * update.values[i];
+                base.values[i] - of_dropped.values[i] + self.g.values[i % out] * scaled
+            })
+        }
+
+        fn gradient(&self, dy: &Array<2>, of: impl Fn(&mut Self) -> &mut Array<2>) -> Array<2> {
+            let at = of(&mut self.clone()).clone();
+            at.gradient(dy, |value| {
+                let mut case = self.clone();
+                of(&mut case).clone_from(value);
+                case.reference()
+            })
+        }
     }
 
     #[test]
-    fn both_passes_equal_the_formula_with_and_without_dropout() {
+    fn both_passes_equal_the_formula_for_every_combination() {
         let mut random = Random::new();
         for kind in KINDS {
-            let [n, out, r] = [1..9, 1..20, 1..6].map(|range| random.size(range));
-            let cols = if kind.has_scales() {
-                32
-            } else {
-                random.size(1..20)
-            };
-            let (packed, w) = random.packed(kind, out, cols);
-            let weight = FrozenMatrix::from_packed(packed, &Device::flex());
-            let (x, dy) = (random.array([n, cols]), random.array([n, out]));
-            let (a, b) = (random.array([r, cols]), random.array([out, r]));
-            let has_dropout = random.size(0..2) == 1;
-            let mask = Array::from_fn([n, cols], |_| match random.size(0..3) {
-                0 if has_dropout => 0.0,
-                _ if has_dropout => 1.5,
-                _ => 1.0,
-            });
-            let scaling = f64::from(random.unit());
-            let lora = LoraPair {
-                a: a.tensor(),
-                b: b.tensor(),
-                scaling,
-            };
-            let dropout = has_dropout.then(|| mask.tensor());
-            let saved = Saved::new(x.tensor(), &lora, dropout);
-            let y = forward(x.tensor(), &weight, Some((&lora, &saved)));
-            reference([&x, &w, &a, &b, &mask], scaling).assert_close("forward", y, 1e-5);
-            let (dx, gradients) = backward(dy.tensor(), &weight, &lora, saved);
-            let expected = x.gradient(&dy, |x| reference([x, &w, &a, &b, &mask], scaling));
-            expected.assert_close("input", dx, 1e-4);
-            let expected = a.gradient(&dy, |a| reference([&x, &w, a, &b, &mask], scaling));
-            expected.assert_close("A", gradients.a, 1e-4);
-            let expected = b.gradient(&dy, |b| reference([&x, &w, &a, b, &mask], scaling));
-            expected.assert_close("B", gradients.b, 1e-4);
+            for (has_pair, has_g, has_l, has_dropout) in [
+                (true, false, false, false),
+                (true, false, false, true),
+                (true, true, false, false),
+                (true, true, false, true),
+                (false, true, false, false),
+                (false, false, true, false),
+            ] {
+                let [n, out, r] = [1..9, 1..20, 1..6].map(|range| random.size(range));
+                let cols = if kind.has_scales() {
+                    32
+                } else {
+                    random.size(1..20)
+                };
+                let (packed, w) = random.packed(kind, out, cols);
+                let weight = FrozenMatrix::from_packed(packed, &Device::flex());
+                let mut drawn = |shape: [usize; 2], is_there: bool, other: f64| {
+                    let array = random.array(shape);
+                    Array::from_fn(shape, |i| if is_there { array.values[i] } else { other })
+                };
+                let case = Case {
+                    x: drawn([n, cols], true, 0.0),
+                    w,
+                    a: drawn([r, cols], has_pair, 0.0),
+                    b: drawn([out, r], has_pair, 0.0),
+                    g: drawn([1, out], has_g, 1.0),
+                    l: drawn([1, cols], has_l, 1.0),
+                    mask: {
+                        let coin = drawn([n, cols], true, 0.0);
+                        let mask = |value: f64| if value < 0.0 { 0.0 } else { 1.5 };
+                        Array::from_fn([n, cols], |i| match has_dropout {
+                            true => mask(coin.values[i]),
+                            false => 1.0,
+                        })
+                    },
+                    scaling: 0.7,
+                };
+                let dy = drawn([n, out], true, 0.0);
+                let adapter = ModuleAdapter {
+                    low_rank: has_pair.then(|| LoraPair {
+                        a: case.a.tensor(),
+                        b: case.b.tensor(),
+                        scaling: case.scaling,
+                    }),
+                    output_scale: has_g.then(|| case.g.tensor()),
+                    input_scale: has_l.then(|| case.l.tensor()),
+                    chain: Chain::Whole,
+                };
+                let dropout = has_dropout.then(|| case.mask.tensor());
+                let saved = Saved::new(case.x.tensor(), &weight, &adapter, dropout);
+                let y = forward(case.x.tensor(), &weight, Some((&adapter, &saved)));
+                case.reference().assert_close("forward", y, 1e-5);
+                let (dx, trained) = backward(dy.tensor(), &weight, &adapter, &saved);
+                case.gradient(&dy, |case| &mut case.x)
+                    .assert_close("input", dx, 1e-4);
+                let only = gradients_only(&dy.tensor(), &weight, &adapter, &saved);
+                let mut expected = Vec::new();
+                if has_pair {
+                    expected.push(case.gradient(&dy, |case| &mut case.a));
+                    expected.push(case.gradient(&dy, |case| &mut case.b));
+                }
+                if has_g {
+                    expected.push(case.gradient(&dy, |case| &mut case.g));
+                }
+                if has_l {
+                    expected.push(case.gradient(&dy, |case| &mut case.l));
+                }
+                assert_eq!(
+                    (trained.len(), only.len()),
+                    (expected.len(), expected.len())
+                );
+                for (expected, gradients) in expected.iter().zip(trained.into_iter().zip(only)) {
+                    for gradient in [gradients.0, gradients.1] {
+                        expected.assert_close("adapter", gradient.reshape(expected.shape), 1e-4);
+                    }
+                }
+            }
         }
+    }
+
+    /// What is trained of a pair that is a product of its own: by the definition of each chain.
+    #[test]
+    fn gradients_lead_on_to_what_is_trained() {
+        let mut random = Random::new();
+        let [out, cols, r] = [2..20, 2..20, 2..6].map(|range| random.size(range));
+        let (d_a, d_b) = (random.array([r, cols]), random.array([out, r]));
+        let (a, b) = (random.array([r, cols]), random.array([out, r]));
+        let d_g = random.array([1, out]);
+        let inverse = random.array([1, out]);
+        let seen = || Gradients {
+            pair: Some([d_a.tensor(), d_b.tensor()]),
+            scale: None,
+        };
+        let of = |chain, seen| ModuleAdapter::new(chain).trained(seen);
+        let assert_parts = |what: &str, actual: Vec<Tensor<1>>, expected: &[Array<2>]| {
+            assert_eq!(actual.len(), expected.len(), "{what}");
+            for (actual, expected) in actual.into_iter().zip(expected) {
+                expected.assert_close(what, actual.reshape(expected.shape), 1e-5);
+            }
+        };
+        let first = r - 1;
+        let first_a = Array::from_fn([first, cols], |i| d_a.values[i]);
+        let first_b = Array::from_fn([out, first], |i| d_b.at(i / first, i % first));
+        assert_parts(
+            "first",
+            of(Chain::First(first), seen()),
+            &[first_a, first_b],
+        );
+        let dot = |x: &Array<2>, y: &Array<2>| {
+            Array::from_fn([1, x.shape[0]], |i| {
+                let products = x.row(i).iter().zip(y.row(i));
+                products.map(|(x, y)| x * y).sum()
+            })
+        };
+        let chain = Chain::Vectors {
+            a: a.tensor(),
+            b: b.tensor(),
+        };
+        assert_parts(
+            "vectors",
+            of(chain, seen()),
+            &[dot(&d_b, &b), dot(&d_a, &a)],
+        );
+        let seen = Gradients {
+            pair: None,
+            scale: Some(d_g.tensor()),
+        };
+        let expected = Array::from_fn([1, out], |i| d_g.values[i] * inverse.values[i]);
+        assert_parts(
+            "magnitude",
+            of(Chain::Magnitude(inverse.tensor()), seen),
+            &[expected],
+        );
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
+    adapter::DeviceAdapter,
     data::Batch,
     kernels::{Heads, Segments, rms_norm},
     layers::{
-        block::{Block, BlockAdapter, KeyValueCache, PassContext},
+        block::{Block, KeyValueCache, PassContext},
         dropout::Dropout,
         frozen::FrozenMatrix,
         rope::Rope,
@@ -91,8 +92,8 @@ impl Llama {
     }
 
     /// What decides how much the blocks keep of a forward; they are alike. None where there is no block.
-    pub fn block_shape(&self, adapter: &[BlockAdapter], has_dropout: bool) -> Option<BlockShape> {
-        let (block, adapter) = (self.blocks.first()?, adapter.first()?);
+    pub fn block_shape(&self, adapter: &DeviceAdapter, has_dropout: bool) -> Option<BlockShape> {
+        let (block, adapter) = (self.blocks.first()?, adapter.blocks.first()?);
         let query_heads = self.config.num_attention_heads;
         Some(block.shape(adapter, query_heads, has_dropout, self.precision))
     }
@@ -102,10 +103,11 @@ impl Llama {
         self.embed_tokens.select_rows(ids, &self.device)
     }
 
-    /// The last norm: `[n, d] -> [n, d]`.
-    pub fn final_norm(&self, hidden: Tensor<2>) -> Tensor<2> {
+    /// The last norm, of the base where there is no adapter: `[n, d] -> [n, d]`.
+    pub fn final_norm(&self, hidden: Tensor<2>, adapter: Option<&DeviceAdapter>) -> Tensor<2> {
+        let own = adapter.and_then(|adapter| adapter.norm.as_ref());
         let eps = self.config.rms_norm_eps;
-        rms_norm(hidden, &self.norm, eps, Precision::Single)
+        rms_norm(hidden, own.unwrap_or(&self.norm), eps, Precision::Single)
     }
 
     /// What the blocks share in a pass over a batch.
@@ -151,18 +153,18 @@ impl Llama {
         &self,
         ids: &[u32],
         past: usize,
-        adapter: Option<&[BlockAdapter]>,
+        adapter: Option<&DeviceAdapter>,
         cache: &mut [KeyValueCache],
     ) -> Tensor<1> {
         let context = self.row_context(ids.len(), past);
         let mut hidden = self.embed(ids);
         for (block, cache) in self.blocks.iter().zip(cache) {
-            let adapter = adapter.map(|blocks| &blocks[block.index]);
+            let adapter = adapter.map(|adapter| &adapter.blocks[block.index]);
             hidden = block.forward(hidden, adapter, &context, Some(cache));
         }
         let last = hidden.slice_dim(0, ids.len() - 1..ids.len());
         self.head()
-            .forward(self.final_norm(last), None)
+            .forward(self.final_norm(last, adapter), None)
             .flatten(0, 1)
     }
 }

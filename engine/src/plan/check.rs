@@ -118,7 +118,7 @@ pub(super) fn check(
 }
 
 fn check_lora(spec: &RunSpec, problems: &mut Problems) {
-    let lora = &spec.lora;
+    let lora = &spec.adapter;
     problems.require(
         "Rank",
         lora.r,

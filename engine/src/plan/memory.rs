@@ -201,13 +201,17 @@ fn activations_bytes(
     let head_dim = model.head_dim as u64;
     let key_value_heads = model.num_key_value_heads as u64;
     let intermediate = model.intermediate_size as u64;
-    let modules = &spec.lora.target_modules;
+    let modules = &spec.adapter.target_modules;
     let inputs = |module: &TargetModule| super::features(model, *module).0 as u64;
-    let dropped = if spec.lora.lora_dropout > 0.0 {
+    let dropped = if spec.adapter.lora_dropout > 0.0 {
         modules.iter().map(inputs).fold(0, u64::saturating_add)
     } else {
         0
     };
+    let ranks = modules
+        .iter()
+        .filter_map(|&module| spec.adapter.device_rank(module));
+    let ranks = ranks.fold(0u64, |sum, rank| sum.saturating_add(rank as u64));
     // The adapter of `down_proj` keeps its input; the others' are kept anyway, or are norms.
     let kept = u64::from(modules.contains(&TargetModule::DownProj));
     let inside = [
@@ -218,23 +222,25 @@ fn activations_bytes(
     ];
     let always_single = [
         &[LIVE_RESIDUAL, n, model.hidden_size as u64][..],
-        &[LIVE_RANK, n, spec.lora.r as u64, modules.len() as u64],
+        &[LIVE_RANK, n, ranks],
         &[LIVE_DROPOUT, n, dropped],
     ];
     bytes(&inside, precision).saturating_add(numbers(&always_single))
 }
 
 fn block_shape(spec: &RunSpec, model: &ModelSummary, precision: Precision) -> BlockShape {
-    let modules = &spec.lora.target_modules;
+    let modules = &spec.adapter.target_modules;
     BlockShape {
         features: TargetModule::ALL.map(|module| {
             let (input, output) = super::features(model, module);
             (input as u64, output as u64)
         }),
         ranks: TargetModule::ALL
-            .map(|module| modules.contains(&module).then_some(spec.lora.r as u64)),
+            .map(|module| spec.adapter.device_rank(module).map(|rank| rank as u64)),
+        scaled: TargetModule::ALL
+            .map(|module| modules.contains(&module) && spec.adapter.scales_output(module)),
         query_heads: model.num_attention_heads as u64,
-        has_dropout: spec.lora.lora_dropout > 0.0,
+        has_dropout: spec.adapter.lora_dropout > 0.0,
         precision,
     }
 }

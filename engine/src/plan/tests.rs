@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::{DataSpec, Failure, FailureKind, LoraSpec, PrecisionChoice};
+use crate::protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoice};
 
 /// SmolLM2-135M-Instruct.
 fn model() -> ModelSummary {
@@ -112,10 +112,10 @@ fn evaluation_happens_at_least_once_in_every_run() {
 #[test]
 fn all_modules_count_their_own_shapes() {
     let plan = plan(|spec| {
-        spec.lora = LoraSpec {
+        spec.adapter = AdapterSpec {
             r: 4,
             target_modules: TargetModule::ALL.to_vec(),
-            ..LoraSpec::default()
+            ..AdapterSpec::default()
         };
     })
     .unwrap();
@@ -134,17 +134,17 @@ fn assert_refused(field: &str, change: impl FnOnce(&mut RunSpec)) {
 #[test]
 fn each_setting_is_refused_outside_its_range_under_its_label() {
     for r in [0, 257, usize::MAX] {
-        assert_refused("Rank", |spec| spec.lora.r = r);
+        assert_refused("Rank", |spec| spec.adapter.r = r);
     }
     for alpha in [0, usize::MAX] {
-        assert_refused("Alpha", |spec| spec.lora.lora_alpha = alpha);
+        assert_refused("Alpha", |spec| spec.adapter.lora_alpha = alpha);
     }
     for dropout in [-0.1, 0.96, f64::NAN] {
-        assert_refused("Dropout", |spec| spec.lora.lora_dropout = dropout);
+        assert_refused("Dropout", |spec| spec.adapter.lora_dropout = dropout);
     }
-    assert_refused("Target modules", |spec| spec.lora.target_modules.clear());
+    assert_refused("Target modules", |spec| spec.adapter.target_modules.clear());
     assert_refused("Target modules", |spec| {
-        spec.lora.target_modules = vec![TargetModule::QProj, TargetModule::QProj];
+        spec.adapter.target_modules = vec![TargetModule::QProj, TargetModule::QProj];
     });
     for rate in [0.0, -1e-3, 1.1, f64::NAN, f64::INFINITY] {
         assert_refused("Learning rate", |spec| spec.learning_rate = rate);
@@ -188,9 +188,9 @@ fn each_setting_is_refused_outside_its_range_under_its_label() {
 #[test]
 fn the_ends_of_the_ranges_work() {
     plan(|spec| {
-        spec.lora.r = 256;
-        spec.lora.lora_alpha = 1;
-        spec.lora.lora_dropout = 0.95;
+        spec.adapter.r = 256;
+        spec.adapter.lora_alpha = 1;
+        spec.adapter.lora_dropout = 0.95;
         spec.learning_rate = 1.0;
         spec.warmup_ratio = 1.0;
         spec.adam_beta1 = 0.0;
@@ -202,7 +202,7 @@ fn the_ends_of_the_ranges_work() {
     })
     .unwrap();
     plan(|spec| {
-        spec.lora.r = 1;
+        spec.adapter.r = 1;
         spec.data.max_seq_length = 8;
         spec.data.validation_split = 0.0;
     })
@@ -212,7 +212,7 @@ fn the_ends_of_the_ranges_work() {
 #[test]
 fn every_problem_is_told_at_once() {
     let error = plan(|spec| {
-        spec.lora.r = 0;
+        spec.adapter.r = 0;
         spec.learning_rate = 0.0;
         spec.data.max_seq_length = 9000;
     })
@@ -318,7 +318,7 @@ fn memory_follows_the_shapes() {
 /// What the page's worker on two threads had grown to after three steps on rows of plain text of that length.
 #[test]
 fn memory_is_estimated_as_it_was_measured() {
-    let queries_values = LoraSpec::default().target_modules;
+    let queries_values = AdapterSpec::default().target_modules;
     let all = TargetModule::ALL.to_vec();
     let device = DeviceBudget {
         resident_bytes: 98_200_000,
@@ -336,11 +336,11 @@ fn memory_is_estimated_as_it_was_measured() {
     ] {
         let spec = RunSpec {
             per_device_train_batch_size: rows,
-            lora: LoraSpec {
+            adapter: AdapterSpec {
                 r,
                 lora_dropout: dropout,
                 target_modules: modules.clone(),
-                ..LoraSpec::default()
+                ..AdapterSpec::default()
             },
             ..RunSpec::default()
         };

@@ -3,12 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataSpec, Precision};
+use super::{AdapterSpec, DataSpec, Precision};
 
 /// Everything that determines a run, besides model and dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
-    pub lora: LoraSpec,
+    pub adapter: AdapterSpec,
     pub data: DataSpec,
     pub learning_rate: f64,
     pub lr_scheduler_type: LrSchedulerType,
@@ -43,7 +43,7 @@ pub struct RunSpec {
 impl Default for RunSpec {
     fn default() -> Self {
         Self {
-            lora: LoraSpec::default(),
+            adapter: AdapterSpec::default(),
             data: DataSpec::default(),
             learning_rate: 1e-3,
             lr_scheduler_type: LrSchedulerType::Cosine,
@@ -63,99 +63,6 @@ impl Default for RunSpec {
             eval_steps: 0,
             seed: 42,
         }
-    }
-}
-
-/// `peft.LoraConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LoraSpec {
-    pub r: usize,
-    pub lora_alpha: usize,
-    pub lora_dropout: f64,
-    pub target_modules: Vec<TargetModule>,
-}
-
-impl Default for LoraSpec {
-    fn default() -> Self {
-        Self {
-            r: 8,
-            lora_alpha: 16,
-            lora_dropout: 0.0,
-            target_modules: vec![TargetModule::QProj, TargetModule::VProj],
-        }
-    }
-}
-
-/// The linear layers of a block that can carry an adapter, by their HF names and in the order of the forward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TargetModule {
-    QProj,
-    KProj,
-    VProj,
-    OProj,
-    GateProj,
-    UpProj,
-    DownProj,
-}
-
-impl TargetModule {
-    pub const ALL: [Self; 7] = [
-        Self::QProj,
-        Self::KProj,
-        Self::VProj,
-        Self::OProj,
-        Self::GateProj,
-        Self::UpProj,
-        Self::DownProj,
-    ];
-
-    /// The module's name in `target_modules`, such as `q_proj`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::QProj => "q_proj",
-            Self::KProj => "k_proj",
-            Self::VProj => "v_proj",
-            Self::OProj => "o_proj",
-            Self::GateProj => "gate_proj",
-            Self::UpProj => "up_proj",
-            Self::DownProj => "down_proj",
-        }
-    }
-
-    /// The module's path inside a block, such as `self_attn.q_proj`.
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::QProj => "self_attn.q_proj",
-            Self::KProj => "self_attn.k_proj",
-            Self::VProj => "self_attn.v_proj",
-            Self::OProj => "self_attn.o_proj",
-            Self::GateProj => "mlp.gate_proj",
-            Self::UpProj => "mlp.up_proj",
-            Self::DownProj => "mlp.down_proj",
-        }
-    }
-
-    /// Input and output features in a block of these widths: `hidden`, all query heads, all key heads, `intermediate`.
-    pub fn features(
-        self,
-        hidden: usize,
-        query: usize,
-        key_value: usize,
-        intermediate: usize,
-    ) -> (usize, usize) {
-        match self {
-            Self::QProj => (hidden, query),
-            Self::KProj | Self::VProj => (hidden, key_value),
-            Self::OProj => (query, hidden),
-            Self::GateProj | Self::UpProj => (hidden, intermediate),
-            Self::DownProj => (intermediate, hidden),
-        }
-    }
-
-    /// The module of that name, if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|module| module.name() == name)
     }
 }
 

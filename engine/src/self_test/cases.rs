@@ -9,7 +9,7 @@ use crate::{
     kernels::{Heads, attention, attention_backward, matmul, rms_norm, rms_norm_backward, swiglu},
     layers::{
         frozen::FrozenMatrix,
-        projection::{self, LoraPair},
+        projection::{self, Chain, LoraPair, ModuleAdapter},
     },
     protocol::{DeviceProblem, Precision, SelfTestCase},
     train::pacing::read_all,
@@ -240,30 +240,37 @@ impl Bench<'_> {
         let (x, a, b) = (self.random(n, d), self.random(r, d), self.random(d, r));
         let dy = self.random(n, d);
         let weight = FrozenMatrix::from_packed(self.random_packed(d, d), self.device);
-        let lora = LoraPair {
-            a: a.tensor.clone(),
-            b: b.tensor.clone(),
-            scaling,
+        let lora = ModuleAdapter {
+            low_rank: Some(LoraPair {
+                a: a.tensor.clone(),
+                b: b.tensor.clone(),
+                scaling,
+            }),
+            ..ModuleAdapter::new(Chain::Whole)
         };
-        let saved = projection::Saved::new(self.activations(&x), &lora, None);
+        let saved = projection::Saved::new(self.activations(&x), &weight, &lora, None);
         let dy_ = self.activations(&dy);
-        let (_, gradients) = projection::backward(dy_, &weight, &lora, saved);
+        let (_, gradients) = projection::backward(dy_, &weight, &lora, &saved);
+        let mut gradients = gradients.into_iter();
+        let mut gradient = |shape| match gradients.next() {
+            Some(gradient) => gradient.reshape(shape),
+            None => Tensor::zeros(shape, self.device),
+        };
+        let (d_a, d_b) = (gradient([r, d]), gradient([d, r]));
         let reference_a = |i, j| {
             let d_low_rank = |row| (0..d).map(|l| dy.at(row, l) * b.at(l, i)).sum::<f64>();
             (0..n)
                 .map(|row| scaling * d_low_rank(row) * x.at(row, j))
                 .sum()
         };
-        self.compare("LoRA gradient of A", gradients.a, reference_a)
-            .await?;
+        self.compare("LoRA gradient of A", d_a, reference_a).await?;
         let reference_b = |i, j| {
             let low_rank = |row| (0..d).map(|l| x.at(row, l) * a.at(j, l)).sum::<f64>();
             (0..n)
                 .map(|row| scaling * dy.at(row, i) * low_rank(row))
                 .sum()
         };
-        self.compare("LoRA gradient of B", gradients.b, reference_b)
-            .await
+        self.compare("LoRA gradient of B", d_b, reference_b).await
     }
 
     /// Compares elements spread over the result with their references.

@@ -55,10 +55,12 @@ pub async fn step(
         // A new adapter changes nothing yet.
         losses.push(token_losses(model, None, batch, &pacing).await?);
     }
-    let mut state = TrainingState::new(&plan.spec, &model.config);
+    let mut state = TrainingState::start(&plan.spec, model)
+        .await
+        .map_err(Interruption::Failed)?;
     let rate = plan.spec.learning_rate;
     let StepOutcome { grad_norm, .. } = state.step(model, &micro_batches, rate, &pacing).await?;
-    let adapter = state.upload(&model.device);
+    let adapter = state.upload(model);
     let mut nll_sum = 0.0;
     for batch in &micro_batches {
         nll_sum += evaluate(model, Some(&adapter), batch, &pacing).await?;

@@ -3,6 +3,8 @@
 //! Adapters are small, so their master weights and moments stay on the host: both devices then update alike, and a
 //! checkpoint is three plain vectors.
 
+use std::ops::Range;
+
 use crate::protocol::RunSpec;
 
 /// What `torch.optim.AdamW` takes besides the rate.
@@ -36,6 +38,17 @@ pub struct AdamW {
     pub v: Vec<f32>,
     /// Updates done.
     pub step: u64,
+    groups: Vec<Group>,
+}
+
+/// Parameters that are updated alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    pub range: Range<usize>,
+    /// What the learning rate is multiplied with.
+    pub lr_ratio: f64,
+    /// Whether weight decay shrinks them.
+    pub decays: bool,
 }
 
 /// Vectors that do not belong together.
@@ -57,7 +70,17 @@ impl AdamW {
             m: vec![0.0; num_parameters],
             v: vec![0.0; num_parameters],
             step: 0,
+            groups: vec![Group {
+                range: 0..num_parameters,
+                lr_ratio: 1.0,
+                decays: true,
+            }],
         }
+    }
+
+    /// With parameters in groups, which follow one another and leave none out.
+    pub fn with_groups(self, groups: Vec<Group>) -> Self {
+        Self { groups, ..self }
     }
 
     /// Updates `params` in place by one step of rate `lr`.
@@ -88,18 +111,24 @@ impl AdamW {
         let correction1 = 1.0 - beta1.powi(exponent);
         let correction2_sqrt = (1.0 - beta2.powi(exponent)).sqrt() as f32;
         // The scalars are rounded to f32 where torch rounds them, and applied in torch's order.
-        let step_size = (lr / correction1) as f32;
-        let shrink = (1.0 - lr * weight_decay) as f32;
         let gain1 = (1.0 - beta1) as f32;
         let (keep2, gain2) = (beta2 as f32, (1.0 - beta2) as f32);
         let epsilon = epsilon as f32;
 
-        let moments = self.m.iter_mut().zip(&mut self.v);
-        for ((param, &grad), (m, v)) in params.iter_mut().zip(grads).zip(moments) {
-            *m += gain1 * (grad - *m);
-            *v = *v * keep2 + gain2 * grad * grad;
-            let denominator = v.sqrt() / correction2_sqrt + epsilon;
-            *param = *param * shrink - step_size * *m / denominator;
+        for group in &self.groups {
+            let lr = lr * group.lr_ratio;
+            let weight_decay = if group.decays { weight_decay } else { 0.0 };
+            let step_size = (lr / correction1) as f32;
+            let shrink = (1.0 - lr * weight_decay) as f32;
+            let of = group.range.clone();
+            let moments = self.m[of.clone()].iter_mut().zip(&mut self.v[of.clone()]);
+            let values = params[of.clone()].iter_mut().zip(&grads[of]);
+            for ((param, &grad), (m, v)) in values.zip(moments) {
+                *m += gain1 * (grad - *m);
+                *v = *v * keep2 + gain2 * grad * grad;
+                let denominator = v.sqrt() / correction2_sqrt + epsilon;
+                *param = *param * shrink - step_size * *m / denominator;
+            }
         }
         Ok(())
     }

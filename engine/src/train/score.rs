@@ -7,12 +7,12 @@ use super::{
     step::{evaluate, token_losses},
 };
 use crate::{
+    adapter::DeviceAdapter,
     data::{
         TokenSequence,
         batch::{Batch, evaluation_batches},
     },
     host::Host,
-    layers::block::BlockAdapter,
     model::Llama,
     protocol::{Event, Phase, RunSpec},
 };
@@ -24,7 +24,7 @@ use crate::{
 /// The user's stop, or the device's failure.
 pub async fn mean_loss(
     model: &Llama,
-    adapter: Option<&[BlockAdapter]>,
+    adapter: Option<&DeviceAdapter>,
     rows: &[TokenSequence],
     spec: &RunSpec,
     pacing: &Pacing<'_>,
@@ -51,7 +51,7 @@ pub async fn mean_loss(
 /// As [`mean_loss`].
 pub async fn likeliest(
     model: &Llama,
-    adapter: Option<&[BlockAdapter]>,
+    adapter: Option<&DeviceAdapter>,
     candidates: &[TokenSequence],
     pacing: &Pacing<'_>,
 ) -> Result<Option<usize>, Interruption> {

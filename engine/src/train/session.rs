@@ -16,7 +16,7 @@ use super::{
     state::{Snapshot, StepOutcome, TrainingState, non_finite},
 };
 use crate::{
-    adapter::AdapterLayout,
+    adapter::AdapterForm,
     data::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
@@ -47,16 +47,47 @@ pub struct TrainingResult {
     pub summary: RunSummary,
     /// Why the run failed, if it did.
     pub failure: Option<Failure>,
-    pub layout: AdapterLayout,
-    /// The kept adapter, in the layout's order; always finite.
-    pub parameters: Vec<f32>,
+    /// The kept adapter, where a step was kept.
+    pub adapter: Option<TrainedAdapter>,
     pub steps: Vec<StepMetrics>,
     pub evaluations: Vec<EvaluationMetrics>,
 }
 
+/// An adapter after a run.
+#[derive(Debug, Clone)]
+pub struct TrainedAdapter {
+    pub form: AdapterForm,
+    /// In the layout's order; always finite.
+    pub parameters: Vec<f32>,
+}
+
+impl TrainingResult {
+    fn failed_at_start(failure: Failure) -> Self {
+        Self {
+            summary: RunSummary {
+                outcome: RunOutcome::Failed,
+                steps: 0,
+                base_validation_loss: None,
+                tuned_validation_loss: None,
+                best_step: 0,
+                elapsed_secs: 0.0,
+                trainable_parameters: 0,
+                has_adapter: false,
+            },
+            failure: Some(failure),
+            adapter: None,
+            steps: Vec::new(),
+            evaluations: Vec::new(),
+        }
+    }
+}
+
 /// Trains. Progress is told to `host` as it comes; the result is the caller's to announce.
 pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult {
-    let mut session = Session::new(&input, host);
+    let mut session = match Session::start(&input, host).await {
+        Ok(session) => session,
+        Err(failure) => return TrainingResult::failed_at_start(failure.in_run(input.run)),
+    };
     let mut ended = session.run().await;
     let mut outcome = RunOutcome::Finished;
     if ended == Err(Interruption::Stopped) {
@@ -92,20 +123,20 @@ struct Best {
 }
 
 impl<'a> Session<'a> {
-    fn new(input: &'a TrainingInput<'a>, host: &'a dyn Host) -> Self {
+    async fn start(input: &'a TrainingInput<'a>, host: &'a dyn Host) -> Result<Self, Failure> {
         let pacing = Pacing::new(host, input.run);
         let started_millis = pacing.active_millis();
-        Self {
+        Ok(Self {
             input,
             host,
             pacing,
-            state: TrainingState::new(&input.plan.spec, &input.model.config),
+            state: TrainingState::start(&input.plan.spec, input.model).await?,
             best: None,
             steps: Vec::new(),
             evaluations: Vec::new(),
             recent_millis: VecDeque::new(),
             started_millis,
-        }
+        })
     }
 
     async fn run(&mut self) -> Result<(), Interruption> {
@@ -190,10 +221,10 @@ impl<'a> Session<'a> {
         self.pacing.enter(RunState::Evaluating);
         let started = self.pacing.active_millis();
         let model = self.input.model;
-        let adapter = (step > 0).then(|| self.state.upload(&model.device));
+        let adapter = (step > 0).then(|| self.state.upload(model));
         let (loss, scored_tokens) = mean_loss(
             model,
-            adapter.as_deref(),
+            adapter.as_ref(),
             self.input.validation,
             &self.input.plan.spec,
             &self.pacing,
@@ -305,17 +336,16 @@ impl<'a> Session<'a> {
             tuned_validation_loss: self.best.as_ref().and_then(|best| best.loss),
             best_step: self.best.as_ref().map_or(0, |best| best.adapter.step),
             elapsed_secs: (self.pacing.active_millis() - self.started_millis) / 1000.0,
-            trainable_parameters: self.state.layout.num_parameters as u64,
+            trainable_parameters: self.state.form.layout.num_parameters as u64,
             has_adapter: self.best.is_some(),
         };
         TrainingResult {
             summary,
             failure,
-            layout: self.state.layout,
-            parameters: self
-                .best
-                .map(|best| best.adapter.parameters)
-                .unwrap_or_default(),
+            adapter: self.best.map(|best| TrainedAdapter {
+                form: self.state.form,
+                parameters: best.adapter.parameters,
+            }),
             steps: self.steps,
             evaluations: self.evaluations,
         }

@@ -27,6 +27,8 @@ pub struct BlockShape {
     pub features: [(u64, u64); TargetModule::ALL.len()],
     /// Of the adapters, by module.
     pub ranks: [Option<u64>; TargetModule::ALL.len()],
+    /// Modules whose output is scaled.
+    pub scaled: [bool; TargetModule::ALL.len()],
     pub query_heads: u64,
     pub has_dropout: bool,
     pub precision: Precision,
@@ -65,6 +67,9 @@ impl BlockShape {
         let bytes = |numbers: u64, precision: Precision| {
             numbers.saturating_mul(precision.num_bytes() as u64)
         };
+        let scaled = self.features.into_iter().zip(self.scaled);
+        let scaled = scaled.filter_map(|((_, output), is_scaled)| is_scaled.then_some(output));
+        let inside = inside.chain(scaled);
         let inside = bytes(inside.fold(0, u64::saturating_add), self.precision);
         let single = bytes(single.fold(0, u64::saturating_add), Precision::Single);
         inside.saturating_add(single).saturating_mul(tokens)

@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, slice};
 
-use burn::tensor::Device;
-
 use super::{
     internal,
     optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
@@ -12,18 +10,17 @@ use super::{
     step::forward_backward,
 };
 use crate::{
-    adapter::AdapterLayout,
+    adapter::{AdapterForm, DeviceAdapter},
     data::batch::Batch,
-    layers::{block::BlockAdapter, dropout::Dropout},
+    layers::dropout::Dropout,
     model::Llama,
     protocol::{Failure, FailureKind, Precision, RunSpec},
-    weights::config::LlamaConfig,
 };
 
 /// An adapter in training.
 #[derive(Debug, Clone)]
 pub struct TrainingState {
-    pub layout: AdapterLayout,
+    pub form: AdapterForm,
     /// In the layout's order.
     pub parameters: Vec<f32>,
     pub optimizer: AdamW,
@@ -65,25 +62,28 @@ pub struct StepOutcome {
 
 impl TrainingState {
     /// The start of a run.
-    pub fn new(spec: &RunSpec, config: &LlamaConfig) -> Self {
-        let layout = AdapterLayout::new(&spec.lora, config);
-        let parameters = layout.initial_parameters(spec.seed);
-        Self {
-            optimizer: AdamW::new(AdamWConfig::from(spec), parameters.len()),
-            layout,
+    ///
+    /// # Errors
+    /// The device's failure while the adapter's start is computed from the base.
+    pub async fn start(spec: &RunSpec, model: &Llama) -> Result<Self, Failure> {
+        let (form, parameters) = AdapterForm::start(&spec.adapter, model, spec.seed).await?;
+        let groups = form.layout.groups();
+        Ok(Self {
+            optimizer: AdamW::new(AdamWConfig::from(spec), parameters.len()).with_groups(groups),
+            form,
             parameters,
             sound: None,
             kept_bytes: KEPT_BYTES,
             max_grad_norm: spec.max_grad_norm,
-            dropout_probability: spec.lora.lora_dropout,
+            dropout_probability: spec.adapter.lora_dropout,
             seed: spec.seed,
             num_micro_steps: 0,
-        }
+        })
     }
 
     /// The present adapter on the device.
-    pub fn upload(&self, device: &Device) -> Vec<BlockAdapter> {
-        self.layout.upload(&self.parameters, device)
+    pub fn upload(&self, model: &Llama) -> DeviceAdapter {
+        self.form.upload(&self.parameters, model)
     }
 
     /// One optimizer step over the micro-batches together. After an error the parameters are what they were.
@@ -139,7 +139,7 @@ impl TrainingState {
         micro_batches: &[Batch],
         pacing: &Pacing<'_>,
     ) -> Result<MeanGradient, Interruption> {
-        let adapter = self.upload(&model.device);
+        let adapter = self.upload(model);
         let mut nll_sum = 0.0;
         let mut gradients = vec![0.0f32; self.parameters.len()];
         let passes = self.passes(model, &adapter, micro_batches);
@@ -166,7 +166,7 @@ impl TrainingState {
     fn passes<'a>(
         &self,
         model: &Llama,
-        adapter: &[BlockAdapter],
+        adapter: &DeviceAdapter,
         micro_batches: &'a [Batch],
     ) -> Vec<Cow<'a, [Batch]>> {
         let shape = model.block_shape(adapter, self.dropout_probability > 0.0);

@@ -14,11 +14,11 @@ use super::{
     sizes::chunk_rows,
 };
 use crate::{
-    adapter::flatten_gradients,
+    adapter::{DeviceAdapter, flatten_gradients},
     data::batch::Batch,
     kernels::rms_norm_backward,
     layers::{
-        block::{self, BlockAdapter, PassContext},
+        block::{self, PassContext, norm_gradient},
         dropout::Dropout,
     },
     model::Llama,
@@ -55,7 +55,7 @@ impl Scored {
 /// The user's stop, or the device's failure.
 pub async fn forward_backward(
     model: &Llama,
-    adapter: &[BlockAdapter],
+    adapter: &DeviceAdapter,
     batch: &Batch,
     dropout: Option<Dropout>,
     kept_bytes: usize,
@@ -71,21 +71,26 @@ pub async fn forward_backward(
 
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
-    let normed = model.final_norm(rows.clone());
+    let norm = adapter.norm.as_ref().unwrap_or(&model.norm);
+    let eps = model.config.rms_norm_eps;
+    let normed = model.final_norm(rows.clone(), Some(adapter));
     let HeadLoss { nll, gradient } = pass.head_loss(normed, &scored, true).await?;
     let Some(gradient) = gradient else {
         return Err(Interruption::Failed(super::internal(
             "the head gave no gradient",
         )));
     };
+    let d_norm = adapter
+        .norm
+        .as_ref()
+        .map(|_| norm_gradient(gradient.clone(), rows.clone(), eps));
     let zeros = rows.zeros_like();
-    let eps = model.config.rms_norm_eps;
-    let d_rows = rms_norm_backward(gradient, rows, &model.norm, eps, zeros);
+    let d_rows = rms_norm_backward(gradient, rows, norm, eps, zeros);
     let mut d_hidden = spread_rows(d_rows, &scored.positions, batch.ids.len());
 
     let mut gradients = Vec::with_capacity(model.blocks.len());
     for (block, kept) in model.blocks.iter().zip(kept).rev() {
-        let adapter = &adapter[block.index];
+        let adapter = &adapter.blocks[block.index];
         let saved = match kept {
             Kept::All(saved) => saved,
             Kept::Input(input) => {
@@ -104,6 +109,7 @@ pub async fn forward_backward(
         pacing.boundary(&d_hidden).await?;
     }
     gradients.reverse();
+    gradients.extend(d_norm);
     // One read for both: the loss rides in front.
     gradients.insert(0, nll.sum());
     let mut values = read_all(Tensor::cat(gradients, 0))
@@ -122,7 +128,7 @@ pub async fn forward_backward(
 /// The user's stop, or the device's failure.
 pub async fn evaluate(
     model: &Llama,
-    adapter: Option<&[BlockAdapter]>,
+    adapter: Option<&DeviceAdapter>,
     batch: &Batch,
     pacing: &Pacing<'_>,
 ) -> Result<f64, Interruption> {
@@ -136,7 +142,7 @@ pub async fn evaluate(
 /// The user's stop, or the device's failure.
 pub async fn token_losses(
     model: &Llama,
-    adapter: Option<&[BlockAdapter]>,
+    adapter: Option<&DeviceAdapter>,
     batch: &Batch,
     pacing: &Pacing<'_>,
 ) -> Result<Vec<f32>, Interruption> {
@@ -150,7 +156,7 @@ pub async fn token_losses(
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
     let loss = pass
-        .head_loss(model.final_norm(rows), &scored, false)
+        .head_loss(model.final_norm(rows, adapter), &scored, false)
         .await?;
     read_all(loss.nll).await.map_err(Interruption::Failed)
 }
@@ -176,12 +182,12 @@ impl Pass<'_> {
     /// The last block's output `[b t, d]`.
     async fn forward(
         &self,
-        adapter: Option<&[BlockAdapter]>,
+        adapter: Option<&DeviceAdapter>,
         batch: &Batch,
     ) -> Result<Tensor<2>, Interruption> {
         let mut hidden = self.model.embed(&batch.ids);
         for block in &self.model.blocks {
-            let adapter = adapter.map(|blocks| &blocks[block.index]);
+            let adapter = adapter.map(|adapter| &adapter.blocks[block.index]);
             hidden = block.forward(hidden, adapter, self.context, None);
             self.pacing.boundary(&hidden).await?;
         }
@@ -191,7 +197,7 @@ impl Pass<'_> {
     /// As [`Self::forward`], with what every block keeps for its backward.
     async fn forward_saving(
         &self,
-        adapter: &[BlockAdapter],
+        adapter: &DeviceAdapter,
         batch: &Batch,
         kept_bytes: usize,
     ) -> Result<(Tensor<2>, Vec<Kept>), Interruption> {
@@ -201,7 +207,7 @@ impl Pass<'_> {
         let mut kept = Vec::with_capacity(blocks.len());
         for block in blocks {
             let input = hidden.clone();
-            let adapter = Some(&adapter[block.index]);
+            let adapter = Some(&adapter.blocks[block.index]);
             if block.index < first_kept {
                 hidden = block.forward(hidden, adapter, self.context, None);
                 kept.push(Kept::Input(input));
@@ -217,7 +223,7 @@ impl Pass<'_> {
 
     /// The number of last blocks that keep all that their backward needs. The very last does in any case: its backward
     /// follows at once.
-    fn num_kept(&self, adapter: &[BlockAdapter], kept_bytes: usize) -> usize {
+    fn num_kept(&self, adapter: &DeviceAdapter, kept_bytes: usize) -> usize {
         let has_dropout = self.context.dropout.is_some();
         let Some(shape) = self.model.block_shape(adapter, has_dropout) else {
             return 0;

@@ -3,10 +3,10 @@
 use burn::tensor::Device;
 
 use crate::{
+    adapter::DeviceAdapter,
     data::Encoder,
     generate::{self, GenerationInput},
     host::Host,
-    layers::block::BlockAdapter,
     model::Llama,
     protocol::{
         Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary, Phase,
@@ -100,7 +100,7 @@ impl LoadedModel {
         id: GenerationId,
         variant: Variant,
         spec: &GenerationSpec,
-        adapter: Option<&[BlockAdapter]>,
+        adapter: Option<&DeviceAdapter>,
         host: &dyn Host,
     ) -> Result<GenerationSummary, Failure> {
         let (model, encoder) = (&self.llama, self.encoder());

@@ -2,14 +2,12 @@
 
 use std::rc::Rc;
 
-use burn::tensor::Device;
-
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
+    adapter::DeviceAdapter,
     data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
-    export::{self, AdapterTensor, EvaluationReport, ExportInput, build_zip},
+    export::{self, EvaluationReport, ExportError, ExportInput, build_zip},
     host::Host,
-    layers::block::BlockAdapter,
     plan::{DeviceBudget, RunPlan},
     protocol::{
         BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, Failure,
@@ -18,7 +16,7 @@ use crate::{
     train::{
         one_batch::{self, OneBatch},
         pacing::Interruption,
-        session::{self, TrainingInput, TrainingResult},
+        session::{self, TrainedAdapter, TrainingInput, TrainingResult},
     },
 };
 
@@ -162,7 +160,7 @@ impl KeptRun {
     ///
     /// # Errors
     /// [`FailureKind::WrongState`] for any other model.
-    pub fn adapter_for(&self, model: &LoadedModel) -> Result<Vec<BlockAdapter>, Failure> {
+    pub fn adapter_for(&self, model: &LoadedModel) -> Result<DeviceAdapter, Failure> {
         if model.summary.sha256 != self.model.sha256 {
             return Err(Failure::new(
                 FailureKind::WrongState,
@@ -173,8 +171,13 @@ impl KeptRun {
             )
             .remedy("Load that model again, or train on this one."));
         }
-        let device: &Device = &model.llama.device;
-        Ok(self.result.layout.upload(&self.result.parameters, device))
+        let TrainedAdapter { form, parameters } = self.adapter()?;
+        Ok(form.upload(parameters, &model.llama))
+    }
+
+    fn adapter(&self) -> Result<&TrainedAdapter, Failure> {
+        let adapter = self.result.adapter.as_ref();
+        adapter.ok_or_else(|| Failure::from(ExportError::EmptyAdapter))
     }
 
     pub fn spec(&self) -> &RunSpec {
@@ -231,7 +234,8 @@ impl KeptRun {
             scored_tokens: scored,
             sequence_length: self.spec.data.max_seq_length,
         };
-        let tensors = self.tensors();
+        let TrainedAdapter { form, parameters } = self.adapter()?;
+        let tensors = form.tensors(parameters);
         Ok(build_zip(&ExportInput {
             model: &self.model,
             dataset: &self.dataset,
@@ -247,21 +251,5 @@ impl KeptRun {
             chat_template: self.chat_template.as_deref(),
             finished_at: self.finished_at.as_deref(),
         })?)
-    }
-
-    fn tensors(&self) -> Vec<AdapterTensor> {
-        let TrainingResult {
-            layout, parameters, ..
-        } = &self.result;
-        let tensor = |slot: &crate::adapter::ModuleSlot| AdapterTensor {
-            layer: slot.layer,
-            module: slot.module,
-            a: parameters[slot.a.clone()].to_vec(),
-            b: parameters[slot.b.clone()].to_vec(),
-            r: slot.r,
-            in_features: slot.in_features,
-            out_features: slot.out_features,
-        };
-        layout.slots.iter().map(tensor).collect()
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{model::LoadedModel, run::KeptRun};
 use crate::{
+    adapter::DeviceAdapter,
     data::{Example, TokenSequence, stored::StoredRow},
     host::Host,
-    layers::block::BlockAdapter,
     protocol::{Failure, FailureKind, LabelScore, RunId, RunState, ScoreReport, Side},
     train::{
         pacing::{Interruption, Pacing},
@@ -53,7 +53,7 @@ pub async fn score(
 struct Scoring<'a> {
     kept: &'a KeptRun,
     model: &'a LoadedModel,
-    adapter: &'a [BlockAdapter],
+    adapter: &'a DeviceAdapter,
     pacing: Pacing<'a>,
     host: &'a dyn Host,
 }
@@ -78,7 +78,7 @@ impl Scoring<'_> {
 
     async fn loss(
         &self,
-        adapter: Option<&[BlockAdapter]>,
+        adapter: Option<&DeviceAdapter>,
         rows: &[TokenSequence],
     ) -> Result<(f64, u64), Interruption> {
         let (model, spec) = (&self.model.llama, self.kept.spec());

@@ -7,7 +7,7 @@ use engine::{
     generate::{GenerationInput, generate},
     layers::block::BlockAdapter,
     model::Llama,
-    protocol::{GenerationId, GenerationSpec, LoraSpec, Variant},
+    protocol::{AdapterSpec, GenerationId, GenerationSpec, Variant},
     template::ChatTemplate,
     tokenizer::Tokenizer,
     weights::checkpoint::ModelFiles,
@@ -67,7 +67,7 @@ impl Answer {
             .transpose()
             .map_err(|error| error.to_string())?;
         let adapter = spec.is_tuned.then(|| {
-            let layout = AdapterLayout::new(&LoraSpec::default(), &model.config);
+            let layout = AdapterLayout::new(&AdapterSpec::default(), &model.config);
             let mut parameters = draw::draw("tuned", layout.num_parameters);
             // Small enough to leave the text readable.
             parameters.iter_mut().for_each(|value| *value *= 1e-3);

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::Batch},
     model::Llama,
-    protocol::{LoraSpec, RunId, RunSpec, TargetModule},
+    protocol::{AdapterSpec, RunId, RunSpec, TargetModule},
     train::{
         pacing::{Interruption, Pacing},
         state::TrainingState,
@@ -94,7 +94,7 @@ impl Training {
 
     fn new(model: Llama, ids: Vec<u32>, rank: usize, alpha: usize, learning_rate: f64) -> Self {
         let spec = RunSpec {
-            lora: LoraSpec {
+            adapter: AdapterSpec {
                 r: rank,
                 lora_alpha: alpha,
                 lora_dropout: 0.0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::{
     data::{TokenSequence, batch::Batch},
-    protocol::{LoraSpec, LrSchedulerType, RunSpec, TargetModule},
+    protocol::{AdapterSpec, LrSchedulerType, RunSpec, TargetModule},
 };
 use safetensors::SafeTensors;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -99,8 +99,8 @@ pub fn run_spec(lora: &Lora, recipe: &Recipe) -> RunSpec {
     }
 }
 
-pub fn lora_spec(lora: &Lora) -> LoraSpec {
-    LoraSpec {
+pub fn lora_spec(lora: &Lora) -> AdapterSpec {
+    AdapterSpec {
         r: lora.r,
         lora_alpha: lora.lora_alpha,
         lora_dropout: lora.lora_dropout,

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::Batch},
     model::Llama,
-    protocol::{LoraSpec, Precision, RunSpec, TargetModule},
+    protocol::{AdapterSpec, Precision, RunSpec, TargetModule},
     self_test,
     train::{
         pacing::Pacing,
@@ -112,10 +112,10 @@ fn compare(
 ) {
     let mut model = block_on(Llama::load(files, device, async |_| ())).unwrap();
     let spec = RunSpec {
-        lora: LoraSpec {
+        adapter: AdapterSpec {
             lora_dropout: dropout,
             target_modules: TargetModule::ALL.to_vec(),
-            ..LoraSpec::default()
+            ..AdapterSpec::default()
         },
         ..RunSpec::default()
     };

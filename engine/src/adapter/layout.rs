@@ -1,0 +1,300 @@
+//! Which numbers an adapter trains, and where they lie.
+
+use std::ops::Range;
+
+use super::{lora, lora_plus, rslora};
+use crate::{
+    protocol::{AdapterSpec, BlockNorm, Method, ModelSummary, TargetModule},
+    train::optimizer::Group,
+    weights::config::LlamaConfig,
+};
+
+/// A part of a module's adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `[r, in]`
+    A,
+    /// `[out, r]`
+    B,
+    /// DoRA's `m`, `[1, out]`.
+    Magnitude,
+    /// VeRA's `b`, `[1, out]`.
+    LambdaB,
+    /// VeRA's `d`, `[1, r]`.
+    LambdaD,
+    /// IA3's `l`, `[1, out]`, or `[1, in]` where it scales the input.
+    Scale,
+}
+
+impl Part {
+    /// The end of its name in `adapter_model.safetensors`.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::A => "lora_A.weight",
+            Self::B => "lora_B.weight",
+            Self::Magnitude => "lora_magnitude_vector",
+            Self::LambdaB => "vera_lambda_b",
+            Self::LambdaD => "vera_lambda_d",
+            Self::Scale => "ia3_l",
+        }
+    }
+}
+
+/// Where a trained tensor acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Module {
+        layer: usize,
+        module: TargetModule,
+        part: Part,
+    },
+    Norm {
+        layer: usize,
+        norm: BlockNorm,
+    },
+    FinalNorm,
+}
+
+/// A trained tensor's place, in the model and in the flat vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    pub place: Place,
+    pub shape: [usize; 2],
+    pub range: Range<usize>,
+}
+
+impl Slot {
+    /// Its name in `adapter_model.safetensors`.
+    pub fn name(&self, method: Method) -> String {
+        // Beside a method of their own norms are saved as whole modules.
+        let suffix = if method == Method::LnTuning {
+            "ln_tuning_layers.weight"
+        } else {
+            "weight"
+        };
+        match self.place {
+            Place::Module {
+                layer,
+                module,
+                part,
+            } => format!("{}.{}", module_prefix(layer, module), part.suffix()),
+            Place::Norm { layer, norm } => format!(
+                "base_model.model.model.layers.{layer}.{}.{suffix}",
+                norm.name()
+            ),
+            Place::FinalNorm => format!("base_model.model.model.norm.{suffix}"),
+        }
+    }
+}
+
+/// Such as `base_model.model.model.layers.0.self_attn.q_proj`.
+pub fn module_prefix(layer: usize, module: TargetModule) -> String {
+    format!("base_model.model.model.layers.{layer}.{}", module.path())
+}
+
+/// What of a model decides how an adapter is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelShape {
+    pub num_hidden_layers: usize,
+    pub hidden_size: usize,
+    /// Input and output features, by module.
+    pub features: [(usize, usize); TargetModule::ALL.len()],
+}
+
+impl From<&LlamaConfig> for ModelShape {
+    fn from(config: &LlamaConfig) -> Self {
+        Self {
+            num_hidden_layers: config.num_hidden_layers,
+            hidden_size: config.hidden_size,
+            features: TargetModule::ALL.map(|module| config.projection_features(module)),
+        }
+    }
+}
+
+impl From<&ModelSummary> for ModelShape {
+    fn from(model: &ModelSummary) -> Self {
+        Self {
+            num_hidden_layers: model.num_hidden_layers,
+            hidden_size: model.hidden_size,
+            features: TargetModule::ALL.map(|module| crate::plan::features(model, module)),
+        }
+    }
+}
+
+/// The layout of an adapter: layer by layer, module by module in the order of the forward pass, then the norms of that
+/// layer; the last norm at the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterLayout {
+    pub spec: AdapterSpec,
+    pub slots: Vec<Slot>,
+    pub num_parameters: usize,
+    /// The slots of each module.
+    modules: Vec<(usize, TargetModule, Range<usize>)>,
+    features: [(usize, usize); TargetModule::ALL.len()],
+}
+
+impl AdapterLayout {
+    /// Lays out `spec` over a model.
+    pub fn new(spec: &AdapterSpec, shape: &ModelShape) -> Self {
+        let mut layout = Self {
+            spec: spec.clone(),
+            slots: Vec::new(),
+            num_parameters: 0,
+            modules: Vec::new(),
+            features: shape.features,
+        };
+        let has_norms = spec.train_norms || spec.method == Method::LnTuning;
+        let d = shape.hidden_size;
+        for layer in (0..shape.num_hidden_layers).filter(|&layer| spec.has_layer(layer)) {
+            let chosen = TargetModule::ALL.into_iter();
+            let chosen = chosen.filter(|module| spec.target_modules.contains(module));
+            for module in chosen.filter(|_| spec.method.has_modules()) {
+                let start = layout.slots.len();
+                for (part, shape) in parts(spec, layer, module, layout.features[module as usize]) {
+                    let place = Place::Module {
+                        layer,
+                        module,
+                        part,
+                    };
+                    layout.push(place, shape);
+                }
+                layout
+                    .modules
+                    .push((layer, module, start..layout.slots.len()));
+            }
+            for norm in BlockNorm::ALL.into_iter().filter(|_| has_norms) {
+                layout.push(Place::Norm { layer, norm }, [1, d]);
+            }
+        }
+        if has_norms {
+            layout.push(Place::FinalNorm, [1, d]);
+        }
+        layout
+    }
+
+    /// As [`Self::num_parameters`] of that layout, without laying it out; numbers too great stay at the maximum.
+    pub fn num_parameters_of(spec: &AdapterSpec, shape: &ModelShape) -> u64 {
+        let norms = if spec.train_norms || spec.method == Method::LnTuning {
+            2
+        } else {
+            0
+        };
+        let norm = shape.hidden_size as u64;
+        let of_layer = |layer: usize| {
+            let modules = TargetModule::ALL
+                .into_iter()
+                .filter(|module| spec.method.has_modules() && spec.target_modules.contains(module));
+            let parts = modules
+                .flat_map(|module| parts(spec, layer, module, shape.features[module as usize]));
+            let sizes = parts.map(|(_, [rows, cols])| (rows as u64).saturating_mul(cols as u64));
+            sizes.fold(norm.saturating_mul(norms), u64::saturating_add)
+        };
+        let num_layers = match spec.layers_to_transform {
+            Some(range) => {
+                let end = range.last.saturating_add(1).min(shape.num_hidden_layers);
+                end.saturating_sub(range.first)
+            }
+            None => shape.num_hidden_layers,
+        };
+        let of_layers = if spec.rank_pattern.is_empty() {
+            of_layer(0).saturating_mul(num_layers as u64)
+        } else {
+            let layers = (0..shape.num_hidden_layers).filter(|&layer| spec.has_layer(layer));
+            layers.map(of_layer).fold(0, u64::saturating_add)
+        };
+        of_layers.saturating_add(if norms > 0 { norm } else { 0 })
+    }
+
+    fn push(&mut self, place: Place, shape: [usize; 2]) {
+        let start = self.num_parameters;
+        self.num_parameters += shape[0] * shape[1];
+        self.slots.push(Slot {
+            place,
+            shape,
+            range: start..self.num_parameters,
+        });
+    }
+
+    /// Input features of a module.
+    pub fn in_features(&self, module: TargetModule) -> usize {
+        self.features[module as usize].0
+    }
+
+    /// The most input and the most output features of an adapted module.
+    pub(super) fn largest_features(&self) -> (usize, usize) {
+        let features = self
+            .modules
+            .iter()
+            .map(|(_, module, _)| self.features[*module as usize]);
+        features.fold((0, 0), |most, features| {
+            (most.0.max(features.0), most.1.max(features.1))
+        })
+    }
+
+    /// What the low-rank product of a module is multiplied with.
+    pub fn scaling(&self, layer: usize, module: TargetModule) -> f64 {
+        let (alpha, r) = (
+            self.spec.alpha(layer, module),
+            self.spec.rank(layer, module),
+        );
+        match self.spec.method {
+            Method::RsLora => rslora::scaling(alpha, r),
+            Method::Vera => 1.0,
+            _ => lora::scaling(alpha, r),
+        }
+    }
+
+    /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does.
+    pub fn groups(&self) -> Vec<Group> {
+        let group = |slot: &Slot| {
+            let (lr_ratio, decays) = match slot.place {
+                Place::Module { part, .. } if self.spec.method == Method::LoraPlus => (
+                    lora_plus::rate_ratio(part, self.spec.loraplus_lr_ratio),
+                    true,
+                ),
+                Place::Module { .. } => (1.0, true),
+                Place::Norm { .. } | Place::FinalNorm => (1.0, false),
+            };
+            Group {
+                range: slot.range.clone(),
+                lr_ratio,
+                decays,
+            }
+        };
+        self.slots.iter().map(group).collect()
+    }
+
+    /// Layer, module and slots of every adapted projection.
+    pub fn modules(&self) -> impl Iterator<Item = (usize, TargetModule, &[Slot])> {
+        let modules = self.modules.iter();
+        modules.map(|(layer, module, slots)| (*layer, *module, &self.slots[slots.clone()]))
+    }
+}
+
+/// The trained parts of a module, of so many input and output features.
+pub(super) fn parts(
+    spec: &AdapterSpec,
+    layer: usize,
+    module: TargetModule,
+    (in_features, out_features): (usize, usize),
+) -> Vec<(Part, [usize; 2])> {
+    let r = spec.rank(layer, module);
+    let mut parts = vec![(Part::A, [r, in_features]), (Part::B, [out_features, r])];
+    match spec.method {
+        Method::Dora => parts.push((Part::Magnitude, [1, out_features])),
+        Method::Vera => {
+            parts = vec![(Part::LambdaB, [1, out_features]), (Part::LambdaD, [1, r])];
+        }
+        Method::Ia3 => {
+            let features = if super::ia3::scales_input(module) {
+                in_features
+            } else {
+                out_features
+            };
+            parts = vec![(Part::Scale, [1, features])];
+        }
+        Method::LnTuning => parts.clear(),
+        Method::Lora | Method::RsLora | Method::LoraPlus | Method::Pissa | Method::Olora => {}
+    }
+    parts
+}

@@ -1,0 +1,183 @@
+//! The little dense algebra of a start, in f64 on the host.
+
+/// Vectors of one length, one behind the other.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    values: Vec<f64>,
+    len: usize,
+}
+
+impl Rows {
+    pub fn new(values: Vec<f64>, len: usize) -> Self {
+        Self { values, len }
+    }
+
+    pub fn from_f32(values: &[f32], len: usize) -> Self {
+        Self::new(values.iter().map(|&value| f64::from(value)).collect(), len)
+    }
+
+    pub fn to_f32(&self) -> Vec<f32> {
+        self.values.iter().map(|&value| value as f32).collect()
+    }
+
+    /// Vectors and their length.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.values.len() / self.len.max(1), self.len]
+    }
+
+    pub fn row(&self, index: usize) -> &[f64] {
+        &self.values[index * self.len..][..self.len]
+    }
+
+    /// Gram and Schmidt's way, twice, which is enough whatever the vectors (Giraud et al. 2005). One that depends on those
+    /// before it becomes zero.
+    pub fn orthonormalise(&mut self) {
+        for index in 0..self.shape()[0] {
+            let (done, rest) = self.values.split_at_mut(index * self.len);
+            let vector = &mut rest[..self.len];
+            let before = norm(vector);
+            for _ in 0..2 {
+                for other in done.chunks_exact(self.len) {
+                    let share = dot(vector, other);
+                    vector
+                        .iter_mut()
+                        .zip(other)
+                        .for_each(|(v, o)| *v -= share * o);
+                }
+            }
+            let left = norm(vector);
+            let factor = if left > 1e-10 * before {
+                1.0 / left
+            } else {
+                0.0
+            };
+            vector.iter_mut().for_each(|value| *value *= factor);
+        }
+    }
+
+    /// The products of every two vectors, as rows of a square.
+    pub fn gram(&self) -> Vec<Vec<f64>> {
+        let count = self.shape()[0];
+        let row = |i| (0..count).map(|j| dot(self.row(i), self.row(j))).collect();
+        (0..count).map(row).collect()
+    }
+
+    /// The vectors that the rows of `turn` are combinations for.
+    pub fn turned(&self, turn: &[Vec<f64>]) -> Self {
+        let mut values = vec![0.0; turn.len() * self.len];
+        for (factors, vector) in turn.iter().zip(values.chunks_exact_mut(self.len)) {
+            for (index, factor) in factors.iter().enumerate() {
+                let row = self.row(index);
+                vector
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(v, r)| *v += factor * r);
+            }
+        }
+        Self::new(values, self.len)
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn norm(a: &[f64]) -> f64 {
+    dot(a, a).sqrt()
+}
+
+/// Eigenvalues of a symmetric matrix, the largest first, and the eigenvector of each: Jacobi's rotations, row by row
+/// (Golub and Van Loan, Matrix Computations, 8.5).
+pub fn symmetric_eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
+    let n = matrix.len();
+    let identity = |i: usize| (0..n).map(|j| f64::from(u8::from(i == j))).collect();
+    let mut vectors: Vec<Vec<f64>> = (0..n).map(identity).collect();
+    let scale = (0..n).map(|i| matrix[i][i].abs()).fold(0.0, f64::max);
+    // Each round squares what is left beside the diagonal; a few are enough for any size.
+    for _ in 0..40 {
+        let mut largest = 0.0f64;
+        for p in 0..n {
+            for q in p + 1..n {
+                largest = largest.max(matrix[p][q].abs());
+                rotate(&mut matrix, &mut vectors, p, q);
+            }
+        }
+        if largest <= 1e-15 * scale {
+            break;
+        }
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| matrix[b][b].total_cmp(&matrix[a][a]));
+    let values = order.iter().map(|&i| matrix[i][i]).collect();
+    let vectors = order.into_iter().map(|i| std::mem::take(&mut vectors[i]));
+    (values, vectors.collect())
+}
+
+/// The rotation of rows and columns `p` and `q` that makes their element zero; `vectors` turn with them.
+fn rotate(matrix: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
+    let off = matrix[p][q];
+    if off == 0.0 {
+        return;
+    }
+    let theta = (matrix[q][q] - matrix[p][p]) / (2.0 * off);
+    let t = theta.signum() / (theta.abs() + theta.hypot(1.0));
+    let c = 1.0 / t.hypot(1.0);
+    let s = t * c;
+    for k in 0..matrix.len() {
+        let (kp, kq) = (matrix[k][p], matrix[k][q]);
+        matrix[k][p] = c * kp - s * kq;
+        matrix[k][q] = s * kp + c * kq;
+    }
+    let turn = |rows: &mut [Vec<f64>]| {
+        let (first, second) = rows.split_at_mut(q);
+        for (a, b) in first[p].iter_mut().zip(&mut second[0]) {
+            (*a, *b) = (c * *a - s * *b, s * *a + c * *b);
+        }
+    };
+    turn(matrix);
+    turn(vectors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    fn rows(random: &mut Random, count: usize, len: usize) -> Rows {
+        let values = (0..count * len).map(|_| f64::from(random.unit()));
+        Rows::new(values.collect(), len)
+    }
+
+    #[test]
+    fn vectors_become_orthonormal_and_dependent_ones_zero() {
+        let mut random = Random::new();
+        let (count, len) = (random.size(2..12), random.size(12..40));
+        let mut rows = rows(&mut random, count, len);
+        let copy = rows.row(0).iter().map(|v| 3.0 * v).collect::<Vec<_>>();
+        rows.values.extend(copy);
+        rows.orthonormalise();
+        for (i, row) in rows.gram().iter().enumerate() {
+            for (j, &product) in row.iter().enumerate() {
+                let expected = f64::from(u8::from(i == j && i < count));
+                assert!((product - expected).abs() < 1e-12, "{i} {j}: {product}");
+            }
+        }
+    }
+
+    #[test]
+    fn eigenvectors_turn_a_matrix_to_its_eigenvalues() {
+        let mut random = Random::new();
+        let (count, len) = (random.size(1..20), random.size(1..40));
+        let rows = rows(&mut random, count, len);
+        let (values, vectors) = symmetric_eigen(rows.gram());
+        let turned = rows.turned(&vectors).gram();
+        for i in 0..count {
+            for j in 0..count {
+                let expected = if i == j { values[i] } else { 0.0 };
+                let error = (turned[i][j] - expected).abs();
+                assert!(error < 1e-10 * values[0], "{i} {j}: {error}");
+            }
+        }
+        assert!(values.is_sorted_by(|a, b| a >= b), "{values:?}");
+    }
+}

@@ -1,0 +1,23 @@
+//! OLoRA (Büyükakyüz, arXiv 2406.01775): LoRA that starts from `W = Q R`: `B0` the first `r` columns of the orthonormal `Q`,
+//! `A0` the first `r` rows of `R`, and the base is `W - s B0 A0`; see [`super::pissa`] for how that is kept.
+//!
+//! The first columns of `Q` depend on the first columns of `W` alone, and `R = Q^T W`.
+
+use super::{Fixed, Start, linalg::Rows, pissa};
+use crate::protocol::Failure;
+
+pub(super) async fn start(start: &mut Start<'_>) -> Result<Fixed, Failure> {
+    let (r, out_features, in_features) = (start.rank, start.weight.rows(), start.weight.cols());
+    let unit = |i: usize| usize::from(i % in_features == i / in_features) as f64;
+    let units = Rows::new((0..r * in_features).map(unit).collect(), in_features);
+    let mut q = Rows::from_f32(&start.times_transposed(&units).await?, out_features);
+    q.orthonormalise();
+    let a = start.times(&q).await?;
+    let mut b = vec![0.0; out_features * r];
+    for i in 0..r {
+        for (row, &u) in q.row(i).iter().enumerate() {
+            b[row * r + i] = u as f32;
+        }
+    }
+    Ok(pissa::residual(start, a, b))
+}

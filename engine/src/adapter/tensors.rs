@@ -1,0 +1,112 @@
+//! An adapter as PEFT's files hold it.
+
+use super::{AdapterForm, AdapterLayout, Fixed, Part, Place, Slot, slot_of};
+use crate::{adapter::layout::module_prefix, protocol::Method};
+
+/// PEFT's names of the matrices that VeRA shares.
+const PROJECTIONS: [&str; 2] = ["base_model.vera_A", "base_model.vera_B"];
+
+/// A tensor in f32 by its name in `adapter_model.safetensors`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+impl Slot {
+    /// Its shape in the file, where vectors have one dimension, and IA3's two.
+    fn shape_in_file(&self) -> Vec<usize> {
+        let [rows, cols] = self.shape;
+        match self.place {
+            Place::Module { part, module, .. } => match part {
+                Part::A | Part::B => vec![rows, cols],
+                Part::Scale if super::ia3::scales_input(module) => vec![rows, cols],
+                Part::Scale => vec![cols, rows],
+                Part::Magnitude | Part::LambdaB | Part::LambdaD => vec![cols],
+            },
+            Place::Norm { .. } | Place::FinalNorm => vec![cols],
+        }
+    }
+}
+
+impl AdapterLayout {
+    /// Name and shape of every tensor of the file.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let method = self.spec.method;
+        let doubled = matches!(method, Method::Pissa | Method::Olora);
+        let tensor = |slot: &Slot| {
+            let mut shape = slot.shape_in_file();
+            match slot.place {
+                Place::Module { part: Part::A, .. } if doubled => shape[0] *= 2,
+                Place::Module { part: Part::B, .. } if doubled => shape[1] *= 2,
+                _ => {}
+            }
+            (slot.name(method), shape)
+        };
+        let mut list: Vec<_> = self.slots.iter().map(tensor).collect();
+        if method == Method::Vera {
+            let (in_features, out_features) = self.largest_features();
+            let shapes = [[self.spec.r, in_features], [out_features, self.spec.r]];
+            let shared = PROJECTIONS.into_iter().zip(shapes);
+            list.extend(shared.map(|(name, shape)| (name.to_owned(), shape.to_vec())));
+        }
+        list
+    }
+}
+
+impl AdapterForm {
+    /// The tensors of the file, of `parameters` in the layout's order: those of [`AdapterLayout::tensors`].
+    ///
+    /// What took the base to be without a part of it (PiSSA, OLoRA) comes as the difference, of twice the rank, so that it
+    /// belongs to the base as it is.
+    pub fn tensors(&self, parameters: &[f32]) -> Vec<NamedTensor> {
+        let method = self.layout.spec.method;
+        let plain = |slot: &Slot| NamedTensor {
+            name: slot.name(method),
+            shape: slot.shape_in_file(),
+            values: parameters[slot.range.clone()].to_vec(),
+        };
+        let mut list = Vec::new();
+        for ((layer, module, slots), fixed) in self.layout.modules().zip(&self.fixed) {
+            let Fixed::Residual { a, b } = fixed else {
+                list.extend(slots.iter().map(plain));
+                continue;
+            };
+            let part = |part| slot_of(slots, part).map(plain);
+            if let (Some(trained_a), Some(trained_b)) = (part(Part::A), part(Part::B)) {
+                let [r, in_features] = a.shape;
+                let out_features = b.shape[0];
+                let rows = trained_b
+                    .values
+                    .chunks_exact(r)
+                    .zip(b.values.chunks_exact(r));
+                let rows = rows.flat_map(|(trained, fixed)| {
+                    trained
+                        .iter()
+                        .copied()
+                        .chain(fixed.iter().map(|value| -value))
+                });
+                list.push(NamedTensor {
+                    name: format!("{}.lora_A.weight", module_prefix(layer, module)),
+                    shape: vec![2 * r, in_features],
+                    values: [trained_a.values, a.values.clone()].concat(),
+                });
+                list.push(NamedTensor {
+                    name: format!("{}.lora_B.weight", module_prefix(layer, module)),
+                    shape: vec![out_features, 2 * r],
+                    values: rows.collect(),
+                });
+            }
+        }
+        let of_norms = |slot: &&Slot| !matches!(slot.place, Place::Module { .. });
+        list.extend(self.layout.slots.iter().filter(of_norms).map(plain));
+        let shared = self.projection.iter().flatten().zip(PROJECTIONS);
+        list.extend(shared.map(|(matrix, name)| NamedTensor {
+            name: name.to_owned(),
+            shape: matrix.shape.to_vec(),
+            values: matrix.values.clone(),
+        }));
+        list
+    }
+}

@@ -1,0 +1,294 @@
+//! What an adapter is: its method, its size and the layers that it changes. Names are PEFT's.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How an adapter changes the base; each is described in the engine's `adapter` module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    #[default]
+    Lora,
+    RsLora,
+    Dora,
+    LoraPlus,
+    Pissa,
+    Olora,
+    Vera,
+    Ia3,
+    LnTuning,
+}
+
+impl Method {
+    pub const ALL: [Self; 9] = [
+        Self::Lora,
+        Self::RsLora,
+        Self::Dora,
+        Self::LoraPlus,
+        Self::Pissa,
+        Self::Olora,
+        Self::Vera,
+        Self::Ia3,
+        Self::LnTuning,
+    ];
+
+    /// As its paper or PEFT writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lora => "LoRA",
+            Self::RsLora => "rsLoRA",
+            Self::Dora => "DoRA",
+            Self::LoraPlus => "LoRA+",
+            Self::Pissa => "PiSSA",
+            Self::Olora => "OLoRA",
+            Self::Vera => "VeRA",
+            Self::Ia3 => "IA3",
+            Self::LnTuning => "Norms",
+        }
+    }
+
+    /// When to choose it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Lora => "The usual choice: every runtime loads it.",
+            Self::RsLora => "As LoRA, with a scale that keeps ranks of 32 and more learning.",
+            Self::Dora => {
+                "Often a little better than LoRA at low ranks; slower, and no GGUF adapter can hold it."
+            }
+            Self::LoraPlus => {
+                "As LoRA with a faster B: fewer steps for the same loss, at some risk of overshooting."
+            }
+            Self::Pissa => {
+                "As LoRA from the base's strongest directions: learns faster at first; exported at twice the rank."
+            }
+            Self::Olora => "As PiSSA, from an orthonormal start that is quicker to compute.",
+            Self::Vera => {
+                "A hundredth of LoRA's trained numbers: for many small adapters over one base."
+            }
+            Self::Ia3 => {
+                "A few thousand numbers: for small datasets and a change of style; wants a high learning rate."
+            }
+            Self::LnTuning => {
+                "The norms' weights alone: the least there is to train; wants a high learning rate."
+            }
+        }
+    }
+
+    /// Whether it has a low-rank pair on each module, with a rank and a dropout.
+    pub fn has_rank(self) -> bool {
+        !matches!(self, Self::Ia3 | Self::LnTuning)
+    }
+
+    /// Whether alpha scales it.
+    pub fn has_alpha(self) -> bool {
+        self.has_rank() && self != Self::Vera
+    }
+
+    /// Whether it acts on projections, which can be chosen.
+    pub fn has_modules(self) -> bool {
+        self != Self::LnTuning
+    }
+}
+
+/// `peft.LoraConfig`, `VeraConfig`, `IA3Config` or `LNTuningConfig`, as the method says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterSpec {
+    #[serde(default)]
+    pub method: Method,
+    pub r: usize,
+    pub lora_alpha: usize,
+    pub lora_dropout: f64,
+    pub target_modules: Vec<TargetModule>,
+    /// Ranks of some modules, by name (`q_proj`) or path (`layers.3.self_attn.q_proj`); the longest that fits counts.
+    #[serde(default)]
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// Alphas of some modules, as [`Self::rank_pattern`].
+    #[serde(default)]
+    pub alpha_pattern: BTreeMap<String, usize>,
+    /// The blocks that are changed; all where there is none.
+    #[serde(default)]
+    pub layers_to_transform: Option<LayerRange>,
+    /// The norms' weights are trained beside the method's own.
+    #[serde(default)]
+    pub train_norms: bool,
+    /// Of [`Method::LoraPlus`]: what the learning rate of B is a multiple of, as `loraplus_lr_ratio`.
+    #[serde(default = "default_lr_ratio")]
+    pub loraplus_lr_ratio: f64,
+}
+
+/// The paper's.
+pub fn default_lr_ratio() -> f64 {
+    16.0
+}
+
+impl Default for AdapterSpec {
+    fn default() -> Self {
+        Self {
+            method: Method::Lora,
+            r: 8,
+            lora_alpha: 16,
+            lora_dropout: 0.0,
+            target_modules: vec![TargetModule::QProj, TargetModule::VProj],
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
+            layers_to_transform: None,
+            train_norms: false,
+            loraplus_lr_ratio: default_lr_ratio(),
+        }
+    }
+}
+
+impl AdapterSpec {
+    /// The rank of a module.
+    pub fn rank(&self, layer: usize, module: TargetModule) -> usize {
+        if self.method == Method::Vera {
+            // Its matrices are shared.
+            return self.r;
+        }
+        lookup(&self.rank_pattern, layer, module).unwrap_or(self.r)
+    }
+
+    /// What the device holds of a module's rank at most, in any block; none where the module is left alone.
+    pub fn device_rank(&self, module: TargetModule) -> Option<usize> {
+        if !self.method.has_modules() || !self.target_modules.contains(&module) {
+            return None;
+        }
+        if !self.method.has_rank() {
+            return Some(0);
+        }
+        let rank = self.rank_pattern.values().copied().chain([self.r]).max();
+        let times = match self.method {
+            Method::Pissa | Method::Olora => 2,
+            _ => 1,
+        };
+        rank.map(|rank| rank.saturating_mul(times))
+    }
+
+    /// Whether the outputs of modules are scaled.
+    pub fn scales_output(&self, module: TargetModule) -> bool {
+        match self.method {
+            Method::Dora => true,
+            Method::Ia3 => module != TargetModule::DownProj,
+            _ => false,
+        }
+    }
+
+    /// The alpha of a module.
+    pub fn alpha(&self, layer: usize, module: TargetModule) -> usize {
+        lookup(&self.alpha_pattern, layer, module).unwrap_or(self.lora_alpha)
+    }
+
+    /// Whether the block is changed.
+    pub fn has_layer(&self, layer: usize) -> bool {
+        self.layers_to_transform
+            .is_none_or(|range| (range.first..=range.last).contains(&layer))
+    }
+}
+
+/// PEFT takes a pattern as a regular expression that the end of the module's path must match; these are plain names.
+fn lookup(pattern: &BTreeMap<String, usize>, layer: usize, module: TargetModule) -> Option<usize> {
+    let path = format!("model.layers.{layer}.{}", module.path());
+    let fits = |key: &&String| path == **key || path.ends_with(&format!(".{key}"));
+    let key = pattern.keys().filter(fits).max_by_key(|key| key.len());
+    key.and_then(|key| pattern.get(key)).copied()
+}
+
+/// Blocks from `first` to `last`, both counted from 0 and among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRange {
+    pub first: usize,
+    pub last: usize,
+}
+
+/// The linear layers of a block that can carry an adapter, by their HF names and in the order of the forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetModule {
+    QProj,
+    KProj,
+    VProj,
+    OProj,
+    GateProj,
+    UpProj,
+    DownProj,
+}
+
+impl TargetModule {
+    pub const ALL: [Self; 7] = [
+        Self::QProj,
+        Self::KProj,
+        Self::VProj,
+        Self::OProj,
+        Self::GateProj,
+        Self::UpProj,
+        Self::DownProj,
+    ];
+
+    /// The module's name in `target_modules`, such as `q_proj`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OProj => "o_proj",
+            Self::GateProj => "gate_proj",
+            Self::UpProj => "up_proj",
+            Self::DownProj => "down_proj",
+        }
+    }
+
+    /// The module's path inside a block, such as `self_attn.q_proj`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::QProj => "self_attn.q_proj",
+            Self::KProj => "self_attn.k_proj",
+            Self::VProj => "self_attn.v_proj",
+            Self::OProj => "self_attn.o_proj",
+            Self::GateProj => "mlp.gate_proj",
+            Self::UpProj => "mlp.up_proj",
+            Self::DownProj => "mlp.down_proj",
+        }
+    }
+
+    /// Input and output features in a block of these widths: `hidden`, all query heads, all key heads, `intermediate`.
+    pub fn features(
+        self,
+        hidden: usize,
+        query: usize,
+        key_value: usize,
+        intermediate: usize,
+    ) -> (usize, usize) {
+        match self {
+            Self::QProj => (hidden, query),
+            Self::KProj | Self::VProj => (hidden, key_value),
+            Self::OProj => (query, hidden),
+            Self::GateProj | Self::UpProj => (hidden, intermediate),
+            Self::DownProj => (intermediate, hidden),
+        }
+    }
+
+    /// The module of that name, if there is one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|module| module.name() == name)
+    }
+}
+
+/// The norms of a block, by their HF names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BlockNorm {
+    Input,
+    PostAttention,
+}
+
+impl BlockNorm {
+    pub const ALL: [Self; 2] = [Self::Input, Self::PostAttention];
+
+    /// Its name inside a block.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Input => "input_layernorm",
+            Self::PostAttention => "post_attention_layernorm",
+        }
+    }
+}
