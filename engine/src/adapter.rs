@@ -219,6 +219,22 @@ impl AdapterForm {
         adapter
     }
 
+    /// Takes `A` `[r, largest in]` and `B` `[largest out, r]` of VeRA in place of those that were drawn; nothing for other
+    /// methods.
+    pub fn set_projection(&mut self, values: [Vec<f32>; 2], model: &Llama) {
+        let Some(own) = &self.projection else {
+            return;
+        };
+        let [a, b] = values;
+        let shared = [(a, own[0].shape), (b, own[1].shape)];
+        let shared = shared.map(|(values, shape)| Matrix::new(values, shape, &model.device));
+        for ((layer, module, _), fixed) in self.layout.modules().zip(&mut self.fixed) {
+            let weight = model.blocks[layer].matrices()[module as usize];
+            *fixed = vera::slices(&shared, weight);
+        }
+        self.projection = Some(shared);
+    }
+
     /// Merges a module's adapter into its weight `[out, in]` in f32; leaves it as it is where it has none.
     pub fn merge(
         &self,

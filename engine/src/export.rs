@@ -22,11 +22,12 @@ use std::io::{Cursor, Write};
 
 use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
 
+pub use adapter::files as adapter_files;
 pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeError};
 
 use crate::{
-    adapter::NamedTensor,
+    adapter::{ModelShape, NamedTensor},
     data::TokenSequence,
     protocol::{
         DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
@@ -122,11 +123,11 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     recipe.settings.check()?;
 
     let mut archive = Archive::default();
-    archive.add(
-        "adapter_model.safetensors",
-        &adapter::safetensors(input.tensors)?,
-    )?;
-    archive.add_text("adapter_config.json", &adapter::config_json(input)?)?;
+    let base = adapter::base_model(input.model);
+    let shape = ModelShape::from(input.model);
+    for (name, bytes) in adapter::files(&input.spec.adapter, &shape, base, input.tensors)? {
+        archive.add(name, &bytes)?;
+    }
     archive.add_text("README.md", &readme::render(input)?)?;
     archive.add_text("recipe.json", &pretty_json(&recipe)?)?;
     archive.add_text("log.jsonl", &log::lines(input.steps, input.evaluations)?)?;

@@ -11,10 +11,11 @@ use std::{
 };
 
 use engine::{
+    adapter::{AdapterLayout, ModelShape, NamedTensor},
     data::TokenSequence,
     export::{
-        AdapterTensor, EvaluationReport, ExportError, ExportInput, LogEntry, Recipe, RecipeError,
-        build_zip, file_name,
+        EvaluationReport, ExportError, ExportInput, LogEntry, Recipe, RecipeError, build_zip,
+        file_name,
     },
     plan,
     protocol::{
@@ -52,7 +53,7 @@ struct Run {
     steps: Vec<StepMetrics>,
     evaluations: Vec<EvaluationMetrics>,
     evaluation: EvaluationReport,
-    tensors: Vec<AdapterTensor>,
+    tensors: Vec<NamedTensor>,
     chat_template: Option<String>,
 }
 
@@ -154,26 +155,18 @@ fn model() -> ModelSummary {
     }
 }
 
-fn tensors(model: &ModelSummary, spec: &RunSpec, rng: &mut ChaCha8Rng) -> Vec<AdapterTensor> {
-    let mut values = |count| -> Vec<f32> {
-        (0..count)
-            .map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5)
-            .collect()
-    };
-    let r = spec.adapter.r;
-    let places = (0..model.num_hidden_layers)
-        .flat_map(|layer| spec.adapter.target_modules.iter().map(move |&m| (layer, m)));
-    places
-        .map(|(layer, module)| {
-            let (in_features, out_features) = plan::features(model, module);
-            AdapterTensor {
-                layer,
-                module,
-                a: values(r * in_features),
-                b: values(out_features * r),
-                r,
-                in_features,
-                out_features,
+fn tensors(model: &ModelSummary, spec: &RunSpec, rng: &mut ChaCha8Rng) -> Vec<NamedTensor> {
+    let layout = AdapterLayout::new(&spec.adapter, &ModelShape::from(model));
+    let tensors = layout.tensors().into_iter();
+    tensors
+        .map(|(name, shape)| {
+            let values = (0..shape.iter().product())
+                .map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5)
+                .collect();
+            NamedTensor {
+                name,
+                shape,
+                values,
             }
         })
         .collect()
@@ -307,23 +300,25 @@ proptest! {
         prop_assert_eq!(&header.metadata().as_ref().unwrap()["format"], "pt");
         let parsed = SafeTensors::deserialize(bytes).unwrap();
         prop_assert_eq!(parsed.len(), 2 * 2 * 7);
-        for tensor in &run.tensors {
-            let place = if tensor.module.path().starts_with("self_attn") { "self_attn" } else { "mlp" };
-            let prefix =
-                format!("base_model.model.model.layers.{}.{place}.{}", tensor.layer, tensor.module.name());
-            for (half, shape, values) in [
-                ("lora_A", [3, tensor.in_features], &tensor.a),
-                ("lora_B", [tensor.out_features, 3], &tensor.b),
-            ] {
-                let view = parsed.tensor(&format!("{prefix}.{half}.weight")).unwrap();
-                prop_assert_eq!(view.dtype(), Dtype::F32);
-                prop_assert_eq!(view.shape(), shape);
-                let stored: Vec<f32> = view
-                    .data()
-                    .chunks_exact(4)
-                    .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
-                    .collect();
-                prop_assert_eq!(&stored, values);
+        for layer in 0..2 {
+            for module in TargetModule::ALL {
+                let name = module.name();
+                let place = if "qkvo".contains(&name[..1]) && name.len() == 6 { "self_attn" } else { "mlp" };
+                let prefix = format!("base_model.model.model.layers.{layer}.{place}.{name}");
+                let (in_features, out_features) = plan::features(&run.model, module);
+                for (half, shape) in [("lora_A", [3, in_features]), ("lora_B", [out_features, 3])] {
+                    let name = format!("{prefix}.{half}.weight");
+                    let view = parsed.tensor(&name).unwrap();
+                    prop_assert_eq!(view.dtype(), Dtype::F32);
+                    prop_assert_eq!(view.shape(), shape);
+                    let stored: Vec<f32> = view
+                        .data()
+                        .chunks_exact(4)
+                        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+                        .collect();
+                    let tensor = run.tensors.iter().find(|tensor| tensor.name == name).unwrap();
+                    prop_assert_eq!(&stored, &tensor.values);
+                }
             }
         }
     }
@@ -492,7 +487,7 @@ fn the_zip_is_named_after_the_model() {
 fn numbers_that_are_not_finite_are_refused_by_name() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut run = Run::new(9);
-        *run.tensors[9].b.last_mut().unwrap() = value;
+        *run.tensors[9].values.last_mut().unwrap() = value;
         let failure = Failure::from(run.refusal());
         assert_eq!(failure.kind, FailureKind::NonFinite);
         let name = "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight";
@@ -518,10 +513,13 @@ fn an_adapter_that_is_not_whole_is_refused() {
 
     let mut run = Run::new(14);
     let lost = run.tensors.remove(3);
-    assert_eq!((lost.layer, lost.module), (0, TargetModule::OProj));
+    assert!(
+        lost.name
+            .ends_with("layers.0.self_attn.k_proj.lora_B.weight")
+    );
     assert!(matches!(
         run.refusal(),
-        ExportError::MissingTensor { name } if name.ends_with("layers.0.self_attn.o_proj")
+        ExportError::MissingTensor { name } if name == lost.name
     ));
 
     let mut run = Run::new(15);
@@ -536,11 +534,11 @@ fn an_adapter_that_is_not_whole_is_refused() {
     run.spec.adapter.target_modules.pop();
     assert!(matches!(
         run.refusal(),
-        ExportError::UnexpectedTensor { name } if name.ends_with("mlp.down_proj")
+        ExportError::UnexpectedTensor { name } if name.contains("mlp.down_proj")
     ));
 
     let mut run = Run::new(17);
-    run.tensors[2].b.clear();
+    run.tensors[2].values.clear();
     assert!(matches!(
         run.refusal(),
         ExportError::WrongLength { actual: 0, .. }

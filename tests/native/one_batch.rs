@@ -135,14 +135,14 @@ fn the_step_is_that_of_the_run() {
         assert_eq!(stepped.micro_batches, batches);
         let pacing = Pacing::new(&host, RUN);
         let mean_loss = |state: Option<&TrainingState>| {
-            let adapter = state.map(|state| state.upload(&model.device));
+            let adapter = state.map(|state| state.upload(&model));
             let loss = |batch: &Batch| {
-                block_on(evaluate(&model, adapter.as_deref(), batch, &pacing)).unwrap()
+                block_on(evaluate(&model, adapter.as_ref(), batch, &pacing)).unwrap()
             };
             batches.iter().map(loss).sum::<f64>() / stepped.num_scored() as f64
         };
         assert_share("loss before", stepped.loss_before(), mean_loss(None), 1e-6);
-        let mut state = TrainingState::new(&spec, &model.config);
+        let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
         let told = block_on(state.step(&model, &batches, 5e-3, &pacing)).unwrap();
         assert_eq!(stepped.num_scored(), told.scored_tokens);
         assert_share("gradient norm", stepped.grad_norm, told.grad_norm, 1e-6);

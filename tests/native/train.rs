@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use engine::{
     model::Llama,
-    protocol::RunSpec,
+    protocol::{AdapterSpec, RunSpec},
     train::{pacing::Pacing, state::TrainingState, step::evaluate},
 };
 use futures_executor::block_on;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::common::{
     adapter::{fill_by_rule, named_ranges, parameters_by_rule},
-    fixture::{self, Lora, Recipe, Row, Step, assert_near_relative, assert_share, run_spec},
+    fixture::{self, Recipe, Row, Step, assert_near_relative, assert_share, run_spec},
     golden::{self, EXACT, TrainingErrors, check_steps, norm},
     host::{RUN, ScriptedHost},
     load,
@@ -48,7 +48,8 @@ fn check_training(name: &str, variant: &str) {
 
 #[derive(Deserialize)]
 struct BundledGradients {
-    lora: Lora,
+    #[serde(rename = "lora")]
+    adapter: AdapterSpec,
     rule: Rule,
     rows: Vec<Row>,
     b_zero: BundledGradient,
@@ -80,7 +81,8 @@ struct BundledGradient {
 
 #[derive(Deserialize)]
 struct Curve {
-    lora: Lora,
+    #[serde(rename = "lora")]
+    adapter: AdapterSpec,
     rule: Rule,
     recipe: Recipe,
     held_out_loss: HeldOutLoss,
@@ -110,7 +112,7 @@ fn bundled_model_has_the_gradients_of_peft() {
     }
     let tensors = fixture::tensors("train/smol.gradients.safetensors");
     let spec = RunSpec {
-        lora: fixture::lora_spec(&golden.lora),
+        adapter: golden.adapter.clone(),
         ..RunSpec::default()
     };
     let host = ScriptedHost::default();
@@ -124,13 +126,13 @@ fn bundled_model_has_the_gradients_of_peft() {
         ("b_rule", bound_b, &golden.b_rule),
     ];
     for (variant, bound_b, expected) in variants {
-        let mut state = TrainingState::new(&spec, &model.config);
-        state.parameters = parameters_by_rule(&state.layout, bound_a, bound_b);
+        let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
+        state.parameters = parameters_by_rule(&state.form.layout, bound_a, bound_b);
         let mean = block_on(state.gradient(&model, &batches, &pacing)).unwrap();
         assert_eq!(mean.scored_tokens, expected.scored_tokens);
         assert_share(variant, mean.loss, expected.loss, 1e-4);
         assert_share(variant, norm(&mean.gradients), expected.grad_norm, 1e-3);
-        for (name, range) in named_ranges(&state.layout) {
+        for (name, range) in named_ranges(&state.form.layout) {
             let gradient = &mean.gradients[range];
             let what = format!("{variant} {name}");
             assert_share(&what, norm(gradient), expected.norms[&name], 1e-3);
@@ -147,9 +149,10 @@ fn bundled_model_learns_as_in_peft() {
         return;
     };
     let golden: Curve = fixture::json("train/smol.curve.json");
-    let spec = run_spec(&golden.lora, &golden.recipe);
-    let mut state = TrainingState::new(&spec, &model.config);
-    state.parameters = parameters_by_rule(&state.layout, golden.rule.bound_a, golden.rule.bound_b);
+    let spec = run_spec(&golden.adapter, &golden.recipe);
+    let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
+    state.parameters =
+        parameters_by_rule(&state.form.layout, golden.rule.bound_a, golden.rule.bound_b);
 
     let HeldOutLoss { before, after } = golden.held_out_loss;
     let loss = held_out_loss(&model, &state, &golden.held_out);
@@ -170,7 +173,7 @@ fn bundled_model_learns_as_in_peft() {
     ));
     let loss = held_out_loss(&model, &state, &golden.held_out);
     assert!((loss - after).abs() < 1e-3, "{loss} after, not {after}");
-    for (name, range) in named_ranges(&state.layout) {
+    for (name, range) in named_ranges(&state.form.layout) {
         let expected = golden.final_norms[&name];
         assert_share(&name, norm(&state.parameters[range]), expected, 0.01);
     }
@@ -180,6 +183,6 @@ fn held_out_loss(model: &Llama, state: &TrainingState, rows: &[Row]) -> f64 {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
     let batch = fixture::batch(rows);
-    let adapter = state.upload(&model.device);
+    let adapter = state.upload(&model);
     block_on(evaluate(model, Some(&adapter), &batch, &pacing)).unwrap() / batch.num_scored() as f64
 }

@@ -111,14 +111,19 @@ def global_norm(tensors) -> float:
     return math.sqrt(sum(tensor.double().square().sum().item() for tensor in tensors))
 
 
-def train(peft_model, steps: list[list[list[Row]]], recipe: dict) -> list[dict]:
+def train(peft_model, steps: list[list[list[Row]]], recipe: dict, parameters=None, optimizer=None) -> list[dict]:
     """AdamW over `steps[step][micro_batch][row]`: loss, learning rate and gradient norm (before clipping) of each.
 
     The loss of a step is the mean over all scored tokens of all its micro-batches, and that is what the gradient is of.
+    `parameters` are those of LoRA where they are not given; weight decay leaves norms alone, as in `Trainer`.
     """
-    parameters = list(adapter_parameters(peft_model).values())
-    optimizer = torch.optim.AdamW(
-        parameters,
+    named = parameters or adapter_parameters(peft_model)
+    parameters = list(named.values())
+    norms = [value for name, value in named.items() if "norm" in name]
+    others = [value for name, value in named.items() if "norm" not in name]
+    groups = [{"params": others}, {"params": norms, "weight_decay": 0.0}]
+    optimizer = optimizer or torch.optim.AdamW(
+        [group for group in groups if group["params"]],
         lr=recipe["learning_rate"],
         betas=(recipe["adam_beta1"], recipe["adam_beta2"]),
         eps=recipe["adam_epsilon"],

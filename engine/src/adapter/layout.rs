@@ -143,12 +143,12 @@ impl AdapterLayout {
             modules: Vec::new(),
             features: shape.features,
         };
-        let has_norms = spec.train_norms || spec.method == Method::LnTuning;
+        let has_norms = spec.has_norms();
         let d = shape.hidden_size;
-        for layer in (0..shape.num_hidden_layers).filter(|&layer| spec.has_layer(layer)) {
+        for layer in 0..shape.num_hidden_layers {
             let chosen = TargetModule::ALL.into_iter();
             let chosen = chosen.filter(|module| spec.target_modules.contains(module));
-            for module in chosen.filter(|_| spec.method.has_modules()) {
+            for module in chosen.filter(|_| spec.method.has_modules() && spec.has_layer(layer)) {
                 let start = layout.slots.len();
                 for (part, shape) in parts(spec, layer, module, layout.features[module as usize]) {
                     let place = Place::Module {
@@ -174,12 +174,6 @@ impl AdapterLayout {
 
     /// As [`Self::num_parameters`] of that layout, without laying it out; numbers too great stay at the maximum.
     pub fn num_parameters_of(spec: &AdapterSpec, shape: &ModelShape) -> u64 {
-        let norms = if spec.train_norms || spec.method == Method::LnTuning {
-            2
-        } else {
-            0
-        };
-        let norm = shape.hidden_size as u64;
         let of_layer = |layer: usize| {
             let modules = TargetModule::ALL
                 .into_iter()
@@ -187,7 +181,7 @@ impl AdapterLayout {
             let parts = modules
                 .flat_map(|module| parts(spec, layer, module, shape.features[module as usize]));
             let sizes = parts.map(|(_, [rows, cols])| (rows as u64).saturating_mul(cols as u64));
-            sizes.fold(norm.saturating_mul(norms), u64::saturating_add)
+            sizes.fold(0, u64::saturating_add)
         };
         let num_layers = match spec.layers_to_transform {
             Some(range) => {
@@ -196,13 +190,20 @@ impl AdapterLayout {
             }
             None => shape.num_hidden_layers,
         };
-        let of_layers = if spec.rank_pattern.is_empty() {
+        let of_modules = if spec.rank_pattern.is_empty() {
             of_layer(0).saturating_mul(num_layers as u64)
         } else {
             let layers = (0..shape.num_hidden_layers).filter(|&layer| spec.has_layer(layer));
             layers.map(of_layer).fold(0, u64::saturating_add)
         };
-        of_layers.saturating_add(if norms > 0 { norm } else { 0 })
+        let num_norms = if spec.has_norms() {
+            (shape.num_hidden_layers as u64)
+                .saturating_mul(BlockNorm::ALL.len() as u64)
+                .saturating_add(1)
+        } else {
+            0
+        };
+        of_modules.saturating_add(num_norms.saturating_mul(shape.hidden_size as u64))
     }
 
     fn push(&mut self, place: Place, shape: [usize; 2]) {

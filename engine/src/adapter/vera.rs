@@ -8,7 +8,10 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Dense, Fixed, HostModule, Matrix, Parameters, Part, Start, fill_uniform};
-use crate::layers::projection::{Chain, LoraPair, ModuleAdapter};
+use crate::layers::{
+    frozen::FrozenMatrix,
+    projection::{Chain, LoraPair, ModuleAdapter},
+};
 
 /// PEFT's `d_initial`.
 const D_INITIAL: f32 = 0.1;
@@ -28,12 +31,16 @@ pub(super) fn projection(
     [matrix(r, features.0), matrix(features.1, r)]
 }
 
-pub(super) fn start(start: &mut Start<'_>, [a, b]: &[Matrix; 2]) -> Fixed {
+pub(super) fn start(start: &mut Start<'_>, projection: &[Matrix; 2]) -> Fixed {
     start.part(Part::LambdaD).fill(D_INITIAL);
-    let (out_features, in_features) = (start.weight.rows(), start.weight.cols());
+    slices(projection, start.weight)
+}
+
+/// What a module takes of the shared matrices.
+pub(super) fn slices([a, b]: &[Matrix; 2], weight: &FrozenMatrix) -> Fixed {
     Fixed::Projection {
-        a: a.tensor.clone().slice_dim(1, 0..in_features),
-        b: b.tensor.clone().slice_dim(0, 0..out_features),
+        a: a.tensor.clone().slice_dim(1, 0..weight.cols()),
+        b: b.tensor.clone().slice_dim(0, 0..weight.rows()),
     }
 }
 

@@ -77,8 +77,24 @@ pub(super) fn check(input: &ExportInput<'_>) -> Result<(), ExportError> {
     }
 }
 
-/// `adapter_model.safetensors` of checked tensors.
-pub(super) fn safetensors(tensors: &[NamedTensor]) -> Result<Vec<u8>, ExportError> {
+/// What PEFT loads, by the files' names, of checked tensors.
+///
+/// # Errors
+/// None that tensors of [`AdapterLayout::tensors`] would meet.
+pub fn files(
+    spec: &AdapterSpec,
+    shape: &ModelShape,
+    base: &str,
+    tensors: &[NamedTensor],
+) -> Result<[(&'static str, Vec<u8>); 2], ExportError> {
+    let config = config_json(spec, shape, base)?;
+    Ok([
+        ("adapter_model.safetensors", safetensors(tensors)?),
+        ("adapter_config.json", config.into_bytes()),
+    ])
+}
+
+fn safetensors(tensors: &[NamedTensor]) -> Result<Vec<u8>, ExportError> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     Ok(safetensors::serialize(
         tensors.iter().map(|tensor| (&tensor.name, Written(tensor))),
@@ -87,8 +103,7 @@ pub(super) fn safetensors(tensors: &[NamedTensor]) -> Result<Vec<u8>, ExportErro
 }
 
 /// `adapter_config.json`, without the keys that newer versions of PEFT added: older ones refuse what they do not know.
-pub(super) fn config_json(input: &ExportInput<'_>) -> Result<String, ExportError> {
-    let spec = &input.spec.adapter;
+fn config_json(spec: &AdapterSpec, shape: &ModelShape, base: &str) -> Result<String, ExportError> {
     let modules: Vec<&str> = spec
         .target_modules
         .iter()
@@ -100,9 +115,10 @@ pub(super) fn config_json(input: &ExportInput<'_>) -> Result<String, ExportError
     let mut put = |key: &str, value: Value| config.insert(key.to_owned(), value);
     put("peft_type", json!(peft_type(spec.method)));
     put("task_type", json!("CAUSAL_LM"));
-    put("base_model_name_or_path", json!(base_model(input.model)));
+    put("base_model_name_or_path", json!(base));
     put("revision", Value::Null);
     put("inference_mode", json!(true));
+    put("auto_mapping", Value::Null);
     let norms = ["input_layernorm", "post_attention_layernorm", "norm"];
     if spec.method == Method::LnTuning {
         put("target_modules", json!(norms));
@@ -137,7 +153,7 @@ pub(super) fn config_json(input: &ExportInput<'_>) -> Result<String, ExportError
             put("projection_prng_key", json!(0));
             put("save_projection", json!(true));
         }
-        _ => put_lora(&mut put, spec, &ModelShape::from(input.model)),
+        _ => put_lora(&mut put, spec, shape),
     }
     put("bias", json!("none"));
     put("layers_to_transform", json!(layers));

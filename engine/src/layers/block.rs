@@ -127,6 +127,19 @@ impl Block {
         ]
     }
 
+    /// A frozen projection, to be replaced.
+    pub fn matrix_mut(&mut self, module: TargetModule) -> &mut FrozenMatrix {
+        match module {
+            TargetModule::QProj => &mut self.q_proj,
+            TargetModule::KProj => &mut self.k_proj,
+            TargetModule::VProj => &mut self.v_proj,
+            TargetModule::OProj => &mut self.o_proj,
+            TargetModule::GateProj => &mut self.gate_proj,
+            TargetModule::UpProj => &mut self.up_proj,
+            TargetModule::DownProj => &mut self.down_proj,
+        }
+    }
+
     /// The frozen norms, by [`BlockNorm`].
     pub fn norms(&self) -> [&Tensor<2>; BlockNorm::ALL.len()] {
         [&self.input_layernorm, &self.post_attention_layernorm]

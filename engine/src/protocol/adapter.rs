@@ -165,6 +165,11 @@ impl AdapterSpec {
         rank.map(|rank| rank.saturating_mul(times))
     }
 
+    /// Whether the norms' weights are trained.
+    pub fn has_norms(&self) -> bool {
+        self.train_norms || self.method == Method::LnTuning
+    }
+
     /// Whether the outputs of modules are scaled.
     pub fn scales_output(&self, module: TargetModule) -> bool {
         match self.method {

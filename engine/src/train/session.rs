@@ -62,6 +62,13 @@ pub struct TrainedAdapter {
 }
 
 impl TrainingResult {
+    /// The kept adapter's numbers; none where no step was kept.
+    pub fn parameters(&self) -> &[f32] {
+        self.adapter
+            .as_ref()
+            .map_or(&[], |adapter| &adapter.parameters)
+    }
+
     fn failed_at_start(failure: Failure) -> Self {
         Self {
             summary: RunSummary {

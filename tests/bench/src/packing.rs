@@ -97,7 +97,7 @@ impl Packing {
         };
         let host = BenchHost::default();
         let pacing = Pacing::new(&host, RunId(1));
-        let mut state = TrainingState::new(&spec, &self.model.config);
+        let mut state = TrainingState::start(&spec, &self.model).await.unwrap();
         let mut batches = BatchSchedule::new(&self.rows, &spec);
         let (start, mut num_steps) = (host.now_millis(), 0);
         while batches.epoch() < 1.0 {

@@ -75,7 +75,7 @@ impl Training {
             alpha,
             learning_rate,
         );
-        let layout = training.state.layout.clone();
+        let layout = training.state.form.layout.clone();
         for slot in layout.slots {
             let module = slot.module.name().trim_end_matches("_proj").to_owned();
             let name = format!("lora.{}.{module}.A", slot.layer);
@@ -114,7 +114,7 @@ impl Training {
         // There are few works in a session of the bench; the rhythm of each lasts as long as a run's.
         let host: &'static BenchHost = Box::leak(Box::default());
         Self {
-            state: TrainingState::new(&spec, &model.config),
+            state: TrainingState::start(&spec, &model).await.unwrap(),
             batch: Batch::new(&[&row]),
             learning_rate,
             pacing: Pacing::new(host, RunId(1)),

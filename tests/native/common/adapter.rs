@@ -4,19 +4,12 @@ use std::ops::Range;
 
 use engine::adapter::AdapterLayout;
 
-/// Every tensor's name, as in `adapter_model.safetensors`, and its place in the layout's flat vector.
+/// Every trained tensor's name, as in `adapter_model.safetensors`, and its place in the layout's flat vector.
 pub fn named_ranges(layout: &AdapterLayout) -> Vec<(String, Range<usize>)> {
-    let named = layout.slots.iter().flat_map(|slot| {
-        let name = |side: &str| {
-            format!(
-                "base_model.model.model.layers.{}.{}.lora_{side}.weight",
-                slot.layer,
-                slot.module.path()
-            )
-        };
-        [(name("A"), slot.a.clone()), (name("B"), slot.b.clone())]
-    });
-    named.collect()
+    let slots = layout.slots.iter();
+    slots
+        .map(|slot| (slot.name(layout.spec.method), slot.range.clone()))
+        .collect()
 }
 
 /// Parameters by the rule of the reference (A and B with a bound each).

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::{
     data::{TokenSequence, batch::Batch},
-    protocol::{AdapterSpec, LrSchedulerType, RunSpec, TargetModule},
+    protocol::{AdapterSpec, LrSchedulerType, RunSpec},
 };
 use safetensors::SafeTensors;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -53,14 +53,6 @@ pub fn packed(rows: &[Row]) -> Batch {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Lora {
-    r: usize,
-    lora_alpha: usize,
-    lora_dropout: f64,
-    target_modules: Vec<TargetModule>,
-}
-
-#[derive(Debug, Deserialize)]
 pub struct Recipe {
     learning_rate: f64,
     lr_scheduler_type: LrSchedulerType,
@@ -83,9 +75,9 @@ pub struct Step {
 }
 
 /// The run that a golden file was made with.
-pub fn run_spec(lora: &Lora, recipe: &Recipe) -> RunSpec {
+pub fn run_spec(spec: &AdapterSpec, recipe: &Recipe) -> RunSpec {
     RunSpec {
-        lora: lora_spec(lora),
+        adapter: spec.clone(),
         learning_rate: recipe.learning_rate,
         lr_scheduler_type: recipe.lr_scheduler_type,
         warmup_ratio: recipe.warmup_steps as f64 / recipe.max_steps as f64,
@@ -96,15 +88,6 @@ pub fn run_spec(lora: &Lora, recipe: &Recipe) -> RunSpec {
         max_grad_norm: recipe.max_grad_norm,
         max_steps: recipe.max_steps,
         ..RunSpec::default()
-    }
-}
-
-pub fn lora_spec(lora: &Lora) -> AdapterSpec {
-    AdapterSpec {
-        r: lora.r,
-        lora_alpha: lora.lora_alpha,
-        lora_dropout: lora.lora_dropout,
-        target_modules: lora.target_modules.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use engine::{
     data::{TokenSequence, batch::Batch},
     layers::block::KeyValueCache,
     model::Llama,
-    protocol::RunSpec,
+    protocol::{AdapterSpec, Method, RunSpec},
     train::{
         pacing::{Pacing, read_all},
         schedule::Schedule,
@@ -22,9 +22,7 @@ use serde::Deserialize;
 use super::{
     adapter::named_ranges,
     file,
-    fixture::{
-        self, Lora, Recipe, Row, Step, assert_near, assert_near_relative, assert_share, run_spec,
-    },
+    fixture::{self, Recipe, Row, Step, assert_near, assert_near_relative, assert_share, run_spec},
     host::{RUN, ScriptedHost},
 };
 
@@ -61,7 +59,8 @@ struct Forward {
 
 #[derive(Deserialize)]
 struct Training {
-    lora: Lora,
+    #[serde(alias = "lora")]
+    adapter: AdapterSpec,
     recipe: Recipe,
     loss: f64,
     grad_norm: f64,
@@ -109,7 +108,7 @@ pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) 
         hidden = block.forward(hidden, None, &context, None);
         check(&format!("hidden.layer.{}", block.index), hidden.clone()).await;
     }
-    let normed = model.final_norm(hidden);
+    let normed = model.final_norm(hidden, None);
     check("hidden.norm", normed.clone()).await;
     let error = check("logits", model.head().forward(normed, None)).await;
 
@@ -160,12 +159,30 @@ pub async fn check_training(
     device: &Device,
     tolerances: Tolerances,
 ) -> TrainingErrors {
+    let path = format!("train/{name}.{variant}");
+    check_adapter(name, &path, device, tolerances).await.0
+}
+
+/// As [`check_training`], of the golden files at `path` of any method. Gives the trained state besides.
+pub async fn check_adapter(
+    name: &str,
+    path: &str,
+    device: &Device,
+    tolerances: Tolerances,
+) -> (TrainingErrors, Llama, TrainingState) {
     let model = model(name, device).await;
-    let golden: Training = fixture::json(&format!("train/{name}.{variant}.json"));
-    let tensors = fixture::tensors(&format!("train/{name}.{variant}.safetensors"));
-    let spec = run_spec(&golden.lora, &golden.recipe);
-    let mut state = TrainingState::new(&spec, &model.config);
-    for (name, range) in named_ranges(&state.layout) {
+    let golden: Training = fixture::json(&format!("{path}.json"));
+    let tensors = fixture::tensors(&format!("{path}.safetensors"));
+    let spec = run_spec(&golden.adapter, &golden.recipe);
+    let mut state = TrainingState::start(&spec, &model).await.unwrap();
+    if matches!(spec.adapter.method, Method::Pissa | Method::Olora) {
+        check_start(&state, &tensors);
+    }
+    let projection = ["base_model.vera_A", "base_model.vera_B"];
+    if let [Some(a), Some(b)] = projection.map(|name| tensors.get(&format!("fixed.{name}"))) {
+        state.form.set_projection([a.clone(), b.clone()], &model);
+    }
+    for (name, range) in named_ranges(&state.form.layout) {
         state.parameters[range].copy_from_slice(&tensors[&format!("init.{name}")]);
     }
     let Forward { rows, .. } = fixture::json(&format!("model/{name}.forward.json"));
@@ -196,7 +213,7 @@ pub async fn check_training(
         tolerances.curve,
     )
     .await;
-    for (name, range) in named_ranges(&state.layout) {
+    for (name, range) in named_ranges(&state.form.layout) {
         let expected = &tensors[&format!("final.{name}")];
         assert_near(
             &name,
@@ -205,7 +222,30 @@ pub async fn check_training(
             tolerances.parameters,
         );
     }
-    TrainingErrors { gradient, curve }
+    (TrainingErrors { gradient, curve }, model, state)
+}
+
+/// A start that is computed from the base: `B A` is PEFT's, whatever the signs of their vectors.
+fn check_start(state: &TrainingState, tensors: &BTreeMap<String, Vec<f32>>) {
+    let layout = &state.form.layout;
+    for (_, _, slots) in layout.modules() {
+        let [r, cols] = slots[0].shape;
+        let ours = slots
+            .iter()
+            .map(|slot| &state.parameters[slot.range.clone()]);
+        let names = slots.iter().map(|slot| slot.name(layout.spec.method));
+        let theirs = names.map(|name| tensors[&format!("init.{name}")].as_slice());
+        let [ours, theirs] = [ours.collect::<Vec<_>>(), theirs.collect()].map(|pair| {
+            let rows = pair[1].chunks(r);
+            let row = |b: &[f32]| -> Vec<f32> {
+                let column = |j| b.iter().zip(pair[0].iter().skip(j).step_by(cols));
+                let product = |j| column(j).map(|(b, a)| b * a).sum();
+                (0..cols).map(product).collect()
+            };
+            rows.flat_map(row).collect::<Vec<f32>>()
+        });
+        assert_near_relative("B A at the start", &ours, &theirs, 1e-4);
+    }
 }
 
 async fn check_gradient(
@@ -223,7 +263,7 @@ async fn check_gradient(
     let norm = norm(&mean.gradients);
     assert_share("gradient norm", norm, golden.grad_norm, tolerances.curve);
     let mut largest = 0.0f64;
-    for (name, range) in named_ranges(&state.layout) {
+    for (name, range) in named_ranges(&state.form.layout) {
         let expected = &tensors[&format!("grad.{name}")];
         let gradient = &mean.gradients[range];
         let error = assert_near_relative(&name, gradient, expected, tolerances.gradient);
@@ -248,7 +288,7 @@ pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSe
     let (actual, expected) = (gradient(&packed).await, gradient(&padded).await);
     assert_eq!(actual.scored_tokens, expected.scored_tokens);
     assert_share("loss", actual.loss, expected.loss, 1e-4);
-    let adapter = state.upload(&model.device);
+    let adapter = state.upload(&model);
     let loss = async |batch: &Batch| {
         let loss = evaluate(model, Some(&adapter), batch, &pacing).await;
         loss.unwrap()
@@ -301,7 +341,7 @@ pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
     for block in &model.blocks {
         hidden = block.forward(hidden, None, &context, None);
     }
-    let logits = model.head().forward(model.final_norm(hidden), None);
+    let logits = model.head().forward(model.final_norm(hidden, None), None);
     let logits = read_all(logits).await.unwrap();
     logits
         .chunks(model.config.vocab_size)

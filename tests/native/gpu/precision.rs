@@ -157,7 +157,7 @@ struct Curve {
 fn run(model: &Llama, spec: &RunSpec, batch: &Batch, num_steps: usize) -> Curve {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
-    let mut state = TrainingState::new(spec, &model.config);
+    let mut state = block_on(TrainingState::start(spec, &model)).unwrap();
     // Off the start, where half of the gradients are zero.
     let batches = [batch.clone()];
     let step = |state: &mut TrainingState| {
@@ -166,7 +166,7 @@ fn run(model: &Llama, spec: &RunSpec, batch: &Batch, num_steps: usize) -> Curve 
             .loss
     };
     let losses = (0..num_steps).map(|_| step(&mut state)).collect();
-    let mut fresh = TrainingState::new(spec, &model.config);
+    let mut fresh = block_on(TrainingState::start(spec, &model)).unwrap();
     step(&mut fresh);
     let MeanGradient { gradients, .. } =
         block_on(fresh.gradient(model, &batches, &pacing)).unwrap();

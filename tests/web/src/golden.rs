@@ -50,7 +50,9 @@ async fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     let mut random = random();
     for name in ["tiny", "odd"] {
         let model = golden::model(name, &device().await).await;
-        let mut state = TrainingState::new(&RunSpec::default(), &model.config);
+        let mut state = TrainingState::start(&RunSpec::default(), &model)
+            .await
+            .unwrap();
         let parameters = state.parameters.iter_mut();
         parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
         // Short ones and one that is longer than a tile of the kernels.

@@ -1,0 +1,140 @@
+//! Every adapter method against PEFT: the first gradients and a curve of 20 steps; merging; and what is written for PEFT,
+//! which `tests/reference/adapters.py` loads there.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use engine::{
+    adapter::ModelShape,
+    export::adapter_files,
+    layers::frozen::FrozenMatrix,
+    model::Llama,
+    protocol::TargetModule,
+    train::{pacing::Pacing, state::TrainingState, step::evaluate},
+    weights::packed::{PackedKind, PackedMatrix},
+};
+use futures_executor::block_on;
+
+use crate::common::{
+    fixture::{self, assert_share},
+    golden::{self, EXACT},
+    host::{RUN, ScriptedHost},
+};
+
+/// Golden files under `fixtures/adapters`, and the model that each is of.
+const CASES: [(&str, &str); 10] = [
+    ("rs_lora", "odd"),
+    ("dora", "odd"),
+    ("lora_plus", "odd"),
+    ("pissa", "odd"),
+    ("olora", "odd"),
+    ("vera", "odd"),
+    ("ia3", "odd"),
+    ("ln_tuning", "odd"),
+    ("lora.mixed", "tiny"),
+    ("dora.mixed", "tiny"),
+];
+
+#[test]
+fn every_method_trains_as_in_peft_and_merges() {
+    for (case, name) in CASES {
+        let path = format!("adapters/{case}");
+        let device = Device::flex();
+        let checked = golden::check_adapter(name, &path, &device, EXACT);
+        let (errors, model, state) = block_on(checked);
+        let merged = check_merge(name, &model, &state);
+        write_export(case, name, &model, &state);
+        println!(
+            "{case:<12} gradients within {:.1e}, curve within {:.1e}, merged within {merged:.1e}",
+            errors.gradient, errors.curve
+        );
+    }
+}
+
+/// The loss of the adapter merged into the base beside that of base and adapter; gives their difference as a share.
+fn check_merge(name: &str, tuned: &Llama, state: &TrainingState) -> f64 {
+    let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
+    let batch = fixture::batch(&rows.rows);
+    let adapter = state.upload(tuned);
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let loss =
+        |model: &Llama, adapter| block_on(evaluate(model, adapter, &batch, &pacing)).unwrap();
+    let (base, unmerged) = (loss(tuned, None), loss(tuned, Some(&adapter)));
+    assert!(
+        (base - unmerged).abs() > 0.01 * base,
+        "the adapter does nothing"
+    );
+
+    let mut merged = block_on(golden::model(name, &Device::flex()));
+    for (layer, block) in merged.blocks.iter_mut().enumerate() {
+        for module in TargetModule::ALL {
+            let matrix = block.matrix_mut(module);
+            let mut values: Vec<f32> = matrix.dense().into_data().try_into_vec().unwrap();
+            state
+                .form
+                .merge(&state.parameters, layer, module, &mut values);
+            *matrix = dense(values, matrix.rows(), matrix.cols());
+        }
+        let [input, post_attention] = adapter.blocks[layer].norms.clone();
+        let own = |norm: Option<_>, base: &_| norm.unwrap_or_else(|| Clone::clone(base));
+        block.input_layernorm = own(input, &block.input_layernorm);
+        block.post_attention_layernorm = own(post_attention, &block.post_attention_layernorm);
+    }
+    if let Some(norm) = adapter.norm.clone() {
+        merged.norm = norm;
+    }
+    assert_share(
+        "loss of the merged model",
+        loss(&merged, None),
+        unmerged,
+        1e-5,
+    )
+}
+
+#[derive(serde::Deserialize)]
+struct Rows {
+    rows: Vec<fixture::Row>,
+}
+
+fn dense(values: Vec<f32>, rows: usize, cols: usize) -> FrozenMatrix {
+    let packed = PackedMatrix {
+        kind: PackedKind::F32,
+        rows,
+        cols,
+        words: values.into_iter().map(f32::to_bits).collect(),
+        scales: Vec::new(),
+    };
+    FrozenMatrix::from_packed(packed, &Device::flex())
+}
+
+/// Writes the adapter as the page exports it, with the loss that PEFT must find, where `INLAY_ADAPTERS` names a folder.
+fn write_export(case: &str, name: &str, model: &Llama, state: &TrainingState) {
+    let Some(folder) = std::env::var_os("INLAY_ADAPTERS") else {
+        return;
+    };
+    let folder = PathBuf::from(folder).join(case);
+    std::fs::create_dir_all(&folder).unwrap();
+    let shape = ModelShape::from(&model.config);
+    let tensors = state.form.tensors(&state.parameters);
+    let spec = &state.form.layout.spec;
+    let expected = state.form.layout.tensors();
+    let written = tensors
+        .iter()
+        .map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
+    let sorted = |list: Vec<(String, Vec<usize>)>| {
+        list.into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(sorted(written.collect()), sorted(expected), "{case}");
+    for (file, bytes) in adapter_files(spec, &shape, name, &tensors).unwrap() {
+        std::fs::write(folder.join(file), bytes).unwrap();
+    }
+    let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
+    let batch = fixture::batch(&rows.rows);
+    let (host, adapter) = (ScriptedHost::default(), state.upload(model));
+    let pacing = Pacing::new(&host, RUN);
+    let loss = block_on(evaluate(model, Some(&adapter), &batch, &pacing)).unwrap();
+    let told = serde_json::json!({ "model": name, "loss": loss / batch.num_scored() as f64 });
+    std::fs::write(folder.join("told.json"), told.to_string()).unwrap();
+}
