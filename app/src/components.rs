@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod batch_table;
+pub mod choice;
 pub mod data_facts;
 pub mod device_panel;
 pub mod drop_overlay;

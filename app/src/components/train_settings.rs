@@ -1,22 +1,12 @@
-use engine::protocol::{LrSchedulerType, PrecisionChoice};
+use engine::protocol::{LrSchedulerType, Method, PrecisionChoice};
 use leptos::prelude::*;
 
+use super::choice::Choice;
 use super::field::FormField;
 use super::modules_field::ModulesField;
 use super::switch::Switch;
 use crate::state::form::Field;
 use crate::store::Store;
-
-const SCHEDULERS: [(LrSchedulerType, &str, &str); 3] = [
-    (LrSchedulerType::Cosine, "cosine", "Cosine"),
-    (LrSchedulerType::Linear, "linear", "Linear"),
-    (LrSchedulerType::Constant, "constant", "Constant"),
-];
-
-const PRECISIONS: [(PrecisionChoice, &str, &str); 2] = [
-    (PrecisionChoice::Automatic, "automatic", "Automatic"),
-    (PrecisionChoice::Single, "single", "32-bit"),
-];
 
 /// Everything that determines a run besides model and data.
 #[component]
@@ -26,8 +16,10 @@ pub fn TrainSettings() -> impl IntoView {
             <fieldset>
                 <legend>"Adapter"</legend>
                 <div class="fields">
-                    {[Field::Rank, Field::Alpha, Field::Dropout].map(form_field).collect_view()}
-                    <ModulesField />
+                    <Choice label="Method" options=methods() hint=|form| form.method.advice()
+                        get=|form| form.method set=|form, method| form.method = method />
+                    {[Field::Rank, Field::Alpha, Field::LrRatio, Field::Dropout].map(method_field).collect_view()}
+                    <Show when=has(Field::TargetModules)><ModulesField /></Show>
                 </div>
             </fieldset>
             <fieldset>
@@ -46,13 +38,19 @@ pub fn TrainSettings() -> impl IntoView {
             <details class="disclosure">
                 <summary>"More settings"</summary>
                 <div class="fields">
-                    <Scheduler />
+                    <Choice label="Scheduler" options=schedulers() hint=|_| "How the rate falls after the warm-up"
+                        get=|form| form.scheduler set=|form, scheduler| form.scheduler = scheduler />
                     {[Field::WarmUp, Field::WeightDecay, Field::Clipping, Field::EvaluateEvery]
                         .map(form_field)
                         .collect_view()}
-                    <Precision />
+                    <Choice label="Precision" options=precisions()
+                        hint=|_| "Automatic is 16-bit where the GPU is right and faster in it"
+                        get=|form| form.precision set=|form, precision| form.precision = precision />
+                    {[Field::Layers, Field::RankPattern, Field::AlphaPattern].map(method_field).collect_view()}
                 </div>
                 <div class="switches">
+                    <Switch label="Train norms" hint="The norms' weights learn as well: some thousands more numbers"
+                        get=|form| form.train_norms set=|form, on| form.train_norms = on />
                     <Switch label="Packing" hint="Short rows share a row of the sequence length, unseen by each other: faster"
                         get=|form| form.packing set=|form, on| form.packing = on />
                     <Switch label="Group by length" hint="Rows of like length share a batch, so that little is padding"
@@ -63,50 +61,36 @@ pub fn TrainSettings() -> impl IntoView {
     }
 }
 
+fn methods() -> Vec<(Method, &'static str)> {
+    Method::ALL.map(|method| (method, method.name())).into()
+}
+
+fn schedulers() -> Vec<(LrSchedulerType, &'static str)> {
+    vec![
+        (LrSchedulerType::Cosine, "Cosine"),
+        (LrSchedulerType::Linear, "Linear"),
+        (LrSchedulerType::Constant, "Constant"),
+    ]
+}
+
+fn precisions() -> Vec<(PrecisionChoice, &'static str)> {
+    vec![
+        (PrecisionChoice::Automatic, "Automatic"),
+        (PrecisionChoice::Single, "32-bit"),
+    ]
+}
+
+/// Whether the chosen method has a use for the field.
+fn has(field: Field) -> impl Fn() -> bool + Copy + Send + Sync {
+    let form = Store::get().form;
+    let has = Memo::new(move |_| form.with(|form| form.has(field)));
+    move || has.get()
+}
+
+fn method_field(field: Field) -> impl IntoView {
+    view! { <Show when=has(field)><FormField field /></Show> }
+}
+
 fn form_field(field: Field) -> impl IntoView {
     view! { <FormField field /> }
-}
-
-#[component]
-fn Scheduler() -> impl IntoView {
-    let form = Store::get().form;
-    let changed = move |event| {
-        let value = event_target_value(&event);
-        if let Some((scheduler, ..)) = SCHEDULERS.into_iter().find(|(_, known, _)| *known == value)
-        {
-            form.update(|form| form.scheduler = scheduler);
-        }
-    };
-    let options = SCHEDULERS.map(|(scheduler, value, label)| {
-        view! { <option value=value selected=move || form.with(|form| form.scheduler == scheduler)>{label}</option> }
-    });
-    view! {
-        <div class="field">
-            <label for="scheduler">"Scheduler"</label>
-            <select id="scheduler" aria-describedby="scheduler-note" on:change=changed>{options.collect_view()}</select>
-            <p class="field-note" id="scheduler-note">"How the rate falls after the warm-up"</p>
-        </div>
-    }
-}
-
-#[component]
-fn Precision() -> impl IntoView {
-    let form = Store::get().form;
-    let changed = move |event| {
-        let value = event_target_value(&event);
-        if let Some((precision, ..)) = PRECISIONS.into_iter().find(|(_, known, _)| *known == value)
-        {
-            form.update(|form| form.precision = precision);
-        }
-    };
-    let options = PRECISIONS.map(|(precision, value, label)| {
-        view! { <option value=value selected=move || form.with(|form| form.precision == precision)>{label}</option> }
-    });
-    view! {
-        <div class="field">
-            <label for="precision">"Precision"</label>
-            <select id="precision" aria-describedby="precision-note" on:change=changed>{options.collect_view()}</select>
-            <p class="field-note" id="precision-note">"Automatic is 16-bit where the GPU is right and faster in it"</p>
-        </div>
-    }
 }

@@ -5,11 +5,11 @@ mod field;
 mod parse;
 
 pub use field::Field;
-pub use parse::{modules, real, whole};
+pub use parse::{layers, modules, pattern, real, whole};
 
 use engine::protocol::{
-    AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, PrecisionChoice, RunSpec,
-    TargetModule, TrainOn, Variant,
+    AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, Method, PrecisionChoice,
+    RunSpec, TargetModule, TrainOn, Variant,
 };
 
 use field::Kind;
@@ -21,6 +21,8 @@ pub struct Form {
     /// Findings whose rows are left out, each once and in their order.
     pub leave_out: Vec<FindingKind>,
     pub train_on: TrainOn,
+    pub method: Method,
+    pub train_norms: bool,
     pub scheduler: LrSchedulerType,
     pub precision: PrecisionChoice,
     pub packing: bool,
@@ -34,6 +36,8 @@ impl Default for Form {
             texts: Field::ALL.map(|field| field.default_text().to_owned()),
             leave_out: Vec::new(),
             train_on: TrainOn::default(),
+            method: Method::Lora,
+            train_norms: false,
             scheduler: LrSchedulerType::Cosine,
             precision: PrecisionChoice::Automatic,
             packing: false,
@@ -59,6 +63,8 @@ impl Form {
             Kind::Whole { .. } => whole(field, text).err(),
             Kind::Real { .. } => real(field, text).err(),
             Kind::Modules => modules(text).err(),
+            Kind::Layers => layers(text).err(),
+            Kind::Pattern => pattern(field, text).err(),
         }
     }
 
@@ -123,17 +129,52 @@ impl Form {
         })
     }
 
+    /// Whether the field means anything to the chosen method.
+    pub fn has(&self, field: Field) -> bool {
+        let method = self.method;
+        match field {
+            Field::Rank | Field::Dropout => method.has_rank(),
+            Field::Alpha => method.has_alpha(),
+            Field::RankPattern | Field::AlphaPattern => method.has_alpha(),
+            Field::TargetModules | Field::Layers => method.has_modules(),
+            Field::LrRatio => method == Method::LoraPlus,
+            _ => true,
+        }
+    }
+
+    /// The adapter, or the first field that stands in the way. What the method has no use for is as at first.
+    fn adapter_spec(&self) -> Result<AdapterSpec, Field> {
+        let mut spec = AdapterSpec {
+            method: self.method,
+            train_norms: self.train_norms && self.method != Method::LnTuning,
+            ..AdapterSpec::default()
+        };
+        if self.has(Field::Rank) {
+            spec.r = self.size(Field::Rank)?;
+            spec.lora_dropout = self.real(Field::Dropout)?;
+        }
+        if self.has(Field::Alpha) {
+            spec.lora_alpha = self.size(Field::Alpha)?;
+            let pattern = |field| pattern(field, self.text(field)).map_err(|_| field);
+            spec.rank_pattern = pattern(Field::RankPattern)?;
+            spec.alpha_pattern = pattern(Field::AlphaPattern)?;
+        }
+        if self.has(Field::TargetModules) {
+            spec.target_modules =
+                modules(self.text(Field::TargetModules)).map_err(|_| Field::TargetModules)?;
+            spec.layers_to_transform =
+                layers(self.text(Field::Layers)).map_err(|_| Field::Layers)?;
+        }
+        if self.has(Field::LrRatio) {
+            spec.loraplus_lr_ratio = self.real(Field::LrRatio)?;
+        }
+        Ok(spec)
+    }
+
     /// The run, or the first field that stands in the way.
     pub fn run_spec(&self) -> Result<RunSpec, Field> {
-        let target_modules =
-            modules(self.text(Field::TargetModules)).map_err(|_| Field::TargetModules)?;
         Ok(RunSpec {
-            adapter: AdapterSpec {
-                r: self.size(Field::Rank)?,
-                lora_alpha: self.size(Field::Alpha)?,
-                lora_dropout: self.real(Field::Dropout)?,
-                target_modules,
-            },
+            adapter: self.adapter_spec()?,
             data: self.data_spec()?,
             learning_rate: self.real(Field::LearningRate)?,
             lr_scheduler_type: self.scheduler,

@@ -1,14 +1,21 @@
 //! Every setting against its range, all problems at once.
 
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
 use super::DeviceBudget;
-use crate::protocol::{Failure, FailureKind, ModelSummary, PreparedSummary, RunSpec, TargetModule};
+use crate::{
+    adapter::ModelShape,
+    protocol::{
+        AdapterSpec, Failure, FailureKind, LayerRange, Method, ModelSummary, PreparedSummary,
+        RunSpec, TargetModule, fits_pattern,
+    },
+};
 
 const MAX_RANK: usize = 256;
 /// Alphas are small integers; this one is exact in f32 and far beyond any use.
 const MAX_ALPHA: usize = 65_536;
 const MAX_DROPOUT: f64 = 0.95;
+const MAX_LR_RATIO: f64 = 1000.0;
 const MAX_VALIDATION_SPLIT: f64 = 0.9;
 const MIN_SEQUENCE_LENGTH: usize = 8;
 /// Rows of a batch and batches of a step.
@@ -110,34 +117,63 @@ pub(super) fn check(
     dataset: &PreparedSummary,
 ) -> Result<(), PlanError> {
     let mut problems = Problems::default();
-    check_lora(spec, &mut problems);
+    check_adapter(spec, &ModelShape::from(model), &mut problems);
     check_optimizer(spec, &mut problems);
     check_length(spec, &mut problems);
     check_data(spec, model, dataset, &mut problems);
     problems.into_result()
 }
 
-fn check_lora(spec: &RunSpec, problems: &mut Problems) {
-    let lora = &spec.adapter;
-    problems.require(
-        "Rank",
-        lora.r,
-        (1..=MAX_RANK).contains(&lora.r),
-        "from 1 to 256",
-    );
-    problems.require(
-        "Alpha",
-        lora.lora_alpha,
-        (1..=MAX_ALPHA).contains(&lora.lora_alpha),
-        "from 1 to 65536",
-    );
-    problems.require(
-        "Dropout",
-        lora.lora_dropout,
-        (0.0..=MAX_DROPOUT).contains(&lora.lora_dropout),
-        "from 0 to 0.95",
-    );
-    if lora.target_modules.is_empty() {
+fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
+    let adapter = &spec.adapter;
+    let method = adapter.method;
+    if method.has_rank() {
+        let rank = adapter.r;
+        problems.require(
+            "Rank",
+            rank,
+            (1..=MAX_RANK).contains(&rank),
+            "from 1 to 256",
+        );
+        let dropout = adapter.lora_dropout;
+        let is_possible = (0.0..=MAX_DROPOUT).contains(&dropout);
+        problems.require("Dropout", dropout, is_possible, "from 0 to 0.95");
+    }
+    if method.has_alpha() {
+        let alpha = adapter.lora_alpha;
+        let is_possible = (1..=MAX_ALPHA).contains(&alpha);
+        problems.require("Alpha", alpha, is_possible, "from 1 to 65536");
+        check_pattern(
+            "Ranks by module",
+            &adapter.rank_pattern,
+            MAX_RANK,
+            adapter,
+            shape,
+            problems,
+        );
+        check_pattern(
+            "Alphas by module",
+            &adapter.alpha_pattern,
+            MAX_ALPHA,
+            adapter,
+            shape,
+            problems,
+        );
+    }
+    let ratio = adapter.loraplus_lr_ratio;
+    let is_possible = ratio > 0.0 && ratio <= MAX_LR_RATIO;
+    problems.require("Rate of B", ratio, is_possible, "above 0 and at most 1000");
+    if let Some(LayerRange { first, last }) = adapter.layers_to_transform
+        && (first > last || last >= shape.num_hidden_layers)
+    {
+        let end = shape.num_hidden_layers.saturating_sub(1);
+        let what = format!("{first}-{last} are not among the model's, which are 0-{end}.");
+        problems.push(ProblemKind::Setting, "Blocks", what);
+    }
+    if !method.has_modules() {
+        return;
+    }
+    if adapter.target_modules.is_empty() {
         problems.push(
             ProblemKind::Setting,
             "Target modules",
@@ -145,13 +181,62 @@ fn check_lora(spec: &RunSpec, problems: &mut Problems) {
         );
     }
     for module in TargetModule::ALL {
-        let count = lora.target_modules.iter().filter(|&&m| m == module).count();
+        let count = adapter
+            .target_modules
+            .iter()
+            .filter(|&&m| m == module)
+            .count();
         if count > 1 {
             problems.push(
                 ProblemKind::Setting,
                 "Target modules",
                 format!("{} is named {count} times; once is enough.", module.name()),
             );
+        }
+    }
+    check_start(adapter, shape, problems);
+}
+
+/// Every entry must fit a module that is adapted.
+fn check_pattern(
+    field: &'static str,
+    pattern: &BTreeMap<String, usize>,
+    largest: usize,
+    adapter: &AdapterSpec,
+    shape: &ModelShape,
+    problems: &mut Problems,
+) {
+    for (key, &value) in pattern {
+        let layers = (0..shape.num_hidden_layers).filter(|&layer| adapter.has_layer(layer));
+        let mut modules = layers.flat_map(|layer| {
+            adapter
+                .target_modules
+                .iter()
+                .map(move |&module| (layer, module))
+        });
+        if !modules.any(|(layer, module)| fits_pattern(key, layer, module)) {
+            let what = format!("{key} is none of the modules that learn.");
+            problems.push(ProblemKind::Setting, field, what);
+        }
+        if !(1..=largest).contains(&value) {
+            let what = format!("{key} is {value}; it must be from 1 to {largest}.");
+            problems.push(ProblemKind::Setting, field, what);
+        }
+    }
+}
+
+/// A start from the base has no more directions than the base.
+fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problems) {
+    if !matches!(adapter.method, Method::Pissa | Method::Olora) {
+        return;
+    }
+    for &module in &adapter.target_modules {
+        let (input, output) = shape.features[module as usize];
+        let most = input.min(output);
+        let ranks = adapter.rank_pattern.values().chain([&adapter.r]);
+        if ranks.max().is_some_and(|&rank| rank > most) {
+            let what = format!("{} has {most} directions to start from.", module.name());
+            problems.push(ProblemKind::Setting, "Rank", what);
         }
     }
 }

@@ -191,11 +191,19 @@ impl AdapterSpec {
     }
 }
 
-/// PEFT takes a pattern as a regular expression that the end of the module's path must match; these are plain names.
-fn lookup(pattern: &BTreeMap<String, usize>, layer: usize, module: TargetModule) -> Option<usize> {
+/// Whether a pattern's key means a module. PEFT takes it as a regular expression that the end of the module's path must
+/// match; these are plain names.
+pub fn fits_pattern(key: &str, layer: usize, module: TargetModule) -> bool {
     let path = format!("model.layers.{layer}.{}", module.path());
-    let fits = |key: &&String| path == **key || path.ends_with(&format!(".{key}"));
-    let key = pattern.keys().filter(fits).max_by_key(|key| key.len());
+    path.strip_suffix(key)
+        .is_some_and(|start| start.is_empty() || start.ends_with('.'))
+}
+
+fn lookup(pattern: &BTreeMap<String, usize>, layer: usize, module: TargetModule) -> Option<usize> {
+    let fitting = pattern
+        .keys()
+        .filter(|key| fits_pattern(key, layer, module));
+    let key = fitting.max_by_key(|key| key.len());
     key.and_then(|key| pattern.get(key)).copied()
 }
 

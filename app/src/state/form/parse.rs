@@ -1,6 +1,8 @@
 //! Reading numbers and module names as people write them.
 
-use engine::protocol::TargetModule;
+use std::collections::BTreeMap;
+
+use engine::protocol::{LayerRange, TargetModule};
 
 use super::Field;
 use super::field::Kind;
@@ -89,6 +91,44 @@ pub fn modules(text: &str) -> Result<Vec<TargetModule>, String> {
     } else {
         Ok(chosen)
     }
+}
+
+/// Blocks counted from 0, as `10-29`, or one of them; none where all are meant.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn layers(text: &str) -> Result<Option<LayerRange>, String> {
+    let text = text.trim();
+    if text.is_empty() || text.eq_ignore_ascii_case("all") {
+        return Ok(None);
+    }
+    let (first, last) = text.split_once(['-', '\u{2013}']).unwrap_or((text, text));
+    let number = |text: &str| text.trim().parse::<usize>().ok();
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(Some(LayerRange { first, last })),
+        _ => Err("Blocks must be two numbers such as 10-29, the first block being 0.".to_owned()),
+    }
+}
+
+/// `name=number` separated by commas, semicolons or spaces.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn pattern(field: Field, text: &str) -> Result<BTreeMap<String, usize>, String> {
+    let entries = text.split([',', ';', ' ', '\n', '\t']);
+    let entries = entries.filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| {
+            let (name, number) = entry.split_once(['=', ':']).unwrap_or((entry, ""));
+            match number.parse() {
+                Ok(number) if !name.is_empty() => Ok((name.to_owned(), number)),
+                _ => Err(format!(
+                    "{} must be names and numbers such as q_proj=16; \u{201c}{entry}\u{201d} is not.",
+                    field.label()
+                )),
+            }
+        })
+        .collect()
 }
 
 fn all_names() -> String {

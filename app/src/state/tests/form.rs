@@ -1,4 +1,4 @@
-use engine::protocol::{RunSpec, TargetModule};
+use engine::protocol::{AdapterSpec, LayerRange, Method, RunSpec, TargetModule};
 
 use crate::state::form::{Field, Form};
 use crate::state::format;
@@ -50,12 +50,45 @@ fn what_cannot_be_read_is_named() {
         (Field::ValidationSplit, "95%"),
         (Field::TargetModules, "q_proj, lm_head"),
         (Field::TargetModules, " , "),
+        (Field::Layers, "9-3"),
+        (Field::Layers, "last"),
+        (Field::RankPattern, "q_proj"),
+        (Field::AlphaPattern, "q_proj=many"),
     ] {
         let mut form = Form::default();
         form.set(field, text);
         assert_eq!(form.run_spec(), Err(field), "{text:?}");
         assert!(form.error(field).is_some(), "{text:?}");
     }
+}
+
+#[test]
+fn an_adapter_has_what_its_method_has_a_use_for() {
+    let mut form = Form::default();
+    form.set(Field::Layers, " 2 - 7");
+    form.set(Field::RankPattern, "q_proj=16; layers.3.mlp.up_proj:4");
+    form.set(Field::LrRatio, "8");
+    let range = Some(LayerRange { first: 2, last: 7 });
+    let spec = form.run_spec().unwrap().adapter;
+    assert_eq!(spec.layers_to_transform, range);
+    assert_eq!(spec.rank(3, TargetModule::QProj), 16);
+    assert_eq!(spec.rank(3, TargetModule::UpProj), 4);
+    assert_eq!(spec.rank(2, TargetModule::UpProj), 8);
+    let usual = AdapterSpec::default();
+    assert_eq!(
+        spec.loraplus_lr_ratio, usual.loraplus_lr_ratio,
+        "not of LoRA"
+    );
+    form.method = Method::LoraPlus;
+    assert_eq!(form.run_spec().unwrap().adapter.loraplus_lr_ratio, 8.0);
+    form.method = Method::Ia3;
+    // What it has no use for does not stand in its way.
+    form.set(Field::Rank, "none");
+    let spec = form.run_spec().unwrap().adapter;
+    assert_eq!((spec.r, spec.layers_to_transform), (usual.r, range));
+    assert!(spec.rank_pattern.is_empty());
+    form.method = Method::Dora;
+    assert_eq!(form.run_spec(), Err(Field::Rank));
 }
 
 #[test]

@@ -1,0 +1,35 @@
+use leptos::prelude::*;
+
+use crate::state::form::Form;
+use crate::store::Store;
+
+/// A setting that is one of a few: its values with what they are called.
+#[component]
+pub fn Choice<T: Copy + PartialEq + Send + Sync + 'static>(
+    label: &'static str,
+    options: Vec<(T, &'static str)>,
+    hint: fn(&Form) -> &'static str,
+    get: fn(&Form) -> T,
+    set: fn(&mut Form, T),
+) -> impl IntoView {
+    let form = Store::get().form;
+    let id = label.to_ascii_lowercase().replace(' ', "-");
+    let note = format!("{id}-note");
+    let values: Vec<T> = options.iter().map(|(value, _)| *value).collect();
+    let changed = move |event| {
+        let index = event_target_value(&event).parse::<usize>().ok();
+        if let Some(&value) = index.and_then(|index| values.get(index)) {
+            form.update(|form| set(form, value));
+        }
+    };
+    let options = options.into_iter().enumerate().map(|(index, (value, label))| {
+        view! { <option value=index.to_string() selected=move || form.with(|form| get(form) == value)>{label}</option> }
+    });
+    view! {
+        <div class="field">
+            <label for=id.clone()>{label}</label>
+            <select id=id aria-describedby=note.clone() on:change=changed>{options.collect_view()}</select>
+            <p class="field-note" id=note>{move || form.with(hint)}</p>
+        </div>
+    }
+}
