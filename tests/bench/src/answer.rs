@@ -2,10 +2,9 @@
 
 use burn::tensor::Device;
 use engine::{
-    adapter::AdapterLayout,
+    adapter::{AdapterForm, DeviceAdapter},
     data::Encoder,
     generate::{GenerationInput, generate},
-    layers::block::BlockAdapter,
     model::Llama,
     protocol::{AdapterSpec, GenerationId, GenerationSpec, Variant},
     template::ChatTemplate,
@@ -42,7 +41,7 @@ pub struct Answer {
     model: Llama,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    adapter: Option<Vec<BlockAdapter>>,
+    adapter: Option<DeviceAdapter>,
     spec: GenerationSpec,
     pub told: Told,
 }
@@ -66,13 +65,16 @@ impl Answer {
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()
             .map_err(|error| error.to_string())?;
-        let adapter = spec.is_tuned.then(|| {
-            let layout = AdapterLayout::new(&AdapterSpec::default(), &model.config);
-            let mut parameters = draw::draw("tuned", layout.num_parameters);
+        let adapter = if spec.is_tuned {
+            let start = AdapterForm::start(&AdapterSpec::default(), &model, 0).await;
+            let (form, start) = start.map_err(|failure| failure.what)?;
+            let mut parameters = draw::draw("tuned", start.len());
             // Small enough to leave the text readable.
             parameters.iter_mut().for_each(|value| *value *= 1e-3);
-            layout.upload(&parameters, device)
-        });
+            Some(form.upload(&parameters, &model))
+        } else {
+            None
+        };
         let variant = if spec.is_tuned {
             Variant::Tuned
         } else {
@@ -110,7 +112,7 @@ impl Answer {
                     tokenizer: &self.tokenizer,
                     template: self.template.as_ref(),
                 },
-                adapter: self.adapter.as_deref(),
+                adapter: self.adapter.as_ref(),
             };
             let start = engine::host::Host::now_millis(&host);
             let summary = generate(input, &host)

@@ -97,7 +97,9 @@ impl Packing {
         };
         let host = BenchHost::default();
         let pacing = Pacing::new(&host, RunId(1));
-        let mut state = TrainingState::start(&spec, &self.model).await.unwrap();
+        let mut state = TrainingState::start(&spec, &self.model)
+            .await
+            .map_err(|failure| failure.what)?;
         let mut batches = BatchSchedule::new(&self.rows, &spec);
         let (start, mut num_steps) = (host.now_millis(), 0);
         while batches.epoch() < 1.0 {

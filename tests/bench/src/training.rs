@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use engine::{
+    adapter::{Part, Place},
     data::{TokenSequence, batch::Batch},
     model::Llama,
     protocol::{AdapterSpec, RunId, RunSpec, TargetModule},
@@ -74,13 +75,22 @@ impl Training {
             rank,
             alpha,
             learning_rate,
-        );
+        )
+        .await?;
         let layout = training.state.form.layout.clone();
         for slot in layout.slots {
-            let module = slot.module.name().trim_end_matches("_proj").to_owned();
-            let name = format!("lora.{}.{module}.A", slot.layer);
-            let a = draw::matrix(&name, slot.r, slot.in_features);
-            training.state.parameters[slot.a].copy_from_slice(&a);
+            let Place::Module {
+                layer,
+                module,
+                part: Part::A,
+            } = slot.place
+            else {
+                continue;
+            };
+            let module = module.name().trim_end_matches("_proj");
+            let [r, in_features] = slot.shape;
+            let a = draw::matrix(&format!("lora.{layer}.{module}.A"), r, in_features);
+            training.state.parameters[slot.range].copy_from_slice(&a);
         }
         Ok(training)
     }
@@ -89,16 +99,23 @@ impl Training {
     pub async fn real(files: &ModelFiles, tokens: usize, device: &Device) -> Result<Self, String> {
         let model = load(files, device).await?;
         let ids = draw::ids(tokens, files.config.vocab_size);
-        Ok(Self::new(model, ids, 8, 16, 1e-3))
+        Self::new(model, ids, 8, 16, 1e-3).await
     }
 
-    fn new(model: Llama, ids: Vec<u32>, rank: usize, alpha: usize, learning_rate: f64) -> Self {
+    async fn new(
+        model: Llama,
+        ids: Vec<u32>,
+        rank: usize,
+        alpha: usize,
+        learning_rate: f64,
+    ) -> Result<Self, String> {
         let spec = RunSpec {
             adapter: AdapterSpec {
                 r: rank,
                 lora_alpha: alpha,
                 lora_dropout: 0.0,
                 target_modules: vec![TargetModule::QProj, TargetModule::VProj],
+                ..AdapterSpec::default()
             },
             learning_rate,
             weight_decay: 0.0,
@@ -113,14 +130,16 @@ impl Training {
         };
         // There are few works in a session of the bench; the rhythm of each lasts as long as a run's.
         let host: &'static BenchHost = Box::leak(Box::default());
-        Self {
-            state: TrainingState::start(&spec, &model).await.unwrap(),
+        Ok(Self {
+            state: TrainingState::start(&spec, &model)
+                .await
+                .map_err(|failure| failure.what)?,
             batch: Batch::new(&[&row]),
             learning_rate,
             pacing: Pacing::new(host, RunId(1)),
             losses: Vec::new(),
             model,
-        }
+        })
     }
 
     /// So many optimizer steps.
