@@ -123,10 +123,10 @@ fn rotate(matrix: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize)
     let t = theta.signum() / (theta.abs() + theta.hypot(1.0));
     let c = 1.0 / t.hypot(1.0);
     let s = t * c;
-    for k in 0..matrix.len() {
-        let (kp, kq) = (matrix[k][p], matrix[k][q]);
-        matrix[k][p] = c * kp - s * kq;
-        matrix[k][q] = s * kp + c * kq;
+    for row in matrix.iter_mut() {
+        let (kp, kq) = (row[p], row[q]);
+        row[p] = c * kp - s * kq;
+        row[q] = s * kp + c * kq;
     }
     let turn = |rows: &mut [Vec<f64>]| {
         let (first, second) = rows.split_at_mut(q);

@@ -101,7 +101,7 @@ impl Batch {
         if !self.is_packed || self.num_tokens() <= max_tokens {
             return None;
         }
-        let bins = Bins::in_order(&self.lengths, max_tokens);
+        let bins = Bins::in_order(&self.lengths, max_tokens.max(1));
         let starts = self.starts();
         let part = |&row: &usize| {
             let tokens = starts[row]..starts[row] + self.lengths[row];

@@ -38,6 +38,10 @@ pub struct LoraPair {
 
 /// How the gradients of what the projection sees lead on to those of what is trained.
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a few kilobytes of handles a module"
+)]
 pub enum Chain {
     /// They are the same.
     Whole,

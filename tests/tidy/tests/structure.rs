@@ -32,7 +32,6 @@ fn the_page_carries_no_tensor_library() {
         .args([
             "tree",
             "--locked",
-            "--offline",
             "-p",
             "app",
             "-e",
