@@ -42,6 +42,7 @@ pub mod ia3;
 mod layout;
 mod linalg;
 pub mod ln_tuning;
+mod low_rank;
 pub mod lora;
 pub mod lora_plus;
 pub mod olora;
@@ -51,6 +52,7 @@ mod tensors;
 pub mod vera;
 
 pub use layout::{AdapterLayout, ModelShape, Part, Place, Slot};
+pub use low_rank::{LowRankUpdate, NotLowRank};
 pub use tensors::NamedTensor;
 
 /// A matrix on the host and on the device.

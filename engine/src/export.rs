@@ -14,7 +14,9 @@
 //! The same input gives the same bytes: files have a fixed order and a fixed date.
 
 mod adapter;
+pub mod gguf;
 mod log;
+pub mod mlx;
 mod readme;
 pub mod recipe;
 
@@ -27,7 +29,7 @@ pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeError};
 
 use crate::{
-    adapter::{ModelShape, NamedTensor},
+    adapter::{ModelShape, NamedTensor, NotLowRank},
     data::TokenSequence,
     protocol::{
         DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
@@ -81,6 +83,11 @@ pub enum ExportError {
     },
     #[error("{name} holds {value}")]
     NonFinite { name: String, value: f64 },
+    #[error("{format} cannot hold it: {reason}")]
+    NoForm {
+        format: &'static str,
+        reason: NotLowRank,
+    },
     #[error("the adapter could not be written: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
     #[error("a file of the archive could not be written: {0}")]
@@ -95,6 +102,9 @@ impl From<ExportError> for Failure {
         match error {
             ExportError::EmptyAdapter => Failure::new(FailureKind::WrongState, what)
                 .remedy("Train first; a stopped run can be exported too."),
+            ExportError::NoForm { .. } => {
+                Failure::new(FailureKind::WrongState, what).remedy("Export it for PEFT.")
+            }
             ExportError::NonFinite { name, .. } => Failure::new(FailureKind::NonFinite, what)
                 .at(name)
                 .remedy("Train again with a lower learning rate."),

@@ -103,6 +103,20 @@ pub(super) fn forward(parameters: &Parameters<'_>, [a, b]: [&Matrix; 2]) -> Modu
     }
 }
 
+/// `B A - B0 A0` as one pair of twice the rank, `[2 r, in]` and `[out, 2 r]`.
+pub(super) fn difference(
+    [trained_a, trained_b]: [&[f32]; 2],
+    [a, b]: [&Matrix; 2],
+) -> (Vec<f32>, Vec<f32>) {
+    let r = a.shape[0];
+    let rows = trained_b.chunks_exact(r).zip(b.values.chunks_exact(r));
+    let rows = rows.flat_map(|(trained, fixed)| {
+        let fixed = fixed.iter().map(|value| -value);
+        trained.iter().copied().chain(fixed)
+    });
+    ([trained_a, &a.values].concat(), rows.collect())
+}
+
 /// `W + s (B A - B0 A0)`
 pub(super) fn merge(weight: &mut Dense<'_>, module: &HostModule<'_>, [a, b]: [&Matrix; 2]) {
     weight.add_product(module.part(Part::B), module.part(Part::A), module.scaling);

@@ -1,6 +1,6 @@
 //! An adapter as PEFT's files hold it.
 
-use super::{AdapterForm, AdapterLayout, Fixed, Part, Place, Slot, slot_of};
+use super::{AdapterForm, AdapterLayout, Fixed, Part, Place, Slot, pissa, slot_of};
 use crate::{adapter::layout::module_prefix, protocol::Method};
 
 /// PEFT's names of the matrices that VeRA shares.
@@ -73,30 +73,17 @@ impl AdapterForm {
                 list.extend(slots.iter().map(plain));
                 continue;
             };
-            let part = |part| slot_of(slots, part).map(plain);
+            let part = |part| slot_of(slots, part).map(|slot| &parameters[slot.range.clone()]);
             if let (Some(trained_a), Some(trained_b)) = (part(Part::A), part(Part::B)) {
                 let [r, in_features] = a.shape;
-                let out_features = b.shape[0];
-                let rows = trained_b
-                    .values
-                    .chunks_exact(r)
-                    .zip(b.values.chunks_exact(r));
-                let rows = rows.flat_map(|(trained, fixed)| {
-                    trained
-                        .iter()
-                        .copied()
-                        .chain(fixed.iter().map(|value| -value))
-                });
-                list.push(NamedTensor {
-                    name: format!("{}.lora_A.weight", module_prefix(layer, module)),
-                    shape: vec![2 * r, in_features],
-                    values: [trained_a.values, a.values.clone()].concat(),
-                });
-                list.push(NamedTensor {
-                    name: format!("{}.lora_B.weight", module_prefix(layer, module)),
-                    shape: vec![out_features, 2 * r],
-                    values: rows.collect(),
-                });
+                let both = pissa::difference([trained_a, trained_b], [a, b]);
+                let shapes = [[2 * r, in_features], [b.shape[0], 2 * r]];
+                let sides = ["A", "B"].into_iter().zip([both.0, both.1]).zip(shapes);
+                list.extend(sides.map(|((side, values), shape)| NamedTensor {
+                    name: format!("{}.lora_{side}.weight", module_prefix(layer, module)),
+                    shape: shape.to_vec(),
+                    values,
+                }));
             }
         }
         let of_norms = |slot: &&Slot| !matches!(slot.place, Place::Module { .. });

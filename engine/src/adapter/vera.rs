@@ -61,13 +61,22 @@ pub(super) fn forward(parameters: &Parameters<'_>, [a, b]: [&Tensor<2>; 2]) -> M
 }
 
 /// `W + (b B) (d A)`
-pub(super) fn merge(weight: &mut Dense<'_>, module: &HostModule<'_>, [a, b]: &[Matrix; 2]) {
-    let (d, lambda_b) = (module.part(Part::LambdaD), module.part(Part::LambdaB));
+pub(super) fn merge(weight: &mut Dense<'_>, module: &HostModule<'_>, projection: &[Matrix; 2]) {
+    let vectors = [module.part(Part::LambdaD), module.part(Part::LambdaB)];
+    let (a, b) = product(vectors, projection, weight.in_features);
+    weight.add_product(&b, &a, 1.0);
+}
+
+/// `d A` `[r, in]` and `b B` `[out, r]` of the vectors `d` and `b`.
+pub(super) fn product(
+    [d, lambda_b]: [&[f32]; 2],
+    [a, b]: &[Matrix; 2],
+    in_features: usize,
+) -> (Vec<f32>, Vec<f32>) {
     let (r, cols) = (d.len(), a.shape[1]);
     let rows = a.values.chunks_exact(cols).zip(d);
-    let a = rows.flat_map(|(row, &d)| row[..weight.in_features].iter().map(move |&v| v * d));
+    let a = rows.flat_map(|(row, &d)| row[..in_features].iter().map(move |&value| value * d));
     let rows = b.values.chunks_exact(r).zip(lambda_b);
-    let b = rows.flat_map(|(row, &factor)| row.iter().map(move |&v| v * factor));
-    let (a, b): (Vec<f32>, Vec<f32>) = (a.collect(), b.collect());
-    weight.add_product(&b, &a, 1.0);
+    let b = rows.flat_map(|(row, &factor)| row.iter().map(move |&value| value * factor));
+    (a.collect(), b.collect())
 }

@@ -94,7 +94,7 @@ pub fn files(
     ])
 }
 
-fn safetensors(tensors: &[NamedTensor]) -> Result<Vec<u8>, ExportError> {
+pub(super) fn safetensors(tensors: &[NamedTensor]) -> Result<Vec<u8>, ExportError> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     Ok(safetensors::serialize(
         tensors.iter().map(|tensor| (&tensor.name, Written(tensor))),

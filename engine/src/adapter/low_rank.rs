@@ -1,0 +1,131 @@
+//! An adapter as low-rank products alone, which is all that other runtimes' adapter files hold.
+
+use super::{AdapterForm, Fixed, NamedTensor, Part, slot_of};
+use crate::protocol::{Method, TargetModule};
+
+/// What a module's weight changes by: `scaling b a`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LowRankUpdate {
+    pub layer: usize,
+    pub module: TargetModule,
+    pub r: usize,
+    /// `[r, in]`
+    pub a: Vec<f32>,
+    /// `[out, r]`
+    pub b: Vec<f32>,
+    pub scaling: f64,
+}
+
+/// Why an adapter is not low-rank products alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotLowRank {
+    #[error("DoRA scales whole rows of the base's weights")]
+    Magnitudes,
+    #[error("IA3 scales the base's weights and adds nothing to them")]
+    Scales,
+    #[error("it changes the norms as well")]
+    Norms,
+}
+
+impl NotLowRank {
+    /// Of a method, before it is trained.
+    pub fn of(method: Method, train_norms: bool) -> Option<Self> {
+        match method {
+            Method::Dora => Some(Self::Magnitudes),
+            Method::Ia3 => Some(Self::Scales),
+            Method::LnTuning => Some(Self::Norms),
+            _ if train_norms => Some(Self::Norms),
+            _ => None,
+        }
+    }
+}
+
+impl AdapterForm {
+    /// The update of every module, in the layout's order.
+    ///
+    /// # Errors
+    /// Where the method is none that adds low-rank products.
+    pub fn low_rank(&self, parameters: &[f32]) -> Result<Vec<LowRankUpdate>, NotLowRank> {
+        let spec = &self.layout.spec;
+        match NotLowRank::of(spec.method, spec.train_norms) {
+            Some(reason) => Err(reason),
+            None => Ok(self.pairs(parameters)),
+        }
+    }
+
+    /// The low-rank part of every module that has one, whatever its method does besides.
+    pub(crate) fn pairs(&self, parameters: &[f32]) -> Vec<LowRankUpdate> {
+        let modules = self.layout.modules().zip(&self.fixed);
+        modules
+            .filter_map(|((layer, module, slots), fixed)| {
+                let part = |part| Some(&parameters[slot_of(slots, part)?.range.clone()]);
+                let (a, b) = match (fixed, &self.projection) {
+                    (Fixed::Residual { a, b }, _) => {
+                        let pair = [part(Part::A)?, part(Part::B)?];
+                        super::pissa::difference(pair, [a, b])
+                    }
+                    (_, Some(projection)) => {
+                        let vectors = [part(Part::LambdaD)?, part(Part::LambdaB)?];
+                        super::vera::product(vectors, projection, self.layout.in_features(module))
+                    }
+                    _ => (part(Part::A)?.to_vec(), part(Part::B)?.to_vec()),
+                };
+                let r = a.len() / self.layout.in_features(module);
+                Some(LowRankUpdate {
+                    layer,
+                    module,
+                    r,
+                    a,
+                    b,
+                    scaling: self.layout.scaling(layer, module),
+                })
+            })
+            .collect()
+    }
+
+    /// DoRA's magnitudes by layer and module, `[out]` each.
+    pub(crate) fn magnitudes<'a>(
+        &'a self,
+        parameters: &'a [f32],
+    ) -> impl Iterator<Item = (usize, TargetModule, &'a [f32])> {
+        self.layout.modules().filter_map(|(layer, module, slots)| {
+            let slot = slot_of(slots, Part::Magnitude)?;
+            Some((layer, module, &parameters[slot.range.clone()]))
+        })
+    }
+}
+
+impl LowRankUpdate {
+    /// With rows and columns of zeros up to rank `r`, and `b` times what makes its scaling `scaling`.
+    pub(crate) fn padded(mut self, r: usize, scaling: f64) -> Self {
+        let in_features = self.a.len() / self.r;
+        self.a.resize(r * in_features, 0.0);
+        let factor = self.scaling / scaling;
+        let rows = self.b.chunks_exact(self.r);
+        let missing = r - self.r;
+        self.b = rows
+            .flat_map(|row| {
+                let scaled = row.iter().map(|&value| (f64::from(value) * factor) as f32);
+                scaled.chain(std::iter::repeat_n(0.0, missing))
+            })
+            .collect();
+        Self { r, scaling, ..self }
+    }
+}
+
+/// `[rows, cols]` to `[cols, rows]`.
+pub(crate) fn transposed(values: &[f32], cols: usize) -> Vec<f32> {
+    let column = |col: usize| values.iter().skip(col).step_by(cols).copied();
+    (0..cols).flat_map(column).collect()
+}
+
+impl NamedTensor {
+    /// A matrix of other rows and columns than it is given in.
+    pub(crate) fn transposed(name: String, values: &[f32], [rows, cols]: [usize; 2]) -> Self {
+        Self {
+            name,
+            shape: vec![cols, rows],
+            values: transposed(values, cols),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! An adapter for mlx-lm: `adapters.safetensors` and an `adapter_config.json` of its own (`mlx_lm.tuner.utils`).
+//!
+//! mlx-lm makes the layers from the config, of one rank, one scale and one set of modules in the last `num_layers` blocks, and
+//! then takes the file's tensors. So ranks are padded with zeros, and scales that differ go into `lora_b`; a block without
+//! tensors keeps a `lora_b` of zeros.
+
+use serde_json::json;
+
+use super::{ExportError, adapter::safetensors, pretty_json};
+use crate::{
+    adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
+    protocol::Method,
+};
+
+/// The files by name.
+///
+/// # Errors
+/// Where the method has no form there.
+pub fn files(
+    form: &AdapterForm,
+    parameters: &[f32],
+    shape: &ModelShape,
+    base: &str,
+) -> Result<[(&'static str, Vec<u8>); 2], ExportError> {
+    let spec = &form.layout.spec;
+    // DoRA has a form of its own there.
+    let method = match spec.method {
+        Method::Dora => Method::Lora,
+        method => method,
+    };
+    if let Some(reason) = NotLowRank::of(method, spec.train_norms) {
+        return Err(ExportError::NoForm {
+            format: "an MLX adapter",
+            reason,
+        });
+    }
+    let pairs = form.pairs(parameters);
+    let first = pairs.first().ok_or(ExportError::EmptyAdapter)?;
+    let scale = first.scaling;
+    let rank = pairs.iter().map(|pair| pair.r).max().unwrap_or(first.r);
+    let first_layer = pairs.iter().map(|pair| pair.layer).min().unwrap_or(0);
+    let keys: Vec<&str> = spec.target_modules.iter().map(|module| module.path()).collect();
+    let mut tensors = Vec::new();
+    for pair in pairs {
+        let pair = pair.padded(rank, scale);
+        let prefix = format!("model.layers.{}.{}", pair.layer, pair.module.path());
+        let (in_features, out_features) = (pair.a.len() / rank, pair.b.len() / rank);
+        let a = format!("{prefix}.lora_a");
+        tensors.push(NamedTensor::transposed(a, &pair.a, [rank, in_features]));
+        let b = format!("{prefix}.lora_b");
+        tensors.push(NamedTensor::transposed(b, &pair.b, [out_features, rank]));
+    }
+    for (layer, module, values) in form.magnitudes(parameters) {
+        tensors.push(NamedTensor {
+            name: format!("model.layers.{layer}.{}.m", module.path()),
+            shape: vec![values.len()],
+            values: values.to_vec(),
+        });
+    }
+    let is_dora = spec.method == Method::Dora;
+    let config = json!({
+        "model": base,
+        "fine_tune_type": if is_dora { "dora" } else { "lora" },
+        "num_layers": shape.num_hidden_layers - first_layer,
+        "lora_parameters": {
+            "rank": rank,
+            "scale": scale,
+            "dropout": spec.lora_dropout,
+            "keys": keys,
+        },
+    });
+    Ok([
+        ("adapters.safetensors", safetensors(&tensors)?),
+        ("adapter_config.json", pretty_json(&config)?.into_bytes()),
+    ])
+}
