@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use engine::{
     adapter::ModelShape,
-    export::adapter_files,
+    export::{adapter_files, gguf, mlx},
     layers::frozen::FrozenMatrix,
     model::Llama,
     protocol::TargetModule,
@@ -129,6 +129,16 @@ fn write_export(case: &str, name: &str, model: &Llama, state: &TrainingState) {
     assert_eq!(sorted(written.collect()), sorted(expected), "{case}");
     for (file, bytes) in adapter_files(spec, &shape, name, &tensors).unwrap() {
         std::fs::write(folder.join(file), bytes).unwrap();
+    }
+    if let Ok(files) = mlx::files(&state.form, &state.parameters, &shape, name) {
+        std::fs::create_dir_all(folder.join("mlx")).unwrap();
+        for (file, bytes) in files {
+            std::fs::write(folder.join("mlx").join(file), bytes).unwrap();
+        }
+    }
+    if let Ok(updates) = state.form.low_rank(&state.parameters) {
+        let bytes = gguf::adapter(updates, &shape, case).unwrap();
+        std::fs::write(folder.join("adapter.gguf"), bytes).unwrap();
     }
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);

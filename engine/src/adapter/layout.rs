@@ -97,6 +97,8 @@ pub fn module_prefix(layer: usize, module: TargetModule) -> String {
 pub struct ModelShape {
     pub num_hidden_layers: usize,
     pub hidden_size: usize,
+    pub num_attention_heads: usize,
+    pub num_key_value_heads: usize,
     /// Input and output features, by module.
     pub features: [(usize, usize); TargetModule::ALL.len()],
 }
@@ -106,6 +108,8 @@ impl From<&LlamaConfig> for ModelShape {
         Self {
             num_hidden_layers: config.num_hidden_layers,
             hidden_size: config.hidden_size,
+            num_attention_heads: config.num_attention_heads,
+            num_key_value_heads: config.num_key_value_heads,
             features: TargetModule::ALL.map(|module| config.projection_features(module)),
         }
     }
@@ -116,6 +120,8 @@ impl From<&ModelSummary> for ModelShape {
         Self {
             num_hidden_layers: model.num_hidden_layers,
             hidden_size: model.hidden_size,
+            num_attention_heads: model.num_attention_heads,
+            num_key_value_heads: model.num_key_value_heads,
             features: TargetModule::ALL.map(|module| crate::plan::features(model, module)),
         }
     }

@@ -6,12 +6,14 @@
 
 use super::ExportError;
 use crate::{
-    adapter::LowRankUpdate,
-    protocol::{ModelSummary, TargetModule},
+    adapter::{LowRankUpdate, ModelShape},
+    protocol::TargetModule,
     weights::gguf::MAGIC,
 };
 
 const VERSION: u32 = 3;
+/// What llama.cpp calls all models that this engine runs.
+const ARCHITECTURE: &str = "llama";
 const ALIGNMENT: usize = 32;
 /// Numbers of the types of values.
 const TYPE_FLOAT32: u32 = 6;
@@ -98,14 +100,14 @@ fn tensor_name(layer: usize, module: TargetModule) -> String {
 /// [`ExportError::EmptyAdapter`] without any update.
 pub fn adapter(
     updates: Vec<LowRankUpdate>,
-    model: &ModelSummary,
+    shape: &ModelShape,
     name: &str,
 ) -> Result<Vec<u8>, ExportError> {
     let first = updates.first().ok_or(ExportError::EmptyAdapter)?;
     let alpha = first.scaling * first.r as f64;
     let mut header = Header::default();
     header.text("general.type", "adapter");
-    header.text("general.architecture", &model.architecture);
+    header.text("general.architecture", ARCHITECTURE);
     header.text("general.name", name);
     header.text("adapter.type", "lora");
     header.float("adapter.lora.alpha", alpha as f32);
@@ -119,8 +121,8 @@ pub fn adapter(
         put_floats(&mut data, &update.a);
         header.matrix(&format!("{name}.lora_b"), [out_features, r]);
         let heads = match module {
-            TargetModule::QProj => Some(model.num_attention_heads),
-            TargetModule::KProj => Some(model.num_key_value_heads),
+            TargetModule::QProj => Some(shape.num_attention_heads),
+            TargetModule::KProj => Some(shape.num_key_value_heads),
             _ => None,
         };
         match heads {
