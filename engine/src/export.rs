@@ -17,6 +17,7 @@ mod adapter;
 pub mod gguf;
 mod log;
 pub mod mlx;
+pub mod modelfile;
 mod readme;
 pub mod recipe;
 

@@ -1,0 +1,219 @@
+//! A Modelfile for Ollama: base, adapter, the chat template in Go's template language, and where answers stop.
+//!
+//! Jinja cannot be translated; what the template writes around each message can be found, by rendering short conversations
+//! whose contents are marks, and written as Go's. A template that writes messages in another way than one behind the other
+//! has no such parts: the Modelfile then says so, and Ollama takes the template of the base.
+
+use crate::{
+    protocol::Message,
+    template::{ChatTemplate, TemplateError},
+};
+
+/// What a template writes around the contents of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Frame {
+    /// Before the first message where that is no system message.
+    start: String,
+    /// Before and behind a system message, which comes first; none where the template takes none.
+    system: Option<[String; 2]>,
+    user: [String; 2],
+    assistant: [String; 2],
+}
+
+/// Marks of contents: private characters, which no template writes.
+const MARKS: [&str; 3] = ["\u{10FFFA}", "\u{10FFFB}", "\u{10FFFC}"];
+
+impl Frame {
+    /// Of the template; none where messages are not written one behind the other.
+    fn of(template: &ChatTemplate) -> Option<Self> {
+        let [one, two, three] = MARKS;
+        let render = |messages: &[(&str, &str)], opens_answer| {
+            let messages: Vec<Message> = messages
+                .iter()
+                .map(|(role, content)| Message::new(*role, *content))
+                .collect();
+            template.render(&messages, &[], opens_answer).ok()
+        };
+        let asked = render(&[("user", one)], false)?;
+        let opened = render(&[("user", one)], true)?;
+        let answered = render(&[("user", one), ("assistant", two)], false)?;
+        let again = [("user", one), ("assistant", two), ("user", three)];
+        let again = render(&again, true)?;
+        let (before, after_user) = asked.split_once(one)?;
+        let assistant_prefix = opened.split_once(one)?.1.strip_prefix(after_user)?;
+        let after_assistant = answered.split_once(two)?.1;
+        let between = again.split_once(two)?.1.split_once(three)?.0;
+        let user_prefix = between.strip_prefix(after_assistant)?;
+        let system = render(&[("system", one), ("user", two)], false);
+        let system = system.as_deref().and_then(|text| {
+            let (before, rest) = text.split_once(one)?;
+            let after = rest.split_once(two)?.0.strip_suffix(user_prefix)?;
+            Some([before, after].map(str::to_owned))
+        });
+        let frame = Self {
+            start: before.strip_suffix(user_prefix)?.to_owned(),
+            system,
+            user: [user_prefix, after_user].map(str::to_owned),
+            assistant: [assistant_prefix, after_assistant].map(str::to_owned),
+        };
+        frame.is_right(template).unwrap_or(false).then_some(frame)
+    }
+
+    /// The conversation as Ollama will write it.
+    fn render(&self, messages: &[(&str, &str)]) -> String {
+        let mut text = String::new();
+        for (index, (role, content)) in messages.iter().enumerate() {
+            if index == 0 && *role != "system" {
+                text.push_str(&self.start);
+            }
+            let around = match (*role, &self.system) {
+                ("system", Some(around)) => around,
+                ("user", _) => &self.user,
+                _ => &self.assistant,
+            };
+            text.extend([&around[0], *content, &around[1]]);
+        }
+        text + &self.assistant[0]
+    }
+
+    /// Whether whole conversations come out as the template writes them.
+    fn is_right(&self, template: &ChatTemplate) -> Result<bool, TemplateError> {
+        let turns = [
+            ("user", "What is 2 + 2?"),
+            ("assistant", "4"),
+            ("user", "And 3?"),
+            ("assistant", "6\n\nNo: 5."),
+            ("user", "Thanks"),
+        ];
+        let mut conversations = vec![turns.to_vec(), turns[..1].to_vec()];
+        if self.system.is_some() {
+            let with = |turns: &[_]| [&[("system", "Be brief.")], turns].concat();
+            conversations.extend([with(&turns), with(&turns[..1])]);
+        }
+        for conversation in conversations {
+            let messages = conversation.iter().map(|(role, content)| Message::new(*role, *content));
+            let messages: Vec<Message> = messages.collect();
+            if template.render(&messages, &[], true)? != self.render(&conversation) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// In Go's template language; `bos` is left out at the start, since Ollama writes it itself.
+    fn go(&self, bos: Option<&str>) -> String {
+        let without_bos = |text: &str| {
+            let bos = bos.unwrap_or_default();
+            literal(text.strip_prefix(bos).unwrap_or(text))
+        };
+        let around = |[before, after]: &[String; 2]| {
+            format!("{}{{{{ .Content }}}}{}", literal(before), literal(after))
+        };
+        let mut go = String::from("{{- range $index, $message := .Messages }}\n");
+        let start = without_bos(&self.start);
+        if !start.is_empty() {
+            go += &format!("{{{{- if and (eq $index 0) (ne .Role \"system\") }}}}{start}{{{{- end }}}}\n");
+        }
+        go += &format!("{{{{- if eq .Role \"user\" }}}}{}\n", around(&self.user));
+        go += &format!("{{{{- else if eq .Role \"assistant\" }}}}{}\n", around(&self.assistant));
+        if let Some([before, after]) = &self.system {
+            let (before, after) = (without_bos(before), literal(after));
+            go += &format!("{{{{- else if eq .Role \"system\" }}}}{before}{{{{ .Content }}}}{after}\n");
+        }
+        go += &format!("{{{{- end }}}}\n{{{{- end }}}}{}", literal(&self.assistant[0]));
+        go
+    }
+}
+
+/// Text as an action that writes it, so that neither Go's trimming nor the Modelfile's reader changes it.
+fn literal(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    // A JSON string is one of Go's, but for these, which no template's mark has.
+    let quoted = serde_json::Value::from(text).to_string();
+    format!("{{{{- {quoted} }}}}")
+}
+
+/// The Modelfile beside `adapter.gguf`; `stops` are the texts of the tokens that end a turn.
+pub fn render(
+    base: &str,
+    template: Option<&ChatTemplate>,
+    bos: Option<&str>,
+    stops: &[String],
+) -> String {
+    let mut file = format!(
+        "# ollama create tuned -f Modelfile\n\
+         # FROM names the base that the adapter was trained on: a GGUF file of it, or its name in Ollama.\n\
+         FROM ./{}\n\
+         ADAPTER ./adapter.gguf\n",
+        base.lines().next().unwrap_or_default()
+    );
+    match template.map(Frame::of) {
+        Some(Some(frame)) => {
+            file += &format!("TEMPLATE \"\"\"{}\"\"\"\n", frame.go(bos));
+        }
+        Some(None) => {
+            file += "# This model's chat template has no form in Ollama's language; the base's own is used.\n";
+        }
+        None => {}
+    }
+    for stop in stops {
+        let quoted = serde_json::Value::from(stop.as_str());
+        file += &format!("PARAMETER stop {quoted}\n");
+    }
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHATML: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
+        {{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}\
+        {% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}\
+        {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    const LLAMA_3: &str = "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + \
+        '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}\
+        {% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}\
+        {{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
+    /// Writes the system message into the user's, as Mistral's does.
+    const INSIDE: &str = "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}\
+        {{ '[INST] ' }}{% if loop.last and messages[0]['role'] == 'system' %}{{ messages[0]['content'] + '\n\n' }}\
+        {% endif %}{{ message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}\
+        {{ ' ' + message['content'] + '</s>' }}{% endif %}{% endfor %}";
+
+    fn template(source: &str) -> ChatTemplate {
+        ChatTemplate::with_tokens(source, vec![("bos_token", "<s>".to_owned())]).unwrap()
+    }
+
+    #[test]
+    fn what_stands_around_messages_is_found() {
+        let frame = Frame::of(&template(CHATML)).unwrap();
+        assert!(frame.start.starts_with("<|im_start|>system\nYou are"));
+        assert_eq!(frame.user, ["<|im_start|>user\n", "<|im_end|>\n"]);
+        assert_eq!(frame.assistant, ["<|im_start|>assistant\n", "<|im_end|>\n"]);
+        assert_eq!(frame.system.unwrap(), ["<|im_start|>system\n", "<|im_end|>\n"]);
+        let frame = Frame::of(&template(LLAMA_3)).unwrap();
+        assert_eq!(frame.start, "<s>");
+        assert_eq!(frame.system.unwrap()[0], "<s><|start_header_id|>system<|end_header_id|>\n\n");
+    }
+
+    #[test]
+    fn a_system_message_inside_anothers_is_not_taken_for_one_of_its_own() {
+        let frame = Frame::of(&template(INSIDE));
+        assert!(frame.is_none_or(|frame| frame.system.is_none()));
+    }
+
+    #[test]
+    fn the_modelfile_has_base_adapter_template_and_stops() {
+        let file = render("base.gguf", Some(&template(LLAMA_3)), Some("<s>"), &["<|eot_id|>".to_owned()]);
+        assert!(file.contains("\nFROM ./base.gguf\nADAPTER ./adapter.gguf\n"));
+        assert!(file.contains("\nPARAMETER stop \"<|eot_id|>\"\n"));
+        let go = file.split("TEMPLATE \"\"\"").nth(1).unwrap().split("\"\"\"").next().unwrap();
+        assert!(!go.contains("<s>"), "Ollama writes it: {go}");
+        assert!(go.ends_with("{{- \"<|start_header_id|>assistant<|end_header_id|>\\n\\n\" }}"), "{go}");
+        let none = render("base.gguf", Some(&template("{{ messages | length }}")), None, &[]);
+        assert!(!none.contains("TEMPLATE") && none.contains("no form in Ollama"));
+    }
+}
