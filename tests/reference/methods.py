@@ -142,7 +142,7 @@ def optimizer_of(case: str, peft_model, settings: dict, recipe: dict):
         loraplus_lr_ratio=settings["loraplus_lr_ratio"],
         betas=(recipe["adam_beta1"], recipe["adam_beta2"]),
         eps=recipe["adam_epsilon"],
-        weight_decay=recipe["weight_decay"],
+        loraplus_weight_decay=recipe["weight_decay"],
     )
 
 

@@ -254,18 +254,14 @@ impl AdapterLayout {
     /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does.
     pub fn groups(&self) -> Vec<Group> {
         let group = |slot: &Slot| {
-            let (lr_ratio, decays) = match slot.place {
-                Place::Module { part, .. } if self.spec.method == Method::LoraPlus => (
-                    lora_plus::rate_ratio(part, self.spec.loraplus_lr_ratio),
-                    true,
-                ),
-                Place::Module { .. } => (1.0, true),
-                Place::Norm { .. } | Place::FinalNorm => (1.0, false),
+            let lr_ratio = match self.spec.method {
+                Method::LoraPlus => lora_plus::rate_ratio(slot.place, self.spec.loraplus_lr_ratio),
+                _ => 1.0,
             };
             Group {
                 range: slot.range.clone(),
                 lr_ratio,
-                decays,
+                decays: matches!(slot.place, Place::Module { .. }),
             }
         };
         self.slots.iter().map(group).collect()

@@ -25,8 +25,9 @@ use crate::{
 const EXTRA: usize = 16;
 /// Rounds after which the directions are taken as they are.
 const MAX_ROUNDS: usize = 16;
-/// How much the singular values may move in a round, as a share of the largest, once they have settled.
-const SETTLED: f64 = 1e-5;
+/// How much the singular values may move in a round, as a share of the largest, once they have settled. Vectors are off by
+/// its root.
+const SETTLED: f64 = 1e-9;
 
 pub(super) async fn start(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result<Fixed, Failure> {
     let r = start.rank;
@@ -39,7 +40,7 @@ pub(super) async fn start(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result
     let mut round = 0;
     let (left, values) = loop {
         right.orthonormalise();
-        let mut left = Rows::from_f32(&start.times_transposed(&right).await?, out_features);
+        let mut left = Rows::from_f32(&start.power(&right).await?, out_features);
         left.orthonormalise();
         // `left W`, whose singular values are those of `W` on the directions.
         right = Rows::from_f32(&start.times(&left).await?, in_features);
@@ -132,6 +133,13 @@ impl Start<'_> {
     /// `x W` `[k, in]` of `x` `[k, out]`.
     pub(super) async fn times(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         read_all(self.weight.backward(self.upload(x), None)).await
+    }
+
+    /// `x W^T W W^T` `[k, out]` of `x` `[k, in]`: two rounds' products for one's reading.
+    async fn power(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
+        let once = self.weight.forward(self.upload(x), None);
+        let twice = self.weight.forward(self.weight.backward(once, None), None);
+        read_all(twice).await
     }
 
     fn upload(&self, x: &Rows) -> Tensor<2> {
