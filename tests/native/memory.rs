@@ -53,7 +53,7 @@ fn spec() -> RunSpec {
 
 /// Bytes of the adapter's parameters.
 fn adapter_bytes(model: &Llama) -> usize {
-    4 * block_on(TrainingState::start(&spec(), &model))
+    4 * block_on(TrainingState::start(&spec(), model))
         .unwrap()
         .parameters
         .len()
@@ -69,7 +69,7 @@ fn peak_of_step(model: &Llama, tokens: usize) -> usize {
     let batch = [Batch::new(&[&sequence])];
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
-    let mut state = block_on(TrainingState::start(&spec(), &model)).unwrap();
+    let mut state = block_on(TrainingState::start(&spec(), model)).unwrap();
     state.kept_bytes = 0;
     let mut step = || block_on(state.step(model, &batch, 1e-3, &pacing)).unwrap();
     // The first makes what stays.

@@ -183,6 +183,6 @@ fn held_out_loss(model: &Llama, state: &TrainingState, rows: &[Row]) -> f64 {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
     let batch = fixture::batch(rows);
-    let adapter = state.upload(&model);
+    let adapter = state.upload(model);
     block_on(evaluate(model, Some(&adapter), &batch, &pacing)).unwrap() / batch.num_scored() as f64
 }

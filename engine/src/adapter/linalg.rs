@@ -171,10 +171,10 @@ mod tests {
         let rows = rows(&mut random, count, len);
         let (values, vectors) = symmetric_eigen(rows.gram());
         let turned = rows.turned(&vectors).gram();
-        for i in 0..count {
-            for j in 0..count {
+        for (i, row) in turned.iter().enumerate() {
+            for (j, product) in row.iter().enumerate() {
                 let expected = if i == j { values[i] } else { 0.0 };
-                let error = (turned[i][j] - expected).abs();
+                let error = (product - expected).abs();
                 assert!(error < 1e-10 * values[0], "{i} {j}: {error}");
             }
         }

@@ -39,7 +39,11 @@ pub fn files(
     let scale = first.scaling;
     let rank = pairs.iter().map(|pair| pair.r).max().unwrap_or(first.r);
     let first_layer = pairs.iter().map(|pair| pair.layer).min().unwrap_or(0);
-    let keys: Vec<&str> = spec.target_modules.iter().map(|module| module.path()).collect();
+    let keys: Vec<&str> = spec
+        .target_modules
+        .iter()
+        .map(|module| module.path())
+        .collect();
     let mut tensors = Vec::new();
     for pair in pairs {
         let pair = pair.padded(rank, scale);

@@ -91,7 +91,9 @@ impl Frame {
             conversations.extend([with(&turns), with(&turns[..1])]);
         }
         for conversation in conversations {
-            let messages = conversation.iter().map(|(role, content)| Message::new(*role, *content));
+            let messages = conversation
+                .iter()
+                .map(|(role, content)| Message::new(*role, *content));
             let messages: Vec<Message> = messages.collect();
             if template.render(&messages, &[], true)? != self.render(&conversation) {
                 return Ok(false);
@@ -112,15 +114,25 @@ impl Frame {
         let mut go = String::from("{{- range $index, $message := .Messages }}\n");
         let start = without_bos(&self.start);
         if !start.is_empty() {
-            go += &format!("{{{{- if and (eq $index 0) (ne .Role \"system\") }}}}{start}{{{{- end }}}}\n");
+            go += &format!(
+                "{{{{- if and (eq $index 0) (ne .Role \"system\") }}}}{start}{{{{- end }}}}\n"
+            );
         }
         go += &format!("{{{{- if eq .Role \"user\" }}}}{}\n", around(&self.user));
-        go += &format!("{{{{- else if eq .Role \"assistant\" }}}}{}\n", around(&self.assistant));
+        go += &format!(
+            "{{{{- else if eq .Role \"assistant\" }}}}{}\n",
+            around(&self.assistant)
+        );
         if let Some([before, after]) = &self.system {
             let (before, after) = (without_bos(before), literal(after));
-            go += &format!("{{{{- else if eq .Role \"system\" }}}}{before}{{{{ .Content }}}}{after}\n");
+            go += &format!(
+                "{{{{- else if eq .Role \"system\" }}}}{before}{{{{ .Content }}}}{after}\n"
+            );
         }
-        go += &format!("{{{{- end }}}}\n{{{{- end }}}}{}", literal(&self.assistant[0]));
+        go += &format!(
+            "{{{{- end }}}}\n{{{{- end }}}}{}",
+            literal(&self.assistant[0])
+        );
         go
     }
 }
@@ -193,10 +205,16 @@ mod tests {
         assert!(frame.start.starts_with("<|im_start|>system\nYou are"));
         assert_eq!(frame.user, ["<|im_start|>user\n", "<|im_end|>\n"]);
         assert_eq!(frame.assistant, ["<|im_start|>assistant\n", "<|im_end|>\n"]);
-        assert_eq!(frame.system.unwrap(), ["<|im_start|>system\n", "<|im_end|>\n"]);
+        assert_eq!(
+            frame.system.unwrap(),
+            ["<|im_start|>system\n", "<|im_end|>\n"]
+        );
         let frame = Frame::of(&template(LLAMA_3)).unwrap();
         assert_eq!(frame.start, "<s>");
-        assert_eq!(frame.system.unwrap()[0], "<s><|start_header_id|>system<|end_header_id|>\n\n");
+        assert_eq!(
+            frame.system.unwrap()[0],
+            "<s><|start_header_id|>system<|end_header_id|>\n\n"
+        );
     }
 
     #[test]
@@ -207,13 +225,32 @@ mod tests {
 
     #[test]
     fn the_modelfile_has_base_adapter_template_and_stops() {
-        let file = render("base.gguf", Some(&template(LLAMA_3)), Some("<s>"), &["<|eot_id|>".to_owned()]);
+        let file = render(
+            "base.gguf",
+            Some(&template(LLAMA_3)),
+            Some("<s>"),
+            &["<|eot_id|>".to_owned()],
+        );
         assert!(file.contains("\nFROM ./base.gguf\nADAPTER ./adapter.gguf\n"));
         assert!(file.contains("\nPARAMETER stop \"<|eot_id|>\"\n"));
-        let go = file.split("TEMPLATE \"\"\"").nth(1).unwrap().split("\"\"\"").next().unwrap();
+        let go = file
+            .split("TEMPLATE \"\"\"")
+            .nth(1)
+            .unwrap()
+            .split("\"\"\"")
+            .next()
+            .unwrap();
         assert!(!go.contains("<s>"), "Ollama writes it: {go}");
-        assert!(go.ends_with("{{- \"<|start_header_id|>assistant<|end_header_id|>\\n\\n\" }}"), "{go}");
-        let none = render("base.gguf", Some(&template("{{ messages | length }}")), None, &[]);
+        assert!(
+            go.ends_with("{{- \"<|start_header_id|>assistant<|end_header_id|>\\n\\n\" }}"),
+            "{go}"
+        );
+        let none = render(
+            "base.gguf",
+            Some(&template("{{ messages | length }}")),
+            None,
+            &[],
+        );
         assert!(!none.contains("TEMPLATE") && none.contains("no form in Ollama"));
     }
 }

@@ -288,7 +288,7 @@ pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSe
     let (actual, expected) = (gradient(&packed).await, gradient(&padded).await);
     assert_eq!(actual.scored_tokens, expected.scored_tokens);
     assert_share("loss", actual.loss, expected.loss, 1e-4);
-    let adapter = state.upload(&model);
+    let adapter = state.upload(model);
     let loss = async |batch: &Batch| {
         let loss = evaluate(model, Some(&adapter), batch, &pacing).await;
         loss.unwrap()
