@@ -15,6 +15,7 @@ pub mod conversation;
 pub mod dataset;
 mod decode;
 pub mod error;
+mod gzip;
 mod json;
 pub mod mapping;
 mod open;

@@ -1,4 +1,4 @@
-//! Places in text: depth of JSON, lines and columns.
+//! JSON of untrusted files: its depth, and halves of characters in it.
 
 use std::borrow::Cow;
 
@@ -46,26 +46,4 @@ fn code_unit(json: &[u8], offset: usize) -> Option<u32> {
     digits.iter().try_fold(0, |value, &digit| {
         Some(value * 16 + char::from(digit).to_digit(16)?)
     })
-}
-
-/// Line and column, 1-based and in characters, of the byte at `offset`.
-#[cfg(feature = "reader")]
-pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let line_start = before
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |newline| newline + 1);
-    let column = before[line_start..]
-        .iter()
-        .filter(|&&byte| is_char_start(byte))
-        .count();
-    (line, column + 1)
-}
-
-/// Whether a byte of UTF-8 begins a character; the others are no column of their own.
-#[cfg(feature = "reader")]
-pub(crate) fn is_char_start(byte: u8) -> bool {
-    byte & 0xC0 != 0x80
 }

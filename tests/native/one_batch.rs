@@ -13,7 +13,7 @@ use engine::{
     plan::{MemoryEstimate, RunPlan},
     protocol::{
         AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind, DeviceReport,
-        Event, FailureKind, ModelSource, Precision, RowShape, RunId, RunSpec, StepMetrics,
+        Event, FailureKind, ModelSource, Precision, RunId, RunSpec, StepMetrics,
         TargetModule,
     },
     train::{
@@ -191,7 +191,6 @@ fn bench(host: &ScriptedHost, num_rows: usize) -> Workbench<'_> {
     for row in 0..num_rows {
         let example = Example::Text("what a row says ".repeat(1 + row % 5));
         let facts = RowFacts {
-            shape: RowShape::Text,
             file: 0,
             line: None,
             findings: Vec::new(),

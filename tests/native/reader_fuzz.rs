@@ -7,12 +7,13 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
 };
 
 use engine::{
-    protocol::TextSplit,
+    protocol::{DatasetSummary, ReadSpec, TextSplit},
     reader::{
+        dataset::{Observer, read_dataset},
         read,
         record::{Fault, Place, Record, Sink},
     },
@@ -75,6 +76,14 @@ impl Sink for Count {
     fn progress(&mut self, _: u64) {}
 }
 
+struct Nobody;
+
+impl Observer for Nobody {
+    fn progress(&mut self, _: u64, _: u64) {}
+    fn preview(&mut self, _: DatasetSummary) {}
+    fn rows(&mut self, _: Vec<u8>) {}
+}
+
 /// SplitMix64 (Steele, Lea and Flood, 2014): numbers that a seed determines.
 struct Random(u64);
 
@@ -121,11 +130,28 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn fuzz(name: &str, samples: &[Vec<u8>]) {
-    // A format that failed spoils no other.
-    let _guard = ONE_AT_A_TIME
+/// What `work` gives, and the bytes it takes at its peak beyond what is there before it.
+fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = live_bytes();
+    forget_peak();
+    let outcome = work();
+    (outcome, peak_bytes() - before)
+}
+
+/// The most that reading so many bytes may take.
+fn allowed(num_bytes: usize) -> usize {
+    4 * num_bytes + (64 << 20)
+}
+
+/// While this is held, no other test allocates. One that failed spoils no other.
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME
         .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn fuzz(name: &str, samples: &[Vec<u8>]) {
+    let _guard = alone();
     let runs = from_env("INLAY_FUZZ_RUNS").unwrap_or(RUNS);
     let first = from_env("INLAY_FUZZ_SEED").unwrap_or(0);
     let (mut num_read, mut num_refused, mut most) = (0u64, 0u64, 0);
@@ -145,14 +171,11 @@ fn fuzz(name: &str, samples: &[Vec<u8>]) {
             1 => TextSplit::Document,
             _ => TextSplit::Automatic,
         };
-        let before = live_bytes();
-        forget_peak();
         let reading = || read(&mut inputs(&[(name, &bytes)]), split, &mut count);
-        let outcome = catch_unwind(AssertUnwindSafe(reading));
-        let used = peak_bytes() - before;
+        let (outcome, used) = measured(|| catch_unwind(AssertUnwindSafe(reading)));
         most = most.max(used);
         assert!(
-            used <= 4 * bytes.len() + (64 << 20),
+            used <= allowed(bytes.len()),
             "seed {seed} of {name}: {used} bytes"
         );
         match outcome {
@@ -183,6 +206,8 @@ fn json() -> Vec<Vec<u8>> {
         array.to_owned(),
         object,
         "{\n \"text\": \"a\"\n}\n{\n}\n".to_owned(),
+        "{\"0\": {\"text\": \"a\", \"n\": [1]},\n\"1\": {\"text\": \"b\", \"n\": {}}}".to_owned(),
+        "{\"text\": {\"0\": \"a\", \"1\": \"b\"},\n\"n\": {\"0\": 1, \"1\": null}}".to_owned(),
     ];
     let mut samples: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
     samples.push(utf16);
@@ -213,6 +238,35 @@ fn texts() -> Vec<Vec<u8>> {
         "One\ntwo.\n\n\nThree\n".into(),
         "\u{feff}żółw\n\n🙂🙂 a".into(),
     ]
+}
+
+/// Of all rows these take the most once they are parsed.
+#[test]
+fn rows_of_tiny_values_stay_within_bounds() {
+    let _guard = alone();
+    for (item, num_values) in [("0", 1), ("\"\"", 1), ("[0]", 2), ("{\"\":0}", 2)] {
+        for most in [99_000, 199_000] {
+            let items = vec![item; most / num_values].join(",");
+            let texts = [
+                format!("{{\"text\":[{items}]}}"),
+                format!("{{\"row\":{{\"more\":[{items}]}}}}\n{{}}"),
+            ];
+            for text in texts {
+                let files = [("rows.jsonl", text.as_bytes())];
+                let spec = ReadSpec::default();
+                let reading = || read_dataset(&mut inputs(&files), &spec, &mut Nobody).is_ok();
+                let (_, used) = measured(reading);
+                println!(
+                    "{most} values {item}: {used} bytes of {}",
+                    allowed(text.len())
+                );
+                assert!(
+                    used <= allowed(text.len()),
+                    "{most} values {item}: {used} bytes"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub enum Example {
         tools: Vec<String>,
         /// Assistant's turns before this message are context only: a `prompt` that is a conversation itself.
         first_trained: usize,
+        /// Which of the shapes that conversations have: only of [`RowShape::Messages`] may templates mark the turns.
         shape: RowShape,
     },
     /// `prompt` and `completion` as texts.
@@ -35,14 +36,6 @@ pub enum Example {
 }
 
 impl Example {
-    pub fn shape(&self) -> RowShape {
-        match self {
-            Self::Conversation { shape, .. } => *shape,
-            Self::Pair { .. } => RowShape::PromptCompletion,
-            Self::Text(_) => RowShape::Text,
-        }
-    }
-
     /// The messages of a conversation that are learnt, ascending: the assistant's, its last, or all.
     pub fn learnt_messages(&self, train_on: TrainOn) -> Vec<usize> {
         let Self::Conversation {

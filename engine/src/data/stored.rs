@@ -31,6 +31,21 @@ pub struct StoredRow {
 }
 
 impl StoredRow {
+    pub fn shape(&self) -> RowShape {
+        match (&self.facts, &self.row.example) {
+            (RowFacts { label: Some(_), .. }, _) => RowShape::Classification,
+            (
+                RowFacts {
+                    rejected: Some(_), ..
+                },
+                _,
+            ) => RowShape::Preference,
+            (_, Example::Conversation { shape, .. }) => *shape,
+            (_, Example::Pair { .. }) => RowShape::PromptCompletion,
+            (_, Example::Text(_)) => RowShape::Text,
+        }
+    }
+
     /// The row for the page's table.
     pub fn summary(&self) -> RowSummary {
         let (prompt, completion, num_turns) = match &self.row.example {
@@ -53,7 +68,7 @@ impl StoredRow {
         };
         RowSummary {
             row: self.row.row,
-            shape: self.facts.shape,
+            shape: self.shape(),
             prompt: cut(prompt),
             completion: cut(completion),
             num_turns,
@@ -69,7 +84,6 @@ fn cut(text: &str) -> String {
 /// What is known of a row beside its text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowFacts {
-    pub shape: RowShape,
     /// Index of its file in [`crate::protocol::DatasetSummary::files`].
     pub file: usize,
     /// 1-based, where the format has lines.
@@ -245,7 +259,6 @@ mod tests {
                 example: Example::Text(text),
             },
             facts: RowFacts {
-                shape: RowShape::Text,
                 file: 0,
                 line: Some(row + 1),
                 findings: vec![FindingKind::Secret],

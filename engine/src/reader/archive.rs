@@ -13,10 +13,11 @@ use flate2::{Crc, bufread::DeflateDecoder};
 use self::directory::{Entry, Method};
 use super::{
     error::DatasetError,
+    gzip::Gunzipped,
     open::{Held, held, read_stream},
     output::Output,
     sniff::Kind,
-    source::{Counting, Gunzipped, Limited, Stream, StreamError, expansion_limit},
+    source::{Counting, Limited, Stream, StreamError, expansion_limit},
 };
 use crate::protocol::TextSplit;
 
@@ -33,7 +34,7 @@ pub(super) fn read(
     let mut archive = Archive {
         file,
         limit: expansion_limit(num_bytes),
-        used: Rc::default(),
+        used: 0,
     };
     let kinds = entries.iter().map(|entry| archive.kind(name, entry));
     let kinds: Vec<Result<IsTable, DatasetError>> = kinds.collect();
@@ -44,7 +45,6 @@ pub(super) fn read(
         split => split,
     };
     let (mut first_error, mut num_read) = (None, 0);
-    archive.used.set(0);
     for (entry, kind) in entries.iter().zip(kinds) {
         let full_name = entry.full_name(name);
         let read = match kind {
@@ -63,7 +63,9 @@ pub(super) fn read(
                 return Err(error);
             }
             Err(error) => {
-                output.note(&full_name, &format!("It was passed over: {error}."));
+                // The note names the file itself.
+                let what = error.to_string().replacen(&full_name, "it", 1);
+                output.note(&full_name, &format!("It was passed over: {what}."));
                 first_error.get_or_insert(error);
             }
         }
@@ -86,8 +88,8 @@ struct Archive<'a, 'f> {
     file: &'a mut Counting<'f>,
     /// Bytes that all of it may become.
     limit: u64,
-    /// Bytes that it became so far.
-    used: Rc<Cell<u64>>,
+    /// Bytes that the entries read so far became.
+    used: u64,
 }
 
 impl<'f> Archive<'_, 'f> {
@@ -95,8 +97,8 @@ impl<'f> Archive<'_, 'f> {
         EntryStream {
             file: &mut *self.file,
             entry,
-            limit: self.limit.saturating_sub(self.used.get()),
-            used: Rc::clone(&self.used),
+            limit: self.limit.saturating_sub(self.used),
+            num_bytes: Rc::default(),
         }
     }
 
@@ -108,8 +110,6 @@ impl<'f> Archive<'_, 'f> {
         } else {
             held(&name, "", &mut stream)?
         };
-        // Only what is read in the end counts.
-        self.used.set(0);
         Ok(IsTable(match held {
             Held::Parquet => true,
             Held::Text(_, kind) => !matches!(kind, Kind::Text { .. }),
@@ -124,12 +124,15 @@ impl<'f> Archive<'_, 'f> {
         output: &mut Output,
     ) -> Result<(), DatasetError> {
         let mut stream = self.stream(entry);
-        if is_gzipped(name, &mut stream)? {
+        let num_bytes = Rc::clone(&stream.num_bytes);
+        let read = if is_gzipped(name, &mut stream)? {
             let mut stream = Gunzipped { inner: &mut stream };
             read_stream(name, ", gzipped", &mut stream, split, output)
         } else {
             read_stream(name, "", &mut stream, split, output)
-        }
+        };
+        self.used += num_bytes.get();
+        read
     }
 }
 
@@ -151,7 +154,8 @@ struct EntryStream<'a, 'f> {
     file: &'a mut Counting<'f>,
     entry: &'a Entry,
     limit: u64,
-    used: Rc<Cell<u64>>,
+    /// Bytes that it became, in the reading of it that went furthest.
+    num_bytes: Rc<Cell<u64>>,
 }
 
 impl Stream for EntryStream<'_, '_> {
@@ -170,9 +174,9 @@ impl Stream for EntryStream<'_, '_> {
         Ok(Box::new(Checked {
             inner: Limited::new(bytes, self.limit),
             crc: Crc::new(),
-            expected: self.entry.crc,
-            num_bytes: self.entry.num_bytes,
-            used: Rc::clone(&self.used),
+            entry: self.entry,
+            num_read: 0,
+            most_read: Rc::clone(&self.num_bytes),
         }))
     }
 
@@ -182,22 +186,22 @@ impl Stream for EntryStream<'_, '_> {
 }
 
 /// Compares an entry with its checksum once it was read to the end.
-struct Checked<R> {
+struct Checked<'a, R> {
     inner: R,
     crc: Crc,
-    expected: u32,
-    num_bytes: u64,
-    used: Rc<Cell<u64>>,
+    entry: &'a Entry,
+    num_read: u64,
+    most_read: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Checked<R> {
+impl<R: Read> Read for Checked<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.inner.read(buffer)?;
         self.crc.update(&buffer[..len]);
-        self.used.set(self.used.get() + len as u64);
+        self.num_read += len as u64;
+        self.most_read.set(self.most_read.get().max(self.num_read));
         let is_end = len == 0 && !buffer.is_empty();
-        let is_sound = self.crc.sum() == self.expected
-            && u64::from(self.crc.amount()) == self.num_bytes & u64::from(u32::MAX);
+        let is_sound = self.crc.sum() == self.entry.crc && self.num_read == self.entry.num_bytes;
         if is_end && !is_sound {
             let what = "its checksum is another".to_owned();
             return Err(io::Error::other(StreamError::Damaged(what)));

@@ -10,13 +10,21 @@ const MAX_RECORDS: usize = 1000;
 const MAX_COLUMNS: usize = 100;
 /// Objects in objects that are opened up.
 const MAX_LEVELS: usize = 3;
+/// Items of a list that are offered by themselves.
+const MAX_ITEMS: usize = 8;
 const EXAMPLE_CHARS: usize = 80;
 
 /// Collects fields from one record after the other.
 #[derive(Default)]
 pub struct Columns {
-    columns: Vec<ColumnSummary>,
+    columns: Vec<Column>,
     num_seen: usize,
+}
+
+struct Column {
+    summary: ColumnSummary,
+    /// Whether it is an item of a list, or inside one: offered only where every record has it.
+    is_in_list: bool,
 }
 
 impl Columns {
@@ -26,38 +34,53 @@ impl Columns {
         }
         self.num_seen += 1;
         for (name, value) in fields {
-            self.add(name, value, 0);
+            self.add(name, value, 0, false);
         }
     }
 
-    fn add(&mut self, path: &str, value: &Value, level: usize) {
+    fn add(&mut self, path: &str, value: &Value, level: usize, is_in_list: bool) {
         match value {
             Value::Object(fields) if level < MAX_LEVELS && !fields.is_empty() => {
                 for (name, value) in fields {
-                    self.add(&format!("{path}.{name}"), value, level + 1);
+                    self.add(&format!("{path}.{name}"), value, level + 1, is_in_list);
                 }
             }
-            value => self.count(path, value),
+            Value::Array(list) => {
+                self.count(path, value, is_in_list);
+                if level < MAX_LEVELS && list.len() <= MAX_ITEMS && describe(value) != MESSAGES {
+                    for (index, item) in list.iter().enumerate() {
+                        self.add(&format!("{path}[{index}]"), item, level + 1, true);
+                    }
+                }
+            }
+            value => self.count(path, value, is_in_list),
         }
     }
 
-    fn count(&mut self, path: &str, value: &Value) {
-        let at = self.columns.iter().position(|column| column.path == path);
-        let at = match at {
+    fn count(&mut self, path: &str, value: &Value, is_in_list: bool) {
+        let is_it = |column: &Column| column.summary.path == path;
+        let at = match self.columns.iter().position(is_it) {
             Some(at) => at,
-            None if self.columns.len() < MAX_COLUMNS => {
-                self.columns.push(ColumnSummary {
-                    path: path.to_owned(),
-                    kind: String::new(),
-                    num_filled: 0,
-                    num_seen: 0,
-                    example: String::new(),
+            None => {
+                // Items take no other field's place.
+                let is_alike = |column: &&Column| column.is_in_list == is_in_list;
+                if self.columns.iter().filter(is_alike).count() == MAX_COLUMNS {
+                    return;
+                }
+                self.columns.push(Column {
+                    summary: ColumnSummary {
+                        path: path.to_owned(),
+                        kind: String::new(),
+                        num_filled: 0,
+                        num_seen: 0,
+                        example: String::new(),
+                    },
+                    is_in_list,
                 });
                 self.columns.len() - 1
             }
-            None => return,
         };
-        let column = &mut self.columns[at];
+        let column = &mut self.columns[at].summary;
         let written = match value {
             Value::Null => return,
             Value::String(text) if text.trim().is_empty() => return,
@@ -73,20 +96,24 @@ impl Columns {
 
     /// In the order in which they came.
     pub fn summary(&self) -> Vec<ColumnSummary> {
-        let seen = |column: &ColumnSummary| ColumnSummary {
+        let is_offered =
+            |column: &&Column| !column.is_in_list || column.summary.num_filled == self.num_seen;
+        let seen = |column: &Column| ColumnSummary {
             num_seen: self.num_seen,
-            ..column.clone()
+            ..column.summary.clone()
         };
-        self.columns.iter().map(seen).collect()
+        self.columns.iter().filter(is_offered).map(seen).collect()
     }
 }
+
+const MESSAGES: &str = "a list of messages";
 
 fn describe(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "text",
         Value::Array(list) => match list.first() {
             Some(Value::Object(item)) if item.contains_key("role") || item.contains_key("from") => {
-                "a list of messages"
+                MESSAGES
             }
             Some(Value::Object(_)) => "a list of objects",
             Some(Value::String(_)) => "a list of texts",

@@ -177,7 +177,6 @@ impl<'a> Collector<'a> {
         for (kind, what) in found {
             self.note(kind, place, what);
         }
-        *self.shapes.entry(mapped.shape).or_default() += 1;
         match self
             .mappings
             .iter_mut()
@@ -192,7 +191,6 @@ impl<'a> Collector<'a> {
                 example: mapped.example,
             },
             facts: RowFacts {
-                shape: mapped.shape,
                 file: self.files.len().saturating_sub(1),
                 line: place.line,
                 findings: kinds,
@@ -201,6 +199,7 @@ impl<'a> Collector<'a> {
                 rejected: mapped.rejected,
             },
         };
+        *self.shapes.entry(stored.shape()).or_default() += 1;
         if self.first_rows.len() < NUM_FIRST_ROWS {
             self.first_rows.push(stored.summary());
         }

@@ -4,13 +4,19 @@
 //! decides between UTF-8 and the encodings from before Unicode. So a stray byte in a long text of UTF-8 does not change
 //! how the rest is read: it becomes U+FFFD, and its place is kept.
 
-use std::io::{self, Read};
+use std::{
+    collections::VecDeque,
+    io::{self, Read},
+    ops::Range,
+};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
-use memchr::{memchr_iter, memrchr};
 
-use super::{record::Place, source::read_full, text_stream::num_chars};
+use super::{
+    record::{Place, Position},
+    source::{OddEnd, read_full, read_to_end},
+};
 
 /// Bytes that are read at once.
 const SLICE_BYTES: usize = 256 << 10;
@@ -18,6 +24,8 @@ const SLICE_BYTES: usize = 256 << 10;
 const EVIDENCE_BYTES: usize = 64 << 10;
 /// Bytes before it that a guess sees, too.
 const CONTEXT_BYTES: usize = 64;
+/// Places of replaced characters that are kept apart.
+const MAX_REPLACED: usize = 4096;
 /// Characters of UTF-8 to each stray byte that make a text one of UTF-8.
 const CHARS_PER_STRAY: usize = 3;
 
@@ -55,6 +63,7 @@ enum State {
 pub(super) struct Decoder<'a> {
     input: Box<dyn Read + 'a>,
     is_end: bool,
+    odd_end: Option<OddEnd>,
     /// Bytes that were read but not decoded.
     raw: Vec<u8>,
     state: State,
@@ -62,9 +71,13 @@ pub(super) struct Decoder<'a> {
     /// What could not be decoded, in characters.
     num_replaced: usize,
     first_replaced: Option<Place>,
-    /// Where the decoded text ends, as long as nothing was replaced.
-    line: usize,
-    column: usize,
+    /// Bytes of text that stand for what could not be decoded, ascending, but for those that were forgotten. Where they
+    /// are too many, the last range reaches over what lies between.
+    replaced: VecDeque<Range<u64>>,
+    /// Bytes of text that were decoded.
+    num_decoded: u64,
+    /// Where they end, as long as nothing was replaced.
+    position: Position,
 }
 
 impl<'a> Decoder<'a> {
@@ -82,13 +95,15 @@ impl<'a> Decoder<'a> {
         Ok(Self {
             input,
             is_end: false,
+            odd_end: None,
             raw: Vec::new(),
             state,
             encoding,
             num_replaced: 0,
             first_replaced: None,
-            line: 1,
-            column: 1,
+            replaced: VecDeque::new(),
+            num_decoded: 0,
+            position: Position::default(),
         })
     }
 
@@ -104,6 +119,31 @@ impl<'a> Decoder<'a> {
     /// Place of the first character that could not be decoded.
     pub(super) fn first_replaced(&self) -> Option<Place> {
         self.first_replaced
+    }
+
+    /// Whether the byte of text at `offset` stands for something that could not be decoded.
+    pub(super) fn is_replaced(&self, offset: u64) -> bool {
+        let at = self.replaced.partition_point(|range| range.end <= offset);
+        let range = self.replaced.get(at);
+        range.is_some_and(|range| range.contains(&offset))
+    }
+
+    /// Nobody will ask about the text before `offset` any more.
+    pub(super) fn forget(&mut self, offset: u64) {
+        while self
+            .replaced
+            .pop_front_if(|range| range.end <= offset)
+            .is_some()
+        {}
+    }
+
+    /// How the stream ended, where that was not as it should; known once the text was read to its end.
+    pub(super) fn odd_end(&self) -> Option<OddEnd> {
+        self.odd_end
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.odd_end == Some(OddEnd::CutOff)
     }
 
     /// Appends the next piece of text, which may be empty; `false` at the end of the stream.
@@ -137,9 +177,10 @@ impl<'a> Decoder<'a> {
         }
         let len = self.raw.len();
         self.raw.resize(len + SLICE_BYTES, 0);
-        let num_bytes = read_full(&mut self.input, &mut self.raw[len..])?;
+        let (num_bytes, odd_end) = read_to_end(&mut self.input, &mut self.raw[len..])?;
         self.raw.truncate(len + num_bytes);
         self.is_end = num_bytes < SLICE_BYTES;
+        self.odd_end = odd_end;
         Ok(())
     }
 
@@ -169,7 +210,9 @@ impl<'a> Decoder<'a> {
                     error.valid_up_to(),
                     match error.error_len() {
                         Some(len) => len,
-                        None if self.is_end => rest.len() - error.valid_up_to(),
+                        None if self.is_end && !self.is_cut_off() => {
+                            rest.len() - error.valid_up_to()
+                        }
                         None => 0,
                     },
                 ),
@@ -183,13 +226,16 @@ impl<'a> Decoder<'a> {
             }
             self.replace(text);
         }
-        // A character that the next slice completes.
-        self.raw = rest.to_vec();
+        // A character that the next slice completes, if there is one.
+        if !self.is_end {
+            self.raw = rest.to_vec();
+        }
     }
 
     fn decode_other(&mut self, text: &mut Vec<u8>) {
         let raw = std::mem::take(&mut self.raw);
         let mut rest = raw.as_slice();
+        let is_last = self.is_end && !self.is_cut_off();
         loop {
             let State::Other(decoder) = &mut self.state else {
                 return;
@@ -198,7 +244,7 @@ impl<'a> Decoder<'a> {
             let room = decoder.max_utf8_buffer_length_without_replacement(rest.len());
             text.resize(from + room.unwrap_or(4 * rest.len() + 16), 0);
             let (result, num_read, num_written) =
-                decoder.decode_to_utf8_without_replacement(rest, &mut text[from..], self.is_end);
+                decoder.decode_to_utf8_without_replacement(rest, &mut text[from..], is_last);
             text.truncate(from + num_written);
             self.count(&text[from..]);
             rest = &rest[num_read..];
@@ -218,27 +264,24 @@ impl<'a> Decoder<'a> {
     }
 
     fn replace(&mut self, text: &mut Vec<u8>) {
-        text.extend_from_slice("\u{fffd}".as_bytes());
+        let sign = "\u{fffd}".as_bytes();
+        text.extend_from_slice(sign);
+        let start = self.num_decoded;
+        self.num_decoded += sign.len() as u64;
+        let is_full = self.replaced.len() == MAX_REPLACED;
+        match self.replaced.back_mut() {
+            Some(last) if last.end == start || is_full => last.end = self.num_decoded,
+            _ => self.replaced.push_back(start..self.num_decoded),
+        }
         self.num_replaced += 1;
-        self.first_replaced.get_or_insert(Place {
-            line: Some(self.line),
-            column: Some(self.column),
-        });
+        self.first_replaced.get_or_insert(self.position.place());
     }
 
     fn count(&mut self, decoded: &[u8]) {
-        if self.num_replaced > 0 {
-            return;
+        self.num_decoded += decoded.len() as u64;
+        if self.num_replaced == 0 {
+            self.position.pass(decoded);
         }
-        let from = match memrchr(b'\n', decoded) {
-            Some(last) => {
-                self.line += memchr_iter(b'\n', decoded).count();
-                self.column = 1;
-                last + 1
-            }
-            None => 0,
-        };
-        self.column += num_chars(&decoded[from..]);
     }
 }
 

@@ -71,6 +71,10 @@ impl DatasetError {
                 file,
                 what: what.clone(),
             },
+            Some(end @ StreamError::OddEnd(_)) => Self::Damaged {
+                file,
+                what: end.to_string(),
+            },
             None => Self::Source {
                 file,
                 what: error.to_string(),
@@ -117,7 +121,10 @@ impl From<DatasetError> for Failure {
             E::Archive { remedy, .. } | E::Parquet { remedy, .. } => remedy,
             E::Table { .. } => "Keep only the columns that the model should learn from.",
             E::Json { .. } => "Correct the file at this place.",
-            E::NoArray { .. } => "Keep only the array of rows, or put one row on every line.",
+            E::NoArray { .. } => {
+                "Keep only the array of rows, or put one row on every line; in pandas: \
+                    `to_json(path, orient=\"records\", lines=True)`."
+            }
             E::NoUsableRow { first, .. } => first.remedy.as_str(),
         }
         .to_owned();

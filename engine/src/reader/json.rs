@@ -2,6 +2,7 @@
 //! found out on its own and spoils no other.
 
 mod container;
+mod frame;
 mod row;
 mod structure;
 
@@ -9,6 +10,7 @@ use std::io;
 
 use self::{
     container::Container,
+    frame::Kind,
     row::{MAX_ROW_BYTES, RawRow, too_long},
     structure::Structure,
 };
@@ -74,7 +76,7 @@ pub(super) fn read(
     let mut stream = about.open(source)?;
     let format = match container {
         Container::Lines => "JSONL",
-        Container::Values | Container::Array { .. } => "JSON",
+        Container::Values | Container::Array { .. } | Container::Frame(_) => "JSON",
     };
     about.announce(format, output);
     let reading = |error| DatasetError::reading(name, &error);
@@ -83,8 +85,10 @@ pub(super) fn read(
         Container::Values => read_values(&mut stream, output).map_err(reading)?,
         Container::Array { start, is_whole } => {
             stream.advance_to(start).map_err(reading)?;
-            read_array(name, &mut stream, is_whole, output)?;
+            read_elements(name, &mut stream, ARRAY, is_whole, output)?;
         }
+        Container::Frame(Kind::Rows) => read_elements(name, &mut stream, OBJECT, true, output)?,
+        Container::Frame(Kind::Columns) => read_columns(name, &mut stream, output)?,
     }
     about.finish(&stream, output);
     Ok(())
@@ -106,13 +110,12 @@ fn read_lines(stream: &mut TextStream, output: &mut Output) -> io::Result<()> {
         let line = stream.text(len);
         let text = line.trim();
         if !text.is_empty() {
+            let start = line.len() - line.trim_start().len();
             RawRow {
                 text,
-                place: stream
-                    .place()
-                    .further(line, line.len() - line.trim_start().len()),
+                place: stream.place().further(line, start),
                 is_cut_off: is_last,
-                may_be_broken: stream.decoder().num_replaced() > 0,
+                broken_at: stream.first_replaced(len).map(|at| at - start),
             }
             .emit(output);
         }
@@ -131,24 +134,31 @@ fn read_values(stream: &mut TextStream, output: &mut Output) -> io::Result<()> {
         }
         let mut element = Element::begin(stream);
         element.read(stream, true)?;
-        element.emit(stream, output);
+        element.emit(stream, false, output);
     }
     Ok(())
 }
 
-/// The elements of an array whose bracket the text begins with. `is_whole`: the array is all of the text.
-fn read_array(
+/// The brackets around rows.
+type Brackets = (u8, u8);
+const ARRAY: Brackets = (b'[', b']');
+/// Of an object, in which every row has a name.
+const OBJECT: Brackets = (b'{', b'}');
+
+/// The elements of an array or object whose bracket the text begins with. `is_whole`: it is all of the text.
+fn read_elements(
     file: &str,
     stream: &mut TextStream,
+    (open, close): Brackets,
     is_whole: bool,
     output: &mut Output,
 ) -> Result<(), DatasetError> {
     let reading = |error| DatasetError::reading(file, &error);
-    let wrong = |place: Place, what: &str| DatasetError::Json {
+    let wrong = |place: Place, what: String| DatasetError::Json {
         file: file.to_owned(),
         line: place.line.unwrap_or(1),
         column: place.column.unwrap_or(1),
-        what: what.to_owned(),
+        what,
     };
     // Reads a first window, where there is none yet.
     stream.skip_space().map_err(reading)?;
@@ -156,18 +166,20 @@ fn read_array(
     let mut is_first = true;
     loop {
         stream.skip_space().map_err(reading)?;
-        if is_first && stream.window().first() == Some(&b']') {
+        if is_first && stream.window().first() == Some(&close) {
             stream.advance(1);
             break;
         }
         is_first = false;
         let mut element = Element::begin(stream);
         let closed_by = element.read(stream, false).map_err(reading)?;
-        if closed_by == Some(b'}') {
+        if let Some(byte) = closed_by.filter(|byte| ![b',', close].contains(byte)) {
             element.pass(stream);
-            return Err(wrong(stream.place(), "a `}` closes what a `[` opened"));
+            let [byte, open] = [byte, open].map(char::from);
+            let what = format!("a `{byte}` closes what a `{open}` opened");
+            return Err(wrong(stream.place(), what));
         }
-        element.emit(stream, output);
+        element.emit(stream, (open, close) == OBJECT, output);
         if closed_by.is_some() {
             stream.advance(1);
         }
@@ -176,8 +188,35 @@ fn read_array(
         }
     }
     if is_whole && stream.skip_space().map_err(reading)? {
-        return Err(wrong(stream.place(), "something follows the array of rows"));
+        let what = "something follows the rows".to_owned();
+        return Err(wrong(stream.place(), what));
     }
+    Ok(())
+}
+
+/// An object of columns, which is held as a whole.
+fn read_columns(
+    file: &str,
+    stream: &mut TextStream,
+    output: &mut Output,
+) -> Result<(), DatasetError> {
+    let reading = |error| DatasetError::reading(file, &error);
+    stream.skip_space().map_err(reading)?;
+    let mut element = Element::begin(stream);
+    element.read(stream, true).map_err(reading)?;
+    let table = RawRow {
+        // What could not be decoded is found in its own row.
+        broken_at: None,
+        ..element.row(stream, false)
+    };
+    if element.num_dropped > 0 || table.check_bounds().is_err() {
+        return Err(DatasetError::NoArray {
+            file: file.to_owned(),
+            what: "of columns, and too large to be turned into rows".to_owned(),
+        });
+    }
+    frame::emit_columns(&table, output);
+    element.pass(stream);
     Ok(())
 }
 
@@ -244,19 +283,35 @@ impl Element {
         stream.advance(self.len);
     }
 
-    fn emit(&self, stream: &mut TextStream, output: &mut Output) {
+    /// Its text in the window. `is_named`: it stands behind a name and a colon.
+    fn row<'s>(&self, stream: &'s TextStream, is_named: bool) -> RawRow<'s> {
+        let text = stream.text(self.len).trim_end();
+        let start = if is_named { start_of_value(text) } else { 0 };
+        RawRow {
+            text: &text[start..],
+            place: self.place.further(text, start),
+            is_cut_off: self.is_cut_off,
+            broken_at: stream
+                .first_replaced(self.len)
+                .and_then(|at| at.checked_sub(start)),
+        }
+    }
+
+    fn emit(&self, stream: &mut TextStream, is_named: bool, output: &mut Output) {
         if self.num_dropped > 0 {
             let (_, what, remedy) = too_long(self.num_dropped + self.len as u64);
             output.fault(self.place, what, remedy);
         } else {
-            RawRow {
-                text: stream.text(self.len).trim_end(),
-                place: self.place,
-                is_cut_off: self.is_cut_off,
-                may_be_broken: stream.decoder().num_replaced() > 0,
-            }
-            .emit(output);
+            self.row(stream, is_named).emit(output);
         }
         self.pass(stream);
+    }
+}
+
+/// Where the value begins in `"name": value`.
+fn start_of_value(text: &str) -> usize {
+    match Structure::default().next(text.as_bytes()) {
+        Some((colon, b':')) => text.len() - text[colon + 1..].trim_start().len(),
+        _ => 0,
     }
 }

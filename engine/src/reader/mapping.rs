@@ -46,18 +46,16 @@ impl RowFault {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapped {
     pub example: Example,
-    pub shape: RowShape,
     /// Of a text with a label.
     pub label: Option<String>,
     /// The answer that is not learnt, of a preference.
     pub rejected: Option<String>,
 }
 
-impl Mapped {
-    fn new(example: Example, shape: RowShape) -> Self {
+impl From<Example> for Mapped {
+    fn from(example: Example) -> Self {
         Self {
             example,
-            shape,
             label: None,
             rejected: None,
         }
@@ -79,10 +77,7 @@ pub fn example(fields: &Fields, mapping: &Mapping) -> Result<(Mapped, Mapping), 
 fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
     match mapping {
         Mapping::Automatic => Err(unknown(fields)),
-        Mapping::Text { text: path } => Ok(Mapped::new(
-            Example::Text(text(fields, path)?),
-            RowShape::Text,
-        )),
+        Mapping::Text { text: path } => Ok(Example::Text(text(fields, path)?).into()),
         Mapping::PromptCompletion {
             system,
             prompt,
@@ -91,9 +86,7 @@ fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
         } => {
             let optional = |path: &Option<String>| optional(fields, path.as_deref());
             let (system, input) = (optional(system)?, optional(input)?);
-            let shape = RowShape::PromptCompletion;
-            let example = pair(fields, system, prompt, input, completion)?;
-            Ok(Mapped::new(example, shape))
+            Ok(pair(fields, system, prompt, input, completion)?.into())
         }
         Mapping::Messages { messages: path } => {
             let mut all = messages(path, required(fields, path)?)?;
@@ -102,8 +95,7 @@ fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
             {
                 all.insert(0, Message::new("system", system));
             }
-            let example = conversation(path, all, 0, RowShape::Messages, tools(fields))?;
-            Ok(Mapped::new(example, RowShape::Messages))
+            Ok(conversation(path, all, 0, RowShape::Messages, tools(fields))?.into())
         }
         Mapping::Classification {
             text: text_path,
@@ -116,7 +108,7 @@ fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
             };
             Ok(Mapped {
                 label: Some(label),
-                ..Mapped::new(example, RowShape::Classification)
+                ..example.into()
             })
         }
         Mapping::Preference {
@@ -133,19 +125,19 @@ fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
             };
             Ok(Mapped {
                 rejected: Some(rejected),
-                ..Mapped::new(example, RowShape::Preference)
+                ..example.into()
             })
         }
         Mapping::Template { prompt, completion } => {
             let filled = fill(fields, completion)?;
             if prompt.trim().is_empty() {
-                return Ok(Mapped::new(Example::Text(filled), RowShape::Text));
+                return Ok(Example::Text(filled).into());
             }
             let example = Example::Pair {
                 prompt: fill(fields, prompt)?,
                 completion: filled,
             };
-            Ok(Mapped::new(example, RowShape::PromptCompletion))
+            Ok(example.into())
         }
     }
 }

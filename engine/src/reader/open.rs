@@ -8,12 +8,13 @@ use std::{
 use super::{
     archive,
     error::DatasetError,
+    gzip::Gunzipped,
     json,
     output::Output,
     parquet, prose,
     record::Sink,
     sniff::{self, Content, Kind},
-    source::{Counting, Gunzipped, Input, Plain, Stream},
+    source::{Counting, Input, OddEnd, Plain, Stream},
     table,
     text_file::{self, TextFile},
 };
@@ -118,9 +119,13 @@ pub(super) fn read_stream(
 ) -> Result<(), DatasetError> {
     match held(name, stored, stream)? {
         Held::Parquet => {
-            let bytes = whole(name, stream)?;
+            let (bytes, is_followed) = whole(name, stream)?;
             let num_bytes = bytes.len() as u64;
-            parquet::read(name, stored, &mut io::Cursor::new(bytes), num_bytes, output)
+            parquet::read(name, stored, &mut io::Cursor::new(bytes), num_bytes, output)?;
+            if is_followed {
+                output.note(name, text_file::FOLLOWED);
+            }
+            Ok(())
         }
         Held::Text(text, Kind::Json) => json::read(&text, stream, output),
         Held::Text(text, Kind::Table(dialect)) => table::read(&text, &dialect, stream, output),
@@ -132,21 +137,30 @@ pub(super) fn read_stream(
 }
 
 /// All of a stream, which is read at any place and so cannot be decompressed on the way. Its format is compressed
-/// itself, so it hardly shrinks once more.
-fn whole(name: &str, stream: &mut dyn Stream) -> Result<Vec<u8>, DatasetError> {
+/// itself, so it hardly shrinks once more. Besides: whether something follows it.
+fn whole(name: &str, stream: &mut dyn Stream) -> Result<(Vec<u8>, bool), DatasetError> {
     let most = 3 * stream.num_stored_bytes() + (32 << 20);
     let mut bytes = Vec::new();
-    let read = stream
-        .open()
-        .and_then(|input| input.take(most + 1).read_to_end(&mut bytes));
-    read.map_err(|error| DatasetError::reading(name, &error))?;
+    let read = stream.open().and_then(|input| {
+        match input
+            .take(most + 1)
+            .read_to_end(&mut bytes)
+            .map_err(OddEnd::of)
+        {
+            Ok(_) => Ok(false),
+            Err(Ok(OddEnd::Followed)) => Ok(true),
+            Err(Ok(end)) => Err(end.into()),
+            Err(Err(error)) => Err(error),
+        }
+    });
+    let is_followed = read.map_err(|error| DatasetError::reading(name, &error))?;
     if bytes.len() as u64 > most {
         return Err(DatasetError::Bomb {
             file: name.to_owned(),
             limit: most,
         });
     }
-    Ok(bytes)
+    Ok((bytes, is_followed))
 }
 
 /// Bytes that can be read at any place.

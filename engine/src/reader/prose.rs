@@ -6,11 +6,11 @@ use std::io;
 
 use serde_json::Value;
 
-use self::paragraph::Paragraphs;
+use self::paragraph::{Paragraph, Paragraphs};
 use super::{
     error::DatasetError,
     output::Output,
-    record::{Place, Record},
+    record::{CUT_OFF, Place, Record},
     source::Stream,
     text_file::TextFile,
     text_stream::{Line, TextStream},
@@ -61,6 +61,20 @@ fn refuse(place: Place, what: &str, output: &mut Output) {
     output.fault(place, what, "Split the text by length.");
 }
 
+/// Whether a paragraph is none that can be kept, which is told.
+fn is_refused(paragraph: &Paragraph, output: &mut Output) -> bool {
+    if paragraph.is_cut_off {
+        output.fault(
+            paragraph.place,
+            "the file ends inside this paragraph",
+            CUT_OFF,
+        );
+    } else if paragraph.is_too_long {
+        refuse(paragraph.place, "the paragraph", output);
+    }
+    paragraph.is_cut_off || paragraph.is_too_long
+}
+
 fn read_document(stream: &mut TextStream, output: &mut Output) -> io::Result<()> {
     stream.skip_space()?;
     let place = stream.place();
@@ -83,7 +97,10 @@ fn read_document(stream: &mut TextStream, output: &mut Output) -> io::Result<()>
         text.push('\n');
         stream.advance(len + 1);
     }
-    emit(place, text.trim_end(), output);
+    match stream.decoder().is_cut_off() {
+        true => output.fault(place, "the file ends inside this document", CUT_OFF),
+        false => emit(place, text.trim_end(), output),
+    }
     Ok(())
 }
 
@@ -94,9 +111,8 @@ fn read_paragraphs(
 ) -> io::Result<()> {
     let mut paragraphs = Paragraphs::new(stream, is_markdown);
     while let Some(paragraph) = paragraphs.next()? {
-        match paragraph.is_too_long {
-            true => refuse(paragraph.place, "the paragraph", output),
-            false => emit(paragraph.place, &paragraph.text, output),
+        if !is_refused(&paragraph, output) {
+            emit(paragraph.place, &paragraph.text, output);
         }
     }
     Ok(())
@@ -113,8 +129,7 @@ fn read_pieces(
     let mut piece = String::new();
     let (mut place, mut num_chars) = (Place::default(), 0);
     while let Some(paragraph) = paragraphs.next()? {
-        if paragraph.is_too_long {
-            refuse(paragraph.place, "the paragraph", output);
+        if is_refused(&paragraph, output) {
             continue;
         }
         let (mut rest, mut offset) = (paragraph.text.as_str(), 0);

@@ -11,7 +11,8 @@
 //! 6. a text under one of its names;
 //! 7. a list of messages under any name;
 //! 8. the row's only text;
-//! 9. an object inside the row (`{"row": {..}}`) that one of these fits.
+//! 9. an object inside the row (`{"row": {..}}`) that one of the rules up to 7 fits; it is a text (6) only where the row
+//!    has no text beside it, lest a remark be learnt.
 
 use serde_json::Value;
 
@@ -108,14 +109,18 @@ const TEXT: &[&str] = &[
 
 /// What the fields' names say; `None` where they say nothing.
 pub fn recognise(fields: &Fields) -> Option<Mapping> {
-    by_names(fields).or_else(|| {
+    let own = by_names(fields).or_else(|| lone_text(fields));
+    own.or_else(|| {
+        let has_text = fields.iter().any(|(_, value)| is_text(value));
         fields.iter().find_map(|(name, value)| {
             let inner: Vec<(String, Value)> = value
                 .as_object()?
                 .iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
-            Some(inside(name, by_names(&inner)?))
+            let found = by_names(&inner)?;
+            let is_doubtful = has_text && matches!(found, Mapping::Text { .. });
+            (!is_doubtful).then(|| inside(name, found))
         })
     })
 }
@@ -160,11 +165,16 @@ fn by_names(fields: &Fields) -> Option<Mapping> {
         return Some(Mapping::Text { text });
     }
     // A conversation by its content, whatever it is called.
-    if let Some((name, _)) = fields.iter().find(|(_, value)| is_list_of_messages(value)) {
-        return Some(Mapping::Messages {
-            messages: name.clone(),
-        });
-    }
+    let (name, _) = fields
+        .iter()
+        .find(|(_, value)| is_list_of_messages(value))?;
+    Some(Mapping::Messages {
+        messages: name.clone(),
+    })
+}
+
+/// The row's only text.
+fn lone_text(fields: &Fields) -> Option<Mapping> {
     match fields {
         // Half of a pair is no text.
         [(name, Value::String(_))]
@@ -424,6 +434,18 @@ mod tests {
                     chosen: "chosen".into(),
                     rejected: "rejected".into(),
                 }),
+            ),
+            (
+                json!({"id": 3, "row": {"text": "t", "url": "u"}}),
+                Some(Mapping::Text {
+                    text: "row.text".into(),
+                }),
+            ),
+            // A text inside an object may be anything.
+            (json!({"meta": {"ask": "a"}}), None),
+            (
+                json!({"frage": "q", "antwort": "a", "meta": {"text": "t"}}),
+                None,
             ),
             (json!({"v1": "ham", "v2": "hello"}), None),
             (json!({}), None),

@@ -1,8 +1,7 @@
 //! What the formats give: records of named fields, each with its place.
 
+use memchr::memchr2_iter;
 use serde_json::Value;
-
-use crate::text::line_and_column;
 
 /// A record as it stands in a file, before anybody asked what it means.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,16 +36,70 @@ pub struct Place {
 impl Place {
     /// The place of the byte at `offset` in a text that begins here.
     pub fn further(self, text: &str, offset: usize) -> Self {
-        let (line, column) = match line_and_column(text, offset) {
-            (1, column) => (0, self.column.map(|before| before + column - 1)),
-            (line, column) => (line - 1, Some(column)),
+        let mut position = Position {
+            line: self.line.unwrap_or(1),
+            column: self.column.unwrap_or(1),
+            is_behind_cr: false,
         };
+        position.pass(&text.as_bytes()[..offset.min(text.len())]);
         Self {
-            line: self.line.map(|before| before + line),
-            column,
+            line: self.line.and(Some(position.line)),
+            column: self.column.and(Some(position.column)),
         }
     }
 }
+
+/// How far a text was read, in lines that end with CR, LF or both, as old Macs, Unix and Windows write them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    line: usize,
+    column: usize,
+    /// Whether the last byte was a CR, so that an LF ends no other line.
+    is_behind_cr: bool,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self {
+            line: 1,
+            column: 1,
+            is_behind_cr: false,
+        }
+    }
+}
+
+impl Position {
+    /// Moves on by a piece of UTF-8.
+    pub(super) fn pass(&mut self, text: &[u8]) {
+        let mut from = 0;
+        for at in memchr2_iter(b'\r', b'\n', text) {
+            let is_behind_cr = match at.checked_sub(1) {
+                Some(before) => text[before] == b'\r',
+                None => self.is_behind_cr,
+            };
+            self.line += usize::from(text[at] == b'\r' || !is_behind_cr);
+            self.column = 1;
+            from = at + 1;
+        }
+        let is_char_start = |byte: &&u8| **byte & 0xC0 != 0x80;
+        self.column += text[from..].iter().filter(is_char_start).count();
+        self.is_behind_cr = text.last().map_or(self.is_behind_cr, |&byte| byte == b'\r');
+    }
+
+    pub(super) fn place(self) -> Place {
+        Place {
+            line: Some(self.line),
+            column: Some(self.column),
+        }
+    }
+
+    pub(super) fn line(self) -> usize {
+        self.line
+    }
+}
+
+/// What to do about a file that ends too early.
+pub(super) const CUT_OFF: &str = "The file was cut off; save or download it again.";
 
 /// A record that cannot be read; the others are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,4 +123,29 @@ pub trait Sink {
     fn fault(&mut self, place: Place, fault: Fault);
     /// Bytes of the files themselves (not of what is in them) that were read so far, over all files.
     fn progress(&mut self, done: u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_with_cr_lf_or_both_wherever_a_piece_ends() {
+        let text = "ab\rc\r\n\nżd\n\r\r\ne";
+        // After each byte, by hand.
+        let lines = [1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 5, 6, 7, 7, 7];
+        let columns = [2, 3, 1, 2, 1, 1, 1, 2, 2, 3, 1, 1, 1, 1, 2];
+        for cut in 0..=text.len() {
+            let mut position = Position::default();
+            position.pass(&text.as_bytes()[..cut]);
+            if let Some(before) = cut.checked_sub(1) {
+                assert_eq!(
+                    (position.line, position.column),
+                    (lines[before], columns[before])
+                );
+            }
+            position.pass(&text.as_bytes()[cut..]);
+            assert_eq!((position.line, position.column), (7, 2), "cut at {cut}");
+        }
+    }
 }

@@ -2,11 +2,9 @@
 
 use std::{
     cell::Cell,
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     rc::Rc,
 };
-
-use flate2::bufread::MultiGzDecoder;
 
 /// What a file is read from: slices of a `File` in a worker, a `Cursor` or a file natively.
 pub trait Source: Read + Seek {}
@@ -26,8 +24,6 @@ pub(super) const MAX_DECOMPRESSED_BYTES: u64 = 2 << 30;
 const MAX_EXPANSION: u64 = 200;
 /// Small files may expand beyond that: a few equal rows do.
 const ALWAYS_ALLOWED_BYTES: u64 = 1 << 20;
-/// Bytes of the compressed file that are read at once.
-const SLICE_BYTES: usize = 256 << 10;
 
 /// What stops a stream besides errors of reading; travels inside an [`io::Error`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +32,34 @@ pub(super) enum StreamError {
     Bomb { limit: u64 },
     #[error("its compressed data is damaged: {0}")]
     Damaged(String),
+    #[error("{0}")]
+    OddEnd(OddEnd),
+}
+
+/// How compressed data ends that can be read up to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OddEnd {
+    #[error("its compressed data is cut off")]
+    CutOff,
+    #[error("something follows its compressed data")]
+    Followed,
+}
+
+impl OddEnd {
+    /// Such an end, or the error that is none.
+    pub(super) fn of(error: io::Error) -> io::Result<Self> {
+        let stopped = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match stopped {
+            Some(StreamError::OddEnd(end)) => Ok(*end),
+            _ => Err(error),
+        }
+    }
+}
+
+impl From<OddEnd> for io::Error {
+    fn from(end: OddEnd) -> Self {
+        Self::other(StreamError::OddEnd(end))
+    }
 }
 
 /// The most that so many compressed bytes may become.
@@ -90,26 +114,6 @@ impl Stream for Plain<'_> {
     }
 }
 
-/// What is inside a gzip file, all of its members.
-pub(super) struct Gunzipped<'a> {
-    pub inner: &'a mut dyn Stream,
-}
-
-impl Stream for Gunzipped<'_> {
-    fn open(&mut self) -> io::Result<Box<dyn Read + '_>> {
-        let limit = expansion_limit(self.inner.num_stored_bytes());
-        let compressed = BufReader::with_capacity(SLICE_BYTES, self.inner.open()?);
-        Ok(Box::new(Limited::new(
-            MultiGzDecoder::new(compressed),
-            limit,
-        )))
-    }
-
-    fn num_stored_bytes(&self) -> u64 {
-        self.inner.num_stored_bytes()
-    }
-}
-
 /// A decompressor under a limit. Its own errors become [`StreamError::Damaged`].
 pub(super) struct Limited<R> {
     inner: R,
@@ -155,14 +159,25 @@ fn is_of_decompressor(error: &io::Error) -> bool {
 
 /// Reads until the buffer is full or the stream ends.
 pub(super) fn read_full(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    match read_to_end(reader, buffer)? {
+        (len, None) => Ok(len),
+        (_, Some(end)) => Err(end.into()),
+    }
+}
+
+/// As [`read_full`], of a stream that may end oddly.
+pub(super) fn read_to_end(
+    reader: &mut dyn Read,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Option<OddEnd>)> {
     let mut len = 0;
     while len < buffer.len() {
         match reader.read(&mut buffer[len..]) {
             Ok(0) => break,
             Ok(num_bytes) => len += num_bytes,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Ok((len, Some(OddEnd::of(error)?))),
         }
     }
-    Ok(len)
+    Ok((len, None))
 }

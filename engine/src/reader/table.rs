@@ -5,14 +5,14 @@ mod dialect;
 use std::io;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use memchr::{memchr, memchr_iter};
+use memchr::memchr2;
 use serde_json::Value;
 
 pub(super) use self::dialect::{Dialect, dialect};
 use super::{
     error::DatasetError,
     output::Output,
-    record::{Place, Record},
+    record::{CUT_OFF, Place, Position, Record},
     source::Stream,
     text_file::TextFile,
     text_stream::TextStream,
@@ -98,6 +98,8 @@ struct Row {
     too_long: Option<u64>,
     /// Whether a quote swallowed what follows, which is read anew.
     is_unclosed: bool,
+    /// Whether the file was cut off inside it.
+    is_cut_off: bool,
 }
 
 struct Rows<'a> {
@@ -187,7 +189,7 @@ impl<'a> Rows<'a> {
                 }
                 ReadRecordResult::OutputFull => {
                     // Nothing of it is kept but its length.
-                    if self.can_retry() && memchr(b'\n', &self.stream.window()[..taken]).is_some() {
+                    if self.can_retry() && has_line_end(&self.stream.window()[..taken]) {
                         return Ok(Some(self.retry(place)));
                     }
                     dropped += taken as u64;
@@ -207,6 +209,8 @@ impl<'a> Rows<'a> {
             num_cells,
             too_long: (dropped > 0).then_some(dropped + taken as u64),
             is_unclosed: false,
+            // Nothing but the end of the text ended it.
+            is_cut_off: is_end && self.stream.decoder().is_cut_off(),
         }))
     }
 
@@ -220,25 +224,29 @@ impl<'a> Rows<'a> {
             return false;
         }
         let row = self.stream.window()[..taken].trim_ascii_end();
-        let is_at_end = is_end && taken == self.stream.window().len() && !row.ends_with(b"\"");
+        let is_at_end = is_end && !row.ends_with(b"\"");
         let is_ragged = self.num_columns.is_some_and(|columns| columns != num_cells);
         if !is_at_end && !is_ragged {
             return false;
         }
-        let num_lines = memchr_iter(b'\n', row).count();
+        let mut behind = Position::default();
+        behind.pass(row);
         let start = match num_cells {
             0 | 1 => 0,
             cells => self.ends.get(cells - 2).copied().unwrap_or(0),
         };
         let last = self.text.get(start..written).unwrap_or_default();
-        let is_open = is_at_end && memchr(b'\n', last.trim_ascii_end()).is_some();
-        is_open || is_ragged && num_lines >= UNCLOSED_LINES
+        let is_long = behind.line() > UNCLOSED_LINES;
+        // A file that was cut off may have lost the other quote.
+        let is_to_be_closed = is_long || !self.stream.decoder().is_cut_off();
+        let is_open = is_at_end && is_to_be_closed && has_line_end(last.trim_ascii_end());
+        is_open || is_ragged && is_long
     }
 
     /// Passes over the first line of a row alone; the next ones are read as rows.
     fn retry(&mut self, place: Place) -> Row {
         let window = self.stream.window();
-        let len = memchr(b'\n', window).map_or(window.len(), |end| end + 1);
+        let len = memchr2(b'\r', b'\n', window).map_or(window.len(), |end| end + 1);
         self.stream.advance(len);
         self.reader.reset();
         self.num_retries += 1;
@@ -247,6 +255,7 @@ impl<'a> Rows<'a> {
             num_cells: 0,
             too_long: None,
             is_unclosed: true,
+            is_cut_off: false,
         }
     }
 
@@ -265,6 +274,9 @@ impl<'a> Rows<'a> {
             let what = "a quote that opens in this row is never closed";
             let remedy = "Close the quote; write a quote inside a text as two.";
             return output.fault(row.place, what, remedy);
+        }
+        if row.is_cut_off {
+            return output.fault(row.place, "the file ends inside this row", CUT_OFF);
         }
         if let Some(num_bytes) = row.too_long {
             let what =
@@ -288,4 +300,8 @@ impl<'a> Rows<'a> {
             text: None,
         });
     }
+}
+
+fn has_line_end(text: &[u8]) -> bool {
+    memchr2(b'\r', b'\n', text).is_some()
 }

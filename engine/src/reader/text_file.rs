@@ -4,22 +4,29 @@ use super::{
     decode::Decoder,
     error::DatasetError,
     output::Output,
-    source::{Stream, read_full},
+    source::{OddEnd, Stream, read_to_end},
     text_stream::TextStream,
 };
 
 /// Bytes that a file's kind is told by.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
+/// What is said of a file in which something stands behind its compressed data.
+pub(super) const FOLLOWED: &str = "Something that is not compressed follows its compressed data, and was passed over. \
+    If rows are missing, download or compress it again.";
+
 /// The first bytes of a stream, and whether they are all.
 pub(super) fn head(file: &str, source: &mut dyn Stream) -> Result<(Vec<u8>, bool), DatasetError> {
     let mut head = vec![0; HEAD_BYTES];
     let read = source
         .open()
-        .and_then(|mut stream| read_full(&mut stream, &mut head));
-    let len = read.map_err(|error| DatasetError::reading(file, &error))?;
+        .and_then(|mut stream| match read_to_end(&mut stream, &mut head)? {
+            (0, Some(OddEnd::CutOff)) => Err(OddEnd::CutOff.into()),
+            read => Ok(read),
+        });
+    let (len, end) = read.map_err(|error| DatasetError::reading(file, &error))?;
     head.truncate(len);
-    Ok((head, len < HEAD_BYTES))
+    Ok((head, len < HEAD_BYTES && end != Some(OddEnd::CutOff)))
 }
 
 /// A text and its first piece.
@@ -92,6 +99,14 @@ impl TextFile {
             );
             output.note(&self.name, &note);
         }
+        let note = match decoder.odd_end() {
+            None => return,
+            Some(OddEnd::CutOff) => {
+                "Its compressed data is cut off; all whole rows before that were read. Download or compress it again."
+            }
+            Some(OddEnd::Followed) => FOLLOWED,
+        };
+        output.note(&self.name, note);
     }
 
     /// The name's extension in lower case, that of a compression left out.

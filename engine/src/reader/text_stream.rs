@@ -2,10 +2,12 @@
 
 use std::io;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::memchr;
 
-use super::{decode::Decoder, record::Place};
-use crate::text::is_char_start;
+use super::{
+    decode::Decoder,
+    record::{Place, Position},
+};
 
 /// What a line is, and its length without the line break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +26,7 @@ pub(super) struct TextStream<'a> {
     start: usize,
     /// Bytes of text before the window.
     offset: u64,
-    line: usize,
-    column: usize,
+    position: Position,
 }
 
 impl<'a> TextStream<'a> {
@@ -35,8 +36,7 @@ impl<'a> TextStream<'a> {
             buffer: Vec::new(),
             start: 0,
             offset: 0,
-            line: 1,
-            column: 1,
+            position: Position::default(),
         }
     }
 
@@ -68,17 +68,10 @@ impl<'a> TextStream<'a> {
     /// Moves the window's begin on by `len` bytes.
     pub(super) fn advance(&mut self, len: usize) {
         let passed = &self.buffer[self.start..self.start + len];
-        let from = match memrchr(b'\n', passed) {
-            Some(last) => {
-                self.line += memchr_iter(b'\n', passed).count();
-                self.column = 1;
-                last + 1
-            }
-            None => 0,
-        };
-        self.column += num_chars(&passed[from..]);
+        self.position.pass(passed);
         self.start += len;
         self.offset += len as u64;
+        self.decoder.forget(self.offset);
     }
 
     /// Reads on until the window has a whole line, or more than `most` bytes.
@@ -152,18 +145,20 @@ impl<'a> TextStream<'a> {
 
     /// Where the window begins.
     pub(super) fn place(&self) -> Place {
-        Place {
-            line: Some(self.line),
-            column: Some(self.column),
+        self.position.place()
+    }
+
+    /// Where the first `len` bytes of the window have the first character that could not be decoded.
+    pub(super) fn first_replaced(&self, len: usize) -> Option<usize> {
+        if self.decoder.num_replaced() == 0 {
+            return None;
         }
+        let signs = self.text(len).match_indices('\u{fffd}');
+        let is_replaced = |at: usize| self.decoder.is_replaced(self.offset + at as u64);
+        signs.map(|(at, _)| at).find(|&at| is_replaced(at))
     }
 
     pub(super) fn decoder(&self) -> &Decoder<'a> {
         &self.decoder
     }
-}
-
-/// Characters of valid UTF-8.
-pub(super) fn num_chars(text: &[u8]) -> usize {
-    text.iter().filter(|&&byte| is_char_start(byte)).count()
 }

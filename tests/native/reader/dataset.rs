@@ -318,6 +318,19 @@ fn columns_are_offered_with_what_is_in_them() {
             ("meta", "an object", 1),
         ]
     );
+    // Items where every row has them; of conversations none.
+    let reading = read(concat!(
+        "{\"bar\": [\"x\", 1], \"answers\": {\"text\": [\"a\"]}, \"refs\": [{\"url\": \"u\"}], \"messages\":",
+        " [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"a\"}], \"ids\": [1,2,3,4,5,6,7,8,9]}\n",
+        "{\"bar\": [\"y\"], \"answers\": {\"text\": [\"b\"]}, \"refs\": [{\"url\": \"v\"}], \"messages\":",
+        " [{\"role\": \"user\", \"content\": \"r\"}, {\"role\": \"assistant\", \"content\": \"b\"}], \"ids\": [1,2,3,4,5,6,7,8,9]}\n",
+    ))
+    .unwrap();
+    let paths = reading.summary().columns.iter();
+    let paths: Vec<_> = paths.map(|column| column.path.as_str()).collect();
+    let expected = "bar bar[0] answers.text answers.text[0] refs refs[0].url messages ids";
+    assert_eq!(paths.join(" "), expected);
+    assert_eq!(reading.summary().columns[1].example, "x");
 }
 
 #[test]

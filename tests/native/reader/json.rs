@@ -119,7 +119,7 @@ fn lone_surrogates_become_replacement_characters() {
 fn rows_too_long_or_too_deep_are_faults() {
     let deep = format!("{{\"text\": {}1{}}}\n", "[".repeat(64), "]".repeat(64));
     let long = format!("{{\"text\": \"{}\"}}\n", "x".repeat(16 << 20));
-    let many = format!("{{\"text\": [{}0]}}\n", "0,".repeat(200_000));
+    let many = format!("{{\"text\": [{}0]}}\n", "0,".repeat(100_000));
     let text = [&deep, &long, "{\"text\": \"ok\"}"].concat();
     let records = read(&text);
     assert_eq!(records.field("text"), ["ok"]);
@@ -199,6 +199,117 @@ fn a_stray_byte_is_a_fault_of_its_row() {
         "{:?}",
         records.notes
     );
+}
+
+/// U+FFFD that stands in the file itself is no fault, whatever was wrong before it.
+#[test]
+fn only_rows_that_cannot_be_decoded_are_faults() {
+    let mut bytes = "{\"text\": \"żółw łódź\"}\n".repeat(100).into_bytes();
+    bytes.extend(b"{\"text\": \"a\xFFb\"}\n");
+    bytes.extend("{\"text\": \"a\u{fffd}b\"}\n".repeat(30_000).bytes());
+    bytes.extend("  {\"text\": \"\u{fffd}\u{fffd}".bytes());
+    bytes.extend(b"\xFE\xFF\"}\n{\"text\": \"\xEF\xBF\xBD\"}\n");
+    let array = |bytes: &[u8]| {
+        let rows: Vec<&[u8]> = bytes
+            .trim_ascii_end()
+            .split(|&byte| byte == b'\n')
+            .collect();
+        [b"[\n", rows.join(&b",\n"[..]).as_slice(), b"\n]"].concat()
+    };
+    for (bytes, before) in [(array(&bytes), 1), (bytes, 0)] {
+        let records = read(&bytes);
+        assert_eq!(records.field("text").len(), 30_101);
+        records.assert_faults(&[
+            (101 + before, 12, "no character"),
+            (30_102 + before, 15, "no character"),
+        ]);
+    }
+}
+
+/// As pandas writes tables, by `orient="index"` and without being told.
+#[test]
+fn tables_of_pandas_are_turned_into_rows() {
+    let index = "{\"0\":{\"prompt\":\"p: {\\\"0\\\"}\",\"n\":[1,{\"x\":2}]},\n \"1\":{\"n\":null,\"prompt\":\"q\"}, \"7\": 5}";
+    let records = read(index.replace(", \"7\": 5", ""));
+    assert_eq!(records.kind().0, "JSON");
+    let expected = [
+        json!({"prompt": "p: {\"0\"}", "n": [1, {"x": 2}]}),
+        json!({"prompt": "q", "n": null}),
+    ];
+    assert_eq!(records.values(), expected.iter().collect::<Vec<_>>());
+    let places: Vec<_> = records
+        .rows
+        .iter()
+        .map(|(place, _)| (place.line, place.column))
+        .collect();
+    assert_eq!(places, [(Some(1), Some(6)), (Some(2), Some(6))]);
+    // By any names, and a single row by its number.
+    for text in [
+        "{\"x\": {\"text\": \"a\"}, \"y\": {\"text\": \"b\"}}",
+        "{\"10\": {\"text\": \"a\"}}",
+    ] {
+        assert_eq!(read(text).field("text")[0], "a", "{text}");
+    }
+    // Rows are faults each by itself.
+    let records = read(
+        "{\"0\": {\"text\": \"a\"}, \"1\": {\"text\": oops}, \"2\": {\"text\": \"c\"}, \"3\": {\"te",
+    );
+    assert_eq!(records.field("text"), ["a", "c"]);
+    records.assert_faults(&[
+        (1, 36, "no valid JSON"),
+        (1, 71, "the file ends inside this row"),
+    ]);
+
+    let columns =
+        "{\"prompt\":{\"0\":\"p\",\"1\":\"q\"},\n\"completion\":{\"0\":\"c\",\"1\":null}}";
+    let records = read(columns);
+    let expected = [
+        json!({"prompt": "p", "completion": "c"}),
+        json!({"prompt": "q", "completion": null}),
+    ];
+    assert_eq!(records.values(), expected.iter().collect::<Vec<_>>());
+    let records = read("{\"text\": {\"0\": \"a\", \"1\": \"b\"}}");
+    assert_eq!(records.field("text"), ["a", "b"]);
+
+    // What only looks like it.
+    for text in [
+        index.to_owned(),
+        "{\"a\": {\"x\": 1}, \"b\": {\"y\": 1}}".to_owned(),
+        "{\"a\": {\"x\": 1}}".to_owned(),
+        "{\"a\": {}, \"b\": {}}".to_owned(),
+        "{\"a\": {\"x\": 1}, \"b\": [{\"x\": 1}], \"c\": [{}]}".to_owned(),
+    ] {
+        let error = read_one("x.json", &text).err();
+        assert!(
+            matches!(error, Some(DatasetError::NoArray { .. })),
+            "{text}: {error:?}"
+        );
+    }
+    let row = read("{\"prompt\": {\"content\": \"p\"},\n \"completion\": {\"content\": \"c\"}}");
+    assert_eq!(row.rows.len(), 1);
+}
+
+/// Columns are held as a whole, rows are not.
+#[test]
+fn a_table_of_columns_may_not_be_large() {
+    let column = |num_rows: usize, text: &str| -> String {
+        let cells: Vec<_> = (0..num_rows)
+            .map(|row| format!("\"{row}\": \"{text}\""))
+            .collect();
+        format!("{{\"text\": {{{}}}}}", cells.join(","))
+    };
+    assert_eq!(read(column(90_000, "a")).rows.len(), 90_000);
+    for text in [column(110_000, "a"), column(1000, &"x".repeat(17_000))] {
+        let failure = Failure::from(read_one("x.json", text).err().unwrap());
+        assert!(failure.what.contains("too large"), "{failure:?}");
+        let remedy = failure.remedy.unwrap();
+        assert!(remedy.contains("orient=\"records\""), "{remedy}");
+    }
+    let rows: Vec<_> = (0..300_000)
+        .map(|row| format!("\"{row}\":{{\"text\":\"{row}\"}}"))
+        .collect();
+    let records = read(format!("{{{}}}", rows.join(",")));
+    assert_eq!(records.field("text")[299_999], "299999");
 }
 
 #[test]

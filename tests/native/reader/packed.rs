@@ -5,7 +5,7 @@ use zip::CompressionMethod;
 
 use super::{
     packing::{gzip, zip},
-    records::{Records, read_one, read_split},
+    records::{Records, fixture, read_one, read_split},
 };
 
 fn deflated(entries: &[(&str, &[u8])]) -> Vec<u8> {
@@ -38,16 +38,104 @@ fn gzip_is_read_with_all_its_members() {
     assert_eq!(text.kind().0, "Markdown, gzipped");
 }
 
+fn assert_note(records: &Records, what: &str) {
+    let [(_, note)] = &records.notes[..] else {
+        panic!("{:?}", records.notes);
+    };
+    assert!(note.contains(what), "{note}");
+}
+
+#[test]
+fn gzip_that_is_cut_off_gives_its_whole_rows() {
+    let row = |row: usize| format!("row {}", row * row);
+    let objects: Vec<String> = (0..5000)
+        .map(|index| format!("{{\"text\": \"{}\"}}", row(index)))
+        .collect();
+    let lines = objects.join("\n") + "\n";
+    let csv: String = (0..5000)
+        .map(|index| format!("{},\"{index} é\"\n", row(index)))
+        .collect();
+    let paragraphs: String = (0..5000).map(|index| row(index) + "\n\n").collect();
+    for (name, text) in [
+        ("x.jsonl.gz", lines.clone()),
+        ("x.json.gz", format!("[{}]", objects.join(","))),
+        (
+            "x.json.gz",
+            format!("{{\"data\": [{}]}}", objects.join(",")),
+        ),
+        ("x.csv.gz", "text,number\n".to_owned() + &csv),
+        ("x.txt.gz", paragraphs),
+    ] {
+        let whole = gzip(text.as_bytes());
+        for (len, is_all) in [
+            (whole.len() - 4, true),
+            (whole.len() / 2, false),
+            (300, false),
+        ] {
+            let records = read_one(name, &whole[..len]).unwrap();
+            assert_note(&records, "compressed data is cut off");
+            let rows = records.field("text");
+            for (index, text) in rows.iter().enumerate() {
+                assert_eq!(**text, row(index), "{name}");
+            }
+            assert_eq!(rows.len() == 5000, is_all, "{name}");
+            // The last one is told.
+            let (_, last) = records.rows.last().unwrap();
+            assert_eq!(last.is_err(), !is_all, "{name} {len}: {last:?}");
+            assert_eq!(records.rows.len(), rows.len() + usize::from(!is_all));
+            if let Err(fault) = last {
+                assert!(fault.what.contains("the file ends"), "{fault:?}");
+            }
+        }
+    }
+    let two = [gzip(ROWS), gzip(lines.as_bytes())].concat();
+    for len in [5, 12, 200] {
+        let records = read_one("x.jsonl.gz", &two[..gzip(ROWS).len() + len]).unwrap();
+        assert_eq!(records.field("text")[..2], ["a", "b"]);
+        assert_note(&records, "cut off");
+    }
+    let packed = gzip(lines.as_bytes());
+    let inside = deflated(&[("x.jsonl.gz", &packed[..1000])]);
+    let records = read_one("x.zip", inside).unwrap();
+    assert!(records.field("text").len() > 100);
+    assert_note(&records, "cut off");
+}
+
+#[test]
+fn what_follows_gzip_is_passed_over() {
+    let parquet = fixture("parquet/none.parquet");
+    for (name, content, num_rows) in [("x.jsonl.gz", ROWS, 2), ("x.parquet.gz", &parquet, 40)] {
+        for (tail, is_told) in [
+            (&b""[..], false),
+            (&[0; 700_000], false),
+            (b"\n", true),
+            (b"garbage that is longer than a header", true),
+            (b"\0\0\x1F\x8B\x08", true),
+        ] {
+            let records = read_one(name, [&gzip(content), tail].concat()).unwrap();
+            assert_eq!(records.values().len(), num_rows, "{tail:?}");
+            assert_eq!(records.notes.len(), usize::from(is_told), "{tail:?}");
+            if is_told {
+                assert_note(&records, "was passed over");
+            }
+        }
+    }
+}
+
 #[test]
 fn gzip_that_is_broken_or_far_too_large_is_refused() {
     let text: String = (0..5000)
         .map(|row| format!("{{\"text\": \"row {}\"}}\n", row * row))
         .collect();
     let whole = gzip(text.as_bytes());
-    assert!(matches!(
-        error("x.gz", &whole[..whole.len() - 20]),
-        DatasetError::Damaged { .. }
-    ));
+    for bytes in [
+        whole[..12].to_vec(),
+        gzip(&fixture("parquet/none.parquet"))[..500].to_vec(),
+    ] {
+        let error = error("x.gz", bytes);
+        assert!(matches!(error, DatasetError::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().contains("cut off"), "{error}");
+    }
     let mut changed = whole.clone();
     let at = whole.len() - 6;
     changed[at] ^= 1;
@@ -56,7 +144,10 @@ fn gzip_that_is_broken_or_far_too_large_is_refused() {
         DatasetError::Damaged { .. }
     ));
     let bomb = gzip(&vec![b' '; 64 << 20]);
-    assert!(matches!(error("x.gz", &bomb), DatasetError::Bomb { .. }));
+    for len in [bomb.len(), bomb.len() - 4] {
+        let error = error("x.gz", &bomb[..len]);
+        assert!(matches!(error, DatasetError::Bomb { .. }), "{error:?}");
+    }
     let twice = error("x.gz", gzip(&whole)).to_string();
     assert!(twice.contains("compressed twice"), "{twice}");
     assert!(matches!(
@@ -98,6 +189,10 @@ fn the_tables_of_an_archive_are_read_in_order() {
             .map(|(file, _)| file.as_str())
             .collect();
         assert_eq!(notes, ["all.zip/README.md", "all.zip/data/cover.png"]);
+        assert_eq!(
+            records.notes[1].1,
+            "It was passed over: it is a PNG picture, not a dataset."
+        );
     }
 }
 
@@ -178,6 +273,17 @@ fn archives_that_hide_something_are_refused() {
         error("x.exe", installer),
         DatasetError::Binary { .. }
     ));
+}
+
+/// An object is read twice, once to find its array.
+#[test]
+fn an_entry_that_is_read_twice_counts_once() {
+    let rows = vec!["{\"text\": \"the same row again and again\"}"; 10_000].join(",\n");
+    let object = format!("{{\"data\": [{rows}]}}");
+    assert!(2 * object.len() < 1 << 20 && 3 * object.len() > 1 << 20);
+    let bytes = deflated(&[("a.json", object.as_bytes()), ("b.json", object.as_bytes())]);
+    let records = read_one("x.zip", bytes).unwrap();
+    assert_eq!(records.rows.len(), 20_000);
 }
 
 #[test]

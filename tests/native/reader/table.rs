@@ -66,8 +66,11 @@ fn quotes_hold_line_breaks_and_rows_keep_their_lines() {
     let lines: Vec<_> = records.rows.iter().map(|(place, _)| place.line).collect();
     assert_eq!(lines, [Some(2), Some(5), Some(8)]);
     // Old Macs.
-    let records = read("q,a\rb,c\rd,e\r");
-    assert_eq!(records.field("q"), ["b", "d"]);
+    let records = read("q,a\rb,c\r\rd,\"e\re\"\rf\rg,h\r");
+    assert_eq!(records.field("q"), ["b", "d", "g"]);
+    let lines: Vec<_> = records.rows.iter().map(|(place, _)| place.line).collect();
+    assert_eq!(lines, [2, 4, 6, 7].map(Some));
+    records.assert_faults(&[(6, 1, "1 cell where")]);
 }
 
 #[test]
@@ -82,13 +85,16 @@ fn ragged_rows_are_faults_with_their_lines() {
 
 #[test]
 fn a_quote_that_is_never_closed_takes_one_row() {
-    let mut text = "q,a\n\"open,x\n".to_owned();
-    for row in 0..100 {
-        text += &format!("b{row},c{row}\n");
+    for line_end in ["\n", "\r\n", "\r"] {
+        let mut text = format!("q,a{line_end}\"open,x{line_end}");
+        for row in 0..100 {
+            text += &format!("b{row},c{row}{line_end}");
+        }
+        let records = read(&text);
+        assert_eq!(records.field("q").len(), 100, "{line_end:?}");
+        records.assert_faults(&[(2, 1, "never closed")]);
+        assert_eq!(records.rows[100].0.line, Some(102), "{line_end:?}");
     }
-    let records = read(&text);
-    assert_eq!(records.field("q").len(), 100);
-    records.assert_faults(&[(2, 1, "never closed")]);
 }
 
 #[test]

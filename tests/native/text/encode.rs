@@ -57,7 +57,6 @@ fn stored(row: &Row) -> StoredRow {
     StoredRow {
         row: row.clone(),
         facts: RowFacts {
-            shape: row.example.shape(),
             file: 0,
             line: Some(row.row + 1),
             findings: Vec::new(),

@@ -1,8 +1,11 @@
-//! How rows lie in a JSON text: on lines, in an array, in an object's array, or one after the other.
+//! How rows lie in a JSON text: on lines, in an array, in an object or its array, or one after the other.
 
 use std::io;
 
-use super::structure::{Structure, end_of_value};
+use super::{
+    frame::{Frame, Kind},
+    structure::{Structure, end_of_value},
+};
 use crate::reader::{error::DatasetError, record::Place, text_stream::TextStream};
 
 /// How rows lie in a text.
@@ -16,6 +19,8 @@ pub(super) enum Container {
         start: u64,
         is_whole: bool,
     },
+    /// An object whose values are rows, or columns.
+    Frame(Kind),
 }
 
 /// What a look at the beginning tells, where that is enough.
@@ -53,6 +58,7 @@ struct ArrayField {
 #[derive(Default)]
 struct FirstObject {
     arrays: Vec<ArrayField>,
+    frame: Frame,
     /// Whether it has a field that rows have.
     is_row: bool,
     /// Whether it ends on the line it begins on; `None` where the text ends inside it.
@@ -108,8 +114,10 @@ pub(super) fn by_first_object(
     };
     let opens_more = matches!(object.first_line_end, Some(b'[' | b'{' | b',' | b':'));
     let is_on_lines = object.second_line == Some(b'{') && !opens_more;
+    let frame = object.frame.kind(object.is_row);
     match (object.is_one_line, object.behind) {
         (Some(true), Some(_)) => Ok(Container::Lines),
+        (Some(_), None) if let Some(kind) = frame => Ok(Container::Frame(kind)),
         (Some(true), None) if object.is_row => Ok(Container::Lines),
         (Some(false), None) if object.is_row => Ok(Container::Values),
         (Some(_), None) => holder(object),
@@ -124,6 +132,7 @@ pub(super) fn by_first_object(
         }),
         // Cut off: an array loses its last row; of lines the first is broken.
         (None, _) if is_on_lines => Ok(Container::Lines),
+        (None, _) if let Some(kind) = frame => Ok(Container::Frame(kind)),
         (None, _) if object.is_row && object.second_line.is_some() => Ok(Container::Values),
         (None, _) if object.is_row || object.arrays.is_empty() => Ok(Container::Lines),
         (None, _) => holder(object),
@@ -208,6 +217,8 @@ struct Walk {
 
 impl Walk {
     fn step(&mut self, object: &mut FirstObject, offset: u64, text: &[u8], at: usize, byte: u8) {
+        let name = self.structure.last_string(text);
+        object.frame.look(self.depth, self.before, byte, name);
         match byte {
             b'[' | b'{' => {
                 self.depth += 1;
@@ -231,7 +242,6 @@ impl Walk {
                 }
             }
             b':' if self.depth == 1 => {
-                let name = self.structure.last_string(text);
                 let name = &name[..name.len().min(MAX_NAME_BYTES)];
                 self.name = String::from_utf8_lossy(name).into_owned();
                 let is_list = matches!(
@@ -241,7 +251,6 @@ impl Walk {
                 object.is_row |= ROW_FIELDS.contains(&self.name.as_str()) && !is_list;
             }
             b':' if self.depth == 3 => {
-                let name = self.structure.last_string(text);
                 if let Some(array) = &mut self.array {
                     array.is_of_messages |= name == b"role" || name == b"from";
                 }

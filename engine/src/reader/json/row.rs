@@ -12,16 +12,15 @@ use super::structure::Structure;
 use crate::{
     reader::{
         output::Output,
-        record::{Place, Record},
+        record::{CUT_OFF, Place, Record},
     },
     text::{MAX_DEPTH, without_lone_surrogates},
 };
 
 pub(super) const MAX_ROW_BYTES: usize = 16 << 20;
 /// Values in a row. Each takes up to 300 bytes once it is parsed, and 2 bytes before.
-const MAX_ROW_VALUES: usize = 200_000;
+const MAX_ROW_VALUES: usize = 100_000;
 const RENAME: &str = "Make every row an object with named fields.";
-const CUT_OFF: &str = "The file was cut off; save or download it again.";
 
 /// One row as it was written.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +29,12 @@ pub(super) struct RawRow<'text> {
     pub place: Place,
     /// Whether the file ends inside it.
     pub is_cut_off: bool,
-    /// Whether U+FFFD in it may stand for bytes that could not be decoded.
-    pub may_be_broken: bool,
+    /// Byte of it that stands for the first bytes that could not be decoded.
+    pub broken_at: Option<usize>,
 }
 
 /// Byte of the row at which it is at fault, what it is and what to do.
-type RowFault = (usize, String, &'static str);
+pub(super) type RowFault = (usize, String, &'static str);
 
 impl RawRow<'_> {
     /// Hands on the row, or its fault.
@@ -52,17 +51,12 @@ impl RawRow<'_> {
         }
     }
 
-    fn fields(&self) -> Result<Vec<(String, Value)>, RowFault> {
+    pub(super) fn fields(&self) -> Result<Vec<(String, Value)>, RowFault> {
         if self.text.is_empty() {
             return Err(self.empty_fault());
         }
-        if self.text.len() > MAX_ROW_BYTES {
-            return Err(too_long(self.text.len() as u64));
-        }
         self.check_bounds()?;
-        if self.may_be_broken
-            && let Some(offset) = self.text.find('\u{fffd}')
-        {
+        if let Some(offset) = self.broken_at {
             let what = "the row has bytes here that are no character".to_owned();
             return Err((offset, what, "Save the file as UTF-8 and drop it again."));
         }
@@ -91,7 +85,10 @@ impl RawRow<'_> {
     }
 
     /// Refuses what would take far more memory once it is parsed, or more stack.
-    fn check_bounds(&self) -> Result<(), RowFault> {
+    pub(super) fn check_bounds(&self) -> Result<(), RowFault> {
+        if self.text.len() > MAX_ROW_BYTES {
+            return Err(too_long(self.text.len() as u64));
+        }
         let mut structure = Structure::default();
         let (mut depth, mut num_values) = (0usize, 0usize);
         while let Some((offset, byte)) = structure.next(self.text.as_bytes()) {

@@ -9,6 +9,8 @@ pub(super) struct Paragraph {
     /// Empty where it is too long.
     pub text: String,
     pub is_too_long: bool,
+    /// Whether the file was cut off inside it.
+    pub is_cut_off: bool,
     /// Whether it is a code block, fences included.
     pub is_code: bool,
 }
@@ -75,7 +77,8 @@ impl<'a, 's> Paragraphs<'a, 's> {
             }
             self.pass(len, is_last);
         }
-        Ok(building.map(Building::finish))
+        let is_cut_off = self.is_done && self.stream.decoder().is_cut_off();
+        Ok(building.map(|building| building.finish(is_cut_off)))
     }
 
     fn pass(&mut self, len: usize, is_last: bool) {
@@ -91,6 +94,7 @@ impl Building {
                 place,
                 text: String::new(),
                 is_too_long: false,
+                is_cut_off: false,
                 is_code: false,
             },
             has_headings_only: false,
@@ -140,7 +144,8 @@ impl Building {
         self.paragraph.text = String::new();
     }
 
-    fn finish(mut self) -> Paragraph {
+    fn finish(mut self, is_cut_off: bool) -> Paragraph {
+        self.paragraph.is_cut_off = is_cut_off;
         let len = self.paragraph.text.trim_end().len();
         self.paragraph.text.truncate(len);
         self.paragraph

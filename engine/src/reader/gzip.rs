@@ -1,0 +1,72 @@
+//! What is inside a gzip file: all of its members, as far as they are whole.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::GzDecoder;
+
+use super::source::{Limited, OddEnd, Stream, expansion_limit};
+
+/// Bytes of the compressed file that are read at once.
+const SLICE_BYTES: usize = 256 << 10;
+
+/// A gzip file's content.
+pub(super) struct Gunzipped<'a> {
+    pub inner: &'a mut dyn Stream,
+}
+
+impl Stream for Gunzipped<'_> {
+    fn open(&mut self) -> io::Result<Box<dyn Read + '_>> {
+        let limit = expansion_limit(self.inner.num_stored_bytes());
+        let compressed = BufReader::with_capacity(SLICE_BYTES, self.inner.open()?);
+        let members = Members {
+            present: Some(GzDecoder::new(compressed)),
+        };
+        Ok(Box::new(Limited::new(members, limit)))
+    }
+
+    fn num_stored_bytes(&self) -> u64 {
+        self.inner.num_stored_bytes()
+    }
+}
+
+/// Decompresses members one after the other, and ends as gzip does: zeros behind the last one mean nothing, anything
+/// else there and a file that was cut off are told by an [`OddEnd`] once all before it was given.
+struct Members<R> {
+    /// `None` behind the last one.
+    present: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.present {
+            let num_bytes = member.read(buffer).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => OddEnd::CutOff.into(),
+                _ => error,
+            })?;
+            if num_bytes > 0 || buffer.is_empty() {
+                return Ok(num_bytes);
+            }
+            self.present = match self.present.take() {
+                Some(member) => next(member.into_inner())?,
+                None => None,
+            };
+        }
+        Ok(0)
+    }
+}
+
+/// The member behind another one, of the bytes there.
+fn next<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
+    // Most often both bytes of the mark are there; one alone is what a slice ends with.
+    if matches!(rest.fill_buf()?, [0x1F] | [0x1F, 0x8B, ..]) {
+        return Ok(Some(GzDecoder::new(rest)));
+    }
+    loop {
+        let bytes = rest.fill_buf()?;
+        match bytes.len() {
+            0 => return Ok(None),
+            len if bytes.iter().all(|&byte| byte == 0) => rest.consume(len),
+            _ => return Err(OddEnd::Followed.into()),
+        }
+    }
+}
