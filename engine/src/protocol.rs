@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod data;
 pub mod device;
+pub mod export;
 pub mod failure;
 pub mod generate;
 pub mod message;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use batch::*;
 pub use data::*;
 pub use device::*;
+pub use export::*;
 pub use failure::*;
 pub use generate::*;
 pub use message::*;

@@ -18,7 +18,7 @@ use engine::{
     },
     plan,
     protocol::{
-        DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics, Failure,
+        DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics, ExportFile, Failure,
         FailureKind, FindingKind, LoraSpec, ModelSummary, Precision, PreparedSummary, RunOutcome,
         RunSpec, RunSummary, StepMetrics, TargetModule,
     },
@@ -294,6 +294,11 @@ fn the_files_have_a_fixed_order_and_the_bytes_are_the_same_each_time() {
         "chat_template.jinja",
     ];
     assert_eq!(names, expected);
+    assert_eq!(
+        names,
+        ExportFile::ALL.map(ExportFile::name),
+        "what the page lists"
+    );
 }
 
 proptest! {

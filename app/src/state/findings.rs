@@ -2,6 +2,7 @@
 
 use engine::protocol::{DatasetSummary, FindingKind, PreparedSummary, RowShape};
 
+use super::State;
 use super::format::{capitalised, count, counted, sentence};
 
 /// A finding in words.
@@ -119,26 +120,38 @@ pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
     rejected.into_iter().chain(notes).collect()
 }
 
+/// Says that held-out rows are learnt all the same, where some are.
+pub fn leaked(prepared: &PreparedSummary) -> Option<String> {
+    let number = prepared.num_leaked;
+    let stand = if number == 1 { "stands" } else { "stand" };
+    (number > 0).then(|| {
+        format!(
+            "{} held out {stand} among the rows to learn, too",
+            counted(number as u64, "row")
+        )
+    })
+}
+
+/// What is odd about the run as it is planned now, and about its rows and its model.
+pub fn of_run(state: &State) -> Vec<String> {
+    let planned = state.present_plan().into_iter();
+    let planned = planned.flat_map(|plan| plan.warnings.iter().cloned());
+    let leak = state.prepared.as_ref().and_then(leaked);
+    let leak = leak.map(|what| format!("{what}: the held-out loss will look better than it is."));
+    planned.chain(leak).chain(state.warnings.clone()).collect()
+}
+
 /// What turned out when rows became tokens, each with its remedy.
 pub fn of_tokens(prepared: &PreparedSummary) -> Vec<(String, &'static str)> {
     let rows = |number: usize| counted(number as u64, "row");
-    let (is, stand) = (
-        |n| if n == 1 { "is" } else { "are" },
-        |n| {
-            if n == 1 { "stands" } else { "stand" }
-        },
-    );
+    let is = |n| if n == 1 { "is" } else { "are" };
     let mut told = Vec::new();
-    if prepared.num_leaked > 0 {
-        told.push((
-            format!(
-                "{} held out {} among the rows to learn, too",
-                rows(prepared.num_leaked),
-                stand(prepared.num_leaked)
-            ),
+    told.extend(leaked(prepared).map(|what| {
+        (
+            what,
             "The held-out loss will look better than it is. Leave out the duplicates, or keep rows together by a field.",
-        ));
-    }
+        )
+    }));
     if prepared.num_truncated > 0 {
         told.push((
             format!(
