@@ -14,12 +14,12 @@ pub fn Problems() -> impl IntoView {
         if num_problems == 0 {
             return None;
         }
-        let title = format!("Left out: {}", counted(num_problems as u64, "row"));
+        let title = format!("{} cannot be used", counted(num_problems as u64, "row"));
         let shown = known.len();
         Some(view! {
             <details class="disclosure problems" open=shown <= 5>
                 <summary>{title}</summary>
-                <ul>{known.into_iter().map(item).collect_view()}</ul>
+                <ul tabindex="0" aria-label="Rows that cannot be used">{known.into_iter().map(item).collect_view()}</ul>
                 {(shown < num_problems).then(|| view! {
                     <p class="quiet">{format!("The first {shown} are shown.")}</p>
                 })}
