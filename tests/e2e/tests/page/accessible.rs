@@ -29,10 +29,17 @@ fn rows_with_findings() -> String {
     let key = ["AKIA", "Q3EGRIF7", "ZLMW2XPA"].concat();
     rows.push(rows[3].clone());
     rows.push(rows[4].clone());
-    rows.push(rows[5].replace("who put it there", "who has put it there"));
     rows.push(format!(
         r#"{{"question": "How does it end?", "answer": "{long}"}}"#
     ));
+    let tale = "Once the mill had stopped, nobody in the village could say why the wheel went on turning at night, slowly, \
+                as if somebody far below were still counting sacks of flour that had long been eaten.";
+    for ending in ["eaten", "sold"] {
+        let tale = tale.replace("eaten", ending);
+        rows.push(format!(
+            r#"{{"question": "Tell me a tale.", "answer": "{tale}"}}"#
+        ));
+    }
     rows.push(format!(
         r#"{{"question": "How do I sign in?", "answer": "With the key {key}."}}"#
     ));
@@ -46,7 +53,7 @@ fn rows_with_findings() -> String {
     );
     rows.push(r#"{"question": "And then?", "answer": ""}"#.into());
     rows.push(r#"{"question": "Cut", "answer": "o"#.into());
-    rows.push(r#"{"something": "else"}"#.into());
+    rows.push(r#"{"something": 5}"#.into());
     rows.join("\n")
 }
 
