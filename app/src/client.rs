@@ -244,8 +244,7 @@ impl EngineClient {
             };
             state.resting = Resting::Failed(what.clone());
             let failure = Failure::new(FailureKind::Internal, what).remedy(remedy);
-            state.notices.retain(|notice| notice.step != step);
-            state.notices.push(Notice { step, failure });
+            state.notify(Notice::new(step, failure));
         });
         // What was being loaded may be what it died of.
         self.drop_unsettled();

@@ -149,11 +149,18 @@ impl State {
             && self.device.is_ready()
     }
 
+    /// The plan, if it is of the rows as they are encoded now.
+    pub fn present_plan(&self) -> Option<&PlanSummary> {
+        let spec = &self.prepared.as_ref()?.spec;
+        self.plan.as_ref().filter(|plan| plan.spec.data == *spec)
+    }
+
     /// A model was asked for.
     pub fn begin_model(&mut self, name: impl Into<String>) {
         self.model.begin(name);
         self.pending.push_back(Step::Model);
         self.resting = Resting::Plain;
+        self.warnings.clear();
         self.dismiss(Step::Model);
     }
 
@@ -191,6 +198,17 @@ impl State {
         if let Some(generation) = &mut self.generation {
             generation.abandon();
         }
+    }
+
+    /// The dataset is being encoded anew. What went wrong in encoding it before is past; what failed to be read is not.
+    pub fn begin_encoding(&mut self) {
+        self.prepared = None;
+        self.encoding = Some(Loading::new("counting tokens"));
+        let is_of_data = |notice: &Notice| notice.step == Step::Data;
+        if !self.notices.is_empty() && self.notices.iter().all(is_of_data) {
+            self.resting = Resting::Plain;
+        }
+        self.notices.retain(|notice| !notice.is_of_encoding);
     }
 
     /// Takes one message of the worker. Messages of older runs and generations change nothing.
@@ -268,6 +286,15 @@ impl State {
         if had_any && matches!(self.resting, Resting::Failed(_)) && self.notices.is_empty() {
             self.resting = Resting::Plain;
         }
+    }
+
+    /// Puts a notice in the place of an older one of its sort.
+    pub fn notify(&mut self, notice: Notice) {
+        let is_older = |other: &Notice| {
+            other.step == notice.step && other.is_of_encoding == notice.is_of_encoding
+        };
+        self.notices.retain(|other| !is_older(other));
+        self.notices.push(notice);
     }
 
     fn with_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
@@ -388,7 +415,13 @@ impl State {
             Step::Export => self.export = ExportState::None,
             _ => {}
         }
-        self.notices.retain(|notice| notice.step != step);
-        self.notices.push(Notice { step, failure });
+        let notice = Notice {
+            is_of_encoding: ends_encoding && !ends_load,
+            ..Notice::new(step, failure)
+        };
+        if notice.is_of_settings() {
+            self.plan = None;
+        }
+        self.notify(notice);
     }
 }

@@ -203,7 +203,7 @@ impl Store {
                 .remedy("Stop it first; its best adapter is kept.");
             self.state.update(|state| {
                 state.dismiss(step);
-                state.notices.push(Notice { step, failure });
+                state.notify(Notice::new(step, failure));
             });
         }
         is_busy

@@ -1,15 +1,6 @@
 //! What a run leaves behind: one zip with the adapter as PEFT loads it, and everything needed to check and repeat it.
 //!
-//! | file | what |
-//! |---|---|
-//! | `adapter_model.safetensors` | A `[r, in]` and B `[out, r]` of every tuned layer, F32 |
-//! | `adapter_config.json` | `peft.LoraConfig` |
-//! | `README.md` | losses, settings, how to use and to verify the adapter |
-//! | `recipe.json` | [`Recipe`]: what is needed to repeat the run |
-//! | `log.jsonl` | numbers of every step and evaluation, in order |
-//! | `evaluation.json` | loss of base and adapter over the held-out rows |
-//! | `held_out.jsonl` | the held-out rows as token ids and labels, to take the loss again |
-//! | `chat_template.jinja` | the template that rendered the rows, where the model has one |
+//! What its files are, [`ExportFile`] says.
 //!
 //! The same input gives the same bytes: files have a fixed order and a fixed date.
 
@@ -33,8 +24,8 @@ use crate::{
     adapter::{ModelShape, NamedTensor, NotLowRank},
     data::TokenSequence,
     protocol::{
-        DatasetSummary, DeviceReport, EvaluationMetrics, Failure, FailureKind, ModelSummary,
-        PreparedSummary, RunSpec, RunSummary, StepMetrics,
+        DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, Failure, FailureKind,
+        ModelSummary, PreparedSummary, RunSpec, RunSummary, StepMetrics,
     },
 };
 
@@ -139,15 +130,18 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     for (name, bytes) in adapter::files(&input.spec.adapter, &shape, base, input.tensors)? {
         archive.add(name, &bytes)?;
     }
-    archive.add_text("README.md", &readme::render(input)?)?;
-    archive.add_text("recipe.json", &pretty_json(&recipe)?)?;
-    archive.add_text("log.jsonl", &log::lines(input.steps, input.evaluations)?)?;
-    archive.add_text("evaluation.json", &log::evaluation_json(input)?)?;
+    archive.add_text(ExportFile::Readme, &readme::render(input)?)?;
+    archive.add_text(ExportFile::Recipe, &pretty_json(&recipe)?)?;
+    archive.add_text(
+        ExportFile::Log,
+        &log::lines(input.steps, input.evaluations)?,
+    )?;
+    archive.add_text(ExportFile::Evaluation, &log::evaluation_json(input)?)?;
     if !input.held_out.is_empty() {
-        archive.add_text("held_out.jsonl", &log::held_out_lines(input.held_out)?)?;
+        archive.add_text(ExportFile::HeldOut, &log::held_out_lines(input.held_out)?)?;
     }
     if let Some(template) = input.chat_template {
-        archive.add_text("chat_template.jinja", template)?;
+        archive.add_text(ExportFile::ChatTemplate, template)?;
     }
     archive.finish()
 }
@@ -185,19 +179,19 @@ impl Default for Archive {
 
 impl Archive {
     /// Trained numbers do not shrink, so nothing is compressed.
-    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
+    fn add(&mut self, file: ExportFile, bytes: &[u8]) -> Result<(), ExportError> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
             .system(System::Unix)
             .unix_permissions(0o644);
-        self.0.start_file(name, options)?;
+        self.0.start_file(file.name(), options)?;
         self.0.write_all(bytes).map_err(zip::result::ZipError::Io)?;
         Ok(())
     }
 
-    fn add_text(&mut self, name: &str, text: &str) -> Result<(), ExportError> {
-        self.add(name, text.as_bytes())
+    fn add_text(&mut self, file: ExportFile, text: &str) -> Result<(), ExportError> {
+        self.add(file, text.as_bytes())
     }
 
     fn finish(self) -> Result<Vec<u8>, ExportError> {

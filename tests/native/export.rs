@@ -20,8 +20,8 @@ use engine::{
     plan,
     protocol::{
         AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics,
-        Failure, FailureKind, FindingKind, ModelSummary, Precision, PreparedSummary, RunOutcome,
-        RunSpec, RunSummary, StepMetrics, TargetModule,
+        ExportFile, Failure, FailureKind, FindingKind, ModelSummary, Precision, PreparedSummary,
+        RunOutcome, RunSpec, RunSummary, StepMetrics, TargetModule,
     },
 };
 use proptest::prelude::*;
@@ -287,6 +287,11 @@ fn the_files_have_a_fixed_order_and_the_bytes_are_the_same_each_time() {
         "chat_template.jinja",
     ];
     assert_eq!(names, expected);
+    assert_eq!(
+        names,
+        ExportFile::ALL.map(ExportFile::name),
+        "what the page lists"
+    );
 }
 
 proptest! {

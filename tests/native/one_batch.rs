@@ -13,8 +13,7 @@ use engine::{
     plan::{MemoryEstimate, RunPlan},
     protocol::{
         AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind, DeviceReport,
-        Event, FailureKind, ModelSource, Precision, RunId, RunSpec, StepMetrics,
-        TargetModule,
+        Event, FailureKind, ModelSource, Precision, RunId, RunSpec, StepMetrics, TargetModule,
     },
     train::{
         one_batch::{self, OneBatch},

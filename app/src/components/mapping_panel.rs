@@ -70,7 +70,7 @@ fn recognised(dataset: &DatasetSummary) -> String {
         Some(mapping) => {
             let shape = mapping.shape().map(shape_name).unwrap_or("many shapes");
             let parts = in_words(mapping);
-            if parts == shape || parts.is_empty() {
+            if parts == shape.replace(" and ", ", ") || parts.is_empty() {
                 format!("Rows are read as {shape}.")
             } else {
                 format!("Rows are read as {shape}: {parts}.")

@@ -25,7 +25,8 @@ pub fn Notices(step: Step) -> impl IntoView {
     }
 }
 
-fn card(store: Store, Notice { step, failure }: Notice) -> impl IntoView {
+fn card(store: Store, notice: Notice) -> impl IntoView {
+    let Notice { step, failure, .. } = notice;
     let label = format!("Dismiss the message in {}", step.title());
     view! {
         <div class="notice">

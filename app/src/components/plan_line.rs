@@ -1,6 +1,7 @@
 use engine::protocol::PlanSummary;
 use leptos::prelude::*;
 
+use crate::state::findings::of_run;
 use crate::state::format::{bytes, count};
 use crate::store::Store;
 
@@ -9,16 +10,13 @@ use crate::store::Store;
 pub fn PlanLine() -> impl IntoView {
     let store = Store::get();
     let plan = store.select(|state| state.plan.clone());
-    let warnings = store.select(|state| state.warnings.clone());
+    let warnings = store.select(of_run);
+    let is_stale = store.select(|state| state.plan.is_some() && state.present_plan().is_none());
     view! {
-        <div class="plan">
+        <div class="plan" class:is-stale=is_stale aria-busy=move || is_stale.get().to_string()>
             {move || plan.get().map(figures)}
             <ul class="plan-warnings">
-                {move || {
-                    let planned = plan.get().map(|plan| plan.warnings).unwrap_or_default();
-                    let all = planned.into_iter().chain(warnings.get());
-                    all.map(|warning| view! { <li>{warning}</li> }).collect_view()
-                }}
+                {move || warnings.get().into_iter().map(|warning| view! { <li>{warning}</li> }).collect_view()}
             </ul>
         </div>
     }

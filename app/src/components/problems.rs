@@ -2,7 +2,7 @@ use engine::protocol::RowProblem;
 use leptos::prelude::*;
 
 use crate::state::State;
-use crate::state::format::{count, counted};
+use crate::state::format::{count, counted, sentence};
 use crate::store::Store;
 
 /// Rows that cannot be used: where, why and what to do.
@@ -14,12 +14,12 @@ pub fn Problems() -> impl IntoView {
         if num_problems == 0 {
             return None;
         }
-        let title = format!("Left out: {}", counted(num_problems as u64, "row"));
+        let title = format!("{} cannot be used", counted(num_problems as u64, "row"));
         let shown = known.len();
         Some(view! {
             <details class="disclosure problems" open=shown <= 5>
                 <summary>{title}</summary>
-                <ul>{known.into_iter().map(item).collect_view()}</ul>
+                <ul tabindex="0" aria-label="Rows that cannot be used">{known.into_iter().map(item).collect_view()}</ul>
                 {(shown < num_problems).then(|| view! {
                     <p class="quiet">{format!("The first {shown} are shown.")}</p>
                 })}
@@ -42,19 +42,15 @@ fn problems(state: &State) -> (Vec<RowProblem>, usize) {
     (known, total)
 }
 
-/// Where a row stands: its file with line and column, or its number.
+/// Where a row stands: its file with line and column, or its number. That a line begins in its first column goes without
+/// saying.
 pub fn place(problem: &RowProblem) -> String {
     let mut place = vec![problem.file.clone()];
-    place.extend(
-        problem
-            .line
-            .map(|line| format!("line {}", count(line as u64))),
-    );
-    place.extend(
-        problem
-            .column
-            .map(|column| format!("column {}", count(column as u64))),
-    );
+    let line = problem.line.map(|line| ("line", line));
+    let column = problem.column.filter(|&column| column > 1);
+    let column = column.map(|column| ("column", column));
+    let numbers = line.into_iter().chain(column);
+    place.extend(numbers.map(|(what, number)| format!("{what} {}", count(number as u64))));
     if problem.line.is_none() {
         place.push(format!("row {}", count(problem.row as u64 + 1)));
     }
@@ -66,7 +62,7 @@ fn item(problem: RowProblem) -> impl IntoView {
     view! {
         <li>
             <span class="problem-place mono">{place(&problem)}</span>
-            <span class="problem-what">{problem.what}</span>
+            <span class="problem-what">{sentence(&problem.what)}</span>
             <span class="problem-remedy">{problem.remedy}</span>
         </li>
     }

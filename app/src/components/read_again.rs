@@ -14,7 +14,7 @@ pub fn ReadAgain() -> impl IntoView {
         let notice = state
             .notices
             .iter()
-            .find(|notice| notice.step == Step::Data);
+            .find(|notice| notice.step == Step::Data && !notice.is_of_encoding);
         notice.map(|notice| notice.failure.clone())
     });
     let spec = Memo::new(move |_| store.read_form.with(ReadForm::spec));

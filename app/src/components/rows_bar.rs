@@ -1,7 +1,7 @@
-use engine::protocol::{DatasetSummary, FindingKind, RowFilter};
+use engine::protocol::{DatasetSummary, RowFilter};
 use leptos::prelude::*;
 
-use crate::state::findings::words;
+use crate::state::findings::{of_rows, words};
 use crate::state::format::{capitalised, count};
 use crate::state::window::Window;
 use crate::store::Store;
@@ -89,12 +89,7 @@ fn RowsShown() -> impl IntoView {
 
 fn choices(dataset: &DatasetSummary) -> Vec<(RowFilter, String)> {
     let all = format!("All ({})", count(dataset.num_usable_rows as u64));
-    // An unequal number of labels is no row's fault.
-    let of_rows = dataset
-        .findings
-        .iter()
-        .filter(|finding| finding.kind != FindingKind::UnbalancedLabels);
-    let named = of_rows.map(|finding| {
+    let named = of_rows(dataset).map(|finding| {
         let label = format!(
             "{} ({})",
             words(finding.kind).what,

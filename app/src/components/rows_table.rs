@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use super::rows_bar::RowsBar;
 use super::table_row::TableRow;
 use crate::browser::page::rem_px;
+use crate::state::findings::of_rows;
 use crate::state::window::{Table, Window};
 use crate::store::Store;
 
@@ -21,7 +22,7 @@ pub fn RowsTable() -> impl IntoView {
     let has_data = store.select(|state| state.shown_dataset().is_some());
     let has_findings = store.select(|state| {
         let dataset = state.shown_dataset();
-        dataset.is_some_and(|dataset| !dataset.findings.is_empty())
+        dataset.is_some_and(|dataset| of_rows(dataset).next().is_some())
     });
     let row_px = ROW_REM * rem_px();
     let table = Memo::new(move |_| Table {

@@ -48,7 +48,7 @@ fn cells(
         <td><span class="clamp">{row.prompt}{turns}</span></td>
         <td><span class="clamp">{row.completion}</span></td>
         {has_findings.then(|| view! { <td><Tags findings=row.findings most=MAX_TAGS /></td> })}
-        <td>
+        <td class="rows-look">
             <button type="button" class="button button-small" aria-label=label aria-pressed=is_pressed
                 on:click=move |_| store.preview_row(number)>
                 "Tokens"

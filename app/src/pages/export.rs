@@ -1,3 +1,4 @@
+use engine::protocol::ExportFile;
 use leptos::prelude::*;
 
 use crate::components::model_facts::Facts;
@@ -7,19 +8,6 @@ use crate::state::format::{bytes, count, loss};
 use crate::state::run::Adapter;
 use crate::state::{ExportState, State, Step};
 use crate::store::Store;
-
-const CONTENTS: [(&str, &str); 7] = [
-    ("adapter_model.safetensors", "what the model learnt"),
-    ("adapter_config.json", "how PEFT reads it"),
-    (
-        "chat_template.jinja",
-        "how prompts are written, if the model says",
-    ),
-    ("README.md", "the losses, and code to copy"),
-    ("recipe.json", "everything to repeat the run"),
-    ("log.jsonl", "every step\u{2019}s numbers"),
-    ("evaluation.json", "held-out loss before and after"),
-];
 
 /// Step 5: one zip that PEFT loads.
 #[component]
@@ -44,8 +32,9 @@ pub fn ExportPage() -> impl IntoView {
             store.export();
         }
     };
-    let contents = CONTENTS
-        .map(|(name, what)| view! { <li><span class="mono">{name}</span><span>{what}</span></li> });
+    let contents = ExportFile::ALL.map(|file| {
+        view! { <li><span class="mono">{file.name()}</span><span>{about(file)}</span></li> }
+    });
     view! {
         <StepSection step=Step::Export lead="One zip: the adapter, how it was made and how good it is.">
             {move || adapter.get().map(result)}
@@ -64,6 +53,19 @@ pub fn ExportPage() -> impl IntoView {
                 <Snippet title="Use it in Python" code=store.select(python) />
             </div>
         </StepSection>
+    }
+}
+
+fn about(file: ExportFile) -> &'static str {
+    match file {
+        ExportFile::Adapter => "what the model learnt",
+        ExportFile::AdapterConfig => "how PEFT reads it",
+        ExportFile::Readme => "the losses, and code to copy",
+        ExportFile::Recipe => "everything to repeat the run",
+        ExportFile::Log => "every step\u{2019}s numbers",
+        ExportFile::Evaluation => "held-out loss before and after",
+        ExportFile::HeldOut => "the held-out rows, to take that loss again",
+        ExportFile::ChatTemplate => "how prompts are written, if the model says",
     }
 }
 

@@ -9,9 +9,20 @@ use super::{ExportState, State, Step};
 pub struct Notice {
     pub step: Step,
     pub failure: Failure,
+    /// It came of counting tokens, which happens anew with every change of a setting; what failed to be read stays
+    /// as it is meanwhile.
+    pub is_of_encoding: bool,
 }
 
 impl Notice {
+    pub fn new(step: Step, failure: Failure) -> Self {
+        Self {
+            step,
+            failure,
+            is_of_encoding: false,
+        }
+    }
+
     /// Whether a sound plan refutes it.
     pub fn is_of_settings(&self) -> bool {
         let is_kind = matches!(

@@ -1,7 +1,8 @@
 //! What was found about rows, in words: what it is, what it does to a run, and what can be done.
 
-use engine::protocol::{DatasetSummary, FindingKind, PreparedSummary, RowShape};
+use engine::protocol::{DatasetSummary, Finding, FindingKind, PreparedSummary, RowShape};
 
+use super::State;
 use super::format::{capitalised, count, counted, sentence};
 
 /// A finding in words.
@@ -24,16 +25,16 @@ pub fn words(kind: FindingKind) -> Words {
             tag: "duplicate",
             one: "row is equal to an earlier one",
             many: "rows are equal to earlier ones",
-            meaning: "The model sees them again and again, and held-out rows are no test where their twins are learnt.",
-            advice: "Leave them out, unless they are repeated on purpose.",
+            meaning: "What is repeated is learnt more often, and a held-out row is no test where its twin is learnt.",
+            advice: "Leave repetitions out, unless they are meant.",
             what: "duplicates",
         },
         FindingKind::NearDuplicate => Words {
             tag: "near duplicate",
             one: "row is nearly equal to an earlier one",
             many: "rows are nearly equal to earlier ones",
-            meaning: "They differ from an earlier row by a few words, so they teach little that is new.",
-            advice: "Look at some of them; leave them out if the difference does not matter.",
+            meaning: "A difference of a few words teaches little that is new.",
+            advice: "Leave such rows out if the difference does not matter.",
             what: "near duplicates",
         },
         FindingKind::Secret => Words {
@@ -41,7 +42,7 @@ pub fn words(kind: FindingKind) -> Words {
             one: "row has what looks like a password or a key",
             many: "rows have what looks like a password or a key",
             meaning: "A model can repeat what it has learnt. This is a hint, found on this machine; nothing was sent anywhere.",
-            advice: "Look at them; leave them out if they are real, and take them out of the file before you share it.",
+            advice: "Have a look; if it is a real one, leave it out, and take it out of the file before you share that.",
             what: "secrets",
         },
         FindingKind::Email => Words {
@@ -49,22 +50,22 @@ pub fn words(kind: FindingKind) -> Words {
             one: "row has an e-mail address",
             many: "rows have e-mail addresses",
             meaning: "A model can repeat what it has learnt. This is a hint, found on this machine; nothing was sent anywhere.",
-            advice: "Leave them out if they belong to people who have not agreed.",
+            advice: "Leave such rows out if they are about people who have not agreed.",
             what: "e-mail addresses",
         },
         FindingKind::BrokenEncoding => Words {
             tag: "broken letters",
             one: "row has letters that were decoded wrongly",
             many: "rows have letters that were decoded wrongly",
-            meaning: "Such as \u{201c}caf\u{c3}\u{a9}\u{201d} for \u{201c}caf\u{e9}\u{201d}: the model would learn to write them.",
-            advice: "Best save the file anew as UTF-8; or leave these rows out.",
+            meaning: "Such as \u{201c}caf\u{c3}\u{a9}\u{201d} for \u{201c}caf\u{e9}\u{201d}: the model would learn to write so.",
+            advice: "Best save the file anew as UTF-8; or leave such rows out.",
             what: "broken letters",
         },
         FindingKind::EmptyAnswer => Words {
             tag: "empty",
             one: "row has an empty answer",
             many: "rows have an empty answer",
-            meaning: "No token of them would be trained, so the run leaves them out.",
+            meaning: "Nothing of such a row would be trained, so the run leaves it out.",
             advice: "See above whether another field holds the answer.",
             what: "empty answers",
         },
@@ -106,6 +107,12 @@ pub fn alarm(dataset: &DatasetSummary) -> Option<String> {
     ))
 }
 
+/// What was found about rows; an unequal number of labels is no row's fault.
+pub fn of_rows(dataset: &DatasetSummary) -> impl Iterator<Item = &Finding> {
+    let findings = dataset.findings.iter();
+    findings.filter(|finding| finding.kind != FindingKind::UnbalancedLabels)
+}
+
 /// What concerns files as a whole, and what becomes of answers that are not learnt.
 pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
     let notes = dataset.notes.iter().map(|note| sentence(note));
@@ -119,26 +126,38 @@ pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
     rejected.into_iter().chain(notes).collect()
 }
 
+/// Says that held-out rows are learnt all the same, where some are.
+pub fn leaked(prepared: &PreparedSummary) -> Option<String> {
+    let number = prepared.num_leaked;
+    let stand = if number == 1 { "stands" } else { "stand" };
+    (number > 0).then(|| {
+        format!(
+            "{} held out {stand} among the rows to learn, too",
+            counted(number as u64, "row")
+        )
+    })
+}
+
+/// What is odd about the run as it is planned now, and about its rows and its model.
+pub fn of_run(state: &State) -> Vec<String> {
+    let planned = state.present_plan().into_iter();
+    let planned = planned.flat_map(|plan| plan.warnings.iter().cloned());
+    let leak = state.prepared.as_ref().and_then(leaked);
+    let leak = leak.map(|what| format!("{what}: the held-out loss will look better than it is."));
+    planned.chain(leak).chain(state.warnings.clone()).collect()
+}
+
 /// What turned out when rows became tokens, each with its remedy.
 pub fn of_tokens(prepared: &PreparedSummary) -> Vec<(String, &'static str)> {
     let rows = |number: usize| counted(number as u64, "row");
-    let (is, stand) = (
-        |n| if n == 1 { "is" } else { "are" },
-        |n| {
-            if n == 1 { "stands" } else { "stand" }
-        },
-    );
+    let is = |n| if n == 1 { "is" } else { "are" };
     let mut told = Vec::new();
-    if prepared.num_leaked > 0 {
-        told.push((
-            format!(
-                "{} held out {} among the rows to learn, too",
-                rows(prepared.num_leaked),
-                stand(prepared.num_leaked)
-            ),
+    told.extend(leaked(prepared).map(|what| {
+        (
+            what,
             "The held-out loss will look better than it is. Leave out the duplicates, or keep rows together by a field.",
-        ));
-    }
+        )
+    }));
     if prepared.num_truncated > 0 {
         told.push((
             format!(

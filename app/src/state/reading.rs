@@ -199,11 +199,7 @@ impl State {
         } else {
             return;
         }
-        self.notices.retain(|notice| notice.step != Step::Data);
-        self.notices.push(Notice {
-            step: Step::Data,
-            failure,
-        });
+        self.notify(Notice::new(Step::Data, failure));
     }
 
     /// The engine took the dataset that was handed over first.

@@ -34,8 +34,7 @@ pub fn summary(state: &State) -> Option<String> {
             "{} trained {noun}",
             compact(prepared.scored_tokens)
         ));
-        let plan = state.plan.as_ref();
-        if let Some(plan) = plan.filter(|plan| plan.spec.data == prepared.spec) {
+        if let Some(plan) = state.present_plan() {
             parts.push(format!(
                 "{} an epoch",
                 counted(plan.steps_per_epoch, "step")

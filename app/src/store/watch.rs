@@ -8,12 +8,11 @@ use leptos::prelude::*;
 
 use crate::browser::page;
 use crate::browser::wake_lock::WakeLock;
+use crate::state::State;
 use crate::state::form::Form;
 use crate::state::mapping::ReadForm;
 use crate::state::reading::ReaderId;
-use crate::state::slot::Loading;
 use crate::state::status::{Activity, status};
-use crate::state::{State, Step};
 
 use super::Store;
 
@@ -83,11 +82,7 @@ impl Store {
     }
 
     fn begin_preparing(self, spec: DataSpec) {
-        self.state.update(|state| {
-            state.prepared = None;
-            state.encoding = Some(Loading::new("counting tokens"));
-            state.dismiss(Step::Data);
-        });
+        self.state.update(State::begin_encoding);
         self.prepare(spec);
     }
 

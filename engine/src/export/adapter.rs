@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{ExportError, ExportInput, pretty_json};
 use crate::{
     adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input},
-    protocol::{AdapterSpec, Method, ModelSummary, TargetModule},
+    protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule},
 };
 
 /// A tensor on its way into the file.
@@ -77,7 +77,7 @@ pub(super) fn check(input: &ExportInput<'_>) -> Result<(), ExportError> {
     }
 }
 
-/// What PEFT loads, by the files' names, of checked tensors.
+/// What PEFT loads, of checked tensors.
 ///
 /// # Errors
 /// None that tensors of [`AdapterLayout::tensors`] would meet.
@@ -86,11 +86,11 @@ pub fn files(
     shape: &ModelShape,
     base: &str,
     tensors: &[NamedTensor],
-) -> Result<[(&'static str, Vec<u8>); 2], ExportError> {
+) -> Result<[(ExportFile, Vec<u8>); 2], ExportError> {
     let config = config_json(spec, shape, base)?;
     Ok([
-        ("adapter_model.safetensors", safetensors(tensors)?),
-        ("adapter_config.json", config.into_bytes()),
+        (ExportFile::Adapter, safetensors(tensors)?),
+        (ExportFile::AdapterConfig, config.into_bytes()),
     ])
 }
 

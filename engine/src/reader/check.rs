@@ -95,7 +95,7 @@ impl Checks {
     pub fn unbalanced(labels: &[(String, usize)]) -> Option<String> {
         let ((most, many), (least, few)) = (labels.first()?, labels.last()?);
         (labels.len() > 1 && *many >= UNBALANCED * few)
-            .then(|| format!("{many} rows are `{most}`, only {few} `{least}`"))
+            .then(|| format!("{many} rows are “{most}”, only {few} “{least}”"))
     }
 }
 

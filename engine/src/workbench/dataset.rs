@@ -9,9 +9,7 @@ use crate::{
         prepare::{Preparation, Prepared},
     },
     host::Host,
-    protocol::{
-        DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, PreparedSummary, RowPreview,
-    },
+    protocol::{DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, RowPreview},
     weights::checkpoint::NamedSource,
 };
 
@@ -91,19 +89,6 @@ impl LoadedDataset {
             }
         }
         let prepared = Rc::new(preparation.finish()?);
-        let PreparedSummary {
-            num_leaked,
-            num_validation_rows,
-            num_test_rows,
-            ..
-        } = prepared.summary;
-        if num_leaked > 0 {
-            let held_out = num_validation_rows + num_test_rows;
-            let message = format!(
-                "{num_leaked} of {held_out} held-out rows stand among the training rows too: the validation loss flatters the model."
-            );
-            host.emit(Event::Warning { message });
-        }
         self.prepared = Some(prepared.clone());
         Ok(prepared)
     }

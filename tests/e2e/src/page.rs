@@ -177,6 +177,21 @@ impl<'a> Page<'a> {
         })
     }
 
+    /// Opens every disclosure, those inside others too.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub fn unfold(&self) -> Result<(), PageError> {
+        let folded = "const folded = [...document.querySelectorAll('details:not([open]) > summary')]; \
+                      folded.forEach((summary) => summary.click()); return folded.length";
+        self.wait("every disclosure open", PATIENCE, || {
+            Ok(match self.session.script(folded, json!([]))?.as_u64() {
+                Some(0) => Seen::Yes(()),
+                more => Seen::NotYet(format!("{more:?} were folded")),
+            })
+        })
+    }
+
     /// Replaces a field's value by typing.
     ///
     /// # Errors

@@ -203,3 +203,39 @@ fn a_reader_that_dies_later_takes_no_dataset_with_it() {
     assert_eq!(shown(&state), "rows.jsonl");
     assert_eq!(status(&state).activity, Activity::Ready);
 }
+
+fn refused(what: &str) -> Event {
+    let failure = Failure::new(FailureKind::Dataset, what);
+    Event::Failed { failure }
+}
+
+#[test]
+fn what_failed_to_be_read_is_told_while_settings_change() {
+    let mut state = loaded();
+    state.begin_reading(ReaderId(2), "other.csv");
+    state.apply_reader(ReaderId(2), failed("line 7 is cut off"));
+    state.begin_encoding();
+    let prepared = || PreparedSummary::default();
+    state.apply(Event::DatasetPrepared {
+        dataset: prepared(),
+    });
+    let told = |state: &State| -> Vec<String> {
+        let notices = state.notices.iter();
+        notices.map(|notice| notice.failure.what.clone()).collect()
+    };
+    assert_eq!(told(&state), ["line 7 is cut off"]);
+    assert_eq!(status(&state).activity, Activity::Ready);
+
+    // What failed to be encoded is told beside it, until it is tried again.
+    state.begin_encoding();
+    state.apply(refused("no row can be learned"));
+    assert_eq!(told(&state), ["line 7 is cut off", "no row can be learned"]);
+    assert_eq!(
+        status(&state).text(),
+        "Failed \u{2014} no row can be learned"
+    );
+    state.begin_encoding();
+    assert_eq!(told(&state), ["line 7 is cut off"]);
+    state.begin_reading(ReaderId(3), "good.csv");
+    assert!(state.notices.is_empty(), "another file is another matter");
+}

@@ -2,7 +2,7 @@ use engine::protocol::*;
 
 use super::events::{dataset, loaded};
 use crate::state::State;
-use crate::state::findings::{alarm, of_tokens};
+use crate::state::findings::{alarm, of_run, of_tokens};
 use crate::state::form::Form;
 use crate::state::reading::ReaderId;
 use crate::state::summary::summary;
@@ -132,4 +132,55 @@ fn what_turned_out_has_a_remedy_each() {
         "1 row held out stands among the rows to learn, too"
     );
     assert!(told[1].0.starts_with("2 rows are cut to 512 tokens"));
+}
+
+#[test]
+fn a_warning_goes_with_the_rows_that_it_was_of() {
+    let mut state = loaded();
+    let (spec, name) = (RunSpec::default(), "Not needed for this model: notes.txt.");
+    state.apply(Event::Warning {
+        message: name.into(),
+    });
+    let leaky = PreparedSummary {
+        spec: spec.data.clone(),
+        num_leaked: 3,
+        ..PreparedSummary::default()
+    };
+    state.apply(Event::DatasetPrepared { dataset: leaky });
+    let plan = PlanSummary {
+        spec: spec.clone(),
+        num_steps: 1,
+        steps_per_epoch: 1,
+        trainable_parameters: 1,
+        estimated_memory_bytes: 1,
+        warnings: vec!["Nothing is learnt.".into()],
+    };
+    state.apply(Event::Planned { plan });
+    let told = of_run(&state);
+    assert_eq!((told[0].as_str(), told.len()), ("Nothing is learnt.", 3));
+    assert!(
+        told[1].starts_with("3 rows held out stand among"),
+        "{told:?}"
+    );
+
+    // The duplicates are left out; the plan of before lasts until there is another.
+    state.begin_encoding();
+    assert_eq!(of_run(&state), [name]);
+    let spec = DataSpec {
+        leave_out: vec![FindingKind::Duplicate],
+        ..spec.data
+    };
+    state.apply(prepared(spec));
+    assert_eq!(of_run(&state), [name]);
+    state.begin_model("another");
+    assert!(of_run(&state).is_empty());
+}
+
+#[test]
+fn a_plan_that_is_refused_leaves_none() {
+    let mut state = loaded();
+    state.apply(planned(RunSpec::default()));
+    let failure = Failure::new(FailureKind::OutOfMemory, "it does not fit");
+    state.apply(Event::Failed { failure });
+    assert_eq!(state.plan, None);
 }

@@ -1,12 +1,16 @@
 //! Files that cannot be used: each gets a message of its own, and what was loaded before stays.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 use serde_json::{Value, json};
 
-use crate::visit::{LOADING, Outcome, SOON, Visit, load, model_file, questions, seed};
+use crate::data::zipped;
+use crate::visit::{
+    Chance, LOADING, Outcome, SOON, Visit, load, model_file, questions, root, seed, sentences,
+};
 
 /// Files given together, and words of which the page's answer holds at least one (in any case).
 struct Case {
@@ -96,8 +100,12 @@ fn model_cases(model: &[u8]) -> Vec<Case> {
     ]
 }
 
-fn dataset_cases() -> Vec<Case> {
-    vec![
+fn dataset_cases() -> Result<Vec<Case>, Box<dyn Error>> {
+    let parquet = std::fs::read(root().join("tests/fixtures/datasets/parquet/zstd.parquet"))?;
+    let zip = zipped(&[("rows.jsonl", sentences(40, seed()).as_bytes())]);
+    let mut chance = Chance(seed());
+    let junk: Vec<u8> = (0..5000).map(|_| chance.below(256) as u8).collect();
+    Ok(vec![
         case(vec![("empty.jsonl", Vec::new())], &["is empty"]),
         case(vec![("picture.jsonl", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec())], &["not a dataset"]),
         case(vec![("table.jsonl", b"first,second\n1,2\n3,4\n".to_vec())], &["what to learn"]),
@@ -105,8 +113,14 @@ fn dataset_cases() -> Vec<Case> {
         case(vec![("old.doc", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1\0\0".to_vec())], &["office"]),
         case(vec![("cut.jsonl", b"{\"text\": \"whole\"}\n{\"text\": \"cu".to_vec())], &["line 2"]),
         case(vec![("types.jsonl", b"{\"text\": [5]}\n{\"text\": \"right\"}\n{\"text\": \"right too\"}\n".to_vec())], &["line 1"]),
+        case(vec![("line.jsonl", b"{\"text\": \"one\"}\n{\"text\": \"two\", }\n{\"text\": \"three\"}\n".to_vec())], &["line 2, column 17"]),
+        case(vec![("quote.csv", b"prompt,completion\nWho?,\"Nobody\nWhat?,Nothing\nWhen?,Never\n".to_vec())], &["a quote that opens in this row is never closed"]),
+        case(vec![("cut.parquet", parquet[..parquet.len() - 100].to_vec())], &["it is cut off, so that the footer is missing"]),
+        case(vec![("cut.zip", zip[..zip.len() / 2].to_vec())], &["its directory is damaged"]),
+        case(vec![("blank.csv", b"\n\n  \n".to_vec())], &["is empty"]),
+        case(vec![("junk.csv", junk)], &["is a binary file, not a dataset"]),
         case(vec![("shapes.jsonl", b"{\"text\": \"a b c\"}\n{\"prompt\": \"p\", \"completion\": \"c\"}\n{\"other\": 1}\n".to_vec())], &["line 3"]),
-    ]
+    ])
 }
 
 #[test]
@@ -122,8 +136,10 @@ fn every_bad_file_gets_a_message_and_the_page_stays_usable() -> Outcome {
         give(&visit, &page, "Model files", &case)?;
         page.wait_until_enabled("Start training", LOADING)?;
     }
-    for case in dataset_cases() {
-        give(&visit, &page, "Dataset files", &case)?;
+    for case in dataset_cases()? {
+        let said = give(&visit, &page, "Dataset files", &case)?;
+        let name = case.files[0].0;
+        assert!(said.contains(name), "{name} is named: {said}");
     }
     // Another good file, and the page is as it was.
     page.choose_files("Dataset files", &[&good])?;
@@ -134,7 +150,7 @@ fn every_bad_file_gets_a_message_and_the_page_stays_usable() -> Outcome {
 }
 
 /// Gives the files and waits for words in lines that were not on the page before: a message, or a row's problem.
-fn give(visit: &Visit, page: &Page, input: &str, case: &Case) -> Outcome {
+fn give(visit: &Visit, page: &Page, input: &str, case: &Case) -> Result<String, Box<dyn Error>> {
     let names: Vec<&str> = case.files.iter().map(|(name, _)| *name).collect();
     let mut paths: Vec<PathBuf> = Vec::new();
     for (name, bytes) in &case.files {
@@ -159,5 +175,5 @@ fn give(visit: &Visit, page: &Page, input: &str, case: &Case) -> Outcome {
         })
     })?;
     println!("{names:?}: {said}");
-    Ok(())
+    Ok(said)
 }

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use e2e::browser::Window;
 use e2e::page::{Page, Seen};
@@ -31,7 +32,7 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in entries {
         let options = zip::write::SimpleFileOptions::default();
@@ -176,6 +177,109 @@ fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
     page.wait_until_enabled("Put back duplicates", SOON)?;
     page.wait_for_text("9 to learn, 1 held out", LOADING)?;
     picture(&page, "repeated")?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
+
+#[test]
+fn pasted_rows_and_templates_become_a_ready_dataset() -> Outcome {
+    let Some(visit) = Visit::start("pasted", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    page.press("Paste rows instead")?;
+    let rows = [
+        r#"{"prompt": "What is an inlay?", "completion": "A piece set flush into another."}"#,
+        r#"{"prompt": "What is brass?", "completion": "Copper with zinc."}"#,
+        r#"{"prompt": "What is graphite?", "completion": "Carbon in layers."}"#,
+    ];
+    page.fill("Rows as JSON lines", &rows.join("\n"))?;
+    page.press("Read the rows")?;
+    wait_for_rows(&page, "3 rows", "Copper with zinc.")?;
+    // Rows alone bring the bundled model with them.
+    page.wait_for_status(&["Ready"], LOADING)?;
+    page.wait_for_text("2 to learn, 1 held out", LOADING)?;
+    assert!(page.is_enabled("Start training")?);
+    wait_for_tokens(&page, "What is an inlay?")?;
+
+    page.fill(
+        "Rows as JSON lines",
+        &format!("{}\n{{\"prompt\": ", rows[0]),
+    )?;
+    page.press("Read the rows")?;
+    page.wait_for_text("pasted text, line 2", LOADING)?;
+
+    let table = "city,country,fact\nOslo,Norway,It lies on a fjord.\nLima,Peru,It hardly ever rains.\nBonn,Germany,It was a capital.";
+    page.fill("Rows as JSON lines", table)?;
+    page.press("Read the rows")?;
+    page.wait_for_text("cannot be told what to learn", LOADING)?;
+    // The panel has opened by itself.
+    page.choose("Rows are", "Template")?;
+    page.fill("Prompt template", "Tell me about {city} in ")?;
+    page.press("{country}")?;
+    page.fill("Completion template", "{{So}}: {fact}")?;
+    page.press("Read again")?;
+    wait_for_rows(&page, "3 rows", "Tell me about Lima in Peru")?;
+    page.wait_for_status(&["Ready"], LOADING)?;
+    page.wait_for_text("2 to learn, 1 held out", LOADING)?;
+    wait_for_tokens(&page, "Tell me about Oslo in Norway")?;
+    wait_for_tokens(&page, "{So}: It lies on a fjord.")?;
+    page.wait_for_text("texts of your template", SOON)?;
+    picture(&page, "template")?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
+
+fn wait_for_tokens(page: &Page, words: &str) -> Outcome {
+    page.wait(&format!("the tokens of {words:?}"), LOADING, || {
+        let tokens = page.text("Tokens of the row")?;
+        Ok(if tokens.contains(words) {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(tokens)
+        })
+    })?;
+    Ok(())
+}
+
+/// What concerns files and no row of them.
+#[test]
+fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome {
+    let Some(visit) = Visit::start("notes", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    let csv = b"question,answer\nWho?,Nobody\nWhat?,Nothing at all\nWhen?,Never\n";
+    let files = zipped(&[
+        ("train/rows.csv", csv),
+        ("README.md", b"# About\n\nThese rows are ours.\n"),
+        ("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0"),
+    ]);
+    give(&visit, &page, &[("mixed.zip", files)])?;
+    wait_for_rows(&page, "3 rows", "Nothing at all")?;
+    for note in [
+        "mixed.zip/README.md: It was passed over",
+        "mixed.zip/picture.png: It was passed over",
+        "a PNG picture",
+    ] {
+        page.wait_for_text(note, SOON)?;
+    }
+    let mut odd = b"{\"text\": \"It costs 5 \x80\"}\n".to_vec();
+    odd.extend("{\"text\": \"caf\u{e9}\"}\n{\"text\": \"plain\"}\n".as_bytes());
+    give(&visit, &page, &[("odd.jsonl", odd)])?;
+    wait_for_rows(&page, "3 rows", "plain")?;
+    page.wait_for_text("odd.jsonl: ", SOON)?;
+    println!("{}", page.text("Findings")?);
+
+    // A refused file is told of until there is another; what was there is encoded anew meanwhile.
+    page.wait_for_status(&["Ready"], LOADING)?;
+    give(&visit, &page, &[("nothing.csv", Vec::new())])?;
+    page.wait_for_text("nothing.csv is empty", SOON)?;
+    page.fill("Sequence length", "64")?;
+    page.wait_for_text("longer than 64 tokens", LOADING)?;
+    page.wait_for_text("nothing.csv is empty", Duration::ZERO)?;
+    page.press("Dismiss the message in Data")?;
+    page.wait_for_status(&["Ready"], SOON)?;
     page.expect_quiet_console()?;
     Ok(())
 }

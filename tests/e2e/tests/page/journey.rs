@@ -102,6 +102,10 @@ fn answers_differ(page: &Page) -> Outcome {
 }
 
 fn check_zip(page: &Page, files: &BTreeMap<String, Vec<u8>>) -> Outcome {
+    let shown = page.body_text()?;
+    for name in files.keys() {
+        assert!(shown.contains(name), "the page lists {name}");
+    }
     let json = |name: &str| -> Result<Value, Box<dyn Error>> {
         Ok(serde_json::from_slice(file(files, name)?)?)
     };

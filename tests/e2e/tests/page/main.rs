@@ -1,12 +1,14 @@
 //! The built page (`dist`) in headless Chromium, used as a person uses it: controls are found by role and accessible
 //! name. Pictures of what a person would have seen are left in `tests/e2e/artifacts`.
 
+mod accessible;
 mod bad_input;
 mod control;
 mod data;
 mod devices;
 mod downloads;
 mod journey;
+mod large_file;
 mod looks;
 mod memory;
 mod smooth;

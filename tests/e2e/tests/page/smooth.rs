@@ -11,14 +11,21 @@ use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, load, questions, se
 const LONG: f64 = 50.0;
 
 /// What the page's thread did so far.
-struct Trace<'a> {
+pub struct Trace<'a> {
     visit: &'a Visit,
-    record: Record,
+    pub record: Record,
 }
 
-impl Trace<'_> {
+impl<'a> Trace<'a> {
+    pub fn of(visit: &'a Visit) -> Self {
+        Self {
+            visit,
+            record: Record::default(),
+        }
+    }
+
     /// Marks this moment, and takes the trace up to it: the browser's buffer for it must not fill, lest something is lost.
-    fn mark(&mut self, name: &str) -> Outcome {
+    pub fn mark(&mut self, name: &str) -> Outcome {
         let browser = &self.visit.browser;
         let script = "performance.mark(arguments[0])";
         browser.session.script(script, json!([name]))?;
@@ -32,9 +39,21 @@ impl Trace<'_> {
     }
 }
 
-fn long_ones(tasks: &[Task]) -> Vec<Task> {
+pub fn long_ones(tasks: &[Task]) -> Vec<Task> {
     let is_long = |task: &&Task| task.cpu_millis > LONG;
     tasks.iter().filter(is_long).copied().collect()
+}
+
+/// What they took, in words.
+pub fn told(tasks: &[Task]) -> String {
+    let cpu: f64 = tasks.iter().map(|task| task.cpu_millis).sum();
+    let longest = |of: fn(&Task) -> f64| tasks.iter().map(of).fold(0.0, f64::max);
+    format!(
+        "{} tasks, {cpu:.0} ms in all; the longest took {:.1} ms of the processor, and the slowest lasted {:.1} ms",
+        tasks.len(),
+        longest(|task| task.cpu_millis),
+        longest(|task| task.wall_millis),
+    )
 }
 
 /// From the model to an answer, with a step and an evaluation every few moments.
@@ -45,10 +64,7 @@ fn the_page_does_little_at_a_time() -> Outcome {
     };
     let page = visit.page()?;
     let dataset = visit.write("questions.jsonl", questions(40, seed()))?;
-    let mut trace = Trace {
-        visit: &visit,
-        record: Record::default(),
-    };
+    let mut trace = Trace::of(&visit);
     trace.mark("begin")?;
     load(&page, &dataset)?;
     trace.mark("loaded")?;
@@ -79,14 +95,7 @@ fn the_page_does_little_at_a_time() -> Outcome {
     trace.mark("after")?;
 
     let tasks = trace.record.tasks_between("begin", "end")?;
-    let cpu: f64 = tasks.iter().map(|task| task.cpu_millis).sum();
-    let longest = |of: fn(&Task) -> f64| tasks.iter().map(of).fold(0.0, f64::max);
-    println!(
-        "{} tasks, {cpu:.0} ms in all; the longest took {:.1} ms of the processor, and the slowest lasted {:.1} ms",
-        tasks.len(),
-        longest(|task| task.cpu_millis),
-        longest(|task| task.wall_millis),
-    );
+    println!("{}", told(&tasks));
     let long = long_ones(&tasks);
     assert!(long.is_empty(), "long tasks: {long:#?}");
     assert_eq!(

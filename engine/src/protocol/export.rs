@@ -1,0 +1,49 @@
+//! What is in the zip that a run leaves behind.
+
+/// A file of the zip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFile {
+    /// A `[r, in]` and B `[out, r]` of every tuned layer, F32.
+    Adapter,
+    /// `peft.LoraConfig`.
+    AdapterConfig,
+    /// Losses, settings, how to use and to verify the adapter.
+    Readme,
+    /// What is needed to repeat the run.
+    Recipe,
+    /// Numbers of every step and evaluation, in order.
+    Log,
+    /// Loss of base and adapter over the held-out rows.
+    Evaluation,
+    /// The held-out rows as token ids and labels, to take the loss again; there where rows were held out.
+    HeldOut,
+    /// The template that rendered the rows, where the model has one.
+    ChatTemplate,
+}
+
+impl ExportFile {
+    /// In the zip's order.
+    pub const ALL: [Self; 8] = [
+        Self::Adapter,
+        Self::AdapterConfig,
+        Self::Readme,
+        Self::Recipe,
+        Self::Log,
+        Self::Evaluation,
+        Self::HeldOut,
+        Self::ChatTemplate,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adapter => "adapter_model.safetensors",
+            Self::AdapterConfig => "adapter_config.json",
+            Self::Readme => "README.md",
+            Self::Recipe => "recipe.json",
+            Self::Log => "log.jsonl",
+            Self::Evaluation => "evaluation.json",
+            Self::HeldOut => "held_out.jsonl",
+            Self::ChatTemplate => "chat_template.jinja",
+        }
+    }
+}
