@@ -1,0 +1,116 @@
+//! The backward of a block.
+
+use burn::tensor::{FloatDType, Tensor};
+
+use super::{Block, BlockAdapter, BlockGradients, PassContext, Saved, norm_of};
+use crate::{
+    kernels::{attention_backward, rms_norm, rms_norm_backward, swiglu_backward},
+    layers::projection,
+    protocol::{BlockNorm, Precision, TargetModule},
+};
+
+impl Block {
+    /// From the output's gradient `[n, d]` to the input's (where `needs_input`) and the adapter's.
+    pub fn backward(
+        &self,
+        dy: Tensor<2>,
+        adapter: &BlockAdapter,
+        context: &PassContext,
+        saved: Saved,
+        needs_input: bool,
+    ) -> (Option<Tensor<2>>, BlockGradients) {
+        let mut back = Backward {
+            block: self,
+            adapter,
+            saved: saved.adapters,
+            gradients: BlockGradients::default(),
+        };
+        let d_activated = back.through(TargetModule::DownProj, context.enter(&dy));
+        let [d_gate, d_up] = swiglu_backward(d_activated, saved.gate_output, saved.up_output);
+        let d_normed =
+            back.through(TargetModule::UpProj, d_up) + back.through(TargetModule::GateProj, d_gate);
+        let dy = back.through_norm(BlockNorm::PostAttention, d_normed, saved.middle, dy);
+
+        let d_attended = back.through(TargetModule::OProj, context.enter(&dy));
+        let [d_q, d_k, d_v] = attention_backward(
+            d_attended,
+            saved.qkv,
+            saved.attended,
+            saved.log_sums,
+            context.segments.as_ref(),
+            context.heads,
+        );
+        let d_k = context.rope.backward(d_k);
+        let d_q = context.rope.backward(d_q);
+        if !needs_input && adapter.norms[BlockNorm::Input as usize].is_none() {
+            back.only(TargetModule::VProj, &d_v);
+            back.only(TargetModule::KProj, &d_k);
+            back.only(TargetModule::QProj, &d_q);
+            return (None, back.gradients);
+        }
+        let d_normed = back.through(TargetModule::VProj, d_v)
+            + back.through(TargetModule::KProj, d_k)
+            + back.through(TargetModule::QProj, d_q);
+        let dx = back.through_norm(BlockNorm::Input, d_normed, saved.input, dy);
+        (Some(dx), back.gradients)
+    }
+}
+
+/// A backward through one block, from the last projection to the first, which gathers the adapter's gradients.
+struct Backward<'a> {
+    block: &'a Block,
+    adapter: &'a BlockAdapter,
+    saved: [Option<projection::Saved>; TargetModule::ALL.len()],
+    gradients: BlockGradients,
+}
+
+impl Backward<'_> {
+    /// Keeps the adapter's gradients and returns the input's.
+    fn through(&mut self, module: TargetModule, dy: Tensor<2>) -> Tensor<2> {
+        let weight = self.block.matrices()[module as usize];
+        let saved = self.saved[module as usize].take();
+        match self.adapter.modules[module as usize].as_ref().zip(saved) {
+            Some((adapter, saved)) => {
+                let (dx, gradients) = projection::backward(dy, weight, adapter, &saved);
+                self.gradients.modules.push((module, gradients));
+                dx
+            }
+            None => weight.backward(dy, None),
+        }
+    }
+
+    /// Keeps the adapter's gradients, where the input's is not needed.
+    fn only(&mut self, module: TargetModule, dy: &Tensor<2>) {
+        let weight = self.block.matrices()[module as usize];
+        let saved = self.saved[module as usize].take();
+        if let Some((adapter, saved)) = self.adapter.modules[module as usize].as_ref().zip(saved) {
+            let gradients = projection::gradients_only(dy, weight, adapter, &saved);
+            self.gradients.modules.push((module, gradients));
+        }
+    }
+
+    /// The gradient of the residual stream before a norm of `x`, from those behind the norm and beside it.
+    fn through_norm(
+        &mut self,
+        norm: BlockNorm,
+        dy: Tensor<2>,
+        x: Tensor<2>,
+        beside: Tensor<2>,
+    ) -> Tensor<2> {
+        let eps = self.block.rms_norm_eps;
+        if self.adapter.norms[norm as usize].is_some() {
+            let gradient = norm_gradient(dy.clone(), x.clone(), eps);
+            self.gradients.norms[norm as usize] = Some(gradient);
+        }
+        let weight = norm_of(self.block, Some(self.adapter), norm);
+        rms_norm_backward(dy, x, weight, eps, beside)
+    }
+}
+
+/// The gradient `[d]` of the weight of a norm of `x` `[n, d]`, from its output's: the sum over the rows of
+/// `dy x / rms(x)`.
+pub fn norm_gradient(dy: Tensor<2>, x: Tensor<2>, eps: f64) -> Tensor<1> {
+    let ones = Tensor::ones([1, x.dims()[1]], &x.device());
+    let normed = rms_norm(x, &ones, eps, Precision::Single);
+    (dy.cast(FloatDType::F32) * normed).sum_dim(0).flatten(0, 1)
+}
