@@ -3,8 +3,8 @@
 mod watch;
 
 use engine::protocol::{
-    Command, DataSpec, DatasetSource, Failure, FailureKind, ModelSource, RowFilter, RunId, RunSpec,
-    Side, Variant,
+    Command, DataSpec, DatasetSource, ExportKind, Failure, FailureKind, ModelSource, RowFilter,
+    RunId, RunSpec, Side, Variant,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -378,8 +378,8 @@ impl Store {
         }
     }
 
-    /// Asks for the zip; it is handed over when it comes.
-    pub fn export(self) {
+    /// Asks for a zip; it is handed over when it comes.
+    pub fn export(self, kind: ExportKind) {
         let Some(run) = self
             .state
             .with_untracked(|state| state.adapter.as_ref().map(|adapter| adapter.run))
@@ -390,7 +390,7 @@ impl Store {
             state.dismiss(Step::Export);
             state.export = ExportState::Packing;
         });
-        self.send(Command::Export { run });
+        self.send(Command::Export { run, kind });
     }
 
     pub fn dismiss(self, step: Step) {

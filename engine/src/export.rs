@@ -16,16 +16,17 @@ use std::io::{Cursor, Write};
 
 use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
 
-pub use adapter::files as adapter_files;
+pub use adapter::{base_model, files as adapter_files};
 pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeError};
 
 use crate::{
-    adapter::{ModelShape, NamedTensor, NotLowRank},
+    adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
     data::TokenSequence,
     protocol::{
-        DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, Failure, FailureKind,
-        ModelSummary, PreparedSummary, RunSpec, RunSummary, StepMetrics,
+        AdapterSpec, DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, ExportKind,
+        Failure, FailureKind, Method, ModelSummary, PreparedSummary, RunSpec, RunSummary,
+        StepMetrics,
     },
 };
 
@@ -146,8 +147,64 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     archive.finish()
 }
 
+/// Why an adapter cannot leave in that form, if so.
+pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
+    let (method, format) = match (kind, spec.method) {
+        (ExportKind::Peft, _) => return None,
+        (ExportKind::Gguf, method) => (method, "A GGUF adapter"),
+        // DoRA has a form of its own there.
+        (ExportKind::Mlx, Method::Dora) => (Method::Lora, "An MLX adapter"),
+        (ExportKind::Mlx, method) => (method, "An MLX adapter"),
+    };
+    let reason = NotLowRank::of(method, spec.train_norms)?;
+    Some(ExportError::NoForm { format, reason })
+}
+
+/// A zip for llama.cpp and Ollama: `adapter.gguf` and a `Modelfile`.
+///
+/// # Errors
+/// [`ExportError::NoForm`]
+pub fn gguf_zip(
+    form: &AdapterForm,
+    parameters: &[f32],
+    shape: &ModelShape,
+    name: &str,
+    modelfile: &str,
+) -> Result<Vec<u8>, ExportError> {
+    if let Some(error) = refusal(ExportKind::Gguf, &form.layout.spec) {
+        return Err(error);
+    }
+    let mut archive = Archive::default();
+    let adapter = gguf::adapter(form.pairs(parameters), shape, name)?;
+    archive.write("adapter.gguf", &adapter)?;
+    archive.write("Modelfile", modelfile.as_bytes())?;
+    archive.finish()
+}
+
+/// A zip for mlx-lm; see [`mlx`].
+///
+/// # Errors
+/// [`ExportError::NoForm`]
+pub fn mlx_zip(
+    form: &AdapterForm,
+    parameters: &[f32],
+    shape: &ModelShape,
+    base: &str,
+) -> Result<Vec<u8>, ExportError> {
+    let mut archive = Archive::default();
+    for (name, bytes) in mlx::files(form, parameters, shape, base)? {
+        archive.write(name, &bytes)?;
+    }
+    archive.finish()
+}
+
 /// A name for the zip, from the model's: `inlay-smollm2-135m-instruct-lora.zip`.
-pub fn file_name(model: &ModelSummary) -> String {
+pub fn file_name(model: &ModelSummary, kind: ExportKind) -> String {
+    let end = match kind {
+        ExportKind::Peft => "lora",
+        ExportKind::Gguf => "gguf",
+        ExportKind::Mlx => "mlx",
+    };
     let words: Vec<String> = model
         .name
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -157,9 +214,9 @@ pub fn file_name(model: &ModelSummary) -> String {
     let mut name = words.join("-");
     name.truncate(80);
     if name.is_empty() {
-        "inlay-lora.zip".to_owned()
+        format!("inlay-{end}.zip")
     } else {
-        format!("inlay-{name}-lora.zip")
+        format!("inlay-{name}-{end}.zip")
     }
 }
 
@@ -180,12 +237,16 @@ impl Default for Archive {
 impl Archive {
     /// Trained numbers do not shrink, so nothing is compressed.
     fn add(&mut self, file: ExportFile, bytes: &[u8]) -> Result<(), ExportError> {
+        self.write(file.name(), bytes)
+    }
+
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
             .system(System::Unix)
             .unix_permissions(0o644);
-        self.0.start_file(file.name(), options)?;
+        self.0.start_file(name, options)?;
         self.0.write_all(bytes).map_err(zip::result::ZipError::Io)?;
         Ok(())
     }

@@ -36,7 +36,7 @@ pub use run::*;
 pub use score::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -116,6 +116,7 @@ pub enum Command {
     /// Answers with [`Event::ExportReady`]; the zip's bytes ride beside it.
     Export {
         run: RunId,
+        kind: ExportKind,
     },
 }
 

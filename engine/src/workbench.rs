@@ -15,8 +15,8 @@ use crate::{
     data::prepare::Prepared,
     host::Host,
     protocol::{
-        Command, DataSpec, DatasetSummary, DeviceReport, Event, Failure, FailureKind, GenerationId,
-        GenerationSpec, RunId, RunSpec, Variant,
+        Command, DataSpec, DatasetSummary, DeviceReport, Event, ExportKind, Failure, FailureKind,
+        GenerationId, GenerationSpec, RunId, RunSpec, Variant,
     },
     weights::checkpoint::NamedSource,
 };
@@ -92,8 +92,8 @@ impl<'h> Workbench<'h> {
                 Ok(())
             }
             Command::Generate { id, spec } => self.generate(id, &spec).await,
-            Command::Export { run } => self
-                .export(run)
+            Command::Export { run, kind } => self
+                .export(run, kind)
                 .await
                 .map_err(|failure| failure.in_run(run)),
             Command::Pause { .. }
@@ -167,11 +167,11 @@ impl<'h> Workbench<'h> {
         if let Some(failure) = result.failure.clone() {
             self.host.emit(Event::Failed { failure });
         }
-        let summary = result.summary.clone();
+        let mut summary = result.summary.clone();
         if summary.has_adapter {
-            self.kept = Some(KeptRun::new(
-                run, &plan, result, model, dataset, &prepared, self.host,
-            ));
+            let kept = KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host);
+            summary.exports = kept.offers()?;
+            self.kept = Some(kept);
         }
         self.host.emit(Event::RunEnded { run, summary });
         Ok(())
@@ -196,13 +196,13 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    async fn export(&mut self, run: RunId) -> Result<(), Failure> {
+    async fn export(&mut self, run: RunId, kind: ExportKind) -> Result<(), Failure> {
         let kept = self.kept_run()?;
-        let bytes = kept.export(run, &self.report)?;
+        let bytes = kept.export(run, kind, &self.report)?;
         self.host.emit_with_bytes(
             Event::ExportReady {
                 run,
-                file_name: kept.file_name(),
+                file_name: kept.file_name(kind),
             },
             bytes,
         );

@@ -20,8 +20,8 @@ use engine::{
     plan,
     protocol::{
         AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics,
-        ExportFile, Failure, FailureKind, FindingKind, ModelSummary, Precision, PreparedSummary,
-        RunOutcome, RunSpec, RunSummary, StepMetrics, TargetModule,
+        ExportFile, ExportKind, Failure, FailureKind, FindingKind, ModelSummary, Precision,
+        PreparedSummary, RunOutcome, RunSpec, RunSummary, StepMetrics, TargetModule,
     },
 };
 use proptest::prelude::*;
@@ -210,6 +210,7 @@ fn summary(spec: &RunSpec, model: &ModelSummary, evaluation: &EvaluationReport) 
         elapsed_secs: 1.5,
         trainable_parameters: plan::trainable_parameters(spec, model),
         has_adapter: true,
+        exports: Vec::new(),
     }
 }
 
@@ -481,11 +482,14 @@ fn names_cannot_change_the_readme() {
 #[test]
 fn the_zip_is_named_after_the_model() {
     let mut model = model();
-    assert_eq!(file_name(&model), "inlay-tiny-llama-test-lora.zip");
+    assert_eq!(
+        file_name(&model, ExportKind::Peft),
+        "inlay-tiny-llama-test-lora.zip"
+    );
     model.name = "../..".to_owned();
-    assert_eq!(file_name(&model), "inlay-lora.zip");
+    assert_eq!(file_name(&model, ExportKind::Peft), "inlay-lora.zip");
     model.name = "модель-7B".to_owned();
-    assert_eq!(file_name(&model), "inlay-7b-lora.zip");
+    assert_eq!(file_name(&model, ExportKind::Peft), "inlay-7b-lora.zip");
 }
 
 #[test]

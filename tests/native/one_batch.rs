@@ -13,7 +13,8 @@ use engine::{
     plan::{MemoryEstimate, RunPlan},
     protocol::{
         AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind, DeviceReport,
-        Event, FailureKind, ModelSource, Precision, RunId, RunSpec, StepMetrics, TargetModule,
+        Event, ExportKind, FailureKind, ModelSource, Precision, RunId, RunSpec, StepMetrics,
+        TargetModule,
     },
     train::{
         one_batch::{self, OneBatch},
@@ -265,7 +266,13 @@ fn the_batch_is_shown_with_its_losses_and_nothing_is_left_of_it() {
         };
         block_on(bench.handle(step, Vec::new()));
         // There is no adapter to export.
-        block_on(bench.handle(Command::Export { run: RUN }, Vec::new()));
+        block_on(bench.handle(
+            Command::Export {
+                run: RUN,
+                kind: ExportKind::Peft,
+            },
+            Vec::new(),
+        ));
         let Some((_, Event::Failed { failure })) = host.events.borrow().last().cloned() else {
             panic!("an adapter was kept");
         };

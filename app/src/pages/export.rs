@@ -1,4 +1,4 @@
-use engine::protocol::ExportFile;
+use engine::protocol::{ExportFile, ExportKind, ExportOffer};
 use leptos::prelude::*;
 
 use crate::components::model_facts::Facts;
@@ -27,9 +27,9 @@ pub fn ExportPage() -> impl IntoView {
         }
         ExportState::None => String::new(),
     };
-    let download = move |_| {
+    let download = move |kind| {
         if is_idle() {
-            store.export();
+            store.export(kind);
         }
     };
     let contents = ExportFile::ALL.map(|file| {
@@ -40,7 +40,7 @@ pub fn ExportPage() -> impl IntoView {
             {move || adapter.get().map(result)}
             <div class="run-controls">
                 <button type="button" class="button button-primary button-large"
-                    aria-disabled=move || (!is_idle()).to_string() aria-describedby="export-note" on:click=download>
+                    aria-disabled=move || (!is_idle()).to_string() aria-describedby="export-note" on:click=move |_| download(ExportKind::Peft)>
                     "Download adapter"
                 </button>
                 <p id="export-note" class="run-note" aria-live="polite">{note}</p>
@@ -51,8 +51,60 @@ pub fn ExportPage() -> impl IntoView {
                     <ul class="contents">{contents.collect_view()}</ul>
                 </div>
                 <Snippet title="Use it in Python" code=store.select(python) />
+                <Show when=move || adapter.with(Option::is_some)>
+                    <div class="card">
+                        <h3>"Other runtimes"</h3>
+                        <ul class="formats">
+                            {move || adapter.get().map(|adapter| formats(adapter, is_idle, download))}
+                        </ul>
+                    </div>
+                </Show>
             </div>
         </StepSection>
+    }
+}
+
+/// Every form but the first, with what it is for, or why it cannot be had.
+fn formats(
+    Adapter { summary, .. }: Adapter,
+    is_idle: impl Fn() -> bool + Copy + Send + Sync + 'static,
+    download: impl Fn(ExportKind) + Copy + Send + Sync + 'static,
+) -> impl IntoView {
+    let offers = summary.exports.into_iter();
+    let offers = offers.filter(|offer| offer.kind != ExportKind::Peft);
+    let format = move |ExportOffer {
+                           kind,
+                           num_bytes,
+                           refusal,
+                       }| {
+        let is_refused = refusal.is_some();
+        let note = format!(
+            "{}-note",
+            kind.name().replace(' ', "-").to_ascii_lowercase()
+        );
+        let what = refusal.map_or_else(
+            || format!("{}, {}", purpose(kind), bytes(num_bytes)),
+            |why| format!("{why}."),
+        );
+        view! {
+            <li>
+                <button type="button" class="button" aria-describedby=note.clone()
+                    aria-disabled=move || (is_refused || !is_idle()).to_string()
+                    on:click=move |_| if !is_refused { download(kind) }>
+                    {format!("Download {}", kind.name())}
+                </button>
+                <span id=note>{what}</span>
+            </li>
+        }
+    };
+    offers.map(format).collect_view()
+}
+
+fn purpose(kind: ExportKind) -> &'static str {
+    match kind {
+        ExportKind::Peft => "for transformers with PEFT",
+        ExportKind::Gguf => "for llama.cpp, and with its Modelfile for Ollama",
+        ExportKind::Mlx => "for mlx-lm on a Mac",
     }
 }
 

@@ -211,6 +211,6 @@ fn put_lora(
 }
 
 /// What `from_pretrained` finds the base model by: its hub id where it is known.
-pub(super) fn base_model(model: &ModelSummary) -> &str {
+pub fn base_model(model: &ModelSummary) -> &str {
     model.base_model_name.as_deref().unwrap_or(&model.name)
 }

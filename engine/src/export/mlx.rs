@@ -6,10 +6,10 @@
 
 use serde_json::json;
 
-use super::{ExportError, adapter::safetensors, pretty_json};
+use super::{ExportError, adapter::safetensors, pretty_json, refusal};
 use crate::{
-    adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
-    protocol::Method,
+    adapter::{AdapterForm, ModelShape, NamedTensor},
+    protocol::{ExportKind, Method},
 };
 
 /// The files by name.
@@ -23,16 +23,8 @@ pub fn files(
     base: &str,
 ) -> Result<[(&'static str, Vec<u8>); 2], ExportError> {
     let spec = &form.layout.spec;
-    // DoRA has a form of its own there.
-    let method = match spec.method {
-        Method::Dora => Method::Lora,
-        method => method,
-    };
-    if let Some(reason) = NotLowRank::of(method, spec.train_norms) {
-        return Err(ExportError::NoForm {
-            format: "an MLX adapter",
-            reason,
-        });
+    if let Some(error) = refusal(ExportKind::Mlx, spec) {
+        return Err(error);
     }
     let pairs = form.pairs(parameters);
     let first = pairs.first().ok_or(ExportError::EmptyAdapter)?;

@@ -1,5 +1,7 @@
 //! What is in the zip that a run leaves behind.
 
+use serde::{Deserialize, Serialize};
+
 /// A file of the zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFile {
@@ -46,4 +48,35 @@ impl ExportFile {
             Self::ChatTemplate => "chat_template.jinja",
         }
     }
+}
+
+/// A form in which an adapter leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportKind {
+    Peft,
+    Gguf,
+    Mlx,
+}
+
+impl ExportKind {
+    pub const ALL: [Self; 3] = [Self::Peft, Self::Gguf, Self::Mlx];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Peft => "PEFT adapter",
+            Self::Gguf => "GGUF adapter",
+            Self::Mlx => "MLX adapter",
+        }
+    }
+}
+
+/// What can be had of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportOffer {
+    pub kind: ExportKind,
+    /// Of the tensors.
+    pub num_bytes: u64,
+    /// Why it cannot be had.
+    pub refusal: Option<String>,
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ExportOffer;
+
 /// One optimizer step. Losses are mean negative log-likelihoods per scored token, natural logarithm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepMetrics {
@@ -53,6 +55,9 @@ pub struct RunSummary {
     pub trainable_parameters: u64,
     /// Whether there is an adapter to try and to export.
     pub has_adapter: bool,
+    /// The forms in which it can be had.
+    #[serde(default)]
+    pub exports: Vec<ExportOffer>,
 }
 
 /// Why a run ended.

@@ -80,6 +80,7 @@ impl TrainingResult {
                 elapsed_secs: 0.0,
                 trainable_parameters: 0,
                 has_adapter: false,
+                exports: Vec::new(),
             },
             failure: Some(failure),
             adapter: None,
@@ -345,6 +346,7 @@ impl<'a> Session<'a> {
             elapsed_secs: (self.pacing.active_millis() - self.started_millis) / 1000.0,
             trainable_parameters: self.state.form.layout.num_parameters as u64,
             has_adapter: self.best.is_some(),
+            exports: Vec::new(),
         };
         TrainingResult {
             summary,

@@ -21,7 +21,7 @@ use crate::{
 pub struct LoadedModel {
     pub summary: ModelSummary,
     pub llama: Llama,
-    tokenizer: Tokenizer,
+    pub tokenizer: Tokenizer,
     pub template: Option<ChatTemplate>,
 }
 

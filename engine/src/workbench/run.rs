@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
-    adapter::DeviceAdapter,
+    adapter::{DeviceAdapter, ModelShape},
     data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
-    export::{self, EvaluationReport, ExportError, ExportInput, build_zip},
+    export::{self, EvaluationReport, ExportError, ExportInput, build_zip, modelfile},
     host::Host,
     plan::{DeviceBudget, RunPlan},
     protocol::{
-        BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, Failure,
-        FailureKind, ModelSummary, RunId, RunSpec, Side,
+        BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
+        ExportOffer, Failure, FailureKind, ModelSummary, RunId, RunSpec, Side,
     },
     train::{
         one_batch::{self, OneBatch},
@@ -123,6 +123,8 @@ pub struct KeptRun {
     result: TrainingResult,
     model: ModelSummary,
     chat_template: Option<String>,
+    /// For Ollama.
+    modelfile: String,
     dataset: DatasetSummary,
     prepared: Rc<Prepared>,
     rows: Rc<RowFile>,
@@ -140,7 +142,18 @@ impl KeptRun {
         prepared: &Rc<Prepared>,
         host: &dyn Host,
     ) -> Self {
+        let tokenizer = &model.tokenizer;
+        let stops = tokenizer.end_of_turn_ids().iter();
+        let stops: Vec<String> = stops.map(|&id| tokenizer.special_text(Some(id))).collect();
+        let bos = tokenizer.special_ids().bos;
+        let bos = bos.map(|_| tokenizer.special_text(bos));
         Self {
+            modelfile: modelfile::render(
+                &model.summary.name,
+                model.template.as_ref(),
+                bos.as_deref(),
+                &stops,
+            ),
             run,
             spec: plan.spec.clone(),
             result,
@@ -206,21 +219,62 @@ impl KeptRun {
     }
 
     /// Of the exported file.
-    pub fn file_name(&self) -> String {
-        export::file_name(&self.model)
+    pub fn file_name(&self, kind: ExportKind) -> String {
+        export::file_name(&self.model, kind)
+    }
+
+    /// What can be exported, how large it is, and why something cannot.
+    ///
+    /// # Errors
+    /// Where there is no adapter.
+    pub fn offers(&self) -> Result<Vec<ExportOffer>, Failure> {
+        let layout = &self.adapter()?.form.layout;
+        let tensors = layout.tensors().into_iter();
+        let sizes = tensors.map(|(_, shape)| 4 * shape.iter().product::<usize>() as u64);
+        let num_bytes = sizes.sum();
+        let offer = |kind| ExportOffer {
+            kind,
+            num_bytes,
+            refusal: export::refusal(kind, &layout.spec).map(|error| error.to_string()),
+        };
+        Ok(ExportKind::ALL.map(offer).into())
     }
 
     /// The zip; see [`crate::export`].
     ///
     /// # Errors
     /// [`FailureKind::WrongState`] for another run, else the export's refusals.
-    pub fn export(&self, run: RunId, report: &DeviceReport) -> Result<Vec<u8>, Failure> {
+    pub fn export(
+        &self,
+        run: RunId,
+        kind: ExportKind,
+        report: &DeviceReport,
+    ) -> Result<Vec<u8>, Failure> {
         if run != self.run {
             return Err(Failure::new(
                 FailureKind::WrongState,
                 "That run's adapter is no longer here.",
             )
             .remedy("Export the last run, or train again."));
+        }
+        let TrainedAdapter { form, parameters } = self.adapter()?;
+        let shape = ModelShape::from(&self.model);
+        match kind {
+            ExportKind::Peft => {}
+            ExportKind::Gguf => {
+                let name = self.model.name.as_str();
+                return Ok(export::gguf_zip(
+                    form,
+                    parameters,
+                    &shape,
+                    name,
+                    &self.modelfile,
+                )?);
+            }
+            ExportKind::Mlx => {
+                let base = export::base_model(&self.model);
+                return Ok(export::mlx_zip(form, parameters, &shape, base)?);
+            }
         }
         let summary = &self.result.summary;
         let scored = self
@@ -234,7 +288,6 @@ impl KeptRun {
             scored_tokens: scored,
             sequence_length: self.spec.data.max_seq_length,
         };
-        let TrainedAdapter { form, parameters } = self.adapter()?;
         let tensors = form.tensors(parameters);
         Ok(build_zip(&ExportInput {
             model: &self.model,
