@@ -5,7 +5,7 @@ use super::choice::Choice;
 use super::field::FormField;
 use super::modules_field::ModulesField;
 use super::switch::Switch;
-use crate::state::form::Field;
+use crate::state::form::{Field, Form};
 use crate::store::Store;
 
 /// Everything that determines a run besides model and data.
@@ -17,7 +17,7 @@ pub fn TrainSettings() -> impl IntoView {
                 <legend>"Adapter"</legend>
                 <div class="fields">
                     <Choice label="Method" options=methods() hint=|form| form.method.advice()
-                        get=|form| form.method set=|form, method| form.method = method />
+                        get=|form| form.method set=Form::choose />
                     {[Field::Rank, Field::Alpha, Field::LrRatio, Field::Dropout].map(method_field).collect_view()}
                     <Show when=has(Field::TargetModules)><ModulesField /></Show>
                 </div>

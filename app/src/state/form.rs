@@ -47,6 +47,23 @@ impl Default for Form {
     }
 }
 
+/// What a field holds at first under a method that has a say in it.
+fn first_text(method: Method, field: Field) -> String {
+    match field {
+        Field::Rank => method.rank().to_string(),
+        Field::LearningRate => method.learning_rate().to_string(),
+        Field::TargetModules => names(method.target_modules().iter().copied()),
+        _ => field.default_text().to_owned(),
+    }
+}
+
+fn names(modules: impl Iterator<Item = TargetModule>) -> String {
+    modules
+        .map(TargetModule::name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 impl Form {
     pub fn text(&self, field: Field) -> &str {
         &self.texts[field as usize]
@@ -86,12 +103,11 @@ impl Form {
     }
 
     pub fn set_modules(&mut self, chosen: &[TargetModule]) {
-        let names: Vec<&str> = TargetModule::ALL
-            .into_iter()
-            .filter(|module| chosen.contains(module))
-            .map(TargetModule::name)
-            .collect();
-        self.set(Field::TargetModules, names.join(", "));
+        let all = TargetModule::ALL.into_iter();
+        self.set(
+            Field::TargetModules,
+            names(all.filter(|module| chosen.contains(module))),
+        );
     }
 
     /// Leaves out the rows of a finding, or puts them back.
@@ -127,6 +143,16 @@ impl Form {
             seed: self.whole(Field::Seed)?,
             leave_out: self.leave_out.clone(),
         })
+    }
+
+    /// Chooses the method. What is as the last one had it to begin with becomes as this one has it.
+    pub fn choose(&mut self, method: Method) {
+        let before = std::mem::replace(&mut self.method, method);
+        for field in [Field::Rank, Field::TargetModules, Field::LearningRate] {
+            if self.text(field) == first_text(before, field) {
+                self.set(field, first_text(method, field));
+            }
+        }
     }
 
     /// Whether the field means anything to the chosen method.

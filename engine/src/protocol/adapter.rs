@@ -75,6 +75,31 @@ impl Method {
         }
     }
 
+    /// The learning rate to begin with: what scales or adds little learns at ten times LoRA's.
+    pub fn learning_rate(self) -> f64 {
+        match self {
+            Self::Vera | Self::Ia3 | Self::LnTuning => 1e-2,
+            _ => 1e-3,
+        }
+    }
+
+    /// The rank to begin with. VeRA's costs a number a module, and its paper takes 256.
+    pub fn rank(self) -> usize {
+        if self == Self::Vera { 256 } else { 8 }
+    }
+
+    /// The modules to begin with: for IA3 those of its paper.
+    pub fn target_modules(self) -> &'static [TargetModule] {
+        match self {
+            Self::Ia3 => &[
+                TargetModule::KProj,
+                TargetModule::VProj,
+                TargetModule::DownProj,
+            ],
+            _ => &[TargetModule::QProj, TargetModule::VProj],
+        }
+    }
+
     /// Whether it has a low-rank pair on each module, with a rank and a dropout.
     pub fn has_rank(self) -> bool {
         !matches!(self, Self::Ia3 | Self::LnTuning)

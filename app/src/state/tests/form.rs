@@ -92,6 +92,24 @@ fn an_adapter_has_what_its_method_has_a_use_for() {
 }
 
 #[test]
+fn a_method_brings_what_it_begins_with_and_keeps_what_was_typed() {
+    let mut form = Form::default();
+    form.choose(Method::Ia3);
+    let spec = form.run_spec().unwrap();
+    assert_eq!(spec.adapter.target_modules, Method::Ia3.target_modules());
+    assert_eq!(spec.learning_rate, 0.01);
+    form.set(Field::LearningRate, "0.02");
+    form.choose(Method::Vera);
+    assert_eq!(form.text(Field::Rank), "256");
+    assert_eq!(form.text(Field::LearningRate), "0.02", "typed");
+    assert_eq!(form.text(Field::TargetModules), "q_proj, v_proj");
+    form.choose(Method::Lora);
+    assert_eq!(form.text(Field::Rank), "8");
+    form.set(Field::LearningRate, "0.001");
+    assert_eq!(form.run_spec(), Ok(RunSpec::default()));
+}
+
+#[test]
 fn modules_are_toggled_in_the_order_of_the_forward_pass() {
     let mut form = Form::default();
     form.set(Field::TargetModules, "v_proj;Q_PROJ  v_proj");
