@@ -64,7 +64,7 @@ impl Method {
             }
             Self::Olora => "As PiSSA, from an orthonormal start that is quicker to compute.",
             Self::Vera => {
-                "A hundredth of LoRA's trained numbers: for many small adapters over one base."
+                "A tenth of LoRA's trained numbers: for many small adapters over one base."
             }
             Self::Ia3 => {
                 "A few thousand numbers: for small datasets and a change of style; wants a high learning rate."
