@@ -496,7 +496,7 @@ fn the_zip_is_named_after_the_model() {
 fn numbers_that_are_not_finite_are_refused_by_name() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut run = Run::new(9);
-        *run.tensors[9].values.last_mut().unwrap() = value;
+        *run.tensors[19].values.last_mut().unwrap() = value;
         let failure = Failure::from(run.refusal());
         assert_eq!(failure.kind, FailureKind::NonFinite);
         let name = "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight";
