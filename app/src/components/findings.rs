@@ -57,7 +57,7 @@ pub fn Findings() -> impl IntoView {
                 {move || told.get().into_iter().map(|(what, advice)| view! {
                     <li class="finding">
                         <p class="finding-what">{what}</p>
-                        <p class="quiet">{advice}</p>
+                        <p>{advice}</p>
                     </li>
                 }).collect_view()}
             </ul>

@@ -143,7 +143,13 @@ impl<'a> Page<'a> {
             let element = self.by_name(Role::Button, button)?;
             match self.session.act_on(&element, "click") {
                 Ok(()) => Ok(Seen::Yes(())),
-                Err(error) if error.is_covered() => Ok(Seen::NotYet(error.to_string())),
+                Err(error) if error.is_covered() => {
+                    // The driver scrolls it to the window's edge, where the page's head may stand before it.
+                    let centre = "arguments[0].scrollIntoView({ block: 'center' })";
+                    self.session
+                        .script(centre, json!([Session::reference(&element)]))?;
+                    Ok(Seen::NotYet(error.to_string()))
+                }
                 Err(error) => Err(error.into()),
             }
         })

@@ -264,12 +264,18 @@ fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome
     ] {
         page.wait_for_text(note, SOON)?;
     }
-    let mut odd = b"{\"text\": \"It costs 5 \x80\"}\n".to_vec();
-    odd.extend("{\"text\": \"caf\u{e9}\"}\n{\"text\": \"plain\"}\n".as_bytes());
-    give(&visit, &page, &[("odd.jsonl", odd)])?;
-    wait_for_rows(&page, "3 rows", "plain")?;
-    page.wait_for_text("odd.jsonl: ", SOON)?;
-    println!("{}", page.text("Findings")?);
+    // Letters that are none, behind those that the encoding is told by.
+    let mut odd = "question,answer\n".to_owned().into_bytes();
+    for row in 0..3000 {
+        odd.extend(format!("Where is caf\u{e9} {row}?,At number {row}\n").into_bytes());
+    }
+    odd.extend(b"What is \xFF?,A byte\n");
+    give(&visit, &page, &[("odd.csv", odd)])?;
+    wait_for_rows(&page, "3,001 rows", "At number 1")?;
+    page.wait_for_text(
+        "odd.csv: One place is no UTF-8; the first in line 3002, column 9",
+        SOON,
+    )?;
 
     // A refused file is told of until there is another; what was there is encoded anew meanwhile.
     page.wait_for_status(&["Ready"], LOADING)?;
