@@ -70,42 +70,37 @@ fn formats(
     is_idle: impl Fn() -> bool + Copy + Send + Sync + 'static,
     download: impl Fn(ExportKind) + Copy + Send + Sync + 'static,
 ) -> impl IntoView {
-    let offers = summary.exports.into_iter();
-    let offers = offers.filter(|offer| offer.kind != ExportKind::Peft);
-    let format = move |ExportOffer {
-                           kind,
-                           num_bytes,
-                           refusal,
-                       }| {
-        let is_refused = refusal.is_some();
-        let note = format!(
-            "{}-note",
-            kind.name().replace(' ', "-").to_ascii_lowercase()
-        );
-        let what = refusal.map_or_else(
-            || format!("{}, {}", purpose(kind), bytes(num_bytes)),
-            |why| format!("{why}."),
-        );
-        view! {
+    let format = move |offer: ExportOffer| {
+        let (label, note, purpose) = match offer.kind {
+            ExportKind::Peft => return None,
+            ExportKind::Gguf => (
+                "Download GGUF adapter",
+                "gguf-note",
+                "For llama.cpp, and with its Modelfile for Ollama",
+            ),
+            ExportKind::Mlx => ("Download MLX adapter", "mlx-note", "For mlx-lm on a Mac"),
+        };
+        let is_refused = offer.refusal.is_some();
+        let what = match offer.refusal {
+            Some(why) => format!("{why}."),
+            None => format!("{purpose}; {}", bytes(offer.num_bytes)),
+        };
+        Some(view! {
             <li>
-                <button type="button" class="button" aria-describedby=note.clone()
+                <button type="button" class="button" aria-describedby=note
                     aria-disabled=move || (is_refused || !is_idle()).to_string()
-                    on:click=move |_| if !is_refused { download(kind) }>
-                    {format!("Download {}", kind.name())}
+                    on:click=move |_| if !is_refused { download(offer.kind) }>
+                    {label}
                 </button>
                 <span id=note>{what}</span>
             </li>
-        }
+        })
     };
-    offers.map(format).collect_view()
-}
-
-fn purpose(kind: ExportKind) -> &'static str {
-    match kind {
-        ExportKind::Peft => "for transformers with PEFT",
-        ExportKind::Gguf => "for llama.cpp, and with its Modelfile for Ollama",
-        ExportKind::Mlx => "for mlx-lm on a Mac",
-    }
+    summary
+        .exports
+        .into_iter()
+        .filter_map(format)
+        .collect_view()
 }
 
 fn about(file: ExportFile) -> &'static str {

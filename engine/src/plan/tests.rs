@@ -1,7 +1,7 @@
 use super::*;
-use crate::protocol::{
-    AdapterSpec, DataSpec, Failure, FailureKind, LayerRange, Method, PrecisionChoice,
-};
+use crate::protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoice};
+
+mod adapter;
 
 /// SmolLM2-135M-Instruct.
 fn model() -> ModelSummary {
@@ -359,83 +359,6 @@ fn memory_is_estimated_as_it_was_measured() {
             (1.0..1.3).contains(&ratio),
             "{rows} x {tokens} tokens, rank {r}: {ratio:.2} of {megabytes} MB"
         );
-    }
-}
-
-#[test]
-fn settings_of_an_adapter_that_mean_nothing_are_refused() {
-    assert_refused("Blocks", |spec| {
-        spec.adapter.layers_to_transform = Some(LayerRange { first: 3, last: 30 });
-    });
-    for (key, rank) in [
-        ("q_proj", 0),
-        ("q_proj", 257),
-        ("proj", 8),
-        ("layers.30.self_attn.q_proj", 8),
-    ] {
-        assert_refused("Ranks by module", |spec| {
-            spec.adapter.rank_pattern = [(key.to_owned(), rank)].into();
-        });
-    }
-    assert_refused("Alphas by module", |spec| {
-        spec.adapter.alpha_pattern = [("k_proj".to_owned(), 8)].into();
-    });
-    assert_refused("Rate of B", |spec| {
-        spec.adapter.loraplus_lr_ratio = f64::NAN
-    });
-    // Values have 192 features.
-    assert_refused("Rank", |spec| {
-        spec.adapter.method = Method::Olora;
-        spec.adapter.r = 193;
-    });
-    for method in [Method::Ia3, Method::LnTuning] {
-        plan(|spec| {
-            spec.adapter.method = method;
-            spec.adapter.r = 0;
-        })
-        .unwrap();
-    }
-}
-
-/// Counted by the layout, and without it.
-#[test]
-fn what_a_method_trains_is_counted() {
-    let shape = ModelShape::from(&model());
-    let all = |method| AdapterSpec {
-        method,
-        r: 4,
-        target_modules: TargetModule::ALL.to_vec(),
-        ..AdapterSpec::default()
-    };
-    // Features of q and o, k and v, gate and up, down; in and out.
-    let (inputs, outputs) = (
-        4 * 576 + 2 * 576 + 1536,
-        576 + 2 * 192 + 576 + 2 * 1536 + 576,
-    );
-    let norms = 61 * 576;
-    for (spec, expected) in [
-        (all(Method::Lora), 30 * 4 * (inputs + outputs)),
-        (all(Method::Dora), 30 * (4 * (inputs + outputs) + outputs)),
-        (all(Method::Vera), 30 * (outputs + 7 * 4)),
-        (all(Method::Ia3), 30 * (outputs - 576 + 1536)),
-        (all(Method::LnTuning), norms),
-        (
-            AdapterSpec {
-                train_norms: true,
-                rank_pattern: [("down_proj".to_owned(), 6)].into(),
-                layers_to_transform: Some(LayerRange {
-                    first: 28,
-                    last: 29,
-                }),
-                ..all(Method::RsLora)
-            },
-            2 * (4 * (inputs + outputs) + 2 * (1536 + 576)) + norms,
-        ),
-    ] {
-        let counted = AdapterLayout::num_parameters_of(&spec, &shape);
-        assert_eq!(counted, expected as u64, "{:?}", spec.method);
-        let layout = AdapterLayout::new(&spec, &shape);
-        assert_eq!(layout.num_parameters as u64, counted, "{:?}", spec.method);
     }
 }
 

@@ -61,14 +61,6 @@ pub enum ExportKind {
 
 impl ExportKind {
     pub const ALL: [Self; 3] = [Self::Peft, Self::Gguf, Self::Mlx];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Peft => "PEFT adapter",
-            Self::Gguf => "GGUF adapter",
-            Self::Mlx => "MLX adapter",
-        }
-    }
 }
 
 /// What can be had of a run.
