@@ -22,7 +22,7 @@ use crate::common::{
 };
 
 /// Golden files under `fixtures/adapters`, and the model that each is of.
-const CASES: [(&str, &str); 10] = [
+const CASES: [(&str, &str); 11] = [
     ("rs_lora", "odd"),
     ("dora", "odd"),
     ("lora_plus", "odd"),
@@ -31,6 +31,7 @@ const CASES: [(&str, &str); 10] = [
     ("vera", "odd"),
     ("ia3", "odd"),
     ("ln_tuning", "odd"),
+    ("ia3.mixed", "tiny"),
     ("lora.mixed", "tiny"),
     ("dora.mixed", "tiny"),
 ];

@@ -68,6 +68,16 @@ CASES = {
         LNTuningConfig(target_modules=NORMS, task_type="CAUSAL_LM"),
         RECIPE | {"learning_rate": 1e-2},
     ),
+    "ia3.mixed": (
+        "tiny",
+        {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": {"first": 1, "last": 1}},
+        IA3Config(
+            target_modules=["layers.1.self_attn.q_proj", "layers.1.mlp.down_proj"],
+            feedforward_modules=["layers.1.mlp.down_proj"],
+            task_type="CAUSAL_LM",
+        ),
+        RECIPE | {"learning_rate": 1e-2},
+    ),
     # A head that is the embedding, blocks by range, ranks and alphas by pattern, norms trained beside.
     "lora.mixed": (
         "tiny",

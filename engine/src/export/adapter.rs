@@ -137,11 +137,21 @@ fn config_json(spec: &AdapterSpec, shape: &ModelShape, base: &str) -> Result<Str
     put("fan_in_fan_out", json!(false));
     match spec.method {
         Method::Ia3 => {
-            let scaled = spec
-                .target_modules
-                .iter()
-                .filter(|&&module| scales_input(module));
-            let scaled: Vec<&str> = scaled.map(|module| module.name()).collect();
+            // It knows no range of blocks, so that modules of some are named by their paths.
+            let of = |module: TargetModule| match &layers {
+                Some(layers) => {
+                    let paths = layers
+                        .iter()
+                        .map(|layer| format!("layers.{layer}.{}", module.path()));
+                    paths.collect()
+                }
+                None => vec![module.name().to_owned()],
+            };
+            let all = spec.target_modules.iter();
+            let scaled = all.clone().filter(|&&module| scales_input(module));
+            let scaled: Vec<String> = scaled.flat_map(|&module| of(module)).collect();
+            let all: Vec<String> = all.flat_map(|&module| of(module)).collect();
+            put("target_modules", json!(all));
             put("feedforward_modules", json!(scaled));
             put("init_ia3_weights", json!(true));
             return pretty_json(&config);
