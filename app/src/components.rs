@@ -48,5 +48,4 @@ pub mod template_field;
 pub mod text_split;
 pub mod theme_toggle;
 pub mod token_view;
-pub mod train_on;
 pub mod train_settings;

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use engine::{
     adapter::ModelShape,
-    export::{adapter_files, gguf, mlx},
+    export::{adapter_files, gguf, mlx, refusal},
     layers::frozen::FrozenMatrix,
     model::Llama,
-    protocol::TargetModule,
+    protocol::{ExportKind, TargetModule},
     train::{pacing::Pacing, state::TrainingState, step::evaluate},
     weights::packed::{PackedKind, PackedMatrix},
 };
@@ -137,8 +137,8 @@ fn write_export(case: &str, name: &str, model: &Llama, state: &TrainingState) {
             std::fs::write(folder.join("mlx").join(file), bytes).unwrap();
         }
     }
-    if let Ok(updates) = state.form.low_rank(&state.parameters) {
-        let bytes = gguf::adapter(updates, &shape, case).unwrap();
+    if refusal(ExportKind::Gguf, spec).is_none() {
+        let bytes = gguf::adapter(state.form.pairs(&state.parameters), &shape, case).unwrap();
         std::fs::write(folder.join("adapter.gguf"), bytes).unwrap();
     }
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));

@@ -33,6 +33,16 @@ elapsed() {
     if ((secs < 60)); then printf '%d s' "$secs"; else printf '%d min %02d s' $((secs / 60)) $((secs % 60)); fi
 }
 
+# aside COMMAND...: starts it in the background, as process $aside. It is stopped where the script ends before it.
+aside() {
+    # With job control it and all that it starts are a group of their own, which can be stopped.
+    set -m
+    "$@" </dev/null &
+    aside=$!
+    set +m
+    trap 'kill -- "-$aside" 2>/dev/null || true' EXIT
+}
+
 # slowly DESCRIPTION COMMAND...: runs the command with its output in a log, says every 30 s that it still runs, and
 # shows the end of the log where the command fails.
 slowly() {

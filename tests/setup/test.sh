@@ -19,6 +19,17 @@ suite_start=$SECONDS
 # sum_of PATTERN FILE: the sum of the numbers that stand before PATTERN in the runners' closing lines.
 sum_of() { grep -aE '^test result: ' "$2" | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }' || true; }
 
+page_log=$(mktemp "${TMPDIR:-/tmp}/inlay-page.XXXXXX")
+build_page() { bash tests/setup/build.sh >"$page_log" 2>&1 && echo "page built" >>"$page_log"; }
+# Shows what building the page prints until it ends.
+finish_page() {
+    local status=0
+    tail --follow --lines=+1 --pid="$aside" "$page_log"
+    grep -q '^page built$' "$page_log" || status=1
+    rm -f "$page_log"
+    return "$status"
+}
+
 # stage NAME COMMAND...: runs one stage and adds to the counts. Never ends the script; its status tells of success.
 stage() {
     local name=$1 start=$SECONDS log status=0
@@ -60,20 +71,18 @@ clippy_native() {
 # With a second configuration, which bans what blocks a worker.
 clippy_wasm() {
     local device
-    export CLIPPY_CONF_DIR=$ROOT/.ci/clippy-wasm
+    export CLIPPY_CONF_DIR=$ROOT/.ci/clippy-wasm CARGO_BUILD_TARGET=wasm32-unknown-unknown
     for device in gpu cpu; do
-        clippy --target wasm32-unknown-unknown --package engine --features "$device,web" --lib --bins || return
-        clippy --target wasm32-unknown-unknown --package web-tests --features "$device" --all-targets || return
-        clippy --target wasm32-unknown-unknown --package bench --features "$device" --lib || return
+        clippy --package engine --features "$device,web" --lib --bins || return
+        clippy --package web-tests --features "$device" --all-targets || return
+        clippy --package bench --features "$device" --lib || return
     done
-    clippy --target wasm32-unknown-unknown --package engine --features reader,web --lib --bins || return
-    clippy --target wasm32-unknown-unknown --package app || return
-    if has_rust_src; then
-        with_threads cargo clippy --locked --release "${WITH_THREADS[@]}" --target wasm32-unknown-unknown --package engine \
-            --features cpu,web,threads --lib --bins -- --deny warnings
-    else
-        say "without rust-src the threads' code is not linted"
-    fi
+    clippy --package engine --features reader,web --lib --bins || return
+    # Atomics for our own code alone: nothing is linked, so neither the standard library nor a dependency is built with
+    # them again, as for the page.
+    cargo clippy --locked --package engine --features cpu,threads,web --lib --bins -- --deny warnings \
+        -C target-feature=+atomics || return
+    clippy --package app
 }
 # --show-output: passing tests may have said that they skip.
 tests_of() { cargo test --locked "$@" -- --show-output; }
@@ -86,12 +95,14 @@ browser_tests() {
 
 stage "format" cargo fmt --all --check || true
 stage "structure" tests_of --package tidy || true
+# Meanwhile: a compiler often waits for one large crate, so that two builds at once take little more than the longer.
+aside build_page
 stage "lints (native)" clippy_native || true
-stage "lints (wasm)" clippy_wasm || true
 stage "engine tests" tests_of --package engine --features cpu,threads,reader || true
 stage "page logic tests" tests_of --package app || true
 stage "harness tests" tests_of --package e2e --lib --test harness || true
-if stage "page build" bash tests/setup/build.sh; then
+stage "lints (wasm)" clippy_wasm || true
+if stage "page build, the rest" finish_page; then
     stage "page tests" tests_of --package e2e --test page || true
 else
     omit "page tests" "the page could not be built"

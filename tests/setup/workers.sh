@@ -54,12 +54,14 @@ make_worker() {
     loader "$name" >"$folder/${name}_loader.js"
 }
 
-make_workers() {
-    local folder=$1 name binary features kind start
-    shift
-    mkdir -p "$folder"
+# make_some WITH_THREADS FOLDER [NAME...]: those with threads (true), or those without (false).
+make_some() {
+    local with_threads=$1 folder=$2 name binary features kind start
+    shift 2
     for worker in "${WORKERS[@]}"; do
         read -r name binary features kind <<<"$worker"
+        if [ "$kind" = single ] && $with_threads; then continue; fi
+        if [ "$kind" != single ] && ! $with_threads; then continue; fi
         if (($# > 0)) && [[ " $* " != *" $name "* ]]; then continue; fi
         if [ "$kind" != single ] && ! has_rust_src; then
             say "$name is left out: it needs the toolchain's component rust-src (make setup). On a CPU, Inlay will train on one thread."
@@ -69,6 +71,16 @@ make_workers() {
         make_worker "$folder" "$name" "$binary" "$features" "$kind"
         say "$name: $(gzip -9 <"$folder/${name}_bg.wasm" | wc -c) bytes gzipped, built in $(elapsed "$start")"
     done
+}
+
+# make_workers FOLDER [NAME...]
+make_workers() {
+    local folder=$1
+    mkdir -p "$folder"
+    # Both kinds at once: they share no artefacts, and each often waits for one large crate that takes one core.
+    aside make_some true "$@"
+    make_some false "$@"
+    wait "$aside"
     cp engine/src/web/thread.js "$folder/worker_thread.js"
 }
 

@@ -1,5 +1,7 @@
+use engine::protocol::TrainOn;
 use leptos::prelude::*;
 
+use crate::components::choice::Choice;
 use crate::components::data_facts::DataFacts;
 use crate::components::field::FormField;
 use crate::components::file_input::FileInput;
@@ -14,7 +16,6 @@ use crate::components::rows_table::RowsTable;
 use crate::components::step_section::StepSection;
 use crate::components::summary_line::SummaryLine;
 use crate::components::token_view::TokenView;
-use crate::components::train_on::TrainOnField;
 use crate::state::form::Field;
 use crate::state::slot::Loading;
 use crate::state::{State, Step};
@@ -59,13 +60,23 @@ pub fn DataPage() -> impl IntoView {
                 {[Field::SequenceLength, Field::ValidationSplit, Field::TestSplit]
                     .map(|field| view! { <FormField field /> })
                     .collect_view()}
-                <TrainOnField />
+                <Choice label="Train on" options=answers()
+                    hint=|_| "What the model learns to say; plain text is always learnt whole"
+                    get=|form| form.train_on set=|form, train_on| form.train_on = train_on />
             </div>
             <Lengths />
             <Labels />
             <DataFacts />
         </StepSection>
     }
+}
+
+fn answers() -> Vec<(TrainOn, &'static str)> {
+    vec![
+        (TrainOn::AssistantTurns, "All answers"),
+        (TrainOn::LastTurn, "The last answer"),
+        (TrainOn::Everything, "Everything"),
+    ]
 }
 
 fn data_loading(state: &State) -> Option<Loading> {

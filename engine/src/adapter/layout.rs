@@ -28,7 +28,7 @@ pub enum Part {
 
 impl Part {
     /// The end of its name in `adapter_model.safetensors`.
-    fn suffix(self) -> &'static str {
+    pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::A => "lora_A.weight",
             Self::B => "lora_B.weight",
@@ -152,9 +152,7 @@ impl AdapterLayout {
         let has_norms = spec.has_norms();
         let d = shape.hidden_size;
         for layer in 0..shape.num_hidden_layers {
-            let chosen = TargetModule::ALL.into_iter();
-            let chosen = chosen.filter(|module| spec.target_modules.contains(module));
-            for module in chosen.filter(|_| spec.method.has_modules() && spec.has_layer(layer)) {
+            for module in spec.layer_modules().filter(|_| spec.has_layer(layer)) {
                 let start = layout.slots.len();
                 for (part, shape) in parts(spec, layer, module, layout.features[module as usize]) {
                     let place = Place::Module {
@@ -181,10 +179,8 @@ impl AdapterLayout {
     /// As [`Self::num_parameters`] of that layout, without laying it out; numbers too great stay at the maximum.
     pub fn num_parameters_of(spec: &AdapterSpec, shape: &ModelShape) -> u64 {
         let of_layer = |layer: usize| {
-            let modules = TargetModule::ALL
-                .into_iter()
-                .filter(|module| spec.method.has_modules() && spec.target_modules.contains(module));
-            let parts = modules
+            let parts = spec
+                .layer_modules()
                 .flat_map(|module| parts(spec, layer, module, shape.features[module as usize]));
             let sizes = parts.map(|(_, [rows, cols])| (rows as u64).saturating_mul(cols as u64));
             sizes.fold(0, u64::saturating_add)

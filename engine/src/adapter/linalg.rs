@@ -29,6 +29,13 @@ impl Rows {
         &self.values[index * self.len..][..self.len]
     }
 
+    /// The vectors as columns: `[len, count]`.
+    pub fn to_f32_columns(&self) -> Vec<f32> {
+        let column = |at: usize| self.values.iter().skip(at).step_by(self.len.max(1));
+        let columns = (0..self.len).flat_map(column);
+        columns.map(|&value| value as f32).collect()
+    }
+
     /// Gram and Schmidt's way, twice, which is enough whatever the vectors (Giraud et al. 2005). One that depends on those
     /// before it becomes zero.
     pub fn orthonormalise(&mut self) {
@@ -53,6 +60,13 @@ impl Rows {
             };
             vector.iter_mut().for_each(|value| *value *= factor);
         }
+    }
+
+    /// The first vectors, each times its factor.
+    pub fn scaled(&self, factors: &[f64]) -> Self {
+        let vectors = factors.iter().zip(self.values.chunks_exact(self.len));
+        let scaled = vectors.flat_map(|(factor, vector)| vector.iter().map(move |v| v * factor));
+        Self::new(scaled.collect(), self.len)
     }
 
     /// The products of every two vectors, as rows of a square.

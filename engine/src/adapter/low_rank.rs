@@ -1,6 +1,6 @@
 //! An adapter as low-rank products alone, which is all that other runtimes' adapter files hold.
 
-use super::{AdapterForm, Fixed, NamedTensor, Part, slot_of};
+use super::{AdapterForm, Fixed, Part, slot_of};
 use crate::protocol::{Method, TargetModule};
 
 /// What a module's weight changes by: `scaling b a`.
@@ -41,20 +41,9 @@ impl NotLowRank {
 }
 
 impl AdapterForm {
-    /// The update of every module, in the layout's order.
-    ///
-    /// # Errors
-    /// Where the method is none that adds low-rank products.
-    pub fn low_rank(&self, parameters: &[f32]) -> Result<Vec<LowRankUpdate>, NotLowRank> {
-        let spec = &self.layout.spec;
-        match NotLowRank::of(spec.method, spec.train_norms) {
-            Some(reason) => Err(reason),
-            None => Ok(self.pairs(parameters)),
-        }
-    }
-
-    /// The low-rank part of every module that has one, whatever its method does besides.
-    pub(crate) fn pairs(&self, parameters: &[f32]) -> Vec<LowRankUpdate> {
+    /// The low-rank part of every module that has one, in the layout's order and whatever its method does besides; see
+    /// [`NotLowRank::of`].
+    pub fn pairs(&self, parameters: &[f32]) -> Vec<LowRankUpdate> {
         let modules = self.layout.modules().zip(&self.fixed);
         modules
             .filter_map(|((layer, module, slots), fixed)| {
@@ -110,22 +99,5 @@ impl LowRankUpdate {
             })
             .collect();
         Self { r, scaling, ..self }
-    }
-}
-
-/// `[rows, cols]` to `[cols, rows]`.
-pub(crate) fn transposed(values: &[f32], cols: usize) -> Vec<f32> {
-    let column = |col: usize| values.iter().skip(col).step_by(cols).copied();
-    (0..cols).flat_map(column).collect()
-}
-
-impl NamedTensor {
-    /// A matrix of other rows and columns than it is given in.
-    pub(crate) fn transposed(name: String, values: &[f32], [rows, cols]: [usize; 2]) -> Self {
-        Self {
-            name,
-            shape: vec![cols, rows],
-            values: transposed(values, cols),
-        }
     }
 }

@@ -13,11 +13,5 @@ pub(super) async fn start(start: &mut Start<'_>) -> Result<Fixed, Failure> {
     let mut q = Rows::from_f32(&start.times_transposed(&units).await?, out_features);
     q.orthonormalise();
     let a = start.times(&q).await?;
-    let mut b = vec![0.0; out_features * r];
-    for i in 0..r {
-        for (row, &u) in q.row(i).iter().enumerate() {
-            b[row * r + i] = u as f32;
-        }
-    }
-    Ok(pissa::residual(start, a, b))
+    Ok(pissa::residual(start, a, q.to_f32_columns()))
 }

@@ -65,18 +65,12 @@ pub(super) async fn start(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result
         }
     };
     // Rows of `right` are now `S_i V_i`.
-    let mut a = vec![0.0; r * in_features];
-    let mut b = vec![0.0; out_features * r];
-    for (i, &value) in values.iter().take(r).enumerate() {
-        let root = (value / start.scaling).sqrt();
-        let inverse = if value > 0.0 { root / value } else { 0.0 };
-        for (a, v) in a[i * in_features..].iter_mut().zip(right.row(i)) {
-            *a = (v * inverse) as f32;
-        }
-        for (row, u) in left.row(i).iter().enumerate() {
-            b[row * r + i] = (u * root) as f32;
-        }
-    }
+    let roots = values[..r].iter().map(|s| (s / start.scaling).sqrt());
+    let roots: Vec<f64> = roots.collect();
+    let inverses = roots.iter().zip(&values);
+    let inverses = inverses.map(|(root, &s)| if s > 0.0 { root / s } else { 0.0 });
+    let a = right.scaled(&inverses.collect::<Vec<_>>()).to_f32();
+    let b = left.scaled(&roots).to_f32_columns();
     Ok(residual(start, a, b))
 }
 

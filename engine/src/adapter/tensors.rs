@@ -1,6 +1,6 @@
 //! An adapter as PEFT's files hold it.
 
-use super::{AdapterForm, AdapterLayout, Fixed, Part, Place, Slot, pissa, slot_of};
+use super::{AdapterForm, AdapterLayout, Part, Place, Slot};
 use crate::{adapter::layout::module_prefix, protocol::Method};
 
 /// PEFT's names of the matrices that VeRA shares.
@@ -34,12 +34,11 @@ impl AdapterLayout {
     /// Name and shape of every tensor of the file.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let method = self.spec.method;
-        let doubled = matches!(method, Method::Pissa | Method::Olora);
         let tensor = |slot: &Slot| {
             let mut shape = slot.shape_in_file();
             match slot.place {
-                Place::Module { part: Part::A, .. } if doubled => shape[0] *= 2,
-                Place::Module { part: Part::B, .. } if doubled => shape[1] *= 2,
+                Place::Module { part: Part::A, .. } => shape[0] *= self.spec.rank_factor(),
+                Place::Module { part: Part::B, .. } => shape[1] *= self.spec.rank_factor(),
                 _ => {}
             }
             (slot.name(method), shape)
@@ -62,32 +61,32 @@ impl AdapterForm {
     /// belongs to the base as it is.
     pub fn tensors(&self, parameters: &[f32]) -> Vec<NamedTensor> {
         let method = self.layout.spec.method;
+        let is_whole = |slot: &&Slot| match slot.place {
+            Place::Module { .. } => !method.starts_from_base(),
+            Place::Norm { .. } | Place::FinalNorm => true,
+        };
         let plain = |slot: &Slot| NamedTensor {
             name: slot.name(method),
             shape: slot.shape_in_file(),
             values: parameters[slot.range.clone()].to_vec(),
         };
-        let mut list = Vec::new();
-        for ((layer, module, slots), fixed) in self.layout.modules().zip(&self.fixed) {
-            let Fixed::Residual { a, b } = fixed else {
-                list.extend(slots.iter().map(plain));
-                continue;
-            };
-            let part = |part| slot_of(slots, part).map(|slot| &parameters[slot.range.clone()]);
-            if let (Some(trained_a), Some(trained_b)) = (part(Part::A), part(Part::B)) {
-                let [r, in_features] = a.shape;
-                let both = pissa::difference([trained_a, trained_b], [a, b]);
-                let shapes = [[2 * r, in_features], [b.shape[0], 2 * r]];
-                let sides = ["A", "B"].into_iter().zip([both.0, both.1]).zip(shapes);
-                list.extend(sides.map(|((side, values), shape)| NamedTensor {
-                    name: format!("{}.lora_{side}.weight", module_prefix(layer, module)),
+        let slots = self.layout.slots.iter();
+        let mut list: Vec<NamedTensor> = slots.filter(is_whole).map(plain).collect();
+        if method.starts_from_base() {
+            for pair in self.pairs(parameters) {
+                let prefix = module_prefix(pair.layer, pair.module);
+                let (in_features, out_features) = (pair.a.len() / pair.r, pair.b.len() / pair.r);
+                let sides = [
+                    (Part::A, [pair.r, in_features], pair.a),
+                    (Part::B, [out_features, pair.r], pair.b),
+                ];
+                list.extend(sides.map(|(part, shape, values)| NamedTensor {
+                    name: format!("{prefix}.{}", part.suffix()),
                     shape: shape.to_vec(),
                     values,
                 }));
             }
         }
-        let of_norms = |slot: &&Slot| !matches!(slot.place, Place::Module { .. });
-        list.extend(self.layout.slots.iter().filter(of_norms).map(plain));
         let shared = self.projection.iter().flatten().zip(PROJECTIONS);
         list.extend(shared.map(|(matrix, name)| NamedTensor {
             name: name.to_owned(),

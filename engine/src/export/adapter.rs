@@ -187,10 +187,7 @@ fn put_lora(
     spec: &AdapterSpec,
     shape: &ModelShape,
 ) {
-    let times = match spec.method {
-        Method::Pissa | Method::Olora => 2,
-        _ => 1,
-    };
+    let times = spec.rank_factor();
     put("r", json!(times * spec.r));
     put("lora_alpha", json!(times * spec.lora_alpha));
     put("lora_dropout", json!(spec.lora_dropout));
@@ -198,16 +195,9 @@ fn put_lora(
     put("use_dora", json!(spec.method == Method::Dora));
     put("init_lora_weights", json!(true));
     // By whole paths: which of two patterns counts where both fit differs between versions.
-    let layers = (0..shape.num_hidden_layers).filter(|&layer| spec.has_layer(layer));
-    let modules = layers.flat_map(|layer| {
-        spec.target_modules
-            .iter()
-            .map(move |&module| (layer, module))
-    });
     let pattern = |usual: usize, of: &dyn Fn(usize, TargetModule) -> usize| {
-        let entries = modules
-            .clone()
-            .filter(|&(layer, module)| of(layer, module) != usual);
+        let modules = spec.modules(shape.num_hidden_layers);
+        let entries = modules.filter(|&(layer, module)| of(layer, module) != usual);
         let entries = entries.map(|(layer, module)| {
             let path = format!("model.layers.{layer}.{}", module.path());
             (path, json!(times * of(layer, module)))

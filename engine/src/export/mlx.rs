@@ -42,9 +42,9 @@ pub fn files(
         let prefix = format!("model.layers.{}.{}", pair.layer, pair.module.path());
         let (in_features, out_features) = (pair.a.len() / rank, pair.b.len() / rank);
         let a = format!("{prefix}.lora_a");
-        tensors.push(NamedTensor::transposed(a, &pair.a, [rank, in_features]));
+        tensors.push(transposed(a, &pair.a, [rank, in_features]));
         let b = format!("{prefix}.lora_b");
-        tensors.push(NamedTensor::transposed(b, &pair.b, [out_features, rank]));
+        tensors.push(transposed(b, &pair.b, [out_features, rank]));
     }
     for (layer, module, values) in form.magnitudes(parameters) {
         tensors.push(NamedTensor {
@@ -69,4 +69,14 @@ pub fn files(
         ("adapters.safetensors", safetensors(&tensors)?),
         ("adapter_config.json", pretty_json(&config)?.into_bytes()),
     ])
+}
+
+/// `[rows, cols]` as `[cols, rows]`, which is how mlx-lm has its pairs.
+fn transposed(name: String, values: &[f32], [rows, cols]: [usize; 2]) -> NamedTensor {
+    let column = |col: usize| values.iter().skip(col).step_by(cols).copied();
+    NamedTensor {
+        name,
+        shape: vec![cols, rows],
+        values: (0..cols).flat_map(column).collect(),
+    }
 }

@@ -6,8 +6,8 @@ use super::DeviceBudget;
 use crate::{
     adapter::ModelShape,
     protocol::{
-        AdapterSpec, Failure, FailureKind, LayerRange, Method, ModelSummary, PreparedSummary,
-        RunSpec, TargetModule, fits_pattern,
+        AdapterSpec, Failure, FailureKind, LayerRange, ModelSummary, PreparedSummary, RunSpec,
+        TargetModule, fits_pattern,
     },
 };
 
@@ -207,13 +207,7 @@ fn check_pattern(
     problems: &mut Problems,
 ) {
     for (key, &value) in pattern {
-        let layers = (0..shape.num_hidden_layers).filter(|&layer| adapter.has_layer(layer));
-        let mut modules = layers.flat_map(|layer| {
-            adapter
-                .target_modules
-                .iter()
-                .map(move |&module| (layer, module))
-        });
+        let mut modules = adapter.modules(shape.num_hidden_layers);
         if !modules.any(|(layer, module)| fits_pattern(key, layer, module)) {
             let what = format!("{key} is none of the modules that learn.");
             problems.push(ProblemKind::Setting, field, what);
@@ -227,7 +221,7 @@ fn check_pattern(
 
 /// A start from the base has no more directions than the base.
 fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problems) {
-    if !matches!(adapter.method, Method::Pissa | Method::Olora) {
+    if !adapter.method.starts_from_base() {
         return;
     }
     for &module in &adapter.target_modules {

@@ -110,6 +110,12 @@ impl Method {
         self.has_rank() && self != Self::Vera
     }
 
+    /// Whether its pairs start from a part of the base, which is taken out of it: it is then exported as the difference,
+    /// of twice the rank.
+    pub fn starts_from_base(self) -> bool {
+        matches!(self, Self::Pissa | Self::Olora)
+    }
+
     /// Whether it acts on projections, which can be chosen.
     pub fn has_modules(self) -> bool {
         self != Self::LnTuning
@@ -183,11 +189,27 @@ impl AdapterSpec {
             return Some(0);
         }
         let rank = self.rank_pattern.values().copied().chain([self.r]).max();
-        let times = match self.method {
-            Method::Pissa | Method::Olora => 2,
-            _ => 1,
-        };
-        rank.map(|rank| rank.saturating_mul(times))
+        rank.map(|rank| rank.saturating_mul(self.rank_factor()))
+    }
+
+    /// What a pair's rank is multiplied with on the device and in files.
+    pub fn rank_factor(&self) -> usize {
+        if self.method.starts_from_base() { 2 } else { 1 }
+    }
+
+    /// The adapted modules of so many blocks: block by block, in the order of the forward pass.
+    pub fn modules(&self, num_layers: usize) -> impl Iterator<Item = (usize, TargetModule)> {
+        let layers = (0..num_layers).filter(|&layer| self.has_layer(layer));
+        layers.flat_map(|layer| {
+            let modules = self.layer_modules();
+            modules.map(move |module| (layer, module))
+        })
+    }
+
+    /// Those of a block that is changed.
+    pub fn layer_modules(&self) -> impl Iterator<Item = TargetModule> {
+        let modules = TargetModule::ALL.into_iter();
+        modules.filter(|module| self.method.has_modules() && self.target_modules.contains(module))
     }
 
     /// Whether the norms' weights are trained.
