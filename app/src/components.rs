@@ -49,3 +49,4 @@ pub mod text_split;
 pub mod theme_toggle;
 pub mod token_view;
 pub mod train_settings;
+pub mod words;

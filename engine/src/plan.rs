@@ -101,12 +101,12 @@ impl RunPlan {
             );
         }
         if dataset.num_truncated > 0 {
-            warnings.push(format!(
-                "{} of {} rows are longer than {} tokens and are cut.",
-                dataset.num_truncated,
-                dataset.num_training_rows + dataset.num_validation_rows,
-                self.spec.data.max_seq_length
-            ));
+            let all = dataset.num_training_rows + dataset.num_validation_rows;
+            let most = self.spec.data.max_seq_length;
+            warnings.push(match dataset.num_truncated {
+                1 => format!("1 of {all} rows is longer than {most} tokens and is cut."),
+                cut => format!("{cut} of {all} rows are longer than {most} tokens and are cut."),
+            });
         }
         if self.spec.packing && self.spec.group_by_length {
             warnings.push(
@@ -115,10 +115,11 @@ impl RunPlan {
             );
         }
         if dataset.num_without_target > 0 {
-            warnings.push(format!(
-                "{} rows are left out because nothing in them can be learned.",
-                dataset.num_without_target
-            ));
+            let rows = match dataset.num_without_target {
+                1 => "1 row is left out because nothing in it".to_owned(),
+                rows => format!("{rows} rows are left out because nothing in them"),
+            };
+            warnings.push(format!("{rows} can be learned."));
         }
         warnings
     }

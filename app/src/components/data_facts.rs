@@ -39,14 +39,8 @@ fn read_facts(dataset: &DatasetSummary) -> Vec<(&'static str, String)> {
     vec![
         ("Rows", usable),
         ("Shape", shapes.join(", ")),
-        (
-            "Size",
-            format!(
-                "{}, {}",
-                bytes(dataset.file_bytes),
-                short_hash(&dataset.sha256)
-            ),
-        ),
+        ("Size", bytes(dataset.file_bytes)),
+        ("SHA-256", short_hash(&dataset.sha256)),
     ]
 }
 

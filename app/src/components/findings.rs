@@ -2,6 +2,7 @@ use engine::protocol::{Finding, FindingKind, RowFilter};
 use leptos::prelude::*;
 
 use super::problems::place;
+use super::words::Words;
 use crate::state::State;
 use crate::state::findings::{alarm, of_files, of_tokens, words};
 use crate::state::format::{count, counted, sentence};
@@ -88,7 +89,7 @@ fn item(store: Store, finding: Finding) -> impl IntoView {
                 <button type="button" class="link" aria-label=format!("Show row {number} in the table") on:click=go>
                     {format!("Row {number}")}
                 </button>
-                <span class="quiet">{format!("{}: {}", place(&problem), problem.what)}</span>
+                <span class="quiet"><Words text=format!("{}: {}", place(&problem), problem.what) /></span>
             </li>
         }
     });

@@ -1,6 +1,7 @@
 use leptos::prelude::*;
 
 use super::icon::{Glyph, Icon};
+use super::words::Words;
 use crate::state::Step;
 use crate::state::failure::Notice;
 use crate::state::format::sentence;
@@ -32,9 +33,9 @@ fn card(store: Store, notice: Notice) -> impl IntoView {
         <div class="notice">
             <Icon glyph=Glyph::Alert />
             <div class="notice-body">
-                <p class="notice-what">{sentence(&failure.what)}</p>
+                <p class="notice-what"><Words text=sentence(&failure.what) /></p>
                 {failure.place.map(|place| view! { <p class="notice-place">{place}</p> })}
-                {failure.remedy.map(|remedy| view! { <p class="notice-remedy">{sentence(&remedy)}</p> })}
+                {failure.remedy.map(|remedy| view! { <p class="notice-remedy"><Words text=sentence(&remedy) /></p> })}
             </div>
             <button type="button" class="icon-button" aria-label=label on:click=move |_| store.dismiss(step)>
                 <Icon glyph=Glyph::Close />

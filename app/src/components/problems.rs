@@ -1,6 +1,7 @@
 use engine::protocol::RowProblem;
 use leptos::prelude::*;
 
+use super::words::Words;
 use crate::state::State;
 use crate::state::format::{count, counted, sentence};
 use crate::store::Store;
@@ -62,8 +63,8 @@ fn item(problem: RowProblem) -> impl IntoView {
     view! {
         <li>
             <span class="problem-place mono">{place(&problem)}</span>
-            <span class="problem-what">{sentence(&problem.what)}</span>
-            <span class="problem-remedy">{problem.remedy}</span>
+            <span class="problem-what"><Words text=sentence(&problem.what) /></span>
+            <span class="problem-remedy"><Words text=problem.remedy.to_string() /></span>
         </li>
     }
 }

@@ -1,5 +1,6 @@
 use leptos::prelude::*;
 
+use super::words::Words;
 use crate::state::format::sentence;
 use crate::state::mapping::ReadForm;
 use crate::state::{State, Step};
@@ -37,7 +38,7 @@ pub fn ReadAgain() -> impl IntoView {
                 on:click=move |_| if is_due() { store.read_again() }>
                 "Read again"
             </button>
-            <p id="read-again-note" class="run-note" aria-live="polite">{note}</p>
+            <p id="read-again-note" class="run-note" aria-live="polite">{move || view! { <Words text=note() /> }}</p>
         </div>
     }
 }

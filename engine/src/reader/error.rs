@@ -50,11 +50,18 @@ pub enum DatasetError {
     /// One JSON object that is neither a row nor holds exactly one array of rows.
     #[error("{file} is one JSON object {what}")]
     NoArray { file: String, what: String },
-    #[error("none of the {num_rows} rows can be used; the first: {}", .first.what)]
+    #[error("{}; the first: {}", none_of(*.num_rows), .first.what)]
     NoUsableRow {
         num_rows: usize,
         first: Box<RowProblem>,
     },
+}
+
+fn none_of(num_rows: usize) -> String {
+    match num_rows {
+        1 => "the one row cannot be used".to_owned(),
+        _ => format!("none of the {num_rows} rows can be used"),
+    }
 }
 
 impl DatasetError {
