@@ -37,6 +37,7 @@ use crate::{
     train::pacing::read_all,
 };
 
+mod blend;
 pub mod dora;
 pub mod ia3;
 mod layout;
@@ -51,9 +52,9 @@ pub mod rslora;
 mod tensors;
 pub mod vera;
 
-pub use layout::{AdapterLayout, ModelShape, Part, Place, Slot};
+pub use layout::{AdapterLayout, ModelShape, Part, Place, Slot, is_of_module};
 pub use low_rank::{LowRankUpdate, NotLowRank};
-pub use tensors::NamedTensor;
+pub use tensors::{NamedTensor, PROJECTIONS};
 
 /// A matrix on the host and on the device.
 #[derive(Debug, Clone)]

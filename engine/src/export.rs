@@ -18,7 +18,7 @@ use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptio
 
 pub use adapter::{base_model, files as adapter_files};
 pub use log::{EvaluationReport, LogEntry};
-pub use recipe::{Recipe, RecipeError};
+pub use recipe::{Recipe, RecipeAdapter, RecipeError};
 
 use crate::{
     adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
@@ -39,6 +39,8 @@ pub struct ExportInput<'a> {
     /// As they were scored.
     pub held_out: &'a [TokenSequence],
     pub spec: &'a RunSpec,
+    /// What the run went on with.
+    pub initial: Option<&'a RecipeAdapter>,
     pub summary: &'a RunSummary,
     pub device: &'a DeviceReport,
     /// Ascending.
@@ -158,6 +160,28 @@ pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
     };
     let reason = NotLowRank::of(method, spec.train_norms)?;
     Some(ExportError::NoForm { format, reason })
+}
+
+/// A zip for PEFT of an adapter alone, with nothing of a run.
+///
+/// # Errors
+/// As [`adapter_files`].
+pub fn peft_zip(
+    form: &AdapterForm,
+    parameters: &[f32],
+    shape: &ModelShape,
+    base: &str,
+    chat_template: Option<&str>,
+) -> Result<Vec<u8>, ExportError> {
+    let mut archive = Archive::default();
+    let tensors = form.tensors(parameters);
+    for (name, bytes) in adapter::files(&form.layout.spec, shape, base, &tensors)? {
+        archive.add(name, &bytes)?;
+    }
+    if let Some(template) = chat_template {
+        archive.add_text(ExportFile::ChatTemplate, template)?;
+    }
+    archive.finish()
 }
 
 /// A zip for llama.cpp and Ollama: `adapter.gguf` and a `Modelfile`.

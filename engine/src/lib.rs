@@ -42,6 +42,8 @@ pub mod adapter;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod host;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod import;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod kernels;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod layers;

@@ -12,6 +12,7 @@ pub mod device;
 pub mod export;
 pub mod failure;
 pub mod generate;
+pub mod kept;
 pub mod message;
 pub mod metrics;
 pub mod model;
@@ -28,6 +29,7 @@ pub use device::*;
 pub use export::*;
 pub use failure::*;
 pub use generate::*;
+pub use kept::*;
 pub use message::*;
 pub use metrics::*;
 pub use model::*;
@@ -36,7 +38,7 @@ pub use run::*;
 pub use score::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -113,9 +115,24 @@ pub enum Command {
     StopGeneration {
         id: GenerationId,
     },
+    /// Loads an adapter for the present model, of files that ride beside the message, and answers with
+    /// [`Event::Adapters`].
+    LoadAdapter {},
+    /// Makes a new adapter of others, each times its weight, and answers with [`Event::Adapters`].
+    BlendAdapters {
+        parts: Vec<(AdapterId, f64)>,
+    },
+    /// Makes it the tuned model's; answers with [`Event::Adapters`].
+    UseAdapter {
+        adapter: AdapterId,
+    },
+    /// Answers with [`Event::Adapters`].
+    ForgetAdapter {
+        adapter: AdapterId,
+    },
     /// Answers with [`Event::ExportReady`]; the zip's bytes ride beside it.
     Export {
-        run: RunId,
+        adapter: AdapterId,
         kind: ExportKind,
     },
 }
@@ -196,9 +213,13 @@ pub enum Event {
         variant: Variant,
         summary: GenerationSummary,
     },
+    /// The adapters for the present model, whenever they or the model changed.
+    Adapters {
+        list: AdapterList,
+    },
     /// The zip's bytes ride beside the message.
     ExportReady {
-        run: RunId,
+        adapter: AdapterId,
         file_name: String,
     },
     /// Something worth knowing that stops nothing.

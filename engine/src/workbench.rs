@@ -2,6 +2,7 @@
 //!
 //! A command that fails changes nothing: the new model or dataset replaces the old one only once it is whole.
 
+mod adapters;
 mod dataset;
 mod model;
 mod run;
@@ -13,13 +14,17 @@ use burn::tensor::Device;
 
 use crate::{
     data::prepare::Prepared,
+    export,
     host::Host,
     protocol::{
-        Command, DataSpec, DatasetSummary, DeviceReport, Event, ExportKind, Failure, FailureKind,
-        GenerationId, GenerationSpec, RunId, RunSpec, Variant,
+        AdapterId, AdapterOrigin, AdapterSpec, Command, DataSpec, DatasetSummary, DeviceReport,
+        Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec, RunId, RunSpec,
+        Variant,
     },
+    train::session::TrainedAdapter,
     weights::checkpoint::NamedSource,
 };
+use adapters::{Adapters, KeptAdapter, no_adapter};
 use dataset::LoadedDataset;
 use model::LoadedModel;
 use run::KeptRun;
@@ -33,6 +38,7 @@ pub struct Workbench<'h> {
     dataset: Option<LoadedDataset>,
     /// The last run that left an adapter.
     kept: Option<KeptRun>,
+    adapters: Adapters,
 }
 
 impl<'h> Workbench<'h> {
@@ -45,6 +51,7 @@ impl<'h> Workbench<'h> {
             model: None,
             dataset: None,
             kept: None,
+            adapters: Adapters::default(),
         }
     }
 
@@ -92,10 +99,29 @@ impl<'h> Workbench<'h> {
                 Ok(())
             }
             Command::Generate { id, spec } => self.generate(id, &spec).await,
-            Command::Export { run, kind } => self
-                .export(run, kind)
-                .await
-                .map_err(|failure| failure.in_run(run)),
+            Command::LoadAdapter {} => {
+                let model = self.model.as_ref().ok_or_else(no_model)?;
+                if let Some(message) = self.adapters.load(files, model).await? {
+                    self.host.emit(Event::Warning { message });
+                }
+                self.tell_adapters()
+            }
+            Command::BlendAdapters { parts } => {
+                let model = self.model.as_ref().ok_or_else(no_model)?;
+                self.adapters.blend(parts, model)?;
+                self.tell_adapters()
+            }
+            Command::UseAdapter { adapter } => {
+                let model = self.model.as_ref().ok_or_else(no_model)?;
+                self.adapters.make_active(adapter, &model.summary)?;
+                self.tell_adapters()
+            }
+            Command::ForgetAdapter { adapter } => {
+                let model = self.model.as_ref().ok_or_else(no_model)?;
+                self.adapters.forget(adapter, &model.summary)?;
+                self.tell_adapters()
+            }
+            Command::Export { adapter, kind } => self.export(adapter, kind),
             Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Stop { .. }
@@ -113,7 +139,29 @@ impl<'h> Workbench<'h> {
         if let Some(dataset) = &mut self.dataset {
             dataset.forget_prepared();
         }
+        self.tell_adapters()
+    }
+
+    fn tell_adapters(&mut self) -> Result<(), Failure> {
+        let model = &self.model.as_ref().ok_or_else(no_model)?.summary;
+        self.adapters.settle(model);
+        let list = self.adapters.summary(model);
+        self.host.emit(Event::Adapters { list });
         Ok(())
+    }
+
+    /// The run's settings, and the adapter that it goes on with.
+    fn initial(&self, spec: &RunSpec) -> Result<(RunSpec, Option<TrainedAdapter>), Failure> {
+        let mut spec = spec.clone();
+        let Some(id) = spec.initial_adapter else {
+            return Ok((spec, None));
+        };
+        let adapter = &self.adapters.get(id, &self.model()?.summary)?.adapter;
+        spec.adapter = AdapterSpec {
+            lora_dropout: spec.adapter.lora_dropout,
+            ..adapter.form.layout.spec.clone()
+        };
+        Ok((spec, Some(adapter.clone())))
     }
 
     async fn load_dataset(
@@ -137,7 +185,8 @@ impl<'h> Workbench<'h> {
 
     async fn plan(&mut self, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
-        let plan = run::plan(spec, self.model()?, &prepared, &self.report)?;
+        let (spec, _) = self.initial(spec)?;
+        let plan = run::plan(&spec, self.model()?, &prepared, &self.report)?;
         self.host.emit(Event::Planned {
             plan: (&plan).into(),
         });
@@ -146,10 +195,12 @@ impl<'h> Workbench<'h> {
 
     async fn step_one_batch(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
+        let (spec, initial) = self.initial(spec)?;
         let model = self.model.as_mut().ok_or_else(no_model)?;
-        let plan = run::plan(spec, model, &prepared, &self.report)?;
+        let plan = run::plan(&spec, model, &prepared, &self.report)?;
         let usual = std::mem::replace(&mut model.llama.precision, plan.precision);
-        let stepped = run::step_one_batch(run, &plan, model, &prepared, self.host).await;
+        let stepped =
+            run::step_one_batch(run, &plan, model, initial.as_ref(), &prepared, self.host).await;
         model.llama.precision = usual;
         let batch = stepped?;
         self.host.emit(Event::BatchStepped { run, batch });
@@ -158,20 +209,29 @@ impl<'h> Workbench<'h> {
 
     async fn train(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
+        let (spec, initial) = self.initial(spec)?;
         let model = self.model.as_mut().ok_or_else(no_model)?;
         let dataset = self.dataset.as_ref().ok_or_else(no_dataset)?;
-        let plan = run::plan(spec, model, &prepared, &self.report)?;
+        let plan = run::plan(&spec, model, &prepared, &self.report)?;
         // Of the answers after the run too.
         model.llama.precision = plan.precision;
-        let result = run::train(run, &plan, model, &prepared, self.host).await;
+        let result = run::train(run, &plan, model, initial.as_ref(), &prepared, self.host).await;
         if let Some(failure) = result.failure.clone() {
             self.host.emit(Event::Failed { failure });
         }
-        let mut summary = result.summary.clone();
-        if summary.has_adapter {
-            let kept = KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host);
-            summary.exports = kept.offers()?;
+        let summary = result.summary.clone();
+        if let Some(adapter) = result.adapter.clone() {
+            let begun = plan.spec.initial_adapter;
+            let begun = begun.and_then(|id| self.adapters.get(id, &model.summary).ok());
+            let recipe_adapter = begun.map(KeptAdapter::recipe).transpose()?;
+            let name = format!("Run {}: {}", run.0, plan.spec.adapter.method.name());
+            let origin = AdapterOrigin::Run(run);
+            self.adapters.keep(name, origin, adapter, &model.summary);
+            let kept = KeptRun::new(
+                run, &plan, recipe_adapter, result, model, dataset, &prepared, self.host,
+            );
             self.kept = Some(kept);
+            self.tell_adapters()?;
         }
         self.host.emit(Event::RunEnded { run, summary });
         Ok(())
@@ -182,7 +242,7 @@ impl<'h> Workbench<'h> {
         for &variant in &spec.variants {
             let adapter = match variant {
                 Variant::Base => None,
-                Variant::Tuned => Some(self.kept_run()?.adapter_for(model)?),
+                Variant::Tuned => Some(self.adapters.active(&model.summary)?.upload(model)),
             };
             let summary = model
                 .generate(id, variant, spec, adapter.as_ref(), self.host)
@@ -196,16 +256,21 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    async fn export(&mut self, run: RunId, kind: ExportKind) -> Result<(), Failure> {
-        let kept = self.kept_run()?;
-        let bytes = kept.export(run, kind, &self.report)?;
-        self.host.emit_with_bytes(
-            Event::ExportReady {
-                run,
-                file_name: kept.file_name(kind),
-            },
-            bytes,
-        );
+    /// A run's adapter leaves with all that tells of the run, as long as that is the last one.
+    fn export(&self, id: AdapterId, kind: ExportKind) -> Result<(), Failure> {
+        let model = self.model()?;
+        let adapter = self.adapters.get(id, &model.summary)?;
+        let run = self.kept.as_ref();
+        let run = run.filter(|run| adapter.origin == AdapterOrigin::Run(run.run()));
+        let bytes = match (kind, run) {
+            (ExportKind::Peft, Some(run)) => run.zip(&self.report)?,
+            _ => adapter.zip(kind, model)?,
+        };
+        let event = Event::ExportReady {
+            adapter: id,
+            file_name: export::file_name(&model.summary, kind),
+        };
+        self.host.emit_with_bytes(event, bytes);
         Ok(())
     }
 
@@ -218,10 +283,7 @@ impl<'h> Workbench<'h> {
     }
 
     fn kept_run(&self) -> Result<&KeptRun, Failure> {
-        self.kept.as_ref().ok_or_else(|| {
-            Failure::new(FailureKind::WrongState, "There is no trained adapter yet.")
-                .remedy("Train first; a stopped run counts too.")
-        })
+        self.kept.as_ref().ok_or_else(no_adapter)
     }
 }
 

@@ -87,6 +87,12 @@ impl Slot {
     }
 }
 
+/// Whether a tensor of PEFT's file is of that module.
+pub fn is_of_module(name: &str, layer: usize, module: TargetModule) -> bool {
+    let end = name.strip_prefix(&module_prefix(layer, module));
+    end.is_some_and(|end| end.starts_with('.'))
+}
+
 /// Such as `base_model.model.model.layers.0.self_attn.q_proj`.
 pub fn module_prefix(layer: usize, module: TargetModule) -> String {
     format!("base_model.model.model.layers.{layer}.{}", module.path())

@@ -1,7 +1,7 @@
 //! An adapter as low-rank products alone, which is all that other runtimes' adapter files hold.
 
 use super::{AdapterForm, Fixed, Part, slot_of};
-use crate::protocol::{Method, TargetModule};
+use crate::protocol::{AdapterSpec, Method, TargetModule};
 
 /// What a module's weight changes by: `scaling b a`.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,11 @@ impl NotLowRank {
             _ if train_norms => Some(Self::Norms),
             _ => None,
         }
+    }
+
+    /// Of an adapter.
+    pub fn of_spec(spec: &AdapterSpec) -> Option<Self> {
+        Self::of(spec.method, spec.train_norms)
     }
 }
 

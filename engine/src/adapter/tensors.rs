@@ -4,7 +4,7 @@ use super::{AdapterForm, AdapterLayout, Part, Place, Slot};
 use crate::{adapter::layout::module_prefix, protocol::Method};
 
 /// PEFT's names of the matrices that VeRA shares.
-const PROJECTIONS: [&str; 2] = ["base_model.vera_A", "base_model.vera_B"];
+pub const PROJECTIONS: [&str; 2] = ["base_model.vera_A", "base_model.vera_B"];
 
 /// A tensor in f32 by its name in `adapter_model.safetensors`.
 #[derive(Debug, Clone, PartialEq)]

@@ -28,6 +28,9 @@ pub struct Recipe {
     pub model: RecipeModel,
     pub dataset: RecipeDataset,
     pub settings: RecipeSettings,
+    /// What the run went on with.
+    #[serde(default)]
+    pub initial_adapter: Option<RecipeAdapter>,
     pub device: DeviceKind,
     /// ISO 8601, UTC.
     pub finished_at: Option<String>,
@@ -65,6 +68,15 @@ pub struct RecipeDataset {
     /// How the files became rows.
     #[serde(default)]
     pub reading: ReadSpec,
+}
+
+/// An adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeAdapter {
+    pub name: String,
+    /// Of its `adapter_model.safetensors` as it is exported here.
+    pub sha256: String,
 }
 
 /// Every hyper-parameter, by the names of `peft.LoraConfig` and `transformers.TrainingArguments`.
@@ -208,6 +220,7 @@ impl Recipe {
                 reading: dataset.spec.clone(),
             },
             settings: RecipeSettings::from(input.spec),
+            initial_adapter: input.initial.cloned(),
             device: input.device.kind,
             finished_at: input.finished_at.map(str::to_owned),
         }
@@ -311,6 +324,8 @@ impl From<&RunSpec> for RecipeSettings {
 impl From<&RecipeSettings> for RunSpec {
     fn from(settings: &RecipeSettings) -> Self {
         Self {
+            // An adapter of another visit has another id.
+            initial_adapter: None,
             adapter: AdapterSpec {
                 method: settings.method,
                 r: settings.r,

@@ -58,6 +58,8 @@ pub enum FailureKind {
     ModelFile,
     /// A sound file of a model that this engine does not run.
     UnsupportedModel,
+    /// An adapter's files that are damaged, or not for the loaded model.
+    Adapter,
     /// No tokenizer, or one that cannot be used.
     Tokenizer,
     /// The chat template cannot be rendered.

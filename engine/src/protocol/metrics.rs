@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ExportOffer;
 
 /// One optimizer step. Losses are mean negative log-likelihoods per scored token, natural logarithm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -55,9 +54,6 @@ pub struct RunSummary {
     pub trainable_parameters: u64,
     /// Whether there is an adapter to try and to export.
     pub has_adapter: bool,
-    /// The forms in which it can be had.
-    #[serde(default)]
-    pub exports: Vec<ExportOffer>,
 }
 
 /// Why a run ended.

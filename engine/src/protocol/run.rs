@@ -3,12 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdapterSpec, DataSpec, Precision};
+use super::{AdapterId, AdapterSpec, DataSpec, Precision};
 
 /// Everything that determines a run, besides model and dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
     pub adapter: AdapterSpec,
+    /// Goes on with this adapter instead of a new one, whose form it keeps: of `adapter` only the dropout counts.
+    #[serde(default)]
+    pub initial_adapter: Option<AdapterId>,
     pub data: DataSpec,
     pub learning_rate: f64,
     pub lr_scheduler_type: LrSchedulerType,
@@ -44,6 +47,7 @@ impl Default for RunSpec {
     fn default() -> Self {
         Self {
             adapter: AdapterSpec::default(),
+            initial_adapter: None,
             data: DataSpec::default(),
             learning_rate: 1e-3,
             lr_scheduler_type: LrSchedulerType::Cosine,

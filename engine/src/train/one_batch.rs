@@ -2,7 +2,8 @@
 
 use super::{
     pacing::{Interruption, Pacing},
-    state::{StepOutcome, TrainingState, non_finite},
+    session::{self, TrainedAdapter},
+    state::{StepOutcome, non_finite},
     step::{evaluate, token_losses},
 };
 use crate::{
@@ -45,19 +46,21 @@ pub async fn step(
     run: RunId,
     plan: &RunPlan,
     model: &Llama,
+    initial: Option<&TrainedAdapter>,
     train: &[TokenSequence],
     host: &dyn Host,
 ) -> Result<OneBatch, Interruption> {
     let pacing = Pacing::new(host, run);
     let micro_batches = BatchSchedule::new(train, &plan.spec).next_step();
-    let mut losses = Vec::with_capacity(micro_batches.len());
-    for batch in &micro_batches {
-        // A new adapter changes nothing yet.
-        losses.push(token_losses(model, None, batch, &pacing).await?);
-    }
-    let mut state = TrainingState::start(&plan.spec, model)
+    let mut state = session::start(&plan.spec, initial, model)
         .await
         .map_err(Interruption::Failed)?;
+    // A new adapter changes nothing yet.
+    let present = initial.map(|_| state.upload(model));
+    let mut losses = Vec::with_capacity(micro_batches.len());
+    for batch in &micro_batches {
+        losses.push(token_losses(model, present.as_ref(), batch, &pacing).await?);
+    }
     let rate = plan.spec.learning_rate;
     let StepOutcome { grad_norm, .. } = state.step(model, &micro_batches, rate, &pacing).await?;
     let adapter = state.upload(model);

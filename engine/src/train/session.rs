@@ -25,7 +25,8 @@ use crate::{
     model::Llama,
     plan::RunPlan,
     protocol::{
-        EvaluationMetrics, Event, Failure, RunId, RunOutcome, RunState, RunSummary, StepMetrics,
+        EvaluationMetrics, Event, Failure, RunId, RunOutcome, RunSpec, RunState, RunSummary,
+        StepMetrics,
     },
 };
 
@@ -37,6 +38,8 @@ pub struct TrainingInput<'a> {
     pub run: RunId,
     pub plan: &'a RunPlan,
     pub model: &'a Llama,
+    /// The adapter to go on with; a new one where there is none.
+    pub initial: Option<&'a TrainedAdapter>,
     pub train: &'a [TokenSequence],
     pub validation: &'a [TokenSequence],
 }
@@ -80,7 +83,6 @@ impl TrainingResult {
                 elapsed_secs: 0.0,
                 trainable_parameters: 0,
                 has_adapter: false,
-                exports: Vec::new(),
             },
             failure: Some(failure),
             adapter: None,
@@ -112,6 +114,21 @@ pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult 
     }
 }
 
+/// The state of `initial`, or of a new adapter.
+///
+/// # Errors
+/// As [`TrainingState::start`].
+pub async fn start(
+    spec: &RunSpec,
+    initial: Option<&TrainedAdapter>,
+    model: &Llama,
+) -> Result<TrainingState, Failure> {
+    match initial.cloned() {
+        Some(TrainedAdapter { form, parameters }) => Ok(TrainingState::of(spec, form, parameters)),
+        None => TrainingState::start(spec, model).await,
+    }
+}
+
 struct Session<'a> {
     input: &'a TrainingInput<'a>,
     host: &'a dyn Host,
@@ -138,7 +155,7 @@ impl<'a> Session<'a> {
             input,
             host,
             pacing,
-            state: TrainingState::start(&input.plan.spec, input.model).await?,
+            state: start(&input.plan.spec, input.initial, input.model).await?,
             best: None,
             steps: Vec::new(),
             evaluations: Vec::new(),
@@ -346,7 +363,6 @@ impl<'a> Session<'a> {
             elapsed_secs: (self.pacing.active_millis() - self.started_millis) / 1000.0,
             trainable_parameters: self.state.form.layout.num_parameters as u64,
             has_adapter: self.best.is_some(),
-            exports: Vec::new(),
         };
         TrainingResult {
             summary,

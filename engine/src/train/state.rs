@@ -67,8 +67,13 @@ impl TrainingState {
     /// The device's failure while the adapter's start is computed from the base.
     pub async fn start(spec: &RunSpec, model: &Llama) -> Result<Self, Failure> {
         let (form, parameters) = AdapterForm::start(&spec.adapter, model, spec.seed).await?;
+        Ok(Self::of(spec, form, parameters))
+    }
+
+    /// The start of a run that goes on with an adapter.
+    pub fn of(spec: &RunSpec, form: AdapterForm, parameters: Vec<f32>) -> Self {
         let groups = form.layout.groups();
-        Ok(Self {
+        Self {
             optimizer: AdamW::new(AdamWConfig::from(spec), parameters.len()).with_groups(groups),
             form,
             parameters,
@@ -78,7 +83,7 @@ impl TrainingState {
             dropout_probability: spec.adapter.lora_dropout,
             seed: spec.seed,
             num_micro_steps: 0,
-        })
+        }
     }
 
     /// The present adapter on the device.

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
-    adapter::{DeviceAdapter, ModelShape},
+    adapter::{AdapterLayout, DeviceAdapter},
     data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
-    export::{self, EvaluationReport, ExportError, ExportInput, build_zip, modelfile},
+    export::{self, EvaluationReport, ExportError, ExportInput, RecipeAdapter, build_zip},
     host::Host,
     plan::{DeviceBudget, RunPlan},
     protocol::{
@@ -54,6 +54,7 @@ pub async fn train(
     run: RunId,
     plan: &RunPlan,
     model: &LoadedModel,
+    initial: Option<&TrainedAdapter>,
     prepared: &Prepared,
     host: &dyn Host,
 ) -> TrainingResult {
@@ -61,6 +62,7 @@ pub async fn train(
         run,
         plan,
         model: &model.llama,
+        initial,
         train: &prepared.train,
         validation: &prepared.validation,
     };
@@ -78,10 +80,11 @@ pub async fn step_one_batch(
     run: RunId,
     plan: &RunPlan,
     model: &LoadedModel,
+    initial: Option<&TrainedAdapter>,
     prepared: &Prepared,
     host: &dyn Host,
 ) -> Result<Option<BatchPreview>, Failure> {
-    let stepped = one_batch::step(run, plan, &model.llama, &prepared.train, host).await;
+    let stepped = one_batch::step(run, plan, &model.llama, initial, &prepared.train, host).await;
     model.llama.device.memory_cleanup();
     match stepped {
         Ok(stepped) => Ok(Some(BatchPreview {
@@ -120,11 +123,10 @@ fn preview_rows(stepped: &OneBatch, model: &LoadedModel) -> Vec<BatchRow> {
 pub struct KeptRun {
     run: RunId,
     spec: RunSpec,
+    initial: Option<RecipeAdapter>,
     result: TrainingResult,
     model: ModelSummary,
     chat_template: Option<String>,
-    /// For Ollama.
-    modelfile: String,
     dataset: DatasetSummary,
     prepared: Rc<Prepared>,
     rows: Rc<RowFile>,
@@ -136,26 +138,17 @@ impl KeptRun {
     pub fn new(
         run: RunId,
         plan: &RunPlan,
+        initial: Option<RecipeAdapter>,
         result: TrainingResult,
         model: &LoadedModel,
         dataset: &LoadedDataset,
         prepared: &Rc<Prepared>,
         host: &dyn Host,
     ) -> Self {
-        let tokenizer = &model.tokenizer;
-        let stops = tokenizer.end_of_turn_ids().iter();
-        let stops: Vec<String> = stops.map(|&id| tokenizer.special_text(Some(id))).collect();
-        let bos = tokenizer.special_ids().bos;
-        let bos = bos.map(|_| tokenizer.special_text(bos));
         Self {
-            modelfile: modelfile::render(
-                &model.summary.name,
-                model.template.as_ref(),
-                bos.as_deref(),
-                &stops,
-            ),
             run,
             spec: plan.spec.clone(),
+            initial,
             result,
             model: model.summary.clone(),
             chat_template: model
@@ -188,7 +181,15 @@ impl KeptRun {
         Ok(form.upload(parameters, &model.llama))
     }
 
-    fn adapter(&self) -> Result<&TrainedAdapter, Failure> {
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// What was learnt.
+    ///
+    /// # Errors
+    /// Where there is no adapter.
+    pub fn adapter(&self) -> Result<&TrainedAdapter, Failure> {
         let adapter = self.result.adapter.as_ref();
         adapter.ok_or_else(|| Failure::from(ExportError::EmptyAdapter))
     }
@@ -218,64 +219,12 @@ impl KeptRun {
         Ok(self.rows.row(row).await?)
     }
 
-    /// Of the exported file.
-    pub fn file_name(&self, kind: ExportKind) -> String {
-        export::file_name(&self.model, kind)
-    }
-
-    /// What can be exported, how large it is, and why something cannot.
+    /// The zip for PEFT with all that tells of the run; see [`export::build_zip`].
     ///
     /// # Errors
-    /// Where there is no adapter.
-    pub fn offers(&self) -> Result<Vec<ExportOffer>, Failure> {
-        let layout = &self.adapter()?.form.layout;
-        let tensors = layout.tensors().into_iter();
-        let sizes = tensors.map(|(_, shape)| 4 * shape.iter().product::<usize>() as u64);
-        let num_bytes = sizes.sum();
-        let offer = |kind| ExportOffer {
-            kind,
-            num_bytes,
-            refusal: export::refusal(kind, &layout.spec).map(|error| error.to_string()),
-        };
-        Ok(ExportKind::ALL.map(offer).into())
-    }
-
-    /// The zip; see [`crate::export`].
-    ///
-    /// # Errors
-    /// [`FailureKind::WrongState`] for another run, else the export's refusals.
-    pub fn export(
-        &self,
-        run: RunId,
-        kind: ExportKind,
-        report: &DeviceReport,
-    ) -> Result<Vec<u8>, Failure> {
-        if run != self.run {
-            return Err(Failure::new(
-                FailureKind::WrongState,
-                "That run's adapter is no longer here.",
-            )
-            .remedy("Export the last run, or train again."));
-        }
+    /// The export's refusals.
+    pub fn zip(&self, report: &DeviceReport) -> Result<Vec<u8>, Failure> {
         let TrainedAdapter { form, parameters } = self.adapter()?;
-        let shape = ModelShape::from(&self.model);
-        match kind {
-            ExportKind::Peft => {}
-            ExportKind::Gguf => {
-                let name = self.model.name.as_str();
-                return Ok(export::gguf_zip(
-                    form,
-                    parameters,
-                    &shape,
-                    name,
-                    &self.modelfile,
-                )?);
-            }
-            ExportKind::Mlx => {
-                let base = export::base_model(&self.model);
-                return Ok(export::mlx_zip(form, parameters, &shape, base)?);
-            }
-        }
         let summary = &self.result.summary;
         let scored = self
             .result
@@ -295,6 +244,7 @@ impl KeptRun {
             prepared: &self.prepared.summary,
             held_out: &self.prepared.validation,
             spec: &self.spec,
+            initial: self.initial.as_ref(),
             summary,
             device: report,
             steps: &self.result.steps,
@@ -305,4 +255,17 @@ impl KeptRun {
             finished_at: self.finished_at.as_deref(),
         })?)
     }
+}
+
+/// The forms in which an adapter can be had, how large each is, and why one cannot be had.
+pub fn offers(layout: &AdapterLayout) -> Vec<ExportOffer> {
+    let tensors = layout.tensors().into_iter();
+    let sizes = tensors.map(|(_, shape)| 4 * shape.iter().product::<usize>() as u64);
+    let num_bytes = sizes.sum();
+    let offer = |kind| ExportOffer {
+        kind,
+        num_bytes,
+        refusal: export::refusal(kind, &layout.spec).map(|error| error.to_string()),
+    };
+    ExportKind::ALL.map(offer).into()
 }

@@ -458,20 +458,27 @@ fn packing() -> Vec<Work> {
             vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu],
         ),
     ];
-    let work = |(place, sides)| Work {
-        group: "packing",
-        place,
-        name: "SmolLM2-135M Q4_1, 32 rows of 16 to 256 tokens, batches of 4, packed to 512"
-            .to_owned(),
-        spec: json!({
-            "kind": "packing", "rows": 32, "shortest": 16, "longest": 256, "batchSize": 4, "maxSeqLength": 512,
-        }),
-        sides,
-        operations: None,
-        tokens: None,
-        is_fresh: false,
-    };
-    places.map(work).into()
+    let mut works = Vec::new();
+    for (place, sides) in places {
+        for (rows, shortest, longest) in [(48, 8, 64), (24, 16, 256)] {
+            works.push(Work {
+                group: "packing",
+                place,
+                name: format!(
+                    "SmolLM2-135M Q4_1, {rows} rows of {shortest} to {longest} tokens, batches of 4, packed to 512"
+                ),
+                spec: json!({
+                    "kind": "packing", "rows": rows, "shortest": shortest, "longest": longest, "batchSize": 4,
+                    "maxSeqLength": 512,
+                }),
+                sides: sides.clone(),
+                operations: None,
+                tokens: None,
+                is_fresh: false,
+            });
+        }
+    }
+    works
 }
 
 fn answers() -> Vec<Work> {

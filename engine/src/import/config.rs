@@ -1,0 +1,328 @@
+//! `adapter_config.json` to an [`AdapterSpec`]: what PEFT 0.5 to 0.21 write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::Mismatch;
+use crate::{
+    adapter::{ModelShape, ia3::scales_input, is_of_module},
+    protocol::{AdapterSpec, BlockNorm, LayerRange, Method, TargetModule, fits_pattern},
+    weights::tensor::TensorEntry,
+};
+
+/// Keys that change what an adapter computes in a way that this engine has not; `null`, `false` and `[]` are as if
+/// they were not there.
+const UNKNOWN: [(&str, &str); 9] = [
+    (
+        "fan_in_fan_out",
+        "weights of GPT-2's kind are not known here",
+    ),
+    ("lora_bias", "a bias beside B is not known here"),
+    ("layer_replication", "replicated layers are not known here"),
+    (
+        "trainable_token_indices",
+        "trained token embeddings are not known here",
+    ),
+    (
+        "target_parameters",
+        "adapters of bare parameters are not known here",
+    ),
+    (
+        "alora_invocation_tokens",
+        "activated LoRA is not known here",
+    ),
+    ("use_qalora", "QA-LoRA is not known here"),
+    ("megatron_config", "layers of Megatron's are not known here"),
+    (
+        "exclude_modules",
+        "name the adapted modules under target_modules",
+    ),
+];
+/// What saves a converted adapter.
+const CONVERT: &str =
+    "its base was changed at the start: save it with `path_initial_model_for_weight_conversion`";
+
+/// What the config says, as far as it can be had here; `None` where a reason was found that leaves no sense in the
+/// tensors.
+pub(super) fn spec(
+    config: &Map<String, Value>,
+    shape: &ModelShape,
+    tensors: &[TensorEntry],
+    mismatches: &mut Vec<Mismatch>,
+) -> Option<AdapterSpec> {
+    let found = mismatches.len();
+    let mut reader = Reader { config, mismatches };
+    let spec = reader.spec(shape, tensors);
+    (mismatches.len() == found).then_some(spec)
+}
+
+struct Reader<'a> {
+    config: &'a Map<String, Value>,
+    mismatches: &'a mut Vec<Mismatch>,
+}
+
+impl Reader<'_> {
+    fn spec(&mut self, shape: &ModelShape, tensors: &[TensorEntry]) -> AdapterSpec {
+        for (key, what) in UNKNOWN {
+            if self.is_set(key) {
+                self.refuse(key, what);
+            }
+        }
+        if self.text("bias").is_some_and(|bias| bias != "none") {
+            self.refuse("bias", "trained biases are not known here");
+        }
+        let method = self.method();
+        let mut spec = AdapterSpec {
+            method,
+            // Nothing is dropped where an adapter is used; training goes on with the form's.
+            lora_dropout: 0.0,
+            train_norms: self.trains_norms(method),
+            ..AdapterSpec::default()
+        };
+        if method.has_rank() {
+            spec.r = self.number("r").unwrap_or(0);
+            if spec.r == 0 {
+                self.refuse("r", "it must be a whole number above zero");
+            }
+        }
+        if method.has_alpha() {
+            spec.lora_alpha = self.number("lora_alpha").unwrap_or(0);
+            if spec.lora_alpha == 0 {
+                self.refuse("lora_alpha", "it must be a whole number above zero");
+            }
+            spec.rank_pattern = self.pattern("rank_pattern", shape);
+            spec.alpha_pattern = self.pattern("alpha_pattern", shape);
+        }
+        if method == Method::Vera && self.config.get("save_projection") != Some(&Value::Bool(true))
+        {
+            self.refuse(
+                "save_projection",
+                "the shared matrices were not saved; save them with `save_projection=True`",
+            );
+        }
+        if method.has_modules() {
+            self.put_modules(&mut spec, shape, tensors);
+        } else {
+            self.check_norms("target_modules");
+        }
+        spec
+    }
+
+    fn refuse(&mut self, key: &'static str, what: impl Into<String>) {
+        let what = what.into();
+        self.mismatches.push(Mismatch::Config { key, what });
+    }
+
+    fn is_set(&self, key: &str) -> bool {
+        match self.config.get(key) {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Array(list)) => !list.is_empty(),
+            Some(Value::Object(map)) => !map.is_empty(),
+            Some(_) => true,
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.config.get(key)?.as_str()
+    }
+
+    /// A whole number, which some write as `16.0`.
+    fn number(&self, key: &str) -> Option<usize> {
+        whole(self.config.get(key)?)
+    }
+
+    fn method(&mut self) -> Method {
+        match self.text("peft_type").map(str::to_owned).as_deref() {
+            Some("LORA") => {
+                let started = self.text("init_lora_weights").unwrap_or_default();
+                if ["pissa", "olora", "corda"]
+                    .iter()
+                    .any(|start| started.starts_with(start))
+                {
+                    self.refuse("init_lora_weights", CONVERT);
+                }
+                match (self.is_set("use_dora"), self.is_set("use_rslora")) {
+                    (false, false) => Method::Lora,
+                    (false, true) => Method::RsLora,
+                    (true, false) => Method::Dora,
+                    (true, true) => {
+                        self.refuse("use_rslora", "DoRA with rsLoRA's scale is not known here");
+                        Method::Dora
+                    }
+                }
+            }
+            Some("VERA") => Method::Vera,
+            Some("IA3") => Method::Ia3,
+            Some("LN_TUNING") => Method::LnTuning,
+            other => {
+                let what = match other {
+                    Some(other) => format!("{other} is none of LORA, VERA, IA3 and LN_TUNING"),
+                    None => "it is no text".to_owned(),
+                };
+                self.refuse("peft_type", what);
+                Method::Lora
+            }
+        }
+    }
+
+    fn trains_norms(&mut self, method: Method) -> bool {
+        if !self.is_set("modules_to_save") {
+            return false;
+        }
+        if method == Method::LnTuning {
+            self.refuse(
+                "modules_to_save",
+                "nothing but the norms is saved beside tuned norms",
+            );
+        } else {
+            self.check_norms("modules_to_save");
+        }
+        true
+    }
+
+    /// The list must be all norms of the model.
+    fn check_norms(&mut self, key: &'static str) {
+        let names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
+        let norms = BlockNorm::ALL
+            .map(BlockNorm::name)
+            .into_iter()
+            .chain(["norm"]);
+        if names != norms.collect() {
+            self.refuse(key, "only all norms together are known here: input_layernorm, post_attention_layernorm and norm");
+        }
+    }
+
+    fn list(&self, key: &str) -> Option<Vec<&str>> {
+        let list = self.config.get(key)?.as_array()?;
+        list.iter().map(Value::as_str).collect()
+    }
+
+    /// Ranks or alphas of some modules, each of which must be one of the model's.
+    fn pattern(&mut self, key: &'static str, shape: &ModelShape) -> BTreeMap<String, usize> {
+        let mut pattern = BTreeMap::new();
+        let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
+            return pattern;
+        };
+        for (name, value) in entries {
+            // PEFT takes it as a regular expression; a name with this before it means the same.
+            let name = name.trim_start_matches('^');
+            let mut modules = all_modules(shape);
+            let fits = modules.any(|(layer, module)| fits_pattern(name, layer, module));
+            match whole(value).filter(|&value| value > 0 && fits) {
+                Some(value) => {
+                    pattern.insert(name.to_owned(), value);
+                }
+                None => {
+                    let what = format!("{name:?}: {value} is no number for a module of this model");
+                    self.mismatches.push(Mismatch::Config { key, what });
+                }
+            }
+        }
+        pattern
+    }
+
+    /// The adapted modules, which must be the same in each of a range of blocks.
+    fn put_modules(&mut self, spec: &mut AdapterSpec, shape: &ModelShape, tensors: &[TensorEntry]) {
+        let layers = self.layers();
+        let is_named: Box<dyn Fn(usize, TargetModule) -> bool> =
+            match self.config.get("target_modules") {
+                Some(Value::String(all)) if all == "all-linear" => Box::new(|_, _| true),
+                // A regular expression: the tensors say what it means.
+                Some(Value::String(_)) => Box::new(|layer, module| {
+                    tensors
+                        .iter()
+                        .any(|tensor| is_of_module(&tensor.name, layer, module))
+                }),
+                Some(Value::Array(_)) => match self.list("target_modules") {
+                    Some(names) => {
+                        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+                        for name in &names {
+                            if !all_modules(shape)
+                                .any(|(layer, module)| fits_pattern(name, layer, module))
+                            {
+                                let what =
+                                    format!("{name:?} is no linear layer of this model's blocks");
+                                self.refuse("target_modules", what);
+                            }
+                        }
+                        Box::new(move |layer, module| {
+                            names.iter().any(|name| fits_pattern(name, layer, module))
+                        })
+                    }
+                    None => return self.refuse("target_modules", "it is no list of names"),
+                },
+                _ => return self.refuse("target_modules", "it is missing"),
+            };
+        let is_adapted = |layer: usize, module| {
+            layers.as_ref().is_none_or(|layers| layers.contains(&layer)) && is_named(layer, module)
+        };
+        let adapted: Vec<_> = all_modules(shape)
+            .filter(|&(layer, module)| is_adapted(layer, module))
+            .collect();
+        let modules: BTreeSet<TargetModule> = adapted.iter().map(|(_, module)| *module).collect();
+        let (Some(&(first, _)), Some(&(last, _))) = (adapted.first(), adapted.last()) else {
+            return self.refuse(
+                "target_modules",
+                "they are no linear layers of this model's blocks",
+            );
+        };
+        spec.target_modules = modules.into_iter().collect();
+        let is_all = first == 0 && last + 1 == shape.num_hidden_layers;
+        spec.layers_to_transform = (!is_all).then_some(LayerRange { first, last });
+        if spec.modules(shape.num_hidden_layers).ne(adapted) {
+            self.refuse(
+                "target_modules",
+                "only the same modules in each block of a range are known here",
+            );
+        }
+        if spec.method == Method::Ia3 {
+            self.check_feedforward(spec);
+        }
+    }
+
+    /// `layers_to_transform`, a number or a list.
+    fn layers(&mut self) -> Option<BTreeSet<usize>> {
+        let layers = match self.config.get("layers_to_transform") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(list)) => list.iter().map(whole).collect(),
+            Some(one) => whole(one).map(|one| BTreeSet::from([one])),
+        };
+        if layers.is_none() {
+            self.refuse("layers_to_transform", "it is no list of whole numbers");
+        }
+        layers
+    }
+
+    /// IA3 scales the inputs of those modules; here that is the last of a block alone.
+    fn check_feedforward(&mut self, spec: &AdapterSpec) {
+        let names = self.list("feedforward_modules").unwrap_or_default();
+        let names = |module: TargetModule| {
+            names
+                .iter()
+                .any(|name| name.rsplit('.').next() == Some(module.name()))
+        };
+        let mut modules = spec.target_modules.iter();
+        if !modules.all(|&module| names(module) == scales_input(module)) {
+            self.refuse(
+                "feedforward_modules",
+                "only down_proj among them is known here",
+            );
+        }
+    }
+}
+
+fn whole(value: &Value) -> Option<usize> {
+    let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+    // Whole numbers beyond this are no longer exact, and no rank or alpha is near it.
+    (0.0..1e9).contains(&number).then_some(number as usize)
+}
+
+fn all_modules(shape: &ModelShape) -> impl Iterator<Item = (usize, TargetModule)> + use<> {
+    let layers = 0..shape.num_hidden_layers;
+    layers.flat_map(|layer| {
+        TargetModule::ALL
+            .into_iter()
+            .map(move |module| (layer, module))
+    })
+}

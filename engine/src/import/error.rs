@@ -1,0 +1,127 @@
+//! Why an adapter cannot be taken.
+
+use crate::{
+    protocol::{Failure, FailureKind},
+    weights::{json::JsonError, safetensors::SafetensorsError, source::SourceError},
+};
+
+/// Reasons told one by one; of more only their number is told.
+const MAX_TOLD: usize = 8;
+
+/// A point in which an adapter and the model, or its config and its tensors, differ.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Mismatch {
+    #[error("{key}: {what}")]
+    Config { key: &'static str, what: String },
+    #[error("{tensor} is missing")]
+    Missing { tensor: String },
+    #[error("{tensor} belongs to nothing that the config and the model have")]
+    Unexpected { tensor: String },
+    #[error("{tensor} is {actual:?} where the config and the model ask for {expected:?}")]
+    Shape {
+        tensor: String,
+        actual: Vec<u64>,
+        expected: Vec<usize>,
+    },
+    #[error("{tensor} is in {type_name}, which holds no floats that are read here")]
+    Type {
+        tensor: String,
+        type_name: &'static str,
+    },
+    #[error("{tensor} holds {value}")]
+    NonFinite { tensor: String, value: f64 },
+}
+
+impl Mismatch {
+    /// The tensor, or the config's key.
+    pub fn place(&self) -> &str {
+        match self {
+            Self::Config { key, .. } => key,
+            Self::Missing { tensor }
+            | Self::Unexpected { tensor }
+            | Self::Shape { tensor, .. }
+            | Self::Type { tensor, .. }
+            | Self::NonFinite { tensor, .. } => tensor,
+        }
+    }
+}
+
+/// Files that are no adapter for the loaded model.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("adapter_config.json is missing")]
+    NoConfig { others: Vec<String> },
+    #[error("adapter_model.safetensors is missing")]
+    NoWeights,
+    #[error("there are several files of weights: {}", files.join(", "))]
+    SeveralWeights { files: Vec<String> },
+    #[error("{file} is a pickle of PyTorch's, which can run programs and is not opened")]
+    Pickle { file: String },
+    #[error("{file} has {num_bytes} bytes, which is too much for what it should be")]
+    TooLarge { file: String, num_bytes: u64 },
+    #[error("adapter_config.json is damaged: {0}")]
+    Config(JsonError),
+    #[error("the weights cannot be read: {0}")]
+    Header(#[from] SafetensorsError),
+    #[error("the archive cannot be read: {0}")]
+    Archive(#[from] zip::result::ZipError),
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    #[error("the adapter does not fit the loaded model: {}", told(mismatches))]
+    Mismatches {
+        /// The base that it was made for.
+        base: Option<String>,
+        /// Never empty.
+        mismatches: Vec<Mismatch>,
+    },
+}
+
+fn told(mismatches: &[Mismatch]) -> String {
+    let first = mismatches.iter().take(MAX_TOLD).map(ToString::to_string);
+    let mut told = first.collect::<Vec<_>>().join("; ");
+    match mismatches.len().saturating_sub(MAX_TOLD) {
+        0 => {}
+        more => told.push_str(&format!("; and {more} more")),
+    }
+    told
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        let what = error.to_string();
+        let failure = Failure::new(FailureKind::Adapter, what);
+        match error {
+            ImportError::NoConfig { others } if others.is_empty() => {
+                failure.remedy("Choose adapter_config.json together with adapter_model.safetensors.")
+            }
+            ImportError::NoConfig { others } => failure.at(others.join(", ")).remedy(
+                "Choose adapter_config.json together with adapter_model.safetensors, as PEFT saves them.",
+            ),
+            ImportError::NoWeights => {
+                failure.remedy("Choose adapter_model.safetensors together with adapter_config.json.")
+            }
+            ImportError::SeveralWeights { .. } => failure.remedy("Choose one adapter at a time."),
+            ImportError::Pickle { .. } => {
+                failure.remedy("Save it with `safe_serialization=True`, which newer versions of PEFT do by themselves.")
+            }
+            ImportError::TooLarge { .. } => {
+                failure.remedy("Choose the files that PEFT, or Inlay, saved.")
+            }
+            ImportError::Config(_) | ImportError::Header(_) | ImportError::Archive(_) => {
+                failure.remedy("Save or download it again.")
+            }
+            ImportError::Source(_) => failure.remedy("Choose the files again."),
+            ImportError::Mismatches { base, mismatches } => {
+                let mut places: Vec<&str> = mismatches.iter().map(Mismatch::place).collect();
+                places.truncate(MAX_TOLD);
+                let failure = failure.at(places.join(", "));
+                match base {
+                    Some(base) => {
+                        failure.remedy(format!("It was made for {base}: load that model, or choose another adapter."))
+                    }
+                    None => failure.remedy("Load the model that it was made for, or choose another adapter."),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The adapters at hand: those of runs, those that were loaded, and blends of them.
+
+use std::collections::BTreeSet;
+
+use super::{model::LoadedModel, run::offers};
+use crate::{
+    adapter::{AdapterForm, DeviceAdapter, ModelShape, NotLowRank},
+    export::{self, RecipeAdapter, modelfile},
+    import::AdapterFiles,
+    protocol::{
+        AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure, FailureKind,
+        ModelSummary, RunId,
+    },
+    template::ChatTemplate,
+    train::session::TrainedAdapter,
+    weights::checkpoint::NamedSource,
+};
+
+/// Weights of a blend; the first digits that matter are well within.
+const MAX_WEIGHT: f64 = 100.0;
+/// Adapters are small, but a tab's memory is no attic.
+const MAX_KEPT: usize = 16;
+
+pub struct KeptAdapter {
+    pub id: AdapterId,
+    pub name: String,
+    pub origin: AdapterOrigin,
+    /// The model that it is for.
+    model_sha256: String,
+    pub adapter: TrainedAdapter,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Adapters {
+    list: Vec<KeptAdapter>,
+    active: Option<AdapterId>,
+    num_kept: u64,
+}
+
+impl KeptAdapter {
+    /// On the device of its model.
+    pub fn upload(&self, model: &LoadedModel) -> DeviceAdapter {
+        let TrainedAdapter { form, parameters } = &self.adapter;
+        form.upload(parameters, &model.llama)
+    }
+}
+
+impl KeptAdapter {
+    /// What a recipe says of it.
+    ///
+    /// # Errors
+    /// None that an adapter of a layout would meet.
+    pub fn recipe(&self) -> Result<RecipeAdapter, Failure> {
+        let TrainedAdapter { form, parameters } = &self.adapter;
+        Ok(RecipeAdapter {
+            name: self.name.clone(),
+            sha256: export::adapter_sha256(&form.tensors(parameters))?,
+        })
+    }
+
+    /// A zip in that form, of an adapter of `model`'s; for PEFT of the adapter alone.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn zip(&self, kind: ExportKind, model: &LoadedModel) -> Result<Vec<u8>, Failure> {
+        let TrainedAdapter { form, parameters } = &self.adapter;
+        let shape = ModelShape::from(&model.summary);
+        let base = export::base_model(&model.summary);
+        Ok(match kind {
+            ExportKind::Peft => {
+                let template = model.template.as_ref().map(ChatTemplate::source);
+                export::peft_zip(form, parameters, &shape, base, template)?
+            }
+            ExportKind::Gguf => {
+                let name = model.summary.name.as_str();
+                export::gguf_zip(form, parameters, &shape, name, &modelfile(model))?
+            }
+            ExportKind::Mlx => export::mlx_zip(form, parameters, &shape, base)?,
+        })
+    }
+}
+
+/// For Ollama.
+fn modelfile(model: &LoadedModel) -> String {
+    let tokenizer = &model.tokenizer;
+    let stops = tokenizer.end_of_turn_ids().iter();
+    let stops: Vec<String> = stops.map(|&id| tokenizer.special_text(Some(id))).collect();
+    let bos = tokenizer.special_ids().bos;
+    let bos = bos.map(|_| tokenizer.special_text(bos));
+    modelfile::render(
+        &model.summary.name,
+        model.template.as_ref(),
+        bos.as_deref(),
+        &stops,
+    )
+}
+
+impl Adapters {
+    /// Keeps an adapter of the loaded model and makes it the tuned model's.
+    pub fn keep(
+        &mut self,
+        name: String,
+        origin: AdapterOrigin,
+        adapter: TrainedAdapter,
+        model: &ModelSummary,
+    ) -> AdapterId {
+        self.num_kept += 1;
+        let id = AdapterId(self.num_kept);
+        self.list.push(KeptAdapter {
+            id,
+            name,
+            origin,
+            model_sha256: model.sha256.clone(),
+            adapter,
+        });
+        self.active = Some(id);
+        id
+    }
+
+    /// Refuses one more where there are too many; a run's is kept in any case.
+    ///
+    /// # Errors
+    /// [`FailureKind::WrongState`]
+    pub fn check_room(&self) -> Result<(), Failure> {
+        if self.list.len() < MAX_KEPT {
+            return Ok(());
+        }
+        let what = format!("{} adapters are kept already.", self.list.len());
+        Err(Failure::new(FailureKind::WrongState, what).remedy("Forget one of them first."))
+    }
+
+    /// Loads one from files; what is there stays.
+    ///
+    /// # Errors
+    /// Every reason why it does not fit the model.
+    pub async fn load(
+        &mut self,
+        files: Vec<NamedSource>,
+        model: &LoadedModel,
+    ) -> Result<Option<String>, Failure> {
+        self.check_room()?;
+        let files = AdapterFiles::open(files, &(&model.summary).into()).await?;
+        let name = files.name.clone();
+        let warning = files
+            .base
+            .as_deref()
+            .and_then(|base| other_base(base, &model.summary));
+        let (form, parameters) = files.form(&model.llama).await?;
+        let adapter = TrainedAdapter { form, parameters };
+        self.keep(name, AdapterOrigin::File, adapter, &model.summary);
+        Ok(warning)
+    }
+
+    /// Makes a new one of others, each times its weight.
+    ///
+    /// # Errors
+    /// [`FailureKind::Settings`] with every reason.
+    pub fn blend(
+        &mut self,
+        parts: Vec<(AdapterId, f64)>,
+        model: &LoadedModel,
+    ) -> Result<(), Failure> {
+        self.check_room()?;
+        let settings = |what: String| Failure::new(FailureKind::Adapter, what);
+        let ids: BTreeSet<AdapterId> = parts.iter().map(|(id, _)| *id).collect();
+        if parts.len() < 2 || ids.len() < parts.len() {
+            return Err(
+                settings("A blend is of two different adapters at least.".to_owned())
+                    .remedy("Give two or more of them a weight."),
+            );
+        }
+        let mut of = Vec::new();
+        for &(id, weight) in &parts {
+            let kept = self.get(id, &model.summary)?;
+            if !weight.is_finite() || weight.abs() > MAX_WEIGHT {
+                return Err(
+                    settings(format!("{weight} is no weight for {}.", kept.name))
+                        .remedy("Weights go from -100 to 100; 1 is the adapter as it is."),
+                );
+            }
+            of.push((kept, weight));
+        }
+        let names: Vec<String> = of
+            .iter()
+            .map(|(kept, weight)| format!("{weight} \u{d7} {}", kept.name))
+            .collect();
+        let refused: Vec<String> = of
+            .iter()
+            .filter_map(|(kept, _)| {
+                let reason = NotLowRank::of_spec(&kept.adapter.form.layout.spec)?;
+                Some(format!("{}: {reason}", kept.name))
+            })
+            .collect();
+        if !refused.is_empty() {
+            let what = format!("These cannot be blended: {}.", refused.join("; "));
+            return Err(
+                settings(what).remedy("Blend adapters that add low-rank products, such as LoRA's.")
+            );
+        }
+        let forms: Vec<_> = of
+            .iter()
+            .map(|(kept, weight)| {
+                (
+                    &kept.adapter.form,
+                    kept.adapter.parameters.as_slice(),
+                    *weight,
+                )
+            })
+            .collect();
+        let (form, parameters) = AdapterForm::blend(&forms, &(&model.summary).into());
+        let adapter = TrainedAdapter { form, parameters };
+        self.keep(
+            names.join(" + "),
+            AdapterOrigin::Blend(parts),
+            adapter,
+            &model.summary,
+        );
+        Ok(())
+    }
+
+    /// Makes another one the tuned model's.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn make_active(&mut self, id: AdapterId, model: &ModelSummary) -> Result<(), Failure> {
+        self.get(id, model)?;
+        self.active = Some(id);
+        Ok(())
+    }
+
+    /// Drops one; the newest of the others takes its place.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn forget(&mut self, id: AdapterId, model: &ModelSummary) -> Result<(), Failure> {
+        self.get(id, model)?;
+        self.list.retain(|kept| kept.id != id);
+        if self.active == Some(id) {
+            self.active = None;
+        }
+        self.settle(model);
+        Ok(())
+    }
+
+    /// Chooses the newest for the model where none is chosen, or one of another model.
+    pub fn settle(&mut self, model: &ModelSummary) {
+        let is_there = |id: &AdapterId| self.of(model).any(|kept| kept.id == *id);
+        if !self.active.as_ref().is_some_and(is_there) {
+            self.active = self.of(model).last().map(|kept| kept.id);
+        }
+    }
+
+    fn of(&self, model: &ModelSummary) -> impl Iterator<Item = &KeptAdapter> {
+        let list = self.list.iter();
+        list.filter(|kept| kept.model_sha256 == model.sha256)
+    }
+
+    /// The adapter of that id.
+    ///
+    /// # Errors
+    /// [`FailureKind::WrongState`] where it is not there, or for another model.
+    pub fn get(&self, id: AdapterId, model: &ModelSummary) -> Result<&KeptAdapter, Failure> {
+        self.of(model).find(|kept| kept.id == id).ok_or_else(|| {
+            Failure::new(FailureKind::WrongState, "That adapter is no longer here.")
+                .remedy("Choose another one, or load it again.")
+        })
+    }
+
+    /// The tuned model's.
+    ///
+    /// # Errors
+    /// [`FailureKind::WrongState`] where there is none for the model.
+    pub fn active(&self, model: &ModelSummary) -> Result<&KeptAdapter, Failure> {
+        let active = self.active.ok_or_else(no_adapter)?;
+        self.get(active, model)
+    }
+
+    /// The one that a run left.
+    pub fn of_run(&self, run: RunId) -> Option<&KeptAdapter> {
+        let is_of_run = |kept: &&KeptAdapter| kept.origin == AdapterOrigin::Run(run);
+        self.list.iter().find(is_of_run)
+    }
+
+    /// What the page shows.
+    pub fn summary(&self, model: &ModelSummary) -> AdapterList {
+        let adapters = self.of(model).map(|kept| {
+            let layout = &kept.adapter.form.layout;
+            AdapterSummary {
+                id: kept.id,
+                name: kept.name.clone(),
+                origin: kept.origin.clone(),
+                spec: layout.spec.clone(),
+                trainable_parameters: layout.num_parameters as u64,
+                exports: offers(layout),
+                blend_refusal: NotLowRank::of_spec(&layout.spec).map(|reason| reason.to_string()),
+            }
+        });
+        AdapterList {
+            adapters: adapters.collect(),
+            active: self.active,
+        }
+    }
+}
+
+pub fn no_adapter() -> Failure {
+    Failure::new(FailureKind::WrongState, "There is no trained adapter yet.")
+        .remedy("Train first, or load an adapter; a stopped run counts too.")
+}
+
+/// A word of warning where an adapter that fits was made for a model of another name.
+fn other_base(base: &str, model: &ModelSummary) -> Option<String> {
+    let known = model.base_model_name.as_deref().unwrap_or(&model.name);
+    let last = |name: &str| {
+        let end = name
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        end.to_ascii_lowercase()
+    };
+    (last(base) != last(known)).then(|| {
+        format!("The adapter was made for {base}; {known} has the same shape, but its answers may be nonsense.")
+    })
+}
