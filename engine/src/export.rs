@@ -14,6 +14,7 @@ pub mod recipe;
 
 use std::io::{Cursor, Write};
 
+use sha2::{Digest, Sha256};
 use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
 
 pub use adapter::{base_model, files as adapter_files};
@@ -160,6 +161,15 @@ pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
     };
     let reason = NotLowRank::of(method, spec.train_norms)?;
     Some(ExportError::NoForm { format, reason })
+}
+
+/// The SHA-256 of the tensors' file.
+///
+/// # Errors
+/// As [`adapter_files`].
+pub fn adapter_sha256(tensors: &[NamedTensor]) -> Result<String, ExportError> {
+    let digest = Sha256::digest(adapter::safetensors(tensors)?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A zip for PEFT of an adapter alone, with nothing of a run.

@@ -181,7 +181,10 @@ fn laid_out(
             "with a rank of {} it has {num_parameters} numbers, and the file of {num_bytes} bytes holds fewer",
             spec.r
         );
-        mismatches.push(Mismatch::Config { key: "r", what });
+        mismatches.push(Mismatch::Config {
+            key: "r".to_owned(),
+            what,
+        });
         return None;
     }
     Some(AdapterLayout::new(spec, shape))

@@ -16,6 +16,8 @@
 
 pub mod protocol;
 
+pub use kernels;
+
 #[cfg(any(feature = "files", feature = "reader"))]
 pub mod data;
 #[cfg(feature = "files")]
@@ -44,8 +46,6 @@ pub mod host;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod import;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
-pub mod kernels;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod layers;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod model;
@@ -61,4 +61,6 @@ pub mod workbench;
 
 #[cfg(test)]
 #[cfg(feature = "cpu")]
+#[path = "../../kernels/src/testing.rs"]
+#[allow(dead_code, reason = "the kernels' tests use more of it")]
 mod testing;

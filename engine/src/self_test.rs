@@ -13,12 +13,12 @@ use burn::tensor::Device;
 use burn::tensor::FloatDType;
 
 use self::cases::run_cases;
-#[cfg(feature = "gpu")]
-use crate::kernels::Variant;
 use crate::{
     host::Host,
     protocol::{DeviceProblem, Precision, SelfTestCase},
 };
+#[cfg(feature = "gpu")]
+use kernels::Variant;
 
 /// What a device that may be used was found to be.
 #[derive(Debug, Clone, PartialEq)]

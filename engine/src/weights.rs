@@ -12,8 +12,8 @@ pub mod gguf;
 pub mod hash;
 pub mod json;
 pub mod names;
-pub mod pack;
-pub mod packed;
 pub mod safetensors;
 pub mod source;
 pub mod tensor;
+
+pub use kernels::{pack, packed};

@@ -228,7 +228,14 @@ impl<'h> Workbench<'h> {
             let origin = AdapterOrigin::Run(run);
             self.adapters.keep(name, origin, adapter, &model.summary);
             let kept = KeptRun::new(
-                run, &plan, recipe_adapter, result, model, dataset, &prepared, self.host,
+                run,
+                &plan,
+                recipe_adapter,
+                result,
+                model,
+                dataset,
+                &prepared,
+                self.host,
             );
             self.kept = Some(kept);
             self.tell_adapters()?;

@@ -6,6 +6,7 @@
 mod adapters;
 mod common;
 mod device;
+mod import;
 mod model;
 mod one_batch;
 mod session;

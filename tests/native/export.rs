@@ -114,6 +114,7 @@ impl Run {
             prepared: &self.prepared,
             held_out: &self.held_out,
             spec: &self.spec,
+            initial: None,
             summary: &self.summary,
             device: &self.device,
             steps: &self.steps,
@@ -210,7 +211,6 @@ fn summary(spec: &RunSpec, model: &ModelSummary, evaluation: &EvaluationReport) 
         elapsed_secs: 1.5,
         trainable_parameters: plan::trainable_parameters(spec, model),
         has_adapter: true,
-        exports: Vec::new(),
     }
 }
 

@@ -12,9 +12,9 @@ use engine::{
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
     protocol::{
-        AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind, DeviceReport,
-        Event, ExportKind, FailureKind, ModelSource, Precision, RunId, RunSpec, StepMetrics,
-        TargetModule,
+        AdapterId, AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind,
+        DeviceReport, Event, ExportKind, FailureKind, ModelSource, Precision, RunId, RunSpec,
+        StepMetrics, TargetModule,
     },
     train::{
         one_batch::{self, OneBatch},
@@ -54,7 +54,7 @@ fn step(
     train: &[TokenSequence],
     host: &ScriptedHost,
 ) -> Result<OneBatch, Interruption> {
-    block_on(one_batch::step(RUN, &plan(spec), model, train, host))
+    block_on(one_batch::step(RUN, &plan(spec), model, None, train, host))
 }
 
 /// Negative log-likelihood of every scored token, in f64 from golden logits `[rows, padded, v]`.
@@ -268,7 +268,7 @@ fn the_batch_is_shown_with_its_losses_and_nothing_is_left_of_it() {
         // There is no adapter to export.
         block_on(bench.handle(
             Command::Export {
-                run: RUN,
+                adapter: AdapterId(1),
                 kind: ExportKind::Peft,
             },
             Vec::new(),

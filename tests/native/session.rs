@@ -75,6 +75,7 @@ impl Bench {
             run: RUN,
             plan: &plan,
             model: &self.model,
+            initial: None,
             train: &self.train,
             validation: &self.validation,
         };

@@ -13,7 +13,7 @@ use crate::{
 
 /// Keys that change what an adapter computes in a way that this engine has not; `null`, `false` and `[]` are as if
 /// they were not there.
-const UNKNOWN: [(&str, &str); 9] = [
+const UNKNOWN: [(&str, &str); 7] = [
     (
         "fan_in_fan_out",
         "weights of GPT-2's kind are not known here",
@@ -32,12 +32,22 @@ const UNKNOWN: [(&str, &str); 9] = [
         "alora_invocation_tokens",
         "activated LoRA is not known here",
     ),
-    ("use_qalora", "QA-LoRA is not known here"),
-    ("megatron_config", "layers of Megatron's are not known here"),
     (
         "exclude_modules",
-        "name the adapted modules under target_modules",
+        "name the adapted modules under target_modules instead",
     ),
+];
+/// What newer versions of PEFT add to LoRA they switch on by keys that begin or end so.
+const SWITCH: [&str; 2] = ["use_", "_config"];
+/// Those that are known, or matter before the training alone.
+const HARMLESS: [&str; 7] = [
+    "use_dora",
+    "use_rslora",
+    "corda_config",
+    "eva_config",
+    "loftq_config",
+    "lora_ga_config",
+    "runtime_config",
 ];
 /// What saves a converted adapter.
 const CONVERT: &str =
@@ -67,6 +77,13 @@ impl Reader<'_> {
         for (key, what) in UNKNOWN {
             if self.is_set(key) {
                 self.refuse(key, what);
+            }
+        }
+        let [start, end] = SWITCH;
+        for key in self.config.keys() {
+            let is_switch = key.starts_with(start) || key.ends_with(end);
+            if is_switch && !HARMLESS.contains(&key.as_str()) && self.is_set(key) {
+                self.refuse(key, "what it switches on is not known here");
             }
         }
         if self.text("bias").is_some_and(|bias| bias != "none") {
@@ -109,8 +126,8 @@ impl Reader<'_> {
         spec
     }
 
-    fn refuse(&mut self, key: &'static str, what: impl Into<String>) {
-        let what = what.into();
+    fn refuse(&mut self, key: &str, what: impl Into<String>) {
+        let (key, what) = (key.to_owned(), what.into());
         self.mismatches.push(Mismatch::Config { key, what });
     }
 
@@ -182,7 +199,7 @@ impl Reader<'_> {
     }
 
     /// The list must be all norms of the model.
-    fn check_norms(&mut self, key: &'static str) {
+    fn check_norms(&mut self, key: &str) {
         let names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
         let norms = BlockNorm::ALL
             .map(BlockNorm::name)
@@ -199,7 +216,7 @@ impl Reader<'_> {
     }
 
     /// Ranks or alphas of some modules, each of which must be one of the model's.
-    fn pattern(&mut self, key: &'static str, shape: &ModelShape) -> BTreeMap<String, usize> {
+    fn pattern(&mut self, key: &str, shape: &ModelShape) -> BTreeMap<String, usize> {
         let mut pattern = BTreeMap::new();
         let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
             return pattern;
@@ -215,7 +232,7 @@ impl Reader<'_> {
                 }
                 None => {
                     let what = format!("{name:?}: {value} is no number for a module of this model");
-                    self.mismatches.push(Mismatch::Config { key, what });
+                    self.refuse(key, what);
                 }
             }
         }

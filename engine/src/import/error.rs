@@ -12,7 +12,7 @@ const MAX_TOLD: usize = 8;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Mismatch {
     #[error("{key}: {what}")]
-    Config { key: &'static str, what: String },
+    Config { key: String, what: String },
     #[error("{tensor} is missing")]
     Missing { tensor: String },
     #[error("{tensor} belongs to nothing that the config and the model have")]

@@ -13,7 +13,7 @@
 use burn::tensor::{FloatDType, Tensor};
 
 use super::frozen::FrozenMatrix;
-use crate::kernels::{LowRank, add_residual, matmul};
+use kernels::{LowRank, add_residual, matmul};
 
 /// One module's adapter on the device.
 #[derive(Debug, Clone)]

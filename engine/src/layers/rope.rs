@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::kernels::rope;
+use kernels::rope;
 
 /// Cosines and sines of the positions of a row's tokens, each `[t, hd / 2]`.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! Which processor runs the engine, and why.
 
+pub use kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 /// The two builds of the engine.
@@ -10,28 +11,6 @@ pub enum DeviceKind {
     WebGpu,
     /// Burn's CPU backend compiled to WebAssembly with SIMD.
     Cpu,
-}
-
-/// The numbers in which a block computes. Weights stay as packed; the residual stream, adapters and the head are in
-/// single precision always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    Single,
-    /// 16 bits, summed in 32.
-    Half,
-}
-
-impl Precision {
-    /// Of one number.
-    pub fn num_bytes(self) -> usize {
-        match self {
-            Self::Single => 4,
-            Self::Half => 2,
-        }
-    }
 }
 
 /// What runs the engine, for the page to show.

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-
 /// One optimizer step. Losses are mean negative log-likelihoods per scored token, natural logarithm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepMetrics {

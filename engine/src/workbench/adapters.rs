@@ -9,7 +9,7 @@ use crate::{
     import::AdapterFiles,
     protocol::{
         AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure, FailureKind,
-        ModelSummary, RunId,
+        ModelSummary,
     },
     template::ChatTemplate,
     train::session::TrainedAdapter,
@@ -274,12 +274,6 @@ impl Adapters {
     pub fn active(&self, model: &ModelSummary) -> Result<&KeptAdapter, Failure> {
         let active = self.active.ok_or_else(no_adapter)?;
         self.get(active, model)
-    }
-
-    /// The one that a run left.
-    pub fn of_run(&self, run: RunId) -> Option<&KeptAdapter> {
-        let is_of_run = |kept: &&KeptAdapter| kept.origin == AdapterOrigin::Run(run);
-        self.list.iter().find(is_of_run)
     }
 
     /// What the page shows.

@@ -147,6 +147,7 @@ async fn a_thousand_steps_take_no_more_memory_than_a_hundred() {
         run: RunId(1),
         plan: &plan,
         model: &model,
+        initial: None,
         train: &rows,
         validation: &held_out,
     };

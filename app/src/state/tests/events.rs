@@ -91,7 +91,6 @@ fn summary(outcome: RunOutcome) -> RunSummary {
         elapsed_secs: 60.0,
         trainable_parameters: 460_800,
         has_adapter: true,
-        exports: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The element types of ggml: all known by name, eight of them readable.
 
-use crate::weights::packed::PackedKind;
+use kernels::packed::PackedKind;
 
 /// Name of a ggml type and how this engine reads it, by the number in the file.
 pub(super) fn ggml_type(number: u32) -> Option<(&'static str, Option<PackedKind>)> {

@@ -1,0 +1,298 @@
+//! The operations as functions of Burn's tensors.
+
+use burn::{
+    backend::Dispatch,
+    tensor::{DType, Device, Int, Tensor, TensorData},
+};
+
+use super::{Heads, KernelOps};
+use crate::{Precision, packed::PackedKind};
+
+/// A packed matrix `[rows, cols]` on the device; see [`crate::packed`].
+#[derive(Debug, Clone)]
+pub struct PackedTensor {
+    /// The bits of `u32`s, `[rows, words]`.
+    pub words: Tensor<2, Int>,
+    /// The bits of `u32`s, `[rows, cols / 32]`; anything for the float kinds.
+    pub scales: Tensor<2, Int>,
+    pub kind: PackedKind,
+    pub cols: usize,
+}
+
+/// `scaling u V` beside a product, with `u` `[n, r]`.
+pub struct LowRank {
+    pub u: Tensor<2>,
+    /// `B` `[rows, r]` in a forward, `A` `[r, cols]` in a backward.
+    pub v: Tensor<2>,
+    pub scaling: f64,
+}
+
+impl PackedTensor {
+    /// In f32, `[rows, cols]`.
+    pub fn dense(&self) -> Tensor<2> {
+        self.unpack(false)
+    }
+
+    /// In f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
+    pub fn unpack(&self, transposed: bool) -> Tensor<2> {
+        Tensor::from_dispatch(<Dispatch as KernelOps>::unpack(
+            self.words.clone().into_dispatch(),
+            self.scales.clone().into_dispatch(),
+            self.kind,
+            self.cols,
+            transposed,
+        ))
+    }
+
+    /// `x W^T`, plus `scaling u B^T` where that is given: `[n, cols] -> [n, rows]`.
+    pub fn linear(&self, x: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
+        let x = x.into_dispatch();
+        let words = self.words.clone().into_dispatch();
+        let scales = self.scales.clone().into_dispatch();
+        Tensor::from_dispatch(match low_rank {
+            Some(LowRank { u, v, scaling }) => <Dispatch as KernelOps>::packed_linear_low_rank(
+                x,
+                words,
+                scales,
+                self.kind,
+                u.into_dispatch(),
+                v.into_dispatch(),
+                scaling,
+            ),
+            None => <Dispatch as KernelOps>::packed_linear(x, words, scales, self.kind),
+        })
+    }
+
+    /// `dy W`, plus `scaling u A` where that is given: `[n, rows] -> [n, cols]`.
+    pub fn linear_backward(&self, dy: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
+        let dy = dy.into_dispatch();
+        let words = self.words.clone().into_dispatch();
+        let scales = self.scales.clone().into_dispatch();
+        Tensor::from_dispatch(match low_rank {
+            Some(LowRank { u, v, scaling }) => {
+                <Dispatch as KernelOps>::packed_linear_backward_low_rank(
+                    dy,
+                    words,
+                    scales,
+                    self.kind,
+                    self.cols,
+                    u.into_dispatch(),
+                    v.into_dispatch(),
+                    scaling,
+                )
+            }
+            None => <Dispatch as KernelOps>::packed_linear_backward(
+                dy, words, scales, self.kind, self.cols,
+            ),
+        })
+    }
+}
+
+/// `[m, k] x [k, n] -> [m, n]`, or a batch of such products. Either side may be a transposed view.
+pub fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::matmul(
+        lhs.into_dispatch(),
+        rhs.into_dispatch(),
+    ))
+}
+
+/// See [`KernelOps::rms_norm`].
+pub fn rms_norm(x: Tensor<2>, weight: &Tensor<2>, eps: f64, precision: Precision) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::rms_norm(
+        x.into_dispatch(),
+        weight.clone().into_dispatch(),
+        eps,
+        precision,
+    ))
+}
+
+/// See [`KernelOps::add_residual`].
+pub fn add_residual(x: Tensor<2>, delta: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::add_residual(
+        x.into_dispatch(),
+        delta.into_dispatch(),
+    ))
+}
+
+/// See [`KernelOps::add_rms_norm`].
+pub fn add_rms_norm(
+    x: Tensor<2>,
+    delta: Tensor<2>,
+    weight: &Tensor<2>,
+    eps: f64,
+) -> (Tensor<2>, Tensor<2>) {
+    let (sum, normed) = <Dispatch as KernelOps>::add_rms_norm(
+        x.into_dispatch(),
+        delta.into_dispatch(),
+        weight.clone().into_dispatch(),
+        eps,
+    );
+    (Tensor::from_dispatch(sum), Tensor::from_dispatch(normed))
+}
+
+/// See [`KernelOps::rms_norm_backward`].
+pub fn rms_norm_backward(
+    dy: Tensor<2>,
+    x: Tensor<2>,
+    weight: &Tensor<2>,
+    eps: f64,
+    residual: Tensor<2>,
+) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::rms_norm_backward(
+        dy.into_dispatch(),
+        x.into_dispatch(),
+        weight.clone().into_dispatch(),
+        eps,
+        residual.into_dispatch(),
+    ))
+}
+
+/// See [`KernelOps::rope`].
+pub fn rope(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, inverse: bool) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::rope(
+        x.into_dispatch(),
+        cos.clone().into_dispatch(),
+        sin.clone().into_dispatch(),
+        inverse,
+    ))
+}
+
+/// The sequences of a packed row.
+#[derive(Debug, Clone)]
+pub struct Segments {
+    /// Of each token the first of its segment and the first behind it, `[t, 2]`.
+    table: Tensor<2, Int>,
+}
+
+impl Segments {
+    /// Segments of so many tokens side by side; none is empty.
+    pub fn new(lengths: &[usize], device: &Device) -> Self {
+        let mut table: Vec<i32> = Vec::new();
+        let mut start = 0;
+        for &len in lengths {
+            let bounds = [start, start + len].map(|bound| bound as i32);
+            table.extend(std::iter::repeat_n(bounds, len).flatten());
+            start += len;
+        }
+        let table = TensorData::new(table, [start, 2]);
+        Self {
+            table: Tensor::from_data(table, (device, DType::I32)),
+        }
+    }
+}
+
+/// See [`KernelOps::attention`], and [`KernelOps::packed_attention`] where there are `segments`.
+pub fn attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    segments: Option<&Segments>,
+    heads: Heads,
+) -> (Tensor<2>, Tensor<2>) {
+    let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
+    let (output, log_sums) = match segments {
+        Some(Segments { table }) => {
+            let table = table.clone().into_dispatch();
+            <Dispatch as KernelOps>::packed_attention(q, k, v, table, heads)
+        }
+        None => <Dispatch as KernelOps>::attention(q, k, v, heads),
+    };
+    (
+        Tensor::from_dispatch(output),
+        Tensor::from_dispatch(log_sums),
+    )
+}
+
+/// Gradients of `q`, `k` and `v`; see [`KernelOps::attention_backward`] and [`KernelOps::packed_attention_backward`].
+pub fn attention_backward(
+    d_output: Tensor<2>,
+    [q, k, v]: [Tensor<2>; 3],
+    output: Tensor<2>,
+    log_sums: Tensor<2>,
+    segments: Option<&Segments>,
+    heads: Heads,
+) -> [Tensor<2>; 3] {
+    let operands = [d_output, q, k, v, output, log_sums];
+    let [d_output, q, k, v, output, log_sums] = operands.map(Tensor::into_dispatch);
+    let (q, k, v) = match segments {
+        Some(Segments { table }) => {
+            let table = table.clone().into_dispatch();
+            <Dispatch as KernelOps>::packed_attention_backward(
+                d_output, q, k, v, output, log_sums, table, heads,
+            )
+        }
+        None => {
+            <Dispatch as KernelOps>::attention_backward(d_output, q, k, v, output, log_sums, heads)
+        }
+    };
+    [q, k, v].map(Tensor::from_dispatch)
+}
+
+/// See [`KernelOps::swiglu`].
+pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::swiglu(
+        gate.into_dispatch(),
+        up.into_dispatch(),
+    ))
+}
+
+/// Gradients of `gate` and `up`; see [`KernelOps::swiglu_backward`].
+pub fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 2] {
+    let (gate, up) = <Dispatch as KernelOps>::swiglu_backward(
+        dy.into_dispatch(),
+        gate.into_dispatch(),
+        up.into_dispatch(),
+    );
+    [gate, up].map(Tensor::from_dispatch)
+}
+
+/// What is known of the softmax over the vocabulary after some chunks of the head.
+pub struct HeadSums {
+    /// The largest logit, `[s, 1]`.
+    pub maximum: Tensor<2>,
+    /// Sum of `exp(logit - maximum)`, `[s, 1]`.
+    pub sum: Tensor<2>,
+    /// Sum of `exp(logit - maximum) W_v`, `[s, d]`, or `[s, 1]` of zeros where no gradient is wanted.
+    pub weighted: Tensor<2>,
+    with_gradient: bool,
+}
+
+impl HeadSums {
+    /// Before the first chunk; `hidden_size` is `d`.
+    pub fn new(
+        num_scored: usize,
+        hidden_size: usize,
+        with_gradient: bool,
+        device: &Device,
+    ) -> Self {
+        // Below any logit, yet finite: the first rescaling is by exp(-huge) = 0.
+        let lowest = TensorData::new(vec![-1e30f32; num_scored], [num_scored, 1]);
+        let width = if with_gradient { hidden_size } else { 1 };
+        Self {
+            maximum: Tensor::from_data(lowest, device),
+            sum: Tensor::zeros([num_scored, 1], device),
+            weighted: Tensor::zeros([num_scored, width], device),
+            with_gradient,
+        }
+    }
+
+    /// Adds a chunk `[c, d]` of the head's rows; `hidden` is `[s, d]`.
+    pub fn add(self, hidden: &Tensor<2>, rows: &PackedTensor) -> Self {
+        let (maximum, sum, weighted) = <Dispatch as KernelOps>::head_chunk(
+            hidden.clone().into_dispatch(),
+            rows.words.clone().into_dispatch(),
+            rows.scales.clone().into_dispatch(),
+            rows.kind,
+            self.maximum.into_dispatch(),
+            self.sum.into_dispatch(),
+            self.weighted.into_dispatch(),
+            self.with_gradient,
+        );
+        Self {
+            maximum: Tensor::from_dispatch(maximum),
+            sum: Tensor::from_dispatch(sum),
+            weighted: Tensor::from_dispatch(weighted),
+            with_gradient: self.with_gradient,
+        }
+    }
+}

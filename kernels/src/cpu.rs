@@ -1,0 +1,391 @@
+//! The operations on Burn's CPU backend: SIMD loops of our own on its tensors' memory, on all threads where the build
+//! has threads.
+
+mod attention;
+mod decode;
+mod gemm;
+mod gemv;
+mod head;
+mod matrix;
+mod panel;
+pub mod parallel;
+mod row;
+mod simd;
+
+use burn::tensor::{Element, Shape, TensorData};
+use burn_flex::{Flex, FlexTensor};
+
+use super::{Heads, KernelOps};
+use crate::{Precision, packed::PackedKind};
+use attention::Sequences;
+use gemm::{Into, gemm};
+use matrix::{Packed, Strided};
+use panel::Right;
+
+impl KernelOps for Flex {
+    fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+        if lhs.layout().num_dims() == 2 {
+            let ([m, _], [_, n]) = (dims(&lhs), dims(&rhs));
+            let out = gemm::matmul(strided(&lhs), Right::Dense(strided(&rhs)));
+            return tensor(out, [m, n]);
+        }
+        let ([batch, m, k], [_, _, n]) = (dims(&lhs), dims(&rhs));
+        let mut out = vec![0.0f32; batch * m * n];
+        for (index, out) in out.chunks_exact_mut((m * n).max(1)).enumerate() {
+            let lhs = matrix_of_batch(&lhs, index, [m, k]);
+            let rhs = matrix_of_batch(&rhs, index, [k, n]);
+            gemm(lhs, Right::Dense(rhs), out, Into::Replace);
+        }
+        tensor(out, [batch, m, n])
+    }
+
+    fn unpack(
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        cols: usize,
+        transposed: bool,
+    ) -> FlexTensor {
+        let (words, scales) = (contiguous(words), contiguous(scales));
+        let packed = packed(&words, &scales, kind, cols);
+        let mut weights = vec![0.0f32; packed.rows * cols];
+        row::for_each_row(&mut weights, cols, |row, out| {
+            let (words, scales) = (packed.words_of(row), packed.scales_of(row));
+            crate::packed::unpack_row(kind, words, scales, out);
+        });
+        let dense = tensor(weights, [packed.rows, cols]);
+        if transposed {
+            dense.transpose(0, 1)
+        } else {
+            dense
+        }
+    }
+
+    fn packed_linear(
+        x: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+    ) -> FlexTensor {
+        let [n, cols] = dims(&x);
+        let (x, words, scales) = (contiguous(x), contiguous(words), contiguous(scales));
+        let packed = packed(&words, &scales, kind, cols);
+        let x = Strided::contiguous(floats(&x), n, cols);
+        let out = if n <= gemv::MAX_ROWS {
+            let mut out = vec![0.0; n * packed.rows];
+            gemv::gemv(x, packed, &mut out);
+            out
+        } else {
+            gemm::matmul(x, Right::packed_transposed(packed))
+        };
+        tensor(out, [n, packed.rows])
+    }
+
+    fn packed_linear_low_rank(
+        x: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        u: FlexTensor,
+        b: FlexTensor,
+        scaling: f64,
+    ) -> FlexTensor {
+        let base = Self::packed_linear(x, words, scales, kind);
+        add_low_rank(base, &u, strided(&b).transposed(), scaling)
+    }
+
+    fn packed_linear_backward(
+        dy: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        cols: usize,
+    ) -> FlexTensor {
+        let [n, _] = dims(&dy);
+        let (words, scales) = (contiguous(words), contiguous(scales));
+        let weights = Right::packed(packed(&words, &scales, kind, cols));
+        tensor(gemm::matmul(strided(&dy), weights), [n, cols])
+    }
+
+    fn packed_linear_backward_low_rank(
+        dy: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        cols: usize,
+        u: FlexTensor,
+        a: FlexTensor,
+        scaling: f64,
+    ) -> FlexTensor {
+        let base = Self::packed_linear_backward(dy, words, scales, kind, cols);
+        add_low_rank(base, &u, strided(&a), scaling)
+    }
+
+    fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64, _precision: Precision) -> FlexTensor {
+        let [n, d] = dims(&x);
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        let mut out = vec![0.0f32; n * d];
+        let (x, weight) = (floats(&x), floats(&weight));
+        row::for_each_row(&mut out, d, |row, out| {
+            row::rms_norm(&x[row * d..][..d], weight, eps as f32, out);
+        });
+        tensor(out, [n, d])
+    }
+
+    fn rms_norm_backward(
+        dy: FlexTensor,
+        x: FlexTensor,
+        weight: FlexTensor,
+        eps: f64,
+        residual: FlexTensor,
+    ) -> FlexTensor {
+        let [n, d] = dims(&x);
+        let (dy, x, weight) = (contiguous(dy), contiguous(x), contiguous(weight));
+        let mut out = into_floats(residual);
+        let (dy, x, weight) = (floats(&dy), floats(&x), floats(&weight));
+        row::for_each_row(&mut out, d, |row, out| {
+            let range = row * d..(row + 1) * d;
+            let (dy, x) = (&dy[range.clone()], &x[range]);
+            row::rms_norm_backward(dy, x, weight, eps as f32, out);
+        });
+        tensor(out, [n, d])
+    }
+
+    fn rope(x: FlexTensor, cos: FlexTensor, sin: FlexTensor, inverse: bool) -> FlexTensor {
+        let ([n, width], [t, half]) = (dims(&x), dims(&cos));
+        let (cos, sin) = (contiguous(cos), contiguous(sin));
+        let (cos, sin) = (floats(&cos), floats(&sin));
+        let mut out = into_floats(x);
+        row::for_each_row(&mut out, width, |row, out| {
+            let position = row % t * half..(row % t + 1) * half;
+            row::rope(out, &cos[position.clone()], &sin[position], inverse);
+        });
+        tensor(out, [n, width])
+    }
+
+    fn attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor) {
+        attend([q, k, v], &Sequences::rows(heads))
+    }
+
+    fn packed_attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        segments: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor) {
+        attend([q, k, v], &sequences(segments, heads))
+    }
+
+    fn attention_backward(
+        d_output: FlexTensor,
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        output: FlexTensor,
+        log_sums: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let operands = [d_output, q, k, v, output, log_sums];
+        attend_backward(operands, &Sequences::rows(heads))
+    }
+
+    fn packed_attention_backward(
+        d_output: FlexTensor,
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        output: FlexTensor,
+        log_sums: FlexTensor,
+        segments: FlexTensor,
+        heads: Heads,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let operands = [d_output, q, k, v, output, log_sums];
+        attend_backward(operands, &sequences(segments, heads))
+    }
+
+    fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        let [n, f] = dims(&gate);
+        let up = contiguous(up);
+        let (mut out, up) = (into_floats(gate), floats(&up));
+        row::for_each_row(&mut out, f, |row, gate| {
+            row::swiglu(gate, &up[row * f..][..f]);
+        });
+        tensor(out, [n, f])
+    }
+
+    fn swiglu_backward(
+        dy: FlexTensor,
+        gate: FlexTensor,
+        up: FlexTensor,
+    ) -> (FlexTensor, FlexTensor) {
+        let [n, f] = dims(&gate);
+        let up = contiguous(up);
+        let (mut d_up, mut d_gate, up) = (into_floats(dy), into_floats(gate), floats(&up));
+        let shared = parallel::Shared::new(&mut d_gate);
+        row::for_each_row(&mut d_up, f, |row, dy| {
+            let range = row * f..(row + 1) * f;
+            // SAFETY: every row is handed out once.
+            let gate = unsafe { shared.part(range.clone()) };
+            row::swiglu_backward(dy, gate, &up[range]);
+        });
+        (tensor(d_gate, [n, f]), tensor(d_up, [n, f]))
+    }
+
+    fn head_chunk(
+        hidden: FlexTensor,
+        words: FlexTensor,
+        scales: FlexTensor,
+        kind: PackedKind,
+        maximum: FlexTensor,
+        sum: FlexTensor,
+        weighted: FlexTensor,
+        with_gradient: bool,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let ([s, d], [_, width]) = (dims(&hidden), dims(&weighted));
+        let hidden = contiguous(hidden);
+        let (words, scales) = (contiguous(words), contiguous(scales));
+        let mut sums = head::Sums {
+            maximum: into_floats(maximum),
+            sum: into_floats(sum),
+            weighted: into_floats(weighted),
+        };
+        let hidden = Strided::contiguous(floats(&hidden), s, d);
+        sums.add(hidden, packed(&words, &scales, kind, d), with_gradient);
+        (
+            tensor(sums.maximum, [s, 1]),
+            tensor(sums.sum, [s, 1]),
+            tensor(sums.weighted, [s, width]),
+        )
+    }
+}
+
+/// The segments of a packed row.
+fn sequences(segments: FlexTensor, heads: Heads) -> Sequences {
+    Sequences::segments(heads, contiguous_slice(&contiguous(segments)))
+}
+
+fn attend(operands: [FlexTensor; 3], sequences: &Sequences) -> (FlexTensor, FlexTensor) {
+    let [n, width] = dims(&operands[0]);
+    let [q, k, v] = operands.map(contiguous);
+    let (output, log_sums) = attention::forward(floats(&q), floats(&k), floats(&v), sequences);
+    (
+        tensor(output, [n, width]),
+        tensor(log_sums, [n, sequences.heads.query_heads]),
+    )
+}
+
+/// From the gradient of the output, queries, keys, values, the output and the log-sum-exps.
+fn attend_backward(
+    operands: [FlexTensor; 6],
+    sequences: &Sequences,
+) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let tensors = operands.map(contiguous);
+    let (query_shape, key_shape) = (dims::<2>(&tensors[1]), dims::<2>(&tensors[2]));
+    let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(floats);
+    let operands = attention::Operands {
+        d_output,
+        q,
+        k,
+        v,
+        output,
+        log_sums,
+    };
+    let [d_q, d_k, d_v] = attention::backward(operands, sequences);
+    (
+        tensor(d_q, query_shape),
+        tensor(d_k, key_shape),
+        tensor(d_v, key_shape),
+    )
+}
+
+/// `base + scaling u v`
+fn add_low_rank(base: FlexTensor, u: &FlexTensor, v: Strided<'_>, scaling: f64) -> FlexTensor {
+    let [n, out_features] = dims(&base);
+    let mut out = into_floats(base);
+    let factor = scaling as f32;
+    gemm(strided(u), Right::Dense(v), &mut out, Into::Add { factor });
+    tensor(out, [n, out_features])
+}
+
+fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
+    std::array::from_fn(|dim| tensor.layout().shape()[dim])
+}
+
+/// A packed matrix, borrowed from contiguous tensors.
+fn packed<'a>(
+    words: &'a FlexTensor,
+    scales: &'a FlexTensor,
+    kind: PackedKind,
+    cols: usize,
+) -> Packed<'a> {
+    let bits = |tensor| bytemuck::cast_slice(contiguous_slice::<i32>(tensor));
+    let rows = words.layout().shape()[0];
+    Packed::new(kind, bits(words), bits(scales), [rows, cols])
+}
+
+/// A matrix as it lies in memory.
+fn strided(tensor: &FlexTensor) -> Strided<'_> {
+    let [rows, cols] = dims(tensor);
+    view(tensor, 0, [rows, cols], 0)
+}
+
+/// One of a batch of matrices as it lies in memory.
+fn matrix_of_batch(tensor: &FlexTensor, index: usize, shape: [usize; 2]) -> Strided<'_> {
+    view(tensor, index, shape, 1)
+}
+
+fn view(tensor: &FlexTensor, index: usize, shape: [usize; 2], first_dim: usize) -> Strided<'_> {
+    let strides = tensor.layout().strides();
+    // Only flipped tensors have negative strides, and none of ours is one.
+    let stride = |dim: usize| strides[dim].unsigned_abs();
+    let batch_stride = if first_dim == 0 { 0 } else { stride(0) };
+    let start = tensor.layout().start_offset() + index * batch_stride;
+    Strided::new(
+        &tensor.storage::<f32>()[start..],
+        shape,
+        [stride(first_dim), stride(first_dim + 1)],
+    )
+}
+
+/// The tensor itself where its elements lie one after the other, from wherever on, else a copy. (Burn's own copies parts
+/// of larger tensors, too: of the head's rows, all of them in every step.)
+fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.layout().is_contiguous() {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
+}
+
+/// The elements of a contiguous tensor of floats.
+fn floats(tensor: &FlexTensor) -> &[f32] {
+    contiguous_slice(tensor)
+}
+
+/// The elements of a contiguous tensor, wherever its layout begins.
+fn contiguous_slice<E: Element + bytemuck::Pod>(tensor: &FlexTensor) -> &[E] {
+    let start = tensor.layout().start_offset();
+    &tensor.storage::<E>()[start..start + tensor.layout().num_elements()]
+}
+
+/// A tensor's elements as a vector: its own memory where nobody else holds it, else a copy.
+fn into_floats(tensor: FlexTensor) -> Vec<f32> {
+    let tensor = tensor.to_contiguous();
+    if tensor.is_unique() {
+        // All our tensors are of f32; another type would be a mistake of ours, and end at the next length check.
+        tensor.into_data().try_into_vec().unwrap_or_default()
+    } else {
+        floats(&tensor).to_vec()
+    }
+}
+
+/// A tensor of these elements.
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, Shape::from(shape)))
+}

@@ -1,0 +1,268 @@
+//! Packed words to floats, four at a time; the layout is [`crate::packed`]'s.
+
+use super::simd::{F32x4, LANES, U32x4};
+use crate::packed::PackedKind;
+
+/// How one kind of weights is read; all a weight needs besides is `factor field + offset`.
+pub trait Codec {
+    const KIND: PackedKind;
+    const PER_WORD: usize;
+    const HAS_SCALES: bool;
+
+    #[inline(always)]
+    fn factor_and_offset(scale: u32) -> (f32, f32) {
+        let d = f16_value(scale & 0xffff);
+        match Self::KIND {
+            PackedKind::Q4_0 => (d, -8.0 * d),
+            PackedKind::Q5_0 => (d, -16.0 * d),
+            PackedKind::Q8_0 => (d, -128.0 * d),
+            _ => (d, f16_value(scale >> 16)),
+        }
+    }
+
+    /// The first eight fields of a row's words; words that are not there read as zero.
+    fn eight(words: &[u32]) -> [F32x4; 2];
+
+    /// Writes the fields of four words, field after field, to the chunks' first four elements.
+    fn each_field<'a>(
+        words: U32x4,
+        out: impl Iterator<Item = &'a mut [f32]>,
+        factor: F32x4,
+        offset: F32x4,
+    );
+}
+
+/// The value of an f16's bits: 2^112 moves the exponent's bias from 15 to f32's 127, for subnormals too. (Infinities,
+/// which no weight is, would become finite.)
+#[inline(always)]
+fn f16_value(bits: u32) -> f32 {
+    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+    f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+}
+
+/// Runs code with the codec of a kind known only at run time.
+macro_rules! with_codec {
+    ($kind:expr, $codec:ident => $code:expr) => {{
+        use $crate::{cpu::decode, packed::PackedKind};
+        match $kind {
+            PackedKind::Q4_0 => {
+                type $codec = decode::Q4_0;
+                $code
+            }
+            PackedKind::Q4_1 => {
+                type $codec = decode::Q4_1;
+                $code
+            }
+            PackedKind::Q5_0 => {
+                type $codec = decode::Q5_0;
+                $code
+            }
+            PackedKind::Q5_1 => {
+                type $codec = decode::Q5_1;
+                $code
+            }
+            PackedKind::Q8_0 => {
+                type $codec = decode::Q8_0;
+                $code
+            }
+            PackedKind::F16 => {
+                type $codec = decode::F16;
+                $code
+            }
+            PackedKind::Bf16 => {
+                type $codec = decode::Bf16;
+                $code
+            }
+            PackedKind::F32 => {
+                type $codec = decode::F32;
+                $code
+            }
+        }
+    }};
+}
+pub(super) use with_codec;
+
+/// [`Codec::each_field`] of fields with a factor and an offset.
+#[inline(always)]
+fn each_scaled<'a, const BITS: u32>(
+    mut words: U32x4,
+    out: impl Iterator<Item = &'a mut [f32]>,
+    factor: F32x4,
+    offset: F32x4,
+) {
+    let mask = U32x4::splat((1 << BITS) - 1);
+    for out in out {
+        let field = words.and(mask).to_floats();
+        field.mul_add(factor, offset).write(out);
+        words = words.shift_right::<BITS>();
+    }
+}
+
+/// Four bits a field.
+macro_rules! nibbles {
+    ($name:ident) => {
+        pub struct $name;
+
+        impl Codec for $name {
+            const KIND: PackedKind = PackedKind::$name;
+            const PER_WORD: usize = 8;
+            const HAS_SCALES: bool = true;
+
+            #[inline(always)]
+            fn eight(words: &[u32]) -> [F32x4; 2] {
+                let word = U32x4::splat(words[0]);
+                // The fields where they stand, times what moves each to the ones' place: exact, being powers of two.
+                let masks = U32x4::new([0xf, 0xf0, 0xf00, 0xf000]);
+                let places = F32x4::of(&[1.0, 1.0 / 16.0, 1.0 / 256.0, 1.0 / 4096.0]);
+                let low = word.and(masks).to_floats().times(places);
+                let high = word
+                    .shift_right::<16>()
+                    .and(masks)
+                    .to_floats()
+                    .times(places);
+                [low, high]
+            }
+
+            #[inline(always)]
+            fn each_field<'a>(
+                words: U32x4,
+                out: impl Iterator<Item = &'a mut [f32]>,
+                factor: F32x4,
+                offset: F32x4,
+            ) {
+                each_scaled::<4>(words, out, factor, offset);
+            }
+        }
+    };
+}
+nibbles!(Q4_0);
+nibbles!(Q4_1);
+
+/// Eight bits a field.
+macro_rules! bytes {
+    ($name:ident) => {
+        pub struct $name;
+
+        impl Codec for $name {
+            const KIND: PackedKind = PackedKind::$name;
+            const PER_WORD: usize = 4;
+            const HAS_SCALES: bool = true;
+
+            #[inline(always)]
+            fn eight(words: &[u32]) -> [F32x4; 2] {
+                let mask = U32x4::splat(0xff);
+                [words[0], words[1]].map(|word| {
+                    U32x4::new([word, word >> 8, word >> 16, word >> 24])
+                        .and(mask)
+                        .to_floats()
+                })
+            }
+
+            #[inline(always)]
+            fn each_field<'a>(
+                words: U32x4,
+                out: impl Iterator<Item = &'a mut [f32]>,
+                factor: F32x4,
+                offset: F32x4,
+            ) {
+                each_scaled::<8>(words, out, factor, offset);
+            }
+        }
+    };
+}
+bytes!(Q5_0);
+bytes!(Q5_1);
+bytes!(Q8_0);
+
+/// The first four words; those that are not there are zero.
+#[inline(always)]
+fn first_words(words: &[u32]) -> [u32; LANES] {
+    match words.first_chunk() {
+        Some(words) => *words,
+        None => std::array::from_fn(|index| words.get(index).copied().unwrap_or_default()),
+    }
+}
+
+/// The halves of words as floats; fields are widened in place.
+macro_rules! halves {
+    ($name:ident, $widen:expr) => {
+        pub struct $name;
+
+        impl Codec for $name {
+            const KIND: PackedKind = PackedKind::$name;
+            const PER_WORD: usize = 2;
+            const HAS_SCALES: bool = false;
+
+            #[inline(always)]
+            fn factor_and_offset(_scale: u32) -> (f32, f32) {
+                (1.0, 0.0)
+            }
+
+            #[inline(always)]
+            fn eight(words: &[u32]) -> [F32x4; 2] {
+                let widen: fn(U32x4) -> F32x4 = $widen;
+                let words = U32x4::new(first_words(words));
+                let low = words.and(U32x4::splat(0xffff));
+                low.zip(words.shift_right::<16>()).map(widen)
+            }
+
+            #[inline(always)]
+            fn each_field<'a>(
+                words: U32x4,
+                out: impl Iterator<Item = &'a mut [f32]>,
+                _factor: F32x4,
+                _offset: F32x4,
+            ) {
+                let widen: fn(U32x4) -> F32x4 = $widen;
+                let mut words = words;
+                for out in out {
+                    widen(words.and(U32x4::splat(0xffff))).write(out);
+                    words = words.shift_right::<16>();
+                }
+            }
+        }
+    };
+}
+halves!(F16, |bits| {
+    // See `f16_value`.
+    let magnitude = bits
+        .and(U32x4::splat(0x7fff))
+        .shift_left::<13>()
+        .as_floats();
+    let magnitude = magnitude.times(U32x4::splat(0x7780_0000).as_floats());
+    let sign = bits.and(U32x4::splat(0x8000)).shift_left::<16>();
+    magnitude.with_sign(sign)
+});
+halves!(Bf16, |bits| bits.shift_left::<16>().as_floats());
+
+/// A word is a float.
+pub struct F32;
+
+impl Codec for F32 {
+    const KIND: PackedKind = PackedKind::F32;
+    const PER_WORD: usize = 1;
+    const HAS_SCALES: bool = false;
+
+    #[inline(always)]
+    fn factor_and_offset(_scale: u32) -> (f32, f32) {
+        (1.0, 0.0)
+    }
+
+    #[inline(always)]
+    fn eight(words: &[u32]) -> [F32x4; 2] {
+        let rest = words.get(LANES..).unwrap_or_default();
+        [words, rest].map(|words| U32x4::new(first_words(words)).as_floats())
+    }
+
+    #[inline(always)]
+    fn each_field<'a>(
+        words: U32x4,
+        out: impl Iterator<Item = &'a mut [f32]>,
+        _factor: F32x4,
+        _offset: F32x4,
+    ) {
+        for out in out.take(1) {
+            words.as_floats().write(out);
+        }
+    }
+}

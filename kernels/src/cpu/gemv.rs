@@ -1,0 +1,95 @@
+//! `x W^T` for a few rows of `x`, as generation needs it: `W` is read once, row by row, and never written unpacked.
+
+use super::{
+    decode::{Codec, with_codec},
+    matrix::{Packed, Strided},
+    parallel::{self, Shared},
+    simd::{F32x4, LANES},
+};
+use crate::packed::BLOCK;
+
+/// Rows of `x` up to which this is faster than [`super::gemm`].
+pub const MAX_ROWS: usize = 4;
+/// Weights decoded at a time.
+const STRIDE: usize = 2 * LANES;
+
+/// `x` is `[n, cols]` with its rows contiguous, `out` `[n, rows]`.
+pub fn gemv(x: Strided<'_>, weights: Packed<'_>, out: &mut [f32]) {
+    with_codec!(weights.kind, C => gemv_of::<C>(x, weights, out));
+}
+
+fn gemv_of<C: Codec>(x: Strided<'_>, weights: Packed<'_>, out: &mut [f32]) {
+    let rows = weights.rows;
+    let inputs: Vec<Input> = (0..x.rows)
+        .map(|row| Input::new(x, row, C::HAS_SCALES))
+        .collect();
+    let shared = Shared::new(out);
+    parallel::for_ranges(rows, inputs.len() * weights.cols, |range| {
+        for (index, input) in inputs.iter().enumerate() {
+            // SAFETY: ranges are disjoint, and so are the rows of the output.
+            let out = unsafe { shared.part(index * rows + range.start..index * rows + range.end) };
+            for (row, out) in range.clone().zip(out) {
+                *out = dot::<C>(weights.words_of(row), weights.scales_of(row), input);
+            }
+        }
+    });
+}
+
+/// A row of `x`, padded with zeros, and the sums of its blocks.
+struct Input {
+    values: Vec<f32>,
+    block_sums: Vec<f32>,
+}
+
+impl Input {
+    fn new(x: Strided<'_>, row: usize, with_sums: bool) -> Self {
+        let row = x.rows_from(row, 1);
+        let mut values = row.first_row().to_vec();
+        values.resize(row.cols.next_multiple_of(STRIDE), 0.0);
+        let block_sums = if with_sums {
+            values
+                .chunks(BLOCK)
+                .map(|block| block.iter().sum())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Self { values, block_sums }
+    }
+}
+
+/// `sum_j x_j (factor q_j + offset)`, block by block: `factor sum_j x_j q_j + offset sum_j x_j`.
+#[inline(always)]
+fn dot<C: Codec>(words: &[u32], scales: &[u32], input: &Input) -> f32 {
+    let words_per_stride = STRIDE / C::PER_WORD;
+    if !C::HAS_SCALES {
+        let words = words.chunks(words_per_stride);
+        return fields::<C>(words, &input.values).sum();
+    }
+    let words_per_block = BLOCK / C::PER_WORD;
+    let (mut sum, mut offsets) = (F32x4::zero(), 0.0f32);
+    for (((words, x), &scale), block_sum) in words
+        .chunks_exact(words_per_block)
+        .zip(input.values.chunks_exact(BLOCK))
+        .zip(scales)
+        .zip(&input.block_sums)
+    {
+        let (factor, offset) = C::factor_and_offset(scale);
+        let products = fields::<C>(words.chunks_exact(words_per_stride), x);
+        sum = products.mul_add(F32x4::splat(factor), sum);
+        offsets += offset * block_sum;
+    }
+    sum.sum() + offsets
+}
+
+/// Sums of products of fields and inputs, lane by lane.
+#[inline(always)]
+fn fields<'a, C: Codec>(words: impl Iterator<Item = &'a [u32]>, x: &[f32]) -> F32x4 {
+    let (mut even, mut odd) = (F32x4::zero(), F32x4::zero());
+    for (words, x) in words.zip(x.chunks_exact(STRIDE)) {
+        let [low, high] = C::eight(words);
+        even = low.mul_add(F32x4::of(x), even);
+        odd = high.mul_add(F32x4::of(&x[LANES..]), odd);
+    }
+    even.plus(odd)
+}

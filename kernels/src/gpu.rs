@@ -1,0 +1,308 @@
+//! The operations as CubeCL kernels, compiled to WGSL in the browser.
+//!
+//! Burn's default matmul without autotune reaches a tenth of a register-blocked kernel on the adapters we measured,
+//! and its autotune tries candidates that Chromium rejects; hence kernels of our own. Each exists in two variants, for
+//! software adapters and for real GPUs: [`calibration`] picks one at the start. Shapes that no kernel takes (sizes that
+//! four does not divide) go to the compositions of [`super::composed`], in f32.
+//!
+//! Activations are f32 or f16, as their tensors say, and kernels are generic over the two: they load into f32, compute
+//! in it, and store what came. Only the product through workgroup memory multiplies halves as such.
+
+#![allow(
+    clippy::too_many_arguments,
+    reason = "a kernel takes tensors and sizes one by one"
+)]
+#![allow(
+    clippy::assign_op_pattern,
+    clippy::duplicate_underscore_argument,
+    reason = "the expansion of cube functions: arguments beside their comptime twins, operations on cells of arrays"
+)]
+
+mod attention;
+pub mod calibration;
+mod elementwise;
+mod head;
+mod matmul;
+mod norm;
+mod operand;
+mod packed;
+mod rows;
+mod unpack;
+
+use burn::{backend::ops::FloatTensorOps, tensor::DType};
+use burn_cubecl::{CubeBackend, kernel::cast, tensor::CubeTensor};
+
+use self::{
+    operand::Along,
+    packed::{LowRank, Weight},
+};
+use super::{Heads, KernelOps, composed};
+use crate::{Precision, packed::PackedKind};
+
+impl KernelOps for CubeBackend {
+    fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
+        matmul::matmul(lhs, rhs)
+    }
+
+    fn unpack(
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+        cols: usize,
+        transposed: bool,
+    ) -> CubeTensor {
+        unpack::unpack(words, scales, kind, cols, transposed)
+    }
+
+    fn packed_linear(
+        x: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+    ) -> CubeTensor {
+        let weight = Weight::new(words, scales, kind, x.meta.shape()[1]);
+        packed::product(x, weight, Along::K, None)
+    }
+
+    fn packed_linear_low_rank(
+        x: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+        u: CubeTensor,
+        b: CubeTensor,
+        scaling: f64,
+    ) -> CubeTensor {
+        let weight = Weight::new(words, scales, kind, x.meta.shape()[1]);
+        packed::product(x, weight, Along::K, Some(LowRank::new(u, b, scaling)))
+    }
+
+    fn packed_linear_backward(
+        dy: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+        cols: usize,
+    ) -> CubeTensor {
+        let weight = Weight::new(words, scales, kind, cols);
+        packed::product(dy, weight, Along::Edges, None)
+    }
+
+    fn packed_linear_backward_low_rank(
+        dy: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+        cols: usize,
+        u: CubeTensor,
+        a: CubeTensor,
+        scaling: f64,
+    ) -> CubeTensor {
+        let weight = Weight::new(words, scales, kind, cols);
+        let addend = LowRank::new(u, a, scaling);
+        packed::product(dy, weight, Along::Edges, Some(addend))
+    }
+
+    fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64, precision: Precision) -> CubeTensor {
+        if !norm::fits(&x) {
+            return composed::rms_norm::<Self>(x, weight, eps, precision);
+        }
+        norm::rms_norm(x, weight, eps, dtype(precision))
+    }
+
+    fn add_residual(x: CubeTensor, delta: CubeTensor) -> CubeTensor {
+        if delta.dtype == x.dtype || !elementwise::fits(&x) {
+            return Self::float_add(x, single(delta));
+        }
+        elementwise::add(x, delta)
+    }
+
+    fn add_rms_norm(
+        x: CubeTensor,
+        delta: CubeTensor,
+        weight: CubeTensor,
+        eps: f64,
+    ) -> (CubeTensor, CubeTensor) {
+        if !norm::fits(&x) {
+            let dtype = delta.dtype;
+            let sum = Self::float_add(x, single(delta));
+            let normed = composed::rms_norm::<Self>(sum.clone(), weight, eps, Precision::Single);
+            return (sum, cast(normed, dtype));
+        }
+        norm::add_rms_norm(x, delta, weight, eps)
+    }
+
+    fn rms_norm_backward(
+        dy: CubeTensor,
+        x: CubeTensor,
+        weight: CubeTensor,
+        eps: f64,
+        residual: CubeTensor,
+    ) -> CubeTensor {
+        if !norm::fits(&x) {
+            let dx = composed::rms_norm_backward::<Self>(single(dy), x, weight, eps);
+            return Self::float_add(residual, dx);
+        }
+        norm::rms_norm_backward(dy, x, weight, eps, residual)
+    }
+
+    fn rope(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, inverse: bool) -> CubeTensor {
+        if !elementwise::rope_fits(&x, &cos) {
+            let dtype = x.dtype;
+            return cast(composed::rope::<Self>(single(x), cos, sin, inverse), dtype);
+        }
+        elementwise::rope(x, cos, sin, inverse)
+    }
+
+    fn attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor) {
+        attend([q, k, v], None, heads)
+    }
+
+    fn packed_attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        segments: CubeTensor,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor) {
+        attend([q, k, v], Some(segments), heads)
+    }
+
+    fn attention_backward(
+        d_output: CubeTensor,
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        output: CubeTensor,
+        log_sums: CubeTensor,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        attend_backward(d_output, [q, k, v], [output, log_sums], None, heads)
+    }
+
+    fn packed_attention_backward(
+        d_output: CubeTensor,
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        output: CubeTensor,
+        log_sums: CubeTensor,
+        segments: CubeTensor,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let table = Some(segments);
+        attend_backward(d_output, [q, k, v], [output, log_sums], table, heads)
+    }
+
+    fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
+        if !elementwise::fits(&gate) {
+            let dtype = gate.dtype;
+            let [gate, up] = [gate, up].map(single);
+            let product = Self::float_mul(composed::silu::<Self>(gate), up);
+            return cast(product, dtype);
+        }
+        elementwise::swiglu(gate, up)
+    }
+
+    fn swiglu_backward(
+        dy: CubeTensor,
+        gate: CubeTensor,
+        up: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        if !elementwise::fits(&gate) {
+            let dtype = gate.dtype;
+            let [dy, gate, up] = [dy, gate, up].map(single);
+            let (d_gate, d_up) = composed::swiglu_backward::<Self>(dy, gate, up);
+            return (cast(d_gate, dtype), cast(d_up, dtype));
+        }
+        elementwise::swiglu_backward(dy, gate, up)
+    }
+
+    fn head_chunk(
+        hidden: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        kind: PackedKind,
+        maximum: CubeTensor,
+        sum: CubeTensor,
+        weighted: CubeTensor,
+        with_gradient: bool,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let [rows, cols] = [words.meta.shape()[0], hidden.meta.shape()[1]];
+        if hidden.meta.shape()[0] == 0 || !rows.is_multiple_of(4) || !cols.is_multiple_of(4) {
+            let sums = composed::HeadSums {
+                maximum,
+                sum,
+                weighted,
+            };
+            return composed::head_chunk::<Self>(
+                hidden,
+                [words, scales],
+                kind,
+                sums,
+                with_gradient,
+            );
+        }
+        let weight = Weight::new(words, scales, kind, cols);
+        let logits = packed::product(hidden, weight.clone(), Along::K, None);
+        let known = head::exponentials(logits, maximum, sum);
+        if !with_gradient {
+            return (known.maximum, known.sum, weighted);
+        }
+        let added = packed::product(known.values, weight, Along::Edges, None);
+        let weighted = head::rescale_add(weighted, known.rescale, added);
+        (known.maximum, known.sum, weighted)
+    }
+}
+
+fn attend(
+    operands: [CubeTensor; 3],
+    segments: Option<CubeTensor>,
+    heads: Heads,
+) -> (CubeTensor, CubeTensor) {
+    if !attention::fits(heads) {
+        let dtype = operands[0].dtype;
+        let [q, k, v] = operands.map(single);
+        let (output, log_sums) = composed::attention::<CubeBackend>(q, k, v, segments, heads);
+        return (cast(output, dtype), log_sums);
+    }
+    let [q, k, v] = operands;
+    attention::forward(q, k, v, segments, heads)
+}
+
+fn attend_backward(
+    d_output: CubeTensor,
+    operands: [CubeTensor; 3],
+    [output, log_sums]: [CubeTensor; 2],
+    segments: Option<CubeTensor>,
+    heads: Heads,
+) -> (CubeTensor, CubeTensor, CubeTensor) {
+    if !attention::fits(heads) {
+        let dtype = d_output.dtype;
+        let [d_output, output] = [d_output, output].map(single);
+        let operands = operands.map(single);
+        let (d_q, d_k, d_v) = composed::attention_backward::<CubeBackend>(
+            d_output, operands, output, log_sums, segments, heads,
+        );
+        let [d_q, d_k, d_v] = [d_q, d_k, d_v].map(|gradient| cast(gradient, dtype));
+        return (d_q, d_k, d_v);
+    }
+    attention::backward(d_output, operands, output, log_sums, segments, heads)
+}
+
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::Single => DType::F32,
+        Precision::Half => DType::F16,
+    }
+}
+
+/// In f32, as the compositions take it.
+fn single(x: CubeTensor) -> CubeTensor {
+    cast(x, DType::F32)
+}

@@ -1,0 +1,383 @@
+//! Gradients of causal attention: weights are computed again from the log-sum-exps, once by queries and once by keys.
+
+use burn::tensor::DType;
+use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::{ir::ElemType, prelude::*};
+
+use super::{
+    super::{
+        calibration::Variant,
+        operand::{Four, load},
+        rows::{elements, empty, empty_like, launch_size},
+    },
+    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, group, lane, no_sums, rows_of_group,
+    scores,
+};
+use crate::Heads;
+
+/// Statistics of each head of each row, and of packed rows.
+const fn num_statistics(is_packed: bool) -> usize {
+    if is_packed { 4 } else { 2 }
+}
+
+/// Of each head of each row the log-sum-exp and `sum(d_out out)`, side by side, and of packed rows the first token of the
+/// segment and the first behind it (exact up to 2^24): fewer bindings for the kernels that read them, of the eight that
+/// every adapter has.
+#[cube(launch_unchecked)]
+fn statistics_kernel<E: Float>(
+    d_out: &Tensor<Vector<E, Four>>,
+    out: &Tensor<Vector<E, Four>>,
+    log_sums: &Tensor<f32>,
+    statistics: &mut Tensor<f32>,
+    segments: &Tensor<i32>,
+    len: usize,
+    heads: usize,
+    #[comptime] vectors: usize,
+    #[comptime] is_packed: bool,
+    #[define(E)] _element: ElemType,
+) {
+    let head = ABSOLUTE_POS_X as usize;
+    if head >= len {
+        terminate!();
+    }
+    let mut sum = 0.0f32;
+    for at in 0..vectors {
+        let of_out = load(out, head * vectors + at);
+        sum += load(d_out, head * vectors + at).dot(of_out);
+    }
+    let at = head * comptime!(num_statistics(is_packed));
+    statistics[at] = log_sums[head];
+    statistics[at + 1] = sum;
+    if comptime!(is_packed) {
+        let token = head / heads;
+        statistics[at + 2] = f32::cast_from(segments[token * 2]);
+        statistics[at + 3] = f32::cast_from(segments[token * 2 + 1]);
+    }
+}
+
+/// `d_q = sum_k ds k` with `ds = scale p (d_out v - projection)`.
+#[cube(launch_unchecked)]
+fn query_kernel<E: Float>(
+    d_out: &Tensor<Vector<E, Four>>,
+    q: &Tensor<Vector<E, Four>>,
+    k: &Tensor<Vector<E, Four>>,
+    v: &Tensor<Vector<E, Four>>,
+    statistics: &Tensor<f32>,
+    d_q: &mut Tensor<Vector<E, Four>>,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    key_value_heads: usize,
+    scale: f32,
+    #[comptime] plan: Plan,
+    #[comptime] is_packed: bool,
+    #[define(E)] _element: ElemType,
+) {
+    let lanes = comptime!(plan.lanes);
+    let lane = lane(plan);
+    let group = group(plan);
+    let block = comptime!(plan.block());
+    let head = CUBE_POS_Y as usize;
+    let batch = CUBE_POS_Z as usize;
+    let keys = past + tokens;
+    let vectors = comptime!(plan.vectors);
+    let first_row = CUBE_POS_X as usize * comptime!(plan.rows());
+    let key_stride = key_value_heads * vectors;
+    let key_head = (batch * keys * key_value_heads + head / (heads / key_value_heads)) * vectors;
+
+    let rows = rows_of_group(tokens, plan);
+    let mut queries = Sequence::<usize>::new();
+    let mut logs = Sequence::<f32>::new();
+    let mut projected = Sequence::<f32>::new();
+    let mut firsts = Sequence::<usize>::new();
+    let width = comptime!(num_statistics(is_packed));
+    #[unroll]
+    for r in 0..ROWS {
+        let at = (batch * tokens + rows[r]) * heads + head;
+        queries.push(at * vectors);
+        logs.push(statistics[at * width]);
+        projected.push(statistics[at * width + 1]);
+        if comptime!(is_packed) {
+            firsts.push(usize::cast_from(statistics[at * width + 2]));
+        }
+    }
+    let mut sums = no_sums(plan);
+    let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+
+    let mut first = 0usize.runtime();
+    if comptime!(is_packed) {
+        first = usize::cast_from(statistics[(first_row * heads + head) * width + 2]);
+    }
+    let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
+    for step in first / block..last / block + 1 {
+        let start = step * block;
+        let columns = columns_of_unit(key_head, start, last, key_stride, plan);
+        scores(q, &queries, k, &columns, &mut tile, vectors);
+        scores(d_out, &queries, v, &columns, &mut d_tile, vectors);
+        #[unroll]
+        for r in 0..ROWS {
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let at = comptime!(r * plan.columns + c);
+                let column = start + lane + c * lanes;
+                let weight = (tile[at] * scale - logs[r]).exp();
+                let mut d_score = weight * (d_tile[at] - projected[r]) * scale;
+                if comptime!(is_packed) {
+                    d_score = select(column >= firsts[r], d_score, 0.0f32);
+                }
+                weights[(group * ROWS + r) * block + lane + c * lanes] =
+                    select(column <= past + rows[r], d_score, 0.0f32);
+            }
+        }
+        sync_cube();
+        let share = key_head + lane * comptime!(plan.share());
+        add_weighted(
+            &mut sums, &weights, group, k, share, key_stride, start, last, plan,
+        );
+        sync_cube();
+    }
+    #[unroll]
+    for r in 0..ROWS {
+        if first_of_group(plan) + r < tokens {
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                d_q[queries[r] + lane * comptime!(plan.share()) + i] =
+                    Vector::cast_from(sums[comptime!(r * plan.share() + i)]);
+            }
+        }
+    }
+}
+
+/// `d_v = sum_q p d_out` and `d_k = sum_q ds q`, over the queries of all heads that share the key head.
+#[cube(launch_unchecked)]
+fn key_kernel<E: Float>(
+    d_out: &Tensor<Vector<E, Four>>,
+    q: &Tensor<Vector<E, Four>>,
+    k: &Tensor<Vector<E, Four>>,
+    v: &Tensor<Vector<E, Four>>,
+    statistics: &Tensor<f32>,
+    d_k: &mut Tensor<Vector<E, Four>>,
+    d_v: &mut Tensor<Vector<E, Four>>,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    key_value_heads: usize,
+    scale: f32,
+    #[comptime] plan: Plan,
+    #[comptime] is_packed: bool,
+    #[define(E)] _element: ElemType,
+) {
+    let lanes = comptime!(plan.lanes);
+    let lane = lane(plan);
+    let group = group(plan);
+    let block = comptime!(plan.block());
+    let key_head = CUBE_POS_Y as usize;
+    let batch = CUBE_POS_Z as usize;
+    let keys = past + tokens;
+    let vectors = comptime!(plan.vectors);
+    let share = comptime!(plan.share());
+    let first_row = CUBE_POS_X as usize * comptime!(plan.rows());
+    let query_stride = heads * vectors;
+
+    let rows = rows_of_group(keys, plan);
+    let mut places = Sequence::<usize>::new();
+    #[unroll]
+    for r in 0..ROWS {
+        places.push(((batch * keys + rows[r]) * key_value_heads + key_head) * vectors);
+    }
+    let mut key_sums = no_sums(plan);
+    let mut value_sums = no_sums(plan);
+    let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+    let mut d_scores = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+
+    // The first query that sees a key of the workgroup.
+    let first_query = max(first_row, past) - past;
+    let width = comptime!(num_statistics(is_packed));
+    let mut last = tokens - 1;
+    if comptime!(is_packed) {
+        // The end of the last key's segment.
+        let last_row = min(first_row + comptime!(plan.rows()), tokens) - 1;
+        last = usize::cast_from(statistics[last_row * heads * width + 3]) - 1;
+    }
+    let per_key = heads / key_value_heads;
+    for shared in 0..per_key {
+        let head = key_head * per_key + shared;
+        let query_head = (batch * tokens * heads + head) * vectors;
+        for step in first_query / block..last / block + 1 {
+            let start = step * block;
+            let columns = columns_of_unit(query_head, start, last, query_stride, plan);
+            scores(k, &places, q, &columns, &mut tile, vectors);
+            scores(v, &places, d_out, &columns, &mut d_tile, vectors);
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let query = start + lane + c * lanes;
+                let of_query = columns[c] / vectors * width;
+                let log = statistics[of_query];
+                let projection = statistics[of_query + 1];
+                // A query past the end sees no key.
+                let seen = select(query <= last, past + query + 1, 0usize.runtime());
+                let mut first = 0usize.runtime();
+                if comptime!(is_packed) {
+                    first = usize::cast_from(statistics[of_query + 2]);
+                }
+                #[unroll]
+                for r in 0..ROWS {
+                    let at = comptime!(r * plan.columns + c);
+                    let exponential = (tile[at] * scale - log).exp();
+                    let mut weight = select(rows[r] < seen, exponential, 0.0f32);
+                    if comptime!(is_packed) {
+                        weight = select(rows[r] >= first, weight, 0.0f32);
+                    }
+                    let to = (group * ROWS + r) * block + lane + c * lanes;
+                    weights[to] = weight;
+                    d_scores[to] = weight * (d_tile[at] - projection) * scale;
+                }
+            }
+            sync_cube();
+            let first = query_head + lane * share;
+            add_weighted(
+                &mut value_sums,
+                &weights,
+                group,
+                d_out,
+                first,
+                query_stride,
+                start,
+                last,
+                plan,
+            );
+            add_weighted(
+                &mut key_sums,
+                &d_scores,
+                group,
+                q,
+                first,
+                query_stride,
+                start,
+                last,
+                plan,
+            );
+            sync_cube();
+        }
+    }
+    #[unroll]
+    for r in 0..ROWS {
+        if first_of_group(plan) + r < keys {
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                let to = places[r] + lane * share + i;
+                d_k[to] = Vector::cast_from(key_sums[comptime!(r * plan.share() + i)]);
+                d_v[to] = Vector::cast_from(value_sums[comptime!(r * plan.share() + i)]);
+            }
+        }
+    }
+}
+
+/// See [`crate::KernelOps::attention_backward`], and its packed twin where there are `segments`.
+pub fn backward(
+    d_out: CubeTensor,
+    [q, k, v]: [CubeTensor; 3],
+    out: CubeTensor,
+    log_sums: CubeTensor,
+    segments: Option<CubeTensor>,
+    heads: Heads,
+) -> (CubeTensor, CubeTensor, CubeTensor) {
+    let is_packed = segments.is_some();
+    let [d_out, q, k, v, out, log_sums] = [d_out, q, k, v, out, log_sums].map(into_contiguous);
+    let statistics = statistics(&d_out, out, log_sums, segments, heads);
+    let (d_q, d_k, d_v) = (empty_like(&q), empty_like(&k), empty_like(&v));
+    let client = d_q.client.clone();
+    let element = elements(&d_q);
+    let plan = Plan::new(Variant::of(&client), heads);
+    let count = |rows: usize, heads_: usize| {
+        let tiles = rows.div_ceil(plan.rows());
+        CubeCount::Static(tiles as u32, heads_ as u32, heads.batch as u32)
+    };
+    let args = || [&d_out, &q, &k, &v, &statistics].map(|x| x.clone().into_tensor_arg());
+    // SAFETY: rows and columns are clamped to their numbers, which `heads` gives as the tensors have them.
+    unsafe {
+        let [d_out, q, k, v, statistics] = args();
+        query_kernel::launch_unchecked(
+            &client,
+            count(heads.tokens, heads.query_heads),
+            plan.dim(),
+            d_out,
+            q,
+            k,
+            v,
+            statistics,
+            d_q.clone().into_tensor_arg(),
+            heads.tokens,
+            heads.past,
+            heads.query_heads,
+            heads.key_value_heads,
+            heads.scale() as f32,
+            plan,
+            is_packed,
+            element,
+        );
+        let [d_out, q, k, v, statistics] = args();
+        key_kernel::launch_unchecked(
+            &client,
+            count(heads.keys(), heads.key_value_heads),
+            plan.dim(),
+            d_out,
+            q,
+            k,
+            v,
+            statistics,
+            d_k.clone().into_tensor_arg(),
+            d_v.clone().into_tensor_arg(),
+            heads.tokens,
+            heads.past,
+            heads.query_heads,
+            heads.key_value_heads,
+            heads.scale() as f32,
+            plan,
+            is_packed,
+            element,
+        );
+    }
+    (d_q, d_k, d_v)
+}
+
+fn statistics(
+    d_out: &CubeTensor,
+    out: CubeTensor,
+    log_sums: CubeTensor,
+    segments: Option<CubeTensor>,
+    heads: Heads,
+) -> CubeTensor {
+    let len = heads.batch * heads.tokens * heads.query_heads;
+    let is_packed = segments.is_some();
+    let shape = [len, num_statistics(is_packed)];
+    let statistics = empty(&log_sums, shape, DType::F32);
+    // A kernel without segments reads none of what is bound in their place.
+    let segments = segments.map_or_else(|| out.clone(), into_contiguous);
+    let element = elements(d_out);
+    let client = statistics.client.clone();
+    let (cubes, dim) = launch_size(len, 1);
+    // SAFETY: heads are checked, and each has as many vectors and statistics; every token has a segment.
+    unsafe {
+        statistics_kernel::launch_unchecked(
+            &client,
+            cubes,
+            dim,
+            d_out.clone().into_tensor_arg(),
+            out.into_tensor_arg(),
+            log_sums.into_tensor_arg(),
+            statistics.clone().into_tensor_arg(),
+            segments.into_tensor_arg(),
+            len,
+            heads.query_heads,
+            heads.head_dim / 4,
+            is_packed,
+            element,
+        );
+    }
+    statistics
+}

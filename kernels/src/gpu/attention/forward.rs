@@ -1,0 +1,198 @@
+//! Output and log-sum-exp of causal attention.
+
+use burn::tensor::DType;
+use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::{ir::ElemType, prelude::*};
+
+use super::{
+    super::{
+        calibration::Variant,
+        operand::Four,
+        rows::{elements, empty, empty_like},
+    },
+    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, first_visible, group, lane, no_sums,
+    rows_of_group, scores,
+};
+use crate::Heads;
+
+/// Far below any score, far above f32's minimum: a sum with a score stays finite.
+pub const HIDDEN: f32 = -1e30;
+
+#[cube(launch_unchecked)]
+fn forward_kernel<E: Float>(
+    q: &Tensor<Vector<E, Four>>,
+    k: &Tensor<Vector<E, Four>>,
+    v: &Tensor<Vector<E, Four>>,
+    out: &mut Tensor<Vector<E, Four>>,
+    log_sums: &mut Tensor<f32>,
+    segments: &Tensor<i32>,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    key_value_heads: usize,
+    scale: f32,
+    #[comptime] plan: Plan,
+    #[comptime] is_packed: bool,
+    #[define(E)] _element: ElemType,
+) {
+    let lanes = comptime!(plan.lanes);
+    let lane = lane(plan);
+    let group = group(plan);
+    let block = comptime!(plan.block());
+    let head = CUBE_POS_Y as usize;
+    let batch = CUBE_POS_Z as usize;
+    let keys = past + tokens;
+    let vectors = comptime!(plan.vectors);
+    let first_row = CUBE_POS_X as usize * comptime!(plan.rows());
+    let key_stride = key_value_heads * vectors;
+    let key_head = (batch * keys * key_value_heads + head / (heads / key_value_heads)) * vectors;
+
+    let rows = rows_of_group(tokens, plan);
+    let mut queries = Sequence::<usize>::new();
+    let mut firsts = Sequence::<usize>::new();
+    #[unroll]
+    for r in 0..ROWS {
+        queries.push(((batch * tokens + rows[r]) * heads + head) * vectors);
+        firsts.push(first_visible(segments, rows[r], is_packed));
+    }
+
+    let mut sums = no_sums(plan);
+    let mut maxima = Array::<f32>::new(ROWS);
+    let mut totals = Array::<f32>::new(ROWS);
+    #[unroll]
+    for r in 0..ROWS {
+        maxima[r] = HIDDEN;
+        totals[r] = 0.0;
+    }
+    let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
+    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
+    let mut parts = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.lanes));
+
+    // The first and the last key that any row of the workgroup sees.
+    let first = first_visible(segments, first_row, is_packed);
+    let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
+    for step in first / block..last / block + 1 {
+        let start = step * block;
+        let columns = columns_of_unit(key_head, start, last, key_stride, plan);
+        scores(q, &queries, k, &columns, &mut tile, vectors);
+        #[unroll]
+        for r in 0..ROWS {
+            let mut largest = HIDDEN.runtime();
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let at = comptime!(r * plan.columns + c);
+                let column = start + lane + c * lanes;
+                let visible = column <= past + rows[r];
+                let mut score = select(visible, tile[at] * scale, HIDDEN.runtime());
+                if comptime!(is_packed) {
+                    score = select(column >= firsts[r], score, HIDDEN.runtime());
+                }
+                tile[at] = score;
+                largest = max(largest, score);
+            }
+            parts[(group * ROWS + r) * lanes + lane] = largest;
+        }
+        sync_cube();
+        #[unroll]
+        for r in 0..ROWS {
+            let mut largest = maxima[r];
+            #[unroll]
+            for other in 0..lanes {
+                largest = max(largest, parts[(group * ROWS + r) * lanes + other]);
+            }
+            let shrink = (maxima[r] - largest).exp();
+            maxima[r] = largest;
+            let mut total = totals[r] * shrink;
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let weight = (tile[comptime!(r * plan.columns + c)] - largest).exp();
+                total += weight;
+                weights[(group * ROWS + r) * block + lane + c * lanes] = weight;
+            }
+            totals[r] = total;
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                let at = comptime!(r * plan.share() + i);
+                sums[at] = sums[at] * Vector::new(shrink);
+            }
+        }
+        sync_cube();
+        let share = key_head + lane * comptime!(plan.share());
+        add_weighted(
+            &mut sums, &weights, group, v, share, key_stride, start, last, plan,
+        );
+    }
+
+    // Each unit summed its own columns' weights.
+    #[unroll]
+    for r in 0..ROWS {
+        parts[(group * ROWS + r) * lanes + lane] = totals[r];
+    }
+    sync_cube();
+    #[unroll]
+    for r in 0..ROWS {
+        let mut total = 0.0f32;
+        #[unroll]
+        for other in 0..lanes {
+            total += parts[(group * ROWS + r) * lanes + other];
+        }
+        if first_of_group(plan) + r < tokens {
+            #[unroll]
+            for i in 0..comptime!(plan.share()) {
+                let mean = sums[comptime!(r * plan.share() + i)] / Vector::new(total);
+                out[queries[r] + lane * comptime!(plan.share()) + i] = Vector::cast_from(mean);
+            }
+            if lane == 0 {
+                log_sums[queries[r] / vectors] = maxima[r] + total.ln();
+            }
+        }
+    }
+}
+
+/// See [`crate::KernelOps::attention`], and its packed twin where there are `segments`.
+pub fn forward(
+    q: CubeTensor,
+    k: CubeTensor,
+    v: CubeTensor,
+    segments: Option<CubeTensor>,
+    heads: Heads,
+) -> (CubeTensor, CubeTensor) {
+    let [q, k, v] = [q, k, v].map(into_contiguous);
+    let out = empty_like(&q);
+    let queries = [heads.batch * heads.tokens, heads.query_heads];
+    let log_sums = empty(&q, queries, DType::F32);
+    let element = elements(&q);
+    let client = out.client.clone();
+    let plan = Plan::new(Variant::of(&client), heads);
+    let cubes = CubeCount::Static(
+        heads.tokens.div_ceil(plan.rows()) as u32,
+        heads.query_heads as u32,
+        heads.batch as u32,
+    );
+    let is_packed = segments.is_some();
+    // A kernel without segments reads none of what is bound in their place.
+    let segments = segments.map_or_else(|| q.clone(), into_contiguous);
+    // SAFETY: rows and keys are clamped to their numbers, which `heads` gives as the tensors have them.
+    unsafe {
+        forward_kernel::launch_unchecked(
+            &client,
+            cubes,
+            plan.dim(),
+            q.into_tensor_arg(),
+            k.into_tensor_arg(),
+            v.into_tensor_arg(),
+            out.clone().into_tensor_arg(),
+            log_sums.clone().into_tensor_arg(),
+            segments.into_tensor_arg(),
+            heads.tokens,
+            heads.past,
+            heads.query_heads,
+            heads.key_value_heads,
+            heads.scale() as f32,
+            plan,
+            is_packed,
+            element,
+        );
+    }
+    (out, log_sums)
+}

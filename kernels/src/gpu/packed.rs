@@ -1,0 +1,297 @@
+//! Products with packed weights, unpacked in registers: forward `x W^T`, and `dy W` for the gradient of the input; with
+//! or without a low-rank addend in the same launch.
+
+use burn::tensor::DType;
+use burn_cubecl::{
+    CubeBackend,
+    kernel::{cast, into_contiguous},
+    tensor::CubeTensor,
+};
+use cubecl::prelude::*;
+
+use super::{
+    calibration::Variant,
+    matmul::{Sizes, matmul_by, register, shared},
+    operand::{Along, words_per_vector},
+    rows::{elements, empty},
+    unpack::unpack,
+};
+use crate::{
+    composed,
+    packed::{BLOCK, PackedKind},
+};
+
+/// A packed matrix `[rows, cols]` on the device.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    pub words: CubeTensor,
+    pub scales: CubeTensor,
+    pub kind: PackedKind,
+    pub cols: usize,
+}
+
+impl Weight {
+    pub fn new(words: CubeTensor, scales: CubeTensor, kind: PackedKind, cols: usize) -> Self {
+        Self {
+            words,
+            scales,
+            kind,
+            cols,
+        }
+    }
+}
+
+/// `scaling low adapter^T` in a forward, with `low` `[m, r]` and `adapter` (B) `[n, r]`; `scaling low adapter` in a
+/// backward, with `adapter` (A) `[r, n]`.
+#[derive(Debug, Clone)]
+pub struct LowRank {
+    pub low: CubeTensor,
+    pub adapter: CubeTensor,
+    pub scaling: f64,
+}
+
+impl LowRank {
+    pub fn new(low: CubeTensor, adapter: CubeTensor, scaling: f64) -> Self {
+        Self {
+            low,
+            adapter,
+            scaling,
+        }
+    }
+}
+
+/// Sizes of a launch.
+struct Geometry {
+    sizes: Sizes,
+    /// Vectors of words, and scales, of a row.
+    word_pitch: usize,
+    scale_pitch: usize,
+    kind: PackedKind,
+    along: Along,
+}
+
+/// `x W^T` ([`Along::K`]) or `x W` ([`Along::Edges`]), plus the addend, by the adapter's variant. The product is of
+/// halves where `x` is.
+pub fn product(x: CubeTensor, weight: Weight, along: Along, addend: Option<LowRank>) -> CubeTensor {
+    let variant = Variant::of(&x.client);
+    match addend {
+        Some(addend) if !fuses(&weight, &addend.low) => {
+            let dtype = x.dtype;
+            let base = cast(product_by(variant, x, weight, along, None), DType::F32);
+            let LowRank {
+                low,
+                adapter,
+                scaling,
+            } = addend;
+            let adapter = match along {
+                Along::K => composed::transpose::<CubeBackend>(adapter),
+                Along::Edges => adapter,
+            };
+            let sum = composed::add_low_rank::<CubeBackend>(base, low, adapter, scaling);
+            cast(sum, dtype)
+        }
+        addend => product_by(variant, x, weight, along, addend),
+    }
+}
+
+/// As [`product`], by a given variant where the shapes allow it, else over a dense copy of the weight. An addend
+/// needs shapes that [`fuses`] allows.
+fn product_by(
+    variant: Variant,
+    x: CubeTensor,
+    weight: Weight,
+    along: Along,
+    addend: Option<LowRank>,
+) -> CubeTensor {
+    let [m, rows] = [x.meta.shape()[0], weight.words.meta.shape()[0]];
+    let (k, n) = match along {
+        Along::K => (weight.cols, rows),
+        Along::Edges => (rows, weight.cols),
+    };
+    let Weight {
+        words,
+        scales,
+        kind,
+        cols,
+    } = weight;
+    if m == 0 || !k.is_multiple_of(4) || !n.is_multiple_of(4) {
+        let dtype = x.dtype;
+        let dense = unpack(words, scales, kind, cols, along == Along::K);
+        return cast(matmul_by(variant, x, dense), dtype);
+    }
+    let geometry = Geometry {
+        sizes: Sizes { batch: 1, m, n, k },
+        word_pitch: cols / kind.weights_per_word() / words_per_vector(kind),
+        scale_pitch: cols / BLOCK,
+        kind,
+        along,
+    };
+    let [x, words, scales] = [x, words, scales].map(into_contiguous);
+    let out = empty(&x, [m, n], x.dtype);
+    match addend {
+        None => launch(variant, geometry, [x, words, scales], &out),
+        Some(addend) => launch_low_rank(variant, geometry, [x, words, scales], addend, &out),
+    }
+    out
+}
+
+/// Whether a product with that weight takes the low rank `[m, r]` along.
+fn fuses(weight: &Weight, low: &CubeTensor) -> bool {
+    let sizes = [
+        low.meta.shape()[1],
+        weight.words.meta.shape()[0],
+        weight.cols,
+    ];
+    low.meta.shape().num_elements() > 0 && sizes.iter().all(|size| size.is_multiple_of(4))
+}
+
+fn launch(
+    variant: Variant,
+    geometry: Geometry,
+    [x, words, scales]: [CubeTensor; 3],
+    out: &CubeTensor,
+) {
+    let client = out.client.clone();
+    let Geometry {
+        sizes,
+        word_pitch,
+        scale_pitch,
+        kind,
+        along,
+    } = geometry;
+    let Sizes { m, n, k, .. } = sizes;
+    let element = elements(out);
+    // SAFETY: the kernels clamp edges to the sizes given here, which are the tensors' own, take `k / 4` steps of a `k`
+    // that four divides, and check rows and columns before they write.
+    unsafe {
+        match variant {
+            Variant::Register => {
+                let tile = packed_tile(sizes);
+                register::packed_kernel::launch_unchecked(
+                    &client,
+                    sizes.register_count(tile),
+                    CubeDim::new_1d(register::UNITS),
+                    words_per_vector(kind),
+                    x.into_tensor_arg(),
+                    words.into_tensor_arg(),
+                    scales.into_tensor_arg(),
+                    out.clone().into_tensor_arg(),
+                    m,
+                    n,
+                    k / 4,
+                    word_pitch,
+                    scale_pitch,
+                    tile,
+                    kind,
+                    along,
+                    element,
+                );
+            }
+            Variant::Shared => {
+                shared::packed_kernel::launch_unchecked(
+                    &client,
+                    sizes.shared_count(),
+                    CubeDim::new_1d(shared::UNITS),
+                    words_per_vector(kind),
+                    x.into_tensor_arg(),
+                    words.into_tensor_arg(),
+                    scales.into_tensor_arg(),
+                    out.clone().into_tensor_arg(),
+                    m,
+                    n,
+                    k / 4,
+                    word_pitch,
+                    scale_pitch,
+                    kind,
+                    along,
+                    element,
+                );
+            }
+        }
+    }
+}
+
+fn launch_low_rank(
+    variant: Variant,
+    geometry: Geometry,
+    [x, words, scales]: [CubeTensor; 3],
+    addend: LowRank,
+    out: &CubeTensor,
+) {
+    let client = out.client.clone();
+    let Geometry {
+        sizes,
+        word_pitch,
+        scale_pitch,
+        kind,
+        along,
+    } = geometry;
+    let Sizes { m, n, k, .. } = sizes;
+    let element = elements(out);
+    let [low, adapter] = [addend.low, addend.adapter].map(into_contiguous);
+    let rank_steps = low.meta.shape()[1] / 4;
+    // SAFETY: as in `launch`; the low rank is a multiple of four.
+    unsafe {
+        match variant {
+            Variant::Register => {
+                let tile = packed_tile(sizes);
+                register::packed_low_rank_kernel::launch_unchecked(
+                    &client,
+                    sizes.register_count(tile),
+                    CubeDim::new_1d(register::UNITS),
+                    words_per_vector(kind),
+                    x.into_tensor_arg(),
+                    words.into_tensor_arg(),
+                    scales.into_tensor_arg(),
+                    low.into_tensor_arg(),
+                    adapter.into_tensor_arg(),
+                    out.clone().into_tensor_arg(),
+                    m,
+                    n,
+                    k / 4,
+                    word_pitch,
+                    scale_pitch,
+                    rank_steps,
+                    addend.scaling as f32,
+                    tile,
+                    kind,
+                    along,
+                    element,
+                );
+            }
+            Variant::Shared => {
+                shared::packed_low_rank_kernel::launch_unchecked(
+                    &client,
+                    sizes.shared_count(),
+                    CubeDim::new_1d(shared::UNITS),
+                    words_per_vector(kind),
+                    x.into_tensor_arg(),
+                    words.into_tensor_arg(),
+                    scales.into_tensor_arg(),
+                    low.into_tensor_arg(),
+                    adapter.into_tensor_arg(),
+                    out.clone().into_tensor_arg(),
+                    m,
+                    n,
+                    k / 4,
+                    word_pitch,
+                    scale_pitch,
+                    rank_steps,
+                    addend.scaling as f32,
+                    kind,
+                    along,
+                    out.dtype == DType::F16,
+                    element,
+                );
+            }
+        }
+    }
+}
+
+/// A tile whose columns lie within one block of a packed row.
+fn packed_tile(sizes: Sizes) -> register::Tile {
+    register::Tile {
+        columns: 16,
+        ..sizes.tile()
+    }
+}

@@ -1,0 +1,302 @@
+//! The operations that a training step spends its time in, once for each backend.
+//!
+//! [`KernelOps`] is the seam: `cpu` implements it on Burn's Flex backend with SIMD loops of our own, `gpu` with CubeCL
+//! kernels. Everything above this module is written once, in Burn's tensors.
+//!
+//! Activations are token-major throughout, `[b t, heads hd]`: a projection's output is what RoPE and attention read, so
+//! that nothing is transposed or copied between them.
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+use burn::backend::{
+    Backend, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+use packed::PackedKind;
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod call;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod composed;
+#[cfg(feature = "cpu")]
+mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
+pub mod pack;
+pub mod packed;
+mod precision;
+#[cfg(test)]
+#[cfg(feature = "cpu")]
+#[allow(dead_code, reason = "the engine's tests use more of it")]
+mod testing;
+
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub use call::{
+    HeadSums, LowRank, PackedTensor, Segments, add_residual, add_rms_norm, attention,
+    attention_backward, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+};
+#[cfg(all(feature = "threads", feature = "web"))]
+pub use cpu::parallel::help;
+#[cfg(feature = "cpu")]
+pub use cpu::parallel::{for_each, num_threads};
+#[cfg(feature = "gpu")]
+pub use gpu::calibration::Variant;
+
+pub use precision::Precision;
+
+// The references are the engine's and the browser tests' too, which find what they are about by this name.
+#[cfg(test)]
+extern crate self as kernels;
+
+/// Sizes that attention works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Heads {
+    pub batch: usize,
+    /// Queries of a row.
+    pub tokens: usize,
+    /// Keys that come before a row's queries: query `i` sees the keys `0..=past + i`.
+    pub past: usize,
+    pub query_heads: usize,
+    pub key_value_heads: usize,
+    pub head_dim: usize,
+}
+
+impl Heads {
+    /// Query heads that share a key head.
+    pub fn group(self) -> usize {
+        self.query_heads / self.key_value_heads
+    }
+
+    /// Keys of a row.
+    pub fn keys(self) -> usize {
+        self.past + self.tokens
+    }
+
+    /// What scores are multiplied with, `1 / sqrt(hd)`.
+    pub fn scale(self) -> f64 {
+        1.0 / (self.head_dim as f64).sqrt()
+    }
+}
+
+/// Backend operations. The residual stream and whatever concerns an adapter are f32; the activations inside a block are of
+/// the precision in which its first norm gives them, and so are their gradients. A backend that knows no halves takes
+/// and gives f32 throughout. A packed matrix `W` `[rows, cols]` is given by its words `[rows, words]`, its scales
+/// `[rows, cols / 32]` (any tensor for the float kinds) and its kind; see [`crate::packed`].
+///
+/// The bodies given here are compositions of Burn's own operations: right on every backend, fast on none.
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex: cfg(feature = "cpu"))]
+pub trait KernelOps: Backend {
+    /// `[m, k] x [k, n] -> [m, n]` in f32, or a batch of such products, `[batch, ..]` throughout; either side may be a
+    /// transposed view, and of halves.
+    fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `W` in f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
+    fn unpack(
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        cols: usize,
+        transposed: bool,
+    ) -> FloatTensor<Self>;
+
+    /// `x W^T` in the precision of `x`: `[n, cols] -> [n, rows]`
+    fn packed_linear(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+    ) -> FloatTensor<Self>;
+
+    /// `x W^T + scaling u B^T` with `u` `[n, r]` and `B` `[rows, r]`, both f32.
+    fn packed_linear_low_rank(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        u: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scaling: f64,
+    ) -> FloatTensor<Self> {
+        let base = Self::packed_linear(x, words, scales, kind);
+        composed::add_low_rank::<Self>(base, u, composed::transpose::<Self>(b), scaling)
+    }
+
+    /// `dy W`: `[n, rows] -> [n, cols]`, the gradient of [`Self::packed_linear`]'s input.
+    fn packed_linear_backward(
+        dy: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        cols: usize,
+    ) -> FloatTensor<Self> {
+        let weight = Self::unpack(words, scales, kind, cols, false);
+        Self::matmul(dy, weight)
+    }
+
+    /// `dy W + scaling u A` with `u` `[n, r]` and `A` `[r, cols]`.
+    #[allow(clippy::too_many_arguments, reason = "a matrix and a low-rank pair")]
+    fn packed_linear_backward_low_rank(
+        dy: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        cols: usize,
+        u: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        scaling: f64,
+    ) -> FloatTensor<Self> {
+        let base = Self::packed_linear_backward(dy, words, scales, kind, cols);
+        composed::add_low_rank::<Self>(base, u, a, scaling)
+    }
+
+    /// RMSNorm `w x / sqrt(mean(x^2) + eps)` of the rows of `x` `[n, d]`; `weight` is `[1, d]`. A row whose square
+    /// overflows becomes NaN, which a run notices, and not zero. Halves are given only where the backend knows them.
+    fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        composed::rms_norm::<Self>(x, weight, eps, precision)
+    }
+
+    /// `x + delta` in f32, whatever `delta` is.
+    fn add_residual(x: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(x, delta)
+    }
+
+    /// `x + delta` in f32, and the RMSNorm of that sum in the precision of `delta`.
+    fn add_rms_norm(
+        x: FloatTensor<Self>,
+        delta: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let sum = Self::float_add(x, delta);
+        let normed = Self::rms_norm(sum.clone(), weight, eps, Precision::Single);
+        (sum, normed)
+    }
+
+    /// `residual` plus the gradient of [`Self::rms_norm`]'s input, `s (w dy - x s^2 mean(w dy x))` with
+    /// `s = 1 / rms(x)`, in f32 whatever `dy` is.
+    fn rms_norm_backward(
+        dy: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        eps: f64,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::float_add(
+            residual,
+            composed::rms_norm_backward::<Self>(dy, x, weight, eps),
+        )
+    }
+
+    /// Rotates the heads of `x` `[b t, heads hd]` by the angles of their positions, or back where `inverse`; `cos` and
+    /// `sin` are `[t, hd / 2]`. The two halves of a head rotate against each other, as in HF's Llama.
+    fn rope(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        inverse: bool,
+    ) -> FloatTensor<Self> {
+        composed::rope::<Self>(x, cos, sin, inverse)
+    }
+
+    /// Causal `softmax(q k^T / sqrt(hd)) v` for `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`: the output
+    /// `[b t, h hd]`, and the log-sum-exp of each query's scores `[b t, h]`, always f32.
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention::<Self>(q, k, v, None, heads)
+    }
+
+    /// As [`Self::attention`] of one row that is several sequences side by side, of which none sees another; `segments`
+    /// is the table of [`Segments`].
+    fn packed_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        segments: IntTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention::<Self>(q, k, v, Some(segments), heads)
+    }
+
+    /// Gradients of `q`, `k` and `v` from [`Self::attention`]'s operands and results (Dao et al., arXiv 2205.14135).
+    fn attention_backward(
+        d_output: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        log_sums: FloatTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, None, heads)
+    }
+
+    /// Gradients of `q`, `k` and `v` from [`Self::packed_attention`]'s operands and results.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "operands, results and their table"
+    )]
+    fn packed_attention_backward(
+        d_output: FloatTensor<Self>,
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        log_sums: FloatTensor<Self>,
+        segments: IntTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let table = Some(segments);
+        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, table, heads)
+    }
+
+    /// `silu(gate) up`, all `[n, f]`.
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_mul(composed::silu::<Self>(gate), up)
+    }
+
+    /// Gradients of [`Self::swiglu`]'s `gate` and `up`.
+    fn swiglu_backward(
+        dy: FloatTensor<Self>,
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::swiglu_backward::<Self>(dy, gate, up)
+    }
+
+    /// One chunk `W` `[c, d]` of the head's rows, added to what is known of the softmax over the vocabulary: the largest
+    /// logit so far `[s, 1]`, the sum of `exp(logit - maximum)` `[s, 1]` and, where `with_gradient`, the sum of
+    /// `exp(logit - maximum) W_v` `[s, d]` (else it passes through). `hidden` is `[s, d]`.
+    #[allow(clippy::too_many_arguments, reason = "a matrix and three sums")]
+    fn head_chunk(
+        hidden: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: IntTensor<Self>,
+        kind: PackedKind,
+        maximum: FloatTensor<Self>,
+        sum: FloatTensor<Self>,
+        weighted: FloatTensor<Self>,
+        with_gradient: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let sums = composed::HeadSums {
+            maximum,
+            sum,
+            weighted,
+        };
+        composed::head_chunk::<Self>(hidden, [words, scales], kind, sums, with_gradient)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "cpu")]
+mod tests;

@@ -1,0 +1,50 @@
+//! What the tests of the tensor side share: inputs drawn anew in every run, and references in f64.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+// By its path, as the engine takes this file by its path as well.
+#[path = "testing/reference.rs"]
+mod reference;
+
+pub use reference::{Array, KINDS, Random};
+
+impl Random {
+    /// Draws from `INLAY_TEST_SEED` or, without it, from the clock. A failing test's output has the seed.
+    pub fn new() -> Self {
+        let given = std::env::var("INLAY_TEST_SEED").ok();
+        let seed = given.and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            now.as_nanos() as u64
+        });
+        println!("INLAY_TEST_SEED={seed}");
+        Self::from_seed(seed)
+    }
+}
+
+impl<const D: usize> Array<D> {
+    pub fn tensor(&self) -> Tensor<D> {
+        let values: Vec<f32> = self.values.iter().map(|&value| value as f32).collect();
+        Tensor::from_data(TensorData::new(values, self.shape), &Device::flex())
+    }
+
+    /// As [`Array::assert_values_close`], with the shape.
+    #[track_caller]
+    pub fn assert_close(&self, what: &str, actual: Tensor<D>, tolerance: f64) {
+        self.assert_values_close(what, &self.values_of(what, actual), tolerance);
+    }
+
+    /// As [`Array::assert_values_within`], with the shape.
+    #[track_caller]
+    pub fn assert_within(&self, what: &str, actual: Tensor<D>, tolerance: f64) {
+        self.assert_values_within(what, &self.values_of(what, actual), tolerance);
+    }
+
+    #[track_caller]
+    fn values_of(&self, what: &str, actual: Tensor<D>) -> Vec<f32> {
+        assert_eq!(actual.dims(), self.shape, "{what} has another shape");
+        actual.into_data().try_into_vec().unwrap()
+    }
+}

@@ -1,0 +1,195 @@
+//! The kernels against sums in f64, at shapes drawn anew in every run.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::{LowRank, PackedTensor, matmul};
+use crate::{
+    packed::{PackedKind, PackedMatrix},
+    testing::{Array, KINDS, Random},
+};
+
+mod attention;
+mod element;
+
+const TOLERANCE: f64 = 1e-5;
+
+#[test]
+fn matmuls_read_transposed_views() {
+    let mut random = Random::new();
+    for _ in 0..20 {
+        let [b, m, k, n] = [1..4, 1..40, 1..70, 1..40].map(|range| random.size(range));
+        let lhs: Vec<Array<2>> = (0..b).map(|_| random.array([m, k])).collect();
+        let rhs: Vec<Array<2>> = (0..b).map(|_| random.array([k, n])).collect();
+        let expected = Array::products(&lhs, &rhs);
+        for lhs in [stacked(&lhs), stacked_transposed(&lhs)] {
+            for rhs in [stacked(&rhs), stacked_transposed(&rhs)] {
+                let actual = matmul(lhs.clone(), rhs.clone());
+                expected.assert_close("batched product", actual, TOLERANCE);
+            }
+        }
+        let expected = lhs[0].matmul(&rhs[0]);
+        for lhs in [lhs[0].tensor(), lhs[0].transposed().tensor().transpose()] {
+            for rhs in [rhs[0].tensor(), rhs[0].transposed().tensor().transpose()] {
+                expected.assert_close("product", matmul(lhs.clone(), rhs.clone()), TOLERANCE);
+            }
+        }
+    }
+}
+
+#[test]
+fn matmuls_read_slices() {
+    let mut random = Random::new();
+    let [m, k, n] = [3..9, 2..30, 1..9].map(|range| random.size(range));
+    let (lhs, rhs) = (random.array([m, k]), random.array([k, n]));
+    let wide = Array::from_fn([m - 2, k - 1], |index| {
+        lhs.at(1 + index / (k - 1), 1 + index % (k - 1))
+    });
+    let low = Array::from_fn([k - 1, n], |index| rhs.at(1 + index / n, index % n));
+    let lhs = lhs.tensor().slice([1..m - 1, 1..k]);
+    let rhs = rhs.tensor().slice([1..k, 0..n]);
+    wide.matmul(&low)
+        .assert_close("product of slices", matmul(lhs, rhs), TOLERANCE);
+}
+
+#[test]
+fn products_cross_every_block_of_the_loops() {
+    let mut random = Random::new();
+    // Deeper than a panel, wider than a piece, longer than a block of rows.
+    for _ in 0..3 {
+        let [m, k, n] = [61..140, 513..1100, 33..90].map(|range| random.size(range));
+        let (lhs, rhs) = (random.array([m, k]), random.array([k, n]));
+        let expected = lhs.matmul(&rhs);
+        let what = format!("{m}x{k}x{n}");
+        expected.assert_close(&what, matmul(lhs.tensor(), rhs.tensor()), TOLERANCE);
+        let lhs = lhs.transposed().tensor().transpose();
+        let rhs = rhs.transposed().tensor().transpose();
+        expected.assert_close(&what, matmul(lhs, rhs), TOLERANCE);
+    }
+}
+
+/// Rows and columns that a kind allows, from one block or word to beyond a panel.
+fn packed_shape(random: &mut Random, kind: PackedKind) -> [usize; 2] {
+    let rows = random.size(1..70);
+    let cols = match (kind.has_scales(), random.size(0..4)) {
+        (true, 0) => 32 * random.size(17..20),
+        (true, _) => 32 * random.size(1..5),
+        (false, 0) => random.size(513..600),
+        (false, _) => random.size(1..70),
+    };
+    [rows, cols]
+}
+
+#[test]
+fn every_kind_is_unpacked() {
+    let mut random = Random::new();
+    for kind in KINDS {
+        let [rows, cols] = packed_shape(&mut random, kind);
+        let (matrix, weights) = random.packed(kind, rows, cols);
+        let packed = on_device(matrix);
+        for transposed in [false, true] {
+            let actual = packed.unpack(transposed);
+            let expected = if transposed {
+                weights.transposed()
+            } else {
+                weights.clone()
+            };
+            expected.assert_close(&format!("{kind:?}, transposed: {transposed}"), actual, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn packed_products_equal_dense_ones_for_few_and_many_rows() {
+    let mut random = Random::new();
+    for kind in KINDS {
+        for n in [1, 2, 4, 5, 6, 7, 12, random.size(13..80)] {
+            let [rows, cols] = packed_shape(&mut random, kind);
+            let (matrix, weights) = random.packed(kind, rows, cols);
+            let packed = on_device(matrix);
+            let (x, dy) = (random.array([n, cols]), random.array([n, rows]));
+            let what = format!("{kind:?}, {n} rows by {rows}x{cols}");
+            let expected = x.matmul(&weights.transposed());
+            expected.assert_close(&what, packed.linear(x.tensor(), None), TOLERANCE);
+            let view = x.transposed().tensor().transpose();
+            expected.assert_close(&what, packed.linear(view, None), TOLERANCE);
+            let expected = dy.matmul(&weights);
+            let what = format!("{what}, backward");
+            expected.assert_close(&what, packed.linear_backward(dy.tensor(), None), TOLERANCE);
+            let view = dy.transposed().tensor().transpose();
+            expected.assert_close(&what, packed.linear_backward(view, None), TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn a_low_rank_product_is_added_to_a_packed_one() {
+    let mut random = Random::new();
+    for kind in KINDS {
+        let [rows, cols] = packed_shape(&mut random, kind);
+        let [n, r] = [1..40, 1..20].map(|range| random.size(range));
+        let (matrix, weights) = random.packed(kind, rows, cols);
+        let packed = on_device(matrix);
+        let scaling = f64::from(random.unit());
+        let (x, dy, u) = (
+            random.array([n, cols]),
+            random.array([n, rows]),
+            random.array([n, r]),
+        );
+        let (a, b) = (random.array([r, cols]), random.array([rows, r]));
+        let low_rank = |v: &Array<2>| LowRank {
+            u: u.tensor(),
+            v: v.tensor(),
+            scaling,
+        };
+        let sum = |base: Array<2>, update: Array<2>| {
+            let update = update.times(scaling);
+            Array::from_fn(base.shape, |i| base.values[i] + update.values[i])
+        };
+        let expected = sum(x.matmul(&weights.transposed()), u.matmul(&b.transposed()));
+        let actual = packed.linear(x.tensor(), Some(low_rank(&b)));
+        expected.assert_close(&format!("{kind:?}"), actual, TOLERANCE);
+        let expected = sum(dy.matmul(&weights), u.matmul(&a));
+        let actual = packed.linear_backward(dy.tensor(), Some(low_rank(&a)));
+        expected.assert_close(&format!("{kind:?}, backward"), actual, TOLERANCE);
+    }
+}
+
+fn stacked(matrices: &[Array<2>]) -> Tensor<3> {
+    Tensor::stack(matrices.iter().map(Array::tensor).collect(), 0)
+}
+
+/// The same matrices, as a transposed view.
+fn stacked_transposed(matrices: &[Array<2>]) -> Tensor<3> {
+    let transposed: Vec<_> = matrices.iter().map(Array::transposed).collect();
+    stacked(&transposed).swap_dims(1, 2)
+}
+
+/// A matrix as the kernels take it.
+fn on_device(matrix: PackedMatrix) -> PackedTensor {
+    let PackedMatrix {
+        kind,
+        rows,
+        cols,
+        words,
+        scales,
+    } = matrix;
+    let scales = if scales.is_empty() {
+        vec![0; rows]
+    } else {
+        scales
+    };
+    let [words, scales] = [words, scales].map(|bits| {
+        let cols = bits.len() / rows;
+        let bits: Vec<i32> = bytemuck::cast_vec(bits);
+        Tensor::from_data(
+            TensorData::new(bits, [rows, cols]),
+            (&Device::flex(), DType::I32),
+        )
+    });
+    PackedTensor {
+        words,
+        scales,
+        kind,
+        cols,
+    }
+}

@@ -1,0 +1,417 @@
+//! Adapters in again: strangers' of PEFT's, our own of every method, blends, and those that are refused.
+
+use burn::tensor::Device;
+use engine::{
+    adapter::{AdapterForm, ModelShape},
+    export::{adapter_files, peft_zip},
+    import::{AdapterFiles, ImportError, Mismatch},
+    model::Llama,
+    protocol::{AdapterSpec, LayerRange, Method, TargetModule},
+    train::{pacing::Pacing, step::evaluate},
+    weights::checkpoint::NamedSource,
+};
+use futures_executor::block_on;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Value, json};
+
+use crate::common::{
+    file,
+    fixture::{self, assert_share},
+    golden,
+    host::{RUN, ScriptedHost},
+    random::Random,
+};
+
+/// Folders under `fixtures/strangers`.
+const STRANGERS: [&str; 9] = [
+    "lora",
+    "lora.all_linear",
+    "lora.regex",
+    "lora.patterns",
+    "rs_lora",
+    "dora",
+    "vera",
+    "ia3",
+    "ln_tuning",
+];
+
+#[derive(serde::Deserialize)]
+struct Told {
+    model: String,
+    loss: f64,
+}
+
+#[derive(serde::Deserialize)]
+struct Rows {
+    rows: Vec<fixture::Row>,
+}
+
+fn source(name: &str, bytes: Vec<u8>) -> NamedSource {
+    let name = name.to_owned();
+    let source = Box::new(bytes);
+    NamedSource { name, source }
+}
+
+fn pair(config: Vec<u8>, tensors: Vec<u8>) -> Vec<NamedSource> {
+    vec![
+        source("adapter_model.safetensors", tensors),
+        source("adapter_config.json", config),
+    ]
+}
+
+fn open(files: Vec<NamedSource>, model: &Llama) -> Result<AdapterFiles, ImportError> {
+    block_on(AdapterFiles::open(files, &ModelShape::from(&model.config)))
+}
+
+fn loss(name: &str, model: &Llama, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
+    let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
+    let batch = fixture::batch(&rows.rows);
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let adapter = adapter.map(|(form, parameters)| form.upload(parameters, model));
+    let loss = block_on(evaluate(model, adapter.as_ref(), &batch, &pacing)).unwrap();
+    loss / batch.num_scored() as f64
+}
+
+#[test]
+fn a_strangers_adapter_has_the_loss_of_peft() {
+    for case in STRANGERS {
+        let told: Told = fixture::json(&format!("strangers/{case}/told.json"));
+        let model = block_on(golden::model(&told.model, &Device::flex()));
+        let of = |name: &str| file::bytes(&format!("strangers/{case}/{name}"));
+        let files = pair(of("adapter_config.json"), of("adapter_model.safetensors"));
+        let files = open(files, &model).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(files.base, Some(format!("strangers/{}", told.model)));
+        let (form, parameters) = block_on(files.form(&model)).unwrap();
+        let base = loss(&told.model, &model, None);
+        assert!((base - told.loss).abs() > 1e-2, "{case} does nothing");
+        let actual = loss(&told.model, &model, Some((&form, &parameters)));
+        let off = assert_share(case, actual, told.loss, 1e-5);
+        println!("{case:<16} {actual:.6}, off by {off:.1e}");
+    }
+}
+
+fn below(random: &mut Random, end: usize) -> usize {
+    random.size(0..end)
+}
+
+/// A specification drawn at random, of modules, blocks, ranks and norms.
+fn drawn(method: Method, random: &mut Random) -> AdapterSpec {
+    let first = below(random, 2);
+    let mut modules: Vec<TargetModule> = TargetModule::ALL
+        .into_iter()
+        .filter(|_| below(random, 2) == 1)
+        .collect();
+    if modules.is_empty() {
+        modules.push(TargetModule::DownProj);
+    }
+    let mut spec = AdapterSpec {
+        method,
+        r: 1 + below(random, 5),
+        lora_alpha: 1 + below(random, 16),
+        target_modules: modules,
+        layers_to_transform: (below(random, 2) == 1).then_some(LayerRange { first, last: 1 }),
+        train_norms: below(random, 2) == 1 && method != Method::LnTuning,
+        ..AdapterSpec::default()
+    };
+    if method.has_alpha() && below(random, 2) == 1 {
+        let module = spec.target_modules[0].name().to_owned();
+        spec.rank_pattern
+            .insert(module.clone(), 1 + below(random, 6));
+        spec.alpha_pattern.insert(module, 1 + below(random, 9));
+    }
+    if !method.has_modules() {
+        spec.target_modules = AdapterSpec::default().target_modules;
+        spec.layers_to_transform = None;
+    }
+    spec
+}
+
+/// An adapter with every number drawn.
+fn make(spec: &AdapterSpec, model: &Llama, random: &mut Random) -> (AdapterForm, Vec<f32>) {
+    let (form, mut parameters) = block_on(AdapterForm::start(spec, model, 3)).unwrap();
+    for value in &mut parameters {
+        *value += random.unit() * 0.1;
+    }
+    (form, parameters)
+}
+
+#[test]
+fn what_is_written_comes_in_again() {
+    let mut random = Random::new();
+    let model = block_on(golden::model("tiny", &Device::flex()));
+    let shape = ModelShape::from(&model.config);
+    for method in Method::ALL.into_iter().cycle().take(4 * Method::ALL.len()) {
+        let spec = drawn(method, &mut random);
+        let (form, parameters) = make(&spec, &model, &mut random);
+        let tensors = form.tensors(&parameters);
+        let [adapter, config] = adapter_files(&spec, &shape, "base", &tensors).unwrap();
+        let zipped = peft_zip(&form, &parameters, &shape, "base", Some("{{ x }}")).unwrap();
+        let expected = loss("tiny", &model, Some((&form, &parameters)));
+        for files in [
+            pair(config.1, adapter.1),
+            vec![source("inlay-tiny-lora.zip", zipped)],
+        ] {
+            let files = open(files, &model).unwrap_or_else(|error| panic!("{spec:?}: {error}"));
+            let (again, values) = block_on(files.form(&model)).unwrap();
+            // What started from the base comes back as what it became: a LoRA of twice the rank.
+            let sorted = |mut tensors: Vec<_>| {
+                tensors.sort_by(|a: &engine::adapter::NamedTensor, b| a.name.cmp(&b.name));
+                tensors
+            };
+            assert_eq!(
+                sorted(again.tensors(&values)),
+                sorted(tensors.clone()),
+                "{spec:?}"
+            );
+            let actual = loss("tiny", &model, Some((&again, &values)));
+            assert_share(&format!("{spec:?}"), actual, expected, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_blend_is_the_sum_of_its_parts() {
+    let mut random = Random::new();
+    let model = block_on(golden::model("tiny", &Device::flex()));
+    let shape = ModelShape::from(&model.config);
+    let methods = [
+        Method::Lora,
+        Method::RsLora,
+        Method::Pissa,
+        Method::Vera,
+        Method::Olora,
+    ];
+    for round in 0..6 {
+        let parts: Vec<_> = (0..2 + round % 2)
+            .map(|_| {
+                let mut spec = drawn(methods[below(&mut random, methods.len())], &mut random);
+                spec.train_norms = false;
+                let (form, parameters) = make(&spec, &model, &mut random);
+                (form, parameters, f64::from(random.unit()) * 1.5)
+            })
+            .collect();
+        let of: Vec<_> = parts
+            .iter()
+            .map(|(form, parameters, weight)| (form, parameters.as_slice(), *weight))
+            .collect();
+        let (blend, values) = AdapterForm::blend(&of, &shape);
+        for (layer, block) in model.blocks.iter().enumerate() {
+            for module in TargetModule::ALL {
+                let matrix = block.matrices()[module as usize];
+                let base: Vec<f32> = matrix.dense().into_data().try_into_vec().unwrap();
+                let merged = |form: &AdapterForm, parameters: &[f32]| {
+                    let mut weight = base.clone();
+                    form.merge(parameters, layer, module, &mut weight);
+                    weight
+                };
+                let mut expected: Vec<f64> = base.iter().map(|&value| f64::from(value)).collect();
+                for (form, parameters, weight) in &parts {
+                    let changed = merged(form, parameters);
+                    for ((sum, changed), base) in expected.iter_mut().zip(changed).zip(&base) {
+                        *sum += weight * (f64::from(changed) - f64::from(*base));
+                    }
+                }
+                let largest = expected
+                    .iter()
+                    .fold(1.0f64, |most, value| most.max(value.abs()));
+                for (actual, expected) in merged(&blend, &values).into_iter().zip(expected) {
+                    let off = (f64::from(actual) - expected).abs();
+                    assert!(
+                        off <= 2e-6 * largest,
+                        "{layer} {module:?}: {actual} is not {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// An adapter's files with something done to them.
+struct Forged {
+    config: Value,
+    tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Forged {
+    fn new(case: &str) -> Self {
+        let config = fixture::json(&format!("strangers/{case}/adapter_config.json"));
+        let bytes = file::bytes(&format!("strangers/{case}/adapter_model.safetensors"));
+        let read = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = read.iter().map(|(name, view)| {
+            (
+                name.to_owned(),
+                view.dtype(),
+                view.shape().to_vec(),
+                view.data().to_vec(),
+            )
+        });
+        Self {
+            config,
+            tensors: tensors.collect(),
+        }
+    }
+
+    fn set(mut self, key: &str, value: Value) -> Self {
+        self.config[key] = value;
+        self
+    }
+
+    fn each(mut self, change: impl FnMut(&mut (String, Dtype, Vec<usize>, Vec<u8>))) -> Self {
+        self.tensors.iter_mut().for_each(change);
+        self
+    }
+
+    fn keep(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
+        self.tensors.retain(|(name, ..)| is_kept(name));
+        self
+    }
+
+    fn files(&self) -> Vec<NamedSource> {
+        let views = self.tensors.iter().map(|(name, dtype, shape, data)| {
+            (
+                name.as_str(),
+                TensorView::new(*dtype, shape.clone(), data).unwrap(),
+            )
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        pair(self.config.to_string().into_bytes(), bytes)
+    }
+
+    /// What is refused, and why.
+    fn mismatches(&self, model: &Llama) -> Vec<Mismatch> {
+        match open(self.files(), model) {
+            Err(ImportError::Mismatches { mismatches, .. }) => mismatches,
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it was taken"),
+        }
+    }
+}
+
+#[test]
+fn a_bad_adapter_is_refused_with_every_reason() {
+    let model = |name| block_on(golden::model(name, &Device::flex()));
+    let (odd, tiny) = (model("odd"), model("tiny"));
+    let places = |forged: &Forged| -> Vec<String> {
+        let mismatches = forged.mismatches(&odd);
+        mismatches
+            .iter()
+            .map(|mismatch| mismatch.place().to_owned())
+            .collect()
+    };
+    let good = || Forged::new("lora");
+    let num_tensors = good().tensors.len();
+    assert!(open(good().files(), &odd).is_ok());
+
+    // Another base: every tensor has another shape, or belongs to no block.
+    assert!(good().mismatches(&tiny).len() >= num_tensors);
+    // Another rank than the tensors have.
+    assert_eq!(places(&good().set("r", json!(5))).len(), num_tensors);
+    let half = good().keep(|name| !name.contains("lora_B"));
+    assert_eq!(places(&half).len(), num_tensors / 2);
+    assert!(matches!(half.mismatches(&odd)[0], Mismatch::Missing { .. }));
+    // Renamed, each is missing and unexpected.
+    let renamed = good().each(|tensor| tensor.0 = tensor.0.replace("base_model", "my_model"));
+    assert_eq!(places(&renamed).len(), 2 * num_tensors);
+    let spoiled = good().each(|(name, _, _, data)| {
+        if name.contains("layers.1.") {
+            data[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
+        }
+    });
+    let reasons = spoiled.mismatches(&odd);
+    assert_eq!(
+        reasons.len(),
+        good()
+            .tensors
+            .iter()
+            .filter(|tensor| tensor.0.contains("layers.1."))
+            .count()
+    );
+    assert!(matches!(reasons[0], Mismatch::NonFinite { .. }));
+    let whole = good().each(|tensor| tensor.1 = Dtype::I32);
+    assert!(matches!(
+        whole.mismatches(&odd)[0],
+        Mismatch::Type {
+            type_name: "I32",
+            ..
+        }
+    ));
+
+    // Settings that would be loaded otherwise than they were meant, each by its key; all at once as well.
+    let wrong = [
+        ("peft_type", json!("PROMPT_TUNING")),
+        ("bias", json!("all")),
+        ("init_lora_weights", json!("pissa")),
+        ("lora_alpha", json!(0.5)),
+        ("use_qalora", json!(true)),
+        ("target_modules", json!(["q_proj", "c_attn"])),
+        ("layers_to_transform", json!([0, "one"])),
+        ("rank_pattern", json!({"lm_head": 3})),
+        ("modules_to_save", json!(["lm_head"])),
+    ];
+    for (key, value) in wrong.clone() {
+        assert_eq!(places(&good().set(key, value)), [key]);
+    }
+    let all = wrong
+        .into_iter()
+        .fold(good(), |forged, (key, value)| forged.set(key, value));
+    // An unknown method has neither rank nor alpha to look at, but is taken as LoRA to find the rest.
+    assert_eq!(places(&all).len(), 8, "{:?}", places(&all));
+    // What cannot be in the file is not laid out.
+    assert_eq!(places(&good().set("r", json!(99_000_000))), ["r"]);
+    assert_eq!(
+        places(&Forged::new("vera").set("save_projection", json!(false))),
+        ["save_projection"]
+    );
+    assert_eq!(
+        places(&Forged::new("ia3").set("feedforward_modules", json!(["v_proj"]))),
+        ["feedforward_modules"]
+    );
+}
+
+#[test]
+fn files_that_are_no_adapter_are_refused() {
+    let odd = block_on(golden::model("odd", &Device::flex()));
+    let config = file::bytes("strangers/lora/adapter_config.json");
+    let tensors = file::bytes("strangers/lora/adapter_model.safetensors");
+    let named = |name: &str, bytes: &[u8]| source(name, bytes.to_vec());
+    let told = |files: Vec<NamedSource>| match open(files, &odd) {
+        Ok(_) => panic!("it was taken"),
+        Err(error) => error.to_string(),
+    };
+    assert!(told(vec![]).contains("adapter_config.json is missing"));
+    assert!(told(vec![named("a.json", &config)]).contains("adapter_model.safetensors is missing"));
+    assert!(told(vec![named("w", &tensors)]).contains("adapter_config.json is missing"));
+    assert!(told(pair(b"{\"peft_type\": ".to_vec(), tensors.clone())).contains("damaged"));
+    let two = vec![
+        named("a.json", &config),
+        named("a", &tensors),
+        named("b", &tensors),
+    ];
+    assert!(told(two).contains("several files"));
+    assert!(
+        told(vec![
+            named("a.json", &config),
+            named("m.bin", b"\x80\x02}q\x00.")
+        ])
+        .contains("pickle")
+    );
+    assert!(told(vec![named("x.zip", b"PK\x03\x04 and no more")]).contains("archive"));
+    // A header that lies, cut off anywhere or changed anywhere: refused or read, never a panic.
+    let mut random = Random::new();
+    for _ in 0..2000 {
+        let mut bytes = tensors.clone();
+        if below(&mut random, 2) == 0 {
+            bytes.truncate(below(&mut random, bytes.len()));
+        } else {
+            let at = below(&mut random, bytes.len().min(2000));
+            bytes[at] = below(&mut random, 256) as u8;
+        }
+        let mut text = config.clone();
+        if below(&mut random, 2) == 0 {
+            let at = below(&mut random, text.len());
+            text[at] = below(&mut random, 128) as u8;
+        }
+        let _ = open(pair(text, bytes), &odd);
+    }
+}
