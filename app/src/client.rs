@@ -126,6 +126,11 @@ impl EngineClient {
         self.send_parcel(parcel);
     }
 
+    pub fn load_adapter(&self, files: Vec<File>) {
+        let files = files.into_iter().map(Blob::from).collect();
+        self.send_parcel(Parcel::new(Command::LoadAdapter {}, files));
+    }
+
     /// Whether this is the model that was asked for last.
     pub fn is_last_model(&self, source: &ModelSource) -> bool {
         let inner = self.inner.borrow();

@@ -1,5 +1,6 @@
 //! The parts that the steps are made of, one component a file.
 
+pub mod adapters;
 pub mod answer;
 pub mod batch_table;
 pub mod choice;
@@ -39,6 +40,7 @@ pub mod run_status;
 pub mod run_table;
 pub mod scores;
 pub mod snippet;
+pub mod start_from;
 pub mod step_nav;
 pub mod step_section;
 pub mod summary_line;

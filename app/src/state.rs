@@ -24,8 +24,8 @@ mod tests;
 use std::collections::VecDeque;
 
 use engine::protocol::{
-    DatasetSummary, Event, Failure, ModelSummary, Phase, PlanSummary, PreparedSummary, RowPreview,
-    RunId, RunOutcome, RunSpec,
+    AdapterList, AdapterSummary, DatasetSummary, Event, Failure, ModelSummary, Phase, PlanSummary,
+    PreparedSummary, RowPreview, RunId, RunOutcome, RunSpec,
 };
 
 use device::DeviceState;
@@ -121,6 +121,8 @@ pub struct State {
     pub trials: Trials,
     /// What the last run with a result left behind.
     pub adapter: Option<Adapter>,
+    /// All that are at hand for the loaded model.
+    pub adapters: AdapterList,
     pub generation: Option<Generation>,
     pub export: ExportState,
     pub notices: Vec<Notice>,
@@ -190,6 +192,7 @@ impl State {
         self.pending.retain(|&step| step == Step::Data);
         self.forget_readings();
         self.adapter = None;
+        self.adapters = AdapterList::default();
         self.trials = Trials::default();
         self.export = ExportState::None;
         if let Some(run) = &mut self.run {
@@ -256,12 +259,9 @@ impl State {
                     generation.done(variant, summary);
                 }
             }
-            Event::ExportReady { run, file_name } => {
-                if self
-                    .adapter
-                    .as_ref()
-                    .is_some_and(|adapter| adapter.run == run)
-                {
+            Event::Adapters { list } => self.adapters_changed(list),
+            Event::ExportReady { adapter, file_name } => {
+                if self.adapters.active == Some(adapter) {
                     self.export = ExportState::Ready {
                         file_name,
                         bytes: 0,
@@ -337,6 +337,22 @@ impl State {
         self.prepared = None;
         self.plan = None;
         self.model_answered();
+    }
+
+    /// Another tuned model has other answers and another zip.
+    fn adapters_changed(&mut self, list: AdapterList) {
+        if list.active != self.adapters.active {
+            self.export = ExportState::None;
+        }
+        self.adapters = list;
+        self.dismiss(Step::Try);
+    }
+
+    /// The one that the tuned model is.
+    pub fn active_adapter(&self) -> Option<&AdapterSummary> {
+        let active = self.adapters.active?;
+        let mut all = self.adapters.adapters.iter();
+        all.find(|adapter| adapter.id == active)
     }
 
     fn model_answered(&mut self) {

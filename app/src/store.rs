@@ -3,8 +3,8 @@
 mod watch;
 
 use engine::protocol::{
-    Command, DataSpec, DatasetSource, ExportKind, Failure, FailureKind, ModelSource, RowFilter,
-    RunId, RunSpec, Side, Variant,
+    AdapterId, Command, DataSpec, DatasetSource, ExportKind, Failure, FailureKind, ModelSource,
+    RowFilter, RunId, RunSpec, Side, Variant,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -183,16 +183,41 @@ impl Store {
     /// Sorts dropped files into models and datasets and loads both.
     pub fn load_dropped(self, files: Vec<File>) {
         spawn_local(async move {
-            let (mut models, mut datasets) = (Vec::new(), Vec::new());
+            let (mut models, mut datasets, mut adapters) = (Vec::new(), Vec::new(), Vec::new());
             for file in files {
                 match role_of(&file).await {
                     FileRole::Model => models.push(file),
                     FileRole::Dataset => datasets.push(file),
+                    FileRole::Adapter => adapters.push(file),
                 }
             }
             self.load_model_files(models);
             self.load_dataset_files(datasets);
+            self.load_adapter_files(adapters);
         });
+    }
+
+    /// Loads an adapter for the present model; without one, or while it is at work, the notice says so.
+    pub fn load_adapter_files(self, files: Vec<File>) {
+        if files.is_empty() || self.is_blocked(Step::Try) {
+            return;
+        }
+        self.state.update(|state| state.dismiss(Step::Try));
+        self.client.with_value(|client| client.load_adapter(files));
+    }
+
+    /// Makes a new adapter of others, each times its weight.
+    pub fn blend_adapters(self, parts: Vec<(AdapterId, f64)>) {
+        self.send(Command::BlendAdapters { parts });
+    }
+
+    /// Makes it the tuned model's.
+    pub fn use_adapter(self, adapter: AdapterId) {
+        self.send(Command::UseAdapter { adapter });
+    }
+
+    pub fn forget_adapter(self, adapter: AdapterId) {
+        self.send(Command::ForgetAdapter { adapter });
     }
 
     /// During a run or a trial neither model nor data is replaced; the notice says so.
@@ -351,7 +376,10 @@ impl Store {
     /// Puts the prompt to the base and, after a run, to the tuned model.
     pub fn generate(self) {
         let mut variants = vec![Variant::Base];
-        if self.state.with_untracked(|state| state.adapter.is_some()) {
+        if self
+            .state
+            .with_untracked(|state| state.active_adapter().is_some())
+        {
             variants.push(Variant::Tuned);
         }
         let spec = match self
@@ -380,17 +408,14 @@ impl Store {
 
     /// Asks for a zip; it is handed over when it comes.
     pub fn export(self, kind: ExportKind) {
-        let Some(run) = self
-            .state
-            .with_untracked(|state| state.adapter.as_ref().map(|adapter| adapter.run))
-        else {
+        let Some(adapter) = self.state.with_untracked(|state| state.adapters.active) else {
             return;
         };
         self.state.update(|state| {
             state.dismiss(Step::Export);
             state.export = ExportState::Packing;
         });
-        self.send(Command::Export { run, kind });
+        self.send(Command::Export { adapter, kind });
     }
 
     pub fn dismiss(self, step: Step) {

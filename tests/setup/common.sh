@@ -89,9 +89,14 @@ with_threads() {
     env RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$THREADS_TARGET" "$@"
 }
 
-# What cargo must be told besides, for fused multiply-adds. Only the engine's own kernels can be built with them: a
-# dependency does not compile under the flag.
-RELAXED=(-Z profile-rustflags --config 'profile.release.package.engine.rustflags = ["-C", "target-feature=+relaxed-simd"]')
+# What cargo must be told besides, for fused multiply-adds. Only our own crates can be built with them: a dependency does
+# not compile under the flag.
+RELAXED=(-Z profile-rustflags)
+for crate in kernels engine; do
+    RELAXED+=(--config "profile.release.package.$crate.rustflags = [\"-C\", \"target-feature=+relaxed-simd\"]")
+done
+# What cargo must be told besides, where all of the engine is worth its size.
+FAST=(--config 'profile.release.package.engine.opt-level = 3')
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then

@@ -62,13 +62,15 @@ omit() {
     times+=("$(printf '%-28s %12s  %s' "$1" - "not run")")
 }
 
+# The engine and its kernels, as they are tested natively.
+ENGINE=(--package engine --package kernels --features engine/cpu,engine/threads,engine/reader)
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 clippy_native() {
-    clippy --package engine --features cpu,threads,reader --all-targets &&
+    clippy "${ENGINE[@]}" --all-targets &&
         clippy --package app --package e2e --package tidy --all-targets &&
         clippy --package bench --features driver --all-targets
 }
-# With a second configuration, which bans what blocks a worker.
+# With a second configuration, which bans what blocks a worker. (The page has nothing that is compiled for wasm alone.)
 clippy_wasm() {
     local device
     export CLIPPY_CONF_DIR=$ROOT/.ci/clippy-wasm CARGO_BUILD_TARGET=wasm32-unknown-unknown
@@ -81,8 +83,7 @@ clippy_wasm() {
     # Atomics for our own code alone: nothing is linked, so neither the standard library nor a dependency is built with
     # them again, as for the page.
     cargo clippy --locked --package engine --features cpu,threads,web --lib --bins -- --deny warnings \
-        -C target-feature=+atomics || return
-    clippy --package app
+        -C target-feature=+atomics
 }
 # --show-output: passing tests may have said that they skip.
 tests_of() { cargo test --locked "$@" -- --show-output; }
@@ -98,7 +99,7 @@ stage "structure" tests_of --package tidy || true
 # Meanwhile: a compiler often waits for one large crate, so that two builds at once take little more than the longer.
 aside build_page
 stage "lints (native)" clippy_native || true
-stage "engine tests" tests_of --package engine --features cpu,threads,reader || true
+stage "engine tests" tests_of "${ENGINE[@]}" || true
 stage "page logic tests" tests_of --package app || true
 stage "harness tests" tests_of --package e2e --lib --test harness || true
 stage "lints (wasm)" clippy_wasm || true

@@ -5,22 +5,26 @@ set -euo pipefail
 # shellcheck source=tests/setup/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Name, the engine's binary, its features, and the kind of build: `threads`, or `relaxed` for threads and the fused
-# multiply-add of relaxed SIMD, which not every browser has. The page chooses (app/src/state/device.rs).
+# Name, the engine's binary, its features, and the kind of build: `fast` for the reader, whose loops are the engine's own;
+# `threads`, or `relaxed` for threads and the fused multiply-add of relaxed SIMD, which not every browser has. The page
+# chooses (app/src/state/device.rs).
 WORKERS=(
     "worker_gpu          worker_gpu  gpu,web          single"
-    "worker_data         worker_data reader,web       single"
+    "worker_data         worker_data reader,web       fast"
     "worker_cpu          worker_cpu  cpu,web          single"
     "worker_cpu_threads  worker_cpu  cpu,web,threads  threads"
     "worker_cpu_relaxed  worker_cpu  cpu,web,threads  relaxed"
 )
+
+has_threads() { [ "$1" = threads ] || [ "$1" = relaxed ]; }
 
 # build BINARY FEATURES KIND: the path of the program that cargo made.
 build() {
     local binary=$1 features=$2 kind=$3
     local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package engine --bin "$binary" --features "$features")
     if [ "$kind" = relaxed ]; then cargo+=("${RELAXED[@]}"); fi
-    if [ "$kind" != single ]; then
+    if [ "$kind" = fast ]; then cargo+=("${FAST[@]}"); fi
+    if has_threads "$kind"; then
         with_threads "${cargo[@]}" "${WITH_THREADS[@]}" >&2 || return
         echo "$THREADS_TARGET/wasm32-unknown-unknown/release/$binary.wasm"
     else
@@ -60,10 +64,9 @@ make_some() {
     shift 2
     for worker in "${WORKERS[@]}"; do
         read -r name binary features kind <<<"$worker"
-        if [ "$kind" = single ] && $with_threads; then continue; fi
-        if [ "$kind" != single ] && ! $with_threads; then continue; fi
+        if has_threads "$kind"; then $with_threads || continue; else $with_threads && continue; fi
         if (($# > 0)) && [[ " $* " != *" $name "* ]]; then continue; fi
-        if [ "$kind" != single ] && ! has_rust_src; then
+        if has_threads "$kind" && ! has_rust_src; then
             say "$name is left out: it needs the toolchain's component rust-src (make setup). On a CPU, Inlay will train on one thread."
             continue
         fi

@@ -18,7 +18,7 @@ pub fn AnswerCard(variant: Variant) -> impl IntoView {
     let is_speaking = store.select(move |state| {
         state.generation.as_ref().and_then(|all| all.speaking()) == Some(variant)
     });
-    let has_adapter = store.select(|state| state.adapter.is_some());
+    let has_adapter = store.select(|state| state.active_adapter().is_some());
     let (title, label, class) = match variant {
         Variant::Base => ("Base", "Base output", "answer of-base"),
         Variant::Tuned => ("Tuned", "Tuned output", "answer of-tuned"),

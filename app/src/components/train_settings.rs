@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use super::choice::Choice;
 use super::field::FormField;
 use super::modules_field::ModulesField;
+use super::start_from::StartFrom;
 use super::switch::Switch;
 use crate::state::form::{Field, Form};
 use crate::store::Store;
@@ -11,13 +12,18 @@ use crate::store::Store;
 /// Everything that determines a run besides model and data.
 #[component]
 pub fn TrainSettings() -> impl IntoView {
+    let form = Store::get().form;
+    let is_new = move || form.with(|form| form.initial_adapter.is_none());
     view! {
         <div class="settings">
             <fieldset>
                 <legend>"Adapter"</legend>
                 <div class="fields">
-                    <Choice label="Method" options=methods() hint=|form| form.method.advice()
-                        get=|form| form.method set=Form::choose />
+                    <StartFrom />
+                    <Show when=is_new>
+                        <Choice label="Method" options=methods() hint=|form| form.method.advice()
+                            get=|form| form.method set=Form::choose />
+                    </Show>
                     {[Field::Rank, Field::Alpha, Field::LrRatio, Field::Dropout].map(method_field).collect_view()}
                     <Show when=has(Field::TargetModules)><ModulesField /></Show>
                 </div>
@@ -49,8 +55,10 @@ pub fn TrainSettings() -> impl IntoView {
                     {[Field::Layers, Field::RankPattern, Field::AlphaPattern].map(method_field).collect_view()}
                 </div>
                 <div class="switches">
-                    <Switch label="Train norms" hint="The norms' weights learn as well: some thousands more numbers"
-                        get=|form| form.train_norms set=|form, on| form.train_norms = on />
+                    <Show when=is_new>
+                        <Switch label="Train norms" hint="The norms' weights learn as well: some thousands more numbers"
+                            get=|form| form.train_norms set=|form, on| form.train_norms = on />
+                    </Show>
                     <Switch label="Packing" hint="Short rows share a row of the sequence length, unseen by each other: faster"
                         get=|form| form.packing set=|form, on| form.packing = on />
                     <Switch label="Group by length" hint="Rows of like length share a batch, so that little is padding"

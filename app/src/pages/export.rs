@@ -1,4 +1,4 @@
-use engine::protocol::{ExportFile, ExportKind, ExportOffer};
+use engine::protocol::{AdapterOrigin, AdapterSummary, ExportFile, ExportKind, ExportOffer};
 use leptos::prelude::*;
 
 use crate::components::model_facts::Facts;
@@ -13,7 +13,8 @@ use crate::store::Store;
 #[component]
 pub fn ExportPage() -> impl IntoView {
     let store = Store::get();
-    let adapter = store.select(|state| state.adapter.clone());
+    let adapter = store.select(|state| state.active_adapter().cloned());
+    let result = store.select(|state| run_of(state).cloned());
     let export = store.select(|state| state.export.clone());
     let is_idle = move || adapter.with(Option::is_some) && export.get() != ExportState::Packing;
     let note = move || match export.get() {
@@ -23,7 +24,7 @@ pub fn ExportPage() -> impl IntoView {
             bytes: size,
         } => format!("{file_name}, {}, is in your downloads.", bytes(size)),
         ExportState::None if adapter.with(Option::is_none) => {
-            "There is an adapter after the first run.".to_owned()
+            "There is an adapter after the first run, or once one is loaded.".to_owned()
         }
         ExportState::None => String::new(),
     };
@@ -37,7 +38,7 @@ pub fn ExportPage() -> impl IntoView {
     });
     view! {
         <StepSection step=Step::Export lead="One zip: the adapter, how it was made and how good it is.">
-            {move || adapter.get().map(result)}
+            {move || result.get().map(facts)}
             <div class="run-controls">
                 <button type="button" class="button button-primary button-large"
                     aria-disabled=move || (!is_idle()).to_string() aria-describedby="export-note" on:click=move |_| download(ExportKind::Peft)>
@@ -66,7 +67,7 @@ pub fn ExportPage() -> impl IntoView {
 
 /// Every form but the first, with what it is for, or why it cannot be had.
 fn formats(
-    Adapter { summary, .. }: Adapter,
+    adapter: AdapterSummary,
     is_idle: impl Fn() -> bool + Copy + Send + Sync + 'static,
     download: impl Fn(ExportKind) + Copy + Send + Sync + 'static,
 ) -> impl IntoView {
@@ -96,7 +97,7 @@ fn formats(
             </li>
         })
     };
-    summary
+    adapter
         .exports
         .into_iter()
         .filter_map(format)
@@ -116,7 +117,14 @@ fn about(file: ExportFile) -> &'static str {
     }
 }
 
-fn result(Adapter { summary, .. }: Adapter) -> impl IntoView {
+/// The run that left the tuned model's adapter.
+fn run_of(state: &State) -> Option<&Adapter> {
+    let origin = &state.active_adapter()?.origin;
+    let run = state.adapter.as_ref();
+    run.filter(|run| *origin == AdapterOrigin::Run(run.run))
+}
+
+fn facts(Adapter { summary, .. }: Adapter) -> impl IntoView {
     let mut facts = vec![
         (
             "Kept from step",

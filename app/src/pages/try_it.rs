@@ -2,6 +2,7 @@ use engine::protocol::Variant;
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
 
+use crate::components::adapters::Adapters;
 use crate::components::answer::AnswerCard;
 use crate::components::field::FormField;
 use crate::components::scores::Scores;
@@ -41,6 +42,7 @@ pub fn TryPage() -> impl IntoView {
     };
     view! {
         <StepSection step=Step::Try lead="One prompt, two answers: the model as it was, and as you taught it.">
+            <Adapters />
             <div class="field field-wide">
                 <label for="prompt">"Prompt"</label>
                 <textarea id="prompt" rows="3" aria-describedby="generate-note"

@@ -44,6 +44,7 @@ pub fn step_of(state: &State, failure: &Failure) -> Step {
             Step::Model
         }
         FailureKind::Dataset => Step::Data,
+        FailureKind::Adapter => Step::Try,
         FailureKind::Settings | FailureKind::NonFinite if !is_talking(state) => Step::Train,
         FailureKind::Template if !is_talking(state) => Step::Data,
         _ => step_under_way(state),

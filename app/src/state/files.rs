@@ -1,10 +1,11 @@
-//! Telling model files from datasets among what is dropped on the window.
+//! Telling models, datasets and adapters from each other among what is dropped on the window.
 
 /// What a dropped file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileRole {
     Model,
     Dataset,
+    Adapter,
 }
 
 /// Bytes of a file's head that [`role`] looks at.
@@ -22,9 +23,17 @@ const MODEL_COMPANIONS: [&str; 8] = [
     "chat_template.jinja",
 ];
 
+/// What PEFT calls an adapter's files.
+const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
 /// What a file is for, by its first bytes and, where they say nothing, by its name.
 pub fn role(name: &str, head: &[u8]) -> FileRole {
     let name = name.to_ascii_lowercase();
+    // As the export calls its zip.
+    let is_exported = name.starts_with("inlay-") && name.ends_with("-lora.zip");
+    if is_exported || ADAPTER_FILES.contains(&name.as_str()) {
+        return FileRole::Adapter;
+    }
     let is_named_so = name.ends_with(".gguf") || name.ends_with(".safetensors");
     if head.starts_with(b"GGUF")
         || is_safetensors(head)

@@ -8,8 +8,8 @@ pub use field::Field;
 pub use parse::{layers, modules, pattern, real, whole};
 
 use engine::protocol::{
-    AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, Method, PrecisionChoice,
-    RunSpec, TargetModule, TrainOn, Variant,
+    AdapterId, AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, Method,
+    PrecisionChoice, RunSpec, TargetModule, TrainOn, Variant,
 };
 
 use field::Kind;
@@ -22,6 +22,8 @@ pub struct Form {
     pub leave_out: Vec<FindingKind>,
     pub train_on: TrainOn,
     pub method: Method,
+    /// The adapter to go on with; a new one where there is none.
+    pub initial_adapter: Option<AdapterId>,
     pub train_norms: bool,
     pub scheduler: LrSchedulerType,
     pub precision: PrecisionChoice,
@@ -37,6 +39,7 @@ impl Default for Form {
             leave_out: Vec::new(),
             train_on: TrainOn::default(),
             method: Method::Lora,
+            initial_adapter: None,
             train_norms: false,
             scheduler: LrSchedulerType::Cosine,
             precision: PrecisionChoice::Automatic,
@@ -155,8 +158,12 @@ impl Form {
         }
     }
 
-    /// Whether the field means anything to the chosen method.
+    /// Whether the field means anything to the chosen method, or to an adapter that is gone on with.
     pub fn has(&self, field: Field) -> bool {
+        let is_of_form = field != Field::Dropout && field.is_of_adapter();
+        if self.initial_adapter.is_some() && is_of_form {
+            return false;
+        }
         let method = self.method;
         match field {
             Field::Rank | Field::Dropout => method.has_rank(),
@@ -175,8 +182,14 @@ impl Form {
             train_norms: self.train_norms && self.method != Method::LnTuning,
             ..AdapterSpec::default()
         };
+        if self.initial_adapter.is_some() {
+            // The form is the adapter's.
+            spec = AdapterSpec::default();
+        }
         if self.has(Field::Rank) {
             spec.r = self.size(Field::Rank)?;
+        }
+        if self.has(Field::Dropout) {
             spec.lora_dropout = self.real(Field::Dropout)?;
         }
         if self.has(Field::Alpha) {
@@ -201,6 +214,7 @@ impl Form {
     pub fn run_spec(&self) -> Result<RunSpec, Field> {
         Ok(RunSpec {
             adapter: self.adapter_spec()?,
+            initial_adapter: self.initial_adapter,
             data: self.data_spec()?,
             learning_rate: self.real(Field::LearningRate)?,
             lr_scheduler_type: self.scheduler,

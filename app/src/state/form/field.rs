@@ -73,6 +73,21 @@ impl Field {
         Self::Variation,
     ];
 
+    /// Whether it says what an adapter is.
+    pub fn is_of_adapter(self) -> bool {
+        matches!(
+            self,
+            Self::Rank
+                | Self::Alpha
+                | Self::Dropout
+                | Self::TargetModules
+                | Self::Layers
+                | Self::RankPattern
+                | Self::AlphaPattern
+                | Self::LrRatio
+        )
+    }
+
     /// The field's accessible name.
     pub fn label(self) -> &'static str {
         match self {
