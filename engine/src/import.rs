@@ -105,7 +105,8 @@ impl AdapterFiles {
         let base = base.and_then(|base| base.as_str()).map(str::to_owned);
         match spec {
             Some(spec) if mismatches.is_empty() => Ok(Self {
-                name: file.name,
+                // Of a file in an archive, the archive's.
+                name: file.name.split('/').next().unwrap_or_default().to_owned(),
                 base,
                 spec,
                 tensors,

@@ -61,6 +61,6 @@ pub mod workbench;
 
 #[cfg(test)]
 #[cfg(feature = "cpu")]
-#[path = "../../kernels/src/testing.rs"]
+#[path = "../kernels/src/testing.rs"]
 #[allow(dead_code, reason = "the kernels' tests use more of it")]
 mod testing;

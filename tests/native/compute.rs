@@ -7,6 +7,7 @@ mod adapters;
 mod common;
 mod device;
 mod import;
+mod kept;
 mod model;
 mod one_batch;
 mod session;

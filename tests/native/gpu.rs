@@ -16,6 +16,6 @@ mod kernel_tests;
 mod kernels;
 #[path = "gpu/precision.rs"]
 mod precision;
-#[path = "../../kernels/src/testing/reference.rs"]
+#[path = "../../engine/kernels/src/testing/reference.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod reference;

@@ -107,6 +107,7 @@ impl Adapters {
     ) -> AdapterId {
         self.num_kept += 1;
         let id = AdapterId(self.num_kept);
+        let name = self.unlike(name);
         self.list.push(KeptAdapter {
             id,
             name,
@@ -116,6 +117,14 @@ impl Adapters {
         });
         self.active = Some(id);
         id
+    }
+
+    /// The name, with a number behind it where another has it: files of PEFT's are all called the same.
+    fn unlike(&self, name: String) -> String {
+        let is_free = |name: &String| self.list.iter().all(|kept| kept.name != *name);
+        let numbered = (2..).map(|number| format!("{name} ({number})"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        names.find(is_free).unwrap_or_default()
     }
 
     /// Refuses one more where there are too many; a run's is kept in any case.

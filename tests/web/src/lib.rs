@@ -21,7 +21,7 @@ mod kernel_tests;
 #[path = "../../native/kernels/kernels.rs"]
 mod kernels;
 mod memory;
-#[path = "../../../kernels/src/testing/reference.rs"]
+#[path = "../../../engine/kernels/src/testing/reference.rs"]
 #[allow(dead_code, reason = "the engine's own tests use more of it")]
 mod reference;
 mod start;

@@ -2,6 +2,7 @@
 //! name. Pictures of what a person would have seen are left in `tests/e2e/artifacts`.
 
 mod accessible;
+mod adapters;
 mod bad_input;
 mod control;
 mod data;

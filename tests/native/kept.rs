@@ -1,0 +1,203 @@
+//! Adapters side by side: what a workbench keeps, uses, blends, goes on with and gives out.
+
+use burn::tensor::Device;
+use engine::{
+    protocol::{
+        AdapterId, AdapterList, AdapterOrigin, Command, DeviceKind, DeviceReport, Event,
+        ExportKind, FailureKind, ModelSource, Precision,
+    },
+    weights::checkpoint::NamedSource,
+    workbench::Workbench,
+};
+use futures_executor::block_on;
+
+use crate::common::{file, host::ScriptedHost};
+
+fn sources(folder: &str, names: &[&str]) -> Vec<NamedSource> {
+    let source = |name: &&str| NamedSource {
+        name: (*name).to_owned(),
+        source: Box::new(file::bytes(&format!("{folder}/{name}"))),
+    };
+    names.iter().map(source).collect()
+}
+
+fn adapter(case: &str) -> Vec<NamedSource> {
+    let names = ["adapter_config.json", "adapter_model.safetensors"];
+    sources(&format!("strangers/{case}"), &names)
+}
+
+fn load_model(bench: &mut Workbench<'_>, name: &str) {
+    let names = ["config.json", "model.safetensors", "tokenizer.json"];
+    let files = sources(&format!("model/{name}"), &names);
+    let source = ModelSource::Files {
+        names: names.map(str::to_owned).into(),
+    };
+    block_on(bench.handle(Command::LoadModel { source }, files));
+}
+
+fn bench(host: &ScriptedHost) -> Workbench<'_> {
+    let report = DeviceReport {
+        kind: DeviceKind::Cpu,
+        name: "tests".to_owned(),
+        self_test: Vec::new(),
+        threads: 1,
+        precision: Precision::Single,
+    };
+    Workbench::new(host, Device::flex(), report)
+}
+
+fn last(host: &ScriptedHost) -> Event {
+    host.events.borrow().last().cloned().unwrap().1
+}
+
+fn list(host: &ScriptedHost) -> AdapterList {
+    match last(host) {
+        Event::Adapters { list } => list,
+        event => panic!("{event:?}"),
+    }
+}
+
+fn failure(host: &ScriptedHost) -> (FailureKind, String) {
+    match last(host) {
+        Event::Failed { failure } => (failure.kind, failure.what),
+        event => panic!("{event:?}"),
+    }
+}
+
+fn ids(list: &AdapterList) -> Vec<u64> {
+    list.adapters.iter().map(|adapter| adapter.id.0).collect()
+}
+
+#[test]
+fn adapters_are_kept_side_by_side_for_their_model() {
+    let host = ScriptedHost::default();
+    let mut bench = bench(&host);
+    let handle = |bench: &mut Workbench<'_>, command, files| block_on(bench.handle(command, files));
+    handle(
+        &mut bench,
+        Command::LoadAdapter {},
+        adapter("lora.all_linear"),
+    );
+    assert_eq!(failure(&host).0, FailureKind::WrongState);
+
+    load_model(&mut bench, "tiny");
+    assert_eq!(list(&host), AdapterList::default());
+    handle(
+        &mut bench,
+        Command::LoadAdapter {},
+        adapter("lora.all_linear"),
+    );
+    handle(&mut bench, Command::LoadAdapter {}, adapter("lora.regex"));
+    let two = list(&host);
+    assert_eq!((ids(&two), two.active), (vec![1, 2], Some(AdapterId(2))));
+    assert_ne!(two.adapters[0].name, two.adapters[1].name);
+
+    // What is refused changes nothing, whatever is wrong with it.
+    handle(&mut bench, Command::LoadAdapter {}, adapter("dora"));
+    let (kind, what) = failure(&host);
+    assert_eq!(kind, FailureKind::Adapter);
+    assert!(
+        what.contains("layers.0.self_attn.q_proj.lora_A.weight is ["),
+        "{what}"
+    );
+    let blends: [&[(u64, f64)]; 5] = [
+        &[(1, 1.0)],
+        &[(1, 1.0), (1, 2.0)],
+        &[(1, 1.0), (9, 1.0)],
+        &[(1, f64::NAN), (2, 1.0)],
+        &[(1, 1.0), (2, 1e9)],
+    ];
+    for parts in blends {
+        let parts = parts
+            .iter()
+            .map(|(id, weight)| (AdapterId(*id), *weight))
+            .collect();
+        handle(&mut bench, Command::BlendAdapters { parts }, Vec::new());
+        failure(&host);
+    }
+    for id in [0, 3] {
+        let adapter = AdapterId(id);
+        handle(&mut bench, Command::UseAdapter { adapter }, Vec::new());
+        assert_eq!(failure(&host).0, FailureKind::WrongState);
+    }
+    handle(
+        &mut bench,
+        Command::UseAdapter {
+            adapter: AdapterId(1),
+        },
+        Vec::new(),
+    );
+    assert_eq!(
+        list(&host),
+        AdapterList {
+            active: Some(AdapterId(1)),
+            ..two.clone()
+        }
+    );
+
+    // Norms cannot be blended, and the reason names the adapter.
+    handle(
+        &mut bench,
+        Command::LoadAdapter {},
+        adapter("lora.patterns"),
+    );
+    let three = list(&host);
+    assert!(three.adapters[2].blend_refusal.is_some());
+    let parts = vec![(AdapterId(1), 1.0), (AdapterId(3), 1.0)];
+    handle(&mut bench, Command::BlendAdapters { parts }, Vec::new());
+    assert!(failure(&host).1.contains(&three.adapters[2].name));
+
+    let parts = vec![(AdapterId(1), 0.5), (AdapterId(2), -1.5)];
+    handle(
+        &mut bench,
+        Command::BlendAdapters {
+            parts: parts.clone(),
+        },
+        Vec::new(),
+    );
+    let four = list(&host);
+    assert_eq!(four.adapters[3].origin, AdapterOrigin::Blend(parts));
+    assert_eq!(four.active, Some(AdapterId(4)));
+    for kind in ExportKind::ALL {
+        let adapter = AdapterId(4);
+        handle(&mut bench, Command::Export { adapter, kind }, Vec::new());
+        assert!(matches!(
+            last(&host),
+            Event::ExportReady {
+                adapter: AdapterId(4),
+                ..
+            }
+        ));
+    }
+
+    // Those of another model wait until theirs is back.
+    load_model(&mut bench, "odd");
+    assert_eq!(list(&host), AdapterList::default());
+    handle(
+        &mut bench,
+        Command::Export {
+            adapter: AdapterId(4),
+            kind: ExportKind::Peft,
+        },
+        Vec::new(),
+    );
+    assert_eq!(failure(&host).0, FailureKind::WrongState);
+    handle(&mut bench, Command::LoadAdapter {}, adapter("dora"));
+    assert_eq!(ids(&list(&host)), [5]);
+    load_model(&mut bench, "tiny");
+    assert_eq!(
+        (ids(&list(&host)), list(&host).active),
+        (vec![1, 2, 3, 4], Some(AdapterId(4)))
+    );
+    handle(
+        &mut bench,
+        Command::ForgetAdapter {
+            adapter: AdapterId(4),
+        },
+        Vec::new(),
+    );
+    assert_eq!(
+        (ids(&list(&host)), list(&host).active),
+        (vec![1, 2, 3], Some(AdapterId(3)))
+    );
+}
