@@ -3,6 +3,7 @@
 //! The page sends a [`Command`], the worker answers with [`Event`]s. Both travel as JSON text; files and byte buffers
 //! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which). Dataset
 //! files are read by another worker, which has messages of its own ([`reading`]).
+//! Enums are tagged from outside, as serde does it by itself: tags inside cost each engine some 30 KB of code that looks for them.
 //! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
 
 pub mod adapter;
@@ -50,7 +51,7 @@ pub struct GenerationId(pub u64);
 
 /// What the page asks of the worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 #[allow(
     clippy::large_enum_variant,
     reason = "messages are few and do not stay"
@@ -139,7 +140,7 @@ pub enum Command {
 
 /// What the worker tells the page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 #[allow(
     clippy::large_enum_variant,
     reason = "messages are few and do not stay"

@@ -65,10 +65,9 @@ omit() {
 # The engine and its kernels, as they are tested natively.
 ENGINE=(--package engine --package kernels --features engine/cpu,engine/threads,engine/reader)
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
+# All at once, so that what they share is checked once.
 clippy_native() {
-    clippy "${ENGINE[@]}" --all-targets &&
-        clippy --package app --package e2e --package tidy --all-targets &&
-        clippy --package bench --features driver --all-targets
+    clippy "${ENGINE[@]}" --package app --package e2e --package tidy --package bench --features bench/driver --all-targets
 }
 # With a second configuration, which bans what blocks a worker. (The page has nothing that is compiled for wasm alone.)
 clippy_wasm() {

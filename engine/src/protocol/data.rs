@@ -6,7 +6,7 @@ use super::{Mapping, ReadSpec};
 
 /// Where a dataset comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "source", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum DatasetSource {
     /// `File`s beside the message, read in this order; rows are numbered through.
     Files { names: Vec<String> },

@@ -37,7 +37,7 @@ pub struct SelfTestCase {
 
 /// Why a device was not taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
-#[serde(tag = "problem", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum DeviceProblem {
     #[error("this browser has no WebGPU")]
     NoApi,

@@ -57,7 +57,7 @@ pub struct RunSummary {
 
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
     Finished,
     Stopped,

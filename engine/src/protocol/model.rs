@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where a base model comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "source", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ModelSource {
     /// A URL of the page's own origin. Kept in OPFS after the first download, checked by `sha256` where it is given.
     Url {

@@ -9,7 +9,7 @@ use super::{DatasetSource, DatasetSummary, Failure, FindingKind, RowShape, RowSu
 
 /// What the page asks of the reader.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ReaderCommand {
     /// Reads a dataset. The `File` objects ride beside the message, in the order of the names.
     Read {
@@ -26,7 +26,7 @@ pub enum ReaderCommand {
 
 /// What the reader tells the page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ReaderEvent {
     /// First message: it listens from now on.
     Ready,
