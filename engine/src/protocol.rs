@@ -3,7 +3,7 @@
 //! The page sends a [`Command`], the worker answers with [`Event`]s. Both travel as JSON text; files and byte buffers
 //! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which). Dataset
 //! files are read by another worker, which has messages of its own ([`reading`]).
-//! Enums are tagged from outside, as serde does it by itself: tags inside cost each engine some 30 KB of code that looks for them.
+//! Enums are tagged from outside: tags inside cost each engine 9 KB of its download in code that looks for them.
 //! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
 
 pub mod adapter;

@@ -9,13 +9,11 @@ use flate2::write::GzEncoder;
 
 use crate::visit::{Outcome, root};
 
-/// 1.5 MiB.
-const CPU_LIMIT: usize = 3 << 19;
 /// What a worker's program may weigh, gzipped.
 const LIMITS: [(&str, usize); 5] = [
-    ("worker_cpu", CPU_LIMIT),
-    ("worker_cpu_threads", CPU_LIMIT),
-    ("worker_cpu_relaxed", CPU_LIMIT),
+    ("worker_cpu", 1_500_000),
+    ("worker_cpu_threads", 1_500_000),
+    ("worker_cpu_relaxed", 1_500_000),
     ("worker_gpu", 4_000_000),
     ("worker_data", 1_000_000),
 ];
