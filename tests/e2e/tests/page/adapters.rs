@@ -17,15 +17,15 @@ const SETTINGS: [(&str, &str); 4] = [
     ("Validation split", "0.1"),
 ];
 
-fn fixture(name: &str) -> PathBuf {
-    root().join("tests/fixtures").join(name)
+/// The driver wants whole paths.
+fn fixture(name: &str) -> Result<PathBuf, std::io::Error> {
+    root().join("tests/fixtures").join(name).canonicalize()
 }
 
 fn choose_adapter(page: &Page, case: &str) -> Outcome {
-    let of = |name: &str| fixture(&format!("strangers/{case}/{name}"));
-    let files = [of("adapter_config.json"), of("adapter_model.safetensors")];
-    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    Ok(page.choose_files("Adapter files", &files)?)
+    let config = fixture(&format!("strangers/{case}/adapter_config.json"))?;
+    let tensors = fixture(&format!("strangers/{case}/adapter_model.safetensors"))?;
+    Ok(page.choose_files("Adapter files", &[&config, &tensors])?)
 }
 
 /// The names of the adapters in the list, and the one that is chosen.
@@ -78,8 +78,12 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     // Without its model an adapter is told to wait.
     choose_adapter(&page, "lora.all_linear")?;
     page.wait_for_text("No model is loaded", SOON)?;
-    let model = ["config.json", "model.safetensors", "tokenizer.json"];
-    let model = model.map(|name| fixture(&format!("model/tiny/{name}")));
+    let names = ["config.json", "model.safetensors", "tokenizer.json"];
+    let model: Result<Vec<PathBuf>, _> = names
+        .iter()
+        .map(|name| fixture(&format!("model/tiny/{name}")))
+        .collect();
+    let model = model?;
     let model: Vec<&Path> = model.iter().map(PathBuf::as_path).collect();
     page.choose_files("Model files", &model)?;
     page.wait_for_status(&["Ready", "Idle"], LOADING)?;
