@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use engine::{
     protocol::{
         AdapterId, AdapterList, AdapterOrigin, Command, DeviceKind, DeviceReport, Event,
-        ExportKind, FailureKind, ModelSource, Precision,
+        ExportKind, Failure, FailureKind, ModelSource, Precision,
     },
     weights::checkpoint::NamedSource,
     workbench::Workbench,
@@ -57,9 +57,9 @@ fn list(host: &ScriptedHost) -> AdapterList {
     }
 }
 
-fn failure(host: &ScriptedHost) -> (FailureKind, String) {
+fn failed(host: &ScriptedHost) -> Failure {
     match last(host) {
-        Event::Failed { failure } => (failure.kind, failure.what),
+        Event::Failed { failure } => failure,
         event => panic!("{event:?}"),
     }
 }
@@ -78,7 +78,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
         Command::LoadAdapter {},
         adapter("lora.all_linear"),
     );
-    assert_eq!(failure(&host).0, FailureKind::WrongState);
+    assert_eq!(failed(&host).kind, FailureKind::WrongState);
 
     load_model(&mut bench, "tiny");
     assert_eq!(list(&host), AdapterList::default());
@@ -94,12 +94,14 @@ fn adapters_are_kept_side_by_side_for_their_model() {
 
     // What is refused changes nothing, whatever is wrong with it.
     handle(&mut bench, Command::LoadAdapter {}, adapter("dora"));
-    let (kind, what) = failure(&host);
+    let Failure { kind, place, .. } = failed(&host);
     assert_eq!(kind, FailureKind::Adapter);
+    let reasons = place.unwrap();
     assert!(
-        what.contains(".lora_A.weight is [") && what.contains(" more"),
-        "{what}"
+        reasons.contains(".lora_A.weight is [") && reasons.ends_with(" more"),
+        "{reasons}"
     );
+    assert_eq!(reasons.lines().count(), 25);
     let blends: [&[(u64, f64)]; 5] = [
         &[(1, 1.0)],
         &[(1, 1.0), (1, 2.0)],
@@ -113,12 +115,12 @@ fn adapters_are_kept_side_by_side_for_their_model() {
             .map(|(id, weight)| (AdapterId(*id), *weight))
             .collect();
         handle(&mut bench, Command::BlendAdapters { parts }, Vec::new());
-        failure(&host);
+        failed(&host);
     }
     for id in [0, 3] {
         let adapter = AdapterId(id);
         handle(&mut bench, Command::UseAdapter { adapter }, Vec::new());
-        assert_eq!(failure(&host).0, FailureKind::WrongState);
+        assert_eq!(failed(&host).kind, FailureKind::WrongState);
     }
     handle(
         &mut bench,
@@ -145,7 +147,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
     assert!(three.adapters[2].blend_refusal.is_some());
     let parts = vec![(AdapterId(1), 1.0), (AdapterId(3), 1.0)];
     handle(&mut bench, Command::BlendAdapters { parts }, Vec::new());
-    assert!(failure(&host).1.contains(&three.adapters[2].name));
+    assert!(failed(&host).what.contains(&three.adapters[2].name));
 
     let parts = vec![(AdapterId(1), 0.5), (AdapterId(2), -1.5)];
     handle(
@@ -181,7 +183,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
         },
         Vec::new(),
     );
-    assert_eq!(failure(&host).0, FailureKind::WrongState);
+    assert_eq!(failed(&host).kind, FailureKind::WrongState);
     handle(&mut bench, Command::LoadAdapter {}, adapter("dora"));
     assert_eq!(ids(&list(&host)), [5]);
     load_model(&mut bench, "tiny");

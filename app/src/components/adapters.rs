@@ -93,11 +93,13 @@ fn item(
                 </span>
             </label>
             {can_weigh.then(|| view! {
-                <input type="text" inputmode="decimal" class="adapter-weight" aria-label=weight_label
-                    hidden=move || !can_blend() prop:value=weight
-                    on:input=move |event| weights.update(|all| {
-                        all.insert(id, event_target_value(&event));
-                    }) />
+                <label class="adapter-weight" hidden=move || !can_blend()>
+                    <span class="quiet">"Weight"</span>
+                    <input type="text" inputmode="decimal" aria-label=weight_label prop:value=weight
+                        on:input=move |event| weights.update(|all| {
+                            all.insert(id, event_target_value(&event));
+                        }) />
+                </label>
             })}
             {blend_refusal.map(|why| view! { <span class="quiet" hidden=move || !can_blend()>{format!("not for blends: {why}")}</span> })}
             <button type="button" class="button button-small" aria-label=forget_label on:click=move |_| store.forget_adapter(id)>

@@ -1,7 +1,7 @@
 use engine::protocol::{GenerationSummary, StopReason, Variant};
 use leptos::prelude::*;
 
-use crate::state::format::{count, rate};
+use crate::state::format::{counted, rate};
 use crate::store::Store;
 
 /// What one of the two models says. The output holds its text alone.
@@ -49,12 +49,12 @@ pub fn AnswerCard(variant: Variant) -> impl IntoView {
 }
 
 fn in_words(summary: &GenerationSummary) -> String {
-    let tokens = count(summary.new_tokens as u64);
+    let tokens = counted(summary.new_tokens as u64, "token");
     let speed = summary.new_tokens as f64 * 1000.0 / summary.elapsed_millis.max(1.0);
     let end = match summary.stop_reason {
         StopReason::EndOfTurn => "ended by itself",
         StopReason::Length => "cut at its length",
         StopReason::Stopped => "stopped",
     };
-    format!("{tokens} tokens, {} a second, {end}", rate(speed))
+    format!("{tokens}, {} a second, {end}", rate(speed))
 }

@@ -33,9 +33,17 @@ pub fn ExportPage() -> impl IntoView {
             store.export(kind);
         }
     };
-    let contents = ExportFile::ALL.map(|file| {
-        view! { <li><span class="mono">{file.name()}</span><span>{about(file)}</span></li> }
-    });
+    // What tells of a run goes with the last run's adapter alone.
+    let is_of_run =
+        Memo::new(move |_| adapter.with(Option::is_none) || result.with(Option::is_some));
+    let contents = move || {
+        let files = ExportFile::ALL.into_iter();
+        let files = files.filter(|file| is_of_run.get() || !file.is_of_run());
+        let item = |file: ExportFile| {
+            view! { <li><span class="mono">{file.name()}</span><span>{about(file)}</span></li> }
+        };
+        files.map(item).collect_view()
+    };
     view! {
         <StepSection step=Step::Export lead="One zip: the adapter, how it was made and how good it is.">
             {move || result.get().map(facts)}
@@ -49,7 +57,7 @@ pub fn ExportPage() -> impl IntoView {
             <div class="export-parts">
                 <div class="card">
                     <h3>"In the zip"</h3>
-                    <ul class="contents">{contents.collect_view()}</ul>
+                    <ul class="contents">{contents}</ul>
                 </div>
                 <Snippet title="Use it in Python" code=store.select(python) />
                 <Show when=move || adapter.with(Option::is_some)>

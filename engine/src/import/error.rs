@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Reasons told one by one; of more only their number is told.
-const MAX_TOLD: usize = 8;
+const MAX_TOLD: usize = 24;
 
 /// A point in which an adapter and the model, or its config and its tensors, differ.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -67,7 +67,7 @@ pub enum ImportError {
     Archive(#[from] zip::result::ZipError),
     #[error("{0}")]
     Source(#[from] SourceError),
-    #[error("the adapter does not fit the loaded model: {}", told(mismatches))]
+    #[error("the adapter does not fit the loaded model: {}", counted(mismatches.len()))]
     Mismatches {
         /// The base that it was made for.
         base: Option<String>,
@@ -76,14 +76,22 @@ pub enum ImportError {
     },
 }
 
+fn counted(num_reasons: usize) -> String {
+    match num_reasons {
+        1 => "it differs in one point".to_owned(),
+        more => format!("it differs in {more} points"),
+    }
+}
+
+/// A reason a line.
 fn told(mismatches: &[Mismatch]) -> String {
     let first = mismatches.iter().take(MAX_TOLD).map(ToString::to_string);
-    let mut told = first.collect::<Vec<_>>().join("; ");
+    let mut lines: Vec<String> = first.collect();
     match mismatches.len().saturating_sub(MAX_TOLD) {
         0 => {}
-        more => told.push_str(&format!("; and {more} more")),
+        more => lines.push(format!("and {more} more")),
     }
-    told
+    lines.join("\n")
 }
 
 impl From<ImportError> for Failure {
@@ -112,9 +120,7 @@ impl From<ImportError> for Failure {
             }
             ImportError::Source(_) => failure.remedy("Choose the files again."),
             ImportError::Mismatches { base, mismatches } => {
-                let mut places: Vec<&str> = mismatches.iter().map(Mismatch::place).collect();
-                places.truncate(MAX_TOLD);
-                let failure = failure.at(places.join(", "));
+                let failure = failure.at(told(&mismatches));
                 match base {
                     Some(base) => {
                         failure.remedy(format!("It was made for {base}: load that model, or choose another adapter."))

@@ -36,6 +36,14 @@ impl ExportFile {
         Self::ChatTemplate,
     ];
 
+    /// Whether it tells of a run, so that an adapter without one leaves without it.
+    pub fn is_of_run(self) -> bool {
+        !matches!(
+            self,
+            Self::Adapter | Self::AdapterConfig | Self::ChatTemplate
+        )
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Adapter => "adapter_model.safetensors",

@@ -11,7 +11,7 @@ pub struct Failure {
     pub kind: FailureKind,
     /// One sentence: what happened.
     pub what: String,
-    /// The place: a file, a line and column, a tensor.
+    /// The place: a file, a line and column, a tensor; or several, a line each.
     pub place: Option<String>,
     /// One sentence: what the user can do.
     pub remedy: Option<String>,
