@@ -227,16 +227,8 @@ impl<'h> Workbench<'h> {
             let name = format!("Run {}: {}", run.0, plan.spec.adapter.method.name());
             let origin = AdapterOrigin::Run(run);
             self.adapters.keep(name, origin, adapter, &model.summary);
-            let kept = KeptRun::new(
-                run,
-                &plan,
-                recipe_adapter,
-                result,
-                model,
-                dataset,
-                &prepared,
-                self.host,
-            );
+            let kept = KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host);
+            let kept = kept.gone_on_with(recipe_adapter);
             self.kept = Some(kept);
             self.tell_adapters()?;
         }

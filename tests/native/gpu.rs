@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-// Where the references expect it, which the engine's own tests share.
-use engine::weights;
-
 #[path = "gpu/common.rs"]
 mod common;
 #[path = "gpu/device.rs"]

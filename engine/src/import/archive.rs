@@ -26,7 +26,7 @@ pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>
         let mut entry = archive.by_index(index)?;
         let name = entry.name()?.into_owned();
         let is_wanted = |wanted: &&str| name.rsplit('/').next() == Some(*wanted);
-        if !WANTED.iter().any(|wanted| is_wanted(&wanted)) {
+        if !WANTED.iter().any(is_wanted) {
             continue;
         }
         let mut bytes = Vec::new();

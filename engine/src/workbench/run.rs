@@ -138,7 +138,6 @@ impl KeptRun {
     pub fn new(
         run: RunId,
         plan: &RunPlan,
-        initial: Option<RecipeAdapter>,
         result: TrainingResult,
         model: &LoadedModel,
         dataset: &LoadedDataset,
@@ -148,7 +147,7 @@ impl KeptRun {
         Self {
             run,
             spec: plan.spec.clone(),
-            initial,
+            initial: None,
             result,
             model: model.summary.clone(),
             chat_template: model
@@ -179,6 +178,11 @@ impl KeptRun {
         }
         let TrainedAdapter { form, parameters } = self.adapter()?;
         Ok(form.upload(parameters, &model.llama))
+    }
+
+    /// With the adapter that the run went on with.
+    pub fn gone_on_with(self, initial: Option<RecipeAdapter>) -> Self {
+        Self { initial, ..self }
     }
 
     pub fn run(&self) -> RunId {

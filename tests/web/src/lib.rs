@@ -10,9 +10,6 @@
     reason = "a test fails by panicking"
 )]
 
-// Where the references expect it, which the engine's own tests share.
-use engine::weights;
-
 mod common;
 mod device;
 mod generation;
