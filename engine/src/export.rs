@@ -29,6 +29,7 @@ use crate::{
         Failure, FailureKind, Method, ModelSummary, PreparedSummary, RunSpec, RunSummary,
         StepMetrics,
     },
+    text::hex,
 };
 
 /// A finished or stopped run, as plain data.
@@ -168,8 +169,7 @@ pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
 /// # Errors
 /// As [`adapter_files`].
 pub fn adapter_sha256(tensors: &[NamedTensor]) -> Result<String, ExportError> {
-    let digest = Sha256::digest(adapter::safetensors(tensors)?);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(adapter::safetensors(tensors)?)))
 }
 
 /// A zip for PEFT of an adapter alone, with nothing of a run.

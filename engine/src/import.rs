@@ -21,6 +21,7 @@ use crate::{
     weights::{
         checkpoint::NamedSource,
         json,
+        pack::word_from,
         packed::{PackedKind, unpack_row},
         safetensors::SafetensorsHeader,
         source::ByteSource,
@@ -240,12 +241,8 @@ fn is_float(entry: &TensorEntry) -> bool {
 /// The numbers of a float tensor.
 async fn values(source: &dyn ByteSource, entry: &TensorEntry) -> Result<Vec<f32>, ImportError> {
     let kind = entry.kind.unwrap_or(PackedKind::F32);
-    let mut bytes = source.read(entry.offset, entry.num_bytes as usize).await?;
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    let words = bytes.chunks_exact(4);
-    let words: Vec<u32> = words
-        .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
-        .collect();
+    let bytes = source.read(entry.offset, entry.num_bytes as usize).await?;
+    let words: Vec<u32> = bytes.chunks(4).map(word_from).collect();
     let mut values = vec![0.0; entry.num_weights() as usize];
     unpack_row(kind, &words, &[], &mut values);
     Ok(values)

@@ -1,9 +1,14 @@
-//! JSON of untrusted files: its depth, and halves of characters in it.
+//! JSON of untrusted files: its depth, and halves of characters in it. Bytes in hexadecimal.
 
 use std::borrow::Cow;
 
 /// Brackets inside one another that JSON of untrusted files may have. Real configs nest four deep, tokenizers eight.
 pub const MAX_DEPTH: usize = 64;
+
+/// The bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Reads a JSON string or any other JSON value, with U+FFFD for every lone surrogate that it escapes.
 ///

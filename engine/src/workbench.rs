@@ -151,7 +151,7 @@ impl<'h> Workbench<'h> {
     }
 
     /// The run's settings, and the adapter that it goes on with.
-    fn initial(&self, spec: &RunSpec) -> Result<(RunSpec, Option<TrainedAdapter>), Failure> {
+    fn initial(&self, spec: &RunSpec) -> Result<(RunSpec, Option<Rc<TrainedAdapter>>), Failure> {
         let mut spec = spec.clone();
         let Some(id) = spec.initial_adapter else {
             return Ok((spec, None));
@@ -200,7 +200,7 @@ impl<'h> Workbench<'h> {
         let plan = run::plan(&spec, model, &prepared, &self.report)?;
         let usual = std::mem::replace(&mut model.llama.precision, plan.precision);
         let stepped =
-            run::step_one_batch(run, &plan, model, initial.as_ref(), &prepared, self.host).await;
+            run::step_one_batch(run, &plan, model, initial.as_deref(), &prepared, self.host).await;
         model.llama.precision = usual;
         let batch = stepped?;
         self.host.emit(Event::BatchStepped { run, batch });
@@ -215,7 +215,7 @@ impl<'h> Workbench<'h> {
         let plan = run::plan(&spec, model, &prepared, &self.report)?;
         // Of the answers after the run too.
         model.llama.precision = plan.precision;
-        let result = run::train(run, &plan, model, initial.as_ref(), &prepared, self.host).await;
+        let result = run::train(run, &plan, model, initial.as_deref(), &prepared, self.host).await;
         if let Some(failure) = result.failure.clone() {
             self.host.emit(Event::Failed { failure });
         }

@@ -69,7 +69,7 @@ clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 clippy_native() {
     clippy "${ENGINE[@]}" --package app --package e2e --package tidy --package bench --features bench/driver --all-targets
 }
-# With a second configuration, which bans what blocks a worker. (The page has nothing that is compiled for wasm alone.)
+# With a second configuration, which bans what blocks a worker.
 clippy_wasm() {
     local device
     export CLIPPY_CONF_DIR=$ROOT/.ci/clippy-wasm CARGO_BUILD_TARGET=wasm32-unknown-unknown
@@ -82,7 +82,8 @@ clippy_wasm() {
     # Atomics for our own code alone: nothing is linked, so neither the standard library nor a dependency is built with
     # them again, as for the page.
     cargo clippy --locked --package engine --features cpu,threads,web --lib --bins -- --deny warnings \
-        -C target-feature=+atomics
+        -C target-feature=+atomics || return
+    clippy --package app
 }
 # --show-output: passing tests may have said that they skip.
 tests_of() { cargo test --locked "$@" -- --show-output; }

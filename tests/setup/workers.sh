@@ -58,13 +58,13 @@ make_worker() {
     loader "$name" >"$folder/${name}_loader.js"
 }
 
-# make_some WITH_THREADS FOLDER [NAME...]: those with threads (true), or those without (false).
+# make_some KINDS FOLDER [NAME...]
 make_some() {
-    local with_threads=$1 folder=$2 name binary features kind start
+    local kinds=$1 folder=$2 name binary features kind start
     shift 2
     for worker in "${WORKERS[@]}"; do
         read -r name binary features kind <<<"$worker"
-        if has_threads "$kind"; then $with_threads || continue; else $with_threads && continue; fi
+        if [[ " $kinds " != *" $kind "* ]]; then continue; fi
         if (($# > 0)) && [[ " $* " != *" $name "* ]]; then continue; fi
         if has_threads "$kind" && ! has_rust_src; then
             say "$name is left out: it needs the toolchain's component rust-src (make setup). On a CPU, Inlay will train on one thread."
@@ -80,9 +80,10 @@ make_some() {
 make_workers() {
     local folder=$1
     mkdir -p "$folder"
-    # Both kinds at once: they share no artefacts, and each often waits for one large crate that takes one core.
-    aside make_some true "$@"
-    make_some false "$@"
+    # Those with threads beside the others: they share no artefacts, and each often waits for one large crate that takes
+    # one core.
+    aside make_some "threads relaxed" "$@"
+    make_some "single fast" "$@"
     wait "$aside"
     cp engine/src/web/thread.js "$folder/worker_thread.js"
 }

@@ -5,6 +5,7 @@ use leptos::prelude::*;
 
 use super::file_input::FileInput;
 use crate::state::State;
+use crate::state::form::number;
 use crate::state::format::count;
 use crate::store::Store;
 
@@ -52,11 +53,9 @@ pub fn Adapters() -> impl IntoView {
                 </button>
                 <p id="blend-note" class="run-note">{blend_note}</p>
             </div>
-            <div class="adapter-file" aria-disabled=move || obstacle.with(Option::is_some).to_string()>
-                <FileInput id="adapter-files" label="Adapter files"
-                    hint="A zip from here, or PEFT\u{2019}s adapter_config.json with adapter_model.safetensors"
-                    on_files=move |files| store.load_adapter_files(files) />
-            </div>
+            <FileInput id="adapter-files" label="Adapter files"
+                hint="A zip from here, or PEFT\u{2019}s adapter_config.json with adapter_model.safetensors"
+                on_files=move |files| store.load_adapter_files(files) />
             <p class="run-note">{obstacle}</p>
         </section>
     }
@@ -142,8 +141,7 @@ fn parts(
             .get(&adapter.id)
             .map_or(FIRST_WEIGHT, String::as_str)
             .trim();
-        let weight = text.replace(',', ".").parse::<f64>().ok();
-        match weight.filter(|weight| weight.is_finite()) {
+        match number(text) {
             Some(weight) => parts.push((adapter.id, weight)),
             None => {
                 return Err(format!(

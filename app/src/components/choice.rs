@@ -7,7 +7,7 @@ use crate::store::Store;
 #[component]
 pub fn Choice<T: Copy + PartialEq + Send + Sync + 'static>(
     label: &'static str,
-    options: Vec<(T, &'static str)>,
+    options: impl Fn() -> Vec<(T, String)> + Copy + Send + Sync + 'static,
     hint: fn(&Form) -> &'static str,
     get: fn(&Form) -> T,
     set: fn(&mut Form, T),
@@ -15,20 +15,23 @@ pub fn Choice<T: Copy + PartialEq + Send + Sync + 'static>(
     let form = Store::get().form;
     let id = label.to_ascii_lowercase().replace(' ', "-");
     let note = format!("{id}-note");
-    let values: Vec<T> = options.iter().map(|(value, _)| *value).collect();
     let changed = move |event| {
         let index = event_target_value(&event).parse::<usize>().ok();
-        if let Some(&value) = index.and_then(|index| values.get(index)) {
+        let chosen = index.and_then(|index| untrack(options).into_iter().nth(index));
+        if let Some((value, _)) = chosen {
             form.update(|form| set(form, value));
         }
     };
-    let options = options.into_iter().enumerate().map(|(index, (value, label))| {
-        view! { <option value=index.to_string() selected=move || form.with(|form| get(form) == value)>{label}</option> }
-    });
+    let options = move || {
+        let options = options().into_iter().enumerate().map(|(index, (value, label))| {
+            view! { <option value=index.to_string() selected=move || form.with(|form| get(form) == value)>{label}</option> }
+        });
+        options.collect_view()
+    };
     view! {
         <div class="field">
             <label for=id.clone()>{label}</label>
-            <select id=id aria-describedby=note.clone() on:change=changed>{options.collect_view()}</select>
+            <select id=id aria-describedby=note.clone() on:change=changed>{options}</select>
             <p class="field-note" id=note>{move || form.with(hint)}</p>
         </div>
     }

@@ -21,7 +21,7 @@ pub fn TrainSettings() -> impl IntoView {
                 <div class="fields">
                     <StartFrom />
                     <Show when=is_new>
-                        <Choice label="Method" options=methods() hint=|form| form.method.advice()
+                        <Choice label="Method" options=methods hint=|form| form.method.advice()
                             get=|form| form.method set=Form::choose />
                     </Show>
                     {[Field::Rank, Field::Alpha, Field::LrRatio, Field::Dropout].map(method_field).collect_view()}
@@ -44,12 +44,12 @@ pub fn TrainSettings() -> impl IntoView {
             <details class="disclosure">
                 <summary>"More settings"</summary>
                 <div class="fields">
-                    <Choice label="Scheduler" options=schedulers() hint=|_| "How the rate falls after the warm-up"
+                    <Choice label="Scheduler" options=schedulers hint=|_| "How the rate falls after the warm-up"
                         get=|form| form.scheduler set=|form, scheduler| form.scheduler = scheduler />
                     {[Field::WarmUp, Field::WeightDecay, Field::Clipping, Field::EvaluateEvery]
                         .map(form_field)
                         .collect_view()}
-                    <Choice label="Precision" options=precisions()
+                    <Choice label="Precision" options=precisions
                         hint=|_| "Automatic is 16-bit where the GPU is right and faster in it"
                         get=|form| form.precision set=|form, precision| form.precision = precision />
                     {[Field::Layers, Field::RankPattern, Field::AlphaPattern].map(method_field).collect_view()}
@@ -69,22 +69,24 @@ pub fn TrainSettings() -> impl IntoView {
     }
 }
 
-fn methods() -> Vec<(Method, &'static str)> {
-    Method::ALL.map(|method| (method, method.name())).into()
+fn methods() -> Vec<(Method, String)> {
+    Method::ALL
+        .map(|method| (method, method.name().to_owned()))
+        .into()
 }
 
-fn schedulers() -> Vec<(LrSchedulerType, &'static str)> {
+fn schedulers() -> Vec<(LrSchedulerType, String)> {
     vec![
-        (LrSchedulerType::Cosine, "Cosine"),
-        (LrSchedulerType::Linear, "Linear"),
-        (LrSchedulerType::Constant, "Constant"),
+        (LrSchedulerType::Cosine, "Cosine".to_owned()),
+        (LrSchedulerType::Linear, "Linear".to_owned()),
+        (LrSchedulerType::Constant, "Constant".to_owned()),
     ]
 }
 
-fn precisions() -> Vec<(PrecisionChoice, &'static str)> {
+fn precisions() -> Vec<(PrecisionChoice, String)> {
     vec![
-        (PrecisionChoice::Automatic, "Automatic"),
-        (PrecisionChoice::Single, "32-bit"),
+        (PrecisionChoice::Automatic, "Automatic".to_owned()),
+        (PrecisionChoice::Single, "32-bit".to_owned()),
     ]
 }
 

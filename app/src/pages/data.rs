@@ -60,7 +60,7 @@ pub fn DataPage() -> impl IntoView {
                 {[Field::SequenceLength, Field::ValidationSplit, Field::TestSplit]
                     .map(|field| view! { <FormField field /> })
                     .collect_view()}
-                <Choice label="Train on" options=answers()
+                <Choice label="Train on" options=answers
                     hint=|_| "What the model learns to say; plain text is always learnt whole"
                     get=|form| form.train_on set=|form, train_on| form.train_on = train_on />
             </div>
@@ -71,11 +71,11 @@ pub fn DataPage() -> impl IntoView {
     }
 }
 
-fn answers() -> Vec<(TrainOn, &'static str)> {
+fn answers() -> Vec<(TrainOn, String)> {
     vec![
-        (TrainOn::AssistantTurns, "All answers"),
-        (TrainOn::LastTurn, "The last answer"),
-        (TrainOn::Everything, "Everything"),
+        (TrainOn::AssistantTurns, "All answers".to_owned()),
+        (TrainOn::LastTurn, "The last answer".to_owned()),
+        (TrainOn::Everything, "Everything".to_owned()),
     ]
 }
 

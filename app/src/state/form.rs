@@ -5,7 +5,7 @@ mod field;
 mod parse;
 
 pub use field::Field;
-pub use parse::{layers, modules, pattern, real, whole};
+pub use parse::{layers, modules, number, pattern, real, whole};
 
 use engine::protocol::{
     AdapterId, AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, Method,
@@ -177,14 +177,11 @@ impl Form {
 
     /// The adapter, or the first field that stands in the way. What the method has no use for is as at first.
     fn adapter_spec(&self) -> Result<AdapterSpec, Field> {
-        let mut spec = AdapterSpec {
-            method: self.method,
-            train_norms: self.train_norms && self.method != Method::LnTuning,
-            ..AdapterSpec::default()
-        };
-        if self.initial_adapter.is_some() {
-            // The form is the adapter's.
-            spec = AdapterSpec::default();
+        let mut spec = AdapterSpec::default();
+        // What is gone on with has a form already.
+        if self.initial_adapter.is_none() {
+            spec.method = self.method;
+            spec.train_norms = self.train_norms && self.method != Method::LnTuning;
         }
         if self.has(Field::Rank) {
             spec.r = self.size(Field::Rank)?;

@@ -121,7 +121,7 @@ fn pack_blocks(
 }
 
 /// Up to four little-endian bytes.
-fn word_from(bytes: &[u8]) -> u32 {
+pub fn word_from(bytes: &[u8]) -> u32 {
     bytes
         .iter()
         .rev()

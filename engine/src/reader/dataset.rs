@@ -26,6 +26,7 @@ use crate::{
         DatasetSummary, FileSummary, Finding, FindingKind, Mapping, ReadSpec, RowFilter,
         RowProblem, RowShape, RowSummary,
     },
+    text::hex,
 };
 
 /// Problems, and rows of each finding, that the summary lists.
@@ -120,7 +121,7 @@ fn sha256_hex(inputs: &mut [Input]) -> Result<String, DatasetError> {
         })?;
     }
     let hash = hash.finalize();
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash))
 }
 
 /// Takes records and makes rows of them.

@@ -7,7 +7,7 @@
 //! Losses and gradients are sums over scored tokens until the whole optimizer step is known, and are divided once by
 //! its number of scored tokens: accumulation weighs every token alike, however rows fall into micro-batches.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, rc::Rc};
 
 use super::{
     pacing::{Interruption, Pacing},
@@ -51,7 +51,7 @@ pub struct TrainingResult {
     /// Why the run failed, if it did.
     pub failure: Option<Failure>,
     /// The kept adapter, where a step was kept.
-    pub adapter: Option<TrainedAdapter>,
+    pub adapter: Option<Rc<TrainedAdapter>>,
     pub steps: Vec<StepMetrics>,
     pub evaluations: Vec<EvaluationMetrics>,
 }
@@ -367,9 +367,11 @@ impl<'a> Session<'a> {
         TrainingResult {
             summary,
             failure,
-            adapter: self.best.map(|best| TrainedAdapter {
-                form: self.state.form,
-                parameters: best.adapter.parameters,
+            adapter: self.best.map(|best| {
+                Rc::new(TrainedAdapter {
+                    form: self.state.form,
+                    parameters: best.adapter.parameters,
+                })
             }),
             steps: self.steps,
             evaluations: self.evaluations,

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::source::{ByteSource, SourceError};
+use crate::text::hex;
 
 const CHUNK_BYTES: u64 = 4 << 20;
 
@@ -20,8 +21,7 @@ pub async fn sha256_hex(
         done += num_bytes;
         progress(done, total);
     }
-    let digest = hasher.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 #[cfg(test)]

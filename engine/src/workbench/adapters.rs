@@ -1,6 +1,6 @@
 //! The adapters at hand: those of runs, those that were loaded, and blends of them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
 use super::{model::LoadedModel, run::offers};
 use crate::{
@@ -27,7 +27,7 @@ pub struct KeptAdapter {
     pub origin: AdapterOrigin,
     /// The model that it is for.
     model_sha256: String,
-    pub adapter: TrainedAdapter,
+    pub adapter: Rc<TrainedAdapter>,
 }
 
 /// See the module.
@@ -41,18 +41,16 @@ pub struct Adapters {
 impl KeptAdapter {
     /// On the device of its model.
     pub fn upload(&self, model: &LoadedModel) -> DeviceAdapter {
-        let TrainedAdapter { form, parameters } = &self.adapter;
+        let TrainedAdapter { form, parameters } = &*self.adapter;
         form.upload(parameters, &model.llama)
     }
-}
 
-impl KeptAdapter {
     /// What a recipe says of it.
     ///
     /// # Errors
     /// None that an adapter of a layout would meet.
     pub fn recipe(&self) -> Result<RecipeAdapter, Failure> {
-        let TrainedAdapter { form, parameters } = &self.adapter;
+        let TrainedAdapter { form, parameters } = &*self.adapter;
         Ok(RecipeAdapter {
             name: self.name.clone(),
             sha256: export::adapter_sha256(&form.tensors(parameters))?,
@@ -64,7 +62,7 @@ impl KeptAdapter {
     /// # Errors
     /// Why it cannot be had.
     pub fn zip(&self, kind: ExportKind, model: &LoadedModel) -> Result<Vec<u8>, Failure> {
-        let TrainedAdapter { form, parameters } = &self.adapter;
+        let TrainedAdapter { form, parameters } = &*self.adapter;
         let shape = ModelShape::from(&model.summary);
         let base = export::base_model(&model.summary);
         Ok(match kind {
@@ -102,9 +100,9 @@ impl Adapters {
         &mut self,
         name: String,
         origin: AdapterOrigin,
-        adapter: TrainedAdapter,
+        adapter: Rc<TrainedAdapter>,
         model: &ModelSummary,
-    ) -> AdapterId {
+    ) {
         self.num_kept += 1;
         let id = AdapterId(self.num_kept);
         let name = self.unlike(name);
@@ -116,7 +114,6 @@ impl Adapters {
             adapter,
         });
         self.active = Some(id);
-        id
     }
 
     /// The name, with a number behind it where another has it: files of PEFT's are all called the same.
@@ -156,7 +153,7 @@ impl Adapters {
             .as_deref()
             .and_then(|base| other_base(base, &model.summary));
         let (form, parameters) = files.form(&model.llama).await?;
-        let adapter = TrainedAdapter { form, parameters };
+        let adapter = Rc::new(TrainedAdapter { form, parameters });
         self.keep(name, AdapterOrigin::File, adapter, &model.summary);
         Ok(warning)
     }
@@ -218,7 +215,7 @@ impl Adapters {
             })
             .collect();
         let (form, parameters) = AdapterForm::blend(&forms, &(&model.summary).into());
-        let adapter = TrainedAdapter { form, parameters };
+        let adapter = Rc::new(TrainedAdapter { form, parameters });
         self.keep(
             names.join(" + "),
             AdapterOrigin::Blend(parts),

@@ -189,12 +189,8 @@ impl KeptRun {
         self.run
     }
 
-    /// What was learnt.
-    ///
-    /// # Errors
-    /// Where there is no adapter.
-    pub fn adapter(&self) -> Result<&TrainedAdapter, Failure> {
-        let adapter = self.result.adapter.as_ref();
+    fn adapter(&self) -> Result<&TrainedAdapter, Failure> {
+        let adapter = self.result.adapter.as_deref();
         adapter.ok_or_else(|| Failure::from(ExportError::EmptyAdapter))
     }
 

@@ -47,6 +47,13 @@ pub fn real(field: Field, text: &str) -> Result<f64, String> {
     let Kind::Real { min, max } = field.kind() else {
         return Err(format!("{} is no number", field.label()));
     };
+    number(text)
+        .filter(|value| (min..=max).contains(value))
+        .ok_or_else(|| format!("{} must be a number from {min} to {max}.", field.label()))
+}
+
+/// A finite number, as [`real`] reads it.
+pub fn number(text: &str) -> Option<f64> {
     let compact: String = text
         .chars()
         .filter(|c| !c.is_whitespace() && *c != '_')
@@ -55,14 +62,8 @@ pub fn real(field: Field, text: &str) -> Result<f64, String> {
         Some(digits) => (digits, 0.01),
         None => (compact.as_str(), 1.0),
     };
-    let number = digits
-        .replace(',', ".")
-        .parse::<f64>()
-        .map(|value| value * scale);
-    number
-        .ok()
-        .filter(|value| value.is_finite() && (min..=max).contains(value))
-        .ok_or_else(|| format!("{} must be a number from {min} to {max}.", field.label()))
+    let value = digits.replace(',', ".").parse::<f64>().ok()? * scale;
+    value.is_finite().then_some(value)
 }
 
 /// Module names separated by commas, semicolons or spaces, each once, in the order of the forward pass.
