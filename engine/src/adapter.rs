@@ -17,6 +17,7 @@
 //! | [`vera`] | `W x + b (B (d (A x)))`, `A`, `B` drawn once for all | `d`, `b` |
 //! | [`ia3`] | `l W x`, or `W (l x)` before the last projection | `l` |
 //! | [`ln_tuning`] | the norms' weights, beside any of the others or alone | `w` |
+//! | [`prompt_tuning`] | embeddings before every row | `P` |
 //!
 //! Each method has a file: its formula, its start, what it makes of its parameters for the device ([`ModuleAdapter`]), and
 //! how it merges. On the device all of them are a low-rank pair and scales beside a frozen projection; see
@@ -48,6 +49,7 @@ pub mod lora_plus;
 mod low_rank;
 pub mod olora;
 pub mod pissa;
+pub mod prompt_tuning;
 pub mod rslora;
 mod tensors;
 pub mod vera;
@@ -104,6 +106,15 @@ pub struct DeviceAdapter {
     pub blocks: Vec<BlockAdapter>,
     /// The weight of the last norm in place of the base's, `[1, d]`.
     pub norm: Option<Tensor<2>>,
+    /// What comes before every row, `[p, d]`.
+    pub prompt: Option<Tensor<2>>,
+}
+
+impl DeviceAdapter {
+    /// Tokens before every row.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt.as_ref().map_or(0, |prompt| prompt.dims()[0])
+    }
 }
 
 /// A module's parameters, by part.
@@ -172,16 +183,19 @@ impl AdapterForm {
                     None => Fixed::Base,
                 },
                 Method::Ia3 => ia3::start(&mut start),
-                Method::LnTuning => Fixed::Base,
+                Method::LnTuning | Method::PromptTuning => Fixed::Base,
             });
         }
         for slot in &layout.slots {
-            let norm = match slot.place {
+            let values = match slot.place {
                 Place::Module { .. } => continue,
-                Place::Norm { layer, norm } => model.blocks[layer].norms()[norm as usize].clone(),
-                Place::FinalNorm => model.norm.clone(),
+                Place::Norm { layer, norm } => {
+                    read_all(model.blocks[layer].norms()[norm as usize].clone()).await?
+                }
+                Place::FinalNorm => read_all(model.norm.clone()).await?,
+                Place::Prompt => prompt_tuning::start(slot.shape[0], model, &mut rng).await?,
             };
-            parameters[slot.range.clone()].copy_from_slice(&read_all(norm).await?);
+            parameters[slot.range.clone()].copy_from_slice(&values);
         }
         let form = Self {
             layout,
@@ -198,6 +212,7 @@ impl AdapterForm {
         let mut adapter = DeviceAdapter {
             blocks: vec![BlockAdapter::default(); model.blocks.len()],
             norm: None,
+            prompt: None,
         };
         for ((layer, module, slots), fixed) in self.layout.modules().zip(&self.fixed) {
             let parameters = Parameters {
@@ -217,6 +232,7 @@ impl AdapterForm {
                     adapter.blocks[layer].norms[norm as usize] = weight()
                 }
                 Place::FinalNorm => adapter.norm = weight(),
+                Place::Prompt => adapter.prompt = weight(),
             }
         }
         adapter

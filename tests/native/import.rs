@@ -23,7 +23,7 @@ use crate::common::{
 };
 
 /// Folders under `fixtures/strangers`.
-const STRANGERS: [&str; 9] = [
+const STRANGERS: [&str; 11] = [
     "lora",
     "lora.all_linear",
     "lora.regex",
@@ -33,6 +33,8 @@ const STRANGERS: [&str; 9] = [
     "vera",
     "ia3",
     "ln_tuning",
+    "prompt_tuning",
+    "lora.head",
 ];
 
 #[derive(serde::Deserialize)]
@@ -111,7 +113,8 @@ fn drawn(method: Method, random: &mut Random) -> AdapterSpec {
         lora_alpha: 1 + below(random, 16),
         target_modules: modules,
         layers_to_transform: (below(random, 2) == 1).then_some(LayerRange { first, last: 1 }),
-        train_norms: below(random, 2) == 1 && method != Method::LnTuning,
+        train_norms: below(random, 2) == 1 && method.goes_with_norms(),
+        num_virtual_tokens: 1 + below(random, 5),
         ..AdapterSpec::default()
     };
     if method.has_alpha() && below(random, 2) == 1 {

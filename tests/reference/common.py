@@ -54,6 +54,8 @@ def nll_sum(model, rows: list[Row]) -> tuple[torch.Tensor, int]:
     """Sum of the negative log-likelihoods (natural logarithm) of the scored tokens, and their number."""
     batch = pad(rows)
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+    # A learned prompt's logits come before the rows'.
+    logits = logits[:, -batch["input_ids"].shape[1] :]
     labels = batch["labels"][:, 1:]
     total = torch.nn.functional.cross_entropy(
         logits[:, :-1].reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=IGNORE, reduction="sum"

@@ -9,7 +9,7 @@ import copy
 import json
 
 import torch
-from peft import IA3Config, LNTuningConfig, LoraConfig, VeraConfig, get_peft_model
+from peft import IA3Config, LNTuningConfig, LoraConfig, PromptTuningConfig, VeraConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from peft.utils import get_peft_model_state_dict
 from transformers import AutoModelForCausalLM
@@ -120,11 +120,26 @@ CASES = {
         ),
         RECIPE,
     ),
+    "prompt_tuning": (
+        "odd",
+        {"num_virtual_tokens": 5},
+        PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM"),
+        DECAYING | {"learning_rate": 1e-2},
+    ),
+    # A head that is the embedding.
+    "prompt_tuning.tied": (
+        "tiny",
+        {"num_virtual_tokens": 3},
+        PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),
+        RECIPE | {"learning_rate": 1e-2},
+    ),
 }
 
 
 def trained(peft_model) -> dict[str, torch.nn.Parameter]:
     """The trained parameters by their names in `adapter_model.safetensors`."""
+    if peft_model.active_peft_config.is_prompt_learning:
+        return {"prompt_embeddings": peft_model.prompt_encoder["default"].embedding.weight}
     names = {tensor.data_ptr(): name for name, tensor in get_peft_model_state_dict(peft_model).items()}
     return {names[p.data_ptr()]: p for p in peft_model.parameters() if p.requires_grad}
 

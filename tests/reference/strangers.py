@@ -10,7 +10,7 @@ import json
 import shutil
 
 import torch
-from peft import IA3Config, LNTuningConfig, LoraConfig, VeraConfig, get_peft_model
+from peft import IA3Config, LNTuningConfig, LoraConfig, PromptTuningConfig, VeraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from common import ALL_MODULES, FIXTURES, Row, nll_sum
@@ -46,6 +46,7 @@ CASES = {
         "odd",
         IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"], **TASK),
     ),
+    "prompt_tuning": ("odd", PromptTuningConfig(num_virtual_tokens=4, **TASK)),
     "ln_tuning": ("odd", LNTuningConfig(target_modules=NORMS, **TASK)),
 }
 

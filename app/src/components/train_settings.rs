@@ -14,6 +14,9 @@ use crate::store::Store;
 pub fn TrainSettings() -> impl IntoView {
     let form = Store::get().form;
     let is_new = move || form.with(|form| form.initial_adapter.is_none());
+    let can_train_norms =
+        move || form.with(|form| form.initial_adapter.is_none() && form.method.goes_with_norms());
+    let can_pack = move || form.with(Form::goes_with_packing);
     view! {
         <div class="settings">
             <fieldset>
@@ -24,7 +27,7 @@ pub fn TrainSettings() -> impl IntoView {
                         <Choice label="Method" options=methods hint=|form| form.method.advice()
                             get=|form| form.method set=Form::choose />
                     </Show>
-                    {[Field::Rank, Field::Alpha, Field::LrRatio, Field::Dropout].map(method_field).collect_view()}
+                    {[Field::Rank, Field::Alpha, Field::LrRatio, Field::VirtualTokens, Field::Dropout].map(method_field).collect_view()}
                     <Show when=has(Field::TargetModules)><ModulesField /></Show>
                 </div>
             </fieldset>
@@ -55,12 +58,14 @@ pub fn TrainSettings() -> impl IntoView {
                     {[Field::Layers, Field::RankPattern, Field::AlphaPattern].map(method_field).collect_view()}
                 </div>
                 <div class="switches">
-                    <Show when=is_new>
+                    <Show when=can_train_norms>
                         <Switch label="Train norms" hint="The norms' weights learn as well: some thousands more numbers"
                             get=|form| form.train_norms set=|form, on| form.train_norms = on />
                     </Show>
-                    <Switch label="Packing" hint="Short rows share a row of the sequence length, unseen by each other: faster"
-                        get=|form| form.packing set=|form, on| form.packing = on />
+                    <Show when=can_pack>
+                        <Switch label="Packing" hint="Short rows share a row of the sequence length, unseen by each other: faster"
+                            get=|form| form.packing set=|form, on| form.packing = on />
+                    </Show>
                     <Switch label="Group by length" hint="Rows of like length share a batch, so that little is padding"
                         get=|form| form.group_by_length set=|form, on| form.group_by_length = on />
                 </div>

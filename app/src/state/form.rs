@@ -171,8 +171,14 @@ impl Form {
             Field::RankPattern | Field::AlphaPattern => method.has_alpha(),
             Field::TargetModules | Field::Layers => method.has_modules(),
             Field::LrRatio => method == Method::LoraPlus,
+            Field::VirtualTokens => method == Method::PromptTuning,
             _ => true,
         }
+    }
+
+    /// Whether rows can be packed under the chosen method; of an adapter that is gone on with the plan says it.
+    pub fn goes_with_packing(&self) -> bool {
+        self.initial_adapter.is_some() || self.method.goes_with_packing()
     }
 
     /// The adapter, or the first field that stands in the way. What the method has no use for is as at first.
@@ -181,7 +187,7 @@ impl Form {
         // What is gone on with has a form already.
         if self.initial_adapter.is_none() {
             spec.method = self.method;
-            spec.train_norms = self.train_norms && self.method != Method::LnTuning;
+            spec.train_norms = self.train_norms && self.method.goes_with_norms();
         }
         if self.has(Field::Rank) {
             spec.r = self.size(Field::Rank)?;
@@ -204,6 +210,9 @@ impl Form {
         if self.has(Field::LrRatio) {
             spec.loraplus_lr_ratio = self.real(Field::LrRatio)?;
         }
+        if self.has(Field::VirtualTokens) {
+            spec.num_virtual_tokens = self.size(Field::VirtualTokens)?;
+        }
         Ok(spec)
     }
 
@@ -223,7 +232,7 @@ impl Form {
             max_steps: self.whole(Field::MaxSteps)?,
             per_device_train_batch_size: self.size(Field::BatchSize)?,
             gradient_accumulation_steps: self.size(Field::GradientAccumulation)?,
-            packing: self.packing,
+            packing: self.packing && self.goes_with_packing(),
             group_by_length: self.group_by_length,
             eval_steps: self.whole(Field::EvaluateEvery)?,
             seed: self.whole(Field::Seed)?,

@@ -53,6 +53,8 @@ pub enum Place {
         norm: BlockNorm,
     },
     FinalNorm,
+    /// The embeddings before every row, `[tokens, hidden]`.
+    Prompt,
 }
 
 /// A trained tensor's place, in the model and in the flat vector.
@@ -83,9 +85,13 @@ impl Slot {
                 norm.name()
             ),
             Place::FinalNorm => format!("base_model.model.model.norm.{suffix}"),
+            Place::Prompt => PROMPT_NAME.to_owned(),
         }
     }
 }
+
+/// PEFT's name of a learned prompt.
+const PROMPT_NAME: &str = "prompt_embeddings";
 
 /// Whether a tensor of PEFT's file is of that module.
 pub fn is_of_module(name: &str, layer: usize, module: TargetModule) -> bool {
@@ -134,7 +140,7 @@ impl From<&ModelSummary> for ModelShape {
 }
 
 /// The layout of an adapter: layer by layer, module by module in the order of the forward pass, then the norms of that
-/// layer; the last norm at the end.
+/// layer; the last norm and what comes before every row at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterLayout {
     pub spec: AdapterSpec,
@@ -179,6 +185,9 @@ impl AdapterLayout {
         if has_norms {
             layout.push(Place::FinalNorm, [1, d]);
         }
+        if spec.prompt_tokens() > 0 {
+            layout.push(Place::Prompt, [spec.prompt_tokens(), d]);
+        }
         layout
     }
 
@@ -211,7 +220,9 @@ impl AdapterLayout {
         } else {
             0
         };
-        of_modules.saturating_add(num_norms.saturating_mul(shape.hidden_size as u64))
+        // Norms and embeddings are of one length.
+        let num_vectors = num_norms.saturating_add(spec.prompt_tokens() as u64);
+        of_modules.saturating_add(num_vectors.saturating_mul(shape.hidden_size as u64))
     }
 
     fn push(&mut self, place: Place, shape: [usize; 2]) {
@@ -253,7 +264,8 @@ impl AdapterLayout {
         }
     }
 
-    /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does.
+    /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does; a learned
+    /// prompt is a weight to it.
     pub fn groups(&self) -> Vec<Group> {
         let group = |slot: &Slot| {
             let lr_ratio = match self.spec.method {
@@ -263,7 +275,7 @@ impl AdapterLayout {
             Group {
                 range: slot.range.clone(),
                 lr_ratio,
-                decays: matches!(slot.place, Place::Module { .. }),
+                decays: matches!(slot.place, Place::Module { .. } | Place::Prompt),
             }
         };
         self.slots.iter().map(group).collect()
@@ -298,7 +310,7 @@ pub(super) fn parts(
             };
             parts = vec![(Part::Scale, [1, features])];
         }
-        Method::LnTuning => parts.clear(),
+        Method::LnTuning | Method::PromptTuning => parts.clear(),
         Method::Lora | Method::RsLora | Method::LoraPlus | Method::Pissa | Method::Olora => {}
     }
     parts

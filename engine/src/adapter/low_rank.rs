@@ -25,6 +25,8 @@ pub enum NotLowRank {
     Scales,
     #[error("it changes the norms as well")]
     Norms,
+    #[error("a learned prompt comes before the rows and changes no weight")]
+    Prompt,
 }
 
 impl NotLowRank {
@@ -34,6 +36,7 @@ impl NotLowRank {
             Method::Dora => Some(Self::Magnitudes),
             Method::Ia3 => Some(Self::Scales),
             Method::LnTuning => Some(Self::Norms),
+            Method::PromptTuning => Some(Self::Prompt),
             _ if train_norms => Some(Self::Norms),
             _ => None,
         }

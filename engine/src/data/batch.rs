@@ -95,6 +95,26 @@ impl Batch {
         packed
     }
 
+    /// The same rows with tokens before each of them, which are not scored.
+    pub fn prompted(&self, prompt: &[u32]) -> Self {
+        let rows = self.starts().into_iter().zip(&self.lengths);
+        let rows = rows.zip(&self.rows).map(|((start, length), &row)| {
+            let tokens = start..start + length;
+            TokenSequence {
+                row,
+                ids: [prompt, &self.ids[tokens.clone()]].concat(),
+                loss_mask: [&vec![false; prompt.len()], &self.loss_mask[tokens]].concat(),
+            }
+        });
+        let rows: Vec<TokenSequence> = rows.collect();
+        let rows: Vec<&TokenSequence> = rows.iter().collect();
+        if self.is_packed {
+            Self::packed(&rows)
+        } else {
+            Self::new(&rows)
+        }
+    }
+
     /// A packed batch's rows in batches of at most `max_tokens`, or of one row that is longer; together they have its
     /// loss and gradient. None where it has no more than that, or is not packed.
     pub fn passes(&self, max_tokens: usize) -> Option<Vec<Self>> {
@@ -356,6 +376,24 @@ mod tests {
             }
             seen.sort_unstable();
             assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6], "{max_tokens} tokens");
+        }
+    }
+
+    #[test]
+    fn a_prompt_comes_before_every_row() {
+        let rows = [sequence(3, 5), sequence(9, 2)];
+        let rows: Vec<&TokenSequence> = rows.iter().collect();
+        let padded = Batch::new(&rows).prompted(&[100, 101]);
+        assert_eq!((padded.t, &*padded.lengths), (8, &[7, 4][..]));
+        assert_eq!(padded.ids[..8], [100, 101, 1, 2, 3, 4, 5, 0]);
+        assert_eq!(padded.ids[8..12], [100, 101, 1, 2]);
+        let packed = Batch::packed(&rows).prompted(&[100, 101]);
+        assert_eq!(packed.ids[..11], [100, 101, 1, 2, 3, 4, 5, 100, 101, 1, 2]);
+        for batch in [padded, packed] {
+            assert_eq!(batch.num_scored(), Batch::new(&rows).num_scored());
+            assert_eq!(batch.rows, [3, 9]);
+            let scored = (0..batch.ids.len()).filter(|&at| batch.loss_mask[at]);
+            assert!(scored.into_iter().all(|at| batch.ids[at] < 100));
         }
     }
 

@@ -125,6 +125,17 @@ fn config_json(spec: &AdapterSpec, shape: &ModelShape, base: &str) -> Result<Str
         put("modules_to_save", Value::Null);
         return pretty_json(&config);
     }
+    if spec.method == Method::PromptTuning {
+        put("num_virtual_tokens", json!(spec.num_virtual_tokens));
+        put("token_dim", json!(shape.hidden_size));
+        put("num_transformer_submodules", json!(1));
+        put("num_attention_heads", json!(shape.num_attention_heads));
+        put("num_layers", json!(shape.num_hidden_layers));
+        put("prompt_tuning_init", json!("RANDOM"));
+        put("prompt_tuning_init_text", Value::Null);
+        put("tokenizer_name_or_path", Value::Null);
+        return pretty_json(&config);
+    }
     put("target_modules", json!(modules));
     put(
         "modules_to_save",
@@ -176,6 +187,7 @@ fn peft_type(method: Method) -> &'static str {
         Method::Vera => "VERA",
         Method::Ia3 => "IA3",
         Method::LnTuning => "LN_TUNING",
+        Method::PromptTuning => "PROMPT_TUNING",
         _ => "LORA",
     }
 }

@@ -8,7 +8,7 @@ use super::{ExportError, ExportInput};
 use crate::protocol::{
     AdapterSpec, DataSpec, DeviceKind, Failure, FailureKind, FindingKind, LayerRange,
     LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec, TargetModule,
-    TrainOn, default_lr_ratio,
+    TrainOn, default_lr_ratio, default_virtual_tokens,
 };
 
 const FORMAT: &str = "inlay-recipe";
@@ -99,6 +99,8 @@ pub struct RecipeSettings {
     pub train_norms: bool,
     #[serde(default = "default_lr_ratio")]
     pub loraplus_lr_ratio: f64,
+    #[serde(default = "default_virtual_tokens")]
+    pub num_virtual_tokens: usize,
     #[serde(default)]
     pub train_on: TrainOn,
     pub max_seq_length: usize,
@@ -294,6 +296,7 @@ impl From<&RunSpec> for RecipeSettings {
             layers_to_transform: adapter.layers_to_transform,
             train_norms: adapter.train_norms,
             loraplus_lr_ratio: adapter.loraplus_lr_ratio,
+            num_virtual_tokens: adapter.num_virtual_tokens,
             train_on: data.train_on,
             max_seq_length: data.max_seq_length,
             validation_split: data.validation_split,
@@ -337,6 +340,7 @@ impl From<&RecipeSettings> for RunSpec {
                 layers_to_transform: settings.layers_to_transform,
                 train_norms: settings.train_norms,
                 loraplus_lr_ratio: settings.loraplus_lr_ratio,
+                num_virtual_tokens: settings.num_virtual_tokens,
             },
             data: DataSpec {
                 train_on: settings.train_on,

@@ -35,7 +35,9 @@ pub async fn generate(
     let started = host.now_millis();
     let mut history = input.encoder.render_prompt(&input.spec.prompt)?;
     let prompt_tokens = history.len();
+    let before = input.adapter.map_or(0, DeviceAdapter::prompt_tokens);
     let context_length = input.model.config.max_position_embeddings;
+    let context_length = context_length.saturating_sub(before);
     check_prompt(prompt_tokens, context_length)?;
     let mut sampler = Sampler::new(input.spec).map_err(sampler_failure)?;
     let mut text = input.encoder.tokenizer.decode_stream(true);

@@ -120,6 +120,11 @@ impl Reader<'_> {
         }
         if method.has_modules() {
             self.put_modules(&mut spec, shape, tensors);
+        } else if method == Method::PromptTuning {
+            spec.num_virtual_tokens = self.number("num_virtual_tokens").unwrap_or(0);
+            if spec.num_virtual_tokens == 0 {
+                self.refuse("num_virtual_tokens", "it must be a whole number above zero");
+            }
         } else {
             self.check_norms("target_modules");
         }
@@ -172,9 +177,12 @@ impl Reader<'_> {
             Some("VERA") => Method::Vera,
             Some("IA3") => Method::Ia3,
             Some("LN_TUNING") => Method::LnTuning,
+            Some("PROMPT_TUNING") => Method::PromptTuning,
             other => {
                 let what = match other {
-                    Some(other) => format!("{other} is none of LORA, VERA, IA3 and LN_TUNING"),
+                    Some(other) => {
+                        format!("{other} is none of LORA, VERA, IA3, LN_TUNING and PROMPT_TUNING")
+                    }
                     None => "it is no text".to_owned(),
                 };
                 self.refuse("peft_type", what);
@@ -187,10 +195,10 @@ impl Reader<'_> {
         if !self.is_set("modules_to_save") {
             return false;
         }
-        if method == Method::LnTuning {
+        if !method.goes_with_norms() {
             self.refuse(
                 "modules_to_save",
-                "nothing but the norms is saved beside tuned norms",
+                "nothing is saved beside norms or a prompt alone",
             );
         } else {
             self.check_norms("modules_to_save");

@@ -1,5 +1,7 @@
 //! A Llama-class decoder: grouped-query attention, rotate-half RoPE, RMSNorm, SwiGLU, tied or own head.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
         rope::Rope,
     },
     protocol::{Precision, TargetModule},
-    train::sizes::BlockShape,
+    train::{sizes::BlockShape, step::index_tensor},
     weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
 };
 
@@ -98,9 +100,50 @@ impl Llama {
         Some(block.shape(adapter, query_heads, has_dropout, self.precision))
     }
 
-    /// Embeddings of `ids`, `[n, d]`.
-    pub fn embed(&self, ids: &[u32]) -> Tensor<2> {
-        self.embed_tokens.select_rows(ids, &self.device)
+    /// Embeddings of `ids`, `[n, d]`; of those beyond the vocabulary the adapter's.
+    pub fn embed(&self, ids: &[u32], adapter: Option<&DeviceAdapter>) -> Tensor<2> {
+        let Some(prompt) = adapter.and_then(|adapter| adapter.prompt.clone()) else {
+            return self.embed_tokens.select_rows(ids, &self.device);
+        };
+        let vocabulary = self.config.vocab_size as u32;
+        let is_virtual = |id: u32| id >= vocabulary;
+        let words: Vec<u32> = ids
+            .iter()
+            .map(|&id| if is_virtual(id) { 0 } else { id })
+            .collect();
+        let all = Tensor::cat(
+            vec![self.embed_tokens.select_rows(&words, &self.device), prompt],
+            0,
+        );
+        let own = ids
+            .iter()
+            .enumerate()
+            .map(|(at, &id)| match is_virtual(id) {
+                true => ids.len() + (id - vocabulary) as usize,
+                false => at,
+            });
+        all.select(0, index_tensor(&own.collect::<Vec<_>>(), &self.device))
+    }
+
+    /// The ids of what an adapter puts before every row.
+    fn prompt_ids(&self, adapter: Option<&DeviceAdapter>) -> Vec<u32> {
+        let num_tokens = adapter.map_or(0, DeviceAdapter::prompt_tokens);
+        let vocabulary = self.config.vocab_size;
+        (vocabulary..vocabulary + num_tokens)
+            .map(|id| id as u32)
+            .collect()
+    }
+
+    /// The batch with what the adapter puts before every row.
+    pub fn prompted<'a>(
+        &self,
+        batch: &'a Batch,
+        adapter: Option<&DeviceAdapter>,
+    ) -> Cow<'a, Batch> {
+        match &*self.prompt_ids(adapter) {
+            [] => Cow::Borrowed(batch),
+            prompt => Cow::Owned(batch.prompted(prompt)),
+        }
     }
 
     /// The last norm, of the base where there is no adapter: `[n, d] -> [n, d]`.
@@ -148,7 +191,8 @@ impl Llama {
         Rope::new(positions, config.head_dim, config.rope_theta, &self.device)
     }
 
-    /// The logits `[v]` that follow the last of `ids`, which come after what the cache holds.
+    /// The logits `[v]` that follow the last of `ids`, which come after what the cache holds: `past` tokens, and before
+    /// them what the adapter puts before every row.
     pub fn next_logits(
         &self,
         ids: &[u32],
@@ -156,8 +200,13 @@ impl Llama {
         adapter: Option<&DeviceAdapter>,
         cache: &mut [KeyValueCache],
     ) -> Tensor<1> {
+        let prompt = self.prompt_ids(adapter);
+        let (ids, past) = match past {
+            0 => ([&prompt, ids].concat(), 0),
+            past => (ids.to_vec(), past + prompt.len()),
+        };
         let context = self.row_context(ids.len(), past);
-        let mut hidden = self.embed(ids);
+        let mut hidden = self.embed(&ids, adapter);
         for (block, cache) in self.blocks.iter().zip(cache) {
             let adapter = adapter.map(|adapter| &adapter.blocks[block.index]);
             hidden = block.forward(hidden, adapter, &context, Some(cache));

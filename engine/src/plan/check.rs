@@ -6,8 +6,8 @@ use super::DeviceBudget;
 use crate::{
     adapter::ModelShape,
     protocol::{
-        AdapterSpec, Failure, FailureKind, LayerRange, ModelSummary, PreparedSummary, RunSpec,
-        TargetModule, fits_pattern,
+        AdapterSpec, Failure, FailureKind, LayerRange, Method, ModelSummary, PreparedSummary,
+        RunSpec, TargetModule, fits_pattern,
     },
 };
 
@@ -16,6 +16,7 @@ const MAX_RANK: usize = 256;
 const MAX_ALPHA: usize = 65_536;
 const MAX_DROPOUT: f64 = 0.95;
 const MAX_LR_RATIO: f64 = 1000.0;
+const MAX_VIRTUAL_TOKENS: usize = 256;
 const MAX_VALIDATION_SPLIT: f64 = 0.9;
 const MIN_SEQUENCE_LENGTH: usize = 8;
 /// Rows of a batch and batches of a step.
@@ -159,6 +160,16 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
             shape,
             problems,
         );
+    }
+    if method == Method::PromptTuning {
+        let tokens = adapter.num_virtual_tokens;
+        let is_possible = (1..=MAX_VIRTUAL_TOKENS).contains(&tokens);
+        problems.require("Virtual tokens", tokens, is_possible, "from 1 to 256");
+        if spec.packing {
+            let what =
+                "a learned prompt comes before every row, so that packed rows are not much fewer.";
+            problems.push(ProblemKind::Setting, "Packing", what.to_owned());
+        }
     }
     let ratio = adapter.loraplus_lr_ratio;
     let is_possible = ratio > 0.0 && ratio <= MAX_LR_RATIO;
@@ -312,12 +323,15 @@ fn check_data(
     dataset: &PreparedSummary,
     problems: &mut Problems,
 ) {
-    let longest = model.max_position_embeddings;
+    // A learned prompt takes its place in the model's context.
+    let longest = model
+        .max_position_embeddings
+        .saturating_sub(spec.adapter.prompt_tokens());
     problems.require(
         "Sequence length",
         spec.data.max_seq_length,
         (MIN_SEQUENCE_LENGTH..=longest).contains(&spec.data.max_seq_length),
-        &format!("from {MIN_SEQUENCE_LENGTH} to {longest}, the model's context"),
+        &format!("from {MIN_SEQUENCE_LENGTH} to {longest}, what the model's context has room for"),
     );
     let split = spec.data.validation_split;
     problems.require(

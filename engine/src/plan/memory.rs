@@ -79,7 +79,8 @@ impl BatchShape {
     fn new(spec: &RunSpec, dataset: &PreparedSummary, pass_tokens: Option<u64>) -> Self {
         let num_rows = super::num_batched_rows(spec, dataset);
         let rows = spec.per_device_train_batch_size.min(num_rows) as u64;
-        let longest = dataset.longest_tokens.min(spec.data.max_seq_length) as u64;
+        let prompt = spec.adapter.prompt_tokens() as u64;
+        let longest = dataset.longest_tokens.min(spec.data.max_seq_length) as u64 + prompt;
         let tokens_per_row = if spec.packing {
             // Packed rows may be full, but hold no more than there is.
             let mean = dataset.training_tokens.div_ceil(rows.max(1));

@@ -18,10 +18,11 @@ pub enum Method {
     Vera,
     Ia3,
     LnTuning,
+    PromptTuning,
 }
 
 impl Method {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lora,
         Self::RsLora,
         Self::Dora,
@@ -31,6 +32,7 @@ impl Method {
         Self::Vera,
         Self::Ia3,
         Self::LnTuning,
+        Self::PromptTuning,
     ];
 
     /// As its paper or PEFT writes it.
@@ -45,6 +47,7 @@ impl Method {
             Self::Vera => "VeRA",
             Self::Ia3 => "IA3",
             Self::LnTuning => "Norms",
+            Self::PromptTuning => "Prompt tuning",
         }
     }
 
@@ -72,13 +75,16 @@ impl Method {
             Self::LnTuning => {
                 "The norms' weights alone: the least there is to train; wants a high learning rate."
             }
+            Self::PromptTuning => {
+                "Learned words in front of every prompt; the model itself stays as it is, and nothing can be merged. Slow to learn on small models."
+            }
         }
     }
 
     /// The learning rate to begin with: what scales or adds little learns at ten times LoRA's.
     pub fn learning_rate(self) -> f64 {
         match self {
-            Self::Vera | Self::Ia3 | Self::LnTuning => 1e-2,
+            Self::Vera | Self::Ia3 | Self::LnTuning | Self::PromptTuning => 1e-2,
             _ => 1e-3,
         }
     }
@@ -102,7 +108,7 @@ impl Method {
 
     /// Whether it has a low-rank pair on each module, with a rank and a dropout.
     pub fn has_rank(self) -> bool {
-        !matches!(self, Self::Ia3 | Self::LnTuning)
+        !matches!(self, Self::Ia3 | Self::LnTuning | Self::PromptTuning)
     }
 
     /// Whether alpha scales it.
@@ -118,11 +124,21 @@ impl Method {
 
     /// Whether it acts on projections, which can be chosen.
     pub fn has_modules(self) -> bool {
-        self != Self::LnTuning
+        !matches!(self, Self::LnTuning | Self::PromptTuning)
+    }
+
+    /// Whether norms can be trained beside it.
+    pub fn goes_with_norms(self) -> bool {
+        self.has_modules()
+    }
+
+    /// Whether rows can be packed under it.
+    pub fn goes_with_packing(self) -> bool {
+        self != Self::PromptTuning
     }
 }
 
-/// `peft.LoraConfig`, `VeraConfig`, `IA3Config` or `LNTuningConfig`, as the method says.
+/// `peft.LoraConfig`, `VeraConfig`, `IA3Config`, `LNTuningConfig` or `PromptTuningConfig`, as the method says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdapterSpec {
     #[serde(default)]
@@ -146,11 +162,19 @@ pub struct AdapterSpec {
     /// Of [`Method::LoraPlus`]: what the learning rate of B is a multiple of, as `loraplus_lr_ratio`.
     #[serde(default = "default_lr_ratio")]
     pub loraplus_lr_ratio: f64,
+    /// Of [`Method::PromptTuning`]: how many embeddings come before every row.
+    #[serde(default = "default_virtual_tokens")]
+    pub num_virtual_tokens: usize,
 }
 
 /// The paper's.
 pub fn default_lr_ratio() -> f64 {
     16.0
+}
+
+/// A fifth of the paper's, whose rows are longer.
+pub fn default_virtual_tokens() -> usize {
+    20
 }
 
 impl Default for AdapterSpec {
@@ -166,6 +190,7 @@ impl Default for AdapterSpec {
             layers_to_transform: None,
             train_norms: false,
             loraplus_lr_ratio: default_lr_ratio(),
+            num_virtual_tokens: default_virtual_tokens(),
         }
     }
 }
@@ -215,6 +240,14 @@ impl AdapterSpec {
     /// Whether the norms' weights are trained.
     pub fn has_norms(&self) -> bool {
         self.train_norms || self.method == Method::LnTuning
+    }
+
+    /// The embeddings that come before every row.
+    pub fn prompt_tokens(&self) -> usize {
+        match self.method {
+            Method::PromptTuning => self.num_virtual_tokens,
+            _ => 0,
+        }
     }
 
     /// Whether the outputs of modules are scaled.

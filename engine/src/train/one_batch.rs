@@ -55,8 +55,9 @@ pub async fn step(
     let mut state = session::start(&plan.spec, initial, model)
         .await
         .map_err(Interruption::Failed)?;
-    // A new adapter changes nothing yet.
-    let present = initial.map(|_| state.upload(model));
+    // A new adapter changes nothing yet, but for a prompt.
+    let is_changed = initial.is_some() || plan.spec.adapter.prompt_tokens() > 0;
+    let present = is_changed.then(|| state.upload(model));
     let mut losses = Vec::with_capacity(micro_batches.len());
     for batch in &micro_batches {
         losses.push(token_losses(model, present.as_ref(), batch, &pacing).await?);

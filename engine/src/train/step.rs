@@ -14,7 +14,7 @@ use super::{
     sizes::chunk_rows,
 };
 use crate::{
-    adapter::{DeviceAdapter, flatten_gradients},
+    adapter::{DeviceAdapter, flatten_gradients, prompt_tuning},
     data::batch::Batch,
     kernels::rms_norm_backward,
     layers::{
@@ -61,6 +61,7 @@ pub async fn forward_backward(
     kept_bytes: usize,
     pacing: &Pacing<'_>,
 ) -> Result<MicroStep, Interruption> {
+    let batch = &*model.prompted(batch, Some(adapter));
     let context = model.context(batch, dropout);
     let pass = Pass {
         model,
@@ -90,18 +91,23 @@ pub async fn forward_backward(
 
     let mut gradients = Vec::with_capacity(model.blocks.len());
     for (block, kept) in model.blocks.iter().zip(kept).rev() {
-        let adapter = &adapter.blocks[block.index];
+        let block_adapter = &adapter.blocks[block.index];
         let saved = match kept {
             Kept::All(saved) => saved,
             Kept::Input(input) => {
-                let (_, saved) = block.forward_saving(input, Some(adapter), &context, false);
+                let (_, saved) = block.forward_saving(input, Some(block_adapter), &context, false);
                 pacing.boundary(&d_hidden).await?;
                 saved
             }
         };
-        let needs_input = block.index > 0;
-        let (d_input, block_gradients) =
-            block.backward(d_hidden.clone(), adapter, &context, saved, needs_input);
+        let needs_input = block.index > 0 || adapter.prompt.is_some();
+        let (d_input, block_gradients) = block.backward(
+            d_hidden.clone(),
+            block_adapter,
+            &context,
+            saved,
+            needs_input,
+        );
         gradients.extend(flatten_gradients(block_gradients));
         if let Some(d_input) = d_input {
             d_hidden = d_input;
@@ -110,6 +116,12 @@ pub async fn forward_backward(
     }
     gradients.reverse();
     gradients.extend(d_norm);
+    if let Some(prompt) = &adapter.prompt {
+        let (vocabulary, [p, _]) = (model.config.vocab_size, prompt.dims());
+        gradients.push(prompt_tuning::gradient(
+            &d_hidden, &batch.ids, vocabulary, p,
+        ));
+    }
     // One read for both: the loss rides in front.
     gradients.insert(0, nll.sum());
     let mut values = read_all(Tensor::cat(gradients, 0))
@@ -146,6 +158,7 @@ pub async fn token_losses(
     batch: &Batch,
     pacing: &Pacing<'_>,
 ) -> Result<Vec<f32>, Interruption> {
+    let batch = &*model.prompted(batch, adapter);
     let context = model.context(batch, None);
     let pass = Pass {
         model,
@@ -185,7 +198,7 @@ impl Pass<'_> {
         adapter: Option<&DeviceAdapter>,
         batch: &Batch,
     ) -> Result<Tensor<2>, Interruption> {
-        let mut hidden = self.model.embed(&batch.ids);
+        let mut hidden = self.model.embed(&batch.ids, adapter);
         for block in &self.model.blocks {
             let adapter = adapter.map(|adapter| &adapter.blocks[block.index]);
             hidden = block.forward(hidden, adapter, self.context, None);
@@ -203,7 +216,7 @@ impl Pass<'_> {
     ) -> Result<(Tensor<2>, Vec<Kept>), Interruption> {
         let blocks = &self.model.blocks;
         let first_kept = blocks.len() - self.num_kept(adapter, kept_bytes);
-        let mut hidden = self.model.embed(&batch.ids);
+        let mut hidden = self.model.embed(&batch.ids, Some(adapter));
         let mut kept = Vec::with_capacity(blocks.len());
         for block in blocks {
             let input = hidden.clone();
@@ -265,7 +278,8 @@ fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize) -> Tensor<
     Tensor::cat(vec![rows, zeros], 0).select(0, index_tensor(&sources, &device))
 }
 
-fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
+/// Numbers of rows on the device.
+pub(crate) fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
     let indices: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
     let len = indices.len();
     Tensor::from_data(TensorData::new(indices, [len]), (device, DType::I32))

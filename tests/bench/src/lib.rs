@@ -12,8 +12,7 @@
 
 #[cfg(feature = "page")]
 mod answer;
-#[cfg(feature = "page")]
-mod draw;
+pub mod draw;
 #[cfg(feature = "page")]
 mod host;
 #[cfg(feature = "cpu")]

@@ -14,18 +14,13 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    draw::{self, draw},
-    host::BenchHost,
-};
+use crate::{draw, host::BenchHost};
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PackingSpec {
-    rows: usize,
-    /// Of the shortest and the longest row; the lengths' logarithms are uniform between them.
-    shortest: usize,
-    longest: usize,
+    /// Tokens of each row, and how many at its end are trained.
+    rows: Vec<(usize, usize)>,
     batch_size: usize,
     max_seq_length: usize,
 }
@@ -118,19 +113,14 @@ impl Packing {
 }
 
 impl PackingSpec {
-    fn rows(self, vocabulary: usize) -> Vec<TokenSequence> {
-        let growth = (self.longest as f64 / self.shortest as f64).ln();
-        let lengths = draw("lengths", self.rows).into_iter().map(|value| {
-            let share = f64::from(value) * 0.5 + 0.5;
-            (self.shortest as f64 * (share * growth).exp()) as usize
-        });
-        let lengths: Vec<usize> = lengths.collect();
-        let mut ids = draw::ids(lengths.iter().sum(), vocabulary).into_iter();
-        let rows = lengths.iter().enumerate();
-        rows.map(|(row, &length)| TokenSequence {
+    fn rows(&self, vocabulary: usize) -> Vec<TokenSequence> {
+        let total = self.rows.iter().map(|(length, _)| length).sum();
+        let mut ids = draw::ids(total, vocabulary).into_iter();
+        let rows = self.rows.iter().enumerate();
+        rows.map(|(row, &(length, trained))| TokenSequence {
             row,
             ids: ids.by_ref().take(length).collect(),
-            loss_mask: (0..length).map(|at| at > 0).collect(),
+            loss_mask: (0..length).map(|at| at + trained >= length).collect(),
         })
         .collect()
     }

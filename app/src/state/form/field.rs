@@ -11,6 +11,7 @@ pub enum Field {
     RankPattern,
     AlphaPattern,
     LrRatio,
+    VirtualTokens,
     LearningRate,
     Epochs,
     MaxSteps,
@@ -43,7 +44,7 @@ pub enum Kind {
 }
 
 impl Field {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Rank,
         Self::Alpha,
         Self::Dropout,
@@ -52,6 +53,7 @@ impl Field {
         Self::RankPattern,
         Self::AlphaPattern,
         Self::LrRatio,
+        Self::VirtualTokens,
         Self::LearningRate,
         Self::Epochs,
         Self::MaxSteps,
@@ -85,6 +87,7 @@ impl Field {
                 | Self::RankPattern
                 | Self::AlphaPattern
                 | Self::LrRatio
+                | Self::VirtualTokens
         )
     }
 
@@ -99,6 +102,7 @@ impl Field {
             Self::RankPattern => "Ranks by module",
             Self::AlphaPattern => "Alphas by module",
             Self::LrRatio => "Rate of B",
+            Self::VirtualTokens => "Virtual tokens",
             Self::LearningRate => "Learning rate",
             Self::Epochs => "Epochs",
             Self::MaxSteps => "Max steps",
@@ -131,6 +135,7 @@ impl Field {
             Self::Layers => "Such as 10-29; empty is all",
             Self::RankPattern | Self::AlphaPattern => "Such as q_proj=16, layers.0.mlp.up_proj=4",
             Self::LrRatio => "As a multiple of the learning rate",
+            Self::VirtualTokens => "Learned words before every row",
             Self::LearningRate => "How far each step goes",
             Self::Epochs => "Times through the data",
             Self::MaxSteps => "0 is no limit",
@@ -155,7 +160,7 @@ impl Field {
 
     pub(super) fn kind(self) -> Kind {
         match self {
-            Self::Rank => Kind::Whole { min: 1, max: 256 },
+            Self::Rank | Self::VirtualTokens => Kind::Whole { min: 1, max: 256 },
             Self::Alpha => Kind::Whole { min: 1, max: 4096 },
             Self::Dropout => Kind::Real {
                 min: 0.0,
@@ -232,6 +237,7 @@ impl Field {
             Self::TargetModules => "q_proj, v_proj",
             Self::Layers | Self::RankPattern | Self::AlphaPattern => "",
             Self::LrRatio => "16",
+            Self::VirtualTokens => "20",
             Self::LearningRate => "0.001",
             Self::Epochs => "3",
             Self::MaxSteps => "0",

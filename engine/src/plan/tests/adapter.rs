@@ -24,12 +24,26 @@ fn settings_of_an_adapter_that_mean_nothing_are_refused() {
     assert_refused("Rate of B", |spec| {
         spec.adapter.loraplus_lr_ratio = f64::NAN
     });
+    for num_virtual_tokens in [0, 257] {
+        assert_refused("Virtual tokens", |spec| {
+            spec.adapter.method = Method::PromptTuning;
+            spec.adapter.num_virtual_tokens = num_virtual_tokens;
+        });
+    }
+    assert_refused("Sequence length", |spec| {
+        spec.adapter.method = Method::PromptTuning;
+        spec.data.max_seq_length = 8192 - 19;
+    });
+    assert_refused("Packing", |spec| {
+        spec.adapter.method = Method::PromptTuning;
+        spec.packing = true;
+    });
     // Values have 192 features.
     assert_refused("Rank", |spec| {
         spec.adapter.method = Method::Olora;
         spec.adapter.r = 193;
     });
-    for method in [Method::Ia3, Method::LnTuning] {
+    for method in [Method::Ia3, Method::LnTuning, Method::PromptTuning] {
         plan(|spec| {
             spec.adapter.method = method;
             spec.adapter.r = 0;
@@ -60,6 +74,7 @@ fn what_a_method_trains_is_counted() {
         (all(Method::Vera), 30 * (outputs + 7 * 4)),
         (all(Method::Ia3), 30 * (outputs - 576 + 1536)),
         (all(Method::LnTuning), norms),
+        (all(Method::PromptTuning), 20 * 576),
         (
             AdapterSpec {
                 train_norms: true,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use bench::draw::draw;
+
 pub const USAGE: &str = "bench [--only LIST] [--sides LIST] [--tokens LIST] [--repetitions N] [--patience SECS] [--output FILE]
 
   --only         of: limit, agreement, matmul, step, real, packing, answer, startup (all of them)
@@ -450,6 +452,20 @@ fn real_steps(tokens: &[usize]) -> Vec<Work> {
 }
 
 /// Rows as people have them: most short, some long.
+/// Tokens of the first rows of LLaMA-Factory's `data/alpaca_en_demo.json` (at ff6d4d12) under SmolLM2's chat template, and
+/// how many of them are trained, where 512 are kept.
+const ALPACA: [(usize, usize); 32] = [];
+
+/// Short rows of which all but the first token is trained; the logarithms of their lengths are uniform from 8 to 64.
+fn short_rows() -> Vec<(usize, usize)> {
+    let lengths = draw("lengths", 64).into_iter().map(|value| {
+        let share = f64::from(value) * 0.5 + 0.5;
+        (8.0 * (share * 8f64.ln()).exp()) as usize
+    });
+    lengths.map(|length| (length, length - 1)).collect()
+}
+
+/// In batches of eight, as transformers' `Trainer` takes them unless told otherwise.
 fn packing() -> Vec<Work> {
     let places = [
         (Place::Gpu, vec![Side::OursGpu]),
@@ -458,19 +474,18 @@ fn packing() -> Vec<Work> {
             vec![Side::OursRelaxed, Side::OursThreads, Side::OursCpu],
         ),
     ];
+    let sets = [
+        ("64 rows of 8 to 64 tokens", short_rows()),
+        ("32 rows of Alpaca", ALPACA.to_vec()),
+    ];
     let mut works = Vec::new();
     for (place, sides) in places {
-        for (rows, shortest, longest) in [(48, 8, 64), (24, 16, 256)] {
+        for (what, rows) in &sets {
             works.push(Work {
                 group: "packing",
                 place,
-                name: format!(
-                    "SmolLM2-135M Q4_1, {rows} rows of {shortest} to {longest} tokens, batches of 4, packed to 512"
-                ),
-                spec: json!({
-                    "kind": "packing", "rows": rows, "shortest": shortest, "longest": longest, "batchSize": 4,
-                    "maxSeqLength": 512,
-                }),
+                name: format!("SmolLM2-135M Q4_1, {what}, batches of 8, packed to 512"),
+                spec: json!({ "kind": "packing", "rows": rows, "batchSize": 8, "maxSeqLength": 512 }),
                 sides: sides.clone(),
                 operations: None,
                 tokens: None,
