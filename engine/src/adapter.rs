@@ -18,6 +18,7 @@
 //! | [`ia3`] | `l W x`, or `W (l x)` before the last projection | `l` |
 //! | [`ln_tuning`] | the norms' weights, beside any of the others or alone | `w` |
 //! | [`prompt_tuning`] | embeddings before every row | `P` |
+//! | [`head`] | the head's weights, beside any that acts on projections | `W` |
 //!
 //! Each method has a file: its formula, its start, what it makes of its parameters for the device ([`ModuleAdapter`]), and
 //! how it merges. On the device all of them are a low-rank pair and scales beside a frozen projection; see
@@ -40,6 +41,7 @@ use crate::{
 
 mod blend;
 pub mod dora;
+pub mod head;
 pub mod ia3;
 mod layout;
 mod linalg;
@@ -108,6 +110,8 @@ pub struct DeviceAdapter {
     pub norm: Option<Tensor<2>>,
     /// What comes before every row, `[p, d]`.
     pub prompt: Option<Tensor<2>>,
+    /// In place of the base's, `[v, d]`.
+    pub head: Option<FrozenMatrix>,
 }
 
 impl DeviceAdapter {
@@ -194,6 +198,7 @@ impl AdapterForm {
                 }
                 Place::FinalNorm => read_all(model.norm.clone()).await?,
                 Place::Prompt => prompt_tuning::start(slot.shape[0], model, &mut rng).await?,
+                Place::Head => head::start(model.head()).await?,
             };
             parameters[slot.range.clone()].copy_from_slice(&values);
         }
@@ -207,12 +212,25 @@ impl AdapterForm {
 
     /// The adapter on the model's device, from `parameters` of this layout.
     pub fn upload(&self, parameters: &[f32], model: &Llama) -> DeviceAdapter {
+        let head = self.layout.head();
+        // The head is a matrix of its own on the device, so that it is not there twice.
+        let (parameters, head) = match head {
+            Some(slot) => {
+                let (others, values) = parameters.split_at(slot.range.start);
+                (
+                    others,
+                    Some(head::upload(values, slot.shape, &model.device)),
+                )
+            }
+            None => (parameters, None),
+        };
         let data = TensorData::new(parameters.to_vec(), [parameters.len()]);
         let flat: Tensor<1> = Tensor::from_data(data, &model.device);
         let mut adapter = DeviceAdapter {
             blocks: vec![BlockAdapter::default(); model.blocks.len()],
             norm: None,
             prompt: None,
+            head,
         };
         for ((layer, module, slots), fixed) in self.layout.modules().zip(&self.fixed) {
             let parameters = Parameters {
@@ -227,7 +245,7 @@ impl AdapterForm {
         for slot in &self.layout.slots {
             let weight = || Some(tensor_of(&flat, slot));
             match slot.place {
-                Place::Module { .. } => {}
+                Place::Module { .. } | Place::Head => {}
                 Place::Norm { layer, norm } => {
                     adapter.blocks[layer].norms[norm as usize] = weight()
                 }

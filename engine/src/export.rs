@@ -153,15 +153,20 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
 
 /// Why an adapter cannot leave in that form, if so.
 pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
-    let (method, format) = match (kind, spec.method) {
-        (ExportKind::Peft, _) => return None,
-        (ExportKind::Gguf, method) => (method, "A GGUF adapter"),
-        // DoRA has a form of its own there.
-        (ExportKind::Mlx, Method::Dora) => (Method::Lora, "An MLX adapter"),
-        (ExportKind::Mlx, method) => (method, "An MLX adapter"),
+    let format = match kind {
+        ExportKind::Peft => return None,
+        ExportKind::Gguf => "A GGUF adapter",
+        ExportKind::Mlx => "An MLX adapter",
     };
-    let reason = NotLowRank::of(method, spec.train_norms)?;
-    Some(ExportError::NoForm { format, reason })
+    match NotLowRank::of(spec)? {
+        // DoRA has a form of its own there.
+        NotLowRank::Magnitudes
+            if kind == ExportKind::Mlx && !spec.train_norms && !spec.train_head =>
+        {
+            None
+        }
+        reason => Some(ExportError::NoForm { format, reason }),
+    }
 }
 
 /// The SHA-256 of the tensors' file.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing is guessed: what does not fit the loaded model is refused with every reason found, and what PEFT would load
-//! otherwise than we (a start from the base that was not converted, a whole head) is refused as well.
+//! otherwise than we (a start from the base that was not converted) is refused as well.
 
 mod archive;
 mod config;

@@ -22,7 +22,7 @@ use crate::common::{
 };
 
 /// Golden files under `fixtures/adapters`, and the model that each is of.
-const CASES: [(&str, &str); 13] = [
+const CASES: [(&str, &str); 15] = [
     ("rs_lora", "odd"),
     ("dora", "odd"),
     ("lora_plus", "odd"),
@@ -33,6 +33,8 @@ const CASES: [(&str, &str); 13] = [
     ("ln_tuning", "odd"),
     ("prompt_tuning", "odd"),
     ("prompt_tuning.tied", "tiny"),
+    ("lora.head", "tiny"),
+    ("dora.head", "odd"),
     ("ia3.mixed", "tiny"),
     ("lora.mixed", "tiny"),
     ("dora.mixed", "tiny"),

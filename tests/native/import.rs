@@ -113,7 +113,8 @@ fn drawn(method: Method, random: &mut Random) -> AdapterSpec {
         lora_alpha: 1 + below(random, 16),
         target_modules: modules,
         layers_to_transform: (below(random, 2) == 1).then_some(LayerRange { first, last: 1 }),
-        train_norms: below(random, 2) == 1 && method.goes_with_norms(),
+        train_norms: below(random, 2) == 1 && method.goes_with_saved_modules(),
+        train_head: below(random, 3) == 0 && method.goes_with_saved_modules(),
         num_virtual_tokens: 1 + below(random, 5),
         ..AdapterSpec::default()
     };
@@ -189,7 +190,7 @@ fn a_blend_is_the_sum_of_its_parts() {
         let parts: Vec<_> = (0..2 + round % 2)
             .map(|_| {
                 let mut spec = drawn(methods[below(&mut random, methods.len())], &mut random);
-                spec.train_norms = false;
+                (spec.train_norms, spec.train_head) = (false, false);
                 let (form, parameters) = make(&spec, &model, &mut random);
                 (form, parameters, f64::from(random.unit()) * 1.5)
             })

@@ -133,6 +133,19 @@ CASES = {
         PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),
         RECIPE | {"learning_rate": 1e-2},
     ),
+    # A head that is the embedding, and one that is not.
+    "lora.head": (
+        "tiny",
+        {"r": 4, "lora_alpha": 8, "target_modules": QV_MODULES, "train_head": True},
+        lora(r=4, lora_alpha=8, target_modules=QV_MODULES, modules_to_save=["lm_head"]),
+        DECAYING,
+    ),
+    "dora.head": (
+        "odd",
+        BASE | {"train_head": True, "train_norms": True},
+        lora(**BASE, use_dora=True, modules_to_save=[*NORMS, "lm_head"]),
+        RECIPE,
+    ),
 }
 
 

@@ -39,6 +39,10 @@ CASES = {
             **TASK,
         ),
     ),
+    "lora.head": (
+        "tiny",
+        LoraConfig(r=2, lora_alpha=4, target_modules=["v_proj", "up_proj"], modules_to_save=["lm_head"], **TASK),
+    ),
     "rs_lora": ("odd", LoraConfig(r=4, lora_alpha=8, target_modules=ALL_MODULES, use_rslora=True, **TASK)),
     "dora": ("odd", LoraConfig(r=4, lora_alpha=8, target_modules=ALL_MODULES, use_dora=True, **TASK)),
     "vera": ("odd", VeraConfig(r=6, target_modules=ALL_MODULES, save_projection=True, **TASK)),

@@ -14,8 +14,9 @@ use crate::store::Store;
 pub fn TrainSettings() -> impl IntoView {
     let form = Store::get().form;
     let is_new = move || form.with(|form| form.initial_adapter.is_none());
-    let can_train_norms =
-        move || form.with(|form| form.initial_adapter.is_none() && form.method.goes_with_norms());
+    let can_save = move || {
+        form.with(|form| form.initial_adapter.is_none() && form.method.goes_with_saved_modules())
+    };
     let can_pack = move || form.with(Form::goes_with_packing);
     view! {
         <div class="settings">
@@ -58,9 +59,11 @@ pub fn TrainSettings() -> impl IntoView {
                     {[Field::Layers, Field::RankPattern, Field::AlphaPattern].map(method_field).collect_view()}
                 </div>
                 <div class="switches">
-                    <Show when=can_train_norms>
+                    <Show when=can_save>
                         <Switch label="Train norms" hint="The norms' weights learn as well: some thousands more numbers"
                             get=|form| form.train_norms set=|form, on| form.train_norms = on />
+                        <Switch label="Train head" hint="The last layer learns as well, whole: for new words or another language; takes much memory"
+                            get=|form| form.train_head set=|form, on| form.train_head = on />
                     </Show>
                     <Show when=can_pack>
                         <Switch label="Packing" hint="Short rows share a row of the sequence length, unseen by each other: faster"

@@ -25,6 +25,7 @@ pub struct Form {
     /// The adapter to go on with; a new one where there is none.
     pub initial_adapter: Option<AdapterId>,
     pub train_norms: bool,
+    pub train_head: bool,
     pub scheduler: LrSchedulerType,
     pub precision: PrecisionChoice,
     pub packing: bool,
@@ -41,6 +42,7 @@ impl Default for Form {
             method: Method::Lora,
             initial_adapter: None,
             train_norms: false,
+            train_head: false,
             scheduler: LrSchedulerType::Cosine,
             precision: PrecisionChoice::Automatic,
             packing: false,
@@ -187,7 +189,9 @@ impl Form {
         // What is gone on with has a form already.
         if self.initial_adapter.is_none() {
             spec.method = self.method;
-            spec.train_norms = self.train_norms && self.method.goes_with_norms();
+            let is_saved = self.method.goes_with_saved_modules();
+            spec.train_norms = self.train_norms && is_saved;
+            spec.train_head = self.train_head && is_saved;
         }
         if self.has(Field::Rank) {
             spec.r = self.size(Field::Rank)?;

@@ -55,6 +55,8 @@ pub enum Place {
     FinalNorm,
     /// The embeddings before every row, `[tokens, hidden]`.
     Prompt,
+    /// The head, `[vocabulary, hidden]`; the last slot where there is one.
+    Head,
 }
 
 /// A trained tensor's place, in the model and in the flat vector.
@@ -85,13 +87,11 @@ impl Slot {
                 norm.name()
             ),
             Place::FinalNorm => format!("base_model.model.model.norm.{suffix}"),
-            Place::Prompt => PROMPT_NAME.to_owned(),
+            Place::Prompt => "prompt_embeddings".to_owned(),
+            Place::Head => "base_model.model.lm_head.weight".to_owned(),
         }
     }
 }
-
-/// PEFT's name of a learned prompt.
-const PROMPT_NAME: &str = "prompt_embeddings";
 
 /// Whether a tensor of PEFT's file is of that module.
 pub fn is_of_module(name: &str, layer: usize, module: TargetModule) -> bool {
@@ -107,6 +107,7 @@ pub fn module_prefix(layer: usize, module: TargetModule) -> String {
 /// What of a model decides how an adapter is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelShape {
+    pub vocab_size: usize,
     pub num_hidden_layers: usize,
     pub hidden_size: usize,
     pub num_attention_heads: usize,
@@ -118,6 +119,7 @@ pub struct ModelShape {
 impl From<&LlamaConfig> for ModelShape {
     fn from(config: &LlamaConfig) -> Self {
         Self {
+            vocab_size: config.vocab_size,
             num_hidden_layers: config.num_hidden_layers,
             hidden_size: config.hidden_size,
             num_attention_heads: config.num_attention_heads,
@@ -130,6 +132,7 @@ impl From<&LlamaConfig> for ModelShape {
 impl From<&ModelSummary> for ModelShape {
     fn from(model: &ModelSummary) -> Self {
         Self {
+            vocab_size: model.vocab_size,
             num_hidden_layers: model.num_hidden_layers,
             hidden_size: model.hidden_size,
             num_attention_heads: model.num_attention_heads,
@@ -140,7 +143,7 @@ impl From<&ModelSummary> for ModelShape {
 }
 
 /// The layout of an adapter: layer by layer, module by module in the order of the forward pass, then the norms of that
-/// layer; the last norm and what comes before every row at the end.
+/// layer; then the last norm, what comes before every row, and the head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterLayout {
     pub spec: AdapterSpec,
@@ -188,6 +191,9 @@ impl AdapterLayout {
         if spec.prompt_tokens() > 0 {
             layout.push(Place::Prompt, [spec.prompt_tokens(), d]);
         }
+        if spec.train_head {
+            layout.push(Place::Head, [shape.vocab_size, d]);
+        }
         layout
     }
 
@@ -220,8 +226,11 @@ impl AdapterLayout {
         } else {
             0
         };
-        // Norms and embeddings are of one length.
-        let num_vectors = num_norms.saturating_add(spec.prompt_tokens() as u64);
+        // Norms, embeddings and the rows of the head are of one length.
+        let num_words = if spec.train_head { shape.vocab_size } else { 0 };
+        let num_vectors = num_norms
+            .saturating_add(spec.prompt_tokens() as u64)
+            .saturating_add(num_words as u64);
         of_modules.saturating_add(num_vectors.saturating_mul(shape.hidden_size as u64))
     }
 
@@ -233,6 +242,11 @@ impl AdapterLayout {
             shape,
             range: start..self.num_parameters,
         });
+    }
+
+    /// The head's slot, where it is trained.
+    pub fn head(&self) -> Option<&Slot> {
+        self.slots.last().filter(|slot| slot.place == Place::Head)
     }
 
     /// Input features of a module.
@@ -264,8 +278,7 @@ impl AdapterLayout {
         }
     }
 
-    /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does; a learned
-    /// prompt is a weight to it.
+    /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does.
     pub fn groups(&self) -> Vec<Group> {
         let group = |slot: &Slot| {
             let lr_ratio = match self.spec.method {
@@ -275,7 +288,7 @@ impl AdapterLayout {
             Group {
                 range: slot.range.clone(),
                 lr_ratio,
-                decays: matches!(slot.place, Place::Module { .. } | Place::Prompt),
+                decays: !matches!(slot.place, Place::Norm { .. } | Place::FinalNorm),
             }
         };
         self.slots.iter().map(group).collect()

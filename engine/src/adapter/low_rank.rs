@@ -25,26 +25,24 @@ pub enum NotLowRank {
     Scales,
     #[error("it changes the norms as well")]
     Norms,
+    #[error("it changes the head as well")]
+    Head,
     #[error("a learned prompt comes before the rows and changes no weight")]
     Prompt,
 }
 
 impl NotLowRank {
-    /// Of a method, before it is trained.
-    pub fn of(method: Method, train_norms: bool) -> Option<Self> {
-        match method {
+    /// Of an adapter of those settings.
+    pub fn of(spec: &AdapterSpec) -> Option<Self> {
+        match spec.method {
             Method::Dora => Some(Self::Magnitudes),
             Method::Ia3 => Some(Self::Scales),
             Method::LnTuning => Some(Self::Norms),
             Method::PromptTuning => Some(Self::Prompt),
-            _ if train_norms => Some(Self::Norms),
+            _ if spec.train_norms => Some(Self::Norms),
+            _ if spec.train_head => Some(Self::Head),
             _ => None,
         }
-    }
-
-    /// Of an adapter.
-    pub fn of_spec(spec: &AdapterSpec) -> Option<Self> {
-        Self::of(spec.method, spec.train_norms)
     }
 }
 

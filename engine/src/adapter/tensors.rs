@@ -26,7 +26,7 @@ impl Slot {
                 Part::Magnitude | Part::LambdaB | Part::LambdaD => vec![cols],
             },
             Place::Norm { .. } | Place::FinalNorm => vec![cols],
-            Place::Prompt => vec![rows, cols],
+            Place::Prompt | Place::Head => vec![rows, cols],
         }
     }
 }
@@ -64,7 +64,7 @@ impl AdapterForm {
         let method = self.layout.spec.method;
         let is_whole = |slot: &&Slot| match slot.place {
             Place::Module { .. } => !method.starts_from_base(),
-            Place::Norm { .. } | Place::FinalNorm | Place::Prompt => true,
+            _ => true,
         };
         let plain = |slot: &Slot| NamedTensor {
             name: slot.name(method),

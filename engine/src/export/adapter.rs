@@ -137,12 +137,14 @@ fn config_json(spec: &AdapterSpec, shape: &ModelShape, base: &str) -> Result<Str
         return pretty_json(&config);
     }
     put("target_modules", json!(modules));
+    let norms = norms.into_iter().filter(|_| spec.train_norms);
+    let saved: Vec<&str> = norms.chain(spec.train_head.then_some("lm_head")).collect();
     put(
         "modules_to_save",
-        if spec.train_norms {
-            json!(norms)
-        } else {
+        if saved.is_empty() {
             Value::Null
+        } else {
+            json!(saved)
         },
     );
     put("fan_in_fan_out", json!(false));

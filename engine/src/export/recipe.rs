@@ -97,6 +97,8 @@ pub struct RecipeSettings {
     pub layers_to_transform: Option<LayerRange>,
     #[serde(default)]
     pub train_norms: bool,
+    #[serde(default)]
+    pub train_head: bool,
     #[serde(default = "default_lr_ratio")]
     pub loraplus_lr_ratio: f64,
     #[serde(default = "default_virtual_tokens")]
@@ -295,6 +297,7 @@ impl From<&RunSpec> for RecipeSettings {
             alpha_pattern: adapter.alpha_pattern.clone(),
             layers_to_transform: adapter.layers_to_transform,
             train_norms: adapter.train_norms,
+            train_head: adapter.train_head,
             loraplus_lr_ratio: adapter.loraplus_lr_ratio,
             num_virtual_tokens: adapter.num_virtual_tokens,
             train_on: data.train_on,
@@ -339,6 +342,7 @@ impl From<&RecipeSettings> for RunSpec {
                 alpha_pattern: settings.alpha_pattern.clone(),
                 layers_to_transform: settings.layers_to_transform,
                 train_norms: settings.train_norms,
+                train_head: settings.train_head,
                 loraplus_lr_ratio: settings.loraplus_lr_ratio,
                 num_virtual_tokens: settings.num_virtual_tokens,
             },

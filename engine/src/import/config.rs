@@ -49,6 +49,7 @@ const HARMLESS: [&str; 7] = [
     "lora_ga_config",
     "runtime_config",
 ];
+const ONLY_ALL_NORMS: &str = "only all norms together are known here (input_layernorm, post_attention_layernorm and norm), and lm_head among modules_to_save";
 /// What saves a converted adapter.
 const CONVERT: &str =
     "its base was changed at the start: save it with `path_initial_model_for_weight_conversion`";
@@ -94,9 +95,9 @@ impl Reader<'_> {
             method,
             // Nothing is dropped where an adapter is used; training goes on with the form's.
             lora_dropout: 0.0,
-            train_norms: self.trains_norms(method),
             ..AdapterSpec::default()
         };
+        self.put_saved(&mut spec);
         if method.has_rank() {
             spec.r = self.number("r").unwrap_or(0);
             if spec.r == 0 {
@@ -126,7 +127,7 @@ impl Reader<'_> {
                 self.refuse("num_virtual_tokens", "it must be a whole number above zero");
             }
         } else {
-            self.check_norms("target_modules");
+            self.check_norms();
         }
         spec
     }
@@ -191,30 +192,30 @@ impl Reader<'_> {
         }
     }
 
-    fn trains_norms(&mut self, method: Method) -> bool {
-        if !self.is_set("modules_to_save") {
-            return false;
+    /// `modules_to_save`: the head, all norms, or both.
+    fn put_saved(&mut self, spec: &mut AdapterSpec) {
+        let key = "modules_to_save";
+        if !self.is_set(key) {
+            return;
         }
-        if !method.goes_with_norms() {
-            self.refuse(
-                "modules_to_save",
-                "nothing is saved beside norms or a prompt alone",
-            );
-        } else {
-            self.check_norms("modules_to_save");
+        if !spec.method.goes_with_saved_modules() {
+            self.refuse(key, "nothing is saved beside norms or a prompt alone");
+            return;
         }
-        true
+        let mut names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
+        spec.train_head = names.remove("lm_head");
+        spec.train_norms = names == all_norms();
+        if !spec.train_norms && !(names.is_empty() && spec.train_head) {
+            self.refuse(key, ONLY_ALL_NORMS);
+        }
     }
 
-    /// The list must be all norms of the model.
-    fn check_norms(&mut self, key: &str) {
+    /// `target_modules` must be all norms of the model.
+    fn check_norms(&mut self) {
+        let key = "target_modules";
         let names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
-        let norms = BlockNorm::ALL
-            .map(BlockNorm::name)
-            .into_iter()
-            .chain(["norm"]);
-        if names != norms.collect() {
-            self.refuse(key, "only all norms together are known here: input_layernorm, post_attention_layernorm and norm");
+        if names != all_norms() {
+            self.refuse(key, ONLY_ALL_NORMS);
         }
     }
 
@@ -335,6 +336,11 @@ impl Reader<'_> {
             );
         }
     }
+}
+
+fn all_norms() -> BTreeSet<&'static str> {
+    let norms = BlockNorm::ALL.map(BlockNorm::name).into_iter();
+    norms.chain(["norm"]).collect()
 }
 
 fn whole(value: &Value) -> Option<usize> {

@@ -81,6 +81,12 @@ impl Llama {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 
+    /// As [`Self::head`], or the adapter's own.
+    pub fn head_of<'a>(&'a self, adapter: Option<&'a DeviceAdapter>) -> &'a FrozenMatrix {
+        let own = adapter.and_then(|adapter| adapter.head.as_ref());
+        own.unwrap_or_else(|| self.head())
+    }
+
     /// What the weights hold of the device's memory.
     pub fn num_bytes(&self) -> u64 {
         let matrices = self
@@ -212,7 +218,7 @@ impl Llama {
             hidden = block.forward(hidden, adapter, &context, Some(cache));
         }
         let last = hidden.slice_dim(0, ids.len() - 1..ids.len());
-        self.head()
+        self.head_of(adapter)
             .forward(self.final_norm(last, adapter), None)
             .flatten(0, 1)
     }

@@ -127,8 +127,8 @@ impl Method {
         !matches!(self, Self::LnTuning | Self::PromptTuning)
     }
 
-    /// Whether norms can be trained beside it.
-    pub fn goes_with_norms(self) -> bool {
+    /// Whether norms and the head can be trained beside it, as `modules_to_save`.
+    pub fn goes_with_saved_modules(self) -> bool {
         self.has_modules()
     }
 
@@ -159,6 +159,10 @@ pub struct AdapterSpec {
     /// The norms' weights are trained beside the method's own.
     #[serde(default)]
     pub train_norms: bool,
+    /// The head is trained beside the method's own, `lm_head` of `modules_to_save`; apart from the embedding, whose
+    /// weights it may have begun with.
+    #[serde(default)]
+    pub train_head: bool,
     /// Of [`Method::LoraPlus`]: what the learning rate of B is a multiple of, as `loraplus_lr_ratio`.
     #[serde(default = "default_lr_ratio")]
     pub loraplus_lr_ratio: f64,
@@ -189,6 +193,7 @@ impl Default for AdapterSpec {
             alpha_pattern: BTreeMap::new(),
             layers_to_transform: None,
             train_norms: false,
+            train_head: false,
             loraplus_lr_ratio: default_lr_ratio(),
             num_virtual_tokens: default_virtual_tokens(),
         }

@@ -22,6 +22,8 @@ pub struct HeadLoss {
     pub nll: Tensor<2>,
     /// `[s, d]`, where it was asked for.
     pub gradient: Option<Tensor<2>>,
+    /// Logarithms of the sums of the logits' exponentials, `[s, 1]`.
+    pub log_sums: Tensor<2>,
 }
 
 /// The walk over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
@@ -46,9 +48,14 @@ pub async fn cross_entropy<E>(
     }
     let target_rows = head.select_rows(targets, &device);
     let target_logits = (hidden * target_rows.clone()).sum_dim(1);
-    let nll = sums.sum.clone().log() + sums.maximum - target_logits;
+    let log_sums = sums.sum.clone().log() + sums.maximum;
+    let nll = log_sums.clone() - target_logits;
     let gradient = with_gradient.then(|| sums.weighted / sums.sum - target_rows);
-    Ok(HeadLoss { nll, gradient })
+    Ok(HeadLoss {
+        nll,
+        gradient,
+        log_sums,
+    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     sizes::chunk_rows,
 };
 use crate::{
-    adapter::{DeviceAdapter, flatten_gradients, prompt_tuning},
+    adapter::{DeviceAdapter, flatten_gradients, head, prompt_tuning},
     data::batch::Batch,
     kernels::rms_norm_backward,
     layers::{
@@ -75,7 +75,12 @@ pub async fn forward_backward(
     let norm = adapter.norm.as_ref().unwrap_or(&model.norm);
     let eps = model.config.rms_norm_eps;
     let normed = model.final_norm(rows.clone(), Some(adapter));
-    let HeadLoss { nll, gradient } = pass.head_loss(normed, &scored, true).await?;
+    let head_loss = pass.head_loss(normed.clone(), Some(adapter), &scored, true);
+    let HeadLoss {
+        nll,
+        gradient,
+        log_sums,
+    } = head_loss.await?;
     let Some(gradient) = gradient else {
         return Err(Interruption::Failed(super::internal(
             "the head gave no gradient",
@@ -128,6 +133,10 @@ pub async fn forward_backward(
         .await
         .map_err(Interruption::Failed)?;
     let nll_sum = f64::from(values.remove(0));
+    if let Some(own) = &adapter.head {
+        let chunk = chunk_rows(scored.targets.len());
+        values.extend(head::gradient(normed, own, &scored.targets, log_sums, chunk, pacing).await?);
+    }
     Ok(MicroStep {
         nll_sum,
         gradients: values,
@@ -169,7 +178,7 @@ pub async fn token_losses(
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
     let loss = pass
-        .head_loss(model.final_norm(rows, adapter), &scored, false)
+        .head_loss(model.final_norm(rows, adapter), adapter, &scored, false)
         .await?;
     read_all(loss.nll).await.map_err(Interruption::Failed)
 }
@@ -249,13 +258,14 @@ impl Pass<'_> {
     async fn head_loss(
         &self,
         normed: Tensor<2>,
+        adapter: Option<&DeviceAdapter>,
         scored: &Scored,
         with_gradient: bool,
     ) -> Result<HeadLoss, Interruption> {
         let breathe = async || self.pacing.breathe().await;
         cross_entropy(
             normed,
-            self.model.head(),
+            self.model.head_of(adapter),
             &scored.targets,
             chunk_rows(scored.targets.len()),
             with_gradient,

@@ -194,7 +194,7 @@ impl Adapters {
         let refused: Vec<String> = of
             .iter()
             .filter_map(|(kept, _)| {
-                let reason = NotLowRank::of_spec(&kept.adapter.form.layout.spec)?;
+                let reason = NotLowRank::of(&kept.adapter.form.layout.spec)?;
                 Some(format!("{}: {reason}", kept.name))
             })
             .collect();
@@ -293,7 +293,7 @@ impl Adapters {
                 spec: layout.spec.clone(),
                 trainable_parameters: layout.num_parameters as u64,
                 exports: offers(layout),
-                blend_refusal: NotLowRank::of_spec(&layout.spec).map(|reason| reason.to_string()),
+                blend_refusal: NotLowRank::of(&layout.spec).map(|reason| reason.to_string()),
             }
         });
         AdapterList {
