@@ -179,7 +179,48 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     page.press(&format!("Forget {second}"))?;
     wait_for_list(&visit, &page, &[first, &blend, &again, run], run)?;
     picture(&page, "adapters-gone-on")?;
+    other_methods(&visit, &page)?;
     page.expect_quiet_console()?;
+    Ok(())
+}
+
+/// A learned prompt, which has fields of its own and one form to leave in; and a head that learns beside a LoRA.
+fn other_methods(visit: &Visit, page: &Page) -> Outcome {
+    let run = |name: &str| -> Outcome {
+        page.wait_until_enabled("Start training", SOON)?;
+        page.press("Start training")?;
+        page.wait_for_status(&["Finished"], RUN)?;
+        page.wait_for_text(name, SOON)?;
+        page.wait_until_enabled("Download adapter", SOON)?;
+        assert!(!page.is_enabled("Download GGUF adapter")?, "{name}");
+        page.press("Download adapter")?;
+        Ok(())
+    };
+    let has_field = |name: &str| -> Result<bool, Box<dyn std::error::Error>> {
+        let names = page.names(Role::Field)?;
+        Ok(names.iter().any(|(_, label)| label == name))
+    };
+    page.unfold()?;
+    page.choose("Start from", "new adapter")?;
+    assert!(!has_field("Virtual tokens")? && has_field("Packing")? && has_field("Train head")?);
+    page.choose("Method", "Prompt tuning")?;
+    assert!(has_field("Virtual tokens")? && !has_field("Packing")? && !has_field("Train head")?);
+    page.fill("Virtual tokens", "6")?;
+    picture(page, "adapters-prompt")?;
+    run("Run 2: Prompt tuning")?;
+    let files = unzipped(&visit.browser.downloaded("-lora (1).zip", SOON)?)?;
+    let config = String::from_utf8(file(&files, "adapter_config.json")?.to_vec())?;
+    assert!(config.contains("PROMPT_TUNING") && config.contains("\"num_virtual_tokens\": 6"));
+    let (base, tuned) = answer(page)?;
+    assert_ne!(base, tuned);
+
+    page.choose("Method", "LoRA")?;
+    let head = page.by_name(Role::Field, "Train head")?;
+    visit.browser.session.act_on(&head, "click")?;
+    run("Run 3: LoRA")?;
+    let files = unzipped(&visit.browser.downloaded("-lora (2).zip", SOON)?)?;
+    let config = String::from_utf8(file(&files, "adapter_config.json")?.to_vec())?;
+    assert!(config.contains("lm_head"));
     Ok(())
 }
 
