@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use crate::{
     adapter::{AdapterForm, AdapterLayout, ModelShape, PROJECTIONS},
     model::Llama,
-    protocol::{AdapterSpec, Failure},
+    protocol::{AdapterSpec, Failure, Method},
     weights::{
         checkpoint::NamedSource,
         json,
@@ -179,12 +179,18 @@ fn laid_out(
     let num_parameters = AdapterLayout::num_parameters_of(spec, shape);
     // The narrowest type takes two bytes.
     if num_parameters > num_bytes / 2 {
+        let key = if spec.train_head {
+            "modules_to_save"
+        } else if spec.method == Method::PromptTuning {
+            "num_virtual_tokens"
+        } else {
+            "r"
+        };
         let what = format!(
-            "with a rank of {} it has {num_parameters} numbers, and the file of {num_bytes} bytes holds fewer",
-            spec.r
+            "an adapter of this size has {num_parameters} numbers, and the file of {num_bytes} bytes holds fewer"
         );
         mismatches.push(Mismatch::Config {
-            key: "r".to_owned(),
+            key: key.to_owned(),
             what,
         });
         return None;

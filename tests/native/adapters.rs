@@ -92,6 +92,9 @@ fn check_merge(name: &str, tuned: &Llama, state: &TrainingState) -> f64 {
     if let Some(norm) = adapter.norm.clone() {
         merged.norm = norm;
     }
+    if let Some(head) = adapter.head.clone() {
+        merged.lm_head = Some(head);
+    }
     assert_share(
         "loss of the merged model",
         loss(&merged, None),

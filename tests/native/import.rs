@@ -343,7 +343,7 @@ fn a_bad_adapter_is_refused_with_every_reason() {
 
     // Settings that would be loaded otherwise than they were meant, each by its key; all at once as well.
     let wrong = [
-        ("peft_type", json!("PROMPT_TUNING")),
+        ("peft_type", json!("PREFIX_TUNING")),
         ("bias", json!("all")),
         ("init_lora_weights", json!("pissa")),
         ("lora_alpha", json!(0.5)),
@@ -351,8 +351,10 @@ fn a_bad_adapter_is_refused_with_every_reason() {
         ("target_modules", json!(["q_proj", "c_attn"])),
         ("layers_to_transform", json!([0, "one"])),
         ("rank_pattern", json!({"lm_head": 3})),
-        ("modules_to_save", json!(["lm_head"])),
+        ("modules_to_save", json!(["embed_tokens"])),
     ];
+    let headless = good().set("modules_to_save", json!(["lm_head"]));
+    assert_eq!(places(&headless), ["modules_to_save"]);
     for (key, value) in wrong.clone() {
         assert_eq!(places(&good().set(key, value)), [key]);
     }

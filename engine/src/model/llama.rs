@@ -30,7 +30,7 @@ pub struct Llama {
     /// `[1, d]`
     pub norm: Tensor<2>,
     /// None where the head is the embedding.
-    lm_head: Option<FrozenMatrix>,
+    pub lm_head: Option<FrozenMatrix>,
 }
 
 impl Llama {
