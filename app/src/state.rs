@@ -311,6 +311,8 @@ impl State {
             Phase::Evaluating => {
                 if let Some(run) = self.run.as_mut().filter(|run| run.is_active()) {
                     run.evaluating = Some((done, total));
+                } else if let Some(trial) = &mut self.trials.present {
+                    trial.rows = total.map(|total| (done, total));
                 }
                 None
             }

@@ -121,10 +121,10 @@ fn trial_status(trial: &Trial) -> Status {
         Tried::Score(Side::Test) => (Activity::Evaluating, "the test rows, before and after"),
         Tried::Score(_) => (Activity::Evaluating, "the held-out rows, before and after"),
     };
-    let detail = if trial.is_stopping {
-        "stopping"
-    } else {
-        detail
+    let detail = match trial.rows {
+        _ if trial.is_stopping => "stopping".to_owned(),
+        Some((done, all)) => format!("{detail}: {} of {}", count(done), count(all)),
+        None => detail.to_owned(),
     };
     Status::new(activity, detail)
 }

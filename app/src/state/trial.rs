@@ -27,6 +27,8 @@ pub struct Trial {
     pub id: RunId,
     pub tried: Tried,
     pub is_stopping: bool,
+    /// Rows that one model has been through, and all.
+    pub rows: Option<(u64, u64)>,
 }
 
 /// The trial under way, and what earlier ones showed.
@@ -56,6 +58,7 @@ impl State {
             id,
             tried,
             is_stopping: false,
+            rows: None,
         });
     }
 

@@ -91,6 +91,12 @@ fn a_trial_that_fails_says_so_where_it_was_asked_for() {
 fn each_side_is_scored_anew() {
     let mut state = tried(Tried::Score(Side::Test));
     assert!(status(&state).text().starts_with("Evaluating"));
+    state.apply(Event::Progress {
+        phase: Phase::Evaluating,
+        done: 3,
+        total: Some(7),
+    });
+    assert!(status(&state).text().ends_with("3 of 7"));
     for (side, loss) in [
         (Side::Test, 2.0),
         (Side::Validation, 1.5),
