@@ -205,7 +205,8 @@ impl Reader<'_> {
         let mut names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
         spec.train_head = names.remove("lm_head");
         spec.train_norms = names == all_norms();
-        if !spec.train_norms && !(names.is_empty() && spec.train_head) {
+        let is_head_alone = spec.train_head && names.is_empty();
+        if !spec.train_norms && !is_head_alone {
             self.refuse(key, ONLY_ALL_NORMS);
         }
     }
