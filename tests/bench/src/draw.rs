@@ -9,17 +9,17 @@ pub fn draw(name: &str, len: usize) -> Vec<f32> {
 }
 
 /// The stream itself.
-pub struct Words(u32);
+pub(crate) struct Words(u32);
 
 impl Words {
-    pub fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let hash = name.bytes().fold(0x811c_9dc5u32, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
         Self(hash.max(1))
     }
 
-    pub fn next(&mut self) -> u32 {
+    pub(crate) fn next(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
         self.0 ^= self.0 << 5;
