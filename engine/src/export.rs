@@ -27,7 +27,7 @@ use crate::{
     protocol::{
         AdapterSpec, DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, ExportKind,
         Failure, FailureKind, Method, ModelSummary, PreparedSummary, RunSpec, RunSummary,
-        StepMetrics,
+        ScoreReport, StepMetrics,
     },
     text::hex,
 };
@@ -50,6 +50,8 @@ pub struct ExportInput<'a> {
     /// Ascending; step 0 is the base model.
     pub evaluations: &'a [EvaluationMetrics],
     pub evaluation: &'a EvaluationReport,
+    /// What was scored after the run.
+    pub scores: &'a [ScoreReport],
     /// Those of [`crate::adapter::AdapterLayout::tensors`], in any order.
     pub tensors: &'a [NamedTensor],
     pub chat_template: Option<&'a str>,

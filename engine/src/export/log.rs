@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExportError, ExportInput, pretty_json};
 use crate::{
     data::TokenSequence,
-    protocol::{EvaluationMetrics, StepMetrics, TrainOn},
+    protocol::{EvaluationMetrics, ScoreReport, StepMetrics, TrainOn},
 };
 
 /// Loss over the held-out rows: mean negative log-likelihood per scored token, natural logarithm.
@@ -92,7 +92,7 @@ pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportErr
 
 /// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about.
 #[derive(Serialize)]
-struct Evaluation {
+struct Evaluation<'a> {
     base_loss: Option<f64>,
     tuned_loss: Option<f64>,
     scored_tokens: u64,
@@ -105,6 +105,8 @@ struct Evaluation {
     validation_split: f64,
     split_seed: u64,
     best_step: u64,
+    /// Of the sides that were scored after the run.
+    scores: &'a [ScoreReport],
 }
 
 /// What the losses are taken on; also said in the README.
@@ -150,5 +152,6 @@ pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportE
         validation_split: input.spec.data.validation_split,
         split_seed: input.spec.data.seed,
         best_step: input.summary.best_step,
+        scores: input.scores,
     })
 }

@@ -11,6 +11,12 @@
 //! so the first term of the gradient is attention of the hidden states over the rows of the head. As in attention with
 //! a running softmax (Dao et al., arXiv 2205.14135), one walk over chunks of the vocabulary keeps the running maximum,
 //! the running sum and the weighted mean of rows; each logit is computed once and dropped.
+//!
+//! The running maximum also tells whether a target is the likeliest token, `y_i = argmax_v H_i W_v`: its logit reaches the
+//! maximum. The two are the same product summed in two orders, so they agree but for rounding. A sum of `d` products in
+//! 32 bits is off by about `u sqrt(d) sum_j |H_ij W_yj|`, `u = 2^-24` (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), and
+//! both may be: the target counts as the likeliest where it comes within `2 u sqrt(d) sum_j |H_ij W_yj|` of the maximum. A
+//! token whose lead over the target is smaller is a tie, which arithmetic of 32 bits does not decide anyway.
 
 use burn::tensor::Tensor;
 
@@ -24,6 +30,9 @@ pub struct HeadLoss {
     pub gradient: Option<Tensor<2>>,
     /// Logarithms of the sums of the logits' exponentials, `[s, 1]`.
     pub log_sums: Tensor<2>,
+    /// By how much the largest logit exceeds the target's, less what rounding explains, `[s, 1]`: not above 0 where the
+    /// target is the likeliest token.
+    pub lead: Tensor<2>,
 }
 
 /// The walk over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
@@ -47,7 +56,12 @@ pub async fn cross_entropy<E>(
         between_chunks().await?;
     }
     let target_rows = head.select_rows(targets, &device);
-    let target_logits = (hidden * target_rows.clone()).sum_dim(1);
+    let products = hidden * target_rows.clone();
+    let target_logits = products.clone().sum_dim(1);
+    // Twice the unit roundoff is the machine epsilon.
+    let relative = (head.cols() as f32).sqrt() * f32::EPSILON;
+    let rounding = products.abs().sum_dim(1).mul_scalar(relative);
+    let lead = sums.maximum.clone() - target_logits.clone() - rounding;
     let log_sums = sums.sum.clone().log() + sums.maximum;
     let nll = log_sums.clone() - target_logits;
     let gradient = with_gradient.then(|| sums.weighted / sums.sum - target_rows);
@@ -55,6 +69,7 @@ pub async fn cross_entropy<E>(
         nll,
         gradient,
         log_sums,
+        lead,
     })
 }
 
