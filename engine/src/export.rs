@@ -26,8 +26,8 @@ use crate::{
     data::TokenSequence,
     protocol::{
         AdapterSpec, DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, ExportKind,
-        Failure, FailureKind, Method, ModelSummary, PreparedSummary, RunSpec, RunSummary,
-        ScoreReport, StepMetrics,
+        Failure, FailureKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, ScoreReport,
+        StepMetrics,
     },
     text::hex,
 };

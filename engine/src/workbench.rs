@@ -4,7 +4,6 @@
 
 mod adapters;
 mod dataset;
-mod keep;
 mod model;
 mod run;
 mod score;

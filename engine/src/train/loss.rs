@@ -147,6 +147,63 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_the_likeliest_where_it_comes_within_rounding_of_the_maximum() {
+        let mut random = Random::new();
+        let (mut num_likeliest, mut num_others) = (0, 0);
+        for kind in KINDS {
+            let [s, v] = [8..20, 20..90].map(|range| random.size(range));
+            let d = if kind.has_scales() {
+                64
+            } else {
+                random.size(8..80)
+            };
+            let (packed, head) = random.packed(kind, v, d);
+            let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+            let hidden = random.array([s, d]);
+            let scale = [1.0, 30.0][random.size(0..2)];
+            let hidden = hidden.times(scale);
+            let logits = hidden.matmul(&head.transposed());
+            // Every other target is the likeliest token.
+            let target = |row: usize| {
+                let order = logits.row(row).iter().enumerate();
+                let best = order.max_by(|one, other| one.1.total_cmp(other.1));
+                let other = random.size(0..v);
+                if row % 2 == 0 { best.unwrap().0 } else { other }
+            };
+            let targets: Vec<usize> = (0..s).map(target).collect();
+            let ids: Vec<u32> = targets.iter().map(|&target| target as u32).collect();
+            for chunk in [1, random.size(1..v), v] {
+                let between = async || Ok::<_, ()>(());
+                let walk = cross_entropy(hidden.tensor(), &matrix, &ids, chunk, false, between);
+                let leads = block_on(walk).unwrap().lead.into_data();
+                let leads: Vec<f32> = leads.try_into_vec().unwrap();
+                for (row, &lead) in leads.iter().enumerate() {
+                    let largest = logits.row(row).iter().copied().fold(f64::MIN, f64::max);
+                    let distance = largest - logits.at(row, targets[row]);
+                    let products = hidden.row(row).iter().zip(head.row(targets[row]));
+                    let magnitude: f64 = products.map(|(h, w)| (h * w).abs()).sum();
+                    let tolerance = (d as f64).sqrt() * 2f64.powi(-23) * magnitude;
+                    // A tolerance that would swallow real differences is no rounding.
+                    assert!(tolerance < 1e-4 * scale * (d as f64), "{tolerance}");
+                    let is_close = (f64::from(lead) - (distance - tolerance)).abs();
+                    assert!(
+                        is_close < 1e-5 * magnitude.max(largest.abs()),
+                        "{kind:?}, {lead}"
+                    );
+                    if distance == 0.0 {
+                        assert!(lead <= 0.0, "{kind:?}, {s}x{d}x{v} by {chunk}: {lead}");
+                        num_likeliest += 1;
+                    } else if distance > 3.0 * tolerance {
+                        assert!(lead > 0.0, "{kind:?}, {s}x{d}x{v} by {chunk}: {distance}");
+                        num_others += 1;
+                    }
+                }
+            }
+        }
+        assert!(num_likeliest > 100 && num_others > 100);
+    }
+
+    #[test]
     fn no_gradient_is_made_unasked_and_an_error_ends_the_walk() {
         let mut random = Random::new();
         let (packed, head) = random.packed(KINDS[7], 10, 3);

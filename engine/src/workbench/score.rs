@@ -1,9 +1,9 @@
 //! A kept run's base and tuned model over rows that it did not learn from.
 
-use super::{keep::KEEP_PROMPTS, model::LoadedModel, run::KeptRun};
+use super::{model::LoadedModel, run::KeptRun};
 use crate::{
     adapter::DeviceAdapter,
-    data::{Example, TokenSequence, example::Row, stored::StoredRow},
+    data::{Example, TokenSequence, example::Row, keep::KEEP_PROMPTS, stored::StoredRow},
     host::Host,
     protocol::{
         BothScores, DataSpec, Failure, FailureKind, KeepScore, LabelScore, ModelScore, RowChange,
