@@ -94,8 +94,11 @@ fn logits(model: &Llama, adapter: Option<&DeviceAdapter>, ids: &[u32]) -> Vec<f3
     block_on(read_all(model.head().forward(normed, None))).unwrap()
 }
 
+/// A loss is a difference of logits, so that its error does not shrink with it.
 fn assert_plain(what: &str, result: &RowResult, (nll_sum, right): (f64, usize)) {
-    assert_share(what, result.nll_sum, nll_sum, 1e-5);
+    let error = (result.nll_sum - nll_sum).abs();
+    let largest = 1e-5 * (result.num_scored as f64 + nll_sum);
+    assert!(error < largest, "{what}: {} and {nll_sum}", result.nll_sum);
     assert_eq!(result.num_right, right, "{what}");
 }
 
@@ -394,7 +397,8 @@ impl Alone {
         assert_eq!(num_cut, 0);
         let host = ScriptedHost::default();
         let pacing = Pacing::new(&host, RUN);
-        let loss = evaluate(&self.model, None, &Batch::new(&[&sequence]), &pacing);
+        let batch = Batch::new(&[&sequence]);
+        let loss = evaluate(&self.model, None, &batch, &pacing);
         let scored = sequence.num_scored();
         (scored, block_on(loss).unwrap() / scored as f64)
     }
@@ -419,13 +423,18 @@ fn the_report_is_told_and_stands_in_the_zip() {
     assert_eq!(score(&mut bench, &host, Side::Validation), validation);
     let evaluation = evaluation(&mut bench, &host);
     let stored: Vec<ScoreReport> = serde_json::from_value(evaluation["scores"].clone()).unwrap();
-    let told = |report: &ScoreReport| ScoreReport {
-        rows: Vec::new(),
-        ..report.clone()
-    };
-    // The side that was scored again is the last.
-    assert_eq!([&test, &validation], [&told(&stored[0]), &told(&stored[1])]);
     assert_eq!(stored.len(), 2);
+    // The side that was scored again is the last.
+    for (stored, told) in stored.iter().zip([&test, &validation]) {
+        let without_rows = ScoreReport {
+            rows: Vec::new(),
+            ..stored.clone()
+        };
+        // Reading a number's digits may cost its last bit, here as there.
+        let read: ScoreReport =
+            serde_json::from_str(&serde_json::to_string(told).unwrap()).unwrap();
+        assert!(without_rows == read, "{without_rows:?} and {read:?}");
+    }
     assert_eq!(first["scores"][0], evaluation["scores"][1]);
     for key in ["loss", "perplexity", "token_accuracy", "exact_matches"] {
         assert!(

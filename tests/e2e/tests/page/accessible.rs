@@ -195,7 +195,10 @@ fn first_batch_and_scores(visit: &Visit, page: &Page) -> Outcome {
         assert!(measures.contains(measure), "{measure}: {measures}");
     }
     let prompts = page.text("General prompts beside the test rows")?;
-    assert!(prompts.contains("What is the capital of France?"), "{prompts}");
+    assert!(
+        prompts.contains("What is the capital of France?"),
+        "{prompts}"
+    );
     look(visit, page, "axe-scores")
 }
 
