@@ -91,8 +91,9 @@ fn Report(report: ScoreReport) -> impl IntoView {
 
 /// A table that scrolls sideways where it is wider than its place; `name` says what it is, to the eye too.
 fn framed(name: String, head: impl IntoView, body: impl IntoView) -> impl IntoView {
+    let label = name.clone();
     view! {
-        <div class="table-scroll" tabindex="0" role="region" aria-label=name.clone()>
+        <div class="table-scroll" tabindex="0" role="region" aria-label=label>
             <table>
                 <caption>{name}</caption>
                 <thead><tr>{head}</tr></thead>
@@ -107,7 +108,7 @@ fn heads(names: &'static [&'static str]) -> impl IntoView {
     names.iter().map(head).collect_view()
 }
 
-fn both_models(total: &BothScores, name: String) -> impl IntoView {
+fn both_models(total: &BothScores, name: String) -> impl IntoView + use<> {
     let head = view! { <th scope="col">"Measure"</th>{heads(&["Base", "Tuned"])} };
     let body = measures(total).map(|[measure, base, tuned]| {
         view! { <tr><th scope="row">{measure}</th><td class="num">{base}</td><td class="num">{tuned}</td></tr> }
@@ -116,7 +117,7 @@ fn both_models(total: &BothScores, name: String) -> impl IntoView {
 }
 
 /// How many rows of each label the model took for which.
-fn confusion(labels: &LabelScore, counts: &[Vec<usize>], name: String) -> impl IntoView {
+fn confusion(labels: &LabelScore, counts: &[Vec<usize>], name: String) -> impl IntoView + use<> {
     let taken = labels.labels.iter().map(|label| {
         let taken = format!("taken for {label}");
         view! { <th scope="col" class="num">{taken}</th> }
@@ -158,7 +159,7 @@ fn changes(changes: Vec<RowChange>, name: String, is_shown: Memo<bool>) -> Optio
     (!rows.is_empty()).then(|| framed(name, head, rows))
 }
 
-fn general_prompts(keep: KeepScore, rows: &str) -> impl IntoView {
+fn general_prompts(keep: KeepScore, rows: &str) -> impl IntoView + use<> {
     let what = of_keep(&keep);
     let prompts = keep
         .prompts
