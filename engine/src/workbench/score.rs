@@ -70,17 +70,11 @@ impl Scoring<'_> {
         side: Side,
         rows: &[TokenSequence],
     ) -> Result<ScoreReport, Interruption> {
-        let (total, mut rows) = self.both(rows).await?;
+        let (total, rows) = self.both(rows).await?;
         let labels = self.labels(side).await?;
         let keep = self.keep().await?;
-        rows.sort_by(|one, other| other.rise().total_cmp(&one.rise()));
-        let worst = rows.iter().take(ScoreReport::MAX_CHANGES);
-        let worst = worst.filter(|row| row.rise() > 0.0);
-        let best = rows.iter().rev().take(ScoreReport::MAX_CHANGES);
-        let best = best.filter(|row| row.rise() < 0.0);
-        let (worst, best) = (self.changes(worst).await?, self.changes(best).await?);
-        rows.sort_by_key(|row| row.row);
-        rows.truncate(ScoreReport::MAX_ROWS);
+        let Listed { worst, best, rows } = Listed::new(rows);
+        let (worst, best) = (self.changes(&worst).await?, self.changes(&best).await?);
         Ok(ScoreReport {
             side,
             dataset_sha256: self.kept.dataset().sha256.clone(),
@@ -136,10 +130,7 @@ impl Scoring<'_> {
         score_rows(model, adapter, rows, spec, ends, &self.pacing, self.host).await
     }
 
-    async fn changes(
-        &self,
-        rows: impl Iterator<Item = &RowScore>,
-    ) -> Result<Vec<RowChange>, Interruption> {
+    async fn changes(&self, rows: &[RowScore]) -> Result<Vec<RowChange>, Interruption> {
         let mut changes = Vec::new();
         for score in rows {
             let stored = self.kept.row(score.row).await;
@@ -252,6 +243,27 @@ impl Scoring<'_> {
     }
 }
 
+/// The rows that a report lists.
+struct Listed {
+    worst: Vec<RowScore>,
+    best: Vec<RowScore>,
+    rows: Vec<RowScore>,
+}
+
+impl Listed {
+    /// Of rows in any order.
+    fn new(mut rows: Vec<RowScore>) -> Self {
+        rows.sort_by(|one, other| other.rise().total_cmp(&one.rise()));
+        let worst = rows.iter().take(ScoreReport::MAX_CHANGES);
+        let worst = worst.filter(|row| row.rise() > 0.0).copied().collect();
+        let best = rows.iter().rev().take(ScoreReport::MAX_CHANGES);
+        let best = best.filter(|row| row.rise() < 0.0).copied().collect();
+        rows.sort_by_key(|row| row.row);
+        rows.truncate(ScoreReport::MAX_ROWS);
+        Self { worst, best, rows }
+    }
+}
+
 fn num_scored(results: &[RowResult]) -> usize {
     results.iter().map(|result| result.num_scored).sum()
 }
@@ -266,5 +278,58 @@ fn model_score(results: &[RowResult]) -> ModelScore {
         perplexity: loss.exp().min(f64::MAX),
         token_accuracy: right as f64 / scored,
         exact_matches: results.iter().filter(|result| result.is_exact).count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(row: usize, rise: f64) -> RowScore {
+        RowScore {
+            row,
+            scored_tokens: 1,
+            base_loss: 2.0,
+            tuned_loss: 2.0 + rise,
+            base_exact: false,
+            tuned_exact: false,
+        }
+    }
+
+    fn numbers(rows: &[RowScore]) -> Vec<usize> {
+        rows.iter().map(|row| row.row).collect()
+    }
+
+    #[test]
+    fn the_worst_rose_and_the_best_fell() {
+        let rises = [0.5, -1.0, 0.0, 0.25, -0.5, 1.0, 0.75, 0.125, 1.5];
+        let rows = rises.iter().enumerate().rev();
+        let listed = Listed::new(rows.map(|(number, &rise)| row(number, rise)).collect());
+        assert_eq!(numbers(&listed.worst), [8, 5, 6, 0, 3]);
+        assert_eq!(numbers(&listed.best), [1, 4]);
+        assert_eq!(numbers(&listed.rows), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_report_lists_so_many_rows_and_the_worst_of_all() {
+        let number = ScoreReport::MAX_ROWS + 3;
+        let listed = Listed::new((0..=number).map(|at| row(at, at as f64 / 1e6)).collect());
+        assert_eq!(listed.rows.len(), ScoreReport::MAX_ROWS);
+        assert_eq!(listed.worst[0].row, number);
+        assert!(listed.best.is_empty());
+    }
+
+    #[test]
+    fn a_loss_beyond_measure_has_a_perplexity_that_json_can_hold() {
+        let result = RowResult {
+            row: 0,
+            nll_sum: 2000.0,
+            num_scored: 2,
+            num_right: 1,
+            is_exact: false,
+        };
+        let score = model_score(&[result]);
+        assert_eq!((score.loss, score.token_accuracy), (1000.0, 0.5));
+        assert_eq!(score.perplexity, f64::MAX);
     }
 }
