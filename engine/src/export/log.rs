@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExportError, ExportInput, pretty_json};
 use crate::{
     data::TokenSequence,
-    protocol::{EvaluationMetrics, ScoreReport, StepMetrics, TrainOn},
+    protocol::{EvaluationMetrics, StepMetrics, TrainOn},
 };
 
 /// Loss over the held-out rows: mean negative log-likelihood per scored token, natural logarithm.
@@ -90,9 +90,10 @@ pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportErr
     Ok(text)
 }
 
-/// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about.
+/// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about. Behind them
+/// stands `scores`: a [`crate::protocol::ScoreReport`] of each side that was scored after the run.
 #[derive(Serialize)]
-struct Evaluation<'a> {
+struct Evaluation {
     base_loss: Option<f64>,
     tuned_loss: Option<f64>,
     scored_tokens: u64,
@@ -105,8 +106,6 @@ struct Evaluation<'a> {
     validation_split: f64,
     split_seed: u64,
     best_step: u64,
-    /// Of the sides that were scored after the run.
-    scores: &'a [ScoreReport],
 }
 
 /// What the losses are taken on; also said in the README.
@@ -139,7 +138,7 @@ pub(super) fn rendering(has_template: bool) -> &'static str {
 
 pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportError> {
     let report = input.evaluation;
-    pretty_json(&Evaluation {
+    let text = pretty_json(&Evaluation {
         base_loss: report.base_loss,
         tuned_loss: report.tuned_loss,
         scored_tokens: report.scored_tokens,
@@ -152,6 +151,11 @@ pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportE
         validation_split: input.spec.data.validation_split,
         split_seed: input.spec.data.seed,
         best_step: input.summary.best_step,
-        scores: input.scores,
-    })
+    })?;
+    // On one line, since rows come by the thousand, and with the code that writes them for the page.
+    Ok(format!(
+        "{},\n  \"scores\": {}\n}}\n",
+        text.trim_end_matches("\n}\n"),
+        serde_json::to_string(input.scores)?
+    ))
 }

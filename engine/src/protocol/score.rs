@@ -30,7 +30,7 @@ pub struct ScoreReport {
 impl ScoreReport {
     /// Rows listed as the worst and as the best.
     pub const MAX_CHANGES: usize = 5;
-    /// Rows that are kept one by one: some 2 MB of `evaluation.json`.
+    /// Rows that are kept one by one: about 1.5 MB of `evaluation.json`.
     pub const MAX_ROWS: usize = 10_000;
 }
 
@@ -58,7 +58,7 @@ pub struct ModelScore {
 }
 
 /// A row under both models.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct RowScore {
     /// 0-based row number in the dropped file; of a general prompt its place among them.
     pub row: usize,

@@ -70,11 +70,12 @@ impl Scoring<'_> {
         side: Side,
         rows: &[TokenSequence],
     ) -> Result<ScoreReport, Interruption> {
-        let (total, rows) = self.both(rows).await?;
+        let (total, mut rows) = self.both(rows).await?;
         let labels = self.labels(side).await?;
         let keep = self.keep().await?;
-        let Listed { worst, best, rows } = Listed::new(rows);
-        let (worst, best) = (self.changes(&worst).await?, self.changes(&best).await?);
+        let worst = self.changes(&most_changed(&rows, 1.0)).await?;
+        let best = self.changes(&most_changed(&rows, -1.0)).await?;
+        rows.truncate(ScoreReport::MAX_ROWS);
         Ok(ScoreReport {
             side,
             dataset_sha256: self.kept.dataset().sha256.clone(),
@@ -87,7 +88,7 @@ impl Scoring<'_> {
         })
     }
 
-    /// Both models over `rows`, together and one by one.
+    /// Both models over `rows`, ascending by number, together and one by one.
     async fn both(
         &self,
         rows: &[TokenSequence],
@@ -107,17 +108,21 @@ impl Scoring<'_> {
                     .remedy("Train again with a lower learning rate."),
             ));
         }
-        // The batches are the same, so the rows come in the same order.
-        let pairs = base.iter().zip(&tuned);
-        let rows = pairs.map(|(base, tuned)| RowScore {
-            row: base.row,
-            scored_tokens: base.num_scored,
-            base_loss: base.nll_sum / base.num_scored as f64,
-            tuned_loss: tuned.nll_sum / tuned.num_scored as f64,
-            base_exact: base.is_exact,
-            tuned_exact: tuned.is_exact,
-        });
-        Ok((both, rows.collect()))
+        // Batches are the same for both, but need not have the rows in their order.
+        let mut scores = vec![RowScore::default(); rows.len()];
+        for (base, tuned) in base.iter().zip(&tuned) {
+            if let Ok(at) = rows.binary_search_by_key(&base.row, |sequence| sequence.row) {
+                scores[at] = RowScore {
+                    row: base.row,
+                    scored_tokens: base.num_scored,
+                    base_loss: base.nll_sum / base.num_scored as f64,
+                    tuned_loss: tuned.nll_sum / tuned.num_scored as f64,
+                    base_exact: base.is_exact,
+                    tuned_exact: tuned.is_exact,
+                };
+            }
+        }
+        Ok((both, scores))
     }
 
     async fn results(
@@ -170,8 +175,7 @@ impl Scoring<'_> {
         if sequences.is_empty() {
             return Ok(None);
         }
-        let (total, mut rows) = self.both(&sequences).await?;
-        rows.sort_by_key(|row| row.row);
+        let (total, rows) = self.both(&sequences).await?;
         let prompts = rows.into_iter().map(|score| RowChange {
             score,
             place: score.row,
@@ -243,25 +247,25 @@ impl Scoring<'_> {
     }
 }
 
-/// The rows that a report lists.
-struct Listed {
-    worst: Vec<RowScore>,
-    best: Vec<RowScore>,
-    rows: Vec<RowScore>,
-}
-
-impl Listed {
-    /// Of rows in any order.
-    fn new(mut rows: Vec<RowScore>) -> Self {
-        rows.sort_by(|one, other| other.rise().total_cmp(&one.rise()));
-        let worst = rows.iter().take(ScoreReport::MAX_CHANGES);
-        let worst = worst.filter(|row| row.rise() > 0.0).copied().collect();
-        let best = rows.iter().rev().take(ScoreReport::MAX_CHANGES);
-        let best = best.filter(|row| row.rise() < 0.0).copied().collect();
-        rows.sort_by_key(|row| row.row);
-        rows.truncate(ScoreReport::MAX_ROWS);
-        Self { worst, best, rows }
+/// The rows whose loss rose the most, worst first; with a `direction` of -1 those whose loss fell the most. At most
+/// [`ScoreReport::MAX_CHANGES`], each found by a walk of its own: a sort would be a kilobyte of every download.
+fn most_changed(rows: &[RowScore], direction: f64) -> Vec<RowScore> {
+    let mut listed: Vec<RowScore> = Vec::new();
+    while listed.len() < ScoreReport::MAX_CHANGES {
+        let mut most: Option<&RowScore> = None;
+        for row in rows {
+            let change = direction * row.rise();
+            let is_more = most.is_none_or(|most| change > direction * most.rise());
+            if change > 0.0 && is_more && !listed.contains(row) {
+                most = Some(row);
+            }
+        }
+        let Some(most) = most else {
+            break;
+        };
+        listed.push(*most);
     }
+    listed
 }
 
 fn num_scored(results: &[RowResult]) -> usize {
@@ -296,27 +300,21 @@ mod tests {
         }
     }
 
-    fn numbers(rows: &[RowScore]) -> Vec<usize> {
-        rows.iter().map(|row| row.row).collect()
+    fn numbers(rows: &[RowScore], direction: f64) -> Vec<usize> {
+        let listed = most_changed(rows, direction);
+        listed.iter().map(|row| row.row).collect()
     }
 
     #[test]
     fn the_worst_rose_and_the_best_fell() {
-        let rises = [0.5, -1.0, 0.0, 0.25, -0.5, 1.0, 0.75, 0.125, 1.5];
-        let rows = rises.iter().enumerate().rev();
-        let listed = Listed::new(rows.map(|(number, &rise)| row(number, rise)).collect());
-        assert_eq!(numbers(&listed.worst), [8, 5, 6, 0, 3]);
-        assert_eq!(numbers(&listed.best), [1, 4]);
-        assert_eq!(numbers(&listed.rows), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    }
-
-    #[test]
-    fn a_report_lists_so_many_rows_and_the_worst_of_all() {
-        let number = ScoreReport::MAX_ROWS + 3;
-        let listed = Listed::new((0..=number).map(|at| row(at, at as f64 / 1e6)).collect());
-        assert_eq!(listed.rows.len(), ScoreReport::MAX_ROWS);
-        assert_eq!(listed.worst[0].row, number);
-        assert!(listed.best.is_empty());
+        let rises = [0.5, -1.0, 0.0, 0.25, -0.5, 1.0, 0.75, 0.125, 1.5, 0.25];
+        let rows = rises.iter().enumerate();
+        let rows: Vec<RowScore> = rows.map(|(number, &rise)| row(number, rise)).collect();
+        assert_eq!(numbers(&rows, 1.0), [8, 5, 6, 0, 3]);
+        assert_eq!(numbers(&rows, -1.0), [1, 4]);
+        // Rows that changed alike are listed each.
+        assert_eq!(numbers(&[row(4, 1.0), row(5, 1.0)], 1.0), [4, 5]);
+        assert!(numbers(&[], 1.0).is_empty());
     }
 
     #[test]
