@@ -363,6 +363,9 @@ fn the_evaluation_has_the_promised_keys() {
     assert_eq!(evaluation["scored_tokens"], 77);
     assert_eq!(evaluation["held_out_rows"], json!([2, 7, 11]));
     assert_eq!(evaluation["sequence_length"], 512);
+    assert_eq!(evaluation["scores"], json!([]));
+    let readme = text_of(&unzip(&run.zip()), "README.md");
+    assert!(readme.contains("under `scores`"), "{readme}");
     let files = unzip(&run.zip());
     let rows: Vec<Value> = text_of(&files, "held_out.jsonl")
         .lines()
