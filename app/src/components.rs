@@ -39,6 +39,7 @@ pub mod run_readouts;
 pub mod run_status;
 pub mod run_table;
 pub mod scores;
+pub mod show_row;
 pub mod snippet;
 pub mod start_from;
 pub mod step_nav;

@@ -12,6 +12,7 @@ pub mod mapping;
 pub mod reading;
 pub mod rows;
 pub mod run;
+pub mod scores;
 pub mod slot;
 pub mod status;
 pub mod summary;

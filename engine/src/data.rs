@@ -13,6 +13,8 @@ pub mod batch;
 #[cfg(feature = "files")]
 pub mod encode;
 #[cfg(feature = "files")]
+pub mod keep;
+#[cfg(feature = "files")]
 pub mod pack;
 #[cfg(feature = "files")]
 pub mod prepare;

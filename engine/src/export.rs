@@ -26,7 +26,8 @@ use crate::{
     data::TokenSequence,
     protocol::{
         AdapterSpec, DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, ExportKind,
-        Failure, FailureKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, StepMetrics,
+        Failure, FailureKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, ScoreReport,
+        StepMetrics,
     },
     text::hex,
 };
@@ -49,6 +50,8 @@ pub struct ExportInput<'a> {
     /// Ascending; step 0 is the base model.
     pub evaluations: &'a [EvaluationMetrics],
     pub evaluation: &'a EvaluationReport,
+    /// What was scored after the run.
+    pub scores: &'a [ScoreReport],
     /// Those of [`crate::adapter::AdapterLayout::tensors`], in any order.
     pub tensors: &'a [NamedTensor],
     pub chat_template: Option<&'a str>,

@@ -39,7 +39,7 @@ pub use run::*;
 pub use score::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use crate::{
     protocol::{
         AdapterId, AdapterOrigin, AdapterSpec, Command, DataSpec, DatasetSummary, DeviceReport,
         Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec, RunId, RunSpec,
-        Variant,
+        Side, Variant,
     },
     train::session::TrainedAdapter,
     weights::checkpoint::NamedSource,
@@ -90,14 +90,10 @@ impl<'h> Workbench<'h> {
                 .step_one_batch(run, &spec)
                 .await
                 .map_err(|failure| failure.in_run(run)),
-            Command::Score { run, side } => {
-                let (kept, model) = (self.kept_run()?, self.model()?);
-                let report = score::score(run, side, kept, model, self.host)
-                    .await
-                    .map_err(|failure| failure.in_run(run))?;
-                self.host.emit(Event::Scored { run, report });
-                Ok(())
-            }
+            Command::Score { run, side } => self
+                .score(run, side)
+                .await
+                .map_err(|failure| failure.in_run(run)),
             Command::Generate { id, spec } => self.generate(id, &spec).await,
             Command::LoadAdapter {} => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
@@ -236,6 +232,19 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
+    /// The zip has the report from now on, with every row.
+    async fn score(&mut self, run: RunId, side: Side) -> Result<(), Failure> {
+        let kept = self.kept.as_mut().ok_or_else(no_adapter)?;
+        let model = self.model.as_ref().ok_or_else(no_model)?;
+        let mut report = score::score(run, side, kept, model, self.host).await?;
+        if let Some(report) = &mut report {
+            kept.keep_score(report.clone());
+            report.rows.clear();
+        }
+        self.host.emit(Event::Scored { run, report });
+        Ok(())
+    }
+
     async fn generate(&mut self, id: GenerationId, spec: &GenerationSpec) -> Result<(), Failure> {
         let model = self.model()?;
         for &variant in &spec.variants {
@@ -279,10 +288,6 @@ impl<'h> Workbench<'h> {
 
     fn dataset(&self) -> Result<&LoadedDataset, Failure> {
         self.dataset.as_ref().ok_or_else(no_dataset)
-    }
-
-    fn kept_run(&self) -> Result<&KeptRun, Failure> {
-        self.kept.as_ref().ok_or_else(no_adapter)
     }
 }
 

@@ -10,5 +10,6 @@ mod import;
 mod kept;
 mod model;
 mod one_batch;
+mod scored;
 mod session;
 mod train;

@@ -21,7 +21,7 @@ use engine::{
     protocol::{
         AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics,
         ExportFile, ExportKind, Failure, FailureKind, FindingKind, ModelSummary, Precision,
-        PreparedSummary, RunOutcome, RunSpec, RunSummary, StepMetrics, TargetModule,
+        PreparedSummary, RunOutcome, RunSpec, RunSummary, ScoreReport, StepMetrics, TargetModule,
     },
 };
 use proptest::prelude::*;
@@ -53,6 +53,7 @@ struct Run {
     steps: Vec<StepMetrics>,
     evaluations: Vec<EvaluationMetrics>,
     evaluation: EvaluationReport,
+    scores: Vec<ScoreReport>,
     tensors: Vec<NamedTensor>,
     chat_template: Option<String>,
 }
@@ -101,6 +102,7 @@ impl Run {
             evaluations: [0, 2, 4].map(evaluation_metrics).to_vec(),
             chat_template: Some("{% for message in messages %}...{% endfor %}".to_owned()),
             evaluation,
+            scores: Vec::new(),
             tensors,
             model,
             spec,
@@ -120,6 +122,7 @@ impl Run {
             steps: &self.steps,
             evaluations: &self.evaluations,
             evaluation: &self.evaluation,
+            scores: &self.scores,
             tensors: &self.tensors,
             chat_template: self.chat_template.as_deref(),
             finished_at: Some("2026-11-20T10:00:00Z"),
@@ -360,6 +363,9 @@ fn the_evaluation_has_the_promised_keys() {
     assert_eq!(evaluation["scored_tokens"], 77);
     assert_eq!(evaluation["held_out_rows"], json!([2, 7, 11]));
     assert_eq!(evaluation["sequence_length"], 512);
+    assert_eq!(evaluation["scores"], json!([]));
+    let readme = text_of(&unzip(&run.zip()), "README.md");
+    assert!(readme.contains("under `scores`"), "{readme}");
     let files = unzip(&run.zip());
     let rows: Vec<Value> = text_of(&files, "held_out.jsonl")
         .lines()

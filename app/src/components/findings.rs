@@ -2,10 +2,11 @@ use engine::protocol::{Finding, FindingKind, RowFilter};
 use leptos::prelude::*;
 
 use super::problems::place;
+use super::show_row::ShowRow;
 use super::words::Words;
 use crate::state::State;
 use crate::state::findings::{alarm, of_files, of_tokens, words};
-use crate::state::format::{count, counted, sentence};
+use crate::state::format::{counted, sentence};
 use crate::store::Store;
 
 /// Rows of a finding named at most; the table shows the others.
@@ -78,17 +79,9 @@ fn item(store: Store, finding: Finding) -> impl IntoView {
         .map(|problem| sentence(&problem.what));
     let rows = finding.rows.into_iter().take(MAX_NAMED).enumerate();
     let rows = rows.map(|(index, problem)| {
-        let number = count(problem.row as u64 + 1);
-        let go = move |_| {
-            store.filter_rows(RowFilter::Finding(kind));
-            store.jump.set(Some(index));
-            store.preview_row(problem.row);
-        };
         view! {
             <li>
-                <button type="button" class="link" aria-label=format!("Show row {number} in the table") on:click=go>
-                    {format!("Row {number}")}
-                </button>
+                <ShowRow row=problem.row place=index filter=RowFilter::Finding(kind) />
                 <span class="quiet"><Words text=format!("{}: {}", place(&problem), problem.what) /></span>
             </li>
         }

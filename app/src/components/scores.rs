@@ -1,8 +1,12 @@
-use engine::protocol::{LabelScore, ScoreReport, Side};
+use engine::protocol::{
+    BothScores, KeepScore, LabelScore, RowChange, RowFilter, ScoreReport, Side,
+};
 use leptos::prelude::*;
 
+use crate::components::show_row::ShowRow;
 use crate::state::State;
-use crate::state::format::{count, counted, loss};
+use crate::state::format::{count, loss};
+use crate::state::scores::{lead, measures, of_keep, of_labels, side_name};
 use crate::state::trial::Tried;
 use crate::store::Store;
 
@@ -37,7 +41,7 @@ pub fn Scores() -> impl IntoView {
                     "Stop scoring"
                 </button>
             </div>
-            {move || scores.get().into_iter().map(report).collect_view()}
+            {move || scores.get().into_iter().map(|report| view! { <Report report /> }).collect_view()}
         </section>
     }
 }
@@ -56,40 +60,127 @@ fn sides(state: &State) -> Vec<Side> {
     kept.map(|(side, _)| side).collect()
 }
 
-fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Train => "learnt",
-        Side::Validation => "held-out",
-        Side::Test => "test",
-    }
-}
-
-fn report(report: ScoreReport) -> impl IntoView {
-    let what = format!(
-        "{} {}: mean loss {} before the run, {} after it, over {}.",
-        count(report.num_rows as u64),
-        if report.num_rows == 1 {
-            format!("{} row", side_name(report.side))
-        } else {
-            format!("{} rows", side_name(report.side))
-        },
-        loss(report.base_loss),
-        loss(report.tuned_loss),
-        counted(report.scored_tokens, "token"),
-    );
+#[component]
+fn Report(report: ScoreReport) -> impl IntoView {
+    let rows = format!("{} rows", side_name(report.side));
+    let what = lead(&report);
+    // The table may show another dataset by now.
+    let sha256 = report.dataset_sha256;
+    let is_shown = Store::get().select(move |state| {
+        let shown = state.shown_dataset();
+        shown.is_some_and(|dataset| dataset.sha256 == sha256) && state.shown_reader().is_some()
+    });
+    let labels = report.labels.map(|labels| {
+        view! {
+            <p>{of_labels(&labels)}</p>
+            {confusion(&labels, &labels.base_confusion, format!("Labels of the {rows} before the run"))}
+            {confusion(&labels, &labels.tuned_confusion, format!("Labels of the {rows} after the run"))}
+        }
+    });
+    let worst = format!("The {rows} that got worst");
+    let best = format!("The {rows} that got best");
     view! {
         <p>{what}</p>
-        {report.labels.map(|labels| view! { <p>{of_labels(&labels)}</p> })}
+        {both_models(&report.total, format!("Measures of the {rows}"))}
+        {labels}
+        {changes(report.worst, worst, is_shown)}
+        {changes(report.best, best, is_shown)}
+        {report.keep.map(|keep| general_prompts(keep, &rows))}
     }
 }
 
-fn of_labels(labels: &LabelScore) -> String {
-    format!(
-        "The right one of {} labels is the likeliest for {} of {} rows before the run, {} after it; the most frequent label alone would get {} right.",
-        count(labels.num_labels as u64),
-        count(labels.base_right as u64),
-        count(labels.num_rows as u64),
-        count(labels.tuned_right as u64),
-        count(labels.most_frequent_right as u64),
-    )
+/// A table that scrolls sideways where it is wider than its place; `name` says what it is, to the eye too.
+fn framed(name: String, head: impl IntoView, body: impl IntoView) -> impl IntoView {
+    let label = name.clone();
+    view! {
+        <div class="table-scroll" tabindex="0" role="region" aria-label=label>
+            <table>
+                <caption>{name}</caption>
+                <thead><tr>{head}</tr></thead>
+                <tbody>{body}</tbody>
+            </table>
+        </div>
+    }
+}
+
+fn heads(names: &'static [&'static str]) -> impl IntoView {
+    let head = |name: &&'static str| view! { <th scope="col" class="num">{*name}</th> };
+    names.iter().map(head).collect_view()
+}
+
+fn both_models(total: &BothScores, name: String) -> impl IntoView + use<> {
+    let head = view! { <th scope="col">"Measure"</th>{heads(&["Base", "Tuned"])} };
+    let body = measures(total).map(|[measure, base, tuned]| {
+        view! { <tr><th scope="row">{measure}</th><td class="num">{base}</td><td class="num">{tuned}</td></tr> }
+    });
+    framed(name, head, body.collect_view())
+}
+
+/// How many rows of each label the model took for which.
+fn confusion(labels: &LabelScore, counts: &[Vec<usize>], name: String) -> impl IntoView + use<> {
+    let taken = labels.labels.iter().map(|label| {
+        let taken = format!("taken for {label}");
+        view! { <th scope="col" class="num">{taken}</th> }
+    });
+    let head = view! { <th scope="col">"Label"</th>{taken.collect_view()} };
+    let rows = labels.labels.iter().zip(counts).map(|(label, counts)| {
+        let cells = counts
+            .iter()
+            .map(|&rows| view! { <td class="num">{count(rows as u64)}</td> });
+        view! { <tr><th scope="row">{label.clone()}</th>{cells.collect_view()}</tr> }
+    });
+    framed(name, head, rows.collect_view())
+}
+
+fn changes(changes: Vec<RowChange>, name: String, is_shown: Memo<bool>) -> Option<impl IntoView> {
+    let rows = changes.into_iter().map(
+        |RowChange {
+             score,
+             place,
+             prompt,
+         }| {
+            let row = score.row;
+            let link = move || match is_shown.get() {
+                true => view! { <ShowRow row place filter=RowFilter::All /> }.into_any(),
+                false => format!("Row {}", count(row as u64 + 1)).into_any(),
+            };
+            view! {
+                <tr>
+                    <th scope="row">{link}</th>
+                    <td>{prompt}</td>
+                    <td class="num">{loss(score.base_loss)}</td>
+                    <td class="num">{loss(score.tuned_loss)}</td>
+                </tr>
+            }
+        },
+    );
+    let rows: Vec<_> = rows.collect();
+    let head = view! { <th scope="col">"Row"</th><th scope="col">"Asked"</th>{heads(&["Loss before", "Loss after"])} };
+    (!rows.is_empty()).then(|| framed(name, head, rows))
+}
+
+fn general_prompts(keep: KeepScore, rows: &str) -> impl IntoView + use<> {
+    let what = of_keep(&keep);
+    let prompts = keep
+        .prompts
+        .into_iter()
+        .map(|RowChange { score, prompt, .. }| {
+            view! {
+                <tr>
+                    <th scope="row">{prompt}</th>
+                    <td class="num">{loss(score.base_loss)}</td>
+                    <td class="num">{loss(score.tuned_loss)}</td>
+                </tr>
+            }
+        });
+    let head = view! { <th scope="col">"Asked"</th>{heads(&["Loss before", "Loss after"])} };
+    let name = format!("General prompts beside the {rows}");
+    let table = framed(name.clone(), head, prompts.collect_view());
+    view! {
+        <p>{what}</p>
+        <details class="disclosure">
+            <summary>{name}</summary>
+            {table}
+        </details>
+    }
 }

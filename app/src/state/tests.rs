@@ -6,5 +6,6 @@ mod judging;
 mod mapping;
 mod reading;
 mod rows;
+mod scores;
 mod summary;
 mod trial;

@@ -59,13 +59,16 @@ impl RowFile {
         Ok(self.index.rows(range, &bytes)?)
     }
 
-    /// The usable row of that number, if there is one.
+    /// The usable row of that number with its place among the usable ones, if there is one.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn row(&self, row: usize) -> Result<Option<StoredRow>, RowFileError> {
+    pub async fn row(&self, row: usize) -> Result<Option<(usize, StoredRow)>, RowFileError> {
         match self.index.find(row) {
-            Some(index) => Ok(self.read(index..index + 1).await?.pop()),
+            Some(index) => {
+                let stored = self.read(index..index + 1).await?.pop();
+                Ok(stored.map(|stored| (index, stored)))
+            }
             None => Ok(None),
         }
     }

@@ -90,7 +90,8 @@ pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportErr
     Ok(text)
 }
 
-/// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about.
+/// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about. Behind them
+/// stands `scores`: a [`crate::protocol::ScoreReport`] of each side that was scored after the run.
 #[derive(Serialize)]
 struct Evaluation {
     base_loss: Option<f64>,
@@ -137,7 +138,7 @@ pub(super) fn rendering(has_template: bool) -> &'static str {
 
 pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportError> {
     let report = input.evaluation;
-    pretty_json(&Evaluation {
+    let text = pretty_json(&Evaluation {
         base_loss: report.base_loss,
         tuned_loss: report.tuned_loss,
         scored_tokens: report.scored_tokens,
@@ -150,5 +151,11 @@ pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportE
         validation_split: input.spec.data.validation_split,
         split_seed: input.spec.data.seed,
         best_step: input.summary.best_step,
-    })
+    })?;
+    // On one line, since rows come by the thousand, and with the code that writes them for the page.
+    Ok(format!(
+        "{},\n  \"scores\": {}\n}}\n",
+        text.trim_end_matches("\n}\n"),
+        serde_json::to_string(input.scores)?
+    ))
 }

@@ -33,7 +33,7 @@ const FILES: &str = "\
 | `adapter_config.json` | PEFT's configuration |
 | `recipe.json` | everything needed to repeat the run: seeds, hashes, every setting |
 | `log.jsonl` | one JSON object for every step and evaluation, in order; null is a number that was not finite |
-| `evaluation.json` | held-out loss of base and adapter, and the rows it was taken over |
+| `evaluation.json` | held-out loss of base and adapter, and the rows it was taken over; under `scores` what was scored after the run: perplexity, token accuracy, exact matches, each row, labels, general prompts |
 | `held_out.jsonl` | those rows as token ids and labels, to take the loss again |
 | `chat_template.jinja` | the chat template that rendered the rows, where the model has one |
 ";

@@ -15,7 +15,7 @@ pub enum ExportFile {
     Recipe,
     /// Numbers of every step and evaluation, in order.
     Log,
-    /// Loss of base and adapter over the held-out rows.
+    /// Loss of base and adapter over the held-out rows, and what was scored after the run.
     Evaluation,
     /// The held-out rows as token ids and labels, to take the loss again; there where rows were held out.
     HeldOut,

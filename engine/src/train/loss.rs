@@ -11,6 +11,12 @@
 //! so the first term of the gradient is attention of the hidden states over the rows of the head. As in attention with
 //! a running softmax (Dao et al., arXiv 2205.14135), one walk over chunks of the vocabulary keeps the running maximum,
 //! the running sum and the weighted mean of rows; each logit is computed once and dropped.
+//!
+//! The running maximum also tells whether a target is the likeliest token, `y_i = argmax_v H_i W_v`: its logit reaches the
+//! maximum. The two are the same product summed in two orders, so they agree but for rounding. A sum of `d` products in
+//! 32 bits is off by about `u sqrt(d) sum_j |H_ij W_yj|`, `u = 2^-24` (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), and
+//! both may be: the target counts as the likeliest where it comes within `2 u sqrt(d) sum_j |H_ij W_yj|` of the maximum. A
+//! token whose lead over the target is smaller is a tie, which arithmetic of 32 bits does not decide anyway.
 
 use burn::tensor::Tensor;
 
@@ -24,6 +30,9 @@ pub struct HeadLoss {
     pub gradient: Option<Tensor<2>>,
     /// Logarithms of the sums of the logits' exponentials, `[s, 1]`.
     pub log_sums: Tensor<2>,
+    /// By how much the largest logit exceeds the target's, less what rounding explains, `[s, 1]`: not above 0 where the
+    /// target is the likeliest token.
+    pub lead: Tensor<2>,
 }
 
 /// The walk over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
@@ -47,7 +56,12 @@ pub async fn cross_entropy<E>(
         between_chunks().await?;
     }
     let target_rows = head.select_rows(targets, &device);
-    let target_logits = (hidden * target_rows.clone()).sum_dim(1);
+    let products = hidden * target_rows.clone();
+    let target_logits = products.clone().sum_dim(1);
+    // Twice the unit roundoff is the machine epsilon.
+    let relative = (head.cols() as f32).sqrt() * f32::EPSILON;
+    let rounding = products.abs().sum_dim(1).mul_scalar(relative);
+    let lead = sums.maximum.clone() - target_logits.clone() - rounding;
     let log_sums = sums.sum.clone().log() + sums.maximum;
     let nll = log_sums.clone() - target_logits;
     let gradient = with_gradient.then(|| sums.weighted / sums.sum - target_rows);
@@ -55,6 +69,7 @@ pub async fn cross_entropy<E>(
         nll,
         gradient,
         log_sums,
+        lead,
     })
 }
 
@@ -129,6 +144,63 @@ mod tests {
                 assert_eq!(num_chunks.get(), v.div_ceil(chunk));
             }
         }
+    }
+
+    #[test]
+    fn a_target_is_the_likeliest_where_it_comes_within_rounding_of_the_maximum() {
+        let mut random = Random::new();
+        let (mut num_likeliest, mut num_others) = (0, 0);
+        for kind in KINDS {
+            let [s, v] = [8..20, 20..90].map(|range| random.size(range));
+            let d = if kind.has_scales() {
+                64
+            } else {
+                random.size(8..80)
+            };
+            let (packed, head) = random.packed(kind, v, d);
+            let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+            let hidden = random.array([s, d]);
+            let scale = [1.0, 30.0][random.size(0..2)];
+            let hidden = hidden.times(scale);
+            let logits = hidden.matmul(&head.transposed());
+            // Every other target is the likeliest token.
+            let target = |row: usize| {
+                let order = logits.row(row).iter().enumerate();
+                let best = order.max_by(|one, other| one.1.total_cmp(other.1));
+                let other = random.size(0..v);
+                if row % 2 == 0 { best.unwrap().0 } else { other }
+            };
+            let targets: Vec<usize> = (0..s).map(target).collect();
+            let ids: Vec<u32> = targets.iter().map(|&target| target as u32).collect();
+            for chunk in [1, random.size(1..v), v] {
+                let between = async || Ok::<_, ()>(());
+                let walk = cross_entropy(hidden.tensor(), &matrix, &ids, chunk, false, between);
+                let leads = block_on(walk).unwrap().lead.into_data();
+                let leads: Vec<f32> = leads.try_into_vec().unwrap();
+                for (row, &lead) in leads.iter().enumerate() {
+                    let largest = logits.row(row).iter().copied().fold(f64::MIN, f64::max);
+                    let distance = largest - logits.at(row, targets[row]);
+                    let products = hidden.row(row).iter().zip(head.row(targets[row]));
+                    let magnitude: f64 = products.map(|(h, w)| (h * w).abs()).sum();
+                    let tolerance = (d as f64).sqrt() * 2f64.powi(-23) * magnitude;
+                    // A tolerance that would swallow real differences is no rounding.
+                    assert!(tolerance < 1e-4 * scale * (d as f64), "{tolerance}");
+                    let is_close = (f64::from(lead) - (distance - tolerance)).abs();
+                    assert!(
+                        is_close < 1e-5 * magnitude.max(largest.abs()),
+                        "{kind:?}, {lead}"
+                    );
+                    if distance == 0.0 {
+                        assert!(lead <= 0.0, "{kind:?}, {s}x{d}x{v} by {chunk}: {lead}");
+                        num_likeliest += 1;
+                    } else if distance > 3.0 * tolerance {
+                        assert!(lead > 0.0, "{kind:?}, {s}x{d}x{v} by {chunk}: {distance}");
+                        num_others += 1;
+                    }
+                }
+            }
+        }
+        assert!(num_likeliest > 100 && num_others > 100);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Scoring rows that are not learnt from.
 
-use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use super::{
     pacing::{Interruption, Pacing},
-    step::{evaluate, token_losses},
+    step::{TokenScore, token_losses, token_scores},
 };
 use crate::{
     adapter::DeviceAdapter,
@@ -16,6 +16,77 @@ use crate::{
     model::Llama,
     protocol::{Event, Phase, RunSpec},
 };
+
+/// What a model makes of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowResult {
+    /// Row number in the dropped file.
+    pub row: usize,
+    /// Sum of negative log-likelihoods over the scored tokens.
+    pub nll_sum: f64,
+    pub num_scored: usize,
+    /// Scored tokens that are the likeliest where they stand.
+    pub num_right: usize,
+    /// Whether greedy decoding writes all that is scored, each turn after the row's own turns before it, and ends it there.
+    /// The first token is decoded from the same tokens as under teacher forcing; where it is the row's, so is the next, and so
+    /// on to the end of the turn. So this needs no decoding: every scored token is the likeliest, but for one right behind a
+    /// scored end of a turn (templates write a line break there), which decoding does not reach.
+    pub is_exact: bool,
+}
+
+/// What the model makes of each of `rows`, of the base where there is no adapter; in the order of the batches. `ends` are the
+/// tokens after which decoding stops. Tells its progress.
+///
+/// # Errors
+/// The user's stop, or the device's failure.
+pub async fn score_rows(
+    model: &Llama,
+    adapter: Option<&DeviceAdapter>,
+    rows: &[TokenSequence],
+    spec: &RunSpec,
+    ends: &BTreeSet<u32>,
+    pacing: &Pacing<'_>,
+    host: &dyn Host,
+) -> Result<Vec<RowResult>, Interruption> {
+    let mut results = Vec::with_capacity(rows.len());
+    for batch in evaluation_batches(rows, spec) {
+        let scores = token_scores(model, adapter, &batch, pacing).await?;
+        results.extend(of_rows(&batch, &scores, ends));
+        host.emit(Event::Progress {
+            phase: Phase::Evaluating,
+            done: results.len() as u64,
+            total: Some(rows.len() as u64),
+        });
+    }
+    Ok(results)
+}
+
+/// The scored tokens of a batch by its rows.
+fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<RowResult> {
+    let mut scores = scores.iter();
+    let mut results = Vec::with_capacity(batch.rows.len());
+    let places = batch.starts().into_iter().zip(&batch.lengths);
+    for (&row, (start, &length)) in batch.rows.iter().zip(places) {
+        let mut result = RowResult {
+            row,
+            nll_sum: 0.0,
+            num_scored: 0,
+            num_right: 0,
+            is_exact: true,
+        };
+        let scored = (start..start + length).filter(|&at| batch.loss_mask[at]);
+        for (at, score) in scored.zip(&mut scores) {
+            // A row's first token is never scored, so the one before is the row's.
+            let is_behind_end = batch.loss_mask[at - 1] && ends.contains(&batch.ids[at - 1]);
+            result.nll_sum += f64::from(score.nll);
+            result.num_scored += 1;
+            result.num_right += usize::from(score.is_likeliest);
+            result.is_exact &= score.is_likeliest || is_behind_end;
+        }
+        results.push(result);
+    }
+    results
+}
 
 /// Mean negative log-likelihood over `rows`, and the tokens it was taken over; of the base where there is no adapter.
 /// Tells its progress.
@@ -30,18 +101,11 @@ pub async fn mean_loss(
     pacing: &Pacing<'_>,
     host: &dyn Host,
 ) -> Result<(f64, u64), Interruption> {
-    let (nll_sum, scored, done) = (Cell::new(0.0), Cell::new(0), Cell::new(0));
-    for batch in evaluation_batches(rows, spec) {
-        nll_sum.set(nll_sum.get() + evaluate(model, adapter, &batch, pacing).await?);
-        scored.set(scored.get() + batch.num_scored() as u64);
-        done.set(done.get() + batch.rows.len() as u64);
-        host.emit(Event::Progress {
-            phase: Phase::Evaluating,
-            done: done.get(),
-            total: Some(rows.len() as u64),
-        });
-    }
-    Ok((nll_sum.get() / scored.get() as f64, scored.get()))
+    let ends = BTreeSet::new();
+    let results = score_rows(model, adapter, rows, spec, &ends, pacing, host).await?;
+    let nll_sum: f64 = results.iter().map(|result| result.nll_sum).sum();
+    let scored: usize = results.iter().map(|result| result.num_scored).sum();
+    Ok((nll_sum / scored as f64, scored as u64))
 }
 
 /// Index of the likeliest of `candidates`, which differ in what is scored: the one whose scored tokens have the greatest

@@ -80,6 +80,7 @@ pub async fn forward_backward(
         nll,
         gradient,
         log_sums,
+        ..
     } = head_loss.await?;
     let Some(gradient) = gradient else {
         return Err(Interruption::Failed(super::internal(
@@ -167,6 +168,29 @@ pub async fn token_losses(
     batch: &Batch,
     pacing: &Pacing<'_>,
 ) -> Result<Vec<f32>, Interruption> {
+    let scores = token_scores(model, adapter, batch, pacing).await?;
+    Ok(scores.into_iter().map(|score| score.nll).collect())
+}
+
+/// A scored token under teacher forcing: predicted from the row's own tokens before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenScore {
+    /// Negative log-likelihood, natural logarithm.
+    pub nll: f32,
+    /// Whether no other token is likelier there, so that greedy decoding writes it; see [`super::loss`] for ties.
+    pub is_likeliest: bool,
+}
+
+/// A batch's scored tokens, one after the other, under the base where there is no adapter.
+///
+/// # Errors
+/// The user's stop, or the device's failure.
+pub async fn token_scores(
+    model: &Llama,
+    adapter: Option<&DeviceAdapter>,
+    batch: &Batch,
+    pacing: &Pacing<'_>,
+) -> Result<Vec<TokenScore>, Interruption> {
     let batch = &*model.prompted(batch, adapter);
     let context = model.context(batch, None);
     let pass = Pass {
@@ -180,7 +204,14 @@ pub async fn token_losses(
     let loss = pass
         .head_loss(model.final_norm(rows, adapter), adapter, &scored, false)
         .await?;
-    read_all(loss.nll).await.map_err(Interruption::Failed)
+    // One read for both.
+    let values = read_all(Tensor::cat(vec![loss.nll, loss.lead], 1)).await;
+    let values = values.map_err(Interruption::Failed)?;
+    let score = |pair: &[f32]| TokenScore {
+        nll: pair[0],
+        is_likeliest: pair[1] <= 0.0,
+    };
+    Ok(values.chunks_exact(2).map(score).collect())
 }
 
 /// What a block keeps of its forward.

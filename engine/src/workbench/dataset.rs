@@ -104,7 +104,7 @@ impl LoadedDataset {
         spec: &DataSpec,
         model: &LoadedModel,
     ) -> Result<RowPreview, Failure> {
-        let found = self.rows.row(row).await?.ok_or_else(|| {
+        let (_, found) = self.rows.row(row).await?.ok_or_else(|| {
             Failure::new(
                 FailureKind::WrongState,
                 format!("The dataset has no usable row {}.", row + 1),

@@ -11,7 +11,7 @@ use crate::{
     plan::{DeviceBudget, RunPlan},
     protocol::{
         BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
-        ExportOffer, Failure, FailureKind, ModelSummary, RunId, RunSpec, Side,
+        ExportOffer, Failure, FailureKind, ModelSummary, RunId, RunSpec, ScoreReport, Side,
     },
     train::{
         one_batch::{self, OneBatch},
@@ -131,6 +131,8 @@ pub struct KeptRun {
     prepared: Rc<Prepared>,
     rows: Rc<RowFile>,
     finished_at: Option<String>,
+    /// What was scored since, each side once.
+    scores: Vec<ScoreReport>,
 }
 
 impl KeptRun {
@@ -158,6 +160,7 @@ impl KeptRun {
             prepared: prepared.clone(),
             rows: dataset.rows().clone(),
             finished_at: host.now_iso8601(),
+            scores: Vec::new(),
         }
     }
 
@@ -211,11 +214,17 @@ impl KeptRun {
         }
     }
 
-    /// A row of the run's dataset as it was written.
+    /// Takes a report in place of an earlier one of its side.
+    pub fn keep_score(&mut self, report: ScoreReport) {
+        self.scores.retain(|known| known.side != report.side);
+        self.scores.push(report);
+    }
+
+    /// A row of the run's dataset as it was written, and its place among the usable ones.
     ///
     /// # Errors
     /// Where the browser no longer has it.
-    pub async fn row(&self, row: usize) -> Result<Option<StoredRow>, Failure> {
+    pub async fn row(&self, row: usize) -> Result<Option<(usize, StoredRow)>, Failure> {
         Ok(self.rows.row(row).await?)
     }
 
@@ -250,6 +259,7 @@ impl KeptRun {
             steps: &self.result.steps,
             evaluations: &self.result.evaluations,
             evaluation: &evaluation,
+            scores: &self.scores,
             tensors: &tensors,
             chat_template: self.chat_template.as_deref(),
             finished_at: self.finished_at.as_deref(),

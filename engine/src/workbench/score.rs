@@ -3,22 +3,28 @@
 use super::{model::LoadedModel, run::KeptRun};
 use crate::{
     adapter::DeviceAdapter,
-    data::{Example, TokenSequence, stored::StoredRow},
+    data::{Example, TokenSequence, example::Row, keep::KEEP_PROMPTS, stored::StoredRow},
     host::Host,
-    protocol::{Failure, FailureKind, LabelScore, RunId, RunState, ScoreReport, Side},
+    protocol::{
+        BothScores, DataSpec, Failure, FailureKind, KeepScore, LabelScore, ModelScore, RowChange,
+        RowScore, RunId, RunState, ScoreReport, Side,
+    },
     train::{
         pacing::{Interruption, Pacing},
-        score::{likeliest, mean_loss},
+        score::{RowResult, likeliest, score_rows},
     },
 };
 
 /// Each row is scored once for each label, so that many labels would take too long.
 const MAX_LABELS: usize = 32;
+/// Characters of a prompt that a listed row shows.
+const PROMPT_CHARS: usize = 120;
 
 /// Scores the rows of `side`; `None` where `id` was stopped.
 ///
 /// # Errors
-/// [`FailureKind::WrongState`] where there are no such rows or another model is loaded; the device's failure.
+/// [`FailureKind::WrongState`] where there are no such rows or another model is loaded; [`FailureKind::NonFinite`] where a
+/// loss is no number; the device's failure.
 pub async fn score(
     id: RunId,
     side: Side,
@@ -64,42 +70,139 @@ impl Scoring<'_> {
         side: Side,
         rows: &[TokenSequence],
     ) -> Result<ScoreReport, Interruption> {
-        let (base_loss, scored_tokens) = self.loss(None, rows).await?;
-        let (tuned_loss, _) = self.loss(Some(self.adapter), rows).await?;
+        let (total, mut rows) = self.both(rows).await?;
+        let labels = self.labels(side).await?;
+        let keep = self.keep().await?;
+        let worst = self.changes(&most_changed(&rows, 1.0)).await?;
+        let best = self.changes(&most_changed(&rows, -1.0)).await?;
+        rows.truncate(ScoreReport::MAX_ROWS);
         Ok(ScoreReport {
             side,
-            num_rows: rows.len(),
-            scored_tokens,
-            base_loss,
-            tuned_loss,
-            labels: self.labels(rows).await?,
+            dataset_sha256: self.kept.dataset().sha256.clone(),
+            total,
+            labels,
+            keep,
+            worst,
+            best,
+            rows,
         })
     }
 
-    async fn loss(
+    /// Both models over `rows`, ascending by number, together and one by one.
+    async fn both(
+        &self,
+        rows: &[TokenSequence],
+    ) -> Result<(BothScores, Vec<RowScore>), Interruption> {
+        let base = self.results(None, rows).await?;
+        let tuned = self.results(Some(self.adapter), rows).await?;
+        let both = BothScores {
+            num_rows: base.len(),
+            scored_tokens: num_scored(&base) as u64,
+            base: model_score(&base),
+            tuned: model_score(&tuned),
+        };
+        if !(both.base.loss + both.tuned.loss).is_finite() {
+            let what = "The loss of these rows is infinite or not a number.";
+            return Err(Interruption::Failed(
+                Failure::new(FailureKind::NonFinite, what)
+                    .remedy("Train again with a lower learning rate."),
+            ));
+        }
+        // Batches are the same for both, but need not have the rows in their order.
+        let mut scores = vec![RowScore::default(); rows.len()];
+        for (base, tuned) in base.iter().zip(&tuned) {
+            if let Ok(at) = rows.binary_search_by_key(&base.row, |sequence| sequence.row) {
+                scores[at] = RowScore {
+                    row: base.row,
+                    scored_tokens: base.num_scored,
+                    base_loss: base.nll_sum / base.num_scored as f64,
+                    tuned_loss: tuned.nll_sum / tuned.num_scored as f64,
+                    base_exact: base.is_exact,
+                    tuned_exact: tuned.is_exact,
+                };
+            }
+        }
+        Ok((both, scores))
+    }
+
+    async fn results(
         &self,
         adapter: Option<&DeviceAdapter>,
         rows: &[TokenSequence],
-    ) -> Result<(f64, u64), Interruption> {
+    ) -> Result<Vec<RowResult>, Interruption> {
         let (model, spec) = (&self.model.llama, self.kept.spec());
-        mean_loss(model, adapter, rows, spec, &self.pacing, self.host).await
+        let ends = self.model.tokenizer.end_of_turn_ids();
+        score_rows(model, adapter, rows, spec, ends, &self.pacing, self.host).await
     }
 
-    async fn labels(&self, rows: &[TokenSequence]) -> Result<Option<LabelScore>, Interruption> {
+    async fn changes(&self, rows: &[RowScore]) -> Result<Vec<RowChange>, Interruption> {
+        let mut changes = Vec::new();
+        for score in rows {
+            let stored = self.kept.row(score.row).await;
+            let Some((place, stored)) = stored.map_err(Interruption::Failed)? else {
+                continue;
+            };
+            let summary = stored.summary();
+            let text = if summary.prompt.is_empty() {
+                summary.completion
+            } else {
+                summary.prompt
+            };
+            changes.push(RowChange {
+                score: *score,
+                place,
+                prompt: text.chars().take(PROMPT_CHARS).collect(),
+            });
+        }
+        Ok(changes)
+    }
+
+    /// The general prompts, rendered as a user's and an assistant's turn and scored on the answer, whatever the run trained
+    /// on. A prompt that the model's template refuses is left out.
+    async fn keep(&self) -> Result<Option<KeepScore>, Interruption> {
+        let spec = DataSpec::default();
+        let encoder = self.model.encoder();
+        let prompts = KEEP_PROMPTS.iter().enumerate();
+        let sequences = prompts.filter_map(|(row, (prompt, completion))| {
+            let example = Example::Pair {
+                prompt: (*prompt).to_owned(),
+                completion: (*completion).to_owned(),
+            };
+            let encoded = encoder.encode(&Row { row, example }, &spec).ok()?;
+            Some(encoded.0)
+        });
+        let sequences: Vec<TokenSequence> = sequences.collect();
+        if sequences.is_empty() {
+            return Ok(None);
+        }
+        let (total, rows) = self.both(&sequences).await?;
+        let prompts = rows.into_iter().map(|score| RowChange {
+            score,
+            place: score.row,
+            prompt: KEEP_PROMPTS[score.row].0.to_owned(),
+        });
+        let prompts = prompts.collect();
+        Ok(Some(KeepScore { total, prompts }))
+    }
+
+    async fn labels(&self, side: Side) -> Result<Option<LabelScore>, Interruption> {
         let labels = &self.kept.dataset().labels;
-        if !(2..=MAX_LABELS).contains(&labels.len()) {
+        let num_labels = labels.len();
+        if !(2..=MAX_LABELS).contains(&num_labels) {
             return Ok(None);
         }
         let mut score = LabelScore {
-            num_labels: labels.len(),
+            labels: labels.iter().map(|(label, _)| label.clone()).collect(),
             num_rows: 0,
             base_right: 0,
             tuned_right: 0,
             most_frequent_right: 0,
+            base_confusion: vec![vec![0; num_labels]; num_labels],
+            tuned_confusion: vec![vec![0; num_labels]; num_labels],
         };
-        for sequence in rows {
+        for sequence in self.kept.rows_of(side) {
             let stored = self.kept.row(sequence.row).await;
-            let Some(stored) = stored.map_err(Interruption::Failed)? else {
+            let Some((_, stored)) = stored.map_err(Interruption::Failed)? else {
                 continue;
             };
             let Some((own, candidates)) = self.candidates(&stored) else {
@@ -109,9 +212,14 @@ impl Scoring<'_> {
             let base = likeliest(llama, None, &candidates, &self.pacing).await?;
             let adapter = Some(self.adapter);
             let tuned = likeliest(llama, adapter, &candidates, &self.pacing).await?;
+            let (Some(base), Some(tuned)) = (base, tuned) else {
+                continue;
+            };
             score.num_rows += 1;
-            score.base_right += usize::from(base == Some(own));
-            score.tuned_right += usize::from(tuned == Some(own));
+            score.base_right += usize::from(base == own);
+            score.tuned_right += usize::from(tuned == own);
+            score.base_confusion[own][base] += 1;
+            score.tuned_confusion[own][tuned] += 1;
             // Labels are sorted by how frequent they are.
             score.most_frequent_right += usize::from(own == 0);
         }
@@ -136,5 +244,90 @@ impl Scoring<'_> {
                 .map(|(sequence, _)| sequence)
         });
         Some((own, candidates.collect::<Option<_>>()?))
+    }
+}
+
+/// The rows whose loss rose the most, worst first; with a `direction` of -1 those whose loss fell the most. At most
+/// [`ScoreReport::MAX_CHANGES`], each found by a walk of its own: a sort would be a kilobyte of every download.
+fn most_changed(rows: &[RowScore], direction: f64) -> Vec<RowScore> {
+    let mut listed: Vec<RowScore> = Vec::new();
+    while listed.len() < ScoreReport::MAX_CHANGES {
+        let mut most: Option<&RowScore> = None;
+        for row in rows {
+            let change = direction * row.rise();
+            let is_more = most.is_none_or(|most| change > direction * most.rise());
+            if change > 0.0 && is_more && !listed.contains(row) {
+                most = Some(row);
+            }
+        }
+        let Some(most) = most else {
+            break;
+        };
+        listed.push(*most);
+    }
+    listed
+}
+
+fn num_scored(results: &[RowResult]) -> usize {
+    results.iter().map(|result| result.num_scored).sum()
+}
+
+fn model_score(results: &[RowResult]) -> ModelScore {
+    let scored = num_scored(results) as f64;
+    let loss = results.iter().map(|result| result.nll_sum).sum::<f64>() / scored;
+    let right: usize = results.iter().map(|result| result.num_right).sum();
+    ModelScore {
+        loss,
+        // JSON has no infinity.
+        perplexity: loss.exp().min(f64::MAX),
+        token_accuracy: right as f64 / scored,
+        exact_matches: results.iter().filter(|result| result.is_exact).count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(row: usize, rise: f64) -> RowScore {
+        RowScore {
+            row,
+            scored_tokens: 1,
+            base_loss: 2.0,
+            tuned_loss: 2.0 + rise,
+            base_exact: false,
+            tuned_exact: false,
+        }
+    }
+
+    fn numbers(rows: &[RowScore], direction: f64) -> Vec<usize> {
+        let listed = most_changed(rows, direction);
+        listed.iter().map(|row| row.row).collect()
+    }
+
+    #[test]
+    fn the_worst_rose_and_the_best_fell() {
+        let rises = [0.5, -1.0, 0.0, 0.25, -0.5, 1.0, 0.75, 0.125, 1.5, 0.25];
+        let rows = rises.iter().enumerate();
+        let rows: Vec<RowScore> = rows.map(|(number, &rise)| row(number, rise)).collect();
+        assert_eq!(numbers(&rows, 1.0), [8, 5, 6, 0, 3]);
+        assert_eq!(numbers(&rows, -1.0), [1, 4]);
+        // Rows that changed alike are listed each.
+        assert_eq!(numbers(&[row(4, 1.0), row(5, 1.0)], 1.0), [4, 5]);
+        assert!(numbers(&[], 1.0).is_empty());
+    }
+
+    #[test]
+    fn a_loss_beyond_measure_has_a_perplexity_that_json_can_hold() {
+        let result = RowResult {
+            row: 0,
+            nll_sum: 2000.0,
+            num_scored: 2,
+            num_right: 1,
+            is_exact: false,
+        };
+        let score = model_score(&[result]);
+        assert_eq!((score.loss, score.token_accuracy), (1000.0, 0.5));
+        assert_eq!(score.perplexity, f64::MAX);
     }
 }

@@ -20,6 +20,8 @@ pub struct ScriptedHost {
     pub script: Vec<(u64, Control)>,
     /// Each with the yields and sleeps before it.
     pub events: RefCell<Vec<(u64, Event)>>,
+    /// Bytes that went beside events.
+    pub zips: RefCell<Vec<Vec<u8>>>,
     pub num_yields: Cell<u64>,
     pub num_sleeps: Cell<u64>,
     /// Milliseconds since some moment.
@@ -67,7 +69,8 @@ impl Host for ScriptedHost {
         self.events.borrow_mut().push((self.now(), event));
     }
 
-    fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
+    fn emit_with_bytes(&self, event: Event, bytes: Vec<u8>) {
+        self.zips.borrow_mut().push(bytes);
         self.emit(event);
     }
 

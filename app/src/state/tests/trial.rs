@@ -19,13 +19,26 @@ fn batch() -> BatchPreview {
 }
 
 fn report(side: Side, tuned_loss: f64) -> ScoreReport {
+    let score = |loss: f64| ModelScore {
+        loss,
+        perplexity: loss.exp(),
+        token_accuracy: 0.5,
+        exact_matches: 1,
+    };
     ScoreReport {
         side,
-        num_rows: 4,
-        scored_tokens: 40,
-        base_loss: 3.0,
-        tuned_loss,
+        dataset_sha256: "d".into(),
+        total: BothScores {
+            num_rows: 4,
+            scored_tokens: 40,
+            base: score(3.0),
+            tuned: score(tuned_loss),
+        },
         labels: None,
+        keep: None,
+        worst: Vec::new(),
+        best: Vec::new(),
+        rows: Vec::new(),
     }
 }
 

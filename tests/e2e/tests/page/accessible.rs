@@ -133,6 +133,7 @@ fn axe_finds_nothing() -> Outcome {
 
     data_step(&visit, &page)?;
     first_batch_and_scores(&visit, &page)?;
+    scores_of_labels(&visit, &page)?;
     page.expect_quiet_console()?;
     Ok(())
 }
@@ -184,19 +185,51 @@ fn first_batch_and_scores(visit: &Visit, page: &Page) -> Outcome {
     page.press("Start training")?;
     page.wait_for_status(&["Finished"], RUN)?;
     page.press("Score the held-out rows")?;
-    let score = |rows: &str| {
-        page.wait(&format!("the score of the {rows} rows"), RUN, || {
-            let scores = page.text("Scores")?;
-            Ok(if scores.contains(&format!("{rows} rows: mean loss")) {
-                Seen::Yes(())
-            } else {
-                Seen::NotYet(scores)
-            })
-        })
-    };
-    score("held-out")?;
+    wait_for_score(page, "held-out")?;
     page.wait_until_enabled("Score the test rows", SOON)?;
     page.press("Score the test rows")?;
-    score("test")?;
+    wait_for_score(page, "test")?;
+    page.unfold()?;
+    let measures = page.text("Measures of the test rows")?;
+    for measure in ["Loss", "Perplexity", "Token accuracy", "Exact match"] {
+        assert!(measures.contains(measure), "{measure}: {measures}");
+    }
+    let prompts = page.text("General prompts beside the test rows")?;
+    assert!(
+        prompts.contains("What is the capital of France?"),
+        "{prompts}"
+    );
     look(visit, page, "axe-scores")
+}
+
+fn wait_for_score(page: &Page, rows: &str) -> Outcome {
+    page.wait(&format!("the score of the {rows} rows"), RUN, || {
+        let scores = page.text("Scores")?;
+        Ok(if scores.contains(&format!("{rows} rows: mean loss")) {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(scores)
+        })
+    })?;
+    Ok(())
+}
+
+/// The confusion matrices, of rows with labels.
+fn scores_of_labels(visit: &Visit, page: &Page) -> Outcome {
+    let labelled = visit.write("letters.csv", rows_with_labels())?;
+    page.choose_files("Dataset files", &[&labelled])?;
+    page.wait_for_text("Letter 0", LOADING)?;
+    page.wait_until_enabled("Start training", LOADING)?;
+    page.press("Start training")?;
+    page.wait_for_status(&["Training", "Evaluating"], RUN)?;
+    page.wait_for_status(&["Finished"], RUN)?;
+    page.press("Score the held-out rows")?;
+    wait_for_score(page, "held-out")?;
+    for when in ["before", "after"] {
+        let table = page.text(&format!("Labels of the held-out rows {when} the run"))?;
+        for label in ["praise", "taken for praise", "taken for other"] {
+            assert!(table.contains(label), "{label}: {table}");
+        }
+    }
+    look(visit, page, "axe-scores-of-labels")
 }

@@ -54,6 +54,7 @@ fn a_stranger_finishes_the_journey() -> Outcome {
     );
 
     answers_differ(&page)?;
+    score(&page)?;
     picture(&page, "journey-4-finished")?;
 
     page.press("Download adapter")?;
@@ -101,6 +102,49 @@ fn answers_differ(page: &Page) -> Outcome {
     Ok(())
 }
 
+/// The held-out rows are scored, and the row that got best is shown in the table.
+fn score(page: &Page) -> Outcome {
+    page.wait_until_enabled("Score the held-out rows", SOON)?;
+    page.press("Score the held-out rows")?;
+    page.wait("the score of the held-out rows", RUN, || {
+        let scores = page.text("Scores")?;
+        Ok(if scores.contains("held-out rows: mean loss") {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(scores)
+        })
+    })?;
+    assert!(page.text("Scores")?.contains("General prompts: "));
+    let best = page.text("The held-out rows that got best")?;
+    let row = best.split("Row ").find_map(|part| {
+        let number: String = part.chars().take_while(char::is_ascii_digit).collect();
+        (!number.is_empty()).then_some(number)
+    });
+    let row = row.ok_or_else(|| format!("no row in {best}"))?;
+    page.press(&format!("Show row {row} in the table"))?;
+    page.wait_for_text(&format!("Row {row} as the model sees it"), SOON)?;
+    Ok(())
+}
+
+/// What was scored on the page stands in the zip, with every row.
+fn check_scores(page: &Page, evaluation: &Value) -> Outcome {
+    let report = &evaluation["scores"][0];
+    assert_eq!(report["side"], "validation");
+    assert_eq!(report["rows"].as_array().map(Vec::len), Some(NUM_ROWS / 10));
+    let measures = page.text("Measures of the held-out rows")?;
+    for (model, key) in [("base", "base_loss"), ("tuned", "tuned_loss")] {
+        let loss = report["total"][model]["loss"].as_f64();
+        let loss = loss.ok_or_else(|| format!("no loss in {report}"))?;
+        assert!(measures.contains(&format!("{loss:.4}")), "{measures}");
+        let of_run = evaluation[key].as_f64().ok_or("no loss of the run")?;
+        assert!((loss - of_run).abs() < 1e-3, "{loss} and {of_run}");
+    }
+    let accuracy = |model: &str| report["total"][model]["token_accuracy"].as_f64();
+    assert!(accuracy("tuned") > accuracy("base"), "{report}");
+    assert_eq!(report["keep"]["prompts"].as_array().map(Vec::len), Some(16));
+    Ok(())
+}
+
 fn check_zip(page: &Page, files: &BTreeMap<String, Vec<u8>>) -> Outcome {
     let shown = page.body_text()?;
     for name in files.keys() {
@@ -110,6 +154,7 @@ fn check_zip(page: &Page, files: &BTreeMap<String, Vec<u8>>) -> Outcome {
         Ok(serde_json::from_slice(file(files, name)?)?)
     };
     check_evaluation(page, &json("evaluation.json")?)?;
+    check_scores(page, &json("evaluation.json")?)?;
 
     let config = json("adapter_config.json")?;
     assert_eq!(config["peft_type"], "LORA");

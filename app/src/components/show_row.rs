@@ -1,0 +1,22 @@
+use engine::protocol::RowFilter;
+use leptos::prelude::*;
+
+use crate::state::format::count;
+use crate::store::Store;
+
+/// Leads to a row in the table of rows, and shows its tokens. `place` is where the row stands among those of `filter`.
+#[component]
+pub fn ShowRow(row: usize, place: usize, filter: RowFilter) -> impl IntoView {
+    let store = Store::get();
+    let number = count(row as u64 + 1);
+    let go = move |_| {
+        store.filter_rows(filter);
+        store.jump.set(Some(place));
+        store.preview_row(row);
+    };
+    view! {
+        <button type="button" class="link" aria-label=format!("Show row {number} in the table") on:click=go>
+            {format!("Row {number}")}
+        </button>
+    }
+}
