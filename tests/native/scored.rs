@@ -213,6 +213,10 @@ fn a_row_matches_exactly_where_greedy_decoding_writes_it() {
             assert_eq!(result.is_exact, result.num_right == result.num_scored);
         }
     }
+    // Cut before the end of its turn: what it has is right, but nobody knows how it goes on.
+    let unending = results(&model, None, &rows[..1], &batchings()[0], &[1]);
+    assert!(!rows[0].ids.contains(&1) && unending[0].num_right == unending[0].num_scored);
+    assert!(!unending[0].is_exact);
 
     // Behind an end of turn nothing is decoded: a wrong last token does no harm where the one before ends the turn.
     let mut row = rows[0].clone();

@@ -89,7 +89,7 @@ clippy_wasm() {
 tests_of() { cargo test --locked "$@" -- --show-output; }
 browser_tests() {
     # Seconds for one test file; a software GPU compiles its shaders slowly.
-    WASM_BINDGEN_TEST_TIMEOUT=600 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=60 \
+    WASM_BINDGEN_TEST_TIMEOUT=1800 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=180 \
         wasm-pack test --headless --chrome --chromedriver "${CHROMEDRIVER:-/usr/bin/chromedriver}" --release tests/web \
         --locked --features "$1"
 }

@@ -31,8 +31,8 @@ pub struct HeadLoss {
     /// Logarithms of the sums of the logits' exponentials, `[s, 1]`.
     pub log_sums: Tensor<2>,
     /// By how much the largest logit exceeds the target's, less what rounding explains, `[s, 1]`: not above 0 where the
-    /// target is the likeliest token.
-    pub lead: Tensor<2>,
+    /// target is the likeliest token. Where no gradient was asked for.
+    pub lead: Option<Tensor<2>>,
 }
 
 /// The walk over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
@@ -58,10 +58,12 @@ pub async fn cross_entropy<E>(
     let target_rows = head.select_rows(targets, &device);
     let products = hidden * target_rows.clone();
     let target_logits = products.clone().sum_dim(1);
-    // Twice the unit roundoff is the machine epsilon.
-    let relative = (head.cols() as f32).sqrt() * f32::EPSILON;
-    let rounding = products.abs().sum_dim(1).mul_scalar(relative);
-    let lead = sums.maximum.clone() - target_logits.clone() - rounding;
+    let lead = (!with_gradient).then(|| {
+        // Twice the unit roundoff is the machine epsilon.
+        let relative = (head.cols() as f32).sqrt() * f32::EPSILON;
+        let rounding = products.abs().sum_dim(1).mul_scalar(relative);
+        sums.maximum.clone() - target_logits.clone() - rounding
+    });
     let log_sums = sums.sum.clone().log() + sums.maximum;
     let nll = log_sums.clone() - target_logits;
     let gradient = with_gradient.then(|| sums.weighted / sums.sum - target_rows);
@@ -175,7 +177,7 @@ mod tests {
             for chunk in [1, random.size(1..v), v] {
                 let between = async || Ok::<_, ()>(());
                 let walk = cross_entropy(hidden.tensor(), &matrix, &ids, chunk, false, between);
-                let leads = block_on(walk).unwrap().lead.into_data();
+                let leads = block_on(walk).unwrap().lead.unwrap().into_data();
                 let leads: Vec<f32> = leads.try_into_vec().unwrap();
                 for (row, &lead) in leads.iter().enumerate() {
                     let largest = logits.row(row).iter().copied().fold(f64::MIN, f64::max);

@@ -30,7 +30,8 @@ pub struct RowResult {
     /// Whether greedy decoding writes all that is scored, each turn after the row's own turns before it, and ends it there.
     /// The first token is decoded from the same tokens as under teacher forcing; where it is the row's, so is the next, and so
     /// on to the end of the turn. So this needs no decoding: every scored token is the likeliest, but for one right behind a
-    /// scored end of a turn (templates write a line break there), which decoding does not reach.
+    /// scored end of a turn (templates write a line break there), which decoding does not reach. A row that is cut before the end
+    /// of its turn is none.
     pub is_exact: bool,
 }
 
@@ -74,6 +75,8 @@ fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<Ro
             num_right: 0,
             is_exact: true,
         };
+        // Of a row that was cut before its end nobody knows how it goes on.
+        let mut is_ended = ends.is_empty();
         let scored = (start..start + length).filter(|&at| batch.loss_mask[at]);
         for (at, score) in scored.zip(&mut scores) {
             // A row's first token is never scored, so the one before is the row's.
@@ -82,7 +85,9 @@ fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<Ro
             result.num_scored += 1;
             result.num_right += usize::from(score.is_likeliest);
             result.is_exact &= score.is_likeliest || is_behind_end;
+            is_ended |= ends.contains(&batch.ids[at]);
         }
+        result.is_exact &= is_ended;
         results.push(result);
     }
     results

@@ -204,8 +204,13 @@ pub async fn token_scores(
     let loss = pass
         .head_loss(model.final_norm(rows, adapter), adapter, &scored, false)
         .await?;
+    let Some(lead) = loss.lead else {
+        return Err(Interruption::Failed(super::internal(
+            "the head gave no lead",
+        )));
+    };
     // One read for both.
-    let values = read_all(Tensor::cat(vec![loss.nll, loss.lead], 1)).await;
+    let values = read_all(Tensor::cat(vec![loss.nll, lead], 1)).await;
     let values = values.map_err(Interruption::Failed)?;
     let score = |pair: &[f32]| TokenScore {
         nll: pair[0],
