@@ -6,7 +6,7 @@ mod read;
 mod sniff;
 mod vocabulary;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use self::{
     read::RowOrder,
@@ -15,7 +15,7 @@ use self::{
 use super::{
     config::{ConfigError, LlamaConfig},
     error::{ModelError, TensorProblem},
-    hash,
+    gguf, hash,
     names::gguf_from_hf,
     packed::{PackedMatrix, unpack_row},
     source::{ByteSource, SourceError},
@@ -177,6 +177,49 @@ impl ModelFiles {
         let entry = self.tensor(hf_name, &shape)?;
         let [rows, cols] = shape;
         read::matrix(&self.weights, entry, rows, cols, self.row_order(hf_name)).await
+    }
+
+    /// Reads the rows `wanted` of the matrix `hf_name` of `shape` `[out, in]` as numbers, in HF's order. Of queries and keys
+    /// whole heads are read.
+    ///
+    /// # Errors
+    /// As [`Self::matrix`].
+    pub async fn rows(
+        &self,
+        hf_name: &str,
+        shape: [usize; 2],
+        wanted: Range<usize>,
+    ) -> Result<Vec<f32>, ModelError> {
+        let entry = self.tensor(hf_name, &shape)?;
+        let [rows, cols] = shape;
+        let order = self.row_order(hf_name);
+        let packed = read::part(&self.weights, entry, rows, wanted, cols, order).await?;
+        let mut values = vec![0.0; packed.rows * cols];
+        let (row_words, row_scales) = (
+            packed.kind.words_per_row(cols),
+            packed.kind.scales_per_row(cols),
+        );
+        for (row, values) in values.chunks_exact_mut(cols).enumerate() {
+            let words = &packed.words[row * row_words..][..row_words];
+            let scales = &packed.scales[row * row_scales..][..row_scales];
+            unpack_row(packed.kind, words, scales, values);
+        }
+        Ok(values)
+    }
+
+    /// The key-value pairs of a GGUF file as its bytes have them; none of another format.
+    ///
+    /// # Errors
+    /// If the file cannot be read any more.
+    pub async fn gguf_pairs(&self) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
+        if self.format != ModelFormat::Gguf {
+            return Ok(Vec::new());
+        }
+        let pairs = gguf::stored_pairs(self.weights.source.as_ref()).await;
+        pairs.map_err(|error| ModelError::Gguf {
+            file: self.weights.name.clone(),
+            error,
+        })
     }
 
     /// Reads the vector `hf_name` of `len` weights, such as a norm's.
