@@ -27,8 +27,7 @@ use crate::{
     data::TokenSequence,
     protocol::{
         AdapterSpec, DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, ExportKind,
-        Failure, FailureKind, Method, ModelSummary, PreparedSummary, RunSpec, RunSummary,
-        StepMetrics,
+        Failure, FailureKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, StepMetrics,
     },
     text::hex,
 };

@@ -7,7 +7,7 @@ use super::{Part, Place};
 /// as PEFT has it.
 pub(super) fn rate_ratio(place: Place, loraplus_lr_ratio: f64) -> f64 {
     match place {
-        Place::Module { part: Part::A, .. } => 1.0,
+        Place::Module { part: Part::A, .. } | Place::Head | Place::Prompt => 1.0,
         Place::Module { .. } | Place::Norm { .. } | Place::FinalNorm => loraplus_lr_ratio,
     }
 }

@@ -102,7 +102,7 @@ pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) 
     };
 
     let context = model.context(&batch, None);
-    let mut hidden = model.embed(&batch.ids);
+    let mut hidden = model.embed(&batch.ids, None);
     check("hidden.embed", hidden.clone()).await;
     for block in &model.blocks {
         hidden = block.forward(hidden, None, &context, None);
@@ -337,7 +337,7 @@ pub async fn check_steps(
 /// Logits at every position of one row, without a cache.
 pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
     let context = model.row_context(ids.len(), 0);
-    let mut hidden = model.embed(ids);
+    let mut hidden = model.embed(ids, None);
     for block in &model.blocks {
         hidden = block.forward(hidden, None, &context, None);
     }
