@@ -2,10 +2,12 @@
 
 Run: INLAY_MERGED=out cargo test .. merged::   (a folder for each adapter: F32.zip, F16.zip, Q8_0.zip, Q4_0.zip, PEFT's files)
      python tests/reference/verify_merged.py out [--bundled SmolLM2.gguf]
+     python tests/reference/verify_merged.py out --gguf     (in an environment with gguf and safetensors)
      python tests/reference/verify_merged.py out --llama    (in an environment with llama-cpp-python)
 
 The first run compares logits of each F32 folder with PEFT's `merge_and_unload` over the same base, and writes the losses beside
-the zips; the second loads each GGUF file with llama.cpp and prints its loss beside those. Exit code 1 where one is off.
+the zips. The second reads each GGUF file with llama.cpp's own Python package, quantises the numbers of the F32 folder with it,
+and compares every tensor bit by bit. The third loads each GGUF file with llama.cpp and prints its loss beside those. Exit code 1 where one is off.
 """
 
 from __future__ import annotations
@@ -72,6 +74,44 @@ def with_transformers(folder: Path, bundled: Path | None) -> bool:
     return fine
 
 
+def with_gguf(folder: Path) -> bool:
+    import numpy
+    from gguf import GGMLQuantizationType, GGUFReader, TensorNameMap, quants
+    from gguf.constants import MODEL_ARCH
+    from safetensors.numpy import load_file
+
+    fine = True
+    for case in cases(folder):
+        line = f"{case.name:<14}"
+        for name in LLAMA_TOLERANCES:
+            with tempfile.TemporaryDirectory() as unpacked:
+                with zipfile.ZipFile(case / "F32.zip") as archive:
+                    singles = load_file(archive.extract("model.safetensors", unpacked))
+                    config = json.loads(archive.read("config.json"))
+                with zipfile.ZipFile(case / f"{name}.zip") as archive:
+                    reader = GGUFReader(archive.extract("merged.gguf", unpacked))
+                names = TensorNameMap(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+                tensors = {tensor.name: tensor for tensor in reader.tensors}
+                wrong, types = [], {}
+                for hf_name, values in singles.items():
+                    tensor = tensors.pop(names.get_name(hf_name, (".weight",)))
+                    for end, heads in (("q_proj.weight", "num_attention_heads"), ("k_proj.weight", "num_key_value_heads")):
+                        if hf_name.endswith(end):
+                            # As LlamaModel.permute of convert_hf_to_gguf.py.
+                            halves = values.reshape(config[heads], 2, -1, values.shape[1])
+                            values = halves.swapaxes(1, 2).reshape(values.shape)
+                    kind = GGMLQuantizationType(tensor.tensor_type)
+                    types[kind.name] = types.get(kind.name, 0) + 1
+                    expected = numpy.ascontiguousarray(quants.quantize(values, kind)).tobytes()
+                    if expected != numpy.ascontiguousarray(tensor.data).tobytes():
+                        wrong.append(hf_name)
+            is_fine = not wrong and not tensors
+            fine &= is_fine
+            line += f"  {name}: {types} {'bit-equal' if is_fine else f'WRONG {wrong[:3]} {list(tensors)[:3]}'}"
+        print(line)
+    return fine
+
+
 def llama_loss(path: Path) -> float:
     import numpy
     from llama_cpp import Llama
@@ -108,8 +148,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bundled", type=Path)
+    parser.add_argument("--gguf", action="store_true")
     parser.add_argument("--llama", action="store_true")
     arguments = parser.parse_args()
+    if arguments.gguf:
+        sys.exit(0 if with_gguf(arguments.folder) else 1)
     if arguments.llama:
         sys.exit(0 if with_llama_cpp(arguments.folder) else 1)
     sys.exit(0 if with_transformers(arguments.folder, arguments.bundled) else 1)

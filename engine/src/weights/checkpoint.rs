@@ -17,7 +17,7 @@ use super::{
     error::{ModelError, TensorProblem},
     gguf, hash,
     names::gguf_from_hf,
-    packed::{PackedMatrix, unpack_row},
+    packed::PackedMatrix,
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
 };
@@ -194,17 +194,7 @@ impl ModelFiles {
         let [rows, cols] = shape;
         let order = self.row_order(hf_name);
         let packed = read::part(&self.weights, entry, rows, wanted, cols, order).await?;
-        let mut values = vec![0.0; packed.rows * cols];
-        let (row_words, row_scales) = (
-            packed.kind.words_per_row(cols),
-            packed.kind.scales_per_row(cols),
-        );
-        for (row, values) in values.chunks_exact_mut(cols).enumerate() {
-            let words = &packed.words[row * row_words..][..row_words];
-            let scales = &packed.scales[row * row_scales..][..row_scales];
-            unpack_row(packed.kind, words, scales, values);
-        }
-        Ok(values)
+        Ok(read::numbers(&packed))
     }
 
     /// The key-value pairs of a GGUF file as its bytes have them; none of another format.
@@ -229,9 +219,7 @@ impl ModelFiles {
     pub async fn vector(&self, hf_name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let entry = self.tensor(hf_name, &[len])?;
         let row = read::matrix(&self.weights, entry, 1, len, RowOrder::AsStored).await?;
-        let mut weights = vec![0.0; len];
-        unpack_row(row.kind, &row.words, &row.scales, &mut weights);
-        Ok(weights)
+        Ok(read::numbers(&row))
     }
 
     /// SHA-256 of the weights file in hexadecimal; `progress` gets the bytes done and all of them. A file that was

@@ -57,6 +57,11 @@ pub(super) async fn header(
         TokenizerSource::Json { tokenizer_json, .. } => {
             settings(&mut header, &files.name, config);
             vocabulary(&mut header, tokenizer_json, config.vocab_size, tokenizer)?;
+            let eos = tokenizer.special_ids().eos;
+            // Of several ends GGUF names two; the others llama.cpp knows by their texts.
+            if let Some(&end) = config.eos_token_ids.iter().find(|&&id| Some(id) != eos) {
+                header.unsigned("tokenizer.ggml.eot_token_id", end);
+            }
             if let Some(template) = &files.chat_template {
                 header.text("tokenizer.chat_template", template);
             }

@@ -6,7 +6,7 @@ use super::NamedSource;
 use crate::weights::{
     error::{ModelError, TensorProblem},
     pack::pack_row,
-    packed::PackedMatrix,
+    packed::{PackedMatrix, unpack_row},
     tensor::TensorEntry,
 };
 
@@ -109,6 +109,19 @@ pub(super) async fn part(
         first += num_rows;
     }
     Ok(packed)
+}
+
+/// The numbers of a matrix, row by row.
+pub(super) fn numbers(matrix: &PackedMatrix) -> Vec<f32> {
+    let PackedMatrix { kind, cols, .. } = *matrix;
+    let mut values = vec![0.0; matrix.rows * cols];
+    let (row_words, row_scales) = (kind.words_per_row(cols), kind.scales_per_row(cols));
+    for (row, values) in values.chunks_exact_mut(cols).enumerate() {
+        let words = &matrix.words[row * row_words..][..row_words];
+        let scales = &matrix.scales[row * row_scales..][..row_scales];
+        unpack_row(kind, words, scales, values);
+    }
+    values
 }
 
 fn unexpected_shape(
