@@ -317,6 +317,8 @@ impl State {
                 }
                 None
             }
+            // No command of the page begins such an export yet.
+            Phase::Exporting => None,
         };
         if let Some(loading) = loading {
             loading.advance(phase, done, total);

@@ -7,6 +7,7 @@
 mod adapter;
 pub mod gguf;
 mod log;
+pub mod merged;
 pub mod mlx;
 pub mod modelfile;
 mod readme;

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use crate::protocol::{Event, GenerationId, RunId};
+use crate::protocol::{Event, Failure, GenerationId, RunId};
 
 /// A future that stays on its thread, as everything in a worker does.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -35,6 +35,15 @@ pub trait Host {
 
     /// What the worker's own memory has grown to, where it can be told.
     fn memory_bytes(&self) -> Option<u64>;
+}
+
+/// A file that is written front to back and never held whole by the engine.
+pub trait FileSink {
+    /// Appends.
+    ///
+    /// # Errors
+    /// Why the surroundings take no more, such as a full disk.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure>;
 }
 
 /// What the user last asked of a run.

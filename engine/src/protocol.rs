@@ -247,4 +247,6 @@ pub enum Phase {
     EncodingData,
     /// `done` and `total` in rows.
     Evaluating,
+    /// `done` and `total` in bytes.
+    Exporting,
 }

@@ -15,6 +15,7 @@ mod stream;
 
 use std::{collections::BTreeSet, ops::Range};
 
+pub use gguf::{pre_of, to_json as json_from_gguf};
 pub use stream::DecodeStream;
 
 use crate::{

@@ -8,6 +8,7 @@ mod common;
 mod device;
 mod import;
 mod kept;
+mod merged;
 mod model;
 mod one_batch;
 mod scored;

@@ -1,4 +1,4 @@
-//! GGUF files for llama.cpp: an adapter.
+//! GGUF files for llama.cpp: headers, and an adapter.
 //!
 //! The layout is that of [`crate::weights::gguf`]; keys and names are those that `convert_lora_to_gguf.py` of llama.cpp
 //! writes. llama.cpp takes one alpha for the whole file and the rank from each tensor, so whatever differs between modules
@@ -8,28 +8,30 @@ use super::ExportError;
 use crate::{
     adapter::{LowRankUpdate, ModelShape},
     protocol::TargetModule,
-    weights::gguf::MAGIC,
+    weights::{gguf::MAGIC, packed::PackedKind},
 };
 
 const VERSION: u32 = 3;
 /// What llama.cpp calls all models that this engine runs.
-const ARCHITECTURE: &str = "llama";
-const ALIGNMENT: usize = 32;
+pub(super) const ARCHITECTURE: &str = "llama";
+const ALIGNMENT: u64 = 32;
 /// Numbers of the types of values.
+const TYPE_UINT32: u32 = 4;
+const TYPE_INT32: u32 = 5;
 const TYPE_FLOAT32: u32 = 6;
+const TYPE_BOOL: u32 = 7;
 const TYPE_TEXT: u32 = 8;
-/// Number of the type of F32 tensors.
-const GGML_F32: u32 = 0;
+const TYPE_ARRAY: u32 = 9;
 
 /// A file's keys and tensors before their data.
 #[derive(Default)]
-struct Header {
+pub(super) struct Header {
     pairs: Vec<u8>,
     num_pairs: u64,
     tensors: Vec<u8>,
     num_tensors: u64,
     /// Where the next tensor begins in the data.
-    offset: usize,
+    offset: u64,
 }
 
 impl Header {
@@ -39,39 +41,102 @@ impl Header {
         self.num_pairs += 1;
     }
 
-    fn text(&mut self, key: &str, value: &str) {
+    /// A pair as another file has it, its type included.
+    pub fn stored(&mut self, key: &str, value: &[u8]) {
+        put_text(&mut self.pairs, key);
+        self.pairs.extend(value);
+        self.num_pairs += 1;
+    }
+
+    pub fn unsigned(&mut self, key: &str, value: u32) {
+        self.key(key, TYPE_UINT32);
+        self.pairs.extend(value.to_le_bytes());
+    }
+
+    pub fn flag(&mut self, key: &str, value: bool) {
+        self.key(key, TYPE_BOOL);
+        self.pairs.push(u8::from(value));
+    }
+
+    fn array(&mut self, key: &str, kind: u32, len: usize) {
+        self.key(key, TYPE_ARRAY);
+        self.pairs.extend(kind.to_le_bytes());
+        self.pairs.extend((len as u64).to_le_bytes());
+    }
+
+    pub fn texts(&mut self, key: &str, values: &[String]) {
+        self.array(key, TYPE_TEXT, values.len());
+        values
+            .iter()
+            .for_each(|value| put_text(&mut self.pairs, value));
+    }
+
+    pub fn integers(&mut self, key: &str, values: &[i32]) {
+        self.array(key, TYPE_INT32, values.len());
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        self.pairs.extend(bytes);
+    }
+
+    pub fn text(&mut self, key: &str, value: &str) {
         self.key(key, TYPE_TEXT);
         put_text(&mut self.pairs, value);
     }
 
-    fn float(&mut self, key: &str, value: f32) {
+    pub fn float(&mut self, key: &str, value: f32) {
         self.key(key, TYPE_FLOAT32);
         self.pairs.extend(value.to_le_bytes());
     }
 
-    /// A matrix in f32; rows are what is contiguous.
-    fn matrix(&mut self, name: &str, [rows, cols]: [usize; 2]) {
+    /// A tensor of `shape`, slowest dimension first, that takes so many bytes.
+    pub fn tensor(&mut self, name: &str, shape: &[u64], kind: PackedKind, num_bytes: u64) {
         put_text(&mut self.tensors, name);
-        self.tensors.extend(2u32.to_le_bytes());
-        for size in [cols, rows] {
-            self.tensors.extend((size as u64).to_le_bytes());
+        self.tensors.extend((shape.len() as u32).to_le_bytes());
+        for size in shape.iter().rev() {
+            self.tensors.extend(size.to_le_bytes());
         }
-        self.tensors.extend(GGML_F32.to_le_bytes());
-        self.tensors.extend((self.offset as u64).to_le_bytes());
+        self.tensors.extend(type_number(kind).to_le_bytes());
+        self.tensors.extend(self.offset.to_le_bytes());
         self.num_tensors += 1;
-        self.offset += (4 * rows * cols).next_multiple_of(ALIGNMENT);
+        self.offset += num_bytes.next_multiple_of(ALIGNMENT);
     }
 
-    fn finish(self) -> Vec<u8> {
-        let mut file = Vec::with_capacity(self.offset + self.pairs.len() + self.tensors.len() + 64);
+    /// A matrix in f32; rows are what is contiguous.
+    fn matrix(&mut self, name: &str, [rows, cols]: [usize; 2]) {
+        let shape = [rows, cols].map(|size| size as u64);
+        let num_bytes = 4 * shape[0] * shape[1];
+        self.tensor(name, &shape, PackedKind::F32, num_bytes);
+    }
+
+    /// Bytes of all tensors, with what fills up each.
+    pub fn data_bytes(&self) -> u64 {
+        self.offset
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        let mut file = Vec::with_capacity(self.pairs.len() + self.tensors.len() + 64);
         file.extend(MAGIC);
         file.extend(VERSION.to_le_bytes());
         file.extend(self.num_tensors.to_le_bytes());
         file.extend(self.num_pairs.to_le_bytes());
         file.extend(self.pairs);
         file.extend(self.tensors);
-        file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
+        pad(&mut file);
         file
+    }
+}
+
+/// Zeros up to where the next tensor may begin.
+pub(super) fn pad(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+}
+
+/// Number of a type of tensors, of those that are written.
+fn type_number(kind: PackedKind) -> u32 {
+    match kind {
+        PackedKind::F16 => 1,
+        PackedKind::Q4_0 => 2,
+        PackedKind::Q8_0 => 8,
+        _ => 0,
     }
 }
 
@@ -137,18 +202,19 @@ pub fn adapter(
 
 fn put_floats(data: &mut Vec<u8>, values: &[f32]) {
     data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
+    pad(data);
 }
 
 /// Rows of `[heads 2 hd/2, cols]` in the order of `[heads hd/2 2, cols]`: llama.cpp rotates neighbours where HF rotates
 /// halves, so GGUF files of Llama-class models have the rows of queries and keys so.
 fn interleaved(values: &[f32], cols: usize, heads: usize) -> Vec<f32> {
     let rows = values.len() / cols;
-    let head_dim = rows / heads;
-    let row = |to: usize| {
-        let (head, at) = (to / head_dim, to % head_dim);
-        let from = head * head_dim + at % 2 * (head_dim / 2) + at / 2;
-        &values[from * cols..][..cols]
-    };
+    let row = |to: usize| &values[interleaved_row(to, rows / heads) * cols..][..cols];
     (0..rows).flat_map(row).copied().collect()
+}
+
+/// The row of HF's order that comes at `to` in that order.
+pub(super) fn interleaved_row(to: usize, head_dim: usize) -> usize {
+    let at = to % head_dim;
+    to - at + at % 2 * (head_dim / 2) + at / 2
 }

@@ -154,13 +154,32 @@ pub fn render(
     bos: Option<&str>,
     stops: &[String],
 ) -> String {
-    let mut file = format!(
-        "# ollama create tuned -f Modelfile\n\
-         # FROM names the base that the adapter was trained on: a GGUF file of it, or its name in Ollama.\n\
+    let from = format!(
+        "# FROM names the base that the adapter was trained on: a GGUF file of it, or its name in Ollama.\n\
          FROM ./{}\n\
          ADAPTER ./adapter.gguf\n",
         base.lines().next().unwrap_or_default()
     );
+    with_from(&from, template, bos, stops)
+}
+
+/// The Modelfile beside a model of its own, the file `model`; the rest as of [`render`].
+pub fn of_model(
+    model: &str,
+    template: Option<&ChatTemplate>,
+    bos: Option<&str>,
+    stops: &[String],
+) -> String {
+    with_from(&format!("FROM ./{model}\n"), template, bos, stops)
+}
+
+fn with_from(
+    from: &str,
+    template: Option<&ChatTemplate>,
+    bos: Option<&str>,
+    stops: &[String],
+) -> String {
+    let mut file = format!("# ollama create tuned -f Modelfile\n{from}");
     match template.map(Frame::of) {
         Some(Some(frame)) => {
             file += &format!("TEMPLATE \"\"\"{}\"\"\"\n", frame.go(bos));

@@ -80,3 +80,35 @@ pub struct ExportOffer {
     /// Why it cannot be had.
     pub refusal: Option<String>,
 }
+
+/// A form in which a model with an adapter merged into it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MergedKind {
+    /// A Hugging Face folder, F32.
+    Safetensors,
+    GgufF16,
+    #[serde(rename = "gguf_q8_0")]
+    GgufQ8_0,
+    #[serde(rename = "gguf_q4_0")]
+    GgufQ4_0,
+}
+
+impl MergedKind {
+    pub const ALL: [Self; 4] = [
+        Self::Safetensors,
+        Self::GgufF16,
+        Self::GgufQ8_0,
+        Self::GgufQ4_0,
+    ];
+
+    /// As ggml calls the type of most weights.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "F32",
+            Self::GgufF16 => "F16",
+            Self::GgufQ8_0 => "Q8_0",
+            Self::GgufQ4_0 => "Q4_0",
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use serde_json::{Map, Value, json};
 use tokenizers::{
     AddedToken, SplitDelimiterBehavior,
     models::bpe::{BPE, BpeBuilder, Vocab},
@@ -62,6 +63,112 @@ fn splitting(pre: &str) -> Option<Splitting> {
     }
 }
 
+/// Keywords that stand for each splitting when a vocabulary goes into a GGUF file.
+const WRITTEN: [&str; 5] = ["smollm", "llama-bpe", "qwen2", "tekken", "gpt-2"];
+
+/// The pre-tokenizer of a keyword as `tokenizer.json` has it.
+fn pre_tokenizer_json(splitting: &Splitting) -> Value {
+    let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
+    let sequence = |steps: [Value; 2]| json!({"type": "Sequence", "pretokenizers": steps});
+    match splitting {
+        Splitting::Gpt2 => byte_level(true),
+        Splitting::Digits => {
+            let digits = json!({"type": "Digits", "individual_digits": true});
+            sequence([digits, byte_level(true)])
+        }
+        Splitting::Pattern(pattern, _) => {
+            let split = json!({
+                "type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false,
+            });
+            sequence([split, byte_level(false)])
+        }
+    }
+}
+
+/// The keyword of `tokenizer.ggml.pre` for a `tokenizer.json`; none where its pre-tokenizer has none that is known.
+pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
+    // Whether offsets are trimmed changes no id.
+    fn plain(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .filter(|(key, _)| *key != "trim_offsets")
+                .map(|(key, value)| (key.clone(), plain(value)))
+                .collect(),
+            Value::Array(items) => items.iter().map(plain).collect(),
+            other => other.clone(),
+        }
+    }
+    if !tokenizer["normalizer"].is_null() || tokenizer["model"]["type"] != "BPE" {
+        return None;
+    }
+    let own = plain(&tokenizer["pre_tokenizer"]);
+    let is_own = |pre: &&str| {
+        splitting(pre).is_some_and(|splitting| plain(&pre_tokenizer_json(&splitting)) == own)
+    };
+    WRITTEN.into_iter().find(is_own)
+}
+
+/// The vocabulary as a `tokenizer.json` that HF's `tokenizers` reads.
+///
+/// # Errors
+/// As [`super::Tokenizer::from_gguf`].
+pub fn to_json(vocabulary: &GgufVocabulary) -> Result<Value, TokenizerError> {
+    let splitting = known_splitting(vocabulary)?;
+    check_sizes(vocabulary)?;
+    let special = special_ids(vocabulary)?;
+    let spelled = |token: &String| match byte_level::bytes(token) {
+        Some(_) => token.clone(),
+        None => byte_level::spell(token),
+    };
+    let mut vocab = Map::new();
+    for (token, id) in vocabulary.tokens.iter().zip(0u32..) {
+        vocab.insert(spelled(token), id.into());
+    }
+    let added: Vec<Value> = added_tokens(vocabulary, special)
+        .iter()
+        .map(|token| {
+            json!({
+                "id": vocab.get(&token.content), "content": token.content, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": token.special,
+            })
+        })
+        .collect();
+    let bos = special.bos.filter(|_| vocabulary.add_bos_token);
+    let post_processor = bos.map(|id| {
+        let token = &vocabulary.tokens[id as usize];
+        let first = json!({"SpecialToken": {"id": token, "type_id": 0}});
+        let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
+        let mut tokens = Map::new();
+        let ids = json!({"id": token, "ids": [id], "tokens": [token]});
+        tokens.insert(token.clone(), ids);
+        json!({
+            "type": "TemplateProcessing", "single": [first, text("A", 0)],
+            "pair": [first, text("A", 0), text("B", 1)], "special_tokens": tokens,
+        })
+    });
+    Ok(json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": pre_tokenizer_json(&splitting), "post_processor": post_processor,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+            "ignore_merges": matches!(splitting, Splitting::Pattern(_, true)), "vocab": vocab,
+            "merges": vocabulary.merges,
+        },
+    }))
+}
+
+fn known_splitting(vocabulary: &GgufVocabulary) -> Result<Splitting, TokenizerError> {
+    splitting(&vocabulary.pre).ok_or_else(|| {
+        TokenizerError::Unsupported(format!(
+            "its pre-tokenizer `{}` is not known",
+            vocabulary.pre
+        ))
+    })
+}
+
 pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError> {
     if vocabulary.model != "gpt2" {
         return Err(TokenizerError::Unsupported(format!(
@@ -69,12 +176,7 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
             vocabulary.model
         )));
     }
-    let splitting = splitting(&vocabulary.pre).ok_or_else(|| {
-        TokenizerError::Unsupported(format!(
-            "its pre-tokenizer `{}` is not known",
-            vocabulary.pre
-        ))
-    })?;
+    let splitting = known_splitting(vocabulary)?;
     check_sizes(vocabulary)?;
     let special = special_ids(vocabulary)?;
     let model = model(vocabulary, matches!(splitting, Splitting::Pattern(_, true)))?;

@@ -6,7 +6,7 @@ mod read;
 mod sniff;
 mod vocabulary;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use self::{
     read::RowOrder,
@@ -15,9 +15,9 @@ use self::{
 use super::{
     config::{ConfigError, LlamaConfig},
     error::{ModelError, TensorProblem},
-    hash,
+    gguf, hash,
     names::gguf_from_hf,
-    packed::{PackedMatrix, unpack_row},
+    packed::PackedMatrix,
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
 };
@@ -179,6 +179,39 @@ impl ModelFiles {
         read::matrix(&self.weights, entry, rows, cols, self.row_order(hf_name)).await
     }
 
+    /// Reads the rows `wanted` of the matrix `hf_name` of `shape` `[out, in]` as numbers, in HF's order. Of queries and keys
+    /// whole heads are read.
+    ///
+    /// # Errors
+    /// As [`Self::matrix`].
+    pub async fn rows(
+        &self,
+        hf_name: &str,
+        shape: [usize; 2],
+        wanted: Range<usize>,
+    ) -> Result<Vec<f32>, ModelError> {
+        let entry = self.tensor(hf_name, &shape)?;
+        let [rows, cols] = shape;
+        let order = self.row_order(hf_name);
+        let packed = read::part(&self.weights, entry, rows, wanted, cols, order).await?;
+        Ok(read::numbers(&packed))
+    }
+
+    /// The key-value pairs of a GGUF file as its bytes have them; none of another format.
+    ///
+    /// # Errors
+    /// If the file cannot be read any more.
+    pub async fn gguf_pairs(&self) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
+        if self.format != ModelFormat::Gguf {
+            return Ok(Vec::new());
+        }
+        let pairs = gguf::stored_pairs(self.weights.source.as_ref()).await;
+        pairs.map_err(|error| ModelError::Gguf {
+            file: self.weights.name.clone(),
+            error,
+        })
+    }
+
     /// Reads the vector `hf_name` of `len` weights, such as a norm's.
     ///
     /// # Errors
@@ -186,9 +219,7 @@ impl ModelFiles {
     pub async fn vector(&self, hf_name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let entry = self.tensor(hf_name, &[len])?;
         let row = read::matrix(&self.weights, entry, 1, len, RowOrder::AsStored).await?;
-        let mut weights = vec![0.0; len];
-        unpack_row(row.kind, &row.words, &row.scales, &mut weights);
-        Ok(weights)
+        Ok(read::numbers(&row))
     }
 
     /// SHA-256 of the weights file in hexadecimal; `progress` gets the bytes done and all of them. A file that was

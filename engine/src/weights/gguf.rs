@@ -79,6 +79,31 @@ impl GgufHeader {
     }
 }
 
+/// Every pair of a header: its key, and the type and value behind it as the file has them.
+///
+/// # Errors
+/// As [`GgufHeader::read`].
+pub async fn stored_pairs(source: &dyn ByteSource) -> Result<Vec<(String, Vec<u8>)>, GgufError> {
+    let mut reader = HeaderReader::new(source, MAX_HEADER_BYTES);
+    read_version(&mut reader).await?;
+    reader.u64().await?;
+    let num_pairs = reader.u64().await?;
+    check_cap(&reader, "number of metadata keys", num_pairs, MAX_PAIRS, 13)?;
+    let mut pairs = Vec::new();
+    for _ in 0..num_pairs {
+        let key = reader.text("key length", MAX_KEY_BYTES).await?.to_owned();
+        let start = reader.offset();
+        let number = reader.u32().await?;
+        read_value(&mut reader, number).await?;
+        // Within the cap of a header.
+        let num_bytes = (reader.offset() - start) as usize;
+        let value = source.read(start, num_bytes).await;
+        let value = value.map_err(|error| Place::Key(key.clone()).error(error.into()))?;
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
 async fn read_version(reader: &mut HeaderReader<'_>) -> Result<u32, GgufError> {
     let at = Place::Byte(0);
     if &reader.array::<4>().await? != MAGIC {

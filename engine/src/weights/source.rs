@@ -1,6 +1,6 @@
 //! Where the bytes of a model file come from: read by slices, never whole.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, rc::Rc};
 
 /// A file that is read by slices: a browser `File`, an OPFS file, memory, a file of the tests.
 pub trait ByteSource {
@@ -30,6 +30,25 @@ pub enum SourceError {
     },
     #[error("the file could not be read: {0}")]
     Read(String),
+}
+
+/// A file that several hold.
+impl ByteSource for Rc<dyn ByteSource> {
+    fn num_bytes(&self) -> u64 {
+        (**self).num_bytes()
+    }
+
+    fn sha256_hex(&self) -> Option<&str> {
+        (**self).sha256_hex()
+    }
+
+    fn read<'a>(
+        &'a self,
+        offset: u64,
+        num_bytes: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
+        (**self).read(offset, num_bytes)
+    }
 }
 
 /// A file held in memory.

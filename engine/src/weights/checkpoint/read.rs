@@ -1,10 +1,12 @@
 //! Reads a stored matrix by slices of rows straight into its packed form.
 
+use std::ops::Range;
+
 use super::NamedSource;
 use crate::weights::{
     error::{ModelError, TensorProblem},
     pack::pack_row,
-    packed::PackedMatrix,
+    packed::{PackedMatrix, unpack_row},
     tensor::TensorEntry,
 };
 
@@ -46,6 +48,18 @@ pub(super) async fn matrix(
     cols: usize,
     order: RowOrder,
 ) -> Result<PackedMatrix, ModelError> {
+    part(file, entry, rows, 0..rows, cols, order).await
+}
+
+/// As [`matrix`], but of its rows `wanted` alone, which begin and end with a head where heads are interleaved.
+pub(super) async fn part(
+    file: &NamedSource,
+    entry: &TensorEntry,
+    rows: usize,
+    wanted: Range<usize>,
+    cols: usize,
+    order: RowOrder,
+) -> Result<PackedMatrix, ModelError> {
     let Some(kind) = entry.kind else {
         return Err(ModelError::Quantisation {
             file: file.name.clone(),
@@ -59,7 +73,8 @@ pub(super) async fn matrix(
         .filter(|&row_bytes| row_bytes as u64 * rows as u64 == entry.num_bytes)
         .ok_or_else(|| unexpected_shape(file, entry, rows, cols))?;
     let (row_words, row_scales) = (kind.words_per_row(cols), kind.scales_per_row(cols));
-    let packed_bytes = (rows as u64).saturating_mul(4 * (row_words + row_scales) as u64);
+    let num_wanted = wanted.len();
+    let packed_bytes = (num_wanted as u64).saturating_mul(4 * (row_words + row_scales) as u64);
     if packed_bytes > MAX_MATRIX_BYTES {
         return Err(ModelError::TooLarge {
             file: format!("{} (tensor {})", file.name, entry.name),
@@ -69,19 +84,19 @@ pub(super) async fn matrix(
     }
     let mut packed = PackedMatrix {
         kind,
-        rows,
+        rows: num_wanted,
         cols,
-        words: vec![0; rows * row_words],
-        scales: vec![0; rows * row_scales],
+        words: vec![0; num_wanted * row_words],
+        scales: vec![0; num_wanted * row_scales],
     };
     let rows_per_slice = (SLICE_BYTES / row_bytes.max(1)).max(1);
-    let mut first = 0;
-    while first < rows {
-        let num_rows = rows_per_slice.min(rows - first);
+    let mut first = wanted.start;
+    while first < wanted.end {
+        let num_rows = rows_per_slice.min(wanted.end - first);
         let offset = entry.offset + (first * row_bytes) as u64;
         let slice = file.read(offset, num_rows * row_bytes).await?;
         for (row, stored) in (first..).zip(slice.chunks_exact(row_bytes)) {
-            let place = order.place(row);
+            let place = order.place(row) - wanted.start;
             let words = &mut packed.words[place * row_words..][..row_words];
             let scales = &mut packed.scales[place * row_scales..][..row_scales];
             pack_row(kind, stored, words, scales).map_err(|error| ModelError::NonFinite {
@@ -94,6 +109,19 @@ pub(super) async fn matrix(
         first += num_rows;
     }
     Ok(packed)
+}
+
+/// The numbers of a matrix, row by row.
+pub(super) fn numbers(matrix: &PackedMatrix) -> Vec<f32> {
+    let PackedMatrix { kind, cols, .. } = *matrix;
+    let mut values = vec![0.0; matrix.rows * cols];
+    let (row_words, row_scales) = (kind.words_per_row(cols), kind.scales_per_row(cols));
+    for (row, values) in values.chunks_exact_mut(cols).enumerate() {
+        let words = &matrix.words[row * row_words..][..row_words];
+        let scales = &matrix.scales[row * row_scales..][..row_scales];
+        unpack_row(kind, words, scales, values);
+    }
+    values
 }
 
 fn unexpected_shape(

@@ -1,0 +1,396 @@
+//! A whole model with an adapter merged into it, as one zip: a Hugging Face folder, or a GGUF file with a Modelfile.
+//!
+//! ```text
+//! ModelFiles --rows--> f32 --merge (sums in f64)--> f32 | F16 | Q8_0 | Q4_0 --slices--> FileSink
+//! ```
+//!
+//! The weights come from the model's own file, tensor by tensor, and leave in slices: at most one projection is held, and
+//! of the embedding and the head a slice of [`SLICE_BYTES`]. What came quantised is merged as the numbers that it stands
+//! for, so that the file is the base that the adapter was trained on.
+//!
+//! Safetensors are F32: what a few steps of training add to a weight is often smaller than the step between two halves
+//! beside it, and a rounding to F16 or BF16 would take it away. In GGUF norms are F32, and rows that are not made of whole
+//! blocks of 32 are F16. In a Q4_0 file the matrix that makes the logits, which is the embedding where the head is tied, is
+//! Q8_0. llama.cpp makes it Q6_K, a type that this engine has none of, and Q8_0 loses less.
+
+mod folder;
+mod llama_cpp;
+mod quantise;
+mod zip;
+
+use std::ops::Range;
+
+pub use self::zip::ZIP64_FROM;
+use self::{llama_cpp::HeaderError, quantise::put_row, zip::Zip};
+use super::gguf::{interleaved_row, pad};
+use crate::{
+    adapter::{AdapterForm, Place},
+    host::{Control, FileSink, Host},
+    protocol::{
+        AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase, RunId, TargetModule,
+    },
+    tokenizer::Tokenizer,
+    train::pacing::Interruption,
+    weights::{checkpoint::ModelFiles, config::LlamaConfig, packed::PackedKind},
+};
+
+/// Numbers of a matrix that are read, written and told of at a time, in bytes of f32.
+const SLICE_BYTES: usize = 4 << 20;
+/// Above it the weights are cut into several files, as Hugging Face does.
+pub const SHARD_BYTES: u64 = 5_000_000_000;
+
+/// Why an adapter has no merged form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedMerge {
+    #[error("a learned prompt stands before every row and is no change of the model's weights")]
+    Prompt,
+    #[error("the tokenizer cannot go along: {0}")]
+    Tokenizer(String),
+}
+
+impl From<RefusedMerge> for Failure {
+    fn from(refused: RefusedMerge) -> Self {
+        let remedy = match &refused {
+            RefusedMerge::Prompt => "Export the adapter for PEFT.",
+            RefusedMerge::Tokenizer(_) => "Export the merged model as safetensors.",
+        };
+        let what = format!("The merged model was refused: {refused}.");
+        Failure::new(FailureKind::WrongState, what).remedy(remedy)
+    }
+}
+
+/// Why that adapter cannot be merged, if so.
+pub fn refusal(spec: &AdapterSpec) -> Option<RefusedMerge> {
+    (spec.method == Method::PromptTuning).then_some(RefusedMerge::Prompt)
+}
+
+/// A tensor on its way into the file.
+struct Planned {
+    hf_name: String,
+    /// Slowest dimension first.
+    shape: Vec<u64>,
+    kind: PackedKind,
+    num_bytes: u64,
+}
+
+impl Planned {
+    /// Rows and numbers of each.
+    fn size(&self) -> [usize; 2] {
+        // A config's sizes were read as 32 bits.
+        let cols = self.shape.last().map_or(1, |&cols| cols as usize);
+        match self.shape.as_slice() {
+            [rows, _] => [*rows as usize, cols],
+            _ => [1, cols],
+        }
+    }
+}
+
+/// What is merged, and how it leaves.
+pub struct Merge<'a> {
+    pub files: &'a ModelFiles,
+    pub tokenizer: &'a Tokenizer,
+    pub form: &'a AdapterForm,
+    pub parameters: &'a [f32],
+    pub kind: MergedKind,
+    /// The name of the GGUF file, and the `Modelfile` beside it.
+    pub file_name: &'a str,
+    pub modelfile: &'a str,
+    /// [`SHARD_BYTES`], but for tests.
+    pub shard_bytes: u64,
+    /// [`ZIP64_FROM`], but for tests.
+    pub zip64_from: u64,
+    /// Its stop ends the export.
+    pub run: RunId,
+    pub host: &'a dyn Host,
+}
+
+impl Merge<'_> {
+    /// Writes the zip into `sink`. Messages arrive between slices, and [`Event::Progress`] tells of each.
+    ///
+    /// # Errors
+    /// [`Interruption::Stopped`] where the user stopped it; a refusal, a file or a sink that fails, and numbers that are
+    /// not finite or too large for the type. The sink then holds no whole file.
+    pub async fn write(&self, sink: &mut dyn FileSink) -> Result<(), Interruption> {
+        if let Some(refused) = refusal(&self.form.layout.spec) {
+            return Err(failed(refused));
+        }
+        let config = LlamaConfig {
+            // A head that was trained is no longer the embedding.
+            tie_word_embeddings: self.files.config.tie_word_embeddings
+                && self.form.layout.head().is_none(),
+            ..self.files.config.clone()
+        };
+        let tensors = self.plan(&config)?;
+        let mut out = Writer {
+            zip: Zip::new(sink, self.zip64_from),
+            done: 0,
+            total: tensors.iter().map(|tensor| tensor.num_bytes).sum(),
+        };
+        if self.kind == MergedKind::Safetensors {
+            self.write_folder(&config, &tensors, &mut out).await?;
+        } else {
+            self.write_gguf(&config, &tensors, &mut out).await?;
+        }
+        out.zip.finish().map_err(Interruption::Failed)
+    }
+
+    /// Bytes of the weights in that form, of a base with its own head.
+    pub fn num_bytes(files: &ModelFiles, kind: MergedKind) -> u64 {
+        let config = &files.config;
+        let sizes = config.tensors().into_iter();
+        let sizes = sizes.map(|(name, shape)| {
+            let kind = stored_kind(kind, &name, &shape, config.tie_word_embeddings);
+            num_bytes(kind, &shape).unwrap_or(0)
+        });
+        sizes.sum()
+    }
+
+    fn plan(&self, config: &LlamaConfig) -> Result<Vec<Planned>, Interruption> {
+        let tensors = config.tensors().into_iter().map(|(hf_name, shape)| {
+            let kind = stored_kind(self.kind, &hf_name, &shape, config.tie_word_embeddings);
+            let num_bytes = num_bytes(kind, &shape)?;
+            Some(Planned {
+                hf_name,
+                shape,
+                kind,
+                num_bytes,
+            })
+        });
+        let all: Option<Vec<Planned>> = tensors.collect();
+        all.ok_or_else(|| {
+            let what = "The merged model is too large to count its bytes.";
+            failed(Failure::new(FailureKind::UnsupportedModel, what))
+        })
+    }
+
+    async fn write_folder(
+        &self,
+        config: &LlamaConfig,
+        tensors: &[Planned],
+        out: &mut Writer<'_>,
+    ) -> Result<(), Interruption> {
+        for (name, bytes) in
+            folder::small_files(self.files, config, self.tokenizer).map_err(failed)?
+        {
+            out.add(name, &bytes)?;
+        }
+        let (shards, index) = folder::shards(tensors, self.shard_bytes);
+        if let Some(index) = index {
+            let index = folder::text_file(&index);
+            out.add("model.safetensors.index.json", &index)?;
+        }
+        for shard in shards {
+            out.begin(&shard.name, shard.num_bytes)?;
+            out.write(&shard.header)?;
+            for tensor in &tensors[shard.tensors] {
+                self.write_tensor(tensor, out).await?;
+            }
+            out.end()?;
+        }
+        Ok(())
+    }
+
+    async fn write_gguf(
+        &self,
+        config: &LlamaConfig,
+        tensors: &[Planned],
+        out: &mut Writer<'_>,
+    ) -> Result<(), Interruption> {
+        let header = llama_cpp::header(self.files, config, self.tokenizer, self.kind, tensors);
+        let header = header.await.map_err(|error| match error {
+            HeaderError::Model(error) => failed(error),
+            HeaderError::Refused(refused) => failed(refused),
+        })?;
+        out.add("Modelfile", self.modelfile.as_bytes())?;
+        let data_bytes = header.data_bytes();
+        let header = header.finish();
+        out.begin(self.file_name, header.len() as u64 + data_bytes)?;
+        out.write(&header)?;
+        for tensor in tensors {
+            self.write_tensor(tensor, out).await?;
+            let mut rest = vec![0; (tensor.num_bytes % 32) as usize];
+            let held = rest.len();
+            pad(&mut rest);
+            out.write(&rest[held..])?;
+        }
+        out.end()
+    }
+
+    async fn write_tensor(
+        &self,
+        tensor: &Planned,
+        out: &mut Writer<'_>,
+    ) -> Result<(), Interruption> {
+        let [rows, cols] = tensor.size();
+        // The base's rows are read by whole heads, whichever format it is in.
+        let head_dim = self.head_dim(&tensor.hf_name);
+        if let Some(trained) = self.trained(&tensor.hf_name) {
+            return self.write_rows(tensor, trained, None, out).await;
+        }
+        if tensor.shape.len() == 1 {
+            let values = self.files.vector(&tensor.hf_name, cols).await;
+            let values = values.map_err(failed)?;
+            return self.write_rows(tensor, &values, None, out).await;
+        }
+        if let Some((layer, module)) = projection(&tensor.hf_name) {
+            let mut values = Vec::with_capacity(rows * cols);
+            for wanted in slices(rows, cols, head_dim.unwrap_or(1)) {
+                let read = self.files.rows(&tensor.hf_name, [rows, cols], wanted).await;
+                values.extend(read.map_err(failed)?);
+                self.pace(out).await?;
+            }
+            let (form, parameters) = (self.form, self.parameters);
+            form.merge(parameters, layer, module, &mut values);
+            let order = head_dim.filter(|_| self.kind != MergedKind::Safetensors);
+            return self.write_rows(tensor, &values, order, out).await;
+        }
+        for wanted in slices(rows, cols, 1) {
+            let read = self.files.rows(&tensor.hf_name, [rows, cols], wanted).await;
+            let values = read.map_err(failed)?;
+            self.write_rows(tensor, &values, None, out).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows that are held, slice by slice; with a `head_dim` in the order in which GGUF has queries and keys.
+    async fn write_rows(
+        &self,
+        tensor: &Planned,
+        values: &[f32],
+        head_dim: Option<usize>,
+        out: &mut Writer<'_>,
+    ) -> Result<(), Interruption> {
+        let [_, cols] = tensor.size();
+        for wanted in slices(values.len() / cols, cols, 1) {
+            let mut bytes = Vec::new();
+            for row in wanted {
+                let from = head_dim.map_or(row, |head_dim| interleaved_row(row, head_dim));
+                if !put_row(tensor.kind, &values[from * cols..][..cols], &mut bytes) {
+                    let kind = self.kind.type_name();
+                    let what = format!("A merged weight is not finite, or too large for {kind}.");
+                    let failure = Failure::new(FailureKind::NonFinite, what);
+                    let remedy = "Export another type, or train again with a lower learning rate.";
+                    return Err(failed(failure.at(tensor.hf_name.clone()).remedy(remedy)));
+                }
+            }
+            out.write(&bytes)?;
+            out.done += bytes.len() as u64;
+            self.pace(out).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells how far it is, and lets messages arrive.
+    async fn pace(&self, out: &Writer<'_>) -> Result<(), Interruption> {
+        self.host.emit(Event::Progress {
+            phase: Phase::Exporting,
+            done: out.done,
+            total: Some(out.total),
+        });
+        self.host.yield_now().await;
+        match self.host.control(self.run) {
+            Control::Stop => Err(Interruption::Stopped),
+            Control::Run | Control::Pause => Ok(()),
+        }
+    }
+
+    /// The size of a head, of queries and keys, whose rows GGUF interleaves.
+    fn head_dim(&self, hf_name: &str) -> Option<usize> {
+        match projection(hf_name)?.1 {
+            TargetModule::QProj | TargetModule::KProj => Some(self.files.config.head_dim),
+            _ => None,
+        }
+    }
+
+    /// A norm's or the head's numbers, where the adapter has its own.
+    fn trained(&self, hf_name: &str) -> Option<&[f32]> {
+        let slot = self
+            .form
+            .layout
+            .slots
+            .iter()
+            .find(|slot| match slot.place {
+                Place::Norm { layer, norm } => {
+                    hf_name == format!("model.layers.{layer}.{}.weight", norm.name())
+                }
+                Place::FinalNorm => hf_name == "model.norm.weight",
+                Place::Head => hf_name == "lm_head.weight",
+                Place::Module { .. } | Place::Prompt => false,
+            })?;
+        Some(&self.parameters[slot.range.clone()])
+    }
+}
+
+/// The zip on its way.
+struct Writer<'a> {
+    zip: Zip<'a>,
+    done: u64,
+    total: u64,
+}
+
+impl Writer<'_> {
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Interruption> {
+        self.zip.add(name, bytes).map_err(Interruption::Failed)
+    }
+
+    fn begin(&mut self, name: &str, num_bytes: u64) -> Result<(), Interruption> {
+        let begun = self.zip.begin(name, num_bytes);
+        begun.map_err(Interruption::Failed)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Interruption> {
+        self.zip.write(bytes).map_err(Interruption::Failed)
+    }
+
+    fn end(&mut self) -> Result<(), Interruption> {
+        self.zip.end().map_err(Interruption::Failed)
+    }
+}
+
+fn failed(failure: impl Into<Failure>) -> Interruption {
+    Interruption::Failed(failure.into())
+}
+
+/// How a tensor is stored; see the module.
+fn stored_kind(kind: MergedKind, hf_name: &str, shape: &[u64], is_tied: bool) -> PackedKind {
+    let makes_logits =
+        hf_name == "lm_head.weight" || (is_tied && hf_name == "model.embed_tokens.weight");
+    let wanted = match kind {
+        _ if shape.len() == 1 => PackedKind::F32,
+        MergedKind::Safetensors => PackedKind::F32,
+        MergedKind::GgufF16 => PackedKind::F16,
+        MergedKind::GgufQ8_0 => PackedKind::Q8_0,
+        MergedKind::GgufQ4_0 if makes_logits => PackedKind::Q8_0,
+        MergedKind::GgufQ4_0 => PackedKind::Q4_0,
+    };
+    let cols = shape.last().map_or(1, |&cols| cols as usize);
+    match wanted.stored_row_bytes(cols) {
+        Some(_) => wanted,
+        None => PackedKind::F16,
+    }
+}
+
+fn num_bytes(kind: PackedKind, shape: &[u64]) -> Option<u64> {
+    let (cols, rows) = shape.split_last()?;
+    let row_bytes = kind.stored_row_bytes(*cols as usize)? as u64;
+    rows.iter()
+        .try_fold(row_bytes, |product, &size| product.checked_mul(size))
+}
+
+/// The projection of that name.
+fn projection(hf_name: &str) -> Option<(usize, TargetModule)> {
+    let (layer, path) = hf_name.strip_prefix("model.layers.")?.split_once('.')?;
+    let path = path.strip_suffix(".weight")?;
+    let module = TargetModule::ALL
+        .into_iter()
+        .find(|module| module.path() == path)?;
+    Some((layer.parse().ok()?, module))
+}
+
+/// Rows in slices that begin with a group.
+fn slices(rows: usize, cols: usize, group: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = (SLICE_BYTES / (4 * cols)).max(1).next_multiple_of(group);
+    (0..rows)
+        .step_by(step)
+        .map(move |first| first..rows.min(first + step))
+}

@@ -1,0 +1,427 @@
+//! Models with an adapter merged into them: written, read back by the engine's own reader, and scored.
+
+use std::{
+    collections::BTreeMap,
+    io::{Cursor, Read},
+    path::PathBuf,
+};
+
+use burn::tensor::Device;
+use engine::{
+    adapter::ModelShape,
+    export::{
+        adapter_files,
+        merged::{Merge, SHARD_BYTES, ZIP64_FROM},
+    },
+    host::{Control, FileSink},
+    model::Llama,
+    protocol::{AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase},
+    tokenizer::Tokenizer,
+    train::{
+        pacing::{Interruption, Pacing},
+        state::TrainingState,
+        step::evaluate,
+    },
+    weights::checkpoint::{ModelFiles, NamedSource, open},
+};
+use futures_executor::block_on;
+
+use crate::common::{
+    fetched::open_bundled,
+    fixture,
+    golden::{self, EXACT},
+    host::{RUN, ScriptedHost},
+    random::Random,
+};
+
+/// Golden adapters, and the model that each is of: every method that changes weights.
+const CASES: [(&str, &str); 13] = [
+    ("rs_lora", "odd"),
+    ("dora", "odd"),
+    ("lora_plus", "odd"),
+    ("pissa", "odd"),
+    ("olora", "odd"),
+    ("vera", "odd"),
+    ("ia3", "odd"),
+    ("ln_tuning", "odd"),
+    ("lora.head", "tiny"),
+    ("dora.head", "odd"),
+    ("ia3.mixed", "tiny"),
+    ("lora.mixed", "tiny"),
+    ("dora.mixed", "tiny"),
+];
+
+/// A file in memory that can be full.
+struct Memory {
+    bytes: Vec<u8>,
+    room: usize,
+    largest: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            room: usize::MAX,
+            largest: 0,
+        }
+    }
+}
+
+impl FileSink for Memory {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.largest = self.largest.max(bytes.len());
+        if self.bytes.len() + bytes.len() > self.room {
+            return Err(Failure::new(FailureKind::OutOfMemory, "The disk is full."));
+        }
+        self.bytes.extend(bytes);
+        Ok(())
+    }
+}
+
+/// A model with an adapter to merge.
+struct Case {
+    files: ModelFiles,
+    tokenizer: Tokenizer,
+    state: TrainingState,
+}
+
+impl Case {
+    fn new(files: ModelFiles, state: TrainingState) -> Self {
+        let tokenizer = Tokenizer::from_source(&files.tokenizer)
+            .unwrap()
+            .with_model_ids(files.config.bos_token_id, &files.config.eos_token_ids);
+        Self {
+            files,
+            tokenizer,
+            state,
+        }
+    }
+
+    fn merge<'a>(&'a self, kind: MergedKind, host: &'a ScriptedHost) -> Merge<'a> {
+        Merge {
+            files: &self.files,
+            tokenizer: &self.tokenizer,
+            form: &self.state.form,
+            parameters: &self.state.parameters,
+            kind,
+            file_name: "merged.gguf",
+            modelfile: "FROM ./merged.gguf\n",
+            shard_bytes: SHARD_BYTES,
+            zip64_from: ZIP64_FROM,
+            run: RUN,
+            host,
+        }
+    }
+
+    fn write(&self, kind: MergedKind) -> Vec<u8> {
+        let (host, mut sink) = (ScriptedHost::default(), Memory::default());
+        block_on(self.merge(kind, &host).write(&mut sink)).unwrap();
+        sink.bytes
+    }
+}
+
+/// The files of a zip, by name.
+fn unzip(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut files = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        // Checks the checksum too.
+        entry.read_to_end(&mut bytes).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        assert!(files.insert(name, bytes).is_none());
+    }
+    files
+}
+
+fn opened(files: BTreeMap<String, Vec<u8>>) -> ModelFiles {
+    let files = files.into_iter().filter(|(name, _)| name != "Modelfile");
+    let sources = files.map(|(name, bytes)| NamedSource {
+        name,
+        source: Box::new(bytes),
+    });
+    block_on(open(sources.collect())).unwrap()
+}
+
+fn loss(name: &str, model: &Llama, state: Option<&TrainingState>) -> f64 {
+    #[derive(serde::Deserialize)]
+    struct Rows {
+        rows: Vec<fixture::Row>,
+    }
+    let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
+    let batch = fixture::batch(&rows.rows);
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let adapter = state.map(|state| state.upload(model));
+    block_on(evaluate(model, adapter.as_ref(), &batch, &pacing)).unwrap()
+}
+
+fn loaded(files: &ModelFiles) -> Llama {
+    block_on(Llama::load(files, &Device::flex(), async |_| ())).unwrap()
+}
+
+/// A LoRA that does nothing yet: what is merged is the base.
+fn untrained(files: ModelFiles) -> Case {
+    let spec = AdapterSpec {
+        method: Method::Lora,
+        ..AdapterSpec::default()
+    };
+    let model = loaded(&files);
+    let recipe: serde_json::Value = fixture::json("adapters/rs_lora.json");
+    let recipe: fixture::Recipe = serde_json::from_value(recipe["recipe"].clone()).unwrap();
+    let spec = fixture::run_spec(&spec, &recipe);
+    let state = block_on(TrainingState::start(&spec, &model)).unwrap();
+    Case::new(files, state)
+}
+
+#[test]
+fn merged_models_score_as_base_and_adapter_do() {
+    for (case, name) in CASES {
+        let path = format!("adapters/{case}");
+        let device = Device::flex();
+        let (_, model, state) = block_on(golden::check_adapter(name, &path, &device, EXACT));
+        let (base, tuned) = (loss(name, &model, None), loss(name, &model, Some(&state)));
+        let case_files = Case::new(block_on(golden::files(name)), state);
+        // An adapter that moves the loss by less than the tolerance would prove nothing.
+        assert!((base - tuned).abs() > 1e-3 * base, "{case}");
+        let mut told = format!("{case:<12} base {base:.4} tuned {tuned:.4}");
+        for kind in MergedKind::ALL {
+            let files = opened(unzip(&case_files.write(kind)));
+            let has_own_head = case_files.state.form.layout.head().is_some();
+            let is_tied = case_files.files.config.tie_word_embeddings && !has_own_head;
+            assert_eq!(files.config.tie_word_embeddings, is_tied, "{case}");
+            let merged = loss(name, &loaded(&files), None);
+            let share = (merged - tuned).abs() / tuned;
+            let tolerance = match kind {
+                MergedKind::Safetensors => 1e-5,
+                MergedKind::GgufF16 => 1e-3,
+                MergedKind::GgufQ8_0 => 1e-2,
+                MergedKind::GgufQ4_0 => 1e-1,
+            };
+            assert!(share < tolerance, "{case} {kind:?}: {merged} for {tuned}");
+            told += &format!(" {} {share:.1e}", kind.type_name());
+        }
+        println!("{told}");
+        write_export(case, name, &case_files);
+    }
+}
+
+/// Writes every merged form and the adapter itself where `INLAY_MERGED` names a folder; `tests/reference/verify_merged.py`
+/// loads them there.
+fn write_export(case: &str, model: &str, of: &Case) {
+    let Some(folder) = std::env::var_os("INLAY_MERGED") else {
+        return;
+    };
+    let folder = PathBuf::from(folder).join(case);
+    std::fs::create_dir_all(&folder).unwrap();
+    for kind in MergedKind::ALL {
+        let name = format!("{}.zip", kind.type_name());
+        std::fs::write(folder.join(name), of.write(kind)).unwrap();
+    }
+    let TrainingState {
+        form, parameters, ..
+    } = &of.state;
+    let tensors = form.tensors(parameters);
+    let shape = ModelShape::from(&of.files.config);
+    for (file, bytes) in adapter_files(&form.layout.spec, &shape, model, &tensors).unwrap() {
+        std::fs::write(folder.join(file.name()), bytes).unwrap();
+    }
+    std::fs::write(folder.join("base.txt"), model).unwrap();
+}
+
+/// The bundled model with a LoRA of noise: forms, sizes, and the most that a sink gets at a time.
+#[test]
+fn the_bundled_model_merges_by_slices() {
+    let test = "the_bundled_model_merges_by_slices";
+    let Some(files) = open_bundled(test) else {
+        return;
+    };
+    let mut case = untrained(files);
+    let mut random = Random::new();
+    for parameter in &mut case.state.parameters {
+        *parameter += 0.04 * (random.unit() - 0.5);
+    }
+    for kind in MergedKind::ALL {
+        let (host, mut sink) = (ScriptedHost::default(), Memory::default());
+        block_on(case.merge(kind, &host).write(&mut sink)).unwrap();
+        println!("{}: {} bytes", kind.type_name(), sink.bytes.len());
+        // A vocabulary is in the header, which is written at once.
+        assert!(sink.largest <= 8 << 20, "{kind:?}: {}", sink.largest);
+        let files = opened(unzip(&sink.bytes));
+        assert_eq!(files.config.num_hidden_layers, 30);
+        let own = Tokenizer::from_source(&files.tokenizer).unwrap();
+        let text = "Two foxes, 1234 of them, said: h\u{e9}llo!<|im_end|>\n";
+        assert_eq!(own.encode(text), case.tokenizer.encode(text), "{kind:?}");
+    }
+    write_export("bundled", "bundled", &case);
+}
+
+#[test]
+fn a_second_write_of_what_was_read_gives_the_same_numbers() {
+    for name in ["tiny", "odd"] {
+        let first = untrained(block_on(golden::files(name)));
+        for kind in MergedKind::ALL {
+            let zip = first.write(kind);
+            assert_eq!(
+                zip,
+                first.write(kind),
+                "{name} {kind:?}: the same bytes twice"
+            );
+            let files = unzip(&zip);
+            let again = untrained(opened(files.clone()));
+            let mut config = first.files.config.clone();
+            if kind != MergedKind::Safetensors {
+                // GGUF has it in 32 bits.
+                config.rms_norm_eps = f64::from(config.rms_norm_eps as f32);
+            }
+            assert_eq!(again.files.config, config, "{name} {kind:?}");
+            let again = unzip(&again.write(kind));
+            let weights = match kind {
+                MergedKind::Safetensors => "model.safetensors",
+                _ => "merged.gguf",
+            };
+            assert!(files[weights].len() > 10_000);
+            let data = |files: &BTreeMap<String, Vec<u8>>| {
+                // Where the tensors begin; the name before them may differ.
+                let bytes = files[weights].clone();
+                let sizes = Merge::num_bytes(&first.files, kind) as usize;
+                bytes[bytes.len() - sizes..].to_vec()
+            };
+            assert_eq!(data(&files), data(&again), "{name} {kind:?}");
+        }
+    }
+}
+
+/// Every number within half a step of its block, through every format and back.
+#[test]
+fn numbers_come_back_within_what_their_type_keeps() {
+    for name in ["tiny", "odd"] {
+        let case = untrained(block_on(golden::files(name)));
+        for kind in MergedKind::ALL {
+            let files = opened(unzip(&case.write(kind)));
+            for (tensor, shape) in case.files.config.tensors() {
+                let &[rows, cols] = shape.as_slice() else {
+                    continue;
+                };
+                let shape = [rows as usize, cols as usize];
+                let read =
+                    |files: &ModelFiles| block_on(files.rows(&tensor, shape, 0..shape[0])).unwrap();
+                let (before, after) = (read(&case.files), read(&files));
+                let blocks = before.chunks(32).zip(after.chunks(32));
+                for (before, after) in blocks {
+                    let largest = before
+                        .iter()
+                        .fold(0.0f32, |most, value| most.max(value.abs()));
+                    let step = match kind {
+                        MergedKind::Safetensors => 0.0,
+                        MergedKind::GgufF16 => largest / 1024.0,
+                        MergedKind::GgufQ8_0 => largest / 127.0 * 0.55,
+                        MergedKind::GgufQ4_0 => largest / 8.0 * 1.01,
+                    };
+                    for (before, after) in before.iter().zip(after) {
+                        let error = (before - after).abs();
+                        assert!(error <= step, "{name} {tensor} {kind:?}: {before} {after}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn shards_hold_every_tensor_once_and_zip64_is_read() {
+    let case = untrained(block_on(golden::files("odd")));
+    let host = ScriptedHost::default();
+    let (mut sink, mut whole) = (Memory::default(), Memory::default());
+    let merge = Merge {
+        shard_bytes: 60_000,
+        zip64_from: 100,
+        ..case.merge(MergedKind::Safetensors, &host)
+    };
+    block_on(merge.write(&mut sink)).unwrap();
+    let merge = case.merge(MergedKind::Safetensors, &host);
+    block_on(merge.write(&mut whole)).unwrap();
+    let (files, whole) = (unzip(&sink.bytes), unzip(&whole.bytes));
+    let index: serde_json::Value =
+        serde_json::from_slice(&files["model.safetensors.index.json"]).unwrap();
+    let map = index["weight_map"].as_object().unwrap();
+    assert_eq!(map.len(), case.files.config.tensors().len());
+    let one = safetensors::SafeTensors::deserialize(&whole["model.safetensors"]).unwrap();
+    let mut sum = 0;
+    for (tensor, shard) in map {
+        let shard = safetensors::SafeTensors::deserialize(&files[shard.as_str().unwrap()]).unwrap();
+        let (part, all) = (shard.tensor(tensor).unwrap(), one.tensor(tensor).unwrap());
+        assert_eq!(
+            (part.shape(), part.data()),
+            (all.shape(), all.data()),
+            "{tensor}"
+        );
+        sum += part.data().len() as u64;
+    }
+    assert_eq!(index["metadata"]["total_size"], sum);
+    let shards = files.keys().filter(|name| name.contains("-of-")).count();
+    assert!(shards > 2);
+}
+
+#[test]
+fn a_stop_and_a_full_disk_end_the_export() {
+    let case = untrained(block_on(golden::files("tiny")));
+    let host = ScriptedHost::new(vec![(5, Control::Stop)]);
+    let mut sink = Memory::default();
+    let stopped = block_on(case.merge(MergedKind::Safetensors, &host).write(&mut sink));
+    assert_eq!(stopped, Err(Interruption::Stopped));
+    assert_eq!(host.now(), 5, "obeyed at once");
+
+    let whole = case.write(MergedKind::GgufQ8_0);
+    for room in [0, 100, whole.len() / 2, whole.len() - 1] {
+        let host = ScriptedHost::default();
+        let mut sink = Memory {
+            room,
+            ..Memory::default()
+        };
+        let full = block_on(case.merge(MergedKind::GgufQ8_0, &host).write(&mut sink));
+        let Err(Interruption::Failed(failure)) = full else {
+            panic!("{room}");
+        };
+        assert_eq!(failure.what, "The disk is full.");
+    }
+    assert_eq!(case.write(MergedKind::GgufQ8_0), whole, "nothing changed");
+}
+
+#[test]
+fn progress_ends_with_all_bytes() {
+    let case = untrained(block_on(golden::files("tiny")));
+    for kind in MergedKind::ALL {
+        let (host, mut sink) = (ScriptedHost::default(), Memory::default());
+        block_on(case.merge(kind, &host).write(&mut sink)).unwrap();
+        let events = host.events.borrow();
+        let done = events.iter().filter_map(|(_, event)| match event {
+            Event::Progress {
+                phase: Phase::Exporting,
+                done,
+                total,
+            } => Some((*done, total.unwrap())),
+            _ => None,
+        });
+        let done: Vec<_> = done.collect();
+        assert!(done.is_sorted_by_key(|(done, _)| *done));
+        let total = Merge::num_bytes(&case.files, kind);
+        assert_eq!(done.last(), Some(&(total, total)));
+    }
+}
+
+#[test]
+fn a_learned_prompt_is_refused() {
+    let (device, path) = (Device::flex(), "adapters/prompt_tuning");
+    let (_, _, state) = block_on(golden::check_adapter("odd", path, &device, EXACT));
+    let case = Case::new(block_on(golden::files("odd")), state);
+    let (host, mut sink) = (ScriptedHost::default(), Memory::default());
+    let refused = block_on(case.merge(MergedKind::GgufF16, &host).write(&mut sink));
+    let Err(Interruption::Failed(failure)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(failure.kind, FailureKind::WrongState);
+    assert!(sink.bytes.is_empty());
+}
