@@ -49,6 +49,7 @@ pub mod ln_tuning;
 pub mod lora;
 pub mod lora_plus;
 mod low_rank;
+mod merge;
 pub mod olora;
 pub mod pissa;
 pub mod prompt_tuning;
@@ -58,6 +59,7 @@ pub mod vera;
 
 pub use layout::{AdapterLayout, ModelShape, Part, Place, Slot, is_of_module};
 pub use low_rank::{LowRankUpdate, NotLowRank};
+use merge::{Dense, HostModule};
 pub use tensors::{NamedTensor, PROJECTIONS};
 
 /// A matrix on the host and on the device.
@@ -320,49 +322,6 @@ impl AdapterForm {
                 ia3::forward(parameters, module)
             }
             Fixed::Base => lora::forward(parameters),
-        }
-    }
-}
-
-/// A module's parameters on the host.
-struct HostModule<'a> {
-    module: TargetModule,
-    slots: &'a [Slot],
-    parameters: &'a [f32],
-    scaling: f64,
-}
-
-impl HostModule<'_> {
-    fn part(&self, part: Part) -> &[f32] {
-        slot_of(self.slots, part).map_or(&[], |slot| &self.parameters[slot.range.clone()])
-    }
-}
-
-/// A weight `[out, in]` that an adapter is merged into.
-struct Dense<'a> {
-    values: &'a mut [f32],
-    in_features: usize,
-}
-
-impl Dense<'_> {
-    fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        self.values.chunks_exact_mut(self.in_features)
-    }
-
-    /// Adds `factor b a`, with `b` `[out, r]` and `a` `[r, in]`.
-    fn add_product(&mut self, b: &[f32], a: &[f32], factor: f64) {
-        let in_features = self.in_features;
-        let r = a.len() / in_features;
-        for (row, b) in self.rows().zip(b.chunks_exact(r)) {
-            let mut sums: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
-            for (&b, a) in b.iter().zip(a.chunks_exact(in_features)) {
-                let factor = factor * f64::from(b);
-                let products = sums.iter_mut().zip(a);
-                products.for_each(|(sum, &a)| *sum += factor * f64::from(a));
-            }
-            row.iter_mut()
-                .zip(sums)
-                .for_each(|(value, sum)| *value = sum as f32);
         }
     }
 }
