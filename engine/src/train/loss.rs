@@ -151,7 +151,7 @@ mod tests {
         let mut random = Random::new();
         let (mut num_likeliest, mut num_others) = (0, 0);
         for kind in KINDS {
-            let [s, v] = [8..20, 20..90].map(|range| random.size(range));
+            let [s, v] = [16..24, 20..90].map(|range| random.size(range));
             let d = if kind.has_scales() {
                 64
             } else {
@@ -168,7 +168,11 @@ mod tests {
                 let order = logits.row(row).iter().enumerate();
                 let best = order.max_by(|one, other| one.1.total_cmp(other.1));
                 let other = random.size(0..v);
-                if row % 2 == 0 { best.unwrap().0 } else { other }
+                if row.is_multiple_of(2) {
+                    best.unwrap().0
+                } else {
+                    other
+                }
             };
             let targets: Vec<usize> = (0..s).map(target).collect();
             let ids: Vec<u32> = targets.iter().map(|&target| target as u32).collect();
