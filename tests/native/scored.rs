@@ -195,7 +195,7 @@ fn a_row_matches_exactly_where_greedy_decoding_writes_it() {
         let written = block_on(continued(&model, &prompt, 7));
         let mask = [vec![false; prompt.len()], vec![true; 7]].concat();
         let mut ids = [prompt, written].concat();
-        if row % 2 == 1 {
+        if !row.is_multiple_of(2) {
             // One token that decoding does not write; what follows it may be right or wrong.
             let at = ids.len() - 1 - random.size(0..7);
             ids[at] = if ids[at] == 5 { 6 } else { 5 };
@@ -209,7 +209,12 @@ fn a_row_matches_exactly_where_greedy_decoding_writes_it() {
     }
     for spec in batchings() {
         for result in results(&model, None, &rows, &spec, &[]) {
-            assert_eq!(result.is_exact, result.row % 2 == 0, "row {}", result.row);
+            assert_eq!(
+                result.is_exact,
+                result.row.is_multiple_of(2),
+                "row {}",
+                result.row
+            );
             assert_eq!(result.is_exact, result.num_right == result.num_scored);
         }
     }

@@ -73,8 +73,11 @@ impl Scoring<'_> {
         let (total, mut rows) = self.both(rows).await?;
         let labels = self.labels(side).await?;
         let keep = self.keep().await?;
-        let worst = self.changes(&most_changed(&rows, 1.0)).await?;
-        let best = self.changes(&most_changed(&rows, -1.0)).await?;
+        let mut listed = [Vec::new(), Vec::new()];
+        for (direction, listed) in [1.0, -1.0].into_iter().zip(&mut listed) {
+            *listed = self.changes(&most_changed(&rows, direction)).await?;
+        }
+        let [worst, best] = listed;
         rows.truncate(ScoreReport::MAX_ROWS);
         Ok(ScoreReport {
             side,
@@ -93,8 +96,14 @@ impl Scoring<'_> {
         &self,
         rows: &[TokenSequence],
     ) -> Result<(BothScores, Vec<RowScore>), Interruption> {
-        let base = self.results(None, rows).await?;
-        let tuned = self.results(Some(self.adapter), rows).await?;
+        let (model, spec) = (&self.model.llama, self.kept.spec());
+        let ends = self.model.tokenizer.end_of_turn_ids();
+        let mut results = [Vec::new(), Vec::new()];
+        for (adapter, results) in self.adapters().into_iter().zip(&mut results) {
+            let scoring = score_rows(model, adapter, rows, spec, ends, &self.pacing, self.host);
+            *results = scoring.await?;
+        }
+        let [base, tuned] = results;
         let both = BothScores {
             num_rows: base.len(),
             scored_tokens: num_scored(&base) as u64,
@@ -125,14 +134,9 @@ impl Scoring<'_> {
         Ok((both, scores))
     }
 
-    async fn results(
-        &self,
-        adapter: Option<&DeviceAdapter>,
-        rows: &[TokenSequence],
-    ) -> Result<Vec<RowResult>, Interruption> {
-        let (model, spec) = (&self.model.llama, self.kept.spec());
-        let ends = self.model.tokenizer.end_of_turn_ids();
-        score_rows(model, adapter, rows, spec, ends, &self.pacing, self.host).await
+    /// Of the base and of the tuned model.
+    fn adapters(&self) -> [Option<&DeviceAdapter>; 2] {
+        [None, Some(self.adapter)]
     }
 
     async fn changes(&self, rows: &[RowScore]) -> Result<Vec<RowChange>, Interruption> {
@@ -200,7 +204,7 @@ impl Scoring<'_> {
             base_confusion: vec![vec![0; num_labels]; num_labels],
             tuned_confusion: vec![vec![0; num_labels]; num_labels],
         };
-        for sequence in self.kept.rows_of(side) {
+        'rows: for sequence in self.kept.rows_of(side) {
             let stored = self.kept.row(sequence.row).await;
             let Some((_, stored)) = stored.map_err(Interruption::Failed)? else {
                 continue;
@@ -208,13 +212,16 @@ impl Scoring<'_> {
             let Some((own, candidates)) = self.candidates(&stored) else {
                 continue;
             };
-            let llama = &self.model.llama;
-            let base = likeliest(llama, None, &candidates, &self.pacing).await?;
-            let adapter = Some(self.adapter);
-            let tuned = likeliest(llama, adapter, &candidates, &self.pacing).await?;
-            let (Some(base), Some(tuned)) = (base, tuned) else {
-                continue;
-            };
+            let mut taken = [0; 2];
+            for (adapter, taken) in self.adapters().into_iter().zip(&mut taken) {
+                let label =
+                    likeliest(&self.model.llama, adapter, &candidates, &self.pacing).await?;
+                let Some(label) = label else {
+                    continue 'rows;
+                };
+                *taken = label;
+            }
+            let [base, tuned] = taken;
             score.num_rows += 1;
             score.base_right += usize::from(base == own);
             score.tuned_right += usize::from(tuned == own);
