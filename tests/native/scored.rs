@@ -188,7 +188,7 @@ fn a_row_matches_exactly_where_greedy_decoding_writes_it() {
     let mut random = Random::new();
     let model = load::fixture_model("odd");
     let mut rows = Vec::new();
-    for row in 0..6 {
+    for row in 0..6_usize {
         let prompt: Vec<u32> = (0..random.size(2..9))
             .map(|_| random.size(3..320) as u32)
             .collect();
