@@ -229,7 +229,7 @@ fn every_problem_is_told_at_once() {
         failure.what,
         "Rank: 0 cannot work; it must be from 1 to 256. \
          Learning rate: 0 cannot work; it must be above 0 and at most 1. \
-         Sequence length: 9000 cannot work; it must be from 8 to 8192, the model's context."
+         Sequence length: 9000 cannot work; it must be from 8 to 8192, what the model's context has room for."
     );
 }
 
