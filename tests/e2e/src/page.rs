@@ -210,6 +210,21 @@ impl<'a> Page<'a> {
         Ok(self.session.type_into(&element, "\u{e004}")?)
     }
 
+    /// Types into a field as a person does, key by key. [`Self::fill`] sends all keys at once, and the browser handles
+    /// whatever waits in one task.
+    ///
+    /// # Errors
+    /// Where there is no such field, or it takes no text.
+    pub fn type_by_key(&self, field: &str, text: &str) -> Result<(), PageError> {
+        let element = self.by_name(Role::Field, field)?;
+        let mut utf8 = [0; 4];
+        for key in text.chars() {
+            self.session
+                .type_into(&element, key.encode_utf8(&mut utf8))?;
+        }
+        Ok(())
+    }
+
     /// Takes the first option of a choice whose text holds `part`, in any case.
     ///
     /// # Errors
