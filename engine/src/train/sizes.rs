@@ -2,8 +2,8 @@
 
 use crate::protocol::{Precision, TargetModule};
 
-/// What blocks may keep of a forward beyond their inputs: SmolLM2-135M's of about 256 tokens, as long as most packed
-/// rows are. (With half of it a longer row was computed twice: Alpaca's rows packed trained at 56 tokens a second, not 71.)
+/// What blocks may keep of a forward beyond their inputs: SmolLM2-135M's of about 256 tokens. Of more, the first blocks are
+/// computed twice.
 pub const KEPT_BYTES: usize = 192 << 20;
 
 /// Whether packed rows are taken in passes so short that every block keeps what its backward needs. A CPU works on few

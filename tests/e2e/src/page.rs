@@ -217,10 +217,8 @@ impl<'a> Page<'a> {
     /// Where there is no such field, or it takes no text.
     pub fn type_by_key(&self, field: &str, text: &str) -> Result<(), PageError> {
         let element = self.by_name(Role::Field, field)?;
-        let mut utf8 = [0; 4];
         for key in text.chars() {
-            self.session
-                .type_into(&element, key.encode_utf8(&mut utf8))?;
+            self.session.type_into(&element, &key.to_string())?;
         }
         Ok(())
     }

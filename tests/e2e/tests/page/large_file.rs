@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::smooth::{LONG, Trace, long_ones, told};
+use crate::smooth::{Trace, long_ones, told};
 use crate::visit::{Chance, LOADING, Outcome, Visit, seed};
 
 /// What the file weighs, in megabytes; `INLAY_LARGE_FILE_MB` says otherwise.
@@ -133,7 +133,7 @@ fn a_large_file_is_seen_at_once_and_read_in_the_background() -> Outcome {
         .replace(',', "");
     assert_eq!(counted, num_rows.to_string(), "{summary}");
     assert!(first < Some(whole), "rows are shown before all are read");
-    let long = long_ones(&tasks, LONG);
+    let long = long_ones(&tasks);
     assert!(long.is_empty(), "long tasks: {long:#?}");
     // The browser keeps the rows. What the reader has read and handed over stays until it is collected.
     let most = 4 * file_bytes + (64 << 20);

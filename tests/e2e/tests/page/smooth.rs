@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, load, questions, seed};
 
 /// What the browser calls a long task, in milliseconds.
-pub const LONG: f64 = 50.0;
+const LONG: f64 = 50.0;
 
 /// What the page's thread did so far.
 pub struct Trace<'a> {
@@ -39,8 +39,8 @@ impl<'a> Trace<'a> {
     }
 }
 
-pub fn long_ones(tasks: &[Task], limit_millis: f64) -> Vec<Task> {
-    let is_long = |task: &&Task| task.cpu_millis > limit_millis;
+pub fn long_ones(tasks: &[Task]) -> Vec<Task> {
+    let is_long = |task: &&Task| task.cpu_millis > LONG;
     tasks.iter().filter(is_long).copied().collect()
 }
 
@@ -96,10 +96,10 @@ fn the_page_does_little_at_a_time() -> Outcome {
 
     let tasks = trace.record.tasks_between("begin", "end")?;
     println!("{}", told(&tasks));
-    let long = long_ones(&tasks, LONG);
+    let long = long_ones(&tasks);
     assert!(long.is_empty(), "long tasks: {long:#?}");
     let after = trace.record.tasks_between("end", "after")?;
-    assert_eq!(long_ones(&after, LONG).len(), 1, "a long task is seen");
+    assert_eq!(long_ones(&after).len(), 1, "a long task is seen");
     page.expect_quiet_console()?;
     Ok(())
 }
