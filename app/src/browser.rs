@@ -9,5 +9,5 @@ pub mod storage;
 pub mod threads;
 pub mod wake_lock;
 
-pub use page::download;
+pub use page::{download, zip_of};
 pub use property::get;

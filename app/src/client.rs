@@ -1,6 +1,7 @@
 //! The page's end of the engine: starts the worker that fits, hands it commands and feeds its events to the state.
 //! A worker that dies is replaced, and what was loaded is loaded again. Dataset files are read by workers of their own.
 
+mod merger;
 mod port;
 mod reader;
 mod start;
@@ -16,11 +17,12 @@ use leptos::prelude::{RwSignal, Update, WithUntracked};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, File};
 
-use crate::browser::{download, get};
+use crate::browser::{download, get, zip_of};
 use crate::state::failure::Notice;
 use crate::state::reading::ReaderId;
 use crate::state::{ExportState, Resting, State, Step};
 
+use merger::Merging;
 use port::Port;
 use reader::Readers;
 
@@ -85,6 +87,7 @@ struct Inner {
     model: Source,
     dataset: Source,
     readers: Readers,
+    merging: Merging,
     /// Counts the starts, so that a slow probe of an old one is not heeded.
     starts: u64,
     restarts: u32,
@@ -169,10 +172,20 @@ impl EngineClient {
         let is_model = matches!(event, Event::ModelLoaded { .. });
         let is_dataset = matches!(event, Event::DatasetLoaded { .. });
         self.state.update(|state| state.apply(event));
+        let is_packing = self
+            .state
+            .with_untracked(|state| state.export == ExportState::Packing);
+        if !is_packing && export.is_none() {
+            // It was refused, so no adapter will come.
+            self.inner.borrow_mut().merging.wanted = None;
+        }
         self.settle_sources(is_model, is_dataset);
         let payload = export.zip(get(message, "payload").and_then(|it| it.dyn_into().ok()));
         if let Some((file_name, payload)) = payload {
-            self.give_out(file_name, &payload);
+            match zip_of(&payload) {
+                Ok(zip) => self.packed(file_name, zip),
+                Err(error) => leptos::logging::error!("no zip could be made: {error:?}"),
+            }
         }
         if has_lost_device {
             self.restart();
@@ -216,11 +229,21 @@ impl EngineClient {
         }
     }
 
-    fn give_out(&self, file_name: String, payload: &ArrayBuffer) {
-        let bytes = u64::from(payload.byte_length());
-        download(&file_name, payload);
-        self.state
-            .update(|state| state.export = ExportState::Ready { file_name, bytes });
+    /// An adapter's zip came: for the user, or for the worker that merges it.
+    fn packed(&self, file_name: String, zip: Blob) {
+        let wanted = self.inner.borrow_mut().merging.wanted.take();
+        if let Some(kind) = wanted {
+            return self.begin_merging(kind, zip);
+        }
+        download(&file_name, &zip);
+        self.state.update(|state| {
+            state.export = ExportState::Ready {
+                file_name,
+                // A size is an integer far below 2^53.
+                bytes: zip.size() as u64,
+                memory_bytes: None,
+            };
+        });
     }
 
     /// The worker died: says so, and starts another one with the same model and data.

@@ -21,6 +21,7 @@ pub mod lengths;
 pub mod mapping_fields;
 pub mod mapping_panel;
 pub mod marquetry;
+pub mod merged_models;
 pub mod model_facts;
 pub mod modules_field;
 pub mod notices;

@@ -9,6 +9,7 @@ pub mod form;
 pub mod format;
 pub mod generation;
 pub mod mapping;
+mod merging;
 pub mod reading;
 pub mod rows;
 pub mod run;
@@ -97,9 +98,16 @@ pub enum ExportState {
     #[default]
     None,
     Packing,
+    /// A merged model is being written; in bytes.
+    Merging {
+        done: u64,
+        total: Option<u64>,
+    },
     Ready {
         file_name: String,
         bytes: u64,
+        /// What a merged model's worker took.
+        memory_bytes: Option<u64>,
     },
 }
 
@@ -195,7 +203,7 @@ impl State {
         self.adapter = None;
         self.adapters = AdapterList::default();
         self.trials = Trials::default();
-        self.export = ExportState::None;
+        self.forget_export();
         if let Some(run) = &mut self.run {
             run.abandon();
         }
@@ -266,6 +274,7 @@ impl State {
                     self.export = ExportState::Ready {
                         file_name,
                         bytes: 0,
+                        memory_bytes: None,
                     };
                 }
             }
@@ -317,7 +326,7 @@ impl State {
                 }
                 None
             }
-            // No command of the page begins such an export yet.
+            // Of the worker that merges, which has messages of its own.
             Phase::Exporting => None,
         };
         if let Some(loading) = loading {
@@ -334,7 +343,7 @@ impl State {
         if !is_same {
             self.adapter = None;
             self.trials.scores.clear();
-            self.export = ExportState::None;
+            self.forget_export();
         }
         self.trials.first_batch = None;
         self.generation = None;
@@ -344,10 +353,17 @@ impl State {
         self.model_answered();
     }
 
+    /// What was exported is of the past; a merged model that is being written needs nothing that is here.
+    fn forget_export(&mut self) {
+        if !self.is_merging() {
+            self.export = ExportState::None;
+        }
+    }
+
     /// Another tuned model has other answers and another zip.
     fn adapters_changed(&mut self, list: AdapterList) {
         if list.active != self.adapters.active {
-            self.export = ExportState::None;
+            self.forget_export();
         }
         self.adapters = list;
         self.dismiss(Step::Try);
@@ -387,7 +403,7 @@ impl State {
                 summary: summary.clone(),
             });
             self.trials.scores.clear();
-            self.export = ExportState::None;
+            self.forget_export();
         }
         let has_failed = summary.outcome == RunOutcome::Failed;
         run.ended(summary);

@@ -3,8 +3,8 @@
 mod watch;
 
 use engine::protocol::{
-    AdapterId, Command, DataSpec, DatasetSource, ExportKind, Failure, FailureKind, ModelSource,
-    RowFilter, RunId, RunSpec, Side, Variant,
+    AdapterId, Command, DataSpec, DatasetSource, ExportKind, Failure, FailureKind, MergedKind,
+    ModelSource, RowFilter, RunId, RunSpec, Side, Variant,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -408,6 +408,15 @@ impl Store {
 
     /// Asks for a zip; it is handed over when it comes.
     pub fn export(self, kind: ExportKind) {
+        self.start_export(kind, None);
+    }
+
+    /// Asks for the whole model with the adapter merged into it.
+    pub fn export_merged(self, kind: MergedKind) {
+        self.start_export(ExportKind::Peft, Some(kind));
+    }
+
+    fn start_export(self, kind: ExportKind, merged: Option<MergedKind>) {
         let Some(adapter) = self.state.with_untracked(|state| state.adapters.active) else {
             return;
         };
@@ -415,7 +424,12 @@ impl Store {
             state.dismiss(Step::Export);
             state.export = ExportState::Packing;
         });
-        self.send(Command::Export { adapter, kind });
+        self.client
+            .with_value(|client| client.export(adapter, kind, merged));
+    }
+
+    pub fn cancel_merging(self) {
+        self.client.with_value(EngineClient::cancel_merging);
     }
 
     pub fn dismiss(self, step: Step) {

@@ -212,6 +212,24 @@ impl AdapterForm {
         Ok((form, parameters))
     }
 
+    /// A form that can be merged and no more: without what a method computes of the base for its forward. `projection` is
+    /// VeRA's `A` and `B`, empty for other methods.
+    pub fn to_merge(layout: AdapterLayout, projection: [Vec<f32>; 2], device: &Device) -> Self {
+        let (largest_in, largest_out) = layout.largest_features();
+        let r = layout.spec.r;
+        let shapes = [[r, largest_in], [largest_out, r]];
+        let has_projection = layout.spec.method == Method::Vera;
+        let [a, b] = projection;
+        Self {
+            fixed: layout.modules().map(|_| Fixed::Base).collect(),
+            projection: has_projection.then(|| {
+                [(a, shapes[0]), (b, shapes[1])]
+                    .map(|(values, shape)| Matrix::new(values, shape, device))
+            }),
+            layout,
+        }
+    }
+
     /// The adapter on the model's device, from `parameters` of this layout.
     pub fn upload(&self, parameters: &[f32], model: &Llama) -> DeviceAdapter {
         let head = self.layout.head();
@@ -298,11 +316,11 @@ impl AdapterForm {
             in_features: self.layout.in_features(module),
             values: weight,
         };
-        match (fixed, &self.projection) {
-            (Fixed::Residual { a, b }, _) => pissa::merge(&mut weight, &part, [a, b]),
-            (Fixed::RowNorms(_), _) => dora::merge(&mut weight, &part),
-            (_, Some(projection)) => vera::merge(&mut weight, &part, projection),
-            _ if self.layout.spec.method == Method::Ia3 => ia3::merge(&mut weight, &part),
+        match (self.layout.spec.method, fixed, &self.projection) {
+            (Method::Dora, ..) => dora::merge(&mut weight, &part),
+            (Method::Ia3, ..) => ia3::merge(&mut weight, &part),
+            (_, Fixed::Residual { a, b }, _) => pissa::merge(&mut weight, &part, [a, b]),
+            (.., Some(projection)) => vera::merge(&mut weight, &part, projection),
             _ => lora::merge(&mut weight, &part),
         }
     }

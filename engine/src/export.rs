@@ -27,8 +27,8 @@ use crate::{
     data::TokenSequence,
     protocol::{
         AdapterSpec, DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, ExportKind,
-        Failure, FailureKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, ScoreReport,
-        StepMetrics,
+        Failure, FailureKind, MergedKind, ModelSummary, PreparedSummary, RunSpec, RunSummary,
+        ScoreReport, StepMetrics,
     },
     text::hex,
 };
@@ -242,13 +242,24 @@ pub fn mlx_zip(
 
 /// A name for the zip, from the model's: `inlay-smollm2-135m-instruct-lora.zip`.
 pub fn file_name(model: &ModelSummary, kind: ExportKind) -> String {
-    let end = match kind {
-        ExportKind::Peft => "lora",
-        ExportKind::Gguf => "gguf",
-        ExportKind::Mlx => "mlx",
-    };
+    named(
+        &model.name,
+        match kind {
+            ExportKind::Peft => "lora",
+            ExportKind::Gguf => "gguf",
+            ExportKind::Mlx => "mlx",
+        },
+    )
+}
+
+/// A name for a merged model's zip: `inlay-smollm2-135m-instruct-merged-q8_0.zip`.
+pub fn merged_file_name(model: &str, kind: MergedKind) -> String {
+    let kind = kind.type_name().to_ascii_lowercase();
+    named(model, &format!("merged-{kind}"))
+}
+
+fn named(model: &str, end: &str) -> String {
     let words: Vec<String> = model
-        .name
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(str::to_ascii_lowercase)

@@ -14,6 +14,8 @@ mod error;
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Device;
+
 use crate::{
     adapter::{AdapterForm, AdapterLayout, ModelShape, PROJECTIONS},
     model::Llama,
@@ -120,17 +122,32 @@ impl AdapterFiles {
     ///
     /// # Errors
     /// The device's failure while the base is read.
-    pub async fn form(self, model: &Llama) -> Result<(AdapterForm, Vec<f32>), Failure> {
-        let mut tensors = self.tensors;
+    pub async fn form(mut self, model: &Llama) -> Result<(AdapterForm, Vec<f32>), Failure> {
         let (mut form, mut parameters) = AdapterForm::start(&self.spec, model, 0).await?;
-        for slot in &form.layout.slots {
-            if let Some(values) = tensors.remove(&slot.name(self.spec.method)) {
+        self.take_parameters(&form.layout, &mut parameters);
+        form.set_projection(self.take_projection(), model);
+        Ok((form, parameters))
+    }
+
+    /// The adapter for merging alone, which needs no model on a device; `shape` is that which it was checked against.
+    pub fn to_merge(mut self, shape: &ModelShape, device: &Device) -> (AdapterForm, Vec<f32>) {
+        let layout = AdapterLayout::new(&self.spec, shape);
+        let mut parameters = vec![0.0; layout.num_parameters];
+        self.take_parameters(&layout, &mut parameters);
+        let form = AdapterForm::to_merge(layout, self.take_projection(), device);
+        (form, parameters)
+    }
+
+    fn take_parameters(&mut self, layout: &AdapterLayout, parameters: &mut [f32]) {
+        for slot in &layout.slots {
+            if let Some(values) = self.tensors.remove(&slot.name(self.spec.method)) {
                 parameters[slot.range.clone()].copy_from_slice(&values);
             }
         }
-        let shared = PROJECTIONS.map(|name| tensors.remove(name).unwrap_or_default());
-        form.set_projection(shared, model);
-        Ok((form, parameters))
+    }
+
+    fn take_projection(&mut self) -> [Vec<f32>; 2] {
+        PROJECTIONS.map(|name| self.tensors.remove(name).unwrap_or_default())
     }
 }
 

@@ -14,6 +14,7 @@ pub mod export;
 pub mod failure;
 pub mod generate;
 pub mod kept;
+pub mod merging;
 pub mod message;
 pub mod metrics;
 pub mod model;
@@ -31,6 +32,7 @@ pub use export::*;
 pub use failure::*;
 pub use generate::*;
 pub use kept::*;
+pub use merging::*;
 pub use message::*;
 pub use metrics::*;
 pub use model::*;
@@ -39,7 +41,7 @@ pub use run::*;
 pub use score::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

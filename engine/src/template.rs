@@ -16,6 +16,7 @@ pub use crate::protocol::Message;
 use crate::{
     protocol::{Failure, FailureKind},
     tokenizer::Tokenizer,
+    weights::checkpoint::ModelFiles,
 };
 use function::Raised;
 use writer::{CappedWriter, OutputCapReached};
@@ -69,6 +70,20 @@ pub struct ChatTemplate {
     /// `bos_token`, `eos_token` and so on, as far as the tokenizer has them.
     tokens: Vec<(&'static str, String)>,
     source: String,
+}
+
+/// The tokenizer of an opened model, and its template where it has one.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn of_model(files: &ModelFiles) -> Result<(Tokenizer, Option<ChatTemplate>), Failure> {
+    let config = &files.config;
+    let tokenizer = Tokenizer::from_source(&files.tokenizer)?
+        .with_model_ids(config.bos_token_id, &config.eos_token_ids);
+    let source = files.chat_template.as_deref().or(tokenizer.chat_template());
+    let template = source.map(|source| ChatTemplate::new(source, &tokenizer));
+    let template = template.transpose()?;
+    Ok((tokenizer, template))
 }
 
 impl ChatTemplate {

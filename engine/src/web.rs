@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod blob;
+#[cfg(any(feature = "cpu", feature = "reader"))]
+mod blob_parts;
 mod constructor;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod device;
@@ -9,11 +11,15 @@ mod device;
 mod download;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod host;
+#[cfg(feature = "cpu")]
+mod merger;
 mod panic;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod port;
 #[cfg(feature = "reader")]
 mod reader;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod sources;
 #[cfg(feature = "reader")]
 mod sync_blob;
 #[cfg(feature = "threads")]
@@ -26,6 +32,8 @@ mod worker;
 pub use constructor::run_constructors;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use device::{OpenDevice, open as open_device};
+#[cfg(feature = "cpu")]
+pub use merger::serve as serve_merger;
 #[cfg(feature = "reader")]
 pub use reader::serve as serve_reader;
 #[cfg(any(feature = "cpu", feature = "gpu"))]

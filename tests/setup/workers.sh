@@ -12,6 +12,7 @@ WORKERS=(
     "worker_gpu          worker_gpu  gpu,web          single"
     "worker_data         worker_data reader,web       fast"
     "worker_cpu          worker_cpu  cpu,web          single"
+    "worker_merger       worker_merger cpu,web        single"
     "worker_cpu_threads  worker_cpu  cpu,web,threads  threads"
     "worker_cpu_relaxed  worker_cpu  cpu,web,threads  relaxed"
 )

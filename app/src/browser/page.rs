@@ -28,16 +28,23 @@ pub fn set_theme(theme: Option<&str>) {
     report(done);
 }
 
-/// Hands a file to the user.
-pub fn download(file_name: &str, bytes: &ArrayBuffer) {
-    report(try_download(file_name, bytes));
-}
-
-fn try_download(file_name: &str, bytes: &ArrayBuffer) -> Result<(), JsValue> {
+/// A zip of those bytes.
+///
+/// # Errors
+/// The browser's, if it has no room.
+pub fn zip_of(bytes: &ArrayBuffer) -> Result<Blob, JsValue> {
     let options = BlobPropertyBag::new();
     options.set_type("application/zip");
-    let blob = Blob::new_with_buffer_source_sequence_and_options(&Array::of1(bytes), &options)?;
-    let url = Url::create_object_url_with_blob(&blob)?;
+    Blob::new_with_buffer_source_sequence_and_options(&Array::of1(bytes), &options)
+}
+
+/// Hands a file to the user.
+pub fn download(file_name: &str, blob: &Blob) {
+    report(try_download(file_name, blob));
+}
+
+fn try_download(file_name: &str, blob: &Blob) -> Result<(), JsValue> {
+    let url = Url::create_object_url_with_blob(blob)?;
     let link: HtmlAnchorElement = document().create_element("a")?.unchecked_into();
     link.set_href(&url);
     link.set_download(file_name);

@@ -1,6 +1,7 @@
 use engine::protocol::{AdapterOrigin, AdapterSummary, ExportFile, ExportKind, ExportOffer};
 use leptos::prelude::*;
 
+use crate::components::merged_models::MergedModels;
 use crate::components::model_facts::Facts;
 use crate::components::snippet::Snippet;
 use crate::components::step_section::StepSection;
@@ -16,13 +17,24 @@ pub fn ExportPage() -> impl IntoView {
     let adapter = store.select(|state| state.active_adapter().cloned());
     let result = store.select(|state| run_of(state).cloned());
     let export = store.select(|state| state.export.clone());
-    let is_idle = move || adapter.with(Option::is_some) && export.get() != ExportState::Packing;
+    let is_exporting = store.select(State::is_exporting);
+    let is_idle = move || adapter.with(Option::is_some) && !is_exporting.get();
     let note = move || match export.get() {
         ExportState::Packing => "Packing.".to_owned(),
+        ExportState::Merging { .. } => "Writing the merged model.".to_owned(),
         ExportState::Ready {
             file_name,
             bytes: size,
-        } => format!("{file_name}, {}, is in your downloads.", bytes(size)),
+            memory_bytes,
+        } => {
+            let memory =
+                memory_bytes.map(|memory| format!(" Writing it took {} of memory.", bytes(memory)));
+            format!(
+                "{file_name}, {}, is in your downloads.{}",
+                bytes(size),
+                memory.unwrap_or_default()
+            )
+        }
         ExportState::None if adapter.with(Option::is_none) => {
             "There is an adapter after the first run, or once one is loaded.".to_owned()
         }
@@ -67,6 +79,7 @@ pub fn ExportPage() -> impl IntoView {
                             {move || adapter.get().map(|adapter| formats(adapter, is_idle, download))}
                         </ul>
                     </div>
+                    <MergedModels />
                 </Show>
             </div>
         </StepSection>

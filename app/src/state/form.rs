@@ -8,8 +8,8 @@ pub use field::Field;
 pub use parse::{layers, modules, number, pattern, real, whole};
 
 use engine::protocol::{
-    AdapterId, AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, Method,
-    PrecisionChoice, RunSpec, TargetModule, TrainOn, Variant,
+    AdapterId, AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, MergedKind,
+    Method, PrecisionChoice, RunSpec, TargetModule, TrainOn, Variant,
 };
 
 use field::Kind;
@@ -30,6 +30,8 @@ pub struct Form {
     pub precision: PrecisionChoice,
     pub packing: bool,
     pub group_by_length: bool,
+    /// Of the merged model's weights, where it leaves as GGUF.
+    pub gguf_type: MergedKind,
     pub prompt: String,
 }
 
@@ -47,6 +49,7 @@ impl Default for Form {
             precision: PrecisionChoice::Automatic,
             packing: false,
             group_by_length: false,
+            gguf_type: MergedKind::GgufQ8_0,
             prompt: String::new(),
         }
     }

@@ -14,13 +14,14 @@
 //! Q8_0. llama.cpp makes it Q6_K, a type that this engine has none of, and Q8_0 loses less.
 
 mod folder;
+mod from_files;
 mod llama_cpp;
 mod quantise;
 mod zip;
 
 use std::ops::Range;
 
-pub use self::zip::ZIP64_FROM;
+pub use self::{from_files::merge_files, zip::ZIP64_FROM};
 use self::{llama_cpp::HeaderError, quantise::put_row, zip::Zip};
 use super::gguf::{interleaved_row, pad};
 use crate::{

@@ -7,6 +7,7 @@
 use crate::{
     protocol::Message,
     template::{ChatTemplate, TemplateError},
+    tokenizer::Tokenizer,
 };
 
 /// What a template writes around the contents of messages.
@@ -145,6 +146,14 @@ fn literal(text: &str) -> String {
     // A JSON string is one of Go's, but for these, which no template's mark has.
     let quoted = serde_json::Value::from(text).to_string();
     format!("{{{{- {quoted} }}}}")
+}
+
+/// The texts of the token that begins a conversation and of those that end a turn.
+pub fn bos_and_stops(tokenizer: &Tokenizer) -> (Option<String>, Vec<String>) {
+    let stops = tokenizer.end_of_turn_ids().iter();
+    let stops = stops.map(|&id| tokenizer.special_text(Some(id))).collect();
+    let bos = tokenizer.special_ids().bos;
+    (bos.map(|_| tokenizer.special_text(bos)), stops)
 }
 
 /// The Modelfile beside `adapter.gguf`; `stops` are the texts of the tokens that end a turn.

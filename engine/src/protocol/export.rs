@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ModelSummary;
+
 /// A file of the zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFile {
@@ -101,6 +103,19 @@ impl MergedKind {
         Self::GgufQ8_0,
         Self::GgufQ4_0,
     ];
+
+    /// Near the bytes of the weights: norms and rows that are no whole blocks take a little more.
+    pub fn about_num_bytes(self, model: &ModelSummary) -> u64 {
+        // Of the matrix that makes the logits, which a Q4_0 file has in Q8_0.
+        let head = (model.vocab_size * model.hidden_size) as u64;
+        // Blocks of 32 numbers and a scale.
+        match self {
+            Self::Safetensors => model.parameters * 4,
+            Self::GgufF16 => model.parameters * 2,
+            Self::GgufQ8_0 => model.parameters * 34 / 32,
+            Self::GgufQ4_0 => model.parameters * 18 / 32 + head * 16 / 32,
+        }
+    }
 
     /// As ggml calls the type of most weights.
     pub fn type_name(self) -> &'static str {

@@ -27,6 +27,8 @@ pub struct AdapterSummary {
     pub spec: AdapterSpec,
     pub trainable_parameters: u64,
     pub exports: Vec<ExportOffer>,
+    /// Why it cannot be merged into the model.
+    pub merge_refusal: Option<String>,
     /// Why it cannot be blended with others.
     pub blend_refusal: Option<String>,
 }

@@ -70,8 +70,13 @@ impl Host for WebHost {
     }
 
     fn memory_bytes(&self) -> Option<u64> {
-        let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().into();
-        let buffer: js_sys::ArrayBuffer = memory.buffer().into();
-        Some(u64::from(buffer.byte_length()))
+        Some(memory_bytes())
     }
+}
+
+/// What the worker's memory has grown to.
+pub fn memory_bytes() -> u64 {
+    let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().into();
+    let buffer: js_sys::ArrayBuffer = memory.buffer().into();
+    u64::from(buffer.byte_length())
 }

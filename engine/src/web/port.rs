@@ -7,6 +7,7 @@ use std::{cell::Cell, rc::Rc};
 
 use futures_channel::mpsc;
 use js_sys::{Array, Object, Reflect, Uint8Array};
+use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 
@@ -120,6 +121,14 @@ impl Port {
 }
 
 fn parse(data: &JsValue) -> Result<Request, String> {
+    let (command, files) = command_and_files(data)?;
+    Ok(Request { command, files })
+}
+
+/// What the page sends: `{ json: C, files: [Blob] }`, the files with their names.
+pub fn command_and_files<C: DeserializeOwned>(
+    data: &JsValue,
+) -> Result<(C, Vec<(String, Blob)>), String> {
     let json = Reflect::get(data, &"json".into())
         .ok()
         .and_then(|json| json.as_string())
@@ -142,5 +151,5 @@ fn parse(data: &JsValue) -> Result<Request, String> {
             Ok((name, blob))
         })
         .collect::<Result<_, String>>()?;
-    Ok(Request { command, files })
+    Ok((command, files))
 }

@@ -9,11 +9,14 @@ use std::{
     rc::Rc,
 };
 
-use js_sys::{Array, Object, Reflect, Uint8Array};
+use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 
-use super::{constructor::run_constructors, message, panic::report_panic, sync_blob::SyncBlob};
+use super::{
+    blob_parts::BlobParts, constructor::run_constructors, message, panic::report_panic,
+    sync_blob::SyncBlob,
+};
 use crate::{
     protocol::{
         DatasetSource, DatasetSummary, Failure, FailureKind, ReadSpec, ReaderCommand, ReaderEvent,
@@ -95,14 +98,14 @@ fn read(
     let mut inputs = inputs(source, files).map_err(|error| unreadable(&error))?;
     let mut watcher = Watcher {
         port,
-        parts: Array::new(),
+        parts: BlobParts::default(),
         error: None,
     };
     let dataset = read_dataset(&mut inputs, spec, &mut watcher)?;
     if let Some(error) = watcher.error {
         return Err(unstored(&error));
     }
-    let blob = Blob::new_with_blob_sequence(&watcher.parts).map_err(|error| unstored(&error))?;
+    let blob = watcher.parts.finish().map_err(|error| unstored(&error))?;
     Ok((dataset, blob))
 }
 
@@ -174,8 +177,7 @@ fn unstored(error: &JsValue) -> Failure {
 /// Tells the page of a reading and gathers its rows.
 struct Watcher<'a> {
     port: &'a Port,
-    /// Blobs, in order.
-    parts: Array,
+    parts: BlobParts,
     error: Option<JsValue>,
 }
 
@@ -189,12 +191,8 @@ impl Observer for Watcher<'_> {
     }
 
     fn rows(&mut self, part: Vec<u8>) {
-        let part = Array::of1(&Uint8Array::from(part.as_slice()));
-        match Blob::new_with_u8_array_sequence(&part) {
-            Ok(blob) => {
-                self.parts.push(&blob);
-            }
-            Err(error) => self.error = Some(error),
+        if let Err(error) = self.parts.push(&part) {
+            self.error = Some(error);
         }
     }
 }

@@ -6,22 +6,19 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::DedicatedWorkerGlobalScope;
 
 use super::{
-    blob::BlobSource,
     constructor::run_constructors,
     device::{self, OpenDevice},
     download::Downloads,
     host::WebHost,
     panic::report_panic,
     port::{Port, Request},
+    sources::{model_sources, named_sources},
 };
 use crate::{
     host::Host,
-    protocol::{
-        Command, DeviceProblem, DeviceReport, Event, Failure, FailureKind, ModelSource,
-        PROTOCOL_VERSION, Phase,
-    },
+    protocol::{Command, DeviceProblem, DeviceReport, Event, Failure, PROTOCOL_VERSION},
     self_test,
-    weights::{checkpoint::NamedSource, hash::sha256_hex},
+    weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 
@@ -97,65 +94,7 @@ async fn sources(
     host: &dyn Host,
 ) -> Result<Vec<NamedSource>, Failure> {
     match command {
-        Command::LoadModel {
-            source: ModelSource::Url { url, name, sha256 },
-        } => {
-            let source = downloaded(url, sha256.as_deref(), downloads, host).await?;
-            Ok(vec![NamedSource {
-                name: name.clone(),
-                source: Box::new(source),
-            }])
-        }
-        _ => Ok(files
-            .into_iter()
-            .map(|(name, blob)| NamedSource {
-                name,
-                source: Box::new(BlobSource::new(blob)),
-            })
-            .collect()),
+        Command::LoadModel { source } => model_sources(source, files, downloads, host).await,
+        _ => Ok(named_sources(files)),
     }
-}
-
-/// The file kept from an earlier visit if it is whole, else a new download; checked by its hash where that is known.
-async fn downloaded(
-    url: &str,
-    sha256: Option<&str>,
-    downloads: &Downloads,
-    host: &dyn Host,
-) -> Result<BlobSource, Failure> {
-    let Some(sha256) = sha256 else {
-        let blob = downloads.fetch(url, None, host).await?;
-        return Ok(BlobSource::new(blob));
-    };
-    if let Some(kept) = downloads.find(sha256).await {
-        if has_hash(&kept, sha256, host).await {
-            return Ok(BlobSource::hashed(kept, sha256.to_owned()));
-        }
-        downloads.remove(sha256).await;
-    }
-    let fresh = downloads.fetch(url, Some(sha256), host).await?;
-    if has_hash(&fresh, sha256, host).await {
-        return Ok(BlobSource::hashed(fresh, sha256.to_owned()));
-    }
-    downloads.remove(sha256).await;
-    Err(Failure::new(
-        FailureKind::Network,
-        "The downloaded model is not the file it should be.",
-    )
-    .at(format!("{url}: its SHA-256 is not {sha256}"))
-    .remedy("Try again; if it happens twice, the server offers another file."))
-}
-
-/// Hashing reads the file once, loading once more: each is half of what the user waits for.
-async fn has_hash(blob: &web_sys::Blob, expected: &str, host: &dyn Host) -> bool {
-    let progress = |done: u64, total: u64| {
-        host.emit(Event::Progress {
-            phase: Phase::LoadingModel,
-            done: done / 2,
-            total: Some(total),
-        });
-    };
-    sha256_hex(&BlobSource::new(blob.clone()), progress)
-        .await
-        .is_ok_and(|actual| actual == expected)
 }

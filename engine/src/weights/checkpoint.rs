@@ -234,7 +234,7 @@ impl ModelFiles {
 
     /// The model's name on the hub without its owner, else the file's own name for it, which some converters fill with
     /// the name of a training run.
-    fn display_name(&self) -> &str {
+    pub fn display_name(&self) -> &str {
         let hub_name = self
             .base_model_name
             .as_deref()

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use super::{model::LoadedModel, run::offers};
 use crate::{
     adapter::{AdapterForm, DeviceAdapter, ModelShape, NotLowRank},
-    export::{self, RecipeAdapter, modelfile},
+    export::{self, RecipeAdapter, merged, modelfile},
     import::AdapterFiles,
     protocol::{
         AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure, FailureKind,
@@ -81,11 +81,7 @@ impl KeptAdapter {
 
 /// For Ollama.
 fn modelfile(model: &LoadedModel) -> String {
-    let tokenizer = &model.tokenizer;
-    let stops = tokenizer.end_of_turn_ids().iter();
-    let stops: Vec<String> = stops.map(|&id| tokenizer.special_text(Some(id))).collect();
-    let bos = tokenizer.special_ids().bos;
-    let bos = bos.map(|_| tokenizer.special_text(bos));
+    let (bos, stops) = modelfile::bos_and_stops(&model.tokenizer);
     modelfile::render(
         &model.summary.name,
         model.template.as_ref(),
@@ -293,6 +289,7 @@ impl Adapters {
                 spec: layout.spec.clone(),
                 trainable_parameters: layout.num_parameters as u64,
                 exports: offers(layout),
+                merge_refusal: merged::refusal(&layout.spec).map(|reason| reason.to_string()),
                 blend_refusal: NotLowRank::of(&layout.spec).map(|reason| reason.to_string()),
             }
         });

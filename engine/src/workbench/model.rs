@@ -12,7 +12,7 @@ use crate::{
         Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary, Phase,
         Variant,
     },
-    template::ChatTemplate,
+    template::{self, ChatTemplate},
     tokenizer::Tokenizer,
     weights::checkpoint::{self, NamedSource},
 };
@@ -43,13 +43,7 @@ impl LoadedModel {
             );
             host.emit(Event::Warning { message });
         }
-        let config = &files.config;
-        let tokenizer = Tokenizer::from_source(&files.tokenizer)?
-            .with_model_ids(config.bos_token_id, &config.eos_token_ids);
-        let source = files.chat_template.as_deref().or(tokenizer.chat_template());
-        let template = source
-            .map(|source| ChatTemplate::new(source, &tokenizer))
-            .transpose()?;
+        let (tokenizer, template) = template::of_model(&files)?;
 
         // Hashing, where it was not done before, reads the file once, loading once more: each is half of the progress.
         let progress = |done: u64, total: u64| {

@@ -1,0 +1,5 @@
+//! The dedicated worker that writes one merged model.
+
+fn main() {
+    engine::web::serve_merger();
+}

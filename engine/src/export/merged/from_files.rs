@@ -1,0 +1,57 @@
+//! A merged model of files alone: the base's, and an adapter as PEFT has it.
+
+use burn::tensor::Device;
+
+use super::{Merge, SHARD_BYTES, ZIP64_FROM};
+use crate::{
+    adapter::ModelShape,
+    export::{merged_file_name, modelfile},
+    host::{FileSink, Host},
+    import::AdapterFiles,
+    protocol::{MergedKind, RunId},
+    template,
+    train::pacing::Interruption,
+    weights::checkpoint::{self, NamedSource},
+};
+
+/// Writes `model` with the adapter in `adapter` merged into it and gives the zip's name. It is told and stopped as
+/// [`Merge::write`] is; nothing of it is ever on a device.
+///
+/// # Errors
+/// As [`Merge::write`], and whatever is wrong with the files.
+pub async fn merge_files(
+    model: Vec<NamedSource>,
+    adapter: Vec<NamedSource>,
+    kind: MergedKind,
+    run: RunId,
+    host: &dyn Host,
+    sink: &mut dyn FileSink,
+) -> Result<String, Interruption> {
+    let failed = |failure| Interruption::Failed(failure);
+    let files = checkpoint::open(model).await;
+    let files = files.map_err(|error| failed(error.into()))?;
+    let (tokenizer, template) = template::of_model(&files).map_err(failed)?;
+    let shape = ModelShape::from(&files.config);
+    let adapter = AdapterFiles::open(adapter, &shape).await;
+    let adapter = adapter.map_err(|error| failed(error.into()))?;
+    let (form, parameters) = adapter.to_merge(&shape, &Device::default());
+    let (bos, stops) = modelfile::bos_and_stops(&tokenizer);
+    let name = merged_file_name(files.display_name(), kind);
+    let gguf_name = name.replace(".zip", ".gguf");
+    let modelfile = modelfile::of_model(&gguf_name, template.as_ref(), bos.as_deref(), &stops);
+    let merge = Merge {
+        files: &files,
+        tokenizer: &tokenizer,
+        form: &form,
+        parameters: &parameters,
+        kind,
+        file_name: &gguf_name,
+        modelfile: &modelfile,
+        shard_bytes: SHARD_BYTES,
+        zip64_from: ZIP64_FROM,
+        run,
+        host,
+    };
+    merge.write(sink).await?;
+    Ok(name)
+}
