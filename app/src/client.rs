@@ -12,7 +12,6 @@ use std::rc::Rc;
 use engine::protocol::{
     Command, Event, Failure, FailureKind, GenerationId, ModelSource, PROTOCOL_VERSION, RunId,
 };
-use js_sys::ArrayBuffer;
 use leptos::prelude::{RwSignal, Update, WithUntracked};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, File};

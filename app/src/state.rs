@@ -403,10 +403,13 @@ impl State {
                 summary: summary.clone(),
             });
             self.trials.scores.clear();
+        }
+        let (has_adapter, has_failed) =
+            (summary.has_adapter, summary.outcome == RunOutcome::Failed);
+        run.ended(summary);
+        if has_adapter {
             self.forget_export();
         }
-        let has_failed = summary.outcome == RunOutcome::Failed;
-        run.ended(summary);
         if !has_failed {
             self.resting = Resting::RunEnded;
         } else if !matches!(self.resting, Resting::Failed(_)) {

@@ -11,7 +11,8 @@ use engine::{
     adapter::ModelShape,
     export::{
         adapter_files,
-        merged::{Merge, SHARD_BYTES, ZIP64_FROM},
+        merged::{Merge, SHARD_BYTES, ZIP64_FROM, merge_files},
+        peft_zip,
     },
     host::{Control, FileSink},
     model::Llama,
@@ -204,7 +205,52 @@ fn merged_models_score_as_base_and_adapter_do() {
             told += &format!(" {} {share:.1e}", kind.type_name());
         }
         println!("{told}");
+        merges_from_files(name, &case_files);
         write_export(case, name, &case_files);
+    }
+}
+
+/// As the browser's worker merges it: the adapter leaves as PEFT has it and is merged from that alone. The same files come
+/// out; a start from the base has left as a difference by then, and is summed in another order.
+fn merges_from_files(name: &str, of: &Case) {
+    let TrainingState {
+        form, parameters, ..
+    } = &of.state;
+    let shape = ModelShape::from(&of.files.config);
+    let adapter = NamedSource {
+        name: "inlay-lora.zip".to_owned(),
+        source: Box::new(peft_zip(form, parameters, &shape, name, None).unwrap()),
+    };
+    let kind = MergedKind::Safetensors;
+    let (host, mut sink) = (ScriptedHost::default(), Memory::default());
+    let model = golden::sources(name);
+    let merged = merge_files(model, vec![adapter], kind, RUN, &host, &mut sink);
+    let zip_name = block_on(merged).unwrap();
+    assert!(zip_name.ends_with("-merged-f32.zip"), "{zip_name}");
+    let (expected, actual) = (unzip(&of.write(kind)), unzip(&sink.bytes));
+    assert!(expected.keys().eq(actual.keys()));
+    let tensors = |files: &BTreeMap<String, Vec<u8>>| -> Vec<(String, Vec<f32>)> {
+        let file = safetensors::SafeTensors::deserialize(&files["model.safetensors"]).unwrap();
+        let tensors = file.iter().map(|(name, tensor)| {
+            let numbers = tensor.data().as_chunks().0.iter();
+            (
+                name.to_owned(),
+                numbers.map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            )
+        });
+        let mut tensors: Vec<_> = tensors.collect();
+        tensors.sort_by(|one, other| one.0.cmp(&other.0));
+        tensors
+    };
+    for ((tensor, expected), (same, actual)) in tensors(&expected).iter().zip(tensors(&actual)) {
+        assert_eq!((tensor, expected.len()), (&same, actual.len()));
+        for (expected, actual) in expected.iter().zip(actual) {
+            let error = (expected - actual).abs();
+            assert!(
+                error <= 1e-6 * expected.abs().max(0.1),
+                "{tensor}: {actual} for {expected}"
+            );
+        }
     }
 }
 

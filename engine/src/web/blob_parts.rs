@@ -15,7 +15,8 @@ impl BlobParts {
     /// The browser's, if it has no room.
     pub fn push(&self, bytes: &[u8]) -> Result<(), JsValue> {
         let part = Array::of1(&Uint8Array::from(bytes));
-        self.0.push(&Blob::new_with_u8_array_sequence(&part)?);
+        let blob = Blob::new_with_u8_array_sequence(&part)?;
+        self.0.push(&blob);
         Ok(())
     }
 

@@ -75,11 +75,16 @@ struct Batches {
 
 /// The files of one of the committed models, `tiny` or `odd`.
 pub async fn files(name: &str) -> ModelFiles {
-    let sources = ["config.json", "model.safetensors", "tokenizer.json"].map(|file| NamedSource {
+    open(sources(name)).await.unwrap()
+}
+
+/// Its files, unopened.
+pub fn sources(name: &str) -> Vec<NamedSource> {
+    let files = ["config.json", "model.safetensors", "tokenizer.json"].map(|file| NamedSource {
         name: file.to_owned(),
         source: Box::new(file::bytes(&format!("model/{name}/{file}"))),
     });
-    open(sources.into()).await.unwrap()
+    files.into()
 }
 
 /// One of the committed models.

@@ -12,6 +12,7 @@ mod journey;
 mod large_file;
 mod looks;
 mod memory;
+mod merged;
 mod smooth;
 mod threads;
 mod visit;
