@@ -23,7 +23,7 @@ fn told_memory(page: &Page) -> Result<f64, Box<dyn std::error::Error>> {
 
 #[test]
 fn merged_models_leave_in_slices_and_can_be_cancelled() -> Outcome {
-    let Some(visit) = Visit::start("merged", Window::Desktop)? else {
+    let Some(visit) = Visit::start("merged", Window::default())? else {
         return Ok(());
     };
     let page = visit.page()?;
