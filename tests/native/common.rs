@@ -1,6 +1,7 @@
 //! What the tests of the tensor side share.
 
 pub mod adapter;
+pub mod drawn;
 pub mod fetched;
 pub mod file;
 pub mod fixture;

@@ -11,6 +11,7 @@ mod kept;
 mod merged;
 mod model;
 mod one_batch;
+mod round_trips;
 mod scored;
 mod session;
 mod train;

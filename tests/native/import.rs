@@ -6,7 +6,7 @@ use engine::{
     export::{adapter_files, peft_zip},
     import::{AdapterFiles, ImportError, Mismatch},
     model::Llama,
-    protocol::{AdapterSpec, LayerRange, Method, TargetModule},
+    protocol::{AdapterSpec, Method, TargetModule},
     train::{pacing::Pacing, step::evaluate},
     weights::checkpoint::NamedSource,
 };
@@ -15,7 +15,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 
 use crate::common::{
-    file,
+    drawn, file,
     fixture::{self, assert_share},
     golden,
     host::{RUN, ScriptedHost},
@@ -93,44 +93,6 @@ fn a_strangers_adapter_has_the_loss_of_peft() {
     }
 }
 
-fn below(random: &mut Random, end: usize) -> usize {
-    random.size(0..end)
-}
-
-/// A specification drawn at random, of modules, blocks, ranks and norms.
-fn drawn(method: Method, random: &mut Random) -> AdapterSpec {
-    let first = below(random, 2);
-    let mut modules: Vec<TargetModule> = TargetModule::ALL
-        .into_iter()
-        .filter(|_| below(random, 2) == 1)
-        .collect();
-    if modules.is_empty() {
-        modules.push(TargetModule::DownProj);
-    }
-    let mut spec = AdapterSpec {
-        method,
-        r: 1 + below(random, 5),
-        lora_alpha: 1 + below(random, 16),
-        target_modules: modules,
-        layers_to_transform: (below(random, 2) == 1).then_some(LayerRange { first, last: 1 }),
-        train_norms: below(random, 2) == 1 && method.goes_with_saved_modules(),
-        train_head: below(random, 3) == 0 && method.goes_with_saved_modules(),
-        num_virtual_tokens: 1 + below(random, 5),
-        ..AdapterSpec::default()
-    };
-    if method.has_alpha() && below(random, 2) == 1 {
-        let module = spec.target_modules[0].name().to_owned();
-        spec.rank_pattern
-            .insert(module.clone(), 1 + below(random, 6));
-        spec.alpha_pattern.insert(module, 1 + below(random, 9));
-    }
-    if !method.has_modules() {
-        spec.target_modules = AdapterSpec::default().target_modules;
-        spec.layers_to_transform = None;
-    }
-    spec
-}
-
 /// An adapter with every number drawn.
 fn make(spec: &AdapterSpec, model: &Llama, random: &mut Random) -> (AdapterForm, Vec<f32>) {
     let (form, mut parameters) = block_on(AdapterForm::start(spec, model, 3)).unwrap();
@@ -146,7 +108,7 @@ fn what_is_written_comes_in_again() {
     let model = block_on(golden::model("tiny", &Device::flex()));
     let shape = ModelShape::from(&model.config);
     for method in Method::ALL.into_iter().cycle().take(4 * Method::ALL.len()) {
-        let spec = drawn(method, &mut random);
+        let spec = drawn::spec(method, 2, &mut random);
         let (form, parameters) = make(&spec, &model, &mut random);
         let tensors = form.tensors(&parameters);
         let [adapter, config] = adapter_files(&spec, &shape, "base", &tensors).unwrap();
@@ -189,7 +151,7 @@ fn a_blend_is_the_sum_of_its_parts() {
     for round in 0..6 {
         let parts: Vec<_> = (0..2 + round % 2)
             .map(|_| {
-                let mut spec = drawn(methods[below(&mut random, methods.len())], &mut random);
+                let mut spec = drawn::spec(methods[random.size(0..methods.len())], 2, &mut random);
                 (spec.train_norms, spec.train_head) = (false, false);
                 let (form, parameters) = make(&spec, &model, &mut random);
                 (form, parameters, f64::from(random.unit()) * 1.5)
@@ -407,16 +369,16 @@ fn files_that_are_no_adapter_are_refused() {
     let mut random = Random::new();
     for _ in 0..2000 {
         let mut bytes = tensors.clone();
-        if below(&mut random, 2) == 0 {
-            bytes.truncate(below(&mut random, bytes.len()));
+        if random.size(0..2) == 0 {
+            bytes.truncate(random.size(0..bytes.len()));
         } else {
-            let at = below(&mut random, bytes.len().min(2000));
-            bytes[at] = below(&mut random, 256) as u8;
+            let at = random.size(0..bytes.len().min(2000));
+            bytes[at] = random.size(0..256) as u8;
         }
         let mut text = config.clone();
-        if below(&mut random, 2) == 0 {
-            let at = below(&mut random, text.len());
-            text[at] = below(&mut random, 128) as u8;
+        if random.size(0..2) == 0 {
+            let at = random.size(0..text.len());
+            text[at] = random.size(0..128) as u8;
         }
         let _ = open(pair(text, bytes), &odd);
     }

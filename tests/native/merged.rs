@@ -81,14 +81,14 @@ impl FileSink for Memory {
 }
 
 /// A model with an adapter to merge.
-struct Case {
+pub struct Case {
     files: ModelFiles,
     tokenizer: Tokenizer,
-    state: TrainingState,
+    pub state: TrainingState,
 }
 
 impl Case {
-    fn new(files: ModelFiles, state: TrainingState) -> Self {
+    pub fn new(files: ModelFiles, state: TrainingState) -> Self {
         let tokenizer = Tokenizer::from_source(&files.tokenizer)
             .unwrap()
             .with_model_ids(files.config.bos_token_id, &files.config.eos_token_ids);
@@ -115,7 +115,7 @@ impl Case {
         }
     }
 
-    fn write(&self, kind: MergedKind) -> Vec<u8> {
+    pub fn write(&self, kind: MergedKind) -> Vec<u8> {
         let (host, mut sink) = (ScriptedHost::default(), Memory::default());
         block_on(self.merge(kind, &host).write(&mut sink)).unwrap();
         sink.bytes
@@ -123,7 +123,7 @@ impl Case {
 }
 
 /// The files of a zip, by name.
-fn unzip(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+pub fn unzip(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut files = BTreeMap::new();
     for index in 0..archive.len() {
@@ -137,7 +137,7 @@ fn unzip(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-fn opened(files: BTreeMap<String, Vec<u8>>) -> ModelFiles {
+pub fn opened(files: BTreeMap<String, Vec<u8>>) -> ModelFiles {
     let files = files.into_iter().filter(|(name, _)| name != "Modelfile");
     let sources = files.map(|(name, bytes)| NamedSource {
         name,
@@ -159,12 +159,12 @@ fn loss(name: &str, model: &Llama, state: Option<&TrainingState>) -> f64 {
     block_on(evaluate(model, adapter.as_ref(), &batch, &pacing)).unwrap()
 }
 
-fn loaded(files: &ModelFiles) -> Llama {
+pub fn loaded(files: &ModelFiles) -> Llama {
     block_on(Llama::load(files, &Device::flex(), async |_| ())).unwrap()
 }
 
 /// A LoRA that does nothing yet: what is merged is the base.
-fn untrained(files: ModelFiles) -> Case {
+pub fn untrained(files: ModelFiles) -> Case {
     let spec = AdapterSpec {
         method: Method::Lora,
         ..AdapterSpec::default()

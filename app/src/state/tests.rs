@@ -4,6 +4,7 @@ mod events;
 mod form;
 mod judging;
 mod mapping;
+mod merging;
 mod reading;
 mod rows;
 mod scores;

@@ -5,7 +5,7 @@ use crate::state::run::Asked;
 use crate::state::status::{Activity, status};
 use crate::state::{ExportState, State, Step};
 
-fn model(sha256: &str) -> ModelSummary {
+pub fn model(sha256: &str) -> ModelSummary {
     ModelSummary {
         name: "A model".into(),
         base_model_name: None,
@@ -81,7 +81,7 @@ fn evaluation(run: RunId, step: u64, loss: f64) -> Event {
     Event::Evaluation { run, metrics }
 }
 
-fn summary(outcome: RunOutcome) -> RunSummary {
+pub fn summary(outcome: RunOutcome) -> RunSummary {
     RunSummary {
         outcome,
         steps: 40,
@@ -111,7 +111,7 @@ pub fn loaded() -> State {
     state
 }
 
-fn training() -> State {
+pub fn training() -> State {
     let mut state = loaded();
     state.begin_run(RunId(1), RunSpec::default());
     state.apply(Event::RunState {

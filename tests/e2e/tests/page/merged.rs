@@ -1,5 +1,6 @@
 //! The real model leaves with an adapter in it, in a worker whose memory stays small; an export can be cancelled.
 
+use e2e::axe;
 use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 
@@ -53,6 +54,10 @@ fn merged_models_leave_in_slices_and_can_be_cancelled() -> Outcome {
     })?;
     assert!(!page.is_enabled("Download merged GGUF")?);
     picture(&page, "merged-writing")?;
+    if axe::script_file().exists() {
+        let found = axe::violations(&visit.browser.session)?;
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
     page.press("Cancel the export")?;
     page.wait_until_enabled("Download merged GGUF", SOON)?;
 
