@@ -16,6 +16,7 @@ use engine::{
         keep::KEEP_PROMPTS,
         stored::{RowFacts, RowWriter, StoredRow},
     },
+    host::{Control, Host},
     model::Llama,
     protocol::{
         AdapterId, AdapterSpec, Command, DataSpec, DatasetSummary, DeviceKind, DeviceReport, Event,
@@ -598,4 +599,35 @@ fn nothing_is_scored_without_rows_or_a_run() {
         (FailureKind::WrongState, Some(RUN))
     );
     score(&mut bench, &host, Side::Validation);
+}
+
+#[test]
+fn a_stop_ends_the_scoring_and_leaves_nothing_of_it() {
+    let host = ScriptedHost::default();
+    let mut whole = bench(&host);
+    train(&mut whole, 0.0, 1);
+    let start = host.now();
+    let expected = score(&mut whole, &host, Side::Validation);
+    let end = host.now();
+    assert!(end > start + 10);
+    for stop in [start + 1, start + (end - start) / 2, end - 1] {
+        let script = vec![(stop, Control::Stop), (stop + 1, Control::Run)];
+        let host = ScriptedHost::new(script);
+        let mut bench = bench(&host);
+        train(&mut bench, 0.0, 1);
+        let side = Side::Validation;
+        block_on(bench.handle(Command::Score { run: RUN, side }, Vec::new()));
+        let stopped = host.events.borrow().last().cloned().unwrap();
+        let nothing = Event::Scored {
+            run: RUN,
+            report: None,
+        };
+        assert_eq!(stopped, (stop, nothing), "obeyed at once");
+        assert_eq!(
+            evaluation(&mut bench, &host)["scores"],
+            Value::Array(Vec::new())
+        );
+        block_on(async { host.yield_now().await });
+        assert_eq!(score(&mut bench, &host, side), expected);
+    }
 }

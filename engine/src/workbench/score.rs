@@ -6,8 +6,8 @@ use crate::{
     data::{Example, TokenSequence, example::Row, keep::KEEP_PROMPTS, stored::StoredRow},
     host::Host,
     protocol::{
-        BothScores, DataSpec, Failure, FailureKind, KeepScore, LabelScore, ModelScore, RowChange,
-        RowScore, RunId, RunState, ScoreReport, Side,
+        BothScores, DataSpec, Event, Failure, FailureKind, KeepScore, LabelScore, ModelScore,
+        Phase, RowChange, RowScore, RunId, RunState, ScoreReport, Side,
     },
     train::{
         pacing::{Interruption, Pacing},
@@ -204,7 +204,13 @@ impl Scoring<'_> {
             base_confusion: vec![vec![0; num_labels]; num_labels],
             tuned_confusion: vec![vec![0; num_labels]; num_labels],
         };
-        'rows: for sequence in self.kept.rows_of(side) {
+        let rows = self.kept.rows_of(side);
+        'rows: for (done, sequence) in rows.iter().enumerate() {
+            self.host.emit(Event::Progress {
+                phase: Phase::Evaluating,
+                done: done as u64,
+                total: Some(rows.len() as u64),
+            });
             let stored = self.kept.row(sequence.row).await;
             let Some((_, stored)) = stored.map_err(Interruption::Failed)? else {
                 continue;
