@@ -21,28 +21,9 @@ use crate::common::{
     host::{RUN, ScriptedHost},
 };
 
-/// Golden files under `fixtures/adapters`, and the model that each is of.
-const CASES: [(&str, &str); 15] = [
-    ("rs_lora", "odd"),
-    ("dora", "odd"),
-    ("lora_plus", "odd"),
-    ("pissa", "odd"),
-    ("olora", "odd"),
-    ("vera", "odd"),
-    ("ia3", "odd"),
-    ("ln_tuning", "odd"),
-    ("prompt_tuning", "odd"),
-    ("prompt_tuning.tied", "tiny"),
-    ("lora.head", "tiny"),
-    ("dora.head", "odd"),
-    ("ia3.mixed", "tiny"),
-    ("lora.mixed", "tiny"),
-    ("dora.mixed", "tiny"),
-];
-
 #[test]
 fn every_method_trains_as_in_peft_and_merges() {
-    for (case, name) in CASES {
+    for (case, name) in golden::ADAPTERS {
         let path = format!("adapters/{case}");
         let device = Device::flex();
         let checked = golden::check_adapter(name, &path, &device, EXACT);

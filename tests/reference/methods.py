@@ -146,6 +146,7 @@ CASES = {
         lora(**BASE, use_dora=True, modules_to_save=[*NORMS, "lm_head"]),
         RECIPE,
     ),
+    "lora": ("odd", BASE, lora(**BASE), DECAYING),
 }
 
 

@@ -90,9 +90,9 @@ pub fn MergedModels() -> impl IntoView {
 fn about_type(form: &Form) -> &'static str {
     match form.gguf_type {
         MergedKind::Safetensors | MergedKind::GgufF16 => {
-            "Half precision: nothing to speak of is lost"
+            "16 bits a weight: nothing to speak of is lost"
         }
-        MergedKind::GgufQ8_0 => "8 bits a weight: half the size, nearly nothing lost",
+        MergedKind::GgufQ8_0 => "8 bits a weight: half of F16\u{2019}s size, nearly nothing lost",
         MergedKind::GgufQ4_0 => "4 bits a weight: the smallest, and a little worse",
     }
 }

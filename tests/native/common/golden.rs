@@ -26,6 +26,26 @@ use super::{
     host::{RUN, ScriptedHost},
 };
 
+/// Adapters of every method under `fixtures/adapters`, and the model that each is of.
+pub const ADAPTERS: [(&str, &str); 16] = [
+    ("lora", "odd"),
+    ("rs_lora", "odd"),
+    ("dora", "odd"),
+    ("lora_plus", "odd"),
+    ("pissa", "odd"),
+    ("olora", "odd"),
+    ("vera", "odd"),
+    ("ia3", "odd"),
+    ("ln_tuning", "odd"),
+    ("prompt_tuning", "odd"),
+    ("prompt_tuning.tied", "tiny"),
+    ("lora.head", "tiny"),
+    ("dora.head", "odd"),
+    ("ia3.mixed", "tiny"),
+    ("lora.mixed", "tiny"),
+    ("dora.mixed", "tiny"),
+];
+
 /// How far a device may be off.
 #[derive(Debug, Clone, Copy)]
 pub struct Tolerances {

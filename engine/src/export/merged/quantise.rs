@@ -67,3 +67,60 @@ fn put_nibbles(block: &[f32], inverse: f32, out: &mut Vec<u8>) {
     let pairs = low.iter().zip(high);
     out.extend(pairs.map(|(&low, &high)| nibble(low) | nibble(high) << 4));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks of numbers, and their bytes in each form, all as hexadecimal.
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        values: Vec<String>,
+        #[serde(rename = "Q8_0")]
+        bytes: Vec<String>,
+        #[serde(rename = "Q4_0")]
+        nibbles: Vec<String>,
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits = hex.as_bytes().chunks_exact(2);
+        let pairs = digits.map(|pair| str::from_utf8(pair).unwrap());
+        pairs
+            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn blocks_have_the_bytes_of_llama_cpp() {
+        let golden = include_str!("../../../../tests/fixtures/export/quantised.json");
+        let golden: Golden = serde_json::from_str(golden).unwrap();
+        let kinds = [
+            (PackedKind::Q8_0, &golden.bytes),
+            (PackedKind::Q4_0, &golden.nibbles),
+        ];
+        for (kind, expected) in kinds {
+            assert!(expected.len() > 10);
+            for (values, expected) in golden.values.iter().zip(expected) {
+                let values = bytes(values);
+                let numbers = values.as_chunks().0.iter();
+                let row: Vec<f32> = numbers.map(|&bytes| f32::from_le_bytes(bytes)).collect();
+                let mut actual = Vec::new();
+                assert!(put_row(kind, &row, &mut actual));
+                assert_eq!(actual, bytes(expected), "{kind:?} of {row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_a_form_cannot_hold_are_told() {
+        let mut row = [1.0; BLOCK];
+        for bad in [f32::NAN, f32::INFINITY, 1e9] {
+            row[5] = bad;
+            for kind in [PackedKind::F16, PackedKind::Q8_0, PackedKind::Q4_0] {
+                assert!(!put_row(kind, &row, &mut Vec::new()), "{kind:?} of {bad}");
+            }
+        }
+        row[5] = 1e9;
+        assert!(put_row(PackedKind::F32, &row, &mut Vec::new()));
+    }
+}
