@@ -14,5 +14,7 @@ mod fuzz;
 mod golden;
 #[path = "text/masks.rs"]
 mod masks;
+#[path = "text/modelfile.rs"]
+mod modelfile;
 #[path = "text/tokenizer.rs"]
 mod tokenizer;

@@ -148,11 +148,13 @@ fn literal(text: &str) -> String {
     format!("{{{{- {quoted} }}}}")
 }
 
-/// The texts of the token that begins a conversation and of those that end a turn.
+/// The texts of the token that a runtime puts before every prompt, where the tokenizer does, and of those that end a turn.
 pub fn bos_and_stops(tokenizer: &Tokenizer) -> (Option<String>, Vec<String>) {
     let stops = tokenizer.end_of_turn_ids().iter();
     let stops = stops.map(|&id| tokenizer.special_text(Some(id))).collect();
-    let bos = tokenizer.special_ids().bos;
+    // Where the tokenizer adds none, neither does a GGUF file's, and the template is all there is.
+    let is_added = |id: &u32| tokenizer.prefix_ids().contains(id);
+    let bos = tokenizer.special_ids().bos.filter(is_added);
     (bos.map(|_| tokenizer.special_text(bos)), stops)
 }
 
@@ -191,6 +193,9 @@ fn with_from(
     let mut file = format!("# ollama create tuned -f Modelfile\n{from}");
     match template.map(Frame::of) {
         Some(Some(frame)) => {
+            if frame.system.is_none() {
+                file += "# System messages are left out: the model's chat template has no place of their own for them.\n";
+            }
             file += &format!("TEMPLATE \"\"\"{}\"\"\"\n", frame.go(bos));
         }
         Some(None) => {
@@ -247,8 +252,13 @@ mod tests {
 
     #[test]
     fn a_system_message_inside_anothers_is_not_taken_for_one_of_its_own() {
-        let frame = Frame::of(&template(INSIDE));
-        assert!(frame.is_none_or(|frame| frame.system.is_none()));
+        let frame = Frame::of(&template(INSIDE)).unwrap();
+        assert_eq!(frame.system, None);
+        let file = of_model("m.gguf", Some(&template(INSIDE)), None, &[]);
+        assert!(
+            file.contains("\n# System messages are left out: "),
+            "{file}"
+        );
     }
 
     #[test]
