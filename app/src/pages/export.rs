@@ -86,24 +86,32 @@ pub fn ExportPage() -> impl IntoView {
     }
 }
 
-/// Every form but the first, with what it is for, or why it cannot be had.
+/// Every form but the first, with what it is for, or why it cannot be had and what can instead.
 fn formats(
     adapter: AdapterSummary,
     is_idle: impl Fn() -> bool + Copy + Send + Sync + 'static,
     download: impl Fn(ExportKind) + Copy + Send + Sync + 'static,
 ) -> impl IntoView {
+    let can_merge = adapter.merge_refusal.is_none();
     let format = move |offer: ExportOffer| {
-        let (label, note, purpose) = match offer.kind {
+        let (label, note, purpose, merged) = match offer.kind {
             ExportKind::Peft => return None,
             ExportKind::Gguf => (
                 "Download GGUF adapter",
                 "gguf-note",
                 "For llama.cpp, and with its Modelfile for Ollama",
+                "a merged GGUF",
             ),
-            ExportKind::Mlx => ("Download MLX adapter", "mlx-note", "For mlx-lm on a Mac"),
+            ExportKind::Mlx => (
+                "Download MLX adapter",
+                "mlx-note",
+                "For mlx-lm on a Mac",
+                "a merged model",
+            ),
         };
         let is_refused = offer.refusal.is_some();
         let what = match offer.refusal {
+            Some(why) if can_merge => format!("{why}; {merged} can."),
             Some(why) => format!("{why}."),
             None => format!("{purpose}; {}", bytes(offer.num_bytes)),
         };

@@ -22,8 +22,10 @@ pub fn summary(state: &State) -> Option<String> {
         return Some(parts.join(", "));
     }
     if let Some(prepared) = &state.prepared {
-        if prepared.num_left_out > 0 {
-            parts.push(format!("{} left out", count(prepared.num_left_out as u64)));
+        // By the user's word, or as nothing of them would be trained.
+        let num_left_out = prepared.num_left_out + prepared.num_without_target;
+        if num_left_out > 0 {
+            parts.push(format!("{} left out", count(num_left_out as u64)));
         }
         let noun = if prepared.scored_tokens == 1 {
             "token"

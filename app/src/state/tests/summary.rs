@@ -56,6 +56,17 @@ fn the_line_says_what_is_known() {
         format!("{read}, 871 k trained tokens"),
         "the plan is of other settings"
     );
+    let dataset = PreparedSummary {
+        num_left_out: 4,
+        num_without_target: 1,
+        scored_tokens: 1,
+        ..PreparedSummary::default()
+    };
+    state.apply(Event::DatasetPrepared { dataset });
+    assert_eq!(
+        summary(&state).unwrap(),
+        format!("{read}, 5 left out, 1 trained token, 38 steps an epoch")
+    );
 }
 
 #[test]
