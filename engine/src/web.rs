@@ -16,6 +16,8 @@ mod merger;
 mod panic;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod port;
+#[cfg(any(feature = "cpu", feature = "reader"))]
+mod post;
 #[cfg(feature = "reader")]
 mod reader;
 #[cfg(any(feature = "cpu", feature = "gpu"))]

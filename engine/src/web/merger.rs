@@ -6,7 +6,6 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
@@ -19,6 +18,7 @@ use super::{
     message,
     panic::report_panic,
     port::command_and_files,
+    post::post_event,
     sources::{model_sources, named_sources},
 };
 use crate::{
@@ -143,19 +143,7 @@ impl Port {
     }
 
     fn send(&self, event: &MergerEvent, blob: Option<&Blob>) {
-        let sent = serde_json::to_string(event)
-            .map_err(|error| JsValue::from(error.to_string()))
-            .and_then(|json| {
-                let body = Object::new();
-                Reflect::set(&body, &"json".into(), &json.into())?;
-                if let Some(blob) = blob {
-                    Reflect::set(&body, &"blob".into(), blob)?;
-                }
-                self.scope.post_message(&body)
-            });
-        if let Err(error) = sent {
-            web_sys::console::error_2(&"an event could not be sent".into(), &error);
-        }
+        post_event(&self.scope, event, blob);
     }
 }
 

@@ -9,13 +9,13 @@ use std::{
     rc::Rc,
 };
 
-use js_sys::{Array, Object, Reflect};
+use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 
 use super::{
     blob_parts::BlobParts, constructor::run_constructors, message, panic::report_panic,
-    sync_blob::SyncBlob,
+    post::post_event, sync_blob::SyncBlob,
 };
 use crate::{
     protocol::{
@@ -202,19 +202,7 @@ struct Port(DedicatedWorkerGlobalScope);
 
 impl Port {
     fn emit(&self, event: &ReaderEvent, blob: Option<&Blob>) {
-        let sent = serde_json::to_string(event)
-            .map_err(|error| JsValue::from(error.to_string()))
-            .and_then(|json| {
-                let body = Object::new();
-                Reflect::set(&body, &"json".into(), &json.into())?;
-                if let Some(blob) = blob {
-                    Reflect::set(&body, &"blob".into(), blob)?;
-                }
-                self.0.post_message(&body)
-            });
-        if let Err(error) = sent {
-            web_sys::console::error_2(&"an event could not be sent".into(), &error);
-        }
+        post_event(&self.0, event, blob);
     }
 }
 
