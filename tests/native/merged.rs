@@ -120,6 +120,12 @@ pub fn unzip(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// Numbers of 32 bits as files have them.
+pub fn singles(bytes: &[u8]) -> Vec<f32> {
+    let numbers = bytes.as_chunks().0.iter();
+    numbers.map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
 pub fn opened(files: BTreeMap<String, Vec<u8>>) -> ModelFiles {
     let files = files.into_iter().filter(|(name, _)| name != "Modelfile");
     let sources = files.map(|(name, bytes)| NamedSource {
@@ -217,13 +223,9 @@ fn merges_from_files(name: &str, of: &Case) {
     assert!(expected.keys().eq(actual.keys()));
     let tensors = |files: &BTreeMap<String, Vec<u8>>| -> Vec<(String, Vec<f32>)> {
         let file = safetensors::SafeTensors::deserialize(&files["model.safetensors"]).unwrap();
-        let tensors = file.iter().map(|(name, tensor)| {
-            let numbers = tensor.data().as_chunks().0.iter();
-            (
-                name.to_owned(),
-                numbers.map(|&bytes| f32::from_le_bytes(bytes)).collect(),
-            )
-        });
+        let tensors = file
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), singles(tensor.data())));
         let mut tensors: Vec<_> = tensors.collect();
         tensors.sort_by(|one, other| one.0.cmp(&other.0));
         tensors

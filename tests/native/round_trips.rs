@@ -28,7 +28,7 @@ use crate::{
         host::{RUN, ScriptedHost},
         random::Random,
     },
-    merged::{Case, loaded, opened, untrained, unzip},
+    merged::{Case, loaded, opened, singles, untrained, unzip},
 };
 
 /// A model, an adapter that was trained on it for two steps from numbers of noise, and rows to score.
@@ -229,9 +229,7 @@ fn gguf_adapters_are_read_as_they_were_written() {
             .map(|tensor| (tensor.name.as_str(), tensor))
             .collect();
         let read = |name: &str| -> Vec<f32> {
-            let bytes = &file[tensors[name].offset as usize..][..tensors[name].num_bytes as usize];
-            let numbers = bytes.as_chunks().0.iter();
-            numbers.map(|&bytes| f32::from_le_bytes(bytes)).collect()
+            singles(&file[tensors[name].offset as usize..][..tensors[name].num_bytes as usize])
         };
         let differences = of.differences();
         assert_eq!(tensors.len(), 2 * differences.len());
@@ -293,11 +291,7 @@ fn mlx_adapters_are_read_as_they_were_written() {
         let scale = config["lora_parameters"]["scale"].as_f64().unwrap();
         let rank = config["lora_parameters"]["rank"].as_u64().unwrap() as usize;
         let tensors = SafeTensors::deserialize(&tensors.1).unwrap();
-        let read = |name: &str| -> Vec<f32> {
-            let tensor = tensors.tensor(name).unwrap();
-            let numbers = tensor.data().as_chunks().0.iter();
-            numbers.map(|&bytes| f32::from_le_bytes(bytes)).collect()
-        };
+        let read = |name: &str| singles(tensors.tensor(name).unwrap().data());
         let mut num_tensors = 0;
         let pairs = form.pairs(parameters);
         for pair in &pairs {
