@@ -14,10 +14,20 @@ say "$(disk) GB free on this disk; a run on a fresh checkout fills about 9"
 passed=0 failed=0 skipped=0
 failures=()
 times=()
+# What the failed stages said of it, shown again at the end: between it and the end lie thousands of lines.
+said_of_failures=""
 suite_start=$SECONDS
 
 # sum_of PATTERN FILE: the sum of the numbers that stand before PATTERN in the runners' closing lines.
 sum_of() { grep -aE '^test result: ' "$2" | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }' || true; }
+
+# failures_in FILE: what the failed tests printed, as the runners repeat it between two lines of "failures:"; the last
+# lines where there is no such place, as of a compiler.
+failures_in() {
+    local found
+    found=$(awk '/^failures:$/ { inside = !inside; next } inside && ++lines <= 300 { print substr($0, 1, 2000) }' "$1")
+    if [ -n "$found" ]; then printf '%s\n' "$found"; else tail -n 60 "$1"; fi
+}
 
 page_log=$(mktemp "${TMPDIR:-/tmp}/inlay-page.XXXXXX")
 build_page() { bash tests/setup/build.sh >"$page_log" 2>&1 && echo "page built" >>"$page_log"; }
@@ -46,6 +56,7 @@ stage() {
     said=$(grep -acE '^SKIPPED ' "$log" || true)
     if ((status != 0 && bad == 0)); then bad=1; fi
     if ((status == 0 && ok + bad + ignored == 0)); then ok=1; fi
+    if ((status != 0)); then said_of_failures+=$(printf '\n\n== what failed in: %s\n' "$name" && failures_in "$log"); fi
     rm -f "$log"
     passed=$((passed + ok - said))
     failed=$((failed + bad))
@@ -111,7 +122,7 @@ fi
 stage "browser tests (GPU)" browser_tests gpu || true
 stage "browser tests (CPU)" browser_tests cpu || true
 
-printf '\n'
+printf '%s\n\n' "$said_of_failures"
 printf '%s\n' "${times[@]}"
 printf '%-28s %12s\n' "in all, without set-up" "$(elapsed "$suite_start")"
 if ((${#failures[@]})); then printf 'failed: %s\n' "${failures[@]}"; fi

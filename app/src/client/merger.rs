@@ -72,29 +72,31 @@ impl EngineClient {
     }
 
     fn merger_said(&self, event: MergerEvent, message: &JsValue) {
-        let written = match &event {
-            MergerEvent::Ready => {
-                let mut inner = self.inner.borrow_mut();
-                let merging = &mut inner.merging;
-                if let (Some(port), Some((command, files))) = (&merging.port, merging.parcel.take())
-                {
-                    port.post(&command, &files);
-                }
-                return;
+        match &event {
+            MergerEvent::Ready => return self.write_now(),
+            MergerEvent::Progress { .. } => {
+                return self.state.update(|state| state.apply_merger(event));
             }
-            MergerEvent::Progress { .. } => None,
-            MergerEvent::Failed { .. } => Some(None),
-            MergerEvent::Written { file_name, .. } => Some(Some(file_name.clone())),
-        };
-        if let Some(Some(file_name)) = &written {
-            match get(message, "blob").and_then(|blob| blob.dyn_into::<Blob>().ok()) {
-                Some(zip) => download(file_name, &zip),
-                None => leptos::logging::error!("no merged model came"),
+            MergerEvent::Failed { .. } => {}
+            MergerEvent::Written { file_name, .. } => {
+                // Told as written only where it is in the user's downloads.
+                let blob = get(message, "blob").and_then(|blob| blob.dyn_into::<Blob>().ok());
+                let Some(zip) = blob else {
+                    return self.merger_died("the browser lost the file");
+                };
+                download(file_name, &zip);
             }
         }
         self.state.update(|state| state.apply_merger(event));
-        if written.is_some() {
-            self.end_merger();
+        self.end_merger();
+    }
+
+    /// The worker listens: it is given what to write.
+    fn write_now(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let merging = &mut inner.merging;
+        if let (Some(port), Some((command, files))) = (&merging.port, merging.parcel.take()) {
+            port.post(&command, &files);
         }
     }
 

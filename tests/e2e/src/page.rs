@@ -118,20 +118,33 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// All elements of a role with their computed accessible names.
+    /// All elements of a role with their computed accessible names, but for those that go away meanwhile.
     ///
     /// # Errors
     /// Where the browser refuses.
     pub fn names(&self, role: Role) -> Result<Vec<(Element, String)>, PageError> {
+        Ok(self.look_at(role)?.0)
+    }
+
+    /// As [`Self::names`], and whether none went away: what came in its place is missing otherwise.
+    fn look_at(&self, role: Role) -> Result<(Vec<(Element, String)>, bool), PageError> {
         let mut named = Vec::new();
+        let mut are_all_there = true;
         for element in self.session.find_all(role.candidates())? {
             match self.session.text_of(&element, "computedlabel") {
                 Ok(label) => named.push((element, label)),
-                Err(error) if error.is_stale() => {}
+                Err(error) if error.is_stale() => are_all_there = false,
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(named)
+        Ok((named, are_all_there))
+    }
+
+    /// What `act` gives; it is begun anew while elements go away under it, as the page is redrawn.
+    fn settled<T>(&self, mut act: impl FnMut() -> Result<T, PageError>) -> Result<T, PageError> {
+        self.wait("the page to stand still", PATIENCE, || {
+            Ok(Seen::Yes(act()?))
+        })
     }
 
     /// Clicks a button, as soon as nothing covers it.
@@ -160,13 +173,20 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where the browser refuses.
     pub fn is_enabled(&self, button: &str) -> Result<bool, PageError> {
-        let named = self.names(Role::Button)?;
-        let Some((element, _)) = named.iter().find(|(_, label)| label == button) else {
-            return Ok(false);
-        };
-        // A button may stay in the order of focus while it has nothing to do, and say so.
-        let is_enabled = self.session.text_of(element, "enabled")? == "true";
-        Ok(is_enabled && self.session.text_of(element, "attribute/aria-disabled")? != "true")
+        self.wait(&format!("the state of {button}"), PATIENCE, || {
+            let (named, are_all_there) = self.look_at(Role::Button)?;
+            let Some((element, _)) = named.iter().find(|(_, label)| label == button) else {
+                return Ok(if are_all_there {
+                    Seen::Yes(false)
+                } else {
+                    Seen::NotYet("buttons that went away".to_owned())
+                });
+            };
+            // A button may stay in the order of focus while it has nothing to do, and say so.
+            let is_enabled = self.session.text_of(element, "enabled")? == "true";
+            let is_refused = self.session.text_of(element, "attribute/aria-disabled")? == "true";
+            Ok(Seen::Yes(is_enabled && !is_refused))
+        })
     }
 
     /// Waits until a button can be pressed.
@@ -203,11 +223,13 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where there is no such field, or it takes no text.
     pub fn fill(&self, field: &str, value: &str) -> Result<(), PageError> {
-        let element = self.by_name(Role::Field, field)?;
-        self.session.act_on(&element, "clear")?;
-        self.session.type_into(&element, value)?;
-        // Leaving the field commits it.
-        Ok(self.session.type_into(&element, "\u{e004}")?)
+        self.settled(|| {
+            let element = self.by_name(Role::Field, field)?;
+            self.session.act_on(&element, "clear")?;
+            self.session.type_into(&element, value)?;
+            // Leaving the field commits it.
+            Ok(self.session.type_into(&element, "\u{e004}")?)
+        })
     }
 
     /// Types into a field as a person does, key by key. [`Self::fill`] sends all keys at once, and the browser handles
@@ -228,28 +250,30 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where there is no such field or option.
     pub fn choose(&self, field: &str, part: &str) -> Result<(), PageError> {
-        let element = self.by_name(Role::Field, field)?;
-        let options = "return [...arguments[0].options].map((option) => option.text.trim())";
-        let options = self
-            .session
-            .script(options, json!([Session::reference(&element)]))?;
-        let texts: Vec<&str> = options
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        match texts
-            .iter()
-            .find(|text| text.to_lowercase().contains(&part.to_lowercase()))
-        {
-            Some(text) => Ok(self.session.type_into(&element, text)?),
-            None => Err(PageError::Missing {
-                role: "option",
-                name: part.to_owned(),
-                present: texts.join(", "),
-            }),
-        }
+        self.settled(|| {
+            let element = self.by_name(Role::Field, field)?;
+            let options = "return [...arguments[0].options].map((option) => option.text.trim())";
+            let options = self
+                .session
+                .script(options, json!([Session::reference(&element)]))?;
+            let texts: Vec<&str> = options
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            match texts
+                .iter()
+                .find(|text| text.to_lowercase().contains(&part.to_lowercase()))
+            {
+                Some(text) => Ok(self.session.type_into(&element, text)?),
+                None => Err(PageError::Missing {
+                    role: "option",
+                    name: part.to_owned(),
+                    present: texts.join(", "),
+                }),
+            }
+        })
     }
 
     /// A field's present value.
@@ -257,8 +281,10 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where there is no such field.
     pub fn value(&self, field: &str) -> Result<String, PageError> {
-        let element = self.by_name(Role::Field, field)?;
-        Ok(self.session.text_of(&element, "property/value")?)
+        self.settled(|| {
+            let element = self.by_name(Role::Field, field)?;
+            Ok(self.session.text_of(&element, "property/value")?)
+        })
     }
 
     /// Gives files to a file input.
@@ -279,8 +305,10 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where nothing does.
     pub fn text(&self, name: &str) -> Result<String, PageError> {
-        let element = self.by_name(Role::Named, name)?;
-        Ok(self.session.text_of(&element, "text")?)
+        self.settled(|| {
+            let element = self.by_name(Role::Named, name)?;
+            Ok(self.session.text_of(&element, "text")?)
+        })
     }
 
     /// The first number in a readout, e.g. `Training loss`; `None` while it shows none.
@@ -296,8 +324,10 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where there is none.
     pub fn status(&self) -> Result<String, PageError> {
-        let element = self.by_name(Role::Status, "Run status")?;
-        Ok(self.session.text_of(&element, "text")?)
+        self.settled(|| {
+            let element = self.by_name(Role::Status, "Run status")?;
+            Ok(self.session.text_of(&element, "text")?)
+        })
     }
 
     /// Waits until the status begins with one of `wanted` and returns it.
