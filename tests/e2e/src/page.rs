@@ -433,7 +433,7 @@ impl<'a> Page<'a> {
     /// Waits until `look` sees what it wants.
     ///
     /// # Errors
-    /// Where it does not in time; elements that went away while it looked are looked for again.
+    /// Where it does not in time; elements that are not there yet, or went away while it looked, are looked for again.
     pub fn wait<T>(
         &self,
         what: &str,
@@ -448,6 +448,8 @@ impl<'a> Page<'a> {
                 Err(PageError::WebDriver(error)) if error.is_stale() => {
                     "an element that went away".to_owned()
                 }
+                // On a busy machine it may come later than one look takes.
+                Err(missing @ PageError::Missing { .. }) => missing.to_string(),
                 Err(error) => return Err(error),
             };
             if start.elapsed() > patience {
