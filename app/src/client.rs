@@ -10,13 +10,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::protocol::{
-    Command, Event, Failure, FailureKind, GenerationId, ModelSource, PROTOCOL_VERSION, RunId,
+    AdapterCopy, Command, Event, Failure, FailureKind, GenerationId, ModelSource, PROTOCOL_VERSION,
+    RunId,
 };
 use leptos::prelude::{RwSignal, Update, WithUntracked};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, File};
 
 use crate::browser::{download, get, zip_of};
+use crate::state::copies::Copies;
 use crate::state::failure::Notice;
 use crate::state::reading::ReaderId;
 use crate::state::{ExportState, Resting, State, Step};
@@ -85,6 +87,7 @@ struct Inner {
     queue: Vec<Parcel>,
     model: Source,
     dataset: Source,
+    adapters: Copies<Blob>,
     readers: Readers,
     merging: Merging,
     /// Counts the starts, so that a slow probe of an old one is not heeded.
@@ -118,6 +121,9 @@ impl EngineClient {
 
     /// Sends a command, once the worker listens.
     pub fn send(&self, command: Command) {
+        if let Command::ForgetAdapter { adapter } = &command {
+            self.inner.borrow_mut().adapters.forget(*adapter);
+        }
         self.send_parcel(Parcel::new(command, Vec::new()));
     }
 
@@ -159,7 +165,13 @@ impl EngineClient {
             }
             Event::Ready { .. } => self.flush(),
             Event::DeviceRejected { kind, reason } => return self.rejected(*kind, reason.clone()),
-            Event::ModelLoaded { .. } => self.inner.borrow_mut().restarts = 0,
+            Event::AdapterKept { copy } => return self.keep_adapter(copy.clone(), message),
+            Event::Adapters { list } => {
+                self.inner.borrow_mut().adapters.listed(list);
+                if !list.adapters.is_empty() {
+                    self.recovered();
+                }
+            }
             _ => {}
         }
         let has_lost_device =
@@ -168,7 +180,10 @@ impl EngineClient {
             Event::ExportReady { file_name, .. } => Some(file_name.clone()),
             _ => None,
         };
-        let is_model = matches!(event, Event::ModelLoaded { .. });
+        let model = match &event {
+            Event::ModelLoaded { model } => Some(model.sha256.clone()),
+            _ => None,
+        };
         let is_dataset = matches!(event, Event::DatasetLoaded { .. });
         self.state.update(|state| state.apply(event));
         let is_packing = self
@@ -178,7 +193,10 @@ impl EngineClient {
             // It was refused, so no adapter will come.
             self.inner.borrow_mut().merging.wanted = None;
         }
-        self.settle_sources(is_model, is_dataset);
+        self.settle_sources(model.is_some(), is_dataset);
+        if let Some(sha256) = model {
+            self.restore_adapters(&sha256);
+        }
         let payload = export.zip(get(message, "payload").and_then(|it| it.dyn_into().ok()));
         if let Some((file_name, payload)) = payload {
             match zip_of(&payload) {
@@ -189,6 +207,31 @@ impl EngineClient {
         if has_lost_device {
             self.restart();
         }
+    }
+
+    fn keep_adapter(&self, copy: AdapterCopy, message: &JsValue) {
+        let payload = get(message, "payload").and_then(|it| it.dyn_into().ok());
+        match payload.map(|payload| zip_of(&payload)) {
+            Some(Ok(zip)) => self.inner.borrow_mut().adapters.keep(copy, zip),
+            failed => leptos::logging::error!("no copy of {} could be made: {failed:?}", copy.name),
+        }
+    }
+
+    /// Gives a worker the adapters for its model that an earlier one had.
+    fn restore_adapters(&self, model_sha256: &str) {
+        let due = self.inner.borrow_mut().adapters.due(model_sha256);
+        let is_whole = due.as_ref().is_none_or(|(_, zips)| zips.is_empty());
+        if let Some((command, zips)) = due {
+            self.send_parcel(Parcel::new(command, zips));
+        }
+        if is_whole {
+            self.recovered();
+        }
+    }
+
+    /// The worker lives, and has all that the last one had when it died.
+    fn recovered(&self) {
+        self.inner.borrow_mut().restarts = 0;
     }
 
     fn drop_unsettled(&self) {
@@ -257,7 +300,7 @@ impl EngineClient {
         let remedy = if is_last {
             "Reload the page; if it happens again, choose the other device or a smaller model."
         } else {
-            "It was started anew with your model and data. A shorter sequence length or a smaller batch needs less memory."
+            "It was started anew with your model, data and adapters. A shorter sequence length or a smaller batch needs less memory."
         };
         let what = match message {
             "" => "the engine stopped unexpectedly".to_owned(),

@@ -1,6 +1,7 @@
 //! Everything the page knows, and the one way it changes: [`State::apply`] and the `begin_*` functions are pure, so
 //! that the page's behaviour is tested natively. No browser type appears below this module.
 
+pub mod copies;
 pub mod device;
 pub mod failure;
 pub mod files;
@@ -268,6 +269,8 @@ impl State {
                     generation.done(variant, summary);
                 }
             }
+            // The client's, who keeps it.
+            Event::AdapterKept { .. } => {}
             Event::Adapters { list } => self.adapters_changed(list),
             Event::ExportReady { adapter, file_name } => {
                 if self.adapters.active == Some(adapter) {

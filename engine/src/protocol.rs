@@ -41,7 +41,7 @@ pub use run::*;
 pub use score::*;
 
 /// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,6 +121,15 @@ pub enum Command {
     /// Loads an adapter for the present model, of files that ride beside the message, and answers with
     /// [`Event::Adapters`].
     LoadAdapter {},
+    /// Takes adapters for the present model again that an earlier worker had; their zips, as they came with
+    /// [`Event::AdapterKept`], ride beside the message in the same order. Answers with [`Event::Adapters`].
+    RestoreAdapters {
+        copies: Vec<AdapterCopy>,
+        /// The one that the tuned model was.
+        active: Option<AdapterId>,
+        /// The highest id that was ever given; new ones lie above it.
+        highest: AdapterId,
+    },
     /// Makes a new adapter of others, each times its weight, and answers with [`Event::Adapters`].
     BlendAdapters {
         parts: Vec<(AdapterId, f64)>,
@@ -219,6 +228,10 @@ pub enum Event {
     /// The adapters for the present model, whenever they or the model changed.
     Adapters {
         list: AdapterList,
+    },
+    /// There is a new adapter. Its zip as PEFT has it rides beside the message, for a worker that comes after this one.
+    AdapterKept {
+        copy: AdapterCopy,
     },
     /// The zip's bytes ride beside the message.
     ExportReady {

@@ -100,12 +100,26 @@ impl<'h> Workbench<'h> {
                 if let Some(message) = self.adapters.load(files, model).await? {
                     self.host.emit(Event::Warning { message });
                 }
-                self.tell_adapters()
+                self.tell_new_adapter()
+            }
+            Command::RestoreAdapters {
+                copies,
+                active,
+                highest,
+            } => {
+                let model = self.model.as_ref().ok_or_else(no_model)?;
+                let restored = self.adapters.restore(copies, files, highest, model).await;
+                if let Some(active) = active {
+                    // It may be one of those that could not be restored.
+                    let _ = self.adapters.make_active(active, &model.summary);
+                }
+                self.tell_adapters()?;
+                restored
             }
             Command::BlendAdapters { parts } => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
                 self.adapters.blend(parts, model)?;
-                self.tell_adapters()
+                self.tell_new_adapter()
             }
             Command::UseAdapter { adapter } => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
@@ -134,6 +148,25 @@ impl<'h> Workbench<'h> {
         self.model = Some(model);
         if let Some(dataset) = &mut self.dataset {
             dataset.forget_prepared();
+        }
+        self.tell_adapters()
+    }
+
+    /// Gives out a copy of the adapter that was kept last: this worker may die.
+    fn tell_new_adapter(&mut self) -> Result<(), Failure> {
+        let model = self.model.as_ref().ok_or_else(no_model)?;
+        if let Some(kept) = self.adapters.newest() {
+            match kept.zip(ExportKind::Peft, model) {
+                Ok(zip) => {
+                    let copy = kept.copy();
+                    self.host.emit_with_bytes(Event::AdapterKept { copy }, zip);
+                }
+                Err(failure) => {
+                    let message =
+                        format!("No copy could be made of {}: {}", kept.name, failure.what);
+                    self.host.emit(Event::Warning { message });
+                }
+            }
         }
         self.tell_adapters()
     }
@@ -226,7 +259,7 @@ impl<'h> Workbench<'h> {
             let kept = KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host);
             let kept = kept.gone_on_with(recipe_adapter);
             self.kept = Some(kept);
-            self.tell_adapters()?;
+            self.tell_new_adapter()?;
         }
         self.host.emit(Event::RunEnded { run, summary });
         Ok(())

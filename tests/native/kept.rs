@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use engine::{
     protocol::{
-        AdapterId, AdapterList, AdapterOrigin, Command, DeviceKind, DeviceReport, Event,
+        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Command, DeviceKind, DeviceReport, Event,
         ExportKind, Failure, FailureKind, ModelSource, Precision,
     },
     weights::checkpoint::NamedSource,
@@ -202,4 +202,80 @@ fn adapters_are_kept_side_by_side_for_their_model() {
         (ids(&list(&host)), list(&host).active),
         (vec![1, 2, 3], Some(AdapterId(3)))
     );
+}
+
+/// What another worker would be given: every copy that was told, with its zip.
+fn copies(host: &ScriptedHost) -> (Vec<AdapterCopy>, Vec<Vec<u8>>) {
+    let told = host.events.borrow();
+    let copies = told.iter().filter_map(|(_, event)| match event {
+        Event::AdapterKept { copy } => Some(copy.clone()),
+        _ => None,
+    });
+    (copies.collect(), host.zips.borrow().clone())
+}
+
+fn zipped(zips: &[Vec<u8>]) -> Vec<NamedSource> {
+    let source = |zip: &Vec<u8>| NamedSource {
+        name: String::new(),
+        source: Box::new(zip.clone()),
+    };
+    zips.iter().map(source).collect()
+}
+
+#[test]
+fn a_later_worker_takes_the_adapters_again() {
+    let host = ScriptedHost::default();
+    let mut first = bench(&host);
+    load_model(&mut first, "tiny");
+    for case in ["lora.all_linear", "lora.regex", "lora.patterns"] {
+        block_on(first.handle(Command::LoadAdapter {}, adapter(case)));
+    }
+    let parts = vec![(AdapterId(1), 0.5), (AdapterId(2), -1.5)];
+    block_on(first.handle(Command::BlendAdapters { parts }, Vec::new()));
+    let before = list(&host);
+    let (copies, zips) = copies(&host);
+    assert_eq!((copies.len(), zips.len()), (4, 4));
+    let restore = |active: u64| Command::RestoreAdapters {
+        copies: copies.clone(),
+        active: Some(AdapterId(active)),
+        highest: AdapterId(7),
+    };
+
+    let host = ScriptedHost::default();
+    let mut later = bench(&host);
+    block_on(later.handle(restore(2), zipped(&zips)));
+    assert_eq!(failed(&host).kind, FailureKind::WrongState, "no model yet");
+    load_model(&mut later, "odd");
+    block_on(later.handle(restore(2), zipped(&zips)));
+    assert_eq!(list(&host), AdapterList::default(), "another model's");
+    load_model(&mut later, "tiny");
+    for _ in 0..2 {
+        block_on(later.handle(restore(2), zipped(&zips)));
+        let active = Some(AdapterId(2));
+        let expected = AdapterList {
+            active,
+            ..before.clone()
+        };
+        assert_eq!(list(&host), expected);
+    }
+    // To the bit.
+    for (copy, zip) in copies.iter().zip(&zips) {
+        let (adapter, kind) = (copy.id, ExportKind::Peft);
+        block_on(later.handle(Command::Export { adapter, kind }, Vec::new()));
+        assert!(host.zips.borrow().last() == Some(zip), "{}", copy.name);
+    }
+    block_on(later.handle(Command::LoadAdapter {}, adapter("lora.regex")));
+    assert_eq!(ids(&list(&host)), [1, 2, 3, 4, 8]);
+
+    // One that is damaged is told, and costs none of the others.
+    let host = ScriptedHost::default();
+    let mut third = bench(&host);
+    load_model(&mut third, "tiny");
+    let mut damaged = zips.clone();
+    damaged[1].truncate(100);
+    block_on(third.handle(restore(2), zipped(&damaged)));
+    assert_eq!(failed(&host).kind, FailureKind::Adapter);
+    let adapter = AdapterId(3);
+    block_on(third.handle(Command::UseAdapter { adapter }, Vec::new()));
+    assert_eq!(ids(&list(&host)), [1, 3, 4]);
 }

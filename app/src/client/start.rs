@@ -48,6 +48,7 @@ impl EngineClient {
             inner.starts += 1;
             inner.is_ready = false;
             inner.queue.clear();
+            inner.adapters.worker_ended();
             inner.port.take()
         };
         if let Some(old) = old {

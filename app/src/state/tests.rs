@@ -1,5 +1,6 @@
 //! The page's behaviour as a function of the workers' messages.
 
+mod copies;
 mod events;
 mod form;
 mod judging;

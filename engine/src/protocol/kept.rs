@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdapterSpec, ExportOffer, RunId};
 
-/// Names one adapter; assigned by the worker, ascending.
+/// Names one adapter; assigned by the worker, ascending, and never again after it was restored in another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AdapterId(pub u64);
 
@@ -31,6 +31,16 @@ pub struct AdapterSummary {
     pub merge_refusal: Option<String>,
     /// Why it cannot be blended with others.
     pub blend_refusal: Option<String>,
+}
+
+/// What a zip with the adapter in it does not tell, so that another worker can take it as what it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterCopy {
+    pub id: AdapterId,
+    pub name: String,
+    pub origin: AdapterOrigin,
+    /// The model that it is for.
+    pub model_sha256: String,
 }
 
 /// All that are for the loaded model, oldest first.

@@ -8,8 +8,8 @@ use crate::{
     export::{self, RecipeAdapter, merged, modelfile},
     import::AdapterFiles,
     protocol::{
-        AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure, FailureKind,
-        ModelSummary,
+        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure,
+        FailureKind, ModelSummary,
     },
     template::ChatTemplate,
     train::session::TrainedAdapter,
@@ -55,6 +55,16 @@ impl KeptAdapter {
             name: self.name.clone(),
             sha256: export::adapter_sha256(&form.tensors(parameters))?,
         })
+    }
+
+    /// What goes with its zip to a later worker.
+    pub fn copy(&self) -> AdapterCopy {
+        AdapterCopy {
+            id: self.id,
+            name: self.name.clone(),
+            origin: self.origin.clone(),
+            model_sha256: self.model_sha256.clone(),
+        }
     }
 
     /// A zip in that form, of an adapter of `model`'s; for PEFT of the adapter alone.
@@ -142,16 +152,46 @@ impl Adapters {
         model: &LoadedModel,
     ) -> Result<Option<String>, Failure> {
         self.check_room()?;
-        let files = AdapterFiles::open(files, &(&model.summary).into()).await?;
-        let name = files.name.clone();
-        let warning = files
+        let read = Read::of(files, model).await?;
+        let warning = read
             .base
             .as_deref()
             .and_then(|base| other_base(base, &model.summary));
-        let (form, parameters) = files.form(&model.llama).await?;
-        let adapter = Rc::new(TrainedAdapter { form, parameters });
-        self.keep(name, AdapterOrigin::File, adapter, &model.summary);
+        self.keep(read.name, AdapterOrigin::File, read.adapter, &model.summary);
         Ok(warning)
+    }
+
+    /// Takes those again that an earlier worker had, each in the zip at its place; new ones get ids above `highest`.
+    ///
+    /// # Errors
+    /// Of the last one that could not be read; the others are there.
+    pub async fn restore(
+        &mut self,
+        copies: Vec<AdapterCopy>,
+        files: Vec<NamedSource>,
+        highest: AdapterId,
+        model: &LoadedModel,
+    ) -> Result<(), Failure> {
+        self.num_kept = self.num_kept.max(highest.0);
+        let mut outcome = Ok(());
+        for (copy, file) in copies.into_iter().zip(files) {
+            let is_there = self.list.iter().any(|kept| kept.id == copy.id);
+            if is_there || copy.model_sha256 != model.summary.sha256 {
+                continue;
+            }
+            match Read::of(vec![file], model).await {
+                Ok(read) => self.list.push(KeptAdapter {
+                    id: copy.id,
+                    name: copy.name,
+                    origin: copy.origin,
+                    model_sha256: copy.model_sha256,
+                    adapter: read.adapter,
+                }),
+                Err(failure) => outcome = Err(failure),
+            }
+        }
+        self.list.sort_by_key(|kept| kept.id);
+        outcome
     }
 
     /// Makes a new one of others, each times its weight.
@@ -253,6 +293,11 @@ impl Adapters {
         }
     }
 
+    /// The one that was kept last.
+    pub fn newest(&self) -> Option<&KeptAdapter> {
+        self.list.last()
+    }
+
     fn of(&self, model: &ModelSummary) -> impl Iterator<Item = &KeptAdapter> {
         let list = self.list.iter();
         list.filter(|kept| kept.model_sha256 == model.sha256)
@@ -297,6 +342,27 @@ impl Adapters {
             adapters: adapters.collect(),
             active: self.active,
         }
+    }
+}
+
+/// An adapter that was read from files.
+struct Read {
+    name: String,
+    /// `base_model_name_or_path`
+    base: Option<String>,
+    adapter: Rc<TrainedAdapter>,
+}
+
+impl Read {
+    async fn of(files: Vec<NamedSource>, model: &LoadedModel) -> Result<Self, Failure> {
+        let files = AdapterFiles::open(files, &(&model.summary).into()).await?;
+        let (name, base) = (files.name.clone(), files.base.clone());
+        let (form, parameters) = files.form(&model.llama).await?;
+        Ok(Self {
+            name,
+            base,
+            adapter: Rc::new(TrainedAdapter { form, parameters }),
+        })
     }
 }
 

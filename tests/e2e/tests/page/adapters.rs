@@ -180,7 +180,21 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     wait_for_list(&visit, &page, &[first, &blend, &again, run], run)?;
     picture(&page, "adapters-gone-on")?;
     other_methods(&visit, &page)?;
+    another_engine(&visit, &page)?;
     page.expect_quiet_console()?;
+    Ok(())
+}
+
+/// An engine that takes over, as after a crash, has every adapter and answers as the last one did.
+fn another_engine(visit: &Visit, page: &Page) -> Outcome {
+    let (names, chosen) = listed(visit, page)?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let before = answer(page)?;
+    page.choose("Device", "cpu")?;
+    page.wait_for_status(&["Ready"], LOADING)?;
+    wait_for_list(visit, page, &names, &chosen)?;
+    assert_eq!(answer(page)?, before);
+    picture(page, "adapters-another-engine")?;
     Ok(())
 }
 
