@@ -245,10 +245,7 @@ impl<'h> Workbench<'h> {
         // Of the answers after the run too.
         model.llama.precision = plan.precision;
         let result = run::train(run, &plan, model, initial.as_deref(), &prepared, self.host).await;
-        if let Some(failure) = result.failure.clone() {
-            self.host.emit(Event::Failed { failure });
-        }
-        let summary = result.summary.clone();
+        let (summary, failure) = (result.summary.clone(), result.failure.clone());
         if let Some(adapter) = result.adapter.clone() {
             let begun = plan.spec.initial_adapter;
             let begun = begun.and_then(|id| self.adapters.get(id, &model.summary).ok());
@@ -260,6 +257,10 @@ impl<'h> Workbench<'h> {
             let kept = kept.gone_on_with(recipe_adapter);
             self.kept = Some(kept);
             self.tell_new_adapter()?;
+        }
+        // Behind the adapter: where the device is lost, the page ends this worker as soon as it hears of it.
+        if let Some(failure) = failure {
+            self.host.emit(Event::Failed { failure });
         }
         self.host.emit(Event::RunEnded { run, summary });
         Ok(())

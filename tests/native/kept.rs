@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use engine::{
     protocol::{
-        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Command, DeviceKind, DeviceReport, Event,
-        ExportKind, Failure, FailureKind, ModelSource, Precision,
+        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Command, DeviceKind, DeviceReport,
+        Event, ExportKind, Failure, FailureKind, ModelSource, Precision,
     },
     weights::checkpoint::NamedSource,
     workbench::Workbench,
@@ -222,6 +222,14 @@ fn zipped(zips: &[Vec<u8>]) -> Vec<NamedSource> {
     zips.iter().map(source).collect()
 }
 
+/// A pattern leaves as the modules that it meant.
+fn without_patterns(mut list: AdapterList) -> AdapterList {
+    for adapter in &mut list.adapters {
+        adapter.spec.rank_pattern.clear();
+    }
+    list
+}
+
 #[test]
 fn a_later_worker_takes_the_adapters_again() {
     let host = ScriptedHost::default();
@@ -256,7 +264,7 @@ fn a_later_worker_takes_the_adapters_again() {
             active,
             ..before.clone()
         };
-        assert_eq!(list(&host), expected);
+        assert_eq!(without_patterns(list(&host)), without_patterns(expected));
     }
     // To the bit.
     for (copy, zip) in copies.iter().zip(&zips) {
