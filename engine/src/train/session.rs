@@ -25,8 +25,8 @@ use crate::{
     model::Llama,
     plan::RunPlan,
     protocol::{
-        EvaluationMetrics, Event, Failure, RunId, RunOutcome, RunSpec, RunState, RunSummary,
-        StepMetrics,
+        EvaluationMetrics, Event, Failure, FailureKind, RunId, RunOutcome, RunSpec, RunState,
+        RunSummary, StepMetrics,
     },
 };
 
@@ -313,8 +313,14 @@ impl<'a> Session<'a> {
         if let Some(Snapshot { step, parameters }) = self.state.sound.take() {
             self.state.parameters = parameters;
             self.state.optimizer.step = step;
-            // Whatever fails here hides nothing: the first failure is told, and what was kept stays.
-            let _ = self.settle().await;
+            // Whatever fails here hides nothing: the first failure is told, and what was kept stays. A device that is lost
+            // scores nothing any more, but its failure says nothing against the parameters.
+            if let Err(Interruption::Failed(failure)) = self.settle().await
+                && failure.kind == FailureKind::DeviceLost
+                && self.best.is_none()
+            {
+                self.keep(step, None);
+            }
         }
     }
 
