@@ -197,12 +197,8 @@ impl EngineClient {
         if let Some(sha256) = model {
             self.restore_adapters(&sha256);
         }
-        let payload = export.zip(get(message, "payload").and_then(|it| it.dyn_into().ok()));
-        if let Some((file_name, payload)) = payload {
-            match zip_of(&payload) {
-                Ok(zip) => self.packed(file_name, zip),
-                Err(error) => leptos::logging::error!("no zip could be made: {error:?}"),
-            }
+        if let Some(file_name) = export {
+            self.packed(file_name, zip_beside(message));
         }
         if has_lost_device {
             self.restart();
@@ -210,10 +206,9 @@ impl EngineClient {
     }
 
     fn keep_adapter(&self, copy: AdapterCopy, message: &JsValue) {
-        let payload = get(message, "payload").and_then(|it| it.dyn_into().ok());
-        match payload.map(|payload| zip_of(&payload)) {
-            Some(Ok(zip)) => self.inner.borrow_mut().adapters.keep(copy, zip),
-            failed => leptos::logging::error!("no copy of {} could be made: {failed:?}", copy.name),
+        match zip_beside(message) {
+            Some(zip) => self.inner.borrow_mut().adapters.keep(copy, zip),
+            None => leptos::logging::error!("no copy of {} could be made", copy.name),
         }
     }
 
@@ -272,8 +267,13 @@ impl EngineClient {
     }
 
     /// An adapter's zip came: for the user, or for the worker that merges it.
-    fn packed(&self, file_name: String, zip: Blob) {
+    fn packed(&self, file_name: String, zip: Option<Blob>) {
         let wanted = self.inner.borrow_mut().merging.wanted.take();
+        let Some(zip) = zip else {
+            let failure = Failure::new(FailureKind::Internal, "the browser lost the adapter's zip")
+                .remedy("Try again; your adapters are still here.");
+            return self.state.update(|state| state.export_failed(failure));
+        };
         if let Some(kind) = wanted {
             return self.begin_merging(kind, zip);
         }
@@ -326,4 +326,10 @@ impl EngineClient {
             self.restart();
         }
     }
+}
+
+/// The zip that rides beside an event; none where the browser lost it.
+fn zip_beside(message: &JsValue) -> Option<Blob> {
+    let payload = get(message, "payload")?.dyn_into().ok()?;
+    zip_of(&payload).ok()
 }

@@ -100,7 +100,7 @@ fn item(
                         }) />
                 </label>
             })}
-            {blend_refusal.map(|why| view! { <span class="quiet" hidden=move || !can_blend()>{format!("not for blends: {why}")}</span> })}
+            {blend_refusal.map(|why| view! { <span class="adapter-refusal quiet" hidden=move || !can_blend()>{format!("not for blends: {why}")}</span> })}
             <button type="button" class="button button-small" aria-label=forget_label on:click=move |_| store.forget_adapter(id)>
                 "Forget"
             </button>

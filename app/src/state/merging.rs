@@ -51,9 +51,14 @@ impl State {
 
     pub fn merging_failed(&mut self, failure: Failure) {
         if self.is_merging() {
-            self.export = ExportState::None;
-            self.notify(Notice::new(Step::Export, failure));
+            self.export_failed(failure);
         }
+    }
+
+    /// Nothing came of what was to be in the user's downloads.
+    pub fn export_failed(&mut self, failure: Failure) {
+        self.export = ExportState::None;
+        self.notify(Notice::new(Step::Export, failure));
     }
 
     /// The user wants it no longer.

@@ -71,6 +71,22 @@ fn a_failure_is_told_at_the_export_and_frees_it() {
 }
 
 #[test]
+fn an_adapter_that_the_browser_lost_is_not_in_the_downloads() {
+    let mut state = training();
+    state.apply(Event::ExportReady {
+        adapter: AdapterId(1),
+        file_name: "adapter.zip".into(),
+    });
+    state.export_failed(Failure::new(FailureKind::Internal, "it was lost"));
+    assert_eq!(state.export, ExportState::None);
+    let notice = state.notices.last().unwrap();
+    assert_eq!(
+        (notice.step, &*notice.failure.what),
+        (Step::Export, "it was lost")
+    );
+}
+
+#[test]
 fn the_engine_may_die_and_the_model_go_while_one_is_written() {
     let mut state = training();
     state.begin_merging();
