@@ -208,7 +208,7 @@ impl EngineClient {
     fn keep_adapter(&self, copy: AdapterCopy, message: &JsValue) {
         match zip_beside(message) {
             Some(zip) => self.inner.borrow_mut().adapters.keep(copy, zip),
-            None => leptos::logging::error!("no copy of {} could be made", copy.name),
+            None => leptos::logging::error!("{} could not be copied", copy.name),
         }
     }
 
@@ -292,7 +292,7 @@ impl EngineClient {
     fn crashed(&self, message: &str) {
         if self.is_starting_threads() {
             return self.without_threads(match message {
-                "" => "the engine's build with threads could not be loaded".to_owned(),
+                "" => "the multi-threaded engine could not be loaded".to_owned(),
                 message => message.to_owned(),
             });
         }
@@ -300,7 +300,7 @@ impl EngineClient {
         let remedy = if is_last {
             "Reload the page; if it happens again, choose the other device or a smaller model."
         } else {
-            "It was started anew with your model, data and adapters. A shorter sequence length or a smaller batch needs less memory."
+            "It has been restarted with your model, data and adapters. A shorter sequence length or a smaller batch needs less memory."
         };
         let what = match message {
             "" => "the engine stopped unexpectedly".to_owned(),

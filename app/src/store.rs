@@ -224,7 +224,7 @@ impl Store {
     fn is_blocked(self, step: Step) -> bool {
         let is_busy = self.state.with_untracked(State::is_busy);
         if is_busy {
-            let failure = Failure::new(FailureKind::WrongState, "A run is under way.")
+            let failure = Failure::new(FailureKind::WrongState, "A run is in progress.")
                 .remedy("Stop it first; its best adapter is kept.");
             self.state.update(|state| {
                 state.dismiss(step);

@@ -69,13 +69,13 @@ pub enum ExportError {
     MissingTensor { name: String },
     #[error("{name} is in the adapter, but the run did not train it or it is there twice")]
     UnexpectedTensor { name: String },
-    #[error("{name} has {actual} numbers instead of {expected}")]
+    #[error("{name} has {actual} values instead of {expected}")]
     WrongLength {
         name: String,
         actual: usize,
         expected: usize,
     },
-    #[error("{name} is {actual} where the model and the rank ask for {expected}")]
+    #[error("{name} has the shape {actual}, but the model and the rank need {expected}")]
     WrongShape {
         name: String,
         actual: String,
@@ -83,7 +83,7 @@ pub enum ExportError {
     },
     #[error("{name} holds {value}")]
     NonFinite { name: String, value: f64 },
-    #[error("{format} cannot hold it: {reason}")]
+    #[error("{format} cannot hold it, because {reason}")]
     NoForm {
         format: &'static str,
         reason: NotLowRank,
@@ -98,13 +98,12 @@ pub enum ExportError {
 
 impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
-        let what = format!("The export was refused: {error}.");
+        let what = format!("The adapter cannot be exported: {error}.");
         match error {
             ExportError::EmptyAdapter => Failure::new(FailureKind::WrongState, what)
-                .remedy("Train first; a stopped run can be exported too."),
-            ExportError::NoForm { .. } => {
-                Failure::new(FailureKind::WrongState, what).remedy("Export it for PEFT.")
-            }
+                .remedy("Train first; a stopped run can be exported, too."),
+            ExportError::NoForm { .. } => Failure::new(FailureKind::WrongState, what)
+                .remedy("Export the PEFT adapter instead."),
             ExportError::NonFinite { name, .. } => Failure::new(FailureKind::NonFinite, what)
                 .at(name)
                 .remedy("Train again with a lower learning rate."),

@@ -204,7 +204,7 @@ fn laid_out(
             "r"
         };
         let what = format!(
-            "an adapter of this size has {num_parameters} numbers, and the file of {num_bytes} bytes holds fewer"
+            "an adapter of this size has {num_parameters} parameters, and the file of {num_bytes} bytes holds fewer"
         );
         mismatches.push(Mismatch::Config {
             key: key.to_owned(),

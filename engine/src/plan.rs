@@ -83,19 +83,19 @@ impl RunPlan {
         let num_warmup_steps = schedule::num_warmup_steps(self.spec.warmup_ratio, self.num_steps);
         if self.num_steps == 1 && num_warmup_steps == 1 {
             warnings.push(
-                "The only step is the first of the warm-up, whose rate is 0: nothing will be learned. Train more \
+                "The only step is the first of the warm-up, where the learning rate is 0: nothing will be learned. Train more \
                  steps or set the warm-up to 0."
                     .to_owned(),
             );
         } else if self.num_steps > 1 && num_warmup_steps >= self.num_steps {
             warnings.push(
-                "The warm-up lasts the whole run, so that the learning rate is never reached."
+                "The warm-up lasts the whole run, so the full learning rate is never reached."
                     .to_owned(),
             );
         }
         if dataset.num_validation_rows == 0 {
             warnings.push(
-                "No row is held out: there will be no validation loss, and the last adapter is kept instead of the \
+                "No rows are held out: there will be no validation loss, and the last adapter is kept instead of the \
                  best."
                     .to_owned(),
             );
@@ -109,17 +109,14 @@ impl RunPlan {
             });
         }
         if self.spec.packing && self.spec.group_by_length {
-            warnings.push(
-                "Packed rows leave nothing to group by length: that setting has no effect."
-                    .to_owned(),
-            );
+            warnings.push("With packing on, grouping by length has no effect.".to_owned());
         }
         if dataset.num_without_target > 0 {
             let rows = match dataset.num_without_target {
-                1 => "1 row is left out because nothing in it".to_owned(),
-                rows => format!("{rows} rows are left out because nothing in them"),
+                1 => "1 row is left out because it has no tokens".to_owned(),
+                rows => format!("{rows} rows are left out because they have no tokens"),
             };
-            warnings.push(format!("{rows} can be learned."));
+            warnings.push(format!("{rows} to train on."));
         }
         warnings
     }

@@ -37,7 +37,7 @@ pub enum TemplateError {
     #[error("the chat template cannot be compiled{}: {what}", in_line(.line))]
     Syntax { line: Option<usize>, what: String },
     /// The template called `raise_exception`, which is how templates refuse a conversation.
-    #[error("the chat template refuses this conversation: {0}")]
+    #[error("the chat template rejects this conversation: {0}")]
     Refused(String),
     #[error("the chat template takes more than {MAX_FUEL} steps")]
     OutOfFuel,
@@ -55,7 +55,7 @@ fn in_line(line: &Option<usize>) -> String {
 impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         let remedy = match &error {
-            TemplateError::Refused(_) => "Change the conversation as the template asks.",
+            TemplateError::Refused(_) => "Change the conversation to fit the template.",
             TemplateError::OutOfFuel | TemplateError::OutputTooLong => "Shorten the conversation.",
             _ => "Use a model file with a working chat template, or one without any.",
         };

@@ -49,7 +49,7 @@ pub enum TokenizerError {
     #[error("the tokenizer cannot be used: {0}")]
     Unsupported(String),
     /// `tokenizers` refused a text or ids.
-    #[error("the text could not be tokenised: {0}")]
+    #[error("the text could not be tokenized: {0}")]
     Encode(String),
 }
 
@@ -60,7 +60,7 @@ impl From<TokenizerError> for Failure {
             TokenizerError::Unsupported(_) => {
                 "Use a Llama-class model with a byte-pair tokenizer, such as SmolLM2."
             }
-            TokenizerError::Encode(_) => "Remove the text that was being tokenised.",
+            TokenizerError::Encode(_) => "Remove the text that could not be tokenized.",
         };
         Failure::new(FailureKind::Tokenizer, error.to_string()).remedy(remedy)
     }

@@ -24,8 +24,8 @@ pub mod step;
 fn internal(message: &str) -> crate::protocol::Failure {
     crate::protocol::Failure::new(
         crate::protocol::FailureKind::Internal,
-        "The engine has a defect.",
+        "This is a bug in the engine.",
     )
     .at(message)
-    .remedy("Please report it, with this text.")
+    .remedy("Please report it, including this text.")
 }

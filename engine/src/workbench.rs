@@ -162,8 +162,7 @@ impl<'h> Workbench<'h> {
                     self.host.emit_with_bytes(Event::AdapterKept { copy }, zip);
                 }
                 Err(failure) => {
-                    let message =
-                        format!("No copy could be made of {}: {}", kept.name, failure.what);
+                    let message = format!("{} could not be copied: {}", kept.name, failure.what);
                     self.host.emit(Event::Warning { message });
                 }
             }
@@ -327,7 +326,7 @@ impl<'h> Workbench<'h> {
 
 fn no_model() -> Failure {
     Failure::new(FailureKind::WrongState, "No model is loaded.")
-        .remedy("Use the bundled model, or drop one.")
+        .remedy("Use the bundled model, or drop a model file.")
 }
 
 fn no_dataset() -> Failure {

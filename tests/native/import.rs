@@ -356,7 +356,7 @@ fn files_that_are_no_adapter_are_refused() {
         named("a", &tensors),
         named("b", &tensors),
     ];
-    assert!(told(two).contains("several files"));
+    assert!(told(two).contains("several weights files"));
     assert!(
         told(vec![
             named("a.json", &config),

@@ -67,7 +67,7 @@ pub fn LineChart(
     };
     view! {
         <div class="chart" node_ref=frame>
-            <div class="chart-surface" role="slider" aria-label="Step looked at" aria-valuemin="0"
+            <div class="chart-surface" role="slider" aria-label="Selected step" aria-valuemin="0"
                 tabindex=move || if num_steps() == 0 { "-1" } else { "0" }
                 aria-disabled=move || (num_steps() == 0).to_string()
                 aria-valuemax=move || num_steps().saturating_sub(1).to_string()
@@ -84,7 +84,7 @@ pub fn LineChart(
                 </svg>
             </div>
             {move || drawn.with(Option::is_none).then(|| view! {
-                <p class="chart-empty">"The curves grow here once training starts."</p>
+                <p class="chart-empty">"The loss curves appear here once training starts."</p>
             })}
         </div>
     }

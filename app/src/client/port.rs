@@ -41,7 +41,9 @@ impl Port {
             let data = message.data();
             match event_from_message(&data) {
                 Ok(event) => on_event(event, data),
-                Err(error) => leptos::logging::error!("the worker sent what is no event: {error}"),
+                Err(error) => {
+                    leptos::logging::error!("the worker sent an event that cannot be read: {error}")
+                }
             }
         });
         let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {

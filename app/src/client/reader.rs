@@ -134,11 +134,11 @@ impl EngineClient {
 
     fn reader_died(&self, reader: ReaderId, message: &str) {
         let what = match message {
-            "" => "the reader of the files stopped unexpectedly".to_owned(),
-            message => format!("the reader of the files stopped unexpectedly ({message})"),
+            "" => "the file reader stopped unexpectedly".to_owned(),
+            message => format!("the file reader stopped unexpectedly ({message})"),
         };
         let failure = Failure::new(FailureKind::Dataset, what).remedy(
-            "What was loaded before is still there. Try again; a very large file may need to be cut into parts.",
+            "What was loaded before is still there. Try again; a very large file may have to be split.",
         );
         self.state
             .update(|state| state.reader_failed(reader, failure));

@@ -26,7 +26,7 @@ pub fn Adapters() -> impl IntoView {
     });
     let blend_note = move || match parts.get() {
         Ok(parts) if parts.len() > 1 => String::new(),
-        Ok(_) => "Give two adapters a weight other than 0.".to_owned(),
+        Ok(_) => "Give at least two adapters a weight other than 0.".to_owned(),
         Err(what) => what,
     };
     let blend = move |_| {
@@ -54,7 +54,7 @@ pub fn Adapters() -> impl IntoView {
                 <p id="blend-note" class="run-note">{blend_note}</p>
             </div>
             <FileInput id="adapter-files" label="Adapter files"
-                hint="A zip from here, or PEFT\u{2019}s adapter_config.json with adapter_model.safetensors"
+                hint="A zip from Inlay, or PEFT\u{2019}s adapter_config.json with adapter_model.safetensors"
                 on_files=move |files| store.load_adapter_files(files) />
             <p class="run-note">{obstacle}</p>
         </section>
@@ -76,7 +76,7 @@ fn item(
     } = adapter.clone();
     let facts = facts(&adapter);
     let weight_label = format!("Weight of {name}");
-    let forget_label = format!("Forget {name}");
+    let forget_label = format!("Remove {name}");
     let use_label = format!("Use {name}");
     let can_weigh = blend_refusal.is_none();
     let weight = move || weights.with(|weights| weights.get(&id).cloned());
@@ -100,9 +100,9 @@ fn item(
                         }) />
                 </label>
             })}
-            {blend_refusal.map(|why| view! { <span class="adapter-refusal quiet" hidden=move || !can_blend()>{format!("not for blends: {why}")}</span> })}
+            {blend_refusal.map(|why| view! { <span class="adapter-refusal quiet" hidden=move || !can_blend()>{format!("can\u{2019}t be blended: {why}")}</span> })}
             <button type="button" class="button button-small" aria-label=forget_label on:click=move |_| store.forget_adapter(id)>
-                "Forget"
+                "Remove"
             </button>
         </li>
     }
@@ -121,7 +121,7 @@ fn facts(adapter: &AdapterSummary) -> String {
         String::new()
     };
     format!(
-        "{}{rank}, {} numbers, {origin}",
+        "{}{rank}, {} parameters, {origin}",
         spec.method.name(),
         count(adapter.trainable_parameters)
     )
@@ -145,7 +145,7 @@ fn parts(
             Some(weight) => parts.push((adapter.id, weight)),
             None => {
                 return Err(format!(
-                    "\u{201c}{text}\u{201d} is no weight for {}.",
+                    "\u{201c}{text}\u{201d} is not a valid weight for {}.",
                     adapter.name
                 ));
             }
@@ -160,7 +160,7 @@ fn obstacle(state: &State) -> Option<&'static str> {
     if state.model.loaded.is_none() {
         Some("An adapter needs its model: load that first, in step 1.")
     } else if state.is_busy() {
-        Some("The model is at work; adapters wait until that is over.")
+        Some("The model is busy; you can change adapters when it is done.")
     } else {
         None
     }

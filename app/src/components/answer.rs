@@ -29,7 +29,7 @@ pub fn AnswerCard(variant: Variant) -> impl IntoView {
         Some(summary) => in_words(&summary),
         None if is_speaking.get() => "answering".to_owned(),
         None if variant == Variant::Tuned && !has_adapter.get() => {
-            "after a run, your model answers here".to_owned()
+            "your fine-tuned model answers here after a run".to_owned()
         }
         None => String::new(),
     };
@@ -52,9 +52,9 @@ fn in_words(summary: &GenerationSummary) -> String {
     let tokens = counted(summary.new_tokens as u64, "token");
     let speed = summary.new_tokens as f64 * 1000.0 / summary.elapsed_millis.max(1.0);
     let end = match summary.stop_reason {
-        StopReason::EndOfTurn => "ended by itself",
-        StopReason::Length => "cut at its length",
+        StopReason::EndOfTurn => "finished",
+        StopReason::Length => "hit the length limit",
         StopReason::Stopped => "stopped",
     };
-    format!("{tokens}, {} a second, {end}", rate(speed))
+    format!("{tokens}, {} per second, {end}", rate(speed))
 }

@@ -38,7 +38,7 @@ fn read_facts(dataset: &DatasetSummary) -> Vec<(&'static str, String)> {
         .collect();
     vec![
         ("Rows", usable),
-        ("Shape", shapes.join(", ")),
+        ("Format", shapes.join(", ")),
         ("Size", bytes(dataset.file_bytes)),
         ("SHA-256", short_hash(&dataset.sha256)),
     ]
@@ -72,12 +72,12 @@ fn token_facts(prepared: &PreparedSummary) -> Vec<(&'static str, String)> {
 
 fn split(prepared: &PreparedSummary) -> String {
     let mut parts = vec![
-        format!("{} to learn", count(prepared.num_training_rows as u64)),
+        format!("{} for training", count(prepared.num_training_rows as u64)),
         format!("{} held out", count(prepared.num_validation_rows as u64)),
     ];
     if prepared.num_test_rows > 0 {
         let rows = count(prepared.num_test_rows as u64);
-        parts.push(format!("{rows} for the test"));
+        parts.push(format!("{rows} for testing"));
     }
     parts.join(", ")
 }

@@ -42,7 +42,7 @@ pub fn DevicePanel() -> impl IntoView {
 
 fn what_runs(device: &DeviceState) -> String {
     if device.is_outdated {
-        return "The page and its engine come from two versions: reload the page.".to_owned();
+        return "The page and its engine are different versions: reload the page.".to_owned();
     }
     let why = device
         .problem
@@ -56,7 +56,7 @@ fn what_runs(device: &DeviceState) -> String {
                 Precision::Half => 16,
             };
             format!(
-                "Running on the GPU, {}, in {bits}-bit numbers.",
+                "Running on the GPU, {}, in {bits}-bit precision.",
                 report.name
             )
         }
@@ -64,7 +64,7 @@ fn what_runs(device: &DeviceState) -> String {
         (Some(report), _) => format!("Running on the {}{why}.", report.name),
         (None, Some(Build::Gpu)) => "Starting the engine on the GPU and testing it.".to_owned(),
         (None, Some(Build::Cpu(_))) => format!("Starting the engine on the CPU{why}."),
-        (None, None) => "Looking for a graphics adapter.".to_owned(),
+        (None, None) => "Looking for a GPU.".to_owned(),
     }
 }
 

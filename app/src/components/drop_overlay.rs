@@ -41,8 +41,8 @@ pub fn DropOverlay() -> impl IntoView {
     on_cleanup(move || listeners.into_iter().for_each(WindowListenerHandle::remove));
     view! {
         <div class="drop-overlay" class:is-shown=move || { depth.get() > 0 } aria-hidden="true">
-            <p class="drop-overlay-title">"Drop it anywhere"</p>
-            <p>"Rows to learn from, or a model: the page tells them apart."</p>
+            <p class="drop-overlay-title">"Drop anywhere"</p>
+            <p>"A dataset or a model: the page can tell which it is."</p>
         </div>
     }
 }

@@ -24,7 +24,7 @@ pub fn Alarm() -> impl IntoView {
                     <div class="notice-body">
                         <p class="notice-what">{what}</p>
                         <p class="notice-remedy">
-                            "A model learns such rows by heart, and its held-out loss says nothing. Leave the duplicates out below."
+                            "A model memorizes such rows, and its held-out loss means nothing. Leave the duplicates out below."
                         </p>
                     </div>
                 </div>

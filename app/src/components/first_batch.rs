@@ -18,7 +18,7 @@ pub fn FirstBatch() -> impl IntoView {
 
 fn card(batch: BatchPreview) -> impl IntoView {
     let about = format!(
-        "{}, {} trained. One step at a rate of {} moved their mean loss from {} to {}; the gradient's norm is {:.2}. Nothing of it is kept.",
+        "{}, {} trained. One step at a learning rate of {} moved their mean loss from {} to {}; the gradient norm is {:.2}. The step is not kept.",
         counted(batch.rows.len() as u64, "row"),
         counted(batch.scored_tokens, "token"),
         small(batch.learning_rate),
@@ -31,17 +31,17 @@ fn card(batch: BatchPreview) -> impl IntoView {
     let rows = batch.rows.into_iter().take(MAX_ROWS);
     let rows = rows.map(|of_batch| row(of_batch, each)).collect_view();
     view! {
-        <section class="card token-card" aria-label="The first batch">
+        <section class="card token-card" aria-label="First batch">
             <div class="token-head">
-                <h3>"The first batch"</h3>
+                <h3>"First batch"</h3>
             </div>
             <p class="quiet">{about}</p>
             <p class="token-legend">
-                <span class="token">"read only"</span>
+                <span class="token">"context only"</span>
                 <span class="token loss-0">"loss below 0.5"</span>
                 <span class="token loss-1">"below 2"</span>
                 <span class="token loss-2">"below 4"</span>
-                <span class="token loss-3">"4 and more"</span>
+                <span class="token loss-3">"4 and above"</span>
             </p>
             {rows}
             {(more > 0).then(|| view! { <p class="quiet">{format!("and {} more", counted(more as u64, "row"))}</p> })}
@@ -60,7 +60,7 @@ fn row(row: BatchRow, most: usize) -> impl IntoView {
         .collect();
     let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
     let about = match losses.len() {
-        0 => "no token trained".to_owned(),
+        0 => "no trained tokens".to_owned(),
         trained => format!(
             "{} trained, mean loss {}",
             counted(trained as u64, "token"),

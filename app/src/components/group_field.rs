@@ -24,10 +24,10 @@ pub fn GroupField() -> impl IntoView {
         <div class="field">
             <label for="keep-together">"Keep together"</label>
             <select id="keep-together" aria-describedby="keep-together-note" on:change=changed>
-                <option value="" selected=move || form.with(|form| form.group_by.is_empty())>"Each row for itself"</option>
+                <option value="" selected=move || form.with(|form| form.group_by.is_empty())>"Treat every row separately"</option>
                 {options}
             </select>
-            <p class="field-note" id="keep-together-note">"Rows equal in this field are learnt together or held out together"</p>
+            <p class="field-note" id="keep-together-note">"Rows with the same value stay on the same side of the split"</p>
         </div>
     }
 }

@@ -18,9 +18,9 @@ pub fn Intro() -> impl IntoView {
             <details class="privacy">
                 <summary>"Nothing leaves this machine"</summary>
                 <p>
-                    "Model, data and training stay in this tab; the page speaks to nobody but the place it came from. "
-                    "To see that for yourself, open the browser\u{2019}s developer tools at the network panel while you \
-                     train: nothing is sent. Or go offline once the model is loaded, and train all the same."
+                    "The model, your data and the training stay in this tab; the page talks only to the server it came from. "
+                    "To check, open the network panel of the browser\u{2019}s developer tools while you train: nothing is \
+                     sent. Or go offline once the model is loaded, and train anyway."
                 </p>
             </details>
         </div>

@@ -51,12 +51,12 @@ pub fn Lengths() -> impl IntoView {
     };
     view! {
         <div class="card lengths" hidden=move || !has_rows()>
-            <h3>"Lengths of the rows"</h3>
+            <h3>"Row lengths"</h3>
             <LengthChart histogram=Signal::derive(move || histogram.get().unwrap_or_default()) cut label=words />
             <p class="quiet">{move || words.get()}</p>
             <details class="disclosure">
-                <summary>"Lengths as a table"</summary>
-                <div class="table-scroll" tabindex="0" role="region" aria-label="Lengths of the rows">
+                <summary>"Row lengths as a table"</summary>
+                <div class="table-scroll" tabindex="0" role="region" aria-label="Row lengths">
                     <table>
                         <thead>
                             <tr>
@@ -77,7 +77,7 @@ pub fn Lengths() -> impl IntoView {
 fn in_words(prepared: &PreparedSummary) -> String {
     let cut = match prepared.num_truncated {
         0 => format!(
-            "No row is longer than {} tokens, where rows are cut.",
+            "No row is longer than the limit of {} tokens.",
             count(prepared.spec.max_seq_length as u64)
         ),
         1 => format!(
@@ -95,7 +95,7 @@ fn in_words(prepared: &PreparedSummary) -> String {
         return cut;
     }
     format!(
-        "Half of the rows have up to {} tokens, the longest has {}. {cut}",
+        "Half of the rows have {} tokens or fewer; the longest has {}. {cut}",
         count(prepared.median_tokens as u64),
         count(prepared.longest_tokens as u64),
     )

@@ -68,7 +68,7 @@ fn ColumnField(part: Part, is_optional: bool) -> impl IntoView {
     let none = if is_optional {
         "None"
     } else {
-        "Choose a field"
+        "Choose a column"
     };
     view! {
         <div class="field">
@@ -94,7 +94,7 @@ fn shortened(text: &str) -> String {
         String::new()
     } else {
         format!(
-            "Such as \u{201c}{}{ending}\u{201d}",
+            "For example \u{201c}{}{ending}\u{201d}",
             short.replace('\n', " ")
         )
     }

@@ -36,7 +36,7 @@ pub fn MappingPanel() -> impl IntoView {
     };
     view! {
         <details class="disclosure mapping" hidden=move || !has_data.get() node_ref=panel>
-            <summary>"How rows are read"</summary>
+            <summary>"Columns and format"</summary>
             <p class="mapping-recognised">{move || recognised.get()}</p>
             <div class="fields">
                 <ShapeField />
@@ -68,7 +68,7 @@ fn recognised(dataset: &DatasetSummary) -> String {
     };
     let read = match &dataset.mapping {
         Some(mapping) => {
-            let shape = mapping.shape().map(shape_name).unwrap_or("many shapes");
+            let shape = mapping.shape().map(shape_name).unwrap_or("several formats");
             let parts = in_words(mapping);
             if parts == shape.replace(" and ", ", ") || parts.is_empty() {
                 format!("Rows are read as {shape}.")
@@ -77,13 +77,13 @@ fn recognised(dataset: &DatasetSummary) -> String {
             }
         }
         None if dataset.spec.mapping == Mapping::Automatic => {
-            "No row could be read so far: say here what its fields are.".to_owned()
+            "No row could be read yet: choose the columns here.".to_owned()
         }
-        None => "No row could be read in this way.".to_owned(),
+        None => "No row could be read this way.".to_owned(),
     };
     let kept = match &dataset.mapping {
         Some(Mapping::Preference { .. }) => {
-            " The chosen answer is learnt, the rejected one is kept for later."
+            " Training uses the chosen answers and ignores the rejected ones."
         }
         _ => "",
     };
@@ -108,9 +108,9 @@ fn ShapeField() -> impl IntoView {
     });
     view! {
         <div class="field">
-            <label for="rows-are">"Rows are"</label>
-            <select id="rows-are" aria-describedby="rows-are-note" on:change=changed>{options.collect_view()}</select>
-            <p class="field-note" id="rows-are-note">{move || form.with(|form| form.shape.hint())}</p>
+            <label for="row-format">"Row format"</label>
+            <select id="row-format" aria-describedby="row-format-note" on:change=changed>{options.collect_view()}</select>
+            <p class="field-note" id="row-format-note">{move || form.with(|form| form.shape.hint())}</p>
         </div>
     }
 }

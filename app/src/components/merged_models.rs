@@ -54,7 +54,7 @@ pub fn MergedModels() -> impl IntoView {
     view! {
         <div class="card">
             <h3>"Merged models"</h3>
-            <p class="quiet">"The base with the adapter in it, for runtimes that take no adapters."</p>
+            <p class="quiet">"The base model with the adapter merged in, for programs that can\u{2019}t load adapters."</p>
             <ul class="formats">
                 <li>
                     <button type="button" class="button" aria-describedby="merged-note"
@@ -90,9 +90,9 @@ pub fn MergedModels() -> impl IntoView {
 fn about_type(form: &Form) -> &'static str {
     match form.gguf_type {
         MergedKind::Safetensors | MergedKind::GgufF16 => {
-            "16 bits a weight: nothing to speak of is lost"
+            "16 bits per weight: practically nothing is lost"
         }
-        MergedKind::GgufQ8_0 => "8 bits a weight: half of F16\u{2019}s size, nearly nothing lost",
-        MergedKind::GgufQ4_0 => "4 bits a weight: the smallest, and a little worse",
+        MergedKind::GgufQ8_0 => "8 bits per weight: half the size of F16, almost nothing is lost",
+        MergedKind::GgufQ4_0 => "4 bits per weight: smallest, and slightly worse",
     }
 }

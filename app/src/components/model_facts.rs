@@ -15,7 +15,7 @@ fn card(model: ModelSummary) -> impl IntoView {
     let template = if model.has_chat_template {
         "chat"
     } else {
-        "none: text is trained as it is"
+        "none: rows are trained as plain text"
     };
     let facts = [
         ("Parameters", parameters(model.parameters)),
@@ -26,7 +26,7 @@ fn card(model: ModelSummary) -> impl IntoView {
         (
             "Architecture",
             format!(
-                "{}, {} layers of {}",
+                "{}, {} layers, hidden size {}",
                 model.architecture, model.num_hidden_layers, model.hidden_size
             ),
         ),

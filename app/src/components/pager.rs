@@ -38,11 +38,11 @@ pub fn Pager(
     view! {
         <div class="pager" hidden=move || total.get() <= page_len>
             <button type="button" class="button button-small" aria-disabled=move || is_first().to_string() on:click=back>
-                {format!("Earlier {noun}")}
+                {format!("Previous {noun}")}
             </button>
             <span>{range}</span>
             <button type="button" class="button button-small" aria-disabled=move || is_last().to_string() on:click=forth>
-                {format!("Later {noun}")}
+                {format!("Next {noun}")}
             </button>
         </div>
     }

@@ -18,7 +18,7 @@ pub fn PasteBox() -> impl IntoView {
             <summary>"Paste rows instead"</summary>
             <div class="field">
                 <label for="pasted-rows">"Rows as JSON lines"</label>
-                <p class="field-note" id="pasted-rows-note">"JSON, CSV with a heading line, and plain text will do as well."</p>
+                <p class="field-note" id="pasted-rows-note">"JSON, CSV with a header line, and plain text work too."</p>
                 <textarea id="pasted-rows" class="mono" rows="5" spellcheck="false" aria-describedby="pasted-rows-note"
                     placeholder=r#"{"prompt": "What is an inlay?", "completion": "A piece set flush into another."}"#
                     prop:value=move || text.get()

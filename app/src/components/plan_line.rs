@@ -2,7 +2,7 @@ use engine::protocol::PlanSummary;
 use leptos::prelude::*;
 
 use crate::state::findings::of_run;
-use crate::state::format::{bytes, count};
+use crate::state::format::{bytes, count, counted};
 use crate::store::Store;
 
 /// What the run will be and cost, before it starts.
@@ -23,13 +23,14 @@ pub fn PlanLine() -> impl IntoView {
 }
 
 fn figures(plan: PlanSummary) -> impl IntoView {
+    let steps = if plan.num_steps == 1 { "step" } else { "steps" };
     let figures = [
-        (count(plan.num_steps), "steps"),
-        (count(plan.steps_per_epoch), "a pass through the data"),
-        (count(plan.trainable_parameters), "parameters that learn"),
-        (bytes(plan.estimated_memory_bytes), "of memory, estimated"),
+        (count(plan.num_steps), steps),
+        (counted(plan.steps_per_epoch, "step"), "per epoch"),
+        (count(plan.trainable_parameters), "trainable parameters"),
+        (bytes(plan.estimated_memory_bytes), "of memory (estimate)"),
     ];
     let figures =
         figures.map(|(figure, what)| view! { <li><strong>{figure}</strong>" "{what}</li> });
-    view! { <ul class="plan-figures" aria-label="The run as planned">{figures.collect_view()}</ul> }
+    view! { <ul class="plan-figures" aria-label="Planned run">{figures.collect_view()}</ul> }
 }

@@ -27,16 +27,14 @@ pub fn ReadAgain() -> impl IntoView {
             let remedy = failure.remedy.as_deref().map(sentence);
             format!("{} {}", sentence(&failure.what), remedy.unwrap_or_default())
         }
-        _ if is_due() => {
-            "Not applied yet: the rows stay as they are until the files are read again.".to_owned()
-        }
-        _ => "This is how the rows are read now.".to_owned(),
+        _ if is_due() => "Not applied yet: press Apply to read the files again.".to_owned(),
+        _ => "Applied: the rows are read this way now.".to_owned(),
     };
     view! {
         <div class="mapping-apply">
             <button type="button" class="button" aria-disabled=move || (!is_due()).to_string() aria-describedby="read-again-note"
                 on:click=move |_| if is_due() { store.read_again() }>
-                "Read again"
+                "Apply"
             </button>
             <p id="read-again-note" class="run-note" aria-live="polite">{move || view! { <Words text=note() /> }}</p>
         </div>

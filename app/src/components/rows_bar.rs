@@ -15,7 +15,7 @@ pub fn RowsBar(window: Memo<Window>, total: Memo<usize>) -> impl IntoView {
     let range = move || {
         let window = window.get();
         if total.get() == 0 {
-            return "No row".to_owned();
+            return "No rows".to_owned();
         }
         format!(
             "{} to {} of {}",
@@ -42,11 +42,11 @@ pub fn RowsBar(window: Memo<Window>, total: Memo<usize>) -> impl IntoView {
             <RowsShown />
             <div class="pager">
                 <button type="button" class="button button-small" aria-disabled=move || is_first().to_string() on:click=back>
-                    "Earlier rows"
+                    "Previous rows"
                 </button>
                 <span class="rows-range">{range}</span>
                 <button type="button" class="button button-small" aria-disabled=move || is_last().to_string() on:click=forth>
-                    "Later rows"
+                    "Next rows"
                 </button>
             </div>
         </div>

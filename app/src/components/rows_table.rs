@@ -54,10 +54,10 @@ pub fn RowsTable() -> impl IntoView {
                     <thead>
                         <tr aria-rowindex="1">
                             <th scope="col" class="num rows-number">"Row"</th>
-                            <th scope="col">"Asked"</th>
-                            <th scope="col">"Answered"</th>
-                            {move || has_findings.get().then(|| view! { <th scope="col" class="rows-found">"Found"</th> })}
-                            <th scope="col" class="rows-look"><span class="sr-only">"Look closer"</span></th>
+                            <th scope="col">"Prompt"</th>
+                            <th scope="col">"Answer"</th>
+                            {move || has_findings.get().then(|| view! { <th scope="col" class="rows-found">"Findings"</th> })}
+                            <th scope="col" class="rows-look"><span class="sr-only">"Tokens"</span></th>
                         </tr>
                     </thead>
                     <tbody aria-hidden="true" class="rows-space">{move || space(window.get().above_px)}</tbody>

@@ -57,7 +57,7 @@ pub fn RunChart() -> impl IntoView {
                 </div>
             </div>
             <LineChart lines=drawn is_log steps cursor
-                readout=Signal::derive(move || readout.get().unwrap_or_else(|| "No step yet".to_owned())) />
+                readout=Signal::derive(move || readout.get().unwrap_or_else(|| "No steps yet".to_owned())) />
             <div class="chart-foot">
                 <p class="chart-legend" hidden=move || !is_of_loss()>
                     <span class="legend-item of-training">"training"</span>

@@ -16,9 +16,9 @@ pub fn RunControls() -> impl IntoView {
     let is_waiting = store.select(|state| state.start_when_loaded);
     let can_ask = move || is_training.get() && asked.get().is_none();
     let note = move || match (is_waiting.get(), asked.get()) {
-        (true, _) => "Starts as soon as the model and the data are there.".to_owned(),
-        (_, Some(Asked::Pause)) => "Pausing after the present block.".to_owned(),
-        (_, Some(Asked::Resume)) => "Going on.".to_owned(),
+        (true, _) => "Starts as soon as the model and the data are ready.".to_owned(),
+        (_, Some(Asked::Pause)) => "Pausing after the current layer.".to_owned(),
+        (_, Some(Asked::Resume)) => "Resuming.".to_owned(),
         (_, Some(Asked::Stop)) => "Stopping; the best adapter is kept.".to_owned(),
         _ => store.start_problem.get().unwrap_or_default(),
     };

@@ -25,7 +25,7 @@ pub fn RunReadouts() -> impl IntoView {
         let best = summary
             .filter(|summary| summary.has_adapter)
             .map(|summary| summary.best_step);
-        best.map(|step| format!("kept from step {step}"))
+        best.map(|step| format!("best checkpoint: step {step}"))
             .unwrap_or_default()
     });
     let ratio = store.select(progress_ratio);
@@ -38,15 +38,20 @@ pub fn RunReadouts() -> impl IntoView {
             <Readout label="Tokens per second" value=number(Run::tokens_per_sec, rate) />
         </div>
         <div class="readouts readouts-small">
-            <Readout label="Time left" value=number(|run| run.steps.last()?.remaining_secs, duration) />
+            <Readout label="Time left" value=number(time_left, duration) />
             <Readout label="Gradient norm" value=number(|run| run.steps.last().map(|step| step.grad_norm), rate) />
-            <Readout label="Present rate" value=number(|run| run.steps.last().map(|step| step.learning_rate), small) />
+            <Readout label="Learning rate now" value=number(|run| run.steps.last().map(|step| step.learning_rate), small) />
             <Readout label="Memory in use" value=number(memory, |value| bytes(value as u64)) />
         </div>
         <div class="run-progress" class:is-idle=move || !is_active.get()>
             <Progress label="Progress of the run" ratio />
         </div>
     }
+}
+
+/// Seconds to the end of a run that is under way.
+fn time_left(run: &Run) -> Option<f64> {
+    run.steps.last()?.remaining_secs.filter(|_| run.is_active())
 }
 
 fn memory(run: &Run) -> Option<f64> {

@@ -15,7 +15,7 @@ pub fn RunTable() -> impl IntoView {
     let is_open = RwSignal::new(false);
     view! {
         <details class="disclosure" on:toggle=move |_| is_open.update(|is_open| *is_open = !*is_open)>
-            <summary>"The same as a table"</summary>
+            <summary>"The chart as a table"</summary>
             {move || is_open.get().then(|| view! { <OpenTable store /> })}
         </details>
     }

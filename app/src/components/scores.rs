@@ -34,7 +34,7 @@ pub fn Scores() -> impl IntoView {
     };
     view! {
         <section class="card scores" aria-label="Scores" hidden=move || sides.with(Vec::is_empty)>
-            <h3>"Rows that were not learnt"</h3>
+            <h3>"Held-out rows"</h3>
             <div class="run-controls">
                 {buttons}
                 <button type="button" class="button" hidden=move || !is_scoring.get() on:click=move |_| store.stop_trial()>
@@ -77,11 +77,11 @@ fn Report(report: ScoreReport) -> impl IntoView {
             {confusion(&labels, &labels.tuned_confusion, format!("Labels of the {rows} after the run"))}
         }
     });
-    let worst = format!("The {rows} that got worst");
-    let best = format!("The {rows} that got best");
+    let worst = format!("Least improved {rows}");
+    let best = format!("Most improved {rows}");
     view! {
         <p>{what}</p>
-        {both_models(&report.total, format!("Measures of the {rows}"))}
+        {both_models(&report.total, format!("Metrics of the {rows}"))}
         {labels}
         {changes(report.worst, worst, is_shown)}
         {changes(report.best, best, is_shown)}
@@ -109,7 +109,7 @@ fn heads(names: &'static [&'static str]) -> impl IntoView {
 }
 
 fn both_models(total: &BothScores, name: String) -> impl IntoView + use<> {
-    let head = view! { <th scope="col">"Measure"</th>{heads(&["Base", "Tuned"])} };
+    let head = view! { <th scope="col">"Metric"</th>{heads(&["Base", "Tuned"])} };
     let body = measures(total).map(|[measure, base, tuned]| {
         view! { <tr><th scope="row">{measure}</th><td class="num">{base}</td><td class="num">{tuned}</td></tr> }
     });
@@ -119,7 +119,7 @@ fn both_models(total: &BothScores, name: String) -> impl IntoView + use<> {
 /// How many rows of each label the model took for which.
 fn confusion(labels: &LabelScore, counts: &[Vec<usize>], name: String) -> impl IntoView + use<> {
     let taken = labels.labels.iter().map(|label| {
-        let taken = format!("taken for {label}");
+        let taken = format!("predicted {label}");
         view! { <th scope="col" class="num">{taken}</th> }
     });
     let head = view! { <th scope="col">"Label"</th>{taken.collect_view()} };
@@ -155,7 +155,7 @@ fn changes(changes: Vec<RowChange>, name: String, is_shown: Memo<bool>) -> Optio
         },
     );
     let rows: Vec<_> = rows.collect();
-    let head = view! { <th scope="col">"Row"</th><th scope="col">"Asked"</th>{heads(&["Loss before", "Loss after"])} };
+    let head = view! { <th scope="col">"Row"</th><th scope="col">"Prompt"</th>{heads(&["Loss before", "Loss after"])} };
     (!rows.is_empty()).then(|| framed(name, head, rows))
 }
 
@@ -173,8 +173,8 @@ fn general_prompts(keep: KeepScore, rows: &str) -> impl IntoView + use<> {
                 </tr>
             }
         });
-    let head = view! { <th scope="col">"Asked"</th>{heads(&["Loss before", "Loss after"])} };
-    let name = format!("General prompts beside the {rows}");
+    let head = view! { <th scope="col">"Prompt"</th>{heads(&["Loss before", "Loss after"])} };
+    let name = format!("General prompts scored with the {rows}");
     let table = framed(name.clone(), head, prompts.collect_view());
     view! {
         <p>{what}</p>

@@ -13,7 +13,7 @@ pub fn Snippet(title: &'static str, #[prop(into)] code: Signal<String>) -> impl 
             note.set(if is_copied {
                 "Copied"
             } else {
-                "Select the text and copy it by hand"
+                "Select the text and copy it yourself"
             });
         });
     };

@@ -27,8 +27,8 @@ pub fn StartFrom() -> impl IntoView {
         <Show when=move || !adapters.with(Vec::is_empty)>
             <Choice label="Start from" options
                 hint=|form| match form.initial_adapter {
-                    None => "A new adapter changes nothing at first",
-                    Some(_) => "Its method, rank and modules stay; a new one is kept beside it",
+                    None => "A new adapter starts out changing nothing",
+                    Some(_) => "Keeps its method, rank and modules; the result is a new adapter",
                 }
                 get=|form| form.initial_adapter set=|form, adapter| form.initial_adapter = adapter />
         </Show>

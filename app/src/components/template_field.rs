@@ -33,9 +33,9 @@ pub fn TemplateField(part: Part, is_optional: bool) -> impl IntoView {
         chips.collect_view()
     };
     let hint = if is_optional {
-        "Fields of the row in braces. Left empty, the completion is a plain text."
+        "Column names in braces. Left empty, the prompt template is trained as plain text."
     } else {
-        "Fields of the row in braces; {{ and }} stand for braces."
+        "Column names in braces; write {{ and }} for literal braces."
     };
     view! {
         <div class="field field-wide">
@@ -44,7 +44,7 @@ pub fn TemplateField(part: Part, is_optional: bool) -> impl IntoView {
                 prop:value=move || form.with(|form| form.part(part).to_owned())
                 on:input=move |event| form.update(|form| form.set(part, event_target_value(&event)))></textarea>
             <p class="field-note" id=note>{hint}</p>
-            <div class="chips" role="group" aria-label=format!("Fields for the {}", part.label().to_lowercase())>{chips}</div>
+            <div class="chips" role="group" aria-label=format!("Columns for the {}", part.label().to_lowercase())>{chips}</div>
         </div>
     }
 }

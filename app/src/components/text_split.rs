@@ -25,7 +25,7 @@ pub fn TextSplitFields() -> impl IntoView {
         <div class="field" hidden=move || !has_text.get()>
             <label for="split-text-by">"Split text by"</label>
             <select id="split-text-by" aria-describedby="split-text-by-note" on:change=changed>{options.collect_view()}</select>
-            <p class="field-note" id="split-text-by-note">"Automatic: one file by paragraphs, several by file"</p>
+            <p class="field-note" id="split-text-by-note">"Automatic: by paragraph for one file, by file for several"</p>
         </div>
         <div class="field" hidden=move || !has_text.get() || !is_by_length()>
             <label for="characters">"Characters"</label>

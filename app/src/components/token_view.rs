@@ -31,9 +31,9 @@ fn card(preview: RowPreview) -> impl IntoView {
     }
     about.push(
         match preview.side {
-            Some(Side::Train) => "among the rows to learn",
+            Some(Side::Train) => "in the training data",
             Some(Side::Validation) => "held out for validation",
-            Some(Side::Test) => "kept back for the test",
+            Some(Side::Test) => "held out for testing",
             None => "left out",
         }
         .to_owned(),
@@ -53,8 +53,8 @@ fn card(preview: RowPreview) -> impl IntoView {
                 <p class="quiet">{about.join(" · ")}</p>
             </div>
             <p class="token-legend">
-                <span class="token is-trained">"learnt"</span>
-                <span class="token">"read only"</span>
+                <span class="token is-trained">"trained"</span>
+                <span class="token">"context only"</span>
                 <span class="token is-special">"special token"</span>
             </p>
             {(!found.is_empty()).then(|| view! {

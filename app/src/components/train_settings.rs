@@ -48,28 +48,28 @@ pub fn TrainSettings() -> impl IntoView {
             <details class="disclosure">
                 <summary>"More settings"</summary>
                 <div class="fields">
-                    <Choice label="Scheduler" options=schedulers hint=|_| "How the rate falls after the warm-up"
+                    <Choice label="Scheduler" options=schedulers hint=|_| "How the learning rate falls after warm-up"
                         get=|form| form.scheduler set=|form, scheduler| form.scheduler = scheduler />
                     {[Field::WarmUp, Field::WeightDecay, Field::Clipping, Field::EvaluateEvery]
                         .map(form_field)
                         .collect_view()}
                     <Choice label="Precision" options=precisions
-                        hint=|_| "Automatic is 16-bit where the GPU is right and faster in it"
+                        hint=|_| "Automatic uses 16-bit where the GPU is accurate and faster"
                         get=|form| form.precision set=|form, precision| form.precision = precision />
                     {[Field::Layers, Field::RankPattern, Field::AlphaPattern].map(method_field).collect_view()}
                 </div>
                 <div class="switches">
                     <Show when=can_save>
-                        <Switch label="Train norms" hint="The norms' weights learn as well: some thousands more numbers"
+                        <Switch label="Train norms" hint="Also trains the norms' weights: a few thousand more parameters"
                             get=|form| form.train_norms set=|form, on| form.train_norms = on />
-                        <Switch label="Train head" hint="The last layer learns as well, whole: for new words or another language; takes much memory"
+                        <Switch label="Train head" hint="Also trains the whole output layer: for new words or another language; takes much more memory"
                             get=|form| form.train_head set=|form, on| form.train_head = on />
                     </Show>
                     <Show when=can_pack>
-                        <Switch label="Packing" hint="Short rows share a row of the sequence length, unseen by each other: faster"
+                        <Switch label="Packing" hint="Combines short rows into one sequence; they can't see each other. Faster"
                             get=|form| form.packing set=|form, on| form.packing = on />
                     </Show>
-                    <Switch label="Group by length" hint="Rows of like length share a batch, so that little is padding"
+                    <Switch label="Group by length" hint="Batches rows of similar length, to waste less padding"
                         get=|form| form.group_by_length set=|form, on| form.group_by_length = on />
                 </div>
             </details>

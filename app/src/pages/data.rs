@@ -29,17 +29,17 @@ pub fn DataPage() -> impl IntoView {
     let ratio =
         Signal::derive(move || loading.with(|loading| loading.as_ref().and_then(Loading::ratio)));
     view! {
-        <StepSection step=Step::Data lead="Any file of rows: JSON, CSV, Parquet or plain text, also zipped. You see here what the model will see.">
+        <StepSection step=Step::Data lead="Any file with rows: JSON, CSV, Parquet or plain text, zipped or not. You see what the model will see.">
             <div class="choices">
                 <div class="card choice">
                     <h3>"Your examples"</h3>
-                    <p>"Some dozen good rows are enough to see a change. Several files become one dataset."</p>
+                    <p>"A few dozen good rows are enough to see a change. Several files become one dataset."</p>
                     <FileInput id="dataset-files" label="Dataset files" hint="Choose, or drop anywhere"
                         on_files=move |files| store.load_dataset_files(files) />
                 </div>
                 <div class="card choice">
                     <h3>"A sample"</h3>
-                    <p>"A small dataset of ours with settings to match: the model changes in a minute or two."</p>
+                    <p>"A small dataset with matching settings: the model changes in a minute or two."</p>
                     <button type="button" class="button" on:click=move |_| store.load_sample()>
                         "Load sample dataset"
                     </button>
@@ -61,7 +61,7 @@ pub fn DataPage() -> impl IntoView {
                     .map(|field| view! { <FormField field /> })
                     .collect_view()}
                 <Choice label="Train on" options=answers
-                    hint=|_| "What the model learns to say; plain text is always learnt whole"
+                    hint=|_| "What the model learns to write; plain text is always trained whole"
                     get=|form| form.train_on set=|form, train_on| form.train_on = train_on />
             </div>
             <Lengths />

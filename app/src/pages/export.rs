@@ -20,7 +20,7 @@ pub fn ExportPage() -> impl IntoView {
     let is_exporting = store.select(State::is_exporting);
     let is_idle = move || adapter.with(Option::is_some) && !is_exporting.get();
     let note = move || match export.get() {
-        ExportState::Packing => "Packing.".to_owned(),
+        ExportState::Packing => "Packing the zip.".to_owned(),
         ExportState::Merging { .. } => "Writing the merged model.".to_owned(),
         ExportState::Ready {
             file_name,
@@ -36,7 +36,7 @@ pub fn ExportPage() -> impl IntoView {
             )
         }
         ExportState::None if adapter.with(Option::is_none) => {
-            "There is an adapter after the first run, or once one is loaded.".to_owned()
+            "No adapter yet: finish a run, or load one in step 4.".to_owned()
         }
         ExportState::None => String::new(),
     };
@@ -57,7 +57,7 @@ pub fn ExportPage() -> impl IntoView {
         files.map(item).collect_view()
     };
     view! {
-        <StepSection step=Step::Export lead="One zip: the adapter, how it was made and how good it is.">
+        <StepSection step=Step::Export lead="One zip: the adapter, how it was made, and how good it is.">
             {move || result.get().map(facts)}
             <div class="run-controls">
                 <button type="button" class="button button-primary button-large"
@@ -135,14 +135,14 @@ fn formats(
 
 fn about(file: ExportFile) -> &'static str {
     match file {
-        ExportFile::Adapter => "what the model learnt",
+        ExportFile::Adapter => "what the model learned",
         ExportFile::AdapterConfig => "how PEFT reads it",
         ExportFile::Readme => "the losses, and code to copy",
         ExportFile::Recipe => "everything to repeat the run",
         ExportFile::Log => "every step\u{2019}s numbers",
         ExportFile::Evaluation => "held-out loss before and after",
-        ExportFile::HeldOut => "the held-out rows, to take that loss again",
-        ExportFile::ChatTemplate => "how prompts are written, if the model says",
+        ExportFile::HeldOut => "the held-out rows, to measure that loss again",
+        ExportFile::ChatTemplate => "the format of prompts, if the model has one",
     }
 }
 
@@ -156,10 +156,14 @@ fn run_of(state: &State) -> Option<&Adapter> {
 fn facts(Adapter { summary, .. }: Adapter) -> impl IntoView {
     let mut facts = vec![
         (
-            "Kept from step",
-            format!("{} of {}", count(summary.best_step), count(summary.steps)),
+            "Best checkpoint",
+            format!(
+                "step {} of {}",
+                count(summary.best_step),
+                count(summary.steps)
+            ),
         ),
-        ("Parameters learnt", count(summary.trainable_parameters)),
+        ("Trained parameters", count(summary.trainable_parameters)),
     ];
     facts.extend(
         summary

@@ -17,7 +17,7 @@ pub fn ModelPage() -> impl IntoView {
     let ratio =
         Signal::derive(move || loading.with(|loading| loading.as_ref().and_then(Loading::ratio)));
     view! {
-        <StepSection step=Step::Model lead="Start from the small model that comes along, or bring your own.">
+        <StepSection step=Step::Model lead="Start from the included small model, or bring your own.">
             <div class="choices">
                 <div class="card choice">
                     <h3>{BUNDLED_NAME}</h3>

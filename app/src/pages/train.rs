@@ -14,7 +14,7 @@ use crate::state::Step;
 #[component]
 pub fn TrainPage() -> impl IntoView {
     view! {
-        <StepSection step=Step::Train lead="The first settings are sensible ones. Start, and watch the loss fall.">
+        <StepSection step=Step::Train lead="The defaults are sensible. Start, and watch the loss fall.">
             <TrainSettings />
             <PlanLine />
             <RunControls />

@@ -41,7 +41,7 @@ pub fn TryPage() -> impl IntoView {
         }
     };
     view! {
-        <StepSection step=Step::Try lead="One prompt, two answers: the model as it was, and as you taught it.">
+        <StepSection step=Step::Try lead="One prompt, two answers: before and after training.">
             <Adapters />
             <div class="field field-wide">
                 <label for="prompt">"Prompt"</label>
@@ -54,7 +54,7 @@ pub fn TryPage() -> impl IntoView {
                 <FormField field=Field::MaxNewTokens />
             </div>
             <details class="disclosure">
-                <summary>"How answers are chosen"</summary>
+                <summary>"Sampling settings"</summary>
                 <div class="fields">
                     {[Field::Temperature, Field::TopK, Field::TopP, Field::RepetitionPenalty, Field::Variation]
                         .map(|field| view! { <FormField field /> })
@@ -68,7 +68,7 @@ pub fn TryPage() -> impl IntoView {
                 </button>
                 <button type="button" class="button button-large" hidden=move || !is_active.get()
                     on:click=move |_| store.stop_generation()>
-                    "Cut it short"
+                    "Stop generating"
                 </button>
                 <p id="generate-note" class="run-note">{note}</p>
             </div>
@@ -86,7 +86,7 @@ fn obstacle(state: &State) -> Option<&'static str> {
     if state.model.loaded.is_none() {
         Some("Load a model first, in step 1.")
     } else if state.is_busy() {
-        Some("The model is at work; ask it when that is over.")
+        Some("The model is busy; ask again when it is done.")
     } else {
         None
     }

@@ -23,65 +23,65 @@ pub fn words(kind: FindingKind) -> Words {
     match kind {
         FindingKind::Duplicate => Words {
             tag: "duplicate",
-            one: "row is equal to an earlier one",
-            many: "rows are equal to earlier ones",
-            meaning: "What is repeated is learnt more often, and a held-out row is no test where its twin is learnt.",
-            advice: "Leave repetitions out, unless they are meant.",
+            one: "row repeats an earlier one",
+            many: "rows repeat earlier ones",
+            meaning: "Repeated rows weigh more in training, and a held-out row is no test if its copy is trained on.",
+            advice: "Leave duplicates out, unless they are intended.",
             what: "duplicates",
         },
         FindingKind::NearDuplicate => Words {
             tag: "near duplicate",
-            one: "row is nearly equal to an earlier one",
-            many: "rows are nearly equal to earlier ones",
-            meaning: "A difference of a few words teaches little that is new.",
-            advice: "Leave such rows out if the difference does not matter.",
+            one: "row nearly repeats an earlier one",
+            many: "rows nearly repeat earlier ones",
+            meaning: "Rows that differ in a few words teach little that is new.",
+            advice: "Leave them out if the difference does not matter.",
             what: "near duplicates",
         },
         FindingKind::Secret => Words {
             tag: "secret?",
             one: "row has what looks like a password or a key",
             many: "rows have what looks like a password or a key",
-            meaning: "A model can repeat what it has learnt. This is a hint, found on this machine; nothing was sent anywhere.",
-            advice: "Have a look; if it is a real one, leave it out, and take it out of the file before you share that.",
+            meaning: "A model can repeat what it has learned. This is only a hint, found on this machine; nothing was sent anywhere.",
+            advice: "Check it: if it is real, leave the row out, and remove it from the file before you share the file.",
             what: "secrets",
         },
         FindingKind::Email => Words {
             tag: "e-mail",
             one: "row has an e-mail address",
             many: "rows have e-mail addresses",
-            meaning: "A model can repeat what it has learnt. This is a hint, found on this machine; nothing was sent anywhere.",
-            advice: "Leave such rows out if they are about people who have not agreed.",
+            meaning: "A model can repeat what it has learned. This is only a hint, found on this machine; nothing was sent anywhere.",
+            advice: "Leave these rows out if they concern people who have not agreed.",
             what: "e-mail addresses",
         },
         FindingKind::BrokenEncoding => Words {
-            tag: "broken letters",
-            one: "row has letters that were decoded wrongly",
-            many: "rows have letters that were decoded wrongly",
-            meaning: "Such as \u{201c}caf\u{c3}\u{a9}\u{201d} for \u{201c}caf\u{e9}\u{201d}: the model would learn to write so.",
-            advice: "Best save the file anew as UTF-8; or leave such rows out.",
-            what: "broken letters",
+            tag: "garbled text",
+            one: "row has garbled characters",
+            many: "rows have garbled characters",
+            meaning: "For example \u{201c}caf\u{c3}\u{a9}\u{201d} instead of \u{201c}caf\u{e9}\u{201d}: the model would learn to write that.",
+            advice: "Save the file again as UTF-8, or leave these rows out.",
+            what: "garbled text",
         },
         FindingKind::EmptyAnswer => Words {
             tag: "empty",
             one: "row has an empty answer",
             many: "rows have an empty answer",
-            meaning: "Nothing of such a row would be trained, so the run leaves it out.",
-            advice: "See above whether another field holds the answer.",
+            meaning: "There is nothing to train on in such a row, so the run leaves it out.",
+            advice: "Check above whether another column holds the answer.",
             what: "empty answers",
         },
         FindingKind::UnbalancedLabels => Words {
-            tag: "unequal labels",
+            tag: "unbalanced labels",
             one: "label is far more frequent than another",
             many: "labels are far more frequent than others",
-            meaning: "The model may learn to give the frequent label always.",
-            advice: "Add rows of the rare labels, or take some of the common one away.",
+            meaning: "The model may learn to always give the frequent label.",
+            advice: "Add rows with the rare labels, or remove some with the common one.",
             what: "labels",
         },
     }
 }
 
 impl Words {
-    /// The finding as a heading: `12 rows are equal to earlier ones`; that of a whole dataset has no row.
+    /// The finding as a heading: `12 rows repeat earlier ones`; that of a whole dataset has no row.
     pub fn title(self, num_rows: usize) -> String {
         if num_rows == 0 {
             return capitalised(self.tag);
@@ -100,7 +100,7 @@ pub fn alarm(dataset: &DatasetSummary) -> Option<String> {
     }
     let verb = if unique == 1 { "is" } else { "are" };
     Some(format!(
-        "Only {} of {} rows {verb} different; the other {} repeat them.",
+        "Only {} of {} rows {verb} distinct; the other {} repeat them.",
         count(unique as u64),
         count(usable as u64),
         count(repeated as u64),
@@ -121,19 +121,19 @@ pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
         .iter()
         .any(|(shape, _)| *shape == RowShape::Preference);
     let rejected = has_pairs.then(|| {
-        "Of two answers the chosen one is learnt; the rejected ones are kept for later.".to_owned()
+        "Training uses the chosen answers; rejected answers are ignored: preference training isn't available yet.".to_owned()
     });
     rejected.into_iter().chain(notes).collect()
 }
 
-/// Says that held-out rows are learnt all the same, where some are.
+/// Says how many held-out rows are in the training data, too, if any are.
 pub fn leaked(prepared: &PreparedSummary) -> Option<String> {
     let number = prepared.num_leaked;
-    let stand = if number == 1 { "stands" } else { "stand" };
+    let verb = if number == 1 { "appears" } else { "appear" };
     (number > 0).then(|| {
         format!(
-            "{} held out {stand} among the rows to learn, too",
-            counted(number as u64, "row")
+            "{} also {verb} in the training data",
+            counted(number as u64, "held-out row")
         )
     })
 }
@@ -155,7 +155,7 @@ pub fn of_tokens(prepared: &PreparedSummary) -> Vec<(String, &'static str)> {
     told.extend(leaked(prepared).map(|what| {
         (
             what,
-            "The held-out loss will look better than it is. Leave out the duplicates, or keep rows together by a field.",
+            "The held-out loss will look better than it is. Leave out the duplicates, or keep rows together by a column.",
         )
     }));
     if prepared.num_truncated > 0 {
@@ -166,22 +166,22 @@ pub fn of_tokens(prepared: &PreparedSummary) -> Vec<(String, &'static str)> {
                 is(prepared.num_truncated),
                 count(prepared.spec.max_seq_length as u64)
             ),
-            "What lies behind the cut is not learnt. A larger sequence length keeps more, and takes more memory.",
+            "Everything after the cut is lost. A larger sequence length keeps more, but takes more memory.",
         ));
     }
     if prepared.num_without_target > 0 {
         told.push((
             format!(
-                "{} {} left out: no token of {} would be trained",
+                "{} {} left out: {} no tokens to train on",
                 rows(prepared.num_without_target),
                 is(prepared.num_without_target),
                 if prepared.num_without_target == 1 {
-                    "it"
+                    "it has"
                 } else {
-                    "them"
+                    "they have"
                 }
             ),
-            "The answer lies behind the cut, or is empty. A larger sequence length may bring it back.",
+            "The answer is empty or comes after the cut. A larger sequence length may bring it back.",
         ));
     }
     told

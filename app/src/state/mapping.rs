@@ -41,13 +41,13 @@ impl Shape {
     /// What becomes of such rows.
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Automatic => "Each row by the names of its own fields",
-            Self::Messages => "A list of turns; what the assistant says is learnt",
-            Self::PromptCompletion => "The completion is learnt",
-            Self::Text => "All of it is learnt",
-            Self::Classification => "The label is learnt",
-            Self::Preference => "The chosen answer is learnt, the rejected one is kept for later",
-            Self::Template => "Texts of yours, with fields of the row in them",
+            Self::Automatic => "Each row by the names of its own columns",
+            Self::Messages => "A list of turns; the assistant\u{2019}s are learned",
+            Self::PromptCompletion => "The completion is learned",
+            Self::Text => "All of it is learned",
+            Self::Classification => "The label is learned",
+            Self::Preference => "The chosen answer is learned, the rejected one is ignored",
+            Self::Template => "Your own text, with columns filled in",
         }
     }
 
@@ -111,15 +111,15 @@ impl Part {
     /// The accessible name of its control.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Prompt => "Prompt field",
-            Self::Completion => "Completion field",
-            Self::Input => "Input field",
-            Self::System => "System field",
-            Self::Messages => "Messages field",
-            Self::Text => "Text field",
-            Self::Label => "Label field",
-            Self::Chosen => "Chosen field",
-            Self::Rejected => "Rejected field",
+            Self::Prompt => "Prompt column",
+            Self::Completion => "Completion column",
+            Self::Input => "Input column",
+            Self::System => "System column",
+            Self::Messages => "Messages column",
+            Self::Text => "Text column",
+            Self::Label => "Label column",
+            Self::Chosen => "Chosen column",
+            Self::Rejected => "Rejected column",
             Self::PromptTemplate => "Prompt template",
             Self::CompletionTemplate => "Completion template",
         }
@@ -364,7 +364,7 @@ pub fn in_words(mapping: &Mapping) -> String {
             ("chosen", Some(chosen)),
             ("rejected", Some(rejected)),
         ],
-        Mapping::Template { .. } => return "texts of your template".to_owned(),
+        Mapping::Template { .. } => return "your template".to_owned(),
     };
     let of_part = |(part, path): (&str, Option<&String>)| {
         let path = path?;

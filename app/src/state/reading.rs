@@ -169,7 +169,7 @@ impl State {
         }
         if dataset.num_usable_rows == 0 {
             let failure =
-                Failure::new(FailureKind::Dataset, "no row of it can be used").remedy(NO_ROW);
+                Failure::new(FailureKind::Dataset, "none of its rows can be used").remedy(NO_ROW);
             self.read_so_far(reader, dataset);
             self.reader_failed(reader, failure);
             return None;
@@ -268,5 +268,4 @@ impl State {
     }
 }
 
-const NO_ROW: &str =
-    "Say below how its rows are read: which field is the prompt, which the completion.";
+const NO_ROW: &str = "Choose below which column is the prompt and which is the completion.";

@@ -11,7 +11,7 @@ const LARGE_RISE: f64 = 0.3;
 
 pub fn side_name(side: Side) -> &'static str {
     match side {
-        Side::Train => "learnt",
+        Side::Train => "training",
         Side::Validation => "held-out",
         Side::Test => "test",
     }
@@ -22,7 +22,7 @@ pub fn lead(report: &ScoreReport) -> String {
     let total = &report.total;
     let row = if total.num_rows == 1 { "row" } else { "rows" };
     format!(
-        "{} {} {row}: mean loss {} before the run, {} after it, over {}.",
+        "{} {} {row}: mean loss {} before the run and {} after, over {}.",
         count(total.num_rows as u64),
         side_name(report.side),
         loss(total.base.loss),
@@ -63,12 +63,12 @@ fn perplexity(value: f64) -> String {
 
 /// A share to a tenth of a percent.
 fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+    format!("{:.1}%", 100.0 * share)
 }
 
 pub fn of_labels(labels: &LabelScore) -> String {
     format!(
-        "The right one of {} labels is the likeliest for {} of {} rows before the run, {} after it; the most frequent label alone would get {} right.",
+        "Of {} labels, the likeliest is right for {} of {} rows before the run and {} after; always choosing the most frequent label gets {} right.",
         count(labels.labels.len() as u64),
         count(labels.base_right as u64),
         count(labels.num_rows as u64),
@@ -83,13 +83,13 @@ pub fn of_keep(keep: &KeepScore) -> String {
     let meaning = match tuned - base {
         rise if rise >= LARGE_RISE => {
             "The model forgot much of what it knew: a lower learning rate, fewer epochs, a smaller rank or some general rows \
-             among the data would help."
+             in the data would help."
         }
         rise if rise >= SLIGHT_RISE => {
             "The model forgot a little of what it knew; try a few questions of your own before you rely on it."
         }
-        rise if rise > -SLIGHT_RISE => "Nothing to speak of was forgotten.",
-        _ => "Nothing was forgotten; the run even made the model better at them.",
+        rise if rise > -SLIGHT_RISE => "Practically nothing was forgotten.",
+        _ => "Nothing was forgotten; the model even got better at these prompts.",
     };
     format!("General prompts: {base:.2} before, {tuned:.2} after. {meaning}")
 }

@@ -114,10 +114,7 @@ pub fn status(state: &State) -> Status {
 
 fn trial_status(trial: &Trial) -> Status {
     let (activity, detail) = match trial.tried {
-        Tried::FirstBatch => (
-            Activity::Training,
-            "one step on the first batch, to look at",
-        ),
+        Tried::FirstBatch => (Activity::Training, "trial step on the first batch"),
         Tried::Score(Side::Test) => (Activity::Evaluating, "the test rows, before and after"),
         Tried::Score(_) => (Activity::Evaluating, "the held-out rows, before and after"),
     };
@@ -133,7 +130,7 @@ fn resting_status(state: &State) -> Status {
     if state.device.is_outdated {
         return Status::new(
             Activity::Failed,
-            "reload the page: it and its engine come from two versions",
+            "reload the page: it and its engine are different versions",
         );
     }
     if let Some(encoding) = &state.encoding {

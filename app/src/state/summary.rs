@@ -17,7 +17,7 @@ pub fn summary(state: &State) -> Option<String> {
     // A dataset that is still being read, or is on its way to the engine, is not the one that was encoded.
     if state.pending.contains(&super::Step::Data) {
         if state.shown_reader().is_none() {
-            parts.push("reading on".to_owned());
+            parts.push("still reading".to_owned());
         }
         return Some(parts.join(", "));
     }
@@ -38,7 +38,7 @@ pub fn summary(state: &State) -> Option<String> {
         ));
         if let Some(plan) = state.present_plan() {
             parts.push(format!(
-                "{} an epoch",
+                "{} per epoch",
                 counted(plan.steps_per_epoch, "step")
             ));
         }

@@ -19,15 +19,15 @@ pub struct LowRankUpdate {
 /// Why an adapter is not low-rank products alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotLowRank {
-    #[error("DoRA scales whole rows of the base's weights")]
+    #[error("DoRA also scales rows of the base weights")]
     Magnitudes,
-    #[error("IA3 scales the base's weights and adds nothing to them")]
+    #[error("IA3 scales the base weights and adds nothing to them")]
     Scales,
-    #[error("it changes the norms as well")]
+    #[error("it also changes the norms")]
     Norms,
-    #[error("it changes the head as well")]
+    #[error("it also changes the head")]
     Head,
-    #[error("a learned prompt comes before the rows and changes no weight")]
+    #[error("a learned prompt comes before each row and changes no weights")]
     Prompt,
 }
 

@@ -26,10 +26,10 @@ use crate::{
 /// A row that gives no training example.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    #[error("what the model should answer is empty")]
+    #[error("the answer is empty")]
     EmptyTarget,
     #[error(
-        "all that could be learnt lies behind the first {max_seq_length} tokens of {num_tokens}"
+        "everything to learn comes after the first {max_seq_length} of its {num_tokens} tokens"
     )]
     TargetCutOff {
         max_seq_length: usize,
@@ -40,7 +40,7 @@ pub enum EncodeError {
     TooShort,
     #[error("its text has {num_bytes} bytes, more than the {MAX_OUTPUT_BYTES} allowed")]
     TooLong { num_bytes: usize },
-    #[error("it is a conversation, and the model has no chat template")]
+    #[error("the row is a conversation, but the model has no chat template")]
     NoTemplate,
     #[error(transparent)]
     Turn(#[from] TurnError),
@@ -62,7 +62,7 @@ impl EncodeError {
         match self {
             Self::EmptyTarget => "Fill in the answer, or remove the row.",
             Self::TargetCutOff { .. } => {
-                "Raise the sequence length, or shorten what comes before the answer."
+                "Raise the sequence length, or shorten the text before the answer."
             }
             Self::TooShort => "Remove the row, or make it longer.",
             Self::TooLong { .. } => "Split the row into several.",
@@ -74,10 +74,10 @@ impl EncodeError {
             }
             Self::Turn(TurnError::NotWritten { .. }) => "Remove the row, or use another model.",
             Self::Turn(TurnError::CallsNotWritten { .. }) => {
-                "Write the calls as text in `content`, or use a model that calls tools."
+                "Write the calls as text in `content`, or use a model that supports tool calls."
             }
             Self::Turn(TurnError::Template(_)) => {
-                "Change the conversation as the model's template asks."
+                "Change the conversation to fit the model's template."
             }
             Self::Tokenizer(_) => "Remove the row.",
         }

@@ -173,7 +173,7 @@ impl<'a> Preparation<'a> {
     }
 
     fn nothing_left(self) -> Failure {
-        let what = "No row of the dataset can be learned.";
+        let what = "No row of the dataset can be used for training.";
         let failure = Failure::new(FailureKind::Dataset, what);
         match self.problems.into_iter().next() {
             Some(first) => {

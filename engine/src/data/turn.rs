@@ -30,18 +30,18 @@ pub enum TurnError {
     #[error(transparent)]
     Template(#[from] TemplateError),
     #[error(
-        "the chat template rewrites message {message}, so the part to learn cannot be told from the rest"
+        "the chat template rewrites message {message}, so the part to learn cannot be found in the text"
     )]
     NotFound {
         /// 1-based
         message: usize,
     },
-    #[error("the chat template leaves out what message {message} says")]
+    #[error("the chat template leaves out the text of message {message}")]
     NotWritten {
         /// 1-based
         message: usize,
     },
-    #[error("the chat template does not write the tool calls of message {message}")]
+    #[error("the chat template leaves out the tool calls of message {message}")]
     CallsNotWritten {
         /// 1-based
         message: usize,

@@ -43,19 +43,19 @@ pub const SHARD_BYTES: u64 = 5_000_000_000;
 /// Why an adapter has no merged form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedMerge {
-    #[error("a learned prompt stands before every row and is no change of the model's weights")]
+    #[error("a learned prompt comes before each row and changes no weights")]
     Prompt,
-    #[error("the tokenizer cannot go along: {0}")]
+    #[error("the tokenizer cannot be included: {0}")]
     Tokenizer(String),
 }
 
 impl From<RefusedMerge> for Failure {
     fn from(refused: RefusedMerge) -> Self {
         let remedy = match &refused {
-            RefusedMerge::Prompt => "Export the adapter for PEFT.",
-            RefusedMerge::Tokenizer(_) => "Export the merged model as safetensors.",
+            RefusedMerge::Prompt => "Export the PEFT adapter instead.",
+            RefusedMerge::Tokenizer(_) => "Export the merged model as safetensors instead.",
         };
-        let what = format!("The merged model was refused: {refused}.");
+        let what = format!("The merged model cannot be written: {refused}.");
         Failure::new(FailureKind::WrongState, what).remedy(remedy)
     }
 }
@@ -159,7 +159,7 @@ impl Merge<'_> {
         });
         let all: Option<Vec<Planned>> = tensors.collect();
         all.ok_or_else(|| {
-            let what = "The merged model is too large to count its bytes.";
+            let what = "The merged model is too large.";
             failed(Failure::new(FailureKind::UnsupportedModel, what))
         })
     }

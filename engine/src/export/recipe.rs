@@ -143,7 +143,7 @@ pub struct RecipeSettings {
 /// A file that is no recipe of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecipeError {
-    #[error("the file has {num_bytes} bytes, a recipe at most {MAX_BYTES}")]
+    #[error("the file has {num_bytes} bytes; a recipe has at most {MAX_BYTES}")]
     TooLarge { num_bytes: usize },
     #[error("line {line}, column {column}: {what}")]
     Json {
@@ -176,13 +176,14 @@ impl From<RecipeError> for Failure {
             format!("The recipe cannot be read: {error}."),
         );
         match error {
-            RecipeError::Version { .. } => failure
-                .remedy("Reload the page to get the newest version, or set the fields by hand."),
+            RecipeError::Version { .. } => failure.remedy(
+                "Reload the page to get the newest version, or fill in the fields yourself.",
+            ),
             RecipeError::Json { line, column, .. } => failure
                 .at(format!("line {line}, column {column}"))
-                .remedy("Take the recipe.json of an exported zip as it is."),
+                .remedy("Use the recipe.json from an exported zip, unchanged."),
             RecipeError::TooLarge { .. } | RecipeError::NotARecipe => {
-                failure.remedy("Take the recipe.json of an exported zip as it is.")
+                failure.remedy("Use the recipe.json from an exported zip, unchanged.")
             }
         }
     }

@@ -95,7 +95,7 @@ fn check_prompt(prompt_tokens: usize, context_length: usize) -> Result<(), Failu
             .remedy("Write something for the model to answer.")),
         tokens if tokens >= context_length => Err(Failure::new(
             FailureKind::Settings,
-            format!("The prompt has {tokens} tokens; the model reads {context_length} at most."),
+            format!("The prompt has {tokens} tokens; the model can read {context_length} at most."),
         )
         .at("Prompt")
         .remedy("Shorten the prompt.")),

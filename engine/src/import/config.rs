@@ -16,25 +16,22 @@ use crate::{
 const UNKNOWN: [(&str, &str); 7] = [
     (
         "fan_in_fan_out",
-        "weights of GPT-2's kind are not known here",
+        "transposed weights, as in GPT-2, are not supported",
     ),
-    ("lora_bias", "a bias beside B is not known here"),
-    ("layer_replication", "replicated layers are not known here"),
+    ("lora_bias", "a bias on B is not supported"),
+    ("layer_replication", "replicated layers are not supported"),
     (
         "trainable_token_indices",
-        "trained token embeddings are not known here",
+        "trained token embeddings are not supported",
     ),
     (
         "target_parameters",
-        "adapters of bare parameters are not known here",
+        "adapters of single parameters are not supported",
     ),
-    (
-        "alora_invocation_tokens",
-        "activated LoRA is not known here",
-    ),
+    ("alora_invocation_tokens", "activated LoRA is not supported"),
     (
         "exclude_modules",
-        "name the adapted modules under target_modules instead",
+        "list the adapted modules under target_modules instead",
     ),
 ];
 /// What newer versions of PEFT add to LoRA they switch on by keys that begin or end so.
@@ -49,10 +46,10 @@ const HARMLESS: [&str; 7] = [
     "lora_ga_config",
     "runtime_config",
 ];
-const ONLY_ALL_NORMS: &str = "only all norms together are known here (input_layernorm, post_attention_layernorm and norm), and lm_head among modules_to_save";
+const ONLY_ALL_NORMS: &str = "norms are supported only all together (input_layernorm, post_attention_layernorm and norm), and lm_head among modules_to_save";
 /// What saves a converted adapter.
 const CONVERT: &str =
-    "its base was changed at the start: save it with `path_initial_model_for_weight_conversion`";
+    "its initialization changed the base: save it with `path_initial_model_for_weight_conversion`";
 
 /// What the config says, as far as it can be had here; `None` where a reason was found that leaves no sense in the
 /// tensors.
@@ -84,11 +81,11 @@ impl Reader<'_> {
         for key in self.config.keys() {
             let is_switch = key.starts_with(start) || key.ends_with(end);
             if is_switch && !HARMLESS.contains(&key.as_str()) && self.is_set(key) {
-                self.refuse(key, "what it switches on is not known here");
+                self.refuse(key, "this feature is not supported");
             }
         }
         if self.text("bias").is_some_and(|bias| bias != "none") {
-            self.refuse("bias", "trained biases are not known here");
+            self.refuse("bias", "trained biases are not supported");
         }
         let method = self.method();
         let mut spec = AdapterSpec {
@@ -170,7 +167,7 @@ impl Reader<'_> {
                     (false, true) => Method::RsLora,
                     (true, false) => Method::Dora,
                     (true, true) => {
-                        self.refuse("use_rslora", "DoRA with rsLoRA's scale is not known here");
+                        self.refuse("use_rslora", "DoRA combined with rsLoRA is not supported");
                         Method::Dora
                     }
                 }
@@ -182,9 +179,11 @@ impl Reader<'_> {
             other => {
                 let what = match other {
                     Some(other) => {
-                        format!("{other} is none of LORA, VERA, IA3, LN_TUNING and PROMPT_TUNING")
+                        format!(
+                            "{other} is not supported; LORA, VERA, IA3, LN_TUNING and PROMPT_TUNING are"
+                        )
                     }
-                    None => "it is no text".to_owned(),
+                    None => "it is not a string".to_owned(),
                 };
                 self.refuse("peft_type", what);
                 Method::Lora
@@ -199,7 +198,7 @@ impl Reader<'_> {
             return;
         }
         if !spec.method.goes_with_saved_modules() {
-            self.refuse(key, "nothing is saved beside norms or a prompt alone");
+            self.refuse(key, "not supported together with norm or prompt tuning");
             return;
         }
         let mut names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
@@ -241,7 +240,7 @@ impl Reader<'_> {
                     pattern.insert(name.to_owned(), value);
                 }
                 None => {
-                    let what = format!("{name:?}: {value} is no number for a module of this model");
+                    let what = format!("{name:?}: {value} does not fit a module of this model");
                     self.refuse(key, what);
                 }
             }
@@ -268,8 +267,9 @@ impl Reader<'_> {
                             if !all_modules(shape)
                                 .any(|(layer, module)| fits_pattern(name, layer, module))
                             {
-                                let what =
-                                    format!("{name:?} is no linear layer of this model's blocks");
+                                let what = format!(
+                                    "{name:?} is not a linear layer of this model's blocks"
+                                );
                                 self.refuse("target_modules", what);
                             }
                         }
@@ -277,7 +277,7 @@ impl Reader<'_> {
                             names.iter().any(|name| fits_pattern(name, layer, module))
                         })
                     }
-                    None => return self.refuse("target_modules", "it is no list of names"),
+                    None => return self.refuse("target_modules", "it is not a list of names"),
                 },
                 _ => return self.refuse("target_modules", "it is missing"),
             };
@@ -291,7 +291,7 @@ impl Reader<'_> {
         let (Some(&(first, _)), Some(&(last, _))) = (adapted.first(), adapted.last()) else {
             return self.refuse(
                 "target_modules",
-                "they are no linear layers of this model's blocks",
+                "they are not linear layers of this model's blocks",
             );
         };
         spec.target_modules = modules.into_iter().collect();
@@ -300,7 +300,7 @@ impl Reader<'_> {
         if spec.modules(shape.num_hidden_layers).ne(adapted) {
             self.refuse(
                 "target_modules",
-                "only the same modules in each block of a range are known here",
+                "supported only with the same modules in every block of a range",
             );
         }
         if spec.method == Method::Ia3 {
@@ -316,7 +316,7 @@ impl Reader<'_> {
             Some(one) => whole(one).map(|one| BTreeSet::from([one])),
         };
         if layers.is_none() {
-            self.refuse("layers_to_transform", "it is no list of whole numbers");
+            self.refuse("layers_to_transform", "it is not a list of whole numbers");
         }
         layers
     }
@@ -331,10 +331,7 @@ impl Reader<'_> {
         };
         let mut modules = spec.target_modules.iter();
         if !modules.all(|&module| names(module) == scales_input(module)) {
-            self.refuse(
-                "feedforward_modules",
-                "only down_proj among them is known here",
-            );
+            self.refuse("feedforward_modules", "only down_proj is supported here");
         }
     }
 }

@@ -15,15 +15,15 @@ pub enum Mismatch {
     Config { key: String, what: String },
     #[error("{tensor} is missing")]
     Missing { tensor: String },
-    #[error("{tensor} belongs to nothing that the config and the model have")]
+    #[error("{tensor} matches nothing in the config and the model")]
     Unexpected { tensor: String },
-    #[error("{tensor} is {actual:?} where the config and the model ask for {expected:?}")]
+    #[error("{tensor} has the shape {actual:?}, but the config and the model need {expected:?}")]
     Shape {
         tensor: String,
         actual: Vec<u64>,
         expected: Vec<usize>,
     },
-    #[error("{tensor} is in {type_name}, which holds no floats that are read here")]
+    #[error("{tensor} has the type {type_name}; F32, F16 and BF16 are supported")]
     Type {
         tensor: String,
         type_name: &'static str,
@@ -53,11 +53,11 @@ pub enum ImportError {
     NoConfig { others: Vec<String> },
     #[error("adapter_model.safetensors is missing")]
     NoWeights,
-    #[error("there are several files of weights: {}", files.join(", "))]
+    #[error("there are several weights files: {}", files.join(", "))]
     SeveralWeights { files: Vec<String> },
-    #[error("{file} is a pickle of PyTorch's, which can run programs and is not opened")]
+    #[error("{file} is a PyTorch pickle; pickles can run programs, so it is not opened")]
     Pickle { file: String },
-    #[error("{file} has {num_bytes} bytes, which is too much for what it should be")]
+    #[error("{file} has {num_bytes} bytes, which is too large for this file")]
     TooLarge { file: String, num_bytes: u64 },
     #[error("adapter_config.json is damaged: {0}")]
     Config(JsonError),
@@ -78,8 +78,8 @@ pub enum ImportError {
 
 fn counted(num_reasons: usize) -> String {
     match num_reasons {
-        1 => "it differs in one point".to_owned(),
-        more => format!("it differs in {more} points"),
+        1 => "1 difference".to_owned(),
+        more => format!("{more} differences"),
     }
 }
 
@@ -110,10 +110,10 @@ impl From<ImportError> for Failure {
             }
             ImportError::SeveralWeights { .. } => failure.remedy("Choose one adapter at a time."),
             ImportError::Pickle { .. } => {
-                failure.remedy("Save it with `safe_serialization=True`, which newer versions of PEFT do by themselves.")
+                failure.remedy("Save it with `safe_serialization=True`, the default in newer versions of PEFT.")
             }
             ImportError::TooLarge { .. } => {
-                failure.remedy("Choose the files that PEFT, or Inlay, saved.")
+                failure.remedy("Choose the files as PEFT or Inlay saved them.")
             }
             ImportError::Config(_) | ImportError::Header(_) | ImportError::Archive(_) => {
                 failure.remedy("Save or download it again.")
@@ -125,7 +125,7 @@ impl From<ImportError> for Failure {
                     Some(base) => {
                         failure.remedy(format!("It was made for {base}: load that model, or choose another adapter."))
                     }
-                    None => failure.remedy("Load the model that it was made for, or choose another adapter."),
+                    None => failure.remedy("Load the model it was made for, or choose another adapter."),
                 }
             }
         }

@@ -62,12 +62,12 @@ impl From<PlanError> for Failure {
         let (kind, remedy) = if all(ProblemKind::Dataset) {
             (
                 FailureKind::Dataset,
-                "Add rows, or choose a smaller validation split or a greater sequence length.",
+                "Add rows, or choose a smaller validation split or a larger sequence length.",
             )
         } else if all(ProblemKind::Memory) {
             (
                 FailureKind::OutOfMemory,
-                "Choose a smaller batch size or sequence length; gradient accumulation makes up for a small batch.",
+                "Choose a smaller batch size or sequence length; gradient accumulation can make up for a small batch.",
             )
         } else {
             (
@@ -93,7 +93,7 @@ impl Problems {
             self.push(
                 ProblemKind::Setting,
                 field,
-                format!("{value} cannot work; it must be {allowed}."),
+                format!("{value} is not possible; it must be {allowed}."),
             );
         }
     }
@@ -166,19 +166,23 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
         let is_possible = (1..=MAX_VIRTUAL_TOKENS).contains(&tokens);
         problems.require("Virtual tokens", tokens, is_possible, "from 1 to 256");
         if spec.packing {
-            let what =
-                "a learned prompt comes before every row, so that packed rows are not much fewer.";
+            let what = "with prompt tuning, rows cannot be packed, since the learned prompt comes before every row.";
             problems.push(ProblemKind::Setting, "Packing", what.to_owned());
         }
     }
     let ratio = adapter.loraplus_lr_ratio;
     let is_possible = ratio > 0.0 && ratio <= MAX_LR_RATIO;
-    problems.require("Rate of B", ratio, is_possible, "above 0 and at most 1000");
+    problems.require(
+        "Learning rate ratio",
+        ratio,
+        is_possible,
+        "above 0 and at most 1000",
+    );
     if let Some(LayerRange { first, last }) = adapter.layers_to_transform
         && (first > last || last >= shape.num_hidden_layers)
     {
         let end = shape.num_hidden_layers.saturating_sub(1);
-        let what = format!("{first}-{last} are not among the model's, which are 0-{end}.");
+        let what = format!("{first}-{last} is out of range; the model has blocks 0-{end}.");
         problems.push(ProblemKind::Setting, "Blocks", what);
     }
     if !method.has_modules() {
@@ -188,7 +192,7 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
         problems.push(
             ProblemKind::Setting,
             "Target modules",
-            "none is chosen; at least one must be.".to_owned(),
+            "none is chosen; choose at least one.".to_owned(),
         );
     }
     for module in TargetModule::ALL {
@@ -201,7 +205,7 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
             problems.push(
                 ProblemKind::Setting,
                 "Target modules",
-                format!("{} is named {count} times; once is enough.", module.name()),
+                format!("{} is listed {count} times; once is enough.", module.name()),
             );
         }
     }
@@ -220,7 +224,7 @@ fn check_pattern(
     for (key, &value) in pattern {
         let mut modules = adapter.modules(shape.num_hidden_layers);
         if !modules.any(|(layer, module)| fits_pattern(key, layer, module)) {
-            let what = format!("{key} is none of the modules that learn.");
+            let what = format!("{key} is not among the modules to train.");
             problems.push(ProblemKind::Setting, field, what);
         }
         if !(1..=largest).contains(&value) {
@@ -240,7 +244,10 @@ fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problem
         let most = input.min(output);
         let ranks = adapter.rank_pattern.values().chain([&adapter.r]);
         if ranks.max().is_some_and(|&rank| rank > most) {
-            let what = format!("{} has {most} directions to start from.", module.name());
+            let what = format!(
+                "{} has only {most} directions to start from.",
+                module.name()
+            );
             problems.push(ProblemKind::Setting, "Rank", what);
         }
     }
@@ -331,7 +338,7 @@ fn check_data(
         "Sequence length",
         spec.data.max_seq_length,
         (MIN_SEQUENCE_LENGTH..=longest).contains(&spec.data.max_seq_length),
-        &format!("from {MIN_SEQUENCE_LENGTH} to {longest}, what the model's context has room for"),
+        &format!("from {MIN_SEQUENCE_LENGTH} to {longest}, the model's context"),
     );
     let split = spec.data.validation_split;
     problems.require(
@@ -345,7 +352,7 @@ fn check_data(
             ProblemKind::Dataset,
             "Dataset files",
             format!(
-                "no row is left to train on ({} held out, {} without anything to learn).",
+                "no rows are left to train on ({} held out, {} with nothing to learn).",
                 dataset.num_validation_rows, dataset.num_without_target
             ),
         );
@@ -360,7 +367,7 @@ pub(super) fn check_memory(needed_bytes: u64, device: DeviceBudget) -> Result<()
             ProblemKind::Memory,
             "Batch size, Sequence length",
             format!(
-                "the run would need about {} MB, and the device can hold {} MB.",
+                "the run needs about {} MB, but the device can hold only {} MB.",
                 needed_bytes.div_ceil(1_000_000),
                 limit / 1_000_000
             ),

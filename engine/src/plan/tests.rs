@@ -227,9 +227,9 @@ fn every_problem_is_told_at_once() {
     );
     assert_eq!(
         failure.what,
-        "Rank: 0 cannot work; it must be from 1 to 256. \
-         Learning rate: 0 cannot work; it must be above 0 and at most 1. \
-         Sequence length: 9000 cannot work; it must be from 8 to 8192, what the model's context has room for."
+        "Rank: 0 is not possible; it must be from 1 to 256. \
+         Learning rate: 0 is not possible; it must be above 0 and at most 1. \
+         Sequence length: 9000 is not possible; it must be from 8 to 8192, the model's context."
     );
 }
 

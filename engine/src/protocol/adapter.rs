@@ -55,28 +55,28 @@ impl Method {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Lora => "The usual choice: every runtime loads it.",
-            Self::RsLora => "As LoRA, with a scale that keeps ranks of 32 and more learning.",
+            Self::RsLora => "LoRA with a scale that keeps ranks of 32 and above learning.",
             Self::Dora => {
                 "Often a little better than LoRA at low ranks; slower, and no GGUF adapter can hold it."
             }
             Self::LoraPlus => {
-                "As LoRA with a faster B: fewer steps for the same loss, at some risk of overshooting."
+                "LoRA with a faster B: fewer steps for the same loss, at some risk of overshooting."
             }
             Self::Pissa => {
-                "As LoRA from the base's strongest directions: learns faster at first; exported at twice the rank."
+                "LoRA started from the base's strongest directions: learns faster at first; exported at twice the rank."
             }
-            Self::Olora => "As PiSSA, from an orthonormal start that is quicker to compute.",
+            Self::Olora => "Like PiSSA, from an orthonormal start that is quicker to compute.",
             Self::Vera => {
-                "A tenth of LoRA's trained numbers: for many small adapters over one base."
+                "A tenth of LoRA's trainable parameters: for many small adapters on one base."
             }
             Self::Ia3 => {
-                "A few thousand numbers: for small datasets and a change of style; wants a high learning rate."
+                "A few thousand parameters: for small datasets and a change of style; needs a high learning rate."
             }
             Self::LnTuning => {
-                "The norms' weights alone: the least there is to train; wants a high learning rate."
+                "Only the norms' weights: the least there is to train; needs a high learning rate."
             }
             Self::PromptTuning => {
-                "Learned words in front of every prompt; the model itself stays as it is, and nothing can be merged. Slow to learn on small models."
+                "Learned tokens before every prompt; the model itself does not change, and nothing can be merged. Slow to learn on small models."
             }
         }
     }

@@ -41,17 +41,17 @@ pub struct SelfTestCase {
 pub enum DeviceProblem {
     #[error("this browser has no WebGPU")]
     NoApi,
-    #[error("WebGPU is there but offers no graphics adapter")]
+    #[error("WebGPU is available but offers no GPU")]
     NoAdapter,
     #[error("WebGPU offers only a software adapter ({name}), which is slower than the CPU engine")]
     SoftwareAdapter { name: String },
-    #[error("the graphics adapter's limits are too small: {limit} is {actual}, {needed} is needed")]
+    #[error("the GPU's limits are too small: {limit} is {actual}, but {needed} is needed")]
     LimitTooSmall {
         limit: String,
         actual: u64,
         needed: u64,
     },
-    #[error("the graphics device could not be opened: {message}")]
+    #[error("the GPU could not be opened: {message}")]
     InitFailed { message: String },
     #[error(
         "the self-test `{case}` gave a wrong result (error {max_error:.2e}, allowed {tolerance:.0e})"
@@ -65,6 +65,6 @@ pub enum DeviceProblem {
     RejectedShader { message: String },
     #[error("the engine's threads could not be started: {message}")]
     NoThreads { message: String },
-    #[error("chosen by hand")]
+    #[error("chosen by you")]
     ChosenByUser,
 }

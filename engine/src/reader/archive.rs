@@ -49,8 +49,7 @@ pub(super) fn read(
         let full_name = entry.full_name(name);
         let read = match kind {
             Ok(IsTable(false)) if has_tables => {
-                let note =
-                    "It was passed over, since other files of the archive are tables or JSON.";
+                let note = "It was skipped, because other files in the archive are tables or JSON.";
                 output.note(&full_name, note);
                 continue;
             }
@@ -65,7 +64,7 @@ pub(super) fn read(
             Err(error) => {
                 // The note names the file itself.
                 let what = error.to_string().replacen(&full_name, "it", 1);
-                output.note(&full_name, &format!("It was passed over: {what}."));
+                output.note(&full_name, &format!("It was skipped: {what}."));
                 first_error.get_or_insert(error);
             }
         }
@@ -74,7 +73,7 @@ pub(super) fn read(
         Some(error) if num_read == 0 => Err(error),
         None if num_read == 0 => Err(DatasetError::Archive {
             file: name.to_owned(),
-            what: "it holds no file with rows".to_owned(),
+            what: "it contains no file with rows".to_owned(),
             remedy: "Put JSONL, JSON, CSV, Parquet or text files into it.",
         }),
         _ => Ok(()),
@@ -203,7 +202,7 @@ impl<R: Read> Read for Checked<'_, R> {
         let is_end = len == 0 && !buffer.is_empty();
         let is_sound = self.crc.sum() == self.entry.crc && self.num_read == self.entry.num_bytes;
         if is_end && !is_sound {
-            let what = "its checksum is another".to_owned();
+            let what = "its checksum does not match".to_owned();
             return Err(io::Error::other(StreamError::Damaged(what)));
         }
         Ok(len)

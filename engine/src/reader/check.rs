@@ -39,8 +39,8 @@ impl Checks {
         let mut found = Vec::new();
         if let Some((kind, earlier)) = self.repeats(row, &mapped.example) {
             let what = match kind {
-                FindingKind::Duplicate => format!("is equal to row {}", earlier + 1),
-                _ => format!("is nearly equal to row {}", earlier + 1),
+                FindingKind::Duplicate => format!("repeats row {}", earlier + 1),
+                _ => format!("nearly repeats row {}", earlier + 1),
             };
             found.push((kind, what));
         }
@@ -54,10 +54,13 @@ impl Checks {
         }
         let first = |look: fn(&str) -> Option<String>| texts(&mapped.example).find_map(look);
         if let Some(secret) = first(secret::secret) {
-            found.push((FindingKind::Secret, format!("has what looks like {secret}")));
+            found.push((
+                FindingKind::Secret,
+                format!("contains what looks like {secret}"),
+            ));
         }
         if let Some(email) = first(secret::email) {
-            found.push((FindingKind::Email, format!("has the address {email}")));
+            found.push((FindingKind::Email, format!("contains the address {email}")));
         }
         if let Some(broken) = first(encoding::broken) {
             found.push((FindingKind::BrokenEncoding, broken));
@@ -95,7 +98,7 @@ impl Checks {
     pub fn unbalanced(labels: &[(String, usize)]) -> Option<String> {
         let ((most, many), (least, few)) = (labels.first()?, labels.last()?);
         (labels.len() > 1 && *many >= UNBALANCED * few)
-            .then(|| format!("{many} rows are “{most}”, only {few} “{least}”"))
+            .then(|| format!("{many} rows are “{most}”, only {few} are “{least}”"))
     }
 }
 

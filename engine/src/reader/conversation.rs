@@ -45,7 +45,7 @@ pub fn messages(path: &str, value: &Value) -> Result<Vec<Message>, RowFault> {
         // A table's cell.
         Value::String(text) if text.trim_start().starts_with('[') => {
             parsed = serde_json::from_str(text).map_err(|error| {
-                let what = format!("`{path}` is no valid JSON: {error}");
+                let what = format!("`{path}` is not valid JSON: {error}");
                 RowFault::new(path, what, "Correct the list of messages.")
             })?;
             &parsed
@@ -61,7 +61,7 @@ pub fn messages(path: &str, value: &Value) -> Result<Vec<Message>, RowFault> {
         return Err(RowFault::new(
             path,
             what,
-            "Add a user's and an assistant's message.",
+            "Add a user message and an assistant message.",
         ));
     }
     if list.len() > MAX_MESSAGES {
@@ -141,7 +141,7 @@ fn message(path: &str, number: usize, value: &Value) -> Result<Message, RowFault
         }
         Some(Value::String(content)) => content.clone(),
         Some(Value::Array(parts)) => joined(parts, &mut message).ok_or_else(|| {
-            let what = format!("the content of message {number} has a part that is no text");
+            let what = format!("the content of message {number} has a part that is not text");
             fault(what, "Keep only parts of the type `text`.")
         })?,
         Some(Value::Null) | None if has_calls => String::new(),

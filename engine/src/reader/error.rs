@@ -40,7 +40,7 @@ pub enum DatasetError {
         num_columns: usize,
         most: usize,
     },
-    #[error("{file} is no valid JSON: {what}")]
+    #[error("{file} is not valid JSON: {what}")]
     Json {
         file: String,
         line: usize,
@@ -59,7 +59,7 @@ pub enum DatasetError {
 
 fn none_of(num_rows: usize) -> String {
     match num_rows {
-        1 => "the one row cannot be used".to_owned(),
+        1 => "its only row cannot be used".to_owned(),
         _ => format!("none of the {num_rows} rows can be used"),
     }
 }
@@ -117,19 +117,17 @@ impl From<DatasetError> for Failure {
         let remedy = match &error {
             E::NoFiles => "Drop a file with rows: JSONL, JSON, CSV, Parquet or text.",
             E::Source { .. } => "Drop the file again; it may have been moved or changed.",
-            E::Empty { .. } => {
-                "Put rows into it: one JSON object on every line, a table as CSV, or text."
-            }
+            E::Empty { .. } => "Put rows into it: one JSON object per line, a CSV table, or text.",
             E::Binary { .. } | E::OtherFormat { .. } => {
-                "Convert it to JSONL (one JSON object on every line), CSV, Parquet or plain text."
+                "Convert it to JSONL (one JSON object per line), CSV, Parquet or plain text."
             }
             E::Damaged { .. } => "Download or compress the file again.",
-            E::Bomb { .. } => "Unpack it, and drop what is inside.",
+            E::Bomb { .. } => "Unpack it, and drop the files inside.",
             E::Archive { remedy, .. } | E::Parquet { remedy, .. } => remedy,
-            E::Table { .. } => "Keep only the columns that the model should learn from.",
+            E::Table { .. } => "Keep only the columns the model should learn from.",
             E::Json { .. } => "Correct the file at this place.",
             E::NoArray { .. } => {
-                "Keep only the array of rows, or put one row on every line; in pandas: \
+                "Keep only the array of rows, or put one row per line; in pandas: \
                     `to_json(path, orient=\"records\", lines=True)`."
             }
             E::NoUsableRow { first, .. } => first.remedy.as_str(),

@@ -188,7 +188,7 @@ fn read_elements(
         }
     }
     if is_whole && stream.skip_space().map_err(reading)? {
-        let what = "something follows the rows".to_owned();
+        let what = "there is something after the rows".to_owned();
         return Err(wrong(stream.place(), what));
     }
     Ok(())
@@ -212,7 +212,7 @@ fn read_columns(
     if element.num_dropped > 0 || table.check_bounds().is_err() {
         return Err(DatasetError::NoArray {
             file: file.to_owned(),
-            what: "of columns, and too large to be turned into rows".to_owned(),
+            what: "of columns, too large to be turned into rows".to_owned(),
         });
     }
     frame::emit_columns(&table, output);

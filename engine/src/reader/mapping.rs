@@ -16,8 +16,8 @@ use crate::{
 
 /// Fields shown of a row that has none of the known ones.
 const MAX_SHOWN_FIELDS: usize = 6;
-const CHOOSE: &str = "Say under \"How rows are read\" which field is what, or name the fields `messages`, `prompt` and \
-    `completion`, or `text`.";
+const CHOOSE: &str = "Choose the columns under \"Columns and format\", or name them `messages`, `prompt` and `completion`, or \
+    `text`.";
 
 /// Why a record gives no example.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +174,7 @@ fn pair(
             kind(asked),
             kind(answered)
         );
-        return Err(RowFault::new(completion, what, "Make both of them texts."));
+        return Err(RowFault::new(completion, what, "Make both of them text."));
     }
     let (mut prompt, completion) = (text(fields, prompt)?, text(fields, completion)?);
     if let Some(input) = input {
@@ -250,7 +250,7 @@ fn conversation(
     if !learnt.iter().any(|message| message.role == ASSISTANT) {
         return Err(RowFault::new(
             path,
-            "no message is the assistant's, so there is nothing to learn",
+            "no message is from the assistant, so there is nothing to learn",
             "Add a message whose `role` is `assistant`.",
         ));
     }
@@ -282,11 +282,11 @@ fn required<'a>(fields: &'a Fields, path: &str) -> Result<&'a Value, RowFault> {
 fn text(fields: &Fields, path: &str) -> Result<String, RowFault> {
     let value = required(fields, path)?;
     scalar(value).ok_or_else(|| {
-        let what = format!("`{path}` is {}, not a text", kind(value));
+        let what = format!("`{path}` is {}, not text", kind(value));
         RowFault::new(
             path,
             what,
-            "Put the text in quotes, or choose another field.",
+            "Put the text in quotes, or choose another column.",
         )
     })
 }
@@ -323,12 +323,8 @@ fn fill(fields: &Fields, template: &str) -> Result<String, RowFault> {
             continue;
         }
         let Some((path, behind)) = (brace == "{").then(|| rest.split_once('}')).flatten() else {
-            let what = format!("the template has a `{brace}` without its other half");
-            return Err(RowFault::new(
-                "",
-                what,
-                "Write braces that are meant as such twice.",
-            ));
+            let what = format!("the template has a `{brace}` without its counterpart");
+            return Err(RowFault::new("", what, "Write literal braces twice."));
         };
         let path = path.trim();
         match get(fields, path) {
@@ -336,7 +332,7 @@ fn fill(fields: &Fields, template: &str) -> Result<String, RowFault> {
             // Null, or an optional part of an object.
             None if first_name(fields, path).is_some() => {}
             None => {
-                let what = format!("the template names `{path}`, which the row does not have");
+                let what = format!("the template uses `{path}`, which the row does not have");
                 return Err(RowFault::new(
                     "",
                     what,
@@ -358,7 +354,7 @@ fn unknown(fields: &Fields) -> RowFault {
         _ => None,
     };
     if let Some((path, what)) = half {
-        return RowFault::new(path, what, "Add the other one, or call the field `text`.");
+        return RowFault::new(path, what, "Add the missing one, or name the field `text`.");
     }
     let names: Vec<String> = fields
         .iter()
@@ -366,9 +362,9 @@ fn unknown(fields: &Fields) -> RowFault {
         .map(|(name, _)| format!("`{}`", name.chars().take(30).collect::<String>()))
         .collect();
     let what = match names.as_slice() {
-        [] => "the row has no field".to_owned(),
+        [] => "the row has no fields".to_owned(),
         names => format!(
-            "it cannot be told what to learn from the fields {}",
+            "we can't tell which columns to learn from: {}",
             names.join(", ")
         ),
     };

@@ -90,7 +90,7 @@ pub(super) fn read(
     for (field, count) in fields.iter().zip(left_out).filter(|(_, count)| *count > 0) {
         let values = if count == 1 { "value of" } else { "values of" };
         let note = format!(
-            "{count} {values} the column {:?} are bytes that are no text, and were left out.",
+            "{count} {values} the column {:?} are not valid text, and were left out.",
             field.name
         );
         output.note(name, &note);
@@ -138,7 +138,7 @@ impl Reading<'_> {
             .checked_add(len)
             .is_none_or(|end| end > self.num_bytes)
         {
-            return Err(self.damaged("a part of it should lie behind its end"));
+            return Err(self.damaged("a part of it should lie beyond its end"));
         }
         let mut bytes = vec![0; len as usize];
         let read = self
@@ -147,7 +147,7 @@ impl Reading<'_> {
             .and_then(|_| read_full(&mut &mut *self.file, &mut bytes))
             .and_then(|read| match read == bytes.len() {
                 true => Ok(()),
-                false => Err(io::Error::other("it ended sooner than it should")),
+                false => Err(io::Error::other("it ends too early")),
             });
         read.map_err(|error| DatasetError::reading(self.name, &error))?;
         Ok(bytes)
@@ -159,7 +159,7 @@ impl Reading<'_> {
         let tail = self.bytes(tail_start, TAIL_BYTES)?;
         let (len, magic) = tail.split_at(4);
         if magic != MAGIC {
-            return Err(self.damaged("it is cut off, so that the footer is missing"));
+            return Err(self.damaged("it is cut off: the footer is missing"));
         }
         let len = len
             .iter()
@@ -216,7 +216,7 @@ impl Reading<'_> {
         if chunk.compression() == Compression::LZO {
             return Err(DatasetError::Parquet {
                 file: self.name.to_owned(),
-                what: format!("the column {name} is compressed by LZO, which is not supported"),
+                what: format!("the column {name} is compressed with LZO, which is not supported"),
                 remedy: "Write the file again with Snappy or zstd.",
             });
         }
@@ -232,7 +232,7 @@ impl Reading<'_> {
             .num_bytes
             .checked_sub(start)
             .filter(|&left| len <= left);
-        let left = left.ok_or_else(|| self.damaged("a column should lie behind its end"))?;
+        let left = left.ok_or_else(|| self.damaged("a column should lie beyond its end"))?;
         Ok(Pages {
             bytes: self.bytes(start, left.min(len + UNCOUNTED_BYTES))?,
             at: 0,

@@ -41,7 +41,7 @@ pub(super) enum StreamError {
 pub(super) enum OddEnd {
     #[error("its compressed data is cut off")]
     CutOff,
-    #[error("something follows its compressed data")]
+    #[error("there is something after its compressed data")]
     Followed,
 }
 

@@ -272,7 +272,7 @@ impl<'a> Rows<'a> {
     fn emit(&self, row: &Row, names: &[String], output: &mut Output) {
         if row.is_unclosed {
             let what = "a quote that opens in this row is never closed";
-            let remedy = "Close the quote; write a quote inside a text as two.";
+            let remedy = "Close the quote; write a quote inside a text as two quotes.";
             return output.fault(row.place, what, remedy);
         }
         if row.is_cut_off {
@@ -286,7 +286,7 @@ impl<'a> Rows<'a> {
         if row.num_cells != names.len() {
             let plural = if row.num_cells == 1 { "" } else { "s" };
             let what = format!(
-                "the row has {} cell{plural} where the table has {} columns",
+                "the row has {} cell{plural}, but the table has {} columns",
                 row.num_cells,
                 names.len()
             );

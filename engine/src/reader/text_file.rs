@@ -12,8 +12,8 @@ use super::{
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
 /// What is said of a file in which something stands behind its compressed data.
-pub(super) const FOLLOWED: &str = "Something that is not compressed follows its compressed data, and was passed over. \
-    If rows are missing, download or compress it again.";
+pub(super) const FOLLOWED: &str = "Something that is not compressed comes after its compressed data, and was skipped. \
+    If rows are missing, download or compress the file again.";
 
 /// The first bytes of a stream, and whether they are all.
 pub(super) fn head(file: &str, source: &mut dyn Stream) -> Result<(Vec<u8>, bool), DatasetError> {
@@ -94,7 +94,7 @@ impl TextFile {
                 number => format!("{number} places are"),
             };
             let note = format!(
-                "{number} no {}; the first in line {line}, column {column}. U+FFFD (\u{fffd}) stands there instead.",
+                "{number} not valid {}; the first is in line {line}, column {column}. The invalid bytes were replaced with U+FFFD (\u{fffd}).",
                 decoder.encoding(),
             );
             output.note(&self.name, &note);
@@ -102,7 +102,7 @@ impl TextFile {
         let note = match decoder.odd_end() {
             None => return,
             Some(OddEnd::CutOff) => {
-                "Its compressed data is cut off; all whole rows before that were read. Download or compress it again."
+                "Its compressed data is cut off; all complete rows before that were read. Download or compress the file again."
             }
             Some(OddEnd::Followed) => FOLLOWED,
         };

@@ -163,7 +163,7 @@ pub fn to_json(vocabulary: &GgufVocabulary) -> Result<Value, TokenizerError> {
 fn known_splitting(vocabulary: &GgufVocabulary) -> Result<Splitting, TokenizerError> {
     splitting(&vocabulary.pre).ok_or_else(|| {
         TokenizerError::Unsupported(format!(
-            "its pre-tokenizer `{}` is not known",
+            "its pre-tokenizer `{}` is not supported",
             vocabulary.pre
         ))
     })
@@ -172,7 +172,7 @@ fn known_splitting(vocabulary: &GgufVocabulary) -> Result<Splitting, TokenizerEr
 pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError> {
     if vocabulary.model != "gpt2" {
         return Err(TokenizerError::Unsupported(format!(
-            "its vocabulary is of the kind `{}`, and of GGUF's kinds only `gpt2` (byte-level BPE) is read",
+            "its vocabulary is of the kind `{}`; only `gpt2` (byte-level BPE) is supported",
             vocabulary.model
         )));
     }
@@ -204,7 +204,7 @@ fn check_sizes(vocabulary: &GgufVocabulary) -> Result<(), TokenizerError> {
     let num_types = vocabulary.token_types.len();
     if num_tokens == 0 || num_tokens > MAX_VOCAB_SIZE {
         return Err(TokenizerError::Damaged(format!(
-            "it has {num_tokens} tokens, where 1 to {MAX_VOCAB_SIZE} can be"
+            "it has {num_tokens} tokens; 1 to {MAX_VOCAB_SIZE} are possible"
         )));
     }
     if num_types != 0 && num_types != num_tokens {
@@ -278,7 +278,7 @@ pub(super) fn build_bpe(
             .find(|token| !ids.contains_key(token));
         if let Some(token) = missing {
             return Err(TokenizerError::Damaged(format!(
-                "merge {index} needs the token {token:?}, which the vocabulary lacks"
+                "merge {index} needs the token {token:?}, which is not in the vocabulary"
             )));
         }
     }

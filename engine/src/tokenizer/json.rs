@@ -136,7 +136,7 @@ pub(super) fn parts(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Parts, To
         None | Some("BPE") => {}
         Some(other) => {
             return Err(TokenizerError::Unsupported(format!(
-                "its model is {other}, and only BPE is read"
+                "its model is {other}; only BPE is supported"
             )));
         }
     }
@@ -175,7 +175,7 @@ pub(super) fn parts(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Parts, To
 fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, TokenizerError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(TokenizerError::Damaged(format!(
-            "{name} has {} bytes, more than any tokenizer",
+            "{name} has {} bytes, too many for a tokenizer",
             bytes.len()
         )));
     }
@@ -198,7 +198,7 @@ fn build(
         .map_or(0, |&id| id as usize);
     if model.vocab.is_empty() || highest >= MAX_VOCAB_SIZE || added.len() > MAX_ADDED_TOKENS {
         return Err(TokenizerError::Damaged(format!(
-            "it has {} tokens, {} added ones and {highest} as its highest id",
+            "it has {} tokens, {} added tokens, and {highest} as its highest id",
             model.vocab.len(),
             added.len()
         )));
@@ -225,8 +225,7 @@ fn bpe(model: Model) -> Result<BPE, TokenizerError> {
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
     if affixes.into_iter().flatten().any(|affix| !affix.is_empty()) {
         return Err(TokenizerError::Unsupported(
-            "its model marks pieces with a prefix or suffix, which no Llama-class model does"
-                .into(),
+            "its model marks pieces with a prefix or suffix, which is not supported".into(),
         ));
     }
     if let Some(unk) = model

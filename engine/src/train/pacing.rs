@@ -133,9 +133,11 @@ impl<'a> Pacing<'a> {
 /// A [`FailureKind::DeviceLost`] where the device cannot deliver them.
 pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
     let lost = |message: String| {
-        Failure::new(FailureKind::DeviceLost, "The graphics device stopped answering.")
+        Failure::new(FailureKind::DeviceLost, "The GPU stopped responding.")
             .at(message)
-            .remedy("Close other tabs that use the graphics card, or choose CPU as the device, and start again.")
+            .remedy(
+                "Close other tabs that use the GPU, or choose CPU as the device, and start again.",
+            )
     };
     let data = tensor
         .into_data_async()

@@ -200,7 +200,7 @@ impl TrainingState {
 fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption> {
     if sum.len() != gradients.len() {
         return Err(Interruption::Failed(internal(
-            "the gradient has another length than the adapter",
+            "the gradient and the adapter differ in length",
         )));
     }
     for (sum, gradient) in sum.iter_mut().zip(gradients) {
@@ -224,7 +224,7 @@ pub fn non_finite(
     let rate = learning_rate.map_or_else(String::new, |rate| format!(", learning rate {rate:.2e}"));
     Failure::new(
         FailureKind::NonFinite,
-        format!("{what} The last sound adapter is kept."),
+        format!("{what} The last good adapter is kept."),
     )
     .at(format!("step {step}{rate}"))
     .remedy(match precision {

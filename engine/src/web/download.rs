@@ -60,7 +60,7 @@ impl Downloads {
         let failure = |what: String| {
             Failure::new(FailureKind::Network, what)
                 .at(url)
-                .remedy("Check that the page's server still runs, then try again; or drop a model file here.")
+                .remedy("Check that the page's server is still running and try again, or drop a model file here.")
         };
         let broken = |error: JsValue| {
             failure(format!(
@@ -97,7 +97,7 @@ impl Downloads {
                     "The model could not be stored: {}.",
                     message(&error)
                 ))
-                .remedy("Free some disk space, or drop a model file here.")
+                .remedy("Free up some disk space, or drop a model file here.")
             })?;
             host.emit(Event::Progress {
                 phase: Phase::DownloadingModel,
@@ -106,7 +106,7 @@ impl Downloads {
             });
         }
         if total.is_some_and(|total| total != done) {
-            return Err(failure("The download broke off before its end.".to_owned()));
+            return Err(failure("The download ended too early.".to_owned()));
         }
         sink.finish().await.map_err(broken)
     }

@@ -60,7 +60,7 @@ async fn write(data: &JsValue, port: &Port) -> Result<(MergerEvent, Blob), Failu
     let internal = |reason: &str| {
         Failure::new(
             FailureKind::Internal,
-            "The export did not understand the page.",
+            "The export could not read a message from the page.",
         )
         .at(reason)
         .remedy("Reload the page; if that does not help, clear its cache.")
@@ -124,7 +124,7 @@ impl FileSink for BlobSink {
 fn unstored(error: &JsValue) -> Failure {
     let what = format!("The browser has no room for the model: {}.", message(error));
     Failure::new(FailureKind::OutOfMemory, what)
-        .remedy("Free some disk space, or export a smaller type.")
+        .remedy("Free up some disk space, or export a smaller type.")
 }
 
 /// The worker's end of the channel, and its surroundings.

@@ -84,7 +84,7 @@ impl Port {
                     &Event::Failed {
                         failure: Failure::new(
                             FailureKind::Internal,
-                            "The engine did not understand the page.",
+                            "The engine could not read a message from the page.",
                         )
                         .at(reason)
                         .remedy("Reload the page; if that does not help, clear its cache."),

@@ -55,7 +55,7 @@ type Kept = Option<(ReadDataset, Blob)>;
 
 fn handle(data: &JsValue, port: &Port, kept: &mut Kept) -> Result<(), Failure> {
     let (command, files) = parse(data).map_err(|reason| {
-        let what = "The reader did not understand the page.";
+        let what = "The reader could not read a message from the page.";
         internal(what, &reason)
     })?;
     match command {
@@ -171,7 +171,7 @@ fn unreadable(error: &JsValue) -> Failure {
 
 fn unstored(error: &JsValue) -> Failure {
     let what = format!("The browser has no room for the rows: {}", message(error));
-    Failure::new(FailureKind::Dataset, what).remedy("Free some disk space, or use fewer rows.")
+    Failure::new(FailureKind::Dataset, what).remedy("Free up some disk space, or use fewer rows.")
 }
 
 /// Tells the page of a reading and gathers its rows.

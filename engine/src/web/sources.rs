@@ -62,10 +62,10 @@ async fn downloaded(
     downloads.remove(sha256).await;
     Err(Failure::new(
         FailureKind::Network,
-        "The downloaded model is not the file it should be.",
+        "The downloaded model is not the expected file.",
     )
     .at(format!("{url}: its SHA-256 is not {sha256}"))
-    .remedy("Try again; if it happens twice, the server offers another file."))
+    .remedy("Try again; if it happens twice, the server has a different file."))
 }
 
 /// Hashing reads the file once, loading once more: each is half of what the user waits for.

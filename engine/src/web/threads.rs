@@ -56,7 +56,7 @@ pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> 
         signalled
             .recv()
             .await
-            .map_err(|_| "they fell silent".to_owned())??;
+            .map_err(|_| "they stopped responding".to_owned())??;
     }
     Ok(num_threads)
 }

@@ -45,7 +45,7 @@ pub enum ConfigError {
     Gguf(#[from] GgufError),
     #[error("{field} is missing")]
     Missing { field: String },
-    #[error("{field} is {value}, which is not possible: {reason}")]
+    #[error("{field} is {value}, which is impossible: {reason}")]
     Invalid {
         field: &'static str,
         value: String,
@@ -55,7 +55,7 @@ pub enum ConfigError {
     NoArchitecture,
     #[error("the architecture {architecture} is not supported")]
     Architecture { architecture: String },
-    #[error("{architecture} is an encoder; it turns text into vectors and writes none")]
+    #[error("{architecture} is an encoder; it turns text into vectors and cannot write text")]
     Encoder { architecture: String },
     #[error("{field} = {value} is not supported")]
     Feature { field: String, value: String },
@@ -83,7 +83,7 @@ impl LlamaConfig {
         ];
         for (field, value, limit) in sizes {
             if !(1..=limit).contains(&value) {
-                return Err(invalid(field, value, format!("1 to {limit} are")));
+                return Err(invalid(field, value, format!("1 to {limit} are possible")));
             }
         }
         let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
@@ -100,7 +100,7 @@ impl LlamaConfig {
             return Err(invalid("rope_theta", self.rope_theta, reason));
         }
         if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
-            let reason = "it must lie between 0 and 1";
+            let reason = "it must be between 0 and 1";
             return Err(invalid("rms_norm_eps", self.rms_norm_eps, reason));
         }
         let special = self.bos_token_id.iter().map(|&id| ("bos_token_id", id));

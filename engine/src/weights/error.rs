@@ -23,9 +23,9 @@ pub enum ModelError {
         file: String,
         looks_like: &'static str,
     },
-    #[error("there is no weights file among {}", files.join(", "))]
+    #[error("there is no weights file among these: {}", files.join(", "))]
     NoWeights { files: Vec<String> },
-    #[error("more than one file holds {what}: {}", files.join(", "))]
+    #[error("more than one file has {what}: {}", files.join(", "))]
     Ambiguous {
         what: &'static str,
         files: Vec<String>,
@@ -60,7 +60,7 @@ pub enum ModelError {
         file: String,
         error: VocabularyError,
     },
-    #[error("unsupported quantisation {type_name} of tensor {tensor}{}", and_more(*others))]
+    #[error("tensor {tensor} has the unsupported quantization {type_name}{}", and_more(*others))]
     Quantisation {
         file: String,
         type_name: &'static str,
@@ -178,21 +178,19 @@ impl ModelError {
             Self::Sharded { .. } => {
                 "Choose a model in one file: a .gguf file, or a single model.safetensors."
             }
-            Self::MissingConfig { .. } => {
-                "Choose the config.json that lies beside the safetensors file as well."
-            }
+            Self::MissingConfig { .. } => "Choose the config.json from the same folder as well.",
             Self::MissingTokenizer { is_gguf: false, .. } => {
-                "Choose the tokenizer.json that lies beside the safetensors file as well."
+                "Choose the tokenizer.json from the same folder as well."
             }
             Self::MissingTokenizer { is_gguf: true, .. } | Self::Vocabulary { .. } => {
-                "Choose a GGUF file that carries its vocabulary, as those made by llama.cpp do."
+                "Choose a GGUF file that contains its vocabulary, as llama.cpp writes it."
             }
             Self::Source { .. } => "Choose the file again; it may have been moved or changed.",
             Self::Gguf { .. }
             | Self::Safetensors { .. }
             | Self::NonFinite { .. }
             | Self::Json { .. } => "Download the file again; it is damaged or incomplete.",
-            Self::TooLarge { .. } => "Choose the file that belongs to the model.",
+            Self::TooLarge { .. } => "Choose the file that belongs to this model.",
             Self::Config { error, .. } => match error {
                 ConfigError::Encoder { .. } => {
                     "Choose a model that writes text, such as SmolLM2-135M-Instruct."

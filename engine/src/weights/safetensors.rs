@@ -50,7 +50,7 @@ pub enum SafetensorsError {
     Overlap { tensor: String },
     #[error("there are unused bytes before tensor {tensor}")]
     Hole { tensor: String },
-    #[error("{num_bytes} bytes follow the last tensor")]
+    #[error("there are {num_bytes} bytes after the last tensor")]
     Trailing { num_bytes: u64 },
     #[error(transparent)]
     Source(#[from] SourceError),

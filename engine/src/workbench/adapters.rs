@@ -138,8 +138,8 @@ impl Adapters {
         if self.list.len() < MAX_KEPT {
             return Ok(());
         }
-        let what = format!("{} adapters are kept already.", self.list.len());
-        Err(Failure::new(FailureKind::WrongState, what).remedy("Forget one of them first."))
+        let what = format!("There are already {} adapters.", self.list.len());
+        Err(Failure::new(FailureKind::WrongState, what).remedy("Remove one of them first."))
     }
 
     /// Loads one from files; what is there stays.
@@ -208,8 +208,8 @@ impl Adapters {
         let ids: BTreeSet<AdapterId> = parts.iter().map(|(id, _)| *id).collect();
         if parts.len() < 2 || ids.len() < parts.len() {
             return Err(
-                settings("A blend is of two different adapters at least.".to_owned())
-                    .remedy("Give two or more of them a weight."),
+                settings("A blend needs at least two different adapters.".to_owned())
+                    .remedy("Give at least two of them a weight."),
             );
         }
         let mut of = Vec::new();
@@ -217,8 +217,8 @@ impl Adapters {
             let kept = self.get(id, &model.summary)?;
             if !weight.is_finite() || weight.abs() > MAX_WEIGHT {
                 return Err(
-                    settings(format!("{weight} is no weight for {}.", kept.name))
-                        .remedy("Weights go from -100 to 100; 1 is the adapter as it is."),
+                    settings(format!("{weight} is not a valid weight for {}.", kept.name))
+                        .remedy("Weights go from -100 to 100; 1 is the adapter unchanged."),
                 );
             }
             of.push((kept, weight));
@@ -237,7 +237,7 @@ impl Adapters {
         if !refused.is_empty() {
             let what = format!("These cannot be blended: {}.", refused.join("; "));
             return Err(
-                settings(what).remedy("Blend adapters that add low-rank products, such as LoRA's.")
+                settings(what).remedy("Blend adapters that are low-rank products, such as LoRA.")
             );
         }
         let forms: Vec<_> = of

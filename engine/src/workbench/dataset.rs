@@ -31,7 +31,7 @@ impl LoadedDataset {
     /// [`FailureKind::Dataset`] for a file that is none.
     pub async fn open(summary: DatasetSummary, files: Vec<NamedSource>) -> Result<Self, Failure> {
         let Some(file) = files.into_iter().next() else {
-            let what = "The dataset came without its rows.";
+            let what = "The dataset arrived without its rows.";
             return Err(Failure::new(FailureKind::Internal, what).remedy("Drop the dataset again."));
         };
         Ok(Self {

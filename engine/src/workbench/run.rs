@@ -173,7 +173,7 @@ impl KeptRun {
             return Err(Failure::new(
                 FailureKind::WrongState,
                 format!(
-                    "The adapter was trained on {}, and {} is loaded.",
+                    "The adapter was trained on {}, but {} is loaded.",
                     self.model.name, model.summary.name
                 ),
             )

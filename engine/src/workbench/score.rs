@@ -34,7 +34,7 @@ pub async fn score(
 ) -> Result<Option<ScoreReport>, Failure> {
     let rows = kept.rows_of(side);
     if rows.is_empty() {
-        let what = "The run kept no such rows.";
+        let what = "The run held out no such rows.";
         return Err(Failure::new(FailureKind::WrongState, what)
             .remedy("Set a validation or a test split and train again."));
     }

@@ -210,13 +210,13 @@ fn refused_rows_are_placed_and_counted() {
     .unwrap();
     reading.assert_problems(&[
         (1, 2, 17, "`prompt` is a list but `completion` is a string"),
-        (2, 4, 18, "no valid JSON"),
+        (2, 4, 18, "not valid JSON"),
         (3, 5, 1, "a list, not an object"),
         (4, 6, 4, "no `completion`"),
         (5, 7, 2, "an empty list"),
         (6, 8, 11, "the role \"narrator\""),
         (7, 9, 2, "nothing to learn"),
-        (8, 10, 1, "no field"),
+        (8, 10, 1, "no fields"),
         (9, 11, 36, "the file ends inside this row"),
     ]);
     let summary = reading.summary();
@@ -510,7 +510,7 @@ fn what_cannot_be_read_says_where_and_what_to_do() {
     assert!(
         failure
             .remedy
-            .is_some_and(|remedy| remedy.contains("How rows are read"))
+            .is_some_and(|remedy| remedy.contains("Columns and format"))
     );
     assert!(failure.place.is_some_and(|place| place.contains("line 1")));
     assert_eq!(

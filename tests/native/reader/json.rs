@@ -28,11 +28,11 @@ fn broken_rows_spoil_no_others() {
     assert_eq!(records.field("text"), ["ok", "c"]);
     assert_eq!(records.kind(), ("JSONL", "UTF-8"));
     records.assert_faults(&[
-        (3, 18, "no valid JSON"),
+        (3, 18, "not valid JSON"),
         (4, 1, "a list, not an object"),
         (5, 1, "a number, not an object"),
-        (7, 10, "no valid JSON"),
-        (8, 14, "no valid JSON"),
+        (7, 10, "not valid JSON"),
+        (8, 14, "not valid JSON"),
         (9, 36, "the file ends inside this row"),
     ]);
 }
@@ -100,7 +100,7 @@ fn a_cut_array_loses_its_last_row_only() {
     assert_eq!(records.field("text"), ["a", "b"]);
     records.assert_faults(&[(3, 11, "the file ends inside this row")]);
     let records = read("[{\"text\": \"a\"},\n");
-    records.assert_faults(&[(2, 1, "ends where a row should follow")]);
+    records.assert_faults(&[(2, 1, "ends where another row should follow")]);
     let records = read("[{\"text\": \"a\"},,{\"text\": \"b\"},]");
     records.assert_faults(&[(1, 16, "only a comma"), (1, 31, "only a comma")]);
     assert!(read("[]").rows.is_empty());
@@ -193,7 +193,7 @@ fn a_stray_byte_is_a_fault_of_its_row() {
     bytes.extend(b"{\"text\": \"a\xFFb\"}\n{\"text\": \"ok\"}\n");
     let records = read(&bytes);
     assert_eq!(records.field("text").len(), 101);
-    records.assert_faults(&[(101, 12, "no character")]);
+    records.assert_faults(&[(101, 12, "not valid UTF-8")]);
     assert!(
         records.notes[0].1.contains("line 101, column 12"),
         "{:?}",
@@ -220,8 +220,8 @@ fn only_rows_that_cannot_be_decoded_are_faults() {
         let records = read(&bytes);
         assert_eq!(records.field("text").len(), 30_101);
         records.assert_faults(&[
-            (101 + before, 12, "no character"),
-            (30_102 + before, 15, "no character"),
+            (101 + before, 12, "not valid UTF-8"),
+            (30_102 + before, 15, "not valid UTF-8"),
         ]);
     }
 }
@@ -256,7 +256,7 @@ fn tables_of_pandas_are_turned_into_rows() {
     );
     assert_eq!(records.field("text"), ["a", "c"]);
     records.assert_faults(&[
-        (1, 36, "no valid JSON"),
+        (1, 36, "not valid JSON"),
         (1, 71, "the file ends inside this row"),
     ]);
 

@@ -116,7 +116,7 @@ fn what_follows_gzip_is_passed_over() {
             assert_eq!(records.values().len(), num_rows, "{tail:?}");
             assert_eq!(records.notes.len(), usize::from(is_told), "{tail:?}");
             if is_told {
-                assert_note(&records, "was passed over");
+                assert_note(&records, "was skipped");
             }
         }
     }
@@ -191,7 +191,7 @@ fn the_tables_of_an_archive_are_read_in_order() {
         assert_eq!(notes, ["all.zip/README.md", "all.zip/data/cover.png"]);
         assert_eq!(
             records.notes[1].1,
-            "It was passed over: it is a PNG picture, not a dataset."
+            "It was skipped: it is a PNG picture, not a dataset."
         );
     }
 }

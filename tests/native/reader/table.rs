@@ -70,7 +70,7 @@ fn quotes_hold_line_breaks_and_rows_keep_their_lines() {
     assert_eq!(records.field("q"), ["b", "d", "g"]);
     let lines: Vec<_> = records.rows.iter().map(|(place, _)| place.line).collect();
     assert_eq!(lines, [2, 4, 6, 7].map(Some));
-    records.assert_faults(&[(6, 1, "1 cell where")]);
+    records.assert_faults(&[(6, 1, "1 cell, but")]);
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn ragged_rows_are_faults_with_their_lines() {
     let records = read("q,a\nb,c\nd\ne,f,g\n\nh,i\n");
     assert_eq!(records.field("q"), ["b", "h"]);
     records.assert_faults(&[
-        (3, 1, "1 cell where the table has 2"),
-        (4, 1, "3 cells where the table has 2"),
+        (3, 1, "1 cell, but the table has 2"),
+        (4, 1, "3 cells, but the table has 2"),
     ]);
 }
 

@@ -13,7 +13,7 @@ use super::field::Kind;
 /// A sentence for the user.
 pub fn whole(field: Field, text: &str) -> Result<u64, String> {
     let Kind::Whole { min, max } = field.kind() else {
-        return Err(format!("{} is no whole number", field.label()));
+        return Err(format!("{} is not a whole number", field.label()));
     };
     let compact: String = text
         .chars()
@@ -45,7 +45,7 @@ pub fn whole(field: Field, text: &str) -> Result<u64, String> {
 /// A sentence for the user.
 pub fn real(field: Field, text: &str) -> Result<f64, String> {
     let Kind::Real { min, max } = field.kind() else {
-        return Err(format!("{} is no number", field.label()));
+        return Err(format!("{} is not a number", field.label()));
     };
     number(text)
         .filter(|value| (min..=max).contains(value))
@@ -78,7 +78,7 @@ pub fn modules(text: &str) -> Result<Vec<TargetModule>, String> {
     for name in names {
         let module = TargetModule::from_name(&name.to_ascii_lowercase()).ok_or_else(|| {
             format!(
-                "There is no module \u{201c}{name}\u{201d}; there are {}.",
+                "No module is called \u{201c}{name}\u{201d}; choose from {}.",
                 all_names()
             )
         })?;
@@ -107,7 +107,7 @@ pub fn layers(text: &str) -> Result<Option<LayerRange>, String> {
     let number = |text: &str| text.trim().parse::<usize>().ok();
     match (number(first), number(last)) {
         (Some(first), Some(last)) if first <= last => Ok(Some(LayerRange { first, last })),
-        _ => Err("Blocks must be two numbers such as 10-29, the first block being 0.".to_owned()),
+        _ => Err("Blocks must be a range such as 10-29; the first block is 0.".to_owned()),
     }
 }
 
@@ -124,7 +124,7 @@ pub fn pattern(field: Field, text: &str) -> Result<BTreeMap<String, usize>, Stri
             match number.parse() {
                 Ok(number) if !name.is_empty() => Ok((name.to_owned(), number)),
                 _ => Err(format!(
-                    "{} must be names and numbers such as q_proj=16; \u{201c}{entry}\u{201d} is not.",
+                    "{} must be pairs such as q_proj=16; \u{201c}{entry}\u{201d} is not one.",
                     field.label()
                 )),
             }

@@ -45,7 +45,7 @@ fn the_line_says_what_is_known() {
     state.apply(planned(spec.clone()));
     assert_eq!(
         summary(&state).unwrap(),
-        format!("{read}, 871 k trained tokens, 38 steps an epoch")
+        format!("{read}, 871 k trained tokens, 38 steps per epoch")
     );
     state.apply(prepared(DataSpec {
         max_seq_length: 64,
@@ -65,7 +65,7 @@ fn the_line_says_what_is_known() {
     state.apply(Event::DatasetPrepared { dataset });
     assert_eq!(
         summary(&state).unwrap(),
-        format!("{read}, 5 left out, 1 trained token, 38 steps an epoch")
+        format!("{read}, 5 left out, 1 trained token, 38 steps per epoch")
     );
 }
 
@@ -89,7 +89,7 @@ fn what_is_being_read_is_not_what_was_encoded() {
         ..dataset()
     };
     state.apply_reader(ReaderId(2), ReaderEvent::Preview { dataset });
-    assert_eq!(summary(&state).unwrap(), "50 rows, reading on");
+    assert_eq!(summary(&state).unwrap(), "50 rows, still reading");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_file_of_copies_is_called_out() {
     };
     assert_eq!(
         alarm(&copies).unwrap(),
-        "Only 10 of 1,050 rows are different; the other 1,040 repeat them."
+        "Only 10 of 1,050 rows are distinct; the other 1,040 repeat them."
     );
     let few = DatasetSummary {
         num_duplicates: 12,
@@ -140,7 +140,7 @@ fn what_turned_out_has_a_remedy_each() {
     assert_eq!(told.len(), 3);
     assert_eq!(
         told[0].0,
-        "1 row held out stands among the rows to learn, too"
+        "1 held-out row also appears in the training data"
     );
     assert!(told[1].0.starts_with("2 rows are cut to 512 tokens"));
 }
@@ -164,13 +164,13 @@ fn a_warning_goes_with_the_rows_that_it_was_of() {
         steps_per_epoch: 1,
         trainable_parameters: 1,
         estimated_memory_bytes: 1,
-        warnings: vec!["Nothing is learnt.".into()],
+        warnings: vec!["Nothing is learned.".into()],
     };
     state.apply(Event::Planned { plan });
     let told = of_run(&state);
-    assert_eq!((told[0].as_str(), told.len()), ("Nothing is learnt.", 3));
+    assert_eq!((told[0].as_str(), told.len()), ("Nothing is learned.", 3));
     assert!(
-        told[1].starts_with("3 rows held out stand among"),
+        told[1].starts_with("3 held-out rows also appear"),
         "{told:?}"
     );
 

@@ -130,7 +130,7 @@ fn vocabulary(
     let file: Value =
         serde_json::from_slice(tokenizer_json).map_err(|_| refuse("it is damaged"))?;
     let pre = pre_of(&file).ok_or_else(|| {
-        refuse("GGUF names the way a text is cut by a keyword, and this tokenizer has none that is known here")
+        refuse("GGUF identifies a pre-tokenizer by name, and no known name matches this one")
     })?;
     let mut tokens: Vec<String> = (0..vocab_size).map(|id| format!("[PAD{id}]")).collect();
     let mut types = vec![UNUSED; vocab_size];

@@ -21,7 +21,7 @@ fn settings_of_an_adapter_that_mean_nothing_are_refused() {
     assert_refused("Alphas by module", |spec| {
         spec.adapter.alpha_pattern = [("k_proj".to_owned(), 8)].into();
     });
-    assert_refused("Rate of B", |spec| {
+    assert_refused("Learning rate ratio", |spec| {
         spec.adapter.loraplus_lr_ratio = f64::NAN
     });
     for num_virtual_tokens in [0, 257] {

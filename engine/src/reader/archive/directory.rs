@@ -49,7 +49,7 @@ impl Entry {
         file.seek(SeekFrom::Start(self.header_start))?;
         let len = read_full(&mut &mut *file, &mut header)?;
         if len < header.len() || !header.starts_with(b"PK\x03\x04") {
-            let what = "an entry of the archive is not where it should be".to_owned();
+            let what = "an entry of the archive is damaged".to_owned();
             return Err(io::Error::other(StreamError::Damaged(what)));
         }
         let skipped = u64::from(u16_at(&header, 26)) + u64::from(u16_at(&header, 28));
@@ -106,7 +106,7 @@ pub(super) fn entries(
         );
         return Err(refused(
             what,
-            "Unpack it, and put the rows into fewer files.",
+            "Unpack it, and combine the rows into fewer files.",
         ));
     }
     file.seek(SeekFrom::Start(directory.start))
@@ -130,7 +130,7 @@ pub(super) fn entries(
         let parts = || name.split('/');
         if name.starts_with('/') || name.get(1..2) == Some(":") || parts().any(|part| part == "..")
         {
-            let what = format!("its entry {name:?} points outside of it");
+            let what = format!("its entry {name:?} points outside the archive");
             return Err(refused(what, "Unpack it, and drop the files."));
         }
         if name.ends_with('/') || parts().any(|part| part.starts_with('.') || part == "__MACOSX") {
@@ -148,12 +148,12 @@ pub(super) fn entries(
             8 => Method::Deflate,
             method => {
                 let what = format!(
-                    "its entry {name:?} is compressed by {}",
+                    "its entry {name:?} is compressed with {}",
                     method_name(method)
                 );
                 return Err(refused(
                     what,
-                    "Pack it anew with the usual compression (deflate).",
+                    "Create the archive again with the usual compression (deflate).",
                 ));
             }
         };

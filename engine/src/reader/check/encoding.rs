@@ -8,14 +8,14 @@ pub fn broken(text: &str) -> Option<String> {
         return None;
     }
     if text.contains('\u{FFFD}') {
-        return Some("has the sign for characters that were lost".to_owned());
+        return Some("contains the replacement character for lost characters".to_owned());
     }
     // Letters beyond ASCII that stand together.
     let runs = text.split(|character: char| character.is_ascii());
     for run in runs.filter(|run| !run.is_empty()) {
         for encoding in [WINDOWS_1252, WINDOWS_1251] {
             if let Some(meant) = misread(run, encoding) {
-                return Some(format!("has {run:?}, which may have been {meant:?}"));
+                return Some(format!("contains {run:?}, which was probably {meant:?}"));
             }
         }
     }

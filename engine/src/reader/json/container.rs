@@ -128,7 +128,7 @@ pub(super) fn by_first_object(
             file: file.to_owned(),
             line: place.line.unwrap_or(1),
             column: place.column.unwrap_or(1),
-            what: "something follows the first value, which spans several lines".to_owned(),
+            what: "there is something after the first value, which spans several lines".to_owned(),
         }),
         // Cut off: an array loses its last row; of lines the first is broken.
         (None, _) if is_on_lines => Ok(Container::Lines),

@@ -57,7 +57,7 @@ impl RawRow<'_> {
         }
         self.check_bounds()?;
         if let Some(offset) = self.broken_at {
-            let what = "the row has bytes here that are no character".to_owned();
+            let what = "the row has bytes here that are not valid UTF-8".to_owned();
             return Err((offset, what, "Save the file as UTF-8 and drop it again."));
         }
         let text = without_lone_surrogates(self.text);
@@ -73,7 +73,7 @@ impl RawRow<'_> {
         match self.is_cut_off {
             true => (
                 0,
-                "the file ends where a row should follow".to_owned(),
+                "the file ends where another row should follow".to_owned(),
                 CUT_OFF,
             ),
             false => (
@@ -101,7 +101,7 @@ impl RawRow<'_> {
                         return Err((
                             offset,
                             what,
-                            "Flatten the row to the fields that the model should learn from.",
+                            "Flatten the row to the fields the model should learn from.",
                         ));
                     }
                 }
@@ -132,14 +132,14 @@ impl RawRow<'_> {
             Category::Eof => (
                 offset,
                 "the row ends before it is complete".to_owned(),
-                "Put the whole object on one line, with line breaks in texts written as \\n.",
+                "Put the whole object on one line, with line breaks inside texts written as \\n.",
             ),
             _ => {
                 let message = error.to_string();
                 let reason = message.split(" at line ").next().unwrap_or_default();
                 (
                     offset,
-                    format!("the row is no valid JSON: {reason}"),
+                    format!("the row is not valid JSON: {reason}"),
                     "Correct the row at this place.",
                 )
             }
@@ -152,7 +152,7 @@ pub(super) fn too_long(num_bytes: u64) -> RowFault {
     (
         0,
         format!("the row has {num_bytes} bytes, more than the {MAX_ROW_BYTES} allowed"),
-        "Split the row, or put every row on a line of its own.",
+        "Split the row, or put each row on its own line.",
     )
 }
 

@@ -64,7 +64,7 @@ fn of_size(bytes: Vec<u8>, num_bytes: usize) -> Result<Vec<u8>, String> {
     match bytes.len() == num_bytes {
         true => Ok(bytes),
         false => Err(format!(
-            "a page does not have the {num_bytes} bytes it says"
+            "a page does not have the {num_bytes} bytes it declares"
         )),
     }
 }
@@ -91,7 +91,7 @@ fn lz4_of_hadoop(data: &[u8], num_bytes: usize) -> Result<Vec<u8>, String> {
         rest = &behind[num_stored..];
     }
     if !rest.is_empty() {
-        return Err("something follows the blocks".to_owned());
+        return Err("there is something after the blocks".to_owned());
     }
     of_size(bytes, num_bytes)
 }

@@ -165,7 +165,7 @@ impl Pages {
                 || self.has_reps && header.rep_encoding != RLE)
         {
             return Err(PageError::damaged(
-                "the levels of a page are in a retired encoding",
+                "the levels of a page use a retired encoding",
             ));
         }
         let of_version_2 = |len: usize| (header.kind == DATA_V2).then_some(len);
@@ -189,7 +189,7 @@ impl Pages {
         let levels = stored.split_at_checked(header.level_bytes());
         let num_bytes = header.num_bytes.checked_sub(header.level_bytes());
         let (Some((levels, stored)), Some(num_bytes)) = (levels, num_bytes) else {
-            let what = "the levels of a page are longer than itself";
+            let what = "the levels of a page are longer than the page";
             return Err(PageError::damaged(what));
         };
         let left = self.allowance.get().checked_sub(num_bytes as u64);

@@ -190,7 +190,7 @@ impl Normalizer {
             } => normalizers::Strip::new(*strip_left, *strip_right).into(),
             // `tokenizers` overruns its alignments where nothing is prepended.
             Self::Prepend { prepend } if prepend.is_empty() => {
-                return Err(unsupported("it prepends nothing"));
+                return Err(unsupported("it prepends an empty text"));
             }
             Self::Prepend { prepend } => {
                 normalizers::Prepend::new(replacement(prepend)?.to_owned()).into()
@@ -245,7 +245,9 @@ impl Decoder {
             Self::Fuse => Fuse::new().into(),
             // `tokenizers` counts backwards past the start of a short token where `stop` is not 0.
             Self::Strip { stop: 1.., .. } => {
-                return Err(unsupported("its decoder strips the ends of tokens"));
+                return Err(unsupported(
+                    "its decoder strips the ends of tokens, which is not supported",
+                ));
             }
             Self::Strip { content, start, .. } => StripDecoder::new(*content, *start, 0).into(),
             Self::Replace { pattern, content } => replace(pattern, content)?.into(),
@@ -290,7 +292,9 @@ impl Pattern {
 /// Llama-class model replaces by one.
 fn replace(pattern: &Pattern, content: &str) -> Result<normalizers::Replace, TokenizerError> {
     let Pattern::String(text) = pattern.checked()? else {
-        return Err(unsupported("it replaces by a regular expression"));
+        return Err(unsupported(
+            "it replaces text with a regular expression, which is not supported",
+        ));
     };
     let pattern = ReplacePattern::String(text.clone());
     normalizers::Replace::new(pattern, replacement(content)?).map_err(unsupported)
@@ -299,7 +303,7 @@ fn replace(pattern: &Pattern, content: &str) -> Result<normalizers::Replace, Tok
 fn replacement(content: &str) -> Result<&str, TokenizerError> {
     if content.len() > MAX_REPLACEMENT_BYTES {
         return Err(unsupported(format!(
-            "it puts {} bytes in a text's place",
+            "it replaces a text with {} bytes",
             content.len()
         )));
     }
@@ -321,7 +325,7 @@ pub(super) fn collect_special(
         .find(|&&id| id as usize >= vocab_size)
     {
         Some(id) => Err(TokenizerError::Damaged(format!(
-            "it puts the token {id} around a text, which the vocabulary lacks"
+            "it adds the token {id}, which is not in the vocabulary"
         ))),
         None => Ok((prefix, suffix)),
     }

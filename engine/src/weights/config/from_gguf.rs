@@ -23,7 +23,7 @@ impl LlamaConfig {
         };
         for field in ["llama.rope.dimension_count", "llama.attention.value_length"] {
             if optional(metadata, field)?.is_some_and(|size| size != head_dim) {
-                let reason = format!("only the size of a head, {head_dim}, is supported");
+                let reason = format!("only the head size, {head_dim}, is supported");
                 return Err(invalid(
                     field,
                     optional(metadata, field)?.unwrap_or(0),

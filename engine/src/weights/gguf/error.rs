@@ -44,7 +44,7 @@ impl Place {
 pub enum GgufProblem {
     #[error("the file does not begin with GGUF")]
     Magic,
-    #[error("the file is big-endian, which this engine does not read")]
+    #[error("the file is big-endian, which is not supported")]
     BigEndian,
     #[error("GGUF version {0} is not supported (2 and 3 are)")]
     Version(u32),
@@ -59,7 +59,7 @@ pub enum GgufProblem {
         limit: u64,
     },
     #[error(
-        "the file is cut off or damaged: {what} {count}, but no more than {limit} fit in the rest of it"
+        "the file is cut off or damaged: {what} {count}, but at most {limit} fit in the rest of it"
     )]
     BeyondEnd {
         what: &'static str,

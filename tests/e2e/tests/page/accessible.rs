@@ -158,7 +158,7 @@ fn data_step(visit: &Visit, page: &Page) -> Outcome {
 
     // What plain text is split by, templates with fields to choose from, and a file that is refused.
     page.choose("Rows shown", "All")?;
-    page.choose("Rows are", "Template")?;
+    page.choose("Row format", "Template")?;
     look(visit, page, "axe-template")?;
     let broken = visit.write("picture.jsonl", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0")?;
     page.choose_files("Dataset files", &[&broken])?;
@@ -177,9 +177,9 @@ fn first_batch_and_scores(visit: &Visit, page: &Page) -> Outcome {
             ("Test split", "0.1"),
         ],
     )?;
-    page.wait_for_text("for the test", LOADING)?;
+    page.wait_for_text("for testing", LOADING)?;
     page.press("Step one batch")?;
-    page.wait_for_text("The first batch", RUN)?;
+    page.wait_for_text("First batch", RUN)?;
     page.wait_until_enabled("Start training", SOON)?;
     look(visit, page, "axe-first-batch")?;
     page.press("Start training")?;
@@ -190,11 +190,11 @@ fn first_batch_and_scores(visit: &Visit, page: &Page) -> Outcome {
     page.press("Score the test rows")?;
     wait_for_score(page, "test")?;
     page.unfold()?;
-    let measures = page.text("Measures of the test rows")?;
+    let measures = page.text("Metrics of the test rows")?;
     for measure in ["Loss", "Perplexity", "Token accuracy", "Exact match"] {
         assert!(measures.contains(measure), "{measure}: {measures}");
     }
-    let prompts = page.text("General prompts beside the test rows")?;
+    let prompts = page.text("General prompts scored with the test rows")?;
     assert!(
         prompts.contains("What is the capital of France?"),
         "{prompts}"
@@ -229,7 +229,7 @@ fn scores_of_labels(visit: &Visit, page: &Page) -> Outcome {
     wait_for_score(page, "held-out")?;
     for when in ["before", "after"] {
         let table = page.text(&format!("Labels of the held-out rows {when} the run"))?;
-        for label in ["praise", "taken for praise", "taken for other"] {
+        for label in ["praise", "predicted praise", "predicted other"] {
             assert!(table.contains(label), "{label}: {table}");
         }
     }

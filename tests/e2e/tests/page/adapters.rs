@@ -110,7 +110,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     wait_for_list(&visit, &page, &[first, second], second)?;
     page.fill(&format!("Weight of {first}"), "0,5")?;
     page.fill(&format!("Weight of {second}"), "much")?;
-    page.wait_for_text("is no weight for", SOON)?;
+    page.wait_for_text("is not a valid weight for", SOON)?;
     assert!(!page.is_enabled("Blend adapters")?);
     page.fill(&format!("Weight of {second}"), "-1.5")?;
     page.wait_until_enabled("Blend adapters", SOON)?;
@@ -176,7 +176,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     page.wait_for_status(&["Finished"], RUN)?;
     let run = "Run 1: LoRA";
     wait_for_list(&visit, &page, &[first, second, &blend, &again, run], run)?;
-    page.press(&format!("Forget {second}"))?;
+    page.press(&format!("Remove {second}"))?;
     wait_for_list(&visit, &page, &[first, &blend, &again, run], run)?;
     picture(&page, "adapters-gone-on")?;
     other_methods(&visit, &page)?;

@@ -153,11 +153,11 @@ fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
     // Names that say nothing: the page asks, and a person answers.
     let table = b"first,second\nup,down\nleft,right\n".to_vec();
     give(&visit, &page, &[("unnamed.csv", table)])?;
-    page.wait_for_text("cannot be told what to learn", LOADING)?;
-    page.choose("Rows are", "Prompt and completion")?;
-    page.choose("Prompt field", "second")?;
-    page.choose("Completion field", "first")?;
-    page.press("Read again")?;
+    page.wait_for_text("tell which columns to learn from", LOADING)?;
+    page.choose("Row format", "Prompt and completion")?;
+    page.choose("Prompt column", "second")?;
+    page.choose("Completion column", "first")?;
+    page.press("Apply")?;
     wait_for_rows(&page, "2 rows", "down")?;
     picture(&page, "mapped-by-hand")?;
 
@@ -175,7 +175,7 @@ fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
     page.wait_for_status(&["Ready"], LOADING)?;
     page.press("Leave out duplicates")?;
     page.wait_until_enabled("Put back duplicates", SOON)?;
-    page.wait_for_text("9 to learn, 1 held out", LOADING)?;
+    page.wait_for_text("9 for training, 1 held out", LOADING)?;
     picture(&page, "repeated")?;
     page.expect_quiet_console()?;
     Ok(())
@@ -198,7 +198,7 @@ fn pasted_rows_and_templates_become_a_ready_dataset() -> Outcome {
     wait_for_rows(&page, "3 rows", "Copper with zinc.")?;
     // Rows alone bring the bundled model with them.
     page.wait_for_status(&["Ready"], LOADING)?;
-    page.wait_for_text("2 to learn, 1 held out", LOADING)?;
+    page.wait_for_text("2 for training, 1 held out", LOADING)?;
     assert!(page.is_enabled("Start training")?);
     wait_for_tokens(&page, "What is an inlay?")?;
 
@@ -212,19 +212,19 @@ fn pasted_rows_and_templates_become_a_ready_dataset() -> Outcome {
     let table = "city,country,fact\nOslo,Norway,It lies on a fjord.\nLima,Peru,It hardly ever rains.\nBonn,Germany,It was a capital.";
     page.fill("Rows as JSON lines", table)?;
     page.press("Read the rows")?;
-    page.wait_for_text("cannot be told what to learn", LOADING)?;
+    page.wait_for_text("tell which columns to learn from", LOADING)?;
     // The panel has opened by itself.
-    page.choose("Rows are", "Template")?;
+    page.choose("Row format", "Template")?;
     page.fill("Prompt template", "Tell me about {city} in ")?;
     page.press("{country}")?;
     page.fill("Completion template", "{{So}}: {fact}")?;
-    page.press("Read again")?;
+    page.press("Apply")?;
     wait_for_rows(&page, "3 rows", "Tell me about Lima in Peru")?;
     page.wait_for_status(&["Ready"], LOADING)?;
-    page.wait_for_text("2 to learn, 1 held out", LOADING)?;
+    page.wait_for_text("2 for training, 1 held out", LOADING)?;
     wait_for_tokens(&page, "Tell me about Oslo in Norway")?;
     wait_for_tokens(&page, "{So}: It lies on a fjord.")?;
-    page.wait_for_text("texts of your template", SOON)?;
+    page.wait_for_text("your template", SOON)?;
     picture(&page, "template")?;
     page.expect_quiet_console()?;
     Ok(())
@@ -258,8 +258,8 @@ fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome
     give(&visit, &page, &[("mixed.zip", files)])?;
     wait_for_rows(&page, "3 rows", "Nothing at all")?;
     for note in [
-        "mixed.zip/README.md: It was passed over",
-        "mixed.zip/picture.png: It was passed over",
+        "mixed.zip/README.md: It was skipped",
+        "mixed.zip/picture.png: It was skipped",
         "a PNG picture",
     ] {
         page.wait_for_text(note, SOON)?;
@@ -273,7 +273,7 @@ fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome
     give(&visit, &page, &[("odd.csv", odd)])?;
     wait_for_rows(&page, "3,001 rows", "At number 1")?;
     page.wait_for_text(
-        "odd.csv: One place is no UTF-8; the first in line 3002, column 9",
+        "odd.csv: One place is not valid UTF-8; the first is in line 3002, column 9",
         SOON,
     )?;
 

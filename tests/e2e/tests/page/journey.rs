@@ -115,7 +115,7 @@ fn score(page: &Page) -> Outcome {
         })
     })?;
     assert!(page.text("Scores")?.contains("General prompts: "));
-    let best = page.text("The held-out rows that got best")?;
+    let best = page.text("Most improved held-out rows")?;
     let row = best.split("Row ").find_map(|part| {
         let number: String = part.chars().take_while(char::is_ascii_digit).collect();
         (!number.is_empty()).then_some(number)
@@ -131,7 +131,7 @@ fn check_scores(page: &Page, evaluation: &Value) -> Outcome {
     let report = &evaluation["scores"][0];
     assert_eq!(report["side"], "validation");
     assert_eq!(report["rows"].as_array().map(Vec::len), Some(NUM_ROWS / 10));
-    let measures = page.text("Measures of the held-out rows")?;
+    let measures = page.text("Metrics of the held-out rows")?;
     for (model, key) in [("base", "base_loss"), ("tuned", "tuned_loss")] {
         let loss = report["total"][model]["loss"].as_f64();
         let loss = loss.ok_or_else(|| format!("no loss in {report}"))?;

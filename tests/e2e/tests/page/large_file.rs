@@ -102,7 +102,7 @@ fn a_large_file_is_seen_at_once_and_read_in_the_background() -> Outcome {
         if seen[1].as_u64() > Some(0) {
             first.get_or_insert(start.elapsed());
         }
-        if summary.contains("row") && !summary.contains("reading on") {
+        if summary.contains("row") && !summary.contains("still reading") {
             break summary;
         }
         assert!(start.elapsed() < READING, "still '{summary}'");

@@ -52,10 +52,10 @@ fn a_run_takes_what_was_estimated() -> Outcome {
     fill(&page, &settings)?;
     // The plan follows the settings after a moment.
     page.wait_for_text("4 of 4 rows are longer than 192 tokens", SOON)?;
-    let plan = page.text("The run as planned")?;
+    let plan = page.text("Planned run")?;
     let estimate = plan
         .lines()
-        .find(|line| line.contains("of memory, estimated"));
+        .find(|line| line.contains("of memory (estimate)"));
     let estimate = megabytes(estimate.ok_or("no estimate")?)?;
     page.press("Start training")?;
     page.wait_for_status(&["Finished"], RUN)?;
