@@ -385,7 +385,7 @@ fn the_evaluation_has_the_promised_keys() {
     assert_eq!(evaluation["base_loss"], Value::Null);
     assert_eq!(evaluation["tuned_loss"], Value::Null);
     assert_eq!(evaluation["held_out_rows"], json!([]));
-    assert!(text_of(&files, "README.md").contains("No row was held out"));
+    assert!(text_of(&files, "README.md").contains("No rows were held out"));
     assert!(!files.contains_key("held_out.jsonl"));
 }
 
@@ -462,8 +462,8 @@ fn the_readme_tells_result_settings_and_use() {
         "| `target_modules` | `[q_proj,k_proj,",
         "| in the files | 31 |",
         "| trained on | 27 |",
-        "to the end of its turn",
-        "| kept for a test | 0 |",
+        "through the end of its turn",
+        "| held out for testing | 0 |",
     ] {
         assert!(readme.contains(needle), "no {needle:?} in\n{readme}");
     }

@@ -112,12 +112,12 @@ struct Evaluation {
 pub(super) fn loss_on(train_on: TrainOn) -> &'static str {
     match train_on {
         TrainOn::AssistantTurns => {
-            "messages: all that the template writes for an assistant's turn behind its header; prompt and completion: the \
-             completion, to the end of its turn; text: every token but the first, the end-of-text token included"
+            "messages: everything the template writes for an assistant turn after its header; prompt and completion: the \
+             completion, through the end of its turn; text: every token but the first, including the end-of-text token"
         }
         TrainOn::LastTurn => {
-            "messages: all that the template writes for the assistant's last turn behind its header; prompt and completion: \
-             the completion, to the end of its turn; text: every token but the first, the end-of-text token included"
+            "messages: everything the template writes for the last assistant turn after its header; prompt and completion: \
+             the completion, through the end of its turn; text: every token but the first, including the end-of-text token"
         }
         TrainOn::Everything => "every token but the first",
     }
@@ -129,10 +129,10 @@ pub(super) const TRUNCATION: &str = "the first sequence_length tokens of a row a
 pub(super) fn rendering(has_template: bool) -> &'static str {
     if has_template {
         "messages: the chat template; prompt and completion: a user turn and an assistant turn through the chat \
-         template; text: as it is (after the tokenizer's BOS, if it puts one), then EOS"
+         template; text: unchanged (after the tokenizer's BOS, if it adds one), then EOS"
     } else {
-        "the model has no chat template: prompt, completion, EOS without anything between; text as it is, then EOS; \
-         before them the tokenizer's BOS, if it puts one"
+        "the model has no chat template: prompt, completion and EOS with nothing in between; text unchanged, then EOS; \
+         before them the tokenizer's BOS, if it adds one"
     }
 }
 

@@ -194,12 +194,12 @@ fn with_from(
     match template.map(Frame::of) {
         Some(Some(frame)) => {
             if frame.system.is_none() {
-                file += "# System messages are left out: the model's chat template has no place of their own for them.\n";
+                file += "# System messages are left out: the model's chat template has no separate place for them.\n";
             }
             file += &format!("TEMPLATE \"\"\"{}\"\"\"\n", frame.go(bos));
         }
         Some(None) => {
-            file += "# This model's chat template has no form in Ollama's language; the base's own is used.\n";
+            file += "# This model's chat template cannot be written in Ollama's language; the base model's own is used.\n";
         }
         None => {}
     }
@@ -284,6 +284,6 @@ mod tests {
             None,
             &[],
         );
-        assert!(!none.contains("TEMPLATE") && none.contains("no form in Ollama"));
+        assert!(!none.contains("TEMPLATE") && none.contains("cannot be written in Ollama"));
     }
 }

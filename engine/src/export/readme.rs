@@ -31,10 +31,10 @@ const FILES: &str = "\
 |---|---|
 | `adapter_model.safetensors` | the adapter's weights, float32, named as PEFT names them |
 | `adapter_config.json` | PEFT's configuration |
-| `recipe.json` | everything needed to repeat the run: seeds, hashes, every setting |
-| `log.jsonl` | one JSON object for every step and evaluation, in order; null is a number that was not finite |
-| `evaluation.json` | held-out loss of base and adapter, and the rows it was taken over; under `scores` what was scored after the run: perplexity, token accuracy, exact matches, each row, labels, general prompts |
-| `held_out.jsonl` | those rows as token ids and labels, to take the loss again |
+| `recipe.json` | everything needed to repeat the run: seeds, hashes, and every setting |
+| `log.jsonl` | one JSON object per step and evaluation, in order; null stands for a number that was not finite |
+| `evaluation.json` | held-out loss of the base and the adapter, and the rows it was measured on; under `scores`, what was scored after the run: perplexity, token accuracy, exact matches, each row, labels, and general prompts |
+| `held_out.jsonl` | those rows as token ids and labels, to measure the loss again |
 | `chat_template.jinja` | the chat template that rendered the rows, where the model has one |
 ";
 
@@ -50,8 +50,8 @@ fn front_matter(input: &ExportInput<'_>) -> String {
 fn introduction(input: &ExportInput<'_>) -> String {
     let steps = match input.summary.outcome {
         RunOutcome::Finished => format!("finished after {} steps", input.summary.steps),
-        RunOutcome::Stopped => format!("stopped by hand after {} steps", input.summary.steps),
-        RunOutcome::Failed => format!("ended by a failure after {} steps", input.summary.steps),
+        RunOutcome::Stopped => format!("stopped by the user after {} steps", input.summary.steps),
+        RunOutcome::Failed => format!("ended by an error after {} steps", input.summary.steps),
     };
     let device = match input.device.kind {
         DeviceKind::WebGpu => "WebGPU",
@@ -78,7 +78,7 @@ fn result(input: &ExportInput<'_>) -> String {
     let report = input.evaluation;
     let (Some(base), Some(tuned)) = (report.base_loss, report.tuned_loss) else {
         let reason = if input.held_out.is_empty() {
-            "No row was held out, so there is no measured loss."
+            "No rows were held out, so there is no measured loss."
         } else {
             "The run ended before the held-out rows were evaluated, so there is no measured loss."
         };
@@ -106,16 +106,16 @@ fn usage(input: &ExportInput<'_>) -> String {
     );
     if input.model.base_model_name.is_none() {
         text.push_str(
-            "\nThe model file does not name its base model: set `base` to the folder or hub id it came from.\n",
+            "\nThe model file does not name its base model: set `base` to the folder or hub ID it came from.\n",
         );
     }
     if input.model.quantization.starts_with('Q') {
         let _ = write!(
             text,
-            "\nThe adapter was trained on {} weights. On the unquantised base it works the same, with slightly other \
-             losses. To load the very weights it was trained on, name the GGUF file: \
+            "\nThe adapter was trained on {} weights. On the unquantized base it works the same, with slightly \
+             different losses. To load the exact weights it was trained on, name the GGUF file: \
              `AutoModelForCausalLM.from_pretrained(folder, gguf_file=\"...\", dtype=torch.float32)`, and keep the \
-             tokenizer of the hub's model (transformers loses the GGUF's rules for splitting digits).\n",
+             tokenizer of the model on the hub (transformers loses the GGUF's rules for splitting digits).\n",
             code(&input.model.quantization)
         );
     }
@@ -126,8 +126,8 @@ fn loss(input: &ExportInput<'_>) -> String {
     format!(
         "## How the loss is computed\n\
          - Rendering: {}.\n- Scored: {}.\n- Truncation: {} ({}).\n\
-         - The sum of the negative log-likelihoods of all scored tokens, divided by their number; computed in float32 \
-         with the adapter's dropout off.\n",
+         - The loss is the sum of the negative log-likelihoods of all scored tokens, divided by their number, computed \
+         in float32 with the adapter's dropout off.\n",
         log::rendering(input.chat_template.is_some()),
         log::loss_on(input.spec.data.train_on),
         log::TRUNCATION,
@@ -137,14 +137,14 @@ fn loss(input: &ExportInput<'_>) -> String {
 
 fn verification(input: &ExportInput<'_>) -> String {
     if input.evaluation.tuned_loss.is_none() {
-        return "## Verify it\nLoad the adapter as above: PEFT warns of every missing or unexpected tensor, and there \
-                is none. The sha256 of model and data are in `recipe.json`.\n"
+        return "## Verify it\nLoad the adapter as above: PEFT warns about missing or unexpected tensors; there \
+                should be none. The SHA-256 hashes of the model and the data are in `recipe.json`.\n"
             .to_owned();
     }
     format!(
-        "## Verify it\nRun this in the folder of this file, after the lines above. With the weights that the adapter was \
+        "## Verify it\nRun this in the folder of this file, after the code above. With the weights the adapter was \
          trained on, the losses agree to about 0.001.\n```python\n{VERIFY}```\n\
-         The sha256 of model and data are in `recipe.json`.\n"
+         The SHA-256 hashes of the model and the data are in `recipe.json`.\n"
     )
 }
 
@@ -154,8 +154,8 @@ fn data(input: &ExportInput<'_>) -> String {
     format!(
         "## Data\n{}, sha256 {}\n\n| rows | |\n|---|---|\n| in the files | {} |\n| readable | {} |\n\
          | trained on | {} |\n| held out | {} |\n| cut at {} tokens | {} |\n\
-         | kept for a test | {} |\n| left out, nothing to learn from | {} |\n| left out by choice | {} |\n\
-         | equal to an earlier row | {} |\n",
+         | held out for testing | {} |\n| left out: nothing to learn | {} |\n| left out by the user | {} |\n\
+         | duplicates of an earlier row | {} |\n",
         names.join(", "),
         code(&input.dataset.sha256),
         input.dataset.num_rows,

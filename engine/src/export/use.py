@@ -5,7 +5,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 base = "{{base}}"
 tokenizer = AutoTokenizer.from_pretrained(base)
 model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-model = PeftModel.from_pretrained(model, ".").eval()  # the folder that this README lies in
+model = PeftModel.from_pretrained(model, ".").eval()  # the folder this README is in
 
 messages = [{"role": "user", "content": "Hello!"}]
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)

@@ -1,7 +1,7 @@
 import json
 
 evaluation = json.load(open("evaluation.json"))
-# Token ids of the held-out rows as they were scored; labels are -100 where a token is only read.
+# Token ids of the held-out rows as they were scored; labels are -100 where a token is context only.
 rows = [json.loads(line) for line in open("held_out.jsonl")]
 
 

@@ -60,7 +60,7 @@ pub enum ModelError {
         file: String,
         error: VocabularyError,
     },
-    #[error("tensor {tensor} has the unsupported quantization {type_name}{}", and_more(*others))]
+    #[error("unsupported quantization {type_name} of tensor {tensor}{}", and_more(*others))]
     Quantisation {
         file: String,
         type_name: &'static str,

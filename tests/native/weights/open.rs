@@ -186,7 +186,7 @@ fn unsupported_models_are_named() {
     assert!(
         quantised
             .what
-            .contains("unsupported quantisation Q4_K of tensor blk.0."),
+            .contains("unsupported quantization Q4_K of tensor blk.0."),
         "{quantised}"
     );
     assert!(quantised.what.ends_with("and 13 more"), "{quantised}");
