@@ -30,7 +30,7 @@ fn every_method_trains_as_in_peft_and_merges() {
         let (errors, model, state) = block_on(checked);
         let merged = match state.form.layout.spec.prompt_tokens() {
             0 => format!("within {:.1e}", check_merge(name, &model, &state)),
-            _ => "never: it changes no weight".to_owned(),
+            _ => "none: it changes no weights".to_owned(),
         };
         write_export(case, name, &model, &state);
         println!(
