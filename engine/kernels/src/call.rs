@@ -19,7 +19,7 @@ pub struct PackedTensor {
     pub cols: usize,
 }
 
-/// `scaling u V` beside a product, with `u` `[n, r]`.
+/// The low-rank addend `scaling u V` of a product, with `u` `[n, r]`.
 pub struct LowRank {
     pub u: Tensor<2>,
     /// `B` `[rows, r]` in a forward, `A` `[r, cols]` in a backward.
@@ -44,7 +44,7 @@ impl PackedTensor {
         ))
     }
 
-    /// `x W^T`, plus `scaling u B^T` where that is given: `[n, cols] -> [n, rows]`.
+    /// `x W^T`, plus `scaling u B^T` if a low-rank addend is given: `[n, cols] -> [n, rows]`.
     pub fn linear(&self, x: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
         let x = x.into_dispatch();
         let words = self.words.clone().into_dispatch();
@@ -63,7 +63,7 @@ impl PackedTensor {
         })
     }
 
-    /// `dy W`, plus `scaling u A` where that is given: `[n, rows] -> [n, cols]`.
+    /// `dy W`, plus `scaling u A` if a low-rank addend is given: `[n, rows] -> [n, cols]`.
     pub fn linear_backward(&self, dy: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
         let dy = dy.into_dispatch();
         let words = self.words.clone().into_dispatch();
@@ -160,12 +160,12 @@ pub fn rope(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, inverse: bool) -> Te
 /// The sequences of a packed row.
 #[derive(Debug, Clone)]
 pub struct Segments {
-    /// Of each token the first of its segment and the first behind it, `[t, 2]`.
+    /// For each token, the first token of its segment and the first token after it, `[t, 2]`.
     table: Tensor<2, Int>,
 }
 
 impl Segments {
-    /// Segments of so many tokens side by side; none is empty.
+    /// Makes adjacent segments of these lengths; none may be empty.
     pub fn new(lengths: &[usize], device: &Device) -> Self {
         let mut table: Vec<i32> = Vec::new();
         let mut start = 0;
@@ -246,19 +246,19 @@ pub fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor
     [gate, up].map(Tensor::from_dispatch)
 }
 
-/// What is known of the softmax over the vocabulary after some chunks of the head.
+/// The running sums of the softmax over the vocabulary after some chunks of the head.
 pub struct HeadSums {
     /// The largest logit, `[s, 1]`.
     pub maximum: Tensor<2>,
     /// Sum of `exp(logit - maximum)`, `[s, 1]`.
     pub sum: Tensor<2>,
-    /// Sum of `exp(logit - maximum) W_v`, `[s, d]`, or `[s, 1]` of zeros where no gradient is wanted.
+    /// Sum of `exp(logit - maximum) W_v`, `[s, d]`, or `[s, 1]` of zeros if no gradient is wanted.
     pub weighted: Tensor<2>,
     with_gradient: bool,
 }
 
 impl HeadSums {
-    /// Before the first chunk; `hidden_size` is `d`.
+    /// The sums before the first chunk; `hidden_size` is `d`.
     pub fn new(
         num_scored: usize,
         hidden_size: usize,

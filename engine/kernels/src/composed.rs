@@ -1,4 +1,4 @@
-//! The operations as compositions of Burn's own: right on every backend, and what a kernel of ours replaces.
+//! The operations composed from Burn's own: correct on every backend, and what our kernels replace.
 
 use burn::{
     backend::{
@@ -154,7 +154,7 @@ pub fn attention_backward<B: KernelOps>(
     )
 }
 
-/// Scaled scores with a large negative where a query must not look, `[b kv, g t, keys]`.
+/// Scaled scores, with a large negative number where a query must not attend, `[b kv, g t, keys]`.
 fn masked_scores<B: KernelOps>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
@@ -179,7 +179,7 @@ fn masked_scores<B: KernelOps>(
     let Some(segments) = segments else {
         return scores;
     };
-    // Keys that lie before the first one of a query's segment, by how much.
+    // How far a key lies before the first key of a query's segment.
     let firsts = B::int_slice(segments, &[(0..t).into(), (0..1).into()]);
     let firsts = B::int_into_float(firsts, FloatDType::F32);
     let firsts = B::float_cat(vec![firsts; heads.group()], 0);
@@ -191,7 +191,7 @@ fn masked_scores<B: KernelOps>(
     B::float_add(scores, B::float_mul_scalar(is_before, HIDDEN.into()))
 }
 
-/// `[b t, h width] -> [b kv, g t, width]`: the query heads of a group as rows one after the other.
+/// `[b t, h width] -> [b kv, g t, width]`: the query heads of a group become consecutive rows.
 fn split_queries<B: KernelOps>(x: FloatTensor<B>, heads: Heads, width: usize) -> FloatTensor<B> {
     let Heads { batch, tokens, .. } = heads;
     let x = B::float_reshape(x, Shape::from([batch, tokens, heads.query_heads, width]));
@@ -273,7 +273,7 @@ pub fn head_chunk<B: KernelOps>(
     (sums.maximum, sums.sum, weighted)
 }
 
-/// Adds logits `[s, c]` to the sums, rescaled to the new maximum; gives `exp(logit - maximum)` beside them.
+/// Adds logits `[s, c]` to the sums, rescaled to the new maximum; also returns `exp(logit - maximum)`.
 fn add_logits<B: KernelOps>(
     sums: HeadSums<B>,
     logits: FloatTensor<B>,

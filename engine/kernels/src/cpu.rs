@@ -1,5 +1,5 @@
-//! The operations on Burn's CPU backend: SIMD loops of our own on its tensors' memory, on all threads where the build
-//! has threads.
+//! The operations on Burn's CPU backend: our SIMD loops on its tensors' memory, on all threads if the build has
+//! threads.
 
 mod attention;
 mod decode;
@@ -329,20 +329,20 @@ fn packed<'a>(
     Packed::new(kind, bits(words), bits(scales), [rows, cols])
 }
 
-/// A matrix as it lies in memory.
+/// A matrix in place, with its strides.
 fn strided(tensor: &FlexTensor) -> Strided<'_> {
     let [rows, cols] = dims(tensor);
     view(tensor, 0, [rows, cols], 0)
 }
 
-/// One of a batch of matrices as it lies in memory.
+/// One matrix of a batch, in place.
 fn matrix_of_batch(tensor: &FlexTensor, index: usize, shape: [usize; 2]) -> Strided<'_> {
     view(tensor, index, shape, 1)
 }
 
 fn view(tensor: &FlexTensor, index: usize, shape: [usize; 2], first_dim: usize) -> Strided<'_> {
     let strides = tensor.layout().strides();
-    // Only flipped tensors have negative strides, and none of ours is one.
+    // Only flipped tensors have negative strides, and we have none.
     let stride = |dim: usize| strides[dim].unsigned_abs();
     let batch_stride = if first_dim == 0 { 0 } else { stride(0) };
     let start = tensor.layout().start_offset() + index * batch_stride;
@@ -353,8 +353,8 @@ fn view(tensor: &FlexTensor, index: usize, shape: [usize; 2], first_dim: usize) 
     )
 }
 
-/// The tensor itself where its elements lie one after the other, from wherever on, else a copy. (Burn's own copies parts
-/// of larger tensors, too: of the head's rows, all of them in every step.)
+/// The tensor itself if its elements are contiguous, from any offset, otherwise a copy. (Burn's own function also
+/// copies parts of larger tensors: all of the head's rows, in every step.)
 fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.layout().is_contiguous() {
         tensor
@@ -374,11 +374,11 @@ fn contiguous_slice<E: Element + bytemuck::Pod>(tensor: &FlexTensor) -> &[E] {
     &tensor.storage::<E>()[start..start + tensor.layout().num_elements()]
 }
 
-/// A tensor's elements as a vector: its own memory where nobody else holds it, else a copy.
+/// A tensor's elements as a vector: its own memory if nobody else holds it, otherwise a copy.
 fn into_floats(tensor: FlexTensor) -> Vec<f32> {
     let tensor = tensor.to_contiguous();
     if tensor.is_unique() {
-        // All our tensors are of f32; another type would be a mistake of ours, and end at the next length check.
+        // All our tensors are f32; another type would be a bug, caught by the next length check.
         tensor.into_data().try_into_vec().unwrap_or_default()
     } else {
         floats(&tensor).to_vec()

@@ -1,12 +1,12 @@
 //! The operations as CubeCL kernels, compiled to WGSL in the browser.
 //!
-//! Burn's default matmul without autotune reaches a tenth of a register-blocked kernel on the adapters we measured,
-//! and its autotune tries candidates that Chromium rejects; hence kernels of our own. Each exists in two variants, for
-//! software adapters and for real GPUs: [`calibration`] picks one at the start. Shapes that no kernel takes (sizes that
-//! four does not divide) go to the compositions of [`super::composed`], in f32.
+//! Burn's default matmul without autotune reaches a tenth of the speed of a register-blocked kernel on the GPUs we
+//! measured, and its autotune tries candidates that Chromium rejects; hence our own kernels. Each exists in two
+//! variants, for software GPUs and for real ones: [`calibration`] picks one at the start. Shapes that no kernel
+//! supports (sizes not divisible by four) go to the compositions of [`super::composed`], in f32.
 //!
 //! Activations are f32 or f16, as their tensors say, and kernels are generic over the two: they load into f32, compute
-//! in it, and store what came. Only the product through workgroup memory multiplies halves as such.
+//! in it, and store the type that came in. Only the product through workgroup memory multiplies halves as such.
 
 #![allow(
     clippy::too_many_arguments,

@@ -1,10 +1,10 @@
 //! The operations that a training step spends its time in, once for each backend.
 //!
-//! [`KernelOps`] is the seam: `cpu` implements it on Burn's Flex backend with SIMD loops of our own, `gpu` with CubeCL
-//! kernels. Everything above this module is written once, in Burn's tensors.
+//! [`KernelOps`] is the interface: `cpu` implements it on Burn's Flex backend with our own SIMD loops, `gpu` with
+//! CubeCL kernels. Everything above this module is written once, in Burn's tensors.
 //!
 //! Activations are token-major throughout, `[b t, heads hd]`: a projection's output is what RoPE and attention read, so
-//! that nothing is transposed or copied between them.
+//! nothing is transposed or copied between them.
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 use burn::backend::{
@@ -45,11 +45,11 @@ pub use gpu::calibration::Variant;
 
 pub use precision::Precision;
 
-// The references are the engine's and the browser tests' too, which find what they are about by this name.
+// The engine's and the browser's tests use the references, too, and find this crate by this name.
 #[cfg(test)]
 extern crate self as kernels;
 
-/// Sizes that attention works with.
+/// The sizes of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Heads {
     pub batch: usize,
@@ -73,23 +73,23 @@ impl Heads {
         self.past + self.tokens
     }
 
-    /// What scores are multiplied with, `1 / sqrt(hd)`.
+    /// The factor of the scores, `1 / sqrt(hd)`.
     pub fn scale(self) -> f64 {
         1.0 / (self.head_dim as f64).sqrt()
     }
 }
 
-/// Backend operations. The residual stream and whatever concerns an adapter are f32; the activations inside a block are of
-/// the precision in which its first norm gives them, and so are their gradients. A backend that knows no halves takes
-/// and gives f32 throughout. A packed matrix `W` `[rows, cols]` is given by its words `[rows, words]`, its scales
+/// The backend operations. The residual stream and everything of an adapter are f32; the activations inside a block
+/// have the precision in which its first norm returns them, and so do their gradients. A backend without halves takes
+/// and returns f32 throughout. A packed matrix `W` `[rows, cols]` is given by its words `[rows, words]`, its scales
 /// `[rows, cols / 32]` (any tensor for the float kinds) and its kind; see [`crate::packed`].
 ///
-/// The bodies given here are compositions of Burn's own operations: right on every backend, fast on none.
+/// The default bodies are compositions of Burn's own operations: correct on every backend, fast on none.
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 #[backend_extension(Cube: cfg(feature = "gpu"), Flex: cfg(feature = "cpu"))]
 pub trait KernelOps: Backend {
     /// `[m, k] x [k, n] -> [m, n]` in f32, or a batch of such products, `[batch, ..]` throughout; either side may be a
-    /// transposed view, and of halves.
+    /// transposed view and may hold halves.
     fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `W` in f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
@@ -152,7 +152,7 @@ pub trait KernelOps: Backend {
     }
 
     /// RMSNorm `w x / sqrt(mean(x^2) + eps)` of the rows of `x` `[n, d]`; `weight` is `[1, d]`. A row whose square
-    /// overflows becomes NaN, which a run notices, and not zero. Halves are given only where the backend knows them.
+    /// overflows becomes NaN, which a run notices, and not zero. Halves are returned only if the backend supports them.
     fn rms_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -216,8 +216,8 @@ pub trait KernelOps: Backend {
         composed::attention::<Self>(q, k, v, None, heads)
     }
 
-    /// As [`Self::attention`] of one row that is several sequences side by side, of which none sees another; `segments`
-    /// is the table of [`Segments`].
+    /// Like [`Self::attention`], for one row made of adjacent sequences that do not see each other; `segments` is the
+    /// table of [`Segments`].
     fn packed_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -274,9 +274,9 @@ pub trait KernelOps: Backend {
         composed::swiglu_backward::<Self>(dy, gate, up)
     }
 
-    /// One chunk `W` `[c, d]` of the head's rows, added to what is known of the softmax over the vocabulary: the largest
-    /// logit so far `[s, 1]`, the sum of `exp(logit - maximum)` `[s, 1]` and, where `with_gradient`, the sum of
-    /// `exp(logit - maximum) W_v` `[s, d]` (else it passes through). `hidden` is `[s, d]`.
+    /// Adds one chunk `W` `[c, d]` of the head's rows to the running sums of the softmax over the vocabulary: the
+    /// largest logit so far `[s, 1]`, the sum of `exp(logit - maximum)` `[s, 1]` and, where `with_gradient`, the sum of
+    /// `exp(logit - maximum) W_v` `[s, d]` (otherwise it passes through). `hidden` is `[s, d]`.
     #[allow(clippy::too_many_arguments, reason = "a matrix and three sums")]
     fn head_chunk(
         hidden: FloatTensor<Self>,

@@ -1,4 +1,4 @@
-//! Stored rows of GGUF and safetensors files into the rows of a [`PackedMatrix`](super::packed::PackedMatrix).
+//! Converts stored rows of GGUF and safetensors files into the rows of a [`PackedMatrix`](super::packed::PackedMatrix).
 //!
 //! Blocks of 32 weights as stored (`d`, `m`: f16; `qh`: the fifth bits, weight `j` at bit `j`; `qs`: nibbles, weight `j`
 //! in the low half of byte `j`, weight `j + 16` in the high half):
@@ -17,7 +17,7 @@ pub struct NonFinite {
 }
 
 impl PackedKind {
-    /// Weights that the files store together.
+    /// The number of weights that the files store together.
     pub fn stored_block(self) -> usize {
         if self.has_scales() { BLOCK } else { 1 }
     }
@@ -69,7 +69,7 @@ pub fn pack_row(
     }
 }
 
-/// Copies `PER_WORD` little-endian floats a word; all bits of `exponent` are set in a NaN or infinity.
+/// Copies `PER_WORD` little-endian floats per word; all bits of `exponent` are set in a NaN or infinity.
 fn pack_floats<const PER_WORD: usize>(
     stored: &[u8],
     words: &mut [u32],

@@ -1,10 +1,10 @@
-//! A weight matrix as it came, rearranged into 32-bit words that CPU and GPU unpack alike.
+//! A weight matrix as stored, rearranged into 32-bit words that the CPU and the GPU unpack in the same way.
 //!
-//! Each row is contiguous. Weight `j` of a row sits in ascending bit order: 4-bit kinds hold eight weights a word
+//! Each row is contiguous. Weight `j` of a row sits in ascending bit order: 4-bit kinds hold eight weights per word
 //! (`word j / 8`, bits `4 (j % 8)..`), 8-bit kinds four (GGUF's 5-bit kinds are widened to 8 bits; Q8_0 is stored with
-//! 128 added, so that every field is unsigned), F16 and BF16 two (an odd row is padded with zero), F32 one.
-//! Quantised kinds have one scale word per block of 32 weights: the low half is the bits of the f16 `d`, the high half
-//! of the f16 `m` (zero for the kinds without one).
+//! 128 added, so that every field is unsigned), F16 and BF16 two (an odd row is padded with zero), F32 one. Quantized
+//! kinds have one scale word per block of 32 weights: the low half is the bits of the f16 `d`, the high half those of
+//! the f16 `m` (zero for the kinds without one).
 
 /// How the weights of a [`PackedMatrix`] are stored; named after GGUF's types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ pub fn unpack_row(kind: PackedKind, words: &[u32], scales: &[u32], out: &mut [f3
     }
 }
 
-/// The `factor` and `offset` with which a quantised weight is `factor q + offset`.
+/// The `factor` and `offset` with which a quantized weight is `factor q + offset`.
 pub fn factor_and_offset(kind: PackedKind, scale: u32) -> (f32, f32) {
     let d = half::f16::from_bits(scale as u16).to_f32();
     let offset = match kind {

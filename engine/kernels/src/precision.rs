@@ -1,9 +1,9 @@
-//! In which numbers the activations of a block are.
+//! The precision of the activations of a block.
 
 use serde::{Deserialize, Serialize};
 
-/// The numbers in which a block computes. Weights stay as packed; the residual stream, adapters and the head are in
-/// single precision always.
+/// The precision in which a block computes. Weights stay packed; the residual stream, adapters and the head always have
+/// single precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -15,7 +15,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Of one number.
+    /// The size of one number.
     pub fn num_bytes(self) -> usize {
         match self {
             Self::Single => 4,

@@ -1,17 +1,17 @@
-//! What the tests of the tensor side share: inputs drawn anew in every run, and references in f64.
+//! Code shared by the tests of the tensor side: fresh random inputs in every run, and references in f64.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-// By its path, as the engine takes this file by its path as well.
+// Included by path, since the engine includes this file by path, too.
 #[path = "testing/reference.rs"]
 mod reference;
 
 pub use reference::{Array, KINDS, Random};
 
 impl Random {
-    /// Draws from `INLAY_TEST_SEED` or, without it, from the clock. A failing test's output has the seed.
+    /// Draws from `INLAY_TEST_SEED` or, without it, from the clock. The output of a failing test includes the seed.
     pub fn new() -> Self {
         let given = std::env::var("INLAY_TEST_SEED").ok();
         let seed = given.and_then(|seed| seed.parse().ok());
@@ -30,13 +30,13 @@ impl<const D: usize> Array<D> {
         Tensor::from_data(TensorData::new(values, self.shape), &Device::flex())
     }
 
-    /// As [`Array::assert_values_close`], with the shape.
+    /// Like [`Array::assert_values_close`], and checks the shape.
     #[track_caller]
     pub fn assert_close(&self, what: &str, actual: Tensor<D>, tolerance: f64) {
         self.assert_values_close(what, &self.values_of(what, actual), tolerance);
     }
 
-    /// As [`Array::assert_values_within`], with the shape.
+    /// Like [`Array::assert_values_within`], and checks the shape.
     #[track_caller]
     pub fn assert_within(&self, what: &str, actual: Tensor<D>, tolerance: f64) {
         self.assert_values_within(what, &self.values_of(what, actual), tolerance);

@@ -1,4 +1,4 @@
-//! The kernels against sums in f64, at shapes drawn anew in every run.
+//! Compares the kernels with sums in f64, at fresh random shapes in every run.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -158,7 +158,7 @@ fn stacked(matrices: &[Array<2>]) -> Tensor<3> {
     Tensor::stack(matrices.iter().map(Array::tensor).collect(), 0)
 }
 
-/// The same matrices, as a transposed view.
+/// The same matrices as a transposed view.
 fn stacked_transposed(matrices: &[Array<2>]) -> Tensor<3> {
     let transposed: Vec<_> = matrices.iter().map(Array::transposed).collect();
     stacked(&transposed).swap_dims(1, 2)

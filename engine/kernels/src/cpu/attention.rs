@@ -1,8 +1,8 @@
 //! Causal attention with grouped queries, a block of one sequence's queries at a time.
 //!
-//! Keys and values are packed into panels once; then every thread takes a head and a block of its queries, whose scores
-//! `[block, keys]` are all that it holds. The backward computes the scores again from the saved log-sum-exps (Dao et
-//! al., arXiv 2205.14135); the gradients of a key head are summed over its query heads at the end, in their order.
+//! Keys and values are packed into panels once; then every thread takes a head and a block of its queries, and holds
+//! only their scores `[block, keys]`. The backward recomputes the scores from the saved log-sum-exps (Dao et al., arXiv
+//! 2205.14135); the gradients of a key head are summed over its query heads at the end, in their order.
 
 mod sequence;
 
@@ -20,7 +20,7 @@ use sequence::Sequence;
 
 /// Queries of a block.
 const BLOCK: usize = 32;
-/// Up to so many queries are taken one by one.
+/// Up to this many queries are handled one by one.
 const FEW: usize = 4;
 
 /// Widths of a token's queries, and of its keys and values.
@@ -98,7 +98,7 @@ impl HeadPanels {
 #[derive(Clone, Copy)]
 struct Block {
     sequence: Sequence,
-    /// Of the sequence, among all.
+    /// The index of the sequence among all.
     index: usize,
     head: usize,
     rows: usize,
@@ -110,7 +110,7 @@ struct Block {
 }
 
 impl Block {
-    /// Of the sequence of that index, from its query `start` on.
+    /// The block of the sequence `index` that begins at its query `start`.
     fn new(sequences: &Sequences, index: usize, head: usize, start: usize) -> Self {
         let sequence = sequences.list[index];
         let rows = BLOCK.min(sequence.tokens - start);
@@ -282,7 +282,7 @@ pub fn backward(operands: Operands<'_>, sequences: &Sequences) -> [Vec<f32>; 3] 
         keys: HeadPanels::new(operands.k, sequences, false),
     };
     let mut d_q = vec![0.0; sequences.num_queries() * h * hd];
-    // Of every query head by itself, `[h, b keys, hd]`.
+    // For each query head separately, `[h, b keys, hd]`.
     let mut d_k = vec![0.0; h * keys * hd];
     let mut d_v = vec![0.0; h * keys * hd];
     let [q_out, k_out, v_out] = [&mut d_q, &mut d_k, &mut d_v].map(|out| Shared::new(out));

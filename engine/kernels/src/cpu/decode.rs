@@ -20,7 +20,7 @@ pub trait Codec {
         }
     }
 
-    /// The first eight fields of a row's words; words that are not there read as zero.
+    /// The first eight fields of a row's words; missing words read as zero.
     fn eight(words: &[u32]) -> [F32x4; 2];
 
     /// Writes the fields of four words, field after field, to the chunks' first four elements.
@@ -174,7 +174,7 @@ bytes!(Q5_0);
 bytes!(Q5_1);
 bytes!(Q8_0);
 
-/// The first four words; those that are not there are zero.
+/// The first four words; missing ones are zero.
 #[inline(always)]
 fn first_words(words: &[u32]) -> [u32; LANES] {
     match words.first_chunk() {

@@ -1,8 +1,8 @@
-//! The product that everything rests on: `C = A B` or `C += factor A B`, with `A` strided and `B` in panels.
+//! The matrix product that everything rests on: `C = A B` or `C += factor A B`, with `A` strided and `B` in panels.
 //!
-//! Blocked as by Goto and van de Geijn (ACM TOMS 34:3, 2008), but for `A`, which is read where it lies: a block of `B`
-//! is packed (and unpacked, where the weights are quantised) into panels once and multiplied with all rows of its
-//! piece; the innermost loop holds [`ROWS`] rows by [`WIDTH`] columns of `C` in registers.
+//! Blocked as in Goto and van de Geijn (ACM TOMS 34:3, 2008), except for `A`, which is read in place: a block of `B` is
+//! packed (and unpacked, if the weights are quantized) into panels once and multiplied with all rows of its piece; the
+//! innermost loop holds [`ROWS`] rows by [`WIDTH`] columns of `C` in registers.
 
 use super::{
     matrix::Strided,
@@ -21,7 +21,7 @@ const ROWS: usize = 12;
 const DEPTH: usize = 384;
 /// Columns of a piece: as many as share a block's scale in a packed matrix.
 const COLUMNS: usize = 32;
-/// Rows of a piece, at least: fewer would not be worth the filling of its panels.
+/// The minimum number of rows of a piece: fewer are not worth filling its panels.
 const FEWEST_ROWS: usize = 60;
 
 /// What becomes of the product.
@@ -49,7 +49,7 @@ pub fn matmul(lhs: Strided<'_>, rhs: Right<'_>) -> Vec<f32> {
         return vec![0.0; len];
     }
     let mut out = Vec::with_capacity(len);
-    // Zeros first would be one more way through memory.
+    // Writing zeros first would be another pass through memory.
     let slice = Shared::unwritten(&mut out.spare_capacity_mut()[..len]);
     on_all_threads(lhs, rhs, slice, Into::Replace);
     // SAFETY: the product wrote every element.
@@ -57,7 +57,7 @@ pub fn matmul(lhs: Strided<'_>, rhs: Right<'_>) -> Vec<f32> {
     out
 }
 
-/// `C = A B` or `C += factor A B` on all threads; shapes as of [`matmul`].
+/// `C = A B` or `C += factor A B` on all threads; shapes as in [`matmul`].
 pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Into) {
     let [_, n] = rhs.shape();
     assert_eq!(out.len(), lhs.rows * n);
@@ -68,7 +68,7 @@ pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Into) {
 fn on_all_threads(lhs: Strided<'_>, rhs: Right<'_>, slice: Shared<'_>, into: Into) {
     let (m, [k, n]) = (lhs.rows, rhs.shape());
     let columns = n.div_ceil(COLUMNS);
-    // Rows are split only where there are too few columns to keep all threads busy.
+    // Rows are split only if there are too few columns to keep all threads busy.
     let wanted = 4 * parallel::num_threads();
     let row_pieces = wanted.div_ceil(columns).min(m.div_ceil(FEWEST_ROWS)).max(1);
     let rows = m.div_ceil(row_pieces).next_multiple_of(ROWS);
@@ -131,7 +131,7 @@ fn even_depth(k: usize) -> usize {
     k.div_ceil(parts).next_multiple_of(BLOCK).max(BLOCK)
 }
 
-/// Packs a whole right side into panels one after the other, each `k` rows deep.
+/// Packs a whole right side into consecutive panels, each `k` rows deep.
 pub fn pack(rhs: Right<'_>, panels: &mut [f32]) {
     let [k, n] = rhs.shape();
     assert_eq!(panels.len(), k * n.next_multiple_of(WIDTH));
@@ -199,8 +199,8 @@ unsafe fn multiply(lhs: Strided<'_>, step: Step<'_>, out: Output<'_>, width: usi
             4.. => 4,
             _ => 1,
         };
-        // The last rows together with some before them, which are not written again: one tile of many rows takes less
-        // than several of few.
+        // The last rows are taken together with some before them, which are not written again: one tile of many rows
+        // takes less than several of few.
         let again = rows.saturating_sub(left);
         row -= again;
         let out = Output {
@@ -234,13 +234,13 @@ unsafe fn multiply(lhs: Strided<'_>, step: Step<'_>, out: Output<'_>, width: usi
     }
 }
 
-/// A few rows of `A`, from some column on.
+/// A few rows of `A`, starting at some column.
 #[derive(Clone, Copy)]
 struct Rows {
     a: *const f32,
     row_stride: usize,
     col_stride: usize,
-    /// Of the first rows, how many are only read: their products are there already.
+    /// How many of the first rows are only read, because their products exist already.
     again: usize,
 }
 
@@ -276,8 +276,8 @@ impl Rows {
     }
 }
 
-/// [`ROWS`] rows of an `A` whose columns lie far apart, side by side: where they lie, they fall on a few of the
-/// first-level cache's sets and push each other out before the next panel.
+/// [`ROWS`] rows of an `A` whose columns lie far apart, copied next to each other: in place, they map to a few sets of
+/// the first-level cache and evict each other before the next panel.
 struct Gathered(Vec<f32>);
 
 impl Gathered {
@@ -316,7 +316,7 @@ impl Tile {
     /// `R` rows of `A` and of `to` exist, `depth` rows of the panel, and `width <= LANES` columns of `to`.
     #[inline(always)]
     unsafe fn run<const R: usize>(&self, to: *mut f32, stride: usize, width: usize, into: Into) {
-        // SAFETY: as the caller promises. Where columns of `A` are neighbours, or rows are, the compiler knows the
+        // SAFETY: as the caller promises. Where columns of `A` are adjacent, or rows are, the compiler knows the
         // distance, which makes half of the addresses constants.
         let sums = unsafe {
             match (self.rows.row_stride, self.rows.col_stride) {

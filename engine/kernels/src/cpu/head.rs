@@ -8,7 +8,7 @@ use super::{
     row,
 };
 
-/// What is known of the softmax over the vocabulary; see [`crate::KernelOps::head_chunk`].
+/// The running sums of the softmax over the vocabulary; see [`crate::KernelOps::head_chunk`].
 pub struct Sums {
     /// `[s]`
     pub maximum: Vec<f32>,

@@ -1,4 +1,4 @@
-//! Matrices as they lie in memory: floats with any strides, and packed weights.
+//! Matrices in memory: floats with any strides, and packed weights.
 
 use crate::packed::{BLOCK, PackedKind};
 
@@ -14,7 +14,7 @@ pub struct Strided<'a> {
 
 impl<'a> Strided<'a> {
     /// # Panics
-    /// Where an element would lie outside the slice, which is a mistake of the caller.
+    /// If an element would lie outside the slice, which is a bug in the caller.
     pub fn new(
         data: &'a [f32],
         [rows, cols]: [usize; 2],
@@ -31,7 +31,7 @@ impl<'a> Strided<'a> {
         }
     }
 
-    /// Row after row without gaps.
+    /// Consecutive rows without gaps.
     pub fn contiguous(data: &'a [f32], rows: usize, cols: usize) -> Self {
         Self::new(data, [rows, cols], [cols, 1])
     }
@@ -56,7 +56,7 @@ impl<'a> Strided<'a> {
         }
     }
 
-    /// The elements of the first row, which lie side by side.
+    /// The elements of the first row, which are contiguous.
     pub fn first_row(&self) -> &'a [f32] {
         assert!(self.col_stride == 1 || self.cols <= 1);
         &self.data[..self.cols]
@@ -80,7 +80,7 @@ pub struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// `words` and `scales` of `rows` rows; the scales of float kinds are not looked at.
+    /// `words` and `scales` of `rows` rows; the scales of float kinds are ignored.
     pub fn new(
         kind: PackedKind,
         words: &'a [u32],
@@ -98,7 +98,7 @@ impl<'a> Packed<'a> {
         }
     }
 
-    /// The matrix itself, where its words are floats.
+    /// The matrix itself, if its words are floats.
     pub fn as_floats(&self) -> Option<Strided<'a>> {
         let floats = bytemuck::cast_slice(self.words);
         let strides = [self.row_words, 1];

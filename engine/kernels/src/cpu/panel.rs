@@ -1,4 +1,4 @@
-//! The right side of a product, as panels: [`WIDTH`] columns by some rows, row after row, padded with zeros.
+//! The right side of a product, as panels: [`WIDTH`] columns by some rows, row by row, padded with zeros.
 //!
 //! A panel is what the product's inner loop reads, a few kilobytes that stay in the first-level cache. Packed weights
 //! are unpacked straight into panels, so that a dense copy of a matrix never exists.
@@ -54,7 +54,7 @@ impl<'a> Right<'a> {
         }
     }
 
-    /// Fills panels, one after the other, with the columns from `column` on and the rows `start..start + depth`. For packed
+    /// Fills consecutive panels with the columns from `column` on and the rows `start..start + depth`. For packed
     /// matrices `start` and `column` are multiples of [`BLOCK`] and of [`WIDTH`].
     pub fn fill(&self, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
         match self {
@@ -69,7 +69,7 @@ impl<'a> Right<'a> {
     }
 }
 
-/// The rows of a block's panels, panel by panel; none of those that are not there.
+/// The rows of a block's panels, panel by panel; missing rows are skipped.
 fn rows_of_panels(panels: &mut [f32], depth: usize) -> [ChunksExactMut<'_, f32>; PER_BLOCK] {
     let mut panels = panels.chunks_exact_mut(depth * WIDTH);
     std::array::from_fn(|_| panels.next().unwrap_or_default().chunks_exact_mut(WIDTH))
@@ -87,7 +87,7 @@ fn fill_dense(matrix: &Strided<'_>, start: usize, column: usize, depth: usize, p
     }
 }
 
-/// As many columns as a block has, where neighbours lie side by side: a row's are read at once.
+/// Fills as many columns as a block has, where neighboring columns are contiguous: a row's are read at once.
 fn fill_dense_block(
     matrix: &Strided<'_>,
     start: usize,
@@ -107,7 +107,7 @@ fn fill_dense_block(
     }
 }
 
-/// As [`fill_dense_block`], where it is the rows' neighbours that lie side by side.
+/// Like [`fill_dense_block`], where neighboring rows are contiguous.
 fn fill_dense_transposed(
     matrix: &Strided<'_>,
     start: usize,
@@ -139,7 +139,7 @@ fn fill_dense_transposed(
     }
 }
 
-/// As [`fill_dense_block`], where columns are missing or neither side's neighbours lie side by side.
+/// Like [`fill_dense_block`], where columns are missing or neither direction is contiguous.
 fn fill_dense_edge(
     matrix: &Strided<'_>,
     start: usize,
@@ -164,7 +164,7 @@ fn fill_dense_edge(
     }
 }
 
-/// `W`: a panel's row is eight neighbouring weights of one of the matrix's rows.
+/// `W`: a panel's row is eight neighboring weights of one of the matrix's rows.
 fn fill_packed<C: Codec>(
     matrix: &Packed<'_>,
     start: usize,
@@ -182,8 +182,8 @@ fn fill_packed<C: Codec>(
     }
 }
 
-/// The panels of a block's columns. All that a row has for them is read at once: the next row lies thousands of bytes
-/// away, so that the loop is as fast as it has reads under way.
+/// The panels of a block's columns. Everything a row has for them is read at once: the next row lies thousands of bytes
+/// away, so the loop is only as fast as its number of reads in flight allows.
 fn fill_block<C: Codec>(
     matrix: &Packed<'_>,
     start: usize,
@@ -216,7 +216,7 @@ fn write_eight<C: Codec>(words: &[u32], (factor, offset): (f32, f32), out: &mut 
     high.mul_add(factor, offset).write(&mut out[LANES..]);
 }
 
-/// As [`fill_block`], where columns are missing.
+/// Like [`fill_block`], where columns are missing.
 fn fill_edge<C: Codec>(
     matrix: &Packed<'_>,
     start: usize,
@@ -238,8 +238,8 @@ fn fill_edge<C: Codec>(
     }
 }
 
-/// `W^T`: a panel's column is a row of the matrix. Four rows' words are taken at a time, and a field of each is four
-/// neighbouring elements of the panel.
+/// `W^T`: a panel's column is a row of the matrix. Four rows' words are taken at a time, and a field of each makes four
+/// neighboring elements of the panel.
 fn fill_transposed<C: Codec>(
     matrix: &Packed<'_>,
     start: usize,
@@ -259,7 +259,7 @@ fn fill_transposed_panel<C: Codec>(
     panel: &mut [f32],
 ) {
     for half in 0..WIDTH / LANES {
-        // Columns past the last repeat it; what they give is not written out.
+        // Columns past the last repeat it; their results are not written.
         let rows: [usize; LANES] =
             std::array::from_fn(|lane| (column + half * LANES + lane).min(matrix.rows - 1));
         let words = rows.map(|row| matrix.words_of(row));

@@ -1,7 +1,7 @@
-//! Work in pieces: on all threads of the pool in the builds that have one, one after the other elsewhere.
+//! Work in pieces: on all threads of the pool in the builds that have one, sequentially elsewhere.
 //!
-//! Which thread does a piece never changes a result: every piece writes its own output, and sums over pieces are taken
-//! in the pieces' order.
+//! Which thread does a piece never changes the result: every piece writes its own output, and sums over pieces are
+//! taken in the pieces' order.
 
 #[cfg(feature = "threads")]
 mod pool;
@@ -10,7 +10,7 @@ mod pool;
 #[cfg(feature = "threads")]
 static POOL: pool::Pool = pool::Pool::new();
 
-/// Threads that work at a time.
+/// The number of threads that work at the same time.
 pub fn num_threads() -> usize {
     #[cfg(feature = "threads")]
     let threads = pool().num_threads();
@@ -19,7 +19,7 @@ pub fn num_threads() -> usize {
     threads
 }
 
-/// Natively the first use starts the helpers; in a worker they come by themselves (`engine::web::threads`).
+/// Natively the first use starts the helpers; in a worker they start by themselves (`engine::web::threads`).
 #[cfg(feature = "threads")]
 fn pool() -> &'static pool::Pool {
     #[cfg(not(feature = "web"))]
@@ -28,7 +28,7 @@ fn pool() -> &'static pool::Pool {
         START.call_once(|| {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             for _ in 1..cores {
-                // Whoever cannot be started does not help.
+                // A thread that cannot be started does not help.
                 let _ = std::thread::Builder::new().spawn(|| POOL.help());
             }
         });
@@ -46,7 +46,7 @@ pub fn help() -> ! {
 #[cfg(feature = "threads")]
 const SMALLEST_WORK: usize = 1 << 17;
 
-/// Calls `work` with the number of every piece. `multiplications` says about how much there is to do in all: for little,
+/// Calls `work` with the number of every piece. `multiplications` is roughly the total amount of work; if it is small,
 /// this thread works alone.
 pub fn for_each(num_pieces: usize, multiplications: usize, work: impl Fn(usize) + Send + Sync) {
     #[cfg(feature = "threads")]
@@ -63,7 +63,7 @@ pub fn for_ranges(
     multiplications: usize,
     work: impl Fn(std::ops::Range<usize>) + Send + Sync,
 ) {
-    // A few ranges a thread, so that one that is late does not keep the others waiting.
+    // A few ranges per thread, so that a late one does not keep the others waiting.
     const RANGES_PER_THREAD: usize = 4;
     let ranges = match num_threads() {
         1 => 1,
@@ -98,7 +98,7 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// Of elements that have no value yet: each is to be written before [`Self::part`] covers it.
+    /// A shared slice of uninitialized elements: each must be written before [`Self::part`] covers it.
     pub fn unwritten(slice: &'a mut [std::mem::MaybeUninit<f32>]) -> Self {
         Self {
             start: slice.as_mut_ptr().cast(),
@@ -116,7 +116,7 @@ impl<'a> Shared<'a> {
     }
 
     /// # Panics
-    /// Where the elements up to `end` are not all there, which is a mistake of the caller.
+    /// If the slice ends before `end`, which is a bug in the caller.
     pub fn check(&self, end: usize) {
         assert!(end <= self.len);
     }

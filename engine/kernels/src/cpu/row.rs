@@ -1,11 +1,11 @@
-//! What is done to rows: norms, rotations, activations, softmax. All loops go four elements at a time.
+//! Operations on rows: norms, rotations, activations, softmax. All loops take four elements at a time.
 
 use super::{
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };
 
-/// What an element of a row takes, in multiplications: some operations, and a division or an exponential.
+/// The work per element of a row, in multiplications: some operations, and a division or an exponential.
 const WORK_PER_ELEMENT: usize = 8;
 
 /// Calls `work` with every row of `width` elements of `out` and its number, on all threads.
@@ -85,7 +85,7 @@ pub fn largest(row: &[f32]) -> f32 {
         .largest()
 }
 
-/// Replaces `x` by `exp(factor x - shift)` and gives the sum.
+/// Replaces `x` with `exp(factor x - shift)` and returns the sum.
 pub fn exponentials(row: &mut [f32], factor: f32, shift: f32) -> f32 {
     let exp = |x: F32x4| x.mul_add(F32x4::splat(factor), F32x4::splat(-shift)).exp();
     let mut sums = F32x4::zero();
@@ -103,7 +103,7 @@ pub fn exponentials(row: &mut [f32], factor: f32, shift: f32) -> f32 {
     sum
 }
 
-/// Softmax of `factor x` over the first `visible` elements, zeros behind; gives the log-sum-exp.
+/// Softmax of `factor x` over the first `visible` elements, zeros after them; returns the log-sum-exp.
 pub fn softmax(row: &mut [f32], visible: usize, factor: f32) -> f32 {
     let (seen, hidden) = row.split_at_mut(visible);
     hidden.fill(0.0);
@@ -113,8 +113,8 @@ pub fn softmax(row: &mut [f32], visible: usize, factor: f32) -> f32 {
     sum.ln() + largest
 }
 
-/// Makes scores softmax weights again, and gradients of weights gradients of scores:
-/// `p = exp(factor s - log_sum)`, `ds = factor p (dp - projection)`; zeros from `visible` on.
+/// Turns scores back into softmax weights, and gradients of weights into gradients of scores: `p = exp(factor s -
+/// log_sum)`, `ds = factor p (dp - projection)`; zeros from `visible` on.
 pub fn softmax_backward(
     scores: &mut [f32],
     gradients: &mut [f32],
@@ -172,8 +172,8 @@ fn sigmoid(x: F32x4) -> F32x4 {
     one.over(one.plus(F32x4::zero().minus(x).exp()))
 }
 
-/// Pieces of four of several slices of one length, the last padded with zeros; what `function` gives replaces the
-/// first slice's.
+/// Calls `function` with groups of four elements of several slices of equal length, the last padded with zeros; its
+/// results replace those of the first slice.
 #[inline(always)]
 fn map_with<const N: usize>(
     out: &mut [f32],
@@ -194,12 +194,12 @@ fn map_with<const N: usize>(
     }
 }
 
-/// `silu(gate) up` in the place of `gate`.
+/// Replaces `gate` with `silu(gate) up`.
 pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     map_with(gate, [up], |gate, [up]| gate.times(sigmoid(gate)).times(up));
 }
 
-/// The gradients of gate and up in the places of `gate` and `dy`.
+/// Replaces `gate` and `dy` with the gradients of gate and up.
 pub fn swiglu_backward(dy: &mut [f32], gate: &mut [f32], up: &[f32]) {
     let one = F32x4::splat(1.0);
     let gradients = |dy: F32x4, gate: F32x4, up: F32x4| {
@@ -220,7 +220,7 @@ pub fn swiglu_backward(dy: &mut [f32], gate: &mut [f32], up: &[f32]) {
     dy.copy_from_slice(&d_up.to_array()[..dy.len()]);
 }
 
-/// Fewer than four elements, with zeros behind.
+/// Fewer than four elements, followed by zeros.
 fn padded(rest: &[f32]) -> F32x4 {
     let mut four = [0.0; LANES];
     four[..rest.len()].copy_from_slice(rest);

@@ -1,9 +1,9 @@
-//! Attention with a running softmax (Dao et al., arXiv 2205.14135): scores are computed tile by tile, forward and again
-//! backward, and never lie in memory as a whole.
+//! Attention with a running softmax (Dao et al., arXiv 2205.14135): scores are computed tile by tile, in the forward
+//! and again in the backward, and are never in memory as a whole.
 //!
 //! A workgroup owns a tile of rows (queries in [`forward`] and [`backward`]'s queries, keys in its keys) and walks over
-//! blocks of columns (the others). Its units stand in groups: a group owns [`ROWS`] rows; of a block's scores each of
-//! its units computes some columns, of the rows' results each sums some dimensions. In between the scores pass through
+//! blocks of columns (the others). Its units form groups: a group owns [`ROWS`] rows; each of its units computes some
+//! columns of a block's scores and sums some dimensions of the rows' results. In between, the scores pass through
 //! workgroup memory.
 
 mod backward;
@@ -108,8 +108,8 @@ fn rows_of_group(limit: usize, #[comptime] plan: Plan) -> Sequence<usize> {
     rows
 }
 
-/// The first vectors of the columns that a unit computes of the block at `start`: those of a head that begins at `base`,
-/// `stride` from column to column. Columns past `last` read it again.
+/// The first vectors of the columns a unit computes in the block at `start`: the head begins at `base`, with `stride`
+/// from column to column. Columns past `last` read the last one again.
 #[cube]
 fn columns_of_unit(
     base: usize,
@@ -127,7 +127,8 @@ fn columns_of_unit(
     columns
 }
 
-/// The first key that a query of a packed row sees, by the table of segments; elsewhere queries see all from the first.
+/// The first key that a query of a packed row sees, from the table of segments; without packing, queries see all keys
+/// from the first on.
 #[cube]
 fn first_visible(segments: &Tensor<i32>, query: usize, #[comptime] is_packed: bool) -> usize {
     let mut first = 0usize.runtime();
@@ -181,9 +182,9 @@ fn scores<E: Float>(
     }
 }
 
-/// Adds to a unit's share of its rows the columns of a block, each by its weight: `weights` holds `block` of them for
-/// every row of the workgroup. `first` is the vector at which the unit's share of column 0 begins, `stride` counts
-/// vectors from one column to the next; columns past `last` read it again and weigh nothing.
+/// Adds the columns of a block, each times its weight, to a unit's share of its rows: `weights` holds `block` of them
+/// for every row of the workgroup. `first` is the vector at which the unit's share of column 0 begins, `stride` counts
+/// vectors from one column to the next; columns past `last` read the last one again with weight zero.
 #[cube]
 fn add_weighted<E: Float>(
     sums: &mut Array<Vector<f32, Four>>,

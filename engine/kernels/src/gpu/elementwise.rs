@@ -1,4 +1,4 @@
-//! SwiGLU, RoPE and the residual's sum: a unit for every vector of four.
+//! SwiGLU, RoPE and the residual sum: one unit per vector of four.
 
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{calculate_cube_count_elemwise, client::Client, ir::ElemType, prelude::*};
@@ -108,13 +108,13 @@ fn rope_kernel<E: Float>(
     out[first + half] = Vector::cast_from(b * cos + a * sin);
 }
 
-/// Workgroups for a unit each.
+/// The workgroups for one unit per element.
 pub fn launch_size(client: &Client, len: usize) -> (CubeCount, CubeDim) {
     let dim = CubeDim::new_1d(UNITS);
     (calculate_cube_count_elemwise(client, len, dim), dim)
 }
 
-/// Whether tensors of that many elements are read in vectors.
+/// Whether a tensor is read in vectors.
 pub fn fits(x: &CubeTensor) -> bool {
     let len = x.meta.shape().num_elements();
     len.is_multiple_of(4) && len > 0

@@ -1,5 +1,5 @@
-//! One chunk of the head's cross-entropy: logits become exponentials where they lie, and the running maximum and sum of
-//! every row take them in.
+//! One chunk of the head's cross-entropy: logits become exponentials in place, and are added to the running maximum and
+//! sum of every row.
 
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::*;
@@ -14,8 +14,8 @@ use super::{
     },
 };
 
-/// `logits` `[rows, width]` (in vectors) become `exp(logit - maximum)`; `maximum` and `sum` are those so far,
-/// `new_maximum`, `new_sum` those with this chunk, and `rescale` what earlier exponentials shrink by.
+/// `logits` `[rows, width]` (in vectors) become `exp(logit - maximum)`; `maximum` and `sum` are the values so far,
+/// `new_maximum` and `new_sum` those with this chunk, and `rescale` is the factor for earlier exponentials.
 #[cube(launch_unchecked)]
 fn exponentials_kernel(
     logits: &mut Tensor<Vector<f32, Four>>,
@@ -76,7 +76,7 @@ fn rescale_kernel(
     out[at] = weighted[at] * Vector::new(rescale[at / width]) + added[at];
 }
 
-/// A chunk's exponentials and what is known after it.
+/// A chunk's exponentials, and the sums after it.
 pub struct Exponentials {
     /// `[s, c]`
     pub values: CubeTensor,
@@ -85,7 +85,7 @@ pub struct Exponentials {
     pub rescale: CubeTensor,
 }
 
-/// Takes a chunk of logits in; they must be nobody else's, for they are overwritten.
+/// Adds a chunk of logits; nobody else may hold them, since they are overwritten.
 pub fn exponentials(logits: CubeTensor, maximum: CubeTensor, sum: CubeTensor) -> Exponentials {
     let [logits, maximum, sum] = [logits, maximum, sum].map(into_contiguous);
     let [new_maximum, new_sum, rescale] = [(); 3].map(|()| empty_like(&sum));

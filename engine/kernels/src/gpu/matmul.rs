@@ -1,4 +1,4 @@
-//! The matmul of the GPU: checks how the operands lie and launches the kernel that suits the adapter.
+//! Matrix products on the GPU: checks the layout of the operands and launches the kernel that suits the GPU.
 
 pub mod register;
 pub mod shared;
@@ -15,7 +15,7 @@ use super::{
     rows::{elements, empty},
 };
 
-/// How a matrix lies, where vectors of four can be read from it.
+/// The layout of a matrix from which vectors of four can be read.
 #[derive(Debug, Clone, Copy)]
 struct Lie {
     along: Along,
@@ -68,14 +68,14 @@ impl Side {
     }
 }
 
-/// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`, or both without `batch`, by the adapter's variant. Either side may
-/// be a transposed view, and of halves; the product is in f32.
+/// `[batch, m, k] x [batch, k, n] -> [batch, m, n]`, or both without `batch`, with the GPU's variant. Either side may
+/// be a transposed view and may hold halves; the product is f32.
 pub fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
     let variant = Variant::of(&lhs.client);
     matmul_by(variant, lhs, rhs)
 }
 
-/// As [`matmul`], by a given variant where the operands allow it.
+/// Like [`matmul`], with a given variant if the operands allow it.
 pub fn matmul_by(variant: Variant, lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
     let rank = lhs.meta.shape().num_dims();
     let (left, right) = (

@@ -1,4 +1,4 @@
-//! RMSNorm, alone, behind a residual sum, and backwards.
+//! RMSNorm: by itself, after a residual sum, and its backward.
 
 use burn::tensor::DType;
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
@@ -114,7 +114,7 @@ fn inverse_rms(square: f32, width: usize, eps: f32) -> f32 {
     mean.sqrt() / mean
 }
 
-/// Whether rows of that width are read in vectors.
+/// Whether the rows of a tensor are read in vectors.
 pub fn fits(x: &CubeTensor) -> bool {
     x.meta.shape()[1].is_multiple_of(4) && x.meta.shape()[0] > 0
 }

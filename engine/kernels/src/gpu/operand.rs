@@ -1,22 +1,22 @@
-//! How a kernel reads the matrices that it multiplies, whatever their storage.
+//! How a kernel reads the matrices it multiplies, whatever their storage.
 //!
-//! Every product sums over `k`, four steps at a time: of each row of the left side and of each column of the right side
-//! (its *edges*) a unit holds the four neighbours along `k` as a vector, and multiplies such vectors by `dot`. The
+//! Every product sums over `k`, four steps at a time: for each row of the left side and each column of the right side
+//! (its *edges*), a unit holds the four neighbors along `k` as a vector, and multiplies such vectors with `dot`. The
 //! functions here make them from dense matrices that are contiguous along `k`, from dense ones that are contiguous
 //! along their edges (so a transposed view costs nothing), and from packed words, which are unpacked in registers.
 //!
-//! Edges past the end read the last edge again; nobody writes what comes of it. Whatever the elements of a matrix, its
-//! vectors come in f32.
+//! Edges past the end read the last edge again; their results are not written. Vectors are f32, whatever the elements
+//! of a matrix.
 
 use cubecl::prelude::*;
 
 use super::unpack::{factor, offset, unpack_four, unpack_halves};
 use crate::packed::{BLOCK, PackedKind};
 
-/// Four neighbours.
+/// Four neighboring numbers.
 pub type Four = Const<4>;
 
-/// Four numbers of a tensor, whatever its elements, in f32.
+/// Four numbers of a tensor in f32, whatever its elements.
 #[cube]
 pub fn load<E: Float>(tensor: &Tensor<Vector<E, Four>>, at: usize) -> Vector<f32, Four> {
     Vector::cast_from(tensor[at])
@@ -29,8 +29,8 @@ pub enum Along {
     Edges,
 }
 
-/// Places of `count` edges from `first` on, of `limit` in all: along `k` where each begins, `pitch` apart, else groups of
-/// `per_group` edges that lie together.
+/// The places of `count` edges from `first` on, of `limit` in total: along `k`, where each begins, `pitch` apart;
+/// otherwise, groups of `per_group` edges that are stored together.
 #[cube]
 pub fn places(
     first: usize,
@@ -56,8 +56,8 @@ pub fn places(
     places
 }
 
-/// The vectors of a dense matrix at `4 step..` of `k`, one for each edge. `pitch` counts vectors from one edge to the
-/// next (along `k`), or from one step of `k` to the next (along the edges).
+/// The vectors of a dense matrix at `4 step..` of `k`, one per edge. `pitch` counts vectors from one edge to the next
+/// (along `k`), or from one step of `k` to the next (along the edges).
 #[cube]
 pub fn load_dense<E: Float>(
     matrix: &Tensor<Vector<E, Four>>,
@@ -86,8 +86,8 @@ pub fn load_dense<E: Float>(
     edges
 }
 
-/// As [`load_dense`], from a packed weight whose columns are `k`: the right side of `x W^T`. [`places`] are where the words
-/// and the scales of its rows begin.
+/// Like [`load_dense`], from a packed weight whose columns are `k`: the right side of `x W^T`. [`places`] are where the
+/// words and the scales of its rows begin.
 #[cube]
 pub fn load_packed_along_k<N: Size>(
     words: &Tensor<Vector<u32, N>>,
@@ -118,8 +118,8 @@ pub fn load_packed_along_k<N: Size>(
     edges
 }
 
-/// As [`load_dense`], from a packed weight whose rows are `k`: the right side of `dy W`. [`places`] are words, or pairs
-/// of words of halves, and lie within one block of the row.
+/// Like [`load_dense`], from a packed weight whose rows are `k`: the right side of `dy W`. [`places`] are words, or
+/// pairs of words of halves, and lie within one block of the row.
 #[cube]
 pub fn load_packed_along_edges<N: Size>(
     words: &Tensor<Vector<u32, N>>,
@@ -192,7 +192,7 @@ pub fn load_packed_along_edges<N: Size>(
     edges
 }
 
-/// The block of a row that a place along the edges lies in.
+/// The block of a row that contains a place along the edges.
 #[cube]
 pub fn block_of(place: usize, #[comptime] kind: PackedKind) -> usize {
     place / comptime!(BLOCK / edges_per_group(kind))
@@ -216,7 +216,7 @@ pub fn only(places: &Sequence<usize>, #[comptime] index: usize) -> Sequence<usiz
     one
 }
 
-/// Edges that lie together in a matrix that is contiguous along its edges.
+/// The number of edges stored together in a matrix that is contiguous along its edges.
 pub fn edges_per_group(kind: PackedKind) -> usize {
     kind.weights_per_word().max(4)
 }
@@ -236,7 +236,7 @@ fn push_transposed(
     }
 }
 
-/// A vector of its elements.
+/// A vector made of its elements.
 #[cube]
 pub fn four(a: f32, b: f32, c: f32, d: f32) -> Vector<f32, Four> {
     let mut vector = Vector::<f32, Four>::new(a);

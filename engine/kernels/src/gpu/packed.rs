@@ -70,8 +70,8 @@ struct Geometry {
     along: Along,
 }
 
-/// `x W^T` ([`Along::K`]) or `x W` ([`Along::Edges`]), plus the addend, by the adapter's variant. The product is of
-/// halves where `x` is.
+/// `x W^T` ([`Along::K`]) or `x W` ([`Along::Edges`]), plus the addend, with the GPU's variant. The product is in
+/// halves if `x` is.
 pub fn product(x: CubeTensor, weight: Weight, along: Along, addend: Option<LowRank>) -> CubeTensor {
     let variant = Variant::of(&x.client);
     match addend {
@@ -94,8 +94,8 @@ pub fn product(x: CubeTensor, weight: Weight, along: Along, addend: Option<LowRa
     }
 }
 
-/// As [`product`], by a given variant where the shapes allow it, else over a dense copy of the weight. An addend
-/// needs shapes that [`fuses`] allows.
+/// Like [`product`], with a given variant if the shapes allow it, otherwise through a dense copy of the weight. An
+/// addend needs shapes that [`fuses`] allows.
 fn product_by(
     variant: Variant,
     x: CubeTensor,
@@ -135,7 +135,7 @@ fn product_by(
     out
 }
 
-/// Whether a product with that weight takes the low rank `[m, r]` along.
+/// Whether a product with this weight can include the low-rank addend `[m, r]`.
 fn fuses(weight: &Weight, low: &CubeTensor) -> bool {
     let sizes = [
         low.meta.shape()[1],

@@ -1,4 +1,4 @@
-//! What kernels that work row by row share: a row is read by one unit, or by a workgroup whose units sum up in
+//! Code shared by the kernels that work row by row: a row is read by one unit, or by a workgroup whose units add up in
 //! workgroup memory.
 
 use burn::tensor::{DType, Shape};
@@ -15,9 +15,9 @@ pub fn units_per_row(variant: Variant) -> usize {
     }
 }
 
-/// Workgroups for `rows` rows: one each where units share a row, else one unit each.
+/// Workgroups for `rows` rows: one per row if units share a row, otherwise one unit per row.
 pub fn launch_size(rows: usize, units: usize) -> (CubeCount, CubeDim) {
-    // Lanes of a SIMD group on a software adapter.
+    // Lanes of a SIMD group on a software GPU.
     const LANES: usize = 4;
     let (cubes, dim) = if units == 1 {
         (rows.div_ceil(LANES), LANES)
@@ -87,12 +87,12 @@ pub fn max_of_units(value: f32, #[comptime] units: usize) -> f32 {
     }
 }
 
-/// A tensor of the same shape and elements, not initialised.
+/// An uninitialized tensor of the same shape and element type.
 pub fn empty_like(tensor: &CubeTensor) -> CubeTensor {
     empty(tensor, tensor.meta.shape().clone(), tensor.dtype)
 }
 
-/// A tensor of that shape on the same device, not initialised.
+/// An uninitialized tensor of this shape on the same device.
 pub fn empty(tensor: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(
         tensor.client.clone(),
@@ -102,7 +102,7 @@ pub fn empty(tensor: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> Cube
     )
 }
 
-/// The elements of a tensor, for the kernels that take halves and singles.
+/// The element type of a tensor, for the kernels that take halves and singles.
 pub fn elements(tensor: &CubeTensor) -> ElemType {
     match tensor.dtype {
         DType::F16 => half::f16::elem_type_native(),

@@ -1,4 +1,4 @@
-//! Unpacks quantised words to f32 on the GPU; the layout is [`crate::packed`]'s.
+//! Unpacks quantized words to f32 on the GPU; the layout is [`crate::packed`]'s.
 
 use burn::tensor::DType;
 use burn_cubecl::{
@@ -36,7 +36,7 @@ pub fn offset(scale: u32, #[comptime] kind: PackedKind) -> f32 {
 }
 
 /// The four weights in the low bits of a word of a kind with scales. The fields stay where they are and their factors
-/// shrink instead, by powers of two: shifts by lane and unsigned conversions are slow on software adapters.
+/// shrink instead, by powers of two: shifts by lane and unsigned conversions are slow on software GPUs.
 #[cube]
 pub fn unpack_four(
     bits: u32,
@@ -152,7 +152,7 @@ fn unpack_kernel(
     }
 }
 
-/// What is added to `factor q`, in units of `factor`, for kinds without an offset of their own.
+/// What is added to `factor q`, in units of `factor`, for kinds without their own offset.
 fn zero_point(kind: PackedKind) -> f32 {
     match kind {
         PackedKind::Q4_0 => -8.0,

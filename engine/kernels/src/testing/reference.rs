@@ -1,4 +1,5 @@
-//! Inputs drawn anew in every run, and references in f64: no tensor, no device. The browser's tests use it too.
+//! Fresh random inputs in every run, and references in f64, without tensors or devices. The browser's tests use it,
+//! too.
 
 use std::ops::Range;
 
@@ -50,7 +51,7 @@ impl Random {
         }
     }
 
-    /// A packed matrix and what its weights are by the formulas of [`PackedKind`]. Quantised kinds need whole blocks.
+    /// A packed matrix and its weights by the formulas of [`PackedKind`]. Quantized kinds need whole blocks.
     pub fn packed(
         &mut self,
         kind: PackedKind,
@@ -63,7 +64,7 @@ impl Random {
         })
     }
 
-    /// As [`Self::packed`], where `scale` draws `d` and `m` of a block; kinds without an offset pass over `m`.
+    /// Like [`Self::packed`], where `scale` draws `d` and `m` of a block; kinds without an offset ignore `m`.
     pub fn packed_with(
         &mut self,
         kind: PackedKind,
@@ -155,7 +156,7 @@ impl Random {
     }
 }
 
-/// Fields of so many bits in ascending order.
+/// Packs fields of `bits` bits in ascending order.
 fn word(fields: &[u32], bits: usize) -> u32 {
     let shifted = fields.iter().enumerate();
     shifted.fold(0, |word, (index, field)| word | (field << (bits * index)))
@@ -210,15 +211,15 @@ impl<const D: usize> Array<D> {
         self.values.iter().fold(0.0, |x: f64, y| x.max(y.abs()))
     }
 
-    /// Fails where `actual` is off by more than a share of the largest element, or of 0.1 where all are smaller: sums
-    /// of numbers around 1 that cancel out keep the errors of their terms. Gives the largest error as such a share.
+    /// Fails if `actual` is off by more than a share of the largest element, or of 0.1 if all are smaller: sums of
+    /// numbers around 1 that cancel out keep the errors of their terms. Returns the largest error as such a share.
     #[track_caller]
     pub fn assert_values_close(&self, what: &str, actual: &[f32], tolerance: f64) -> f64 {
         let unit = self.largest().max(0.1);
         self.assert_values_within(what, actual, tolerance * unit) / unit
     }
 
-    /// Fails where `actual` is off by more than `tolerance`; gives the largest distance.
+    /// Fails if `actual` is off by more than `tolerance`; returns the largest distance.
     #[track_caller]
     pub fn assert_values_within(&self, what: &str, actual: &[f32], tolerance: f64) -> f64 {
         assert_eq!(actual.len(), self.values.len(), "{what} has another size");
@@ -271,7 +272,7 @@ impl Array<2> {
 }
 
 impl Array<3> {
-    /// The products of matrices of one shape with others of one shape.
+    /// The products of matrices of equal shape with others of equal shape.
     pub fn products(lhs: &[Array<2>], rhs: &[Array<2>]) -> Self {
         let products = lhs.iter().zip(rhs).map(|(lhs, rhs)| lhs.matmul(rhs).values);
         Self {

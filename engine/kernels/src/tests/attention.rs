@@ -1,4 +1,4 @@
-//! Attention and its gradients against the formula in f64.
+//! Compares attention and its gradients with the formula in f64.
 
 use burn::tensor::Device;
 
@@ -152,7 +152,7 @@ fn later_queries_see_what_came_before() {
     }
 }
 
-/// Over several blocks of queries, where differences would take too long: a weighted sum of the gradients is the
+/// Covers several blocks of queries, where differences would take too long: a weighted sum of the gradients is the
 /// derivative along one direction.
 #[test]
 fn gradients_of_long_rows_point_the_right_way() {

@@ -1,4 +1,4 @@
-//! Norms and activations against their formulas in f64.
+//! Compares norms and activations with their formulas in f64.
 
 use super::super::{add_rms_norm, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
 use crate::{
@@ -22,7 +22,7 @@ fn norms_equal_the_formula() {
     let mut random = Random::new();
     for _ in 0..10 {
         let [n, d] = [1..9, 4..30].map(|range| random.size(range));
-        // From rows that epsilon outweighs to rows where it is nothing.
+        // From rows that epsilon outweighs to rows where it is negligible.
         let scale = 10f64.powf(f64::from(random.unit()));
         let x = random.array([n, d]).times(scale);
         let (delta, residual) = (random.array([n, d]), random.array([n, d]));

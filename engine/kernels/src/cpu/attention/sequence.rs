@@ -1,4 +1,4 @@
-//! Where the sequences of a batch lie: rows of one length, or packed ones side by side.
+//! Where the sequences of a batch are: rows of equal length, or adjacent packed ones.
 
 use crate::Heads;
 
@@ -34,7 +34,7 @@ impl Sequences {
     pub fn segments(heads: Heads, table: &[i32]) -> Self {
         let (mut list, mut start) = (Vec::new(), 0);
         while start < heads.tokens {
-            // A table of ours ends every segment behind its beginning and within the row.
+            // Our tables end every segment after its beginning and within the row.
             let end = (table[2 * start + 1] as usize).clamp(start + 1, heads.tokens);
             list.push(Sequence {
                 first_query: start,

@@ -1,9 +1,9 @@
 //! The threads that help the one that computes.
 //!
-//! A step is some hundred short products with nothing to do in between, a word of an answer as many of some tens of
-//! microseconds each. Pools that queue jobs put their threads to sleep in every gap, and waking them again took half of
-//! an answer's time; here a helper looks for work a while before it sleeps, the caller works along, and work is a
-//! counter that all take pieces from.
+//! A training step consists of hundreds of short products with nothing to do in between; a generated token, of as many
+//! that take some tens of microseconds each. Pools that queue jobs put their threads to sleep in every gap, and waking
+//! them again took half of an answer's time. Here a helper looks for work for a while before it sleeps, the caller
+//! works along, and work is a counter that all take pieces from.
 
 use std::{
     cell::UnsafeCell,
@@ -15,26 +15,26 @@ use std::{
     time::Duration,
 };
 
-/// Looks for work, or for its end, of about a nanosecond each: longer than the gaps between products, and far shorter
-/// than anything that a person notices.
+/// How often to look for work, or for its end, at about a nanosecond each: longer than the gaps between products, and
+/// far shorter than anything a person notices.
 const LOOKS: u32 = 50_000;
-/// How long the caller then sleeps at a time: a helper was put aside by the system.
+/// How long the caller then sleeps at a time, because the system has suspended a helper.
 const NAP: Duration = Duration::from_micros(20);
-/// Of [`Pool::state`]: helpers may come in. The other bits count those that are in.
+/// The bit of [`Pool::state`] that lets helpers in. The other bits count those inside.
 const OPEN: u32 = 1 << 31;
 
 /// What is done with each piece.
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// See the module. One caller at a time; another does its work alone.
+/// A pool of helper threads. It serves one caller at a time; another caller does its work alone.
 pub struct Pool {
     state: AtomicU32,
-    /// The work that is open. Valid while `state` is not zero.
+    /// The open work. Valid while `state` is not zero.
     work: UnsafeCell<*const Work<'static>>,
     num_pieces: AtomicUsize,
     next_piece: AtomicUsize,
     has_panicked: AtomicBool,
-    /// Counts works, for those that wait for the next.
+    /// Counts pieces of work, for those that wait for the next one.
     epoch: AtomicU32,
     num_helpers: AtomicUsize,
     num_asleep: AtomicUsize,
@@ -48,7 +48,7 @@ pub struct Pool {
 unsafe impl Sync for Pool {}
 
 fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
-    // There is nothing in it that a panic could have left half done.
+    // It holds nothing that a panic could have left half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -77,13 +77,13 @@ impl Pool {
     /// Calls `work` with every number below `num_pieces`, on all threads.
     ///
     /// # Panics
-    /// Where `work` does, on whichever thread.
+    /// If `work` panics, on any thread.
     pub fn run(&self, num_pieces: usize, work: &Work<'_>) {
         let Ok(_caller) = self.caller.try_lock() else {
             return (0..num_pieces).for_each(work);
         };
-        // SAFETY: `state` is zero, so that nobody reads it; and the lifetime is honoured by `Open`, which waits for all
-        // that may use the reference before it leaves this function, even in a panic.
+        // SAFETY: `state` is zero, so that nobody reads it; and `Open` upholds the lifetime: it waits for everyone who
+        // may use the reference before this function returns, even in a panic.
         unsafe {
             *self.work.get() = std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work);
         }

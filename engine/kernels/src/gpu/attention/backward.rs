@@ -1,4 +1,4 @@
-//! Gradients of causal attention: weights are computed again from the log-sum-exps, once by queries and once by keys.
+//! Gradients of causal attention: weights are recomputed from the log-sum-exps, once by queries and once by keys.
 
 use burn::tensor::DType;
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
@@ -15,14 +15,14 @@ use super::{
 };
 use crate::Heads;
 
-/// Statistics of each head of each row, and of packed rows.
+/// The number of statistics of each head of each row, and of packed rows.
 const fn num_statistics(is_packed: bool) -> usize {
     if is_packed { 4 } else { 2 }
 }
 
-/// Of each head of each row the log-sum-exp and `sum(d_out out)`, side by side, and of packed rows the first token of the
-/// segment and the first behind it (exact up to 2^24): fewer bindings for the kernels that read them, of the eight that
-/// every adapter has.
+/// Writes, for each head of each row, the log-sum-exp and `sum(d_out out)` next to each other, and for packed rows the
+/// first token of the segment and the first token after it (exact up to 2^24). This way the kernels that read them need
+/// fewer of the eight bindings that every GPU has.
 #[cube(launch_unchecked)]
 fn statistics_kernel<E: Float>(
     d_out: &Tensor<Vector<E, Four>>,
@@ -277,7 +277,7 @@ fn key_kernel<E: Float>(
     }
 }
 
-/// See [`crate::KernelOps::attention_backward`], and its packed twin where there are `segments`.
+/// See [`crate::KernelOps::attention_backward`], and its packed counterpart if there are `segments`.
 pub fn backward(
     d_out: CubeTensor,
     [q, k, v]: [CubeTensor; 3],
@@ -356,7 +356,7 @@ fn statistics(
     let is_packed = segments.is_some();
     let shape = [len, num_statistics(is_packed)];
     let statistics = empty(&log_sums, shape, DType::F32);
-    // A kernel without segments reads none of what is bound in their place.
+    // A kernel without segments never reads what is bound in their place.
     let segments = segments.map_or_else(|| out.clone(), into_contiguous);
     let element = elements(d_out);
     let client = statistics.client.clone();

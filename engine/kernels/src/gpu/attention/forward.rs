@@ -149,7 +149,7 @@ fn forward_kernel<E: Float>(
     }
 }
 
-/// See [`crate::KernelOps::attention`], and its packed twin where there are `segments`.
+/// See [`crate::KernelOps::attention`], and its packed counterpart if there are `segments`.
 pub fn forward(
     q: CubeTensor,
     k: CubeTensor,
@@ -170,7 +170,7 @@ pub fn forward(
         heads.batch as u32,
     );
     let is_packed = segments.is_some();
-    // A kernel without segments reads none of what is bound in their place.
+    // A kernel without segments never reads what is bound in their place.
     let segments = segments.map_or_else(|| q.clone(), into_contiguous);
     // SAFETY: rows and keys are clamped to their numbers, which `heads` gives as the tensors have them.
     unsafe {

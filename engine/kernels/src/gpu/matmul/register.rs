@@ -1,7 +1,7 @@
-//! Products in registers alone: a unit sums a tile of the result, reading both sides straight from storage.
+//! Products in registers only: a unit sums a tile of the result, reading both sides straight from storage.
 //!
-//! For software adapters, where a load costs as much as a dozen multiplications whatever its pattern, and barriers
-//! cost more still: large tiles, no workgroup memory, workgroups of one SIMD group.
+//! For software GPUs, where a load costs as much as a dozen multiplications whatever its pattern, and barriers cost
+//! more still: large tiles, no workgroup memory, workgroups of one SIMD group.
 
 use cubecl::{ir::ElemType, prelude::*};
 
@@ -11,10 +11,10 @@ use super::super::operand::{
 };
 use crate::packed::PackedKind;
 
-/// Units of a workgroup, along columns: the lanes of a SIMD group on a software adapter.
+/// Units of a workgroup, along columns: the lanes of a SIMD group on a software GPU.
 pub const UNITS: u32 = 4;
 
-/// Rows and columns of the result that one unit sums. Columns are a multiple of four, rows too where the left side is
+/// Rows and columns of the result that one unit sums. Columns are a multiple of four; so are rows if the left side is
 /// contiguous along them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tile {
@@ -95,8 +95,8 @@ pub fn packed_kernel<E: Float, N: Size>(
     store(out, &sums, 0usize, m, n, tile);
 }
 
-/// As [`packed_kernel`], plus the product of `low` `[m, r]`, scaled, and `adapter`: `[n, r]` along `k`, `[r, n]` along
-/// the edges.
+/// Like [`packed_kernel`], plus the product of `low` `[m, r]`, scaled, and `adapter`: `[n, r]` along `k`, `[r, n]`
+/// along the edges.
 #[cube(launch_unchecked)]
 pub fn packed_low_rank_kernel<E: Float, N: Size>(
     x: &Tensor<Vector<E, Four>>,
@@ -118,7 +118,7 @@ pub fn packed_low_rank_kernel<E: Float, N: Size>(
     #[define(E)] _element: ElemType,
 ) {
     let mut sums = zeros(comptime!(tile.rows * tile.columns));
-    // The small product first, so that one scaling of its sums does.
+    // The small product comes first, so that its sums are scaled only once.
     let pitch = if comptime!(along == Along::K) {
         rank_steps
     } else {
@@ -249,7 +249,7 @@ fn add_packed<E: Float, N: Size>(
     );
     for step in 0..steps {
         let x = load_dense(x, 0usize, &rows, step, steps, Along::K);
-        // Column by column: what is loaded is used up before the next load, and stays in registers until then.
+        // Column by column: what is loaded stays in registers and is used up before the next load.
         #[unroll]
         for i in 0..comptime!(columns.len()) {
             let place = only(&columns, i);

@@ -1,8 +1,8 @@
 //! Products through workgroup memory, for real GPUs: a workgroup sums a tile of 64 by 64, loads each operand once for
 //! all its units, and unpacks weights on the way.
 //!
-//! Both operands lie in workgroup memory as vectors along `k`, edge by edge, so that neighbouring units read
-//! neighbouring vectors. A unit sums eight rows by four columns; its columns lie sixteen apart.
+//! Both operands are in workgroup memory as vectors along `k`, edge by edge, so that neighboring units read neighboring
+//! vectors. A unit sums eight rows by four columns; its columns lie sixteen apart.
 
 mod stage;
 
@@ -25,7 +25,7 @@ const UNITS_X: usize = 16;
 const UNIT_ROWS: usize = 8;
 const UNIT_COLUMNS: usize = 4;
 
-/// As [`super::register::dense_kernel`].
+/// Like [`super::register::dense_kernel`].
 #[cube(launch_unchecked)]
 pub fn dense_kernel<L: Float, R: Float>(
     lhs: &Tensor<Vector<L, Four>>,
@@ -63,7 +63,7 @@ pub fn dense_kernel<L: Float, R: Float>(
     store(out, &sums, batch * m * n, m, n);
 }
 
-/// As [`super::register::packed_kernel`], but halves are multiplied as such; their sums are f32 all the same.
+/// Like [`super::register::packed_kernel`], but halves are multiplied as halves; their sums are still f32.
 #[cube(launch_unchecked)]
 pub fn packed_kernel<E: Float, N: Size>(
     x: &Tensor<Vector<E, Four>>,
@@ -98,7 +98,7 @@ pub fn packed_kernel<E: Float, N: Size>(
     store(out, &sums, 0usize, m, n);
 }
 
-/// As [`super::register::packed_low_rank_kernel`]. The low-rank product is in f32: its factors begin near zero, where
+/// Like [`super::register::packed_low_rank_kernel`]. The low-rank product is in f32: its factors start near zero, where
 /// halves are coarse.
 #[cube(launch_unchecked)]
 pub fn packed_low_rank_kernel<E: Float, N: Size>(
@@ -244,7 +244,7 @@ fn add_dense<L: Float, R: Float>(
     }
 }
 
-/// Adds the product of `x` and a packed weight, in the numbers of the tiles.
+/// Adds the product of `x` and a packed weight, in the number type of the tiles.
 #[cube]
 fn add_packed<E: Float, C: Float, N: Size>(
     sums: &mut Array<f32>,
@@ -305,7 +305,8 @@ fn zeros() -> Array<f32> {
     sums
 }
 
-/// Adds a staged block's products to a unit's sums, once all units have staged; none stages the next before all are done.
+/// Adds a staged block's products to a unit's sums, once all units have staged theirs; no unit stages the next block
+/// before all are done.
 #[cube]
 fn multiply_add<C: Float>(sums: &mut Array<f32>, tiles: &mut Shared<[Vector<C, Four>]>) {
     sync_cube();

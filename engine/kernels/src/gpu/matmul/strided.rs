@@ -1,4 +1,4 @@
-//! The product of any two matrices, however they lie: slow, and for the odd shapes that the others refuse.
+//! The product of any two matrices in any layout: slow, for the odd shapes that the other kernels do not support.
 
 use cubecl::{ir::ElemType, prelude::*};
 

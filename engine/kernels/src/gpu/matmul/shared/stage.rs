@@ -1,4 +1,5 @@
-//! From storage into workgroup memory: each unit loads some edges of one side at one step, in the numbers of the tiles.
+//! Loads from storage into workgroup memory: each unit loads some edges of one side at one step, in the number type of
+//! the tiles.
 
 use cubecl::prelude::*;
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::packed::PackedKind;
 
-/// Loads four edges at one step: neighbouring units take neighbours in memory. Steps past the end are zeros.
+/// Loads four edges at one step: neighboring units take neighbors in memory. Steps past the end are zeros.
 #[cube]
 pub fn stage_dense<E: Float, C: Float>(
     tiles: &mut Shared<[Vector<C, Four>]>,
@@ -34,7 +35,7 @@ pub fn stage_dense<E: Float, C: Float>(
     put(tiles, base + depth * TILE + edge, &edges, step < steps);
 }
 
-/// As [`stage_dense`], for the right side from packed words, as many edges as lie together.
+/// Like [`stage_dense`], for the right side from packed words, with as many edges as are stored together.
 #[cube]
 pub fn stage_packed<C: Float, N: Size>(
     tiles: &mut Shared<[Vector<C, Four>]>,
@@ -103,7 +104,7 @@ fn edge_of(unit: usize, #[comptime] along: Along, #[comptime] together: usize) -
     }
 }
 
-/// Zeros where nothing is.
+/// Zeros where there is no data.
 #[cube]
 fn put<C: Float>(
     tiles: &mut Shared<[Vector<C, Four>]>,
