@@ -1,8 +1,8 @@
 //! The adapter being trained: its parameters on the host, in one flat vector, and its tensors on the device.
 //!
 //! The master weights live on the host in f32. An adapter is small, so a step uploads it once and reads its gradient
-//! back once; in return both devices share one optimizer to the bit, a checkpoint is a plain vector, and every
-//! number is seen, and checked, before it is used.
+//! back once. In return, both devices share one optimizer bit for bit, a checkpoint is a plain vector, and every number
+//! is checked before it is used.
 //!
 //! With `W` `[out, in]` frozen, `A` `[r, in]`, `B` `[out, r]`:
 //!
@@ -10,19 +10,19 @@
 //! |---|---|---|
 //! | [`lora`] | `W x + alpha / r B A x` | `A`, `B` |
 //! | [`rslora`] | `W x + alpha / sqrt(r) B A x` | `A`, `B` |
-//! | [`lora_plus`] | as LoRA, `B` with a rate of its own | `A`, `B` |
+//! | [`lora_plus`] | as LoRA, `B` with its own learning rate | `A`, `B` |
 //! | [`dora`] | `m / \|\|V\|\| V x`, `V = W + alpha / r B A` | `A`, `B`, `m` |
 //! | [`pissa`] | `W x + alpha / r (B A - B0 A0) x`, `B0 A0` the best approximation of `W` | `A`, `B` |
 //! | [`olora`] | as PiSSA, `B0 A0` the first columns and rows of `W = Q R` | `A`, `B` |
-//! | [`vera`] | `W x + b (B (d (A x)))`, `A`, `B` drawn once for all | `d`, `b` |
+//! | [`vera`] | `W x + b (B (d (A x)))`, `A`, `B` drawn once for all modules | `d`, `b` |
 //! | [`ia3`] | `l W x`, or `W (l x)` before the last projection | `l` |
-//! | [`ln_tuning`] | the norms' weights, beside any of the others or alone | `w` |
+//! | [`ln_tuning`] | the norms' weights, with any other method or alone | `w` |
 //! | [`prompt_tuning`] | embeddings before every row | `P` |
-//! | [`head`] | the head's weights, beside any that acts on projections | `W` |
+//! | [`head`] | the head's weights, with any method that acts on projections | `W` |
 //!
-//! Each method has a file: its formula, its start, what it makes of its parameters for the device ([`ModuleAdapter`]), and
-//! how it merges. On the device all of them are a low-rank pair and scales beside a frozen projection; see
-//! [`crate::layers::projection`].
+//! Each method has a file with its formula, its initialization, what it makes of its parameters for the device
+//! ([`ModuleAdapter`]), and how it merges. On the device all of them are a low-rank pair and scales added to a frozen
+//! projection; see [`crate::layers::projection`].
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -84,21 +84,21 @@ impl Matrix {
 /// What a method computed or drew at the start and does not train, for one module.
 #[derive(Debug, Clone)]
 pub enum Fixed {
-    /// Nothing but the base.
+    /// Only the base.
     Base,
-    /// `A0` `[r, in]` and `B0` `[out, r]`, which the base is taken to be without.
+    /// `A0` `[r, in]` and `B0` `[out, r]`, which are subtracted from the base.
     Residual { a: Matrix, b: Matrix },
     /// The squares of the row norms of `W`, `[1, out]`.
     RowNorms(Tensor<2>),
-    /// `A` `[r, in]` and `B` `[out, r]`, slices of what all modules share.
+    /// `A` `[r, in]` and `B` `[out, r]`, slices of the matrices that all modules share.
     Projection { a: Tensor<2>, b: Tensor<2> },
 }
 
-/// All of an adapter but the numbers that are trained.
+/// Everything of an adapter except its trained numbers.
 #[derive(Debug, Clone)]
 pub struct AdapterForm {
     pub layout: AdapterLayout,
-    /// Of each module in the layout's order.
+    /// The fixed part of each module, in the layout's order.
     fixed: Vec<Fixed>,
     /// The `A` and `B` that all modules share.
     projection: Option<[Matrix; 2]>,
@@ -108,16 +108,16 @@ pub struct AdapterForm {
 #[derive(Debug, Clone, Default)]
 pub struct DeviceAdapter {
     pub blocks: Vec<BlockAdapter>,
-    /// The weight of the last norm in place of the base's, `[1, d]`.
+    /// The weight that replaces the base's last norm, `[1, d]`.
     pub norm: Option<Tensor<2>>,
-    /// What comes before every row, `[p, d]`.
+    /// The embeddings before every row, `[p, d]`.
     pub prompt: Option<Tensor<2>>,
-    /// In place of the base's, `[v, d]`.
+    /// The matrix that replaces the base's head, `[v, d]`.
     pub head: Option<FrozenMatrix>,
 }
 
 impl DeviceAdapter {
-    /// Tokens before every row.
+    /// The number of tokens before every row.
     pub fn prompt_tokens(&self) -> usize {
         self.prompt.as_ref().map_or(0, |prompt| prompt.dims()[0])
     }
@@ -131,7 +131,7 @@ struct Parameters<'a> {
 }
 
 impl Parameters<'_> {
-    /// The part's tensor in its slot's shape; every method asks for what its layout has.
+    /// The part's tensor in its slot's shape; a method asks only for parts that its layout has.
     fn part(&self, part: Part) -> Tensor<2> {
         match slot_of(self.slots, part) {
             Some(slot) => tensor_of(self.flat, slot),
@@ -150,7 +150,7 @@ fn tensor_of(flat: &Tensor<1>, slot: &Slot) -> Tensor<2> {
 }
 
 impl AdapterForm {
-    /// The form of `spec` over a model, and the parameters that it starts from.
+    /// The form of `spec` over a model, and its initial parameters.
     ///
     /// # Errors
     /// The device's failure while the base is read.
@@ -212,7 +212,7 @@ impl AdapterForm {
         Ok((form, parameters))
     }
 
-    /// A form that can be merged and no more: without what a method computes of the base for its forward. `projection` is
+    /// A form that can only be merged: without what a method computes from the base for its forward. `projection` is
     /// VeRA's `A` and `B`, empty for other methods.
     pub fn to_merge(layout: AdapterLayout, projection: [Vec<f32>; 2], device: &Device) -> Self {
         let (largest_in, largest_out) = layout.largest_features();
@@ -233,7 +233,7 @@ impl AdapterForm {
     /// The adapter on the model's device, from `parameters` of this layout.
     pub fn upload(&self, parameters: &[f32], model: &Llama) -> DeviceAdapter {
         let head = self.layout.head();
-        // The head is a matrix of its own on the device, so that it is not there twice.
+        // The head is a separate matrix on the device, so that it is not stored twice.
         let (parameters, head) = match head {
             Some(slot) => {
                 let (others, values) = parameters.split_at(slot.range.start);
@@ -276,8 +276,7 @@ impl AdapterForm {
         adapter
     }
 
-    /// Takes `A` `[r, largest in]` and `B` `[largest out, r]` of VeRA in place of those that were drawn; nothing for other
-    /// methods.
+    /// Replaces the drawn `A` `[r, largest in]` and `B` `[largest out, r]` of VeRA; does nothing for other methods.
     pub fn set_projection(&mut self, values: [Vec<f32>; 2], model: &Llama) {
         let Some(own) = &self.projection else {
             return;
@@ -292,7 +291,7 @@ impl AdapterForm {
         self.projection = Some(shared);
     }
 
-    /// Merges a module's adapter into its weight `[out, in]` in f32; leaves it as it is where it has none.
+    /// Merges a module's adapter into its weight `[out, in]` in f32; does nothing if the module has none.
     pub fn merge(
         &self,
         parameters: &[f32],
@@ -344,7 +343,7 @@ impl AdapterForm {
     }
 }
 
-/// What a module's start is made from.
+/// What a module's initialization is made from.
 struct Start<'a> {
     weight: &'a FrozenMatrix,
     rank: usize,
@@ -368,7 +367,7 @@ impl Start<'_> {
     }
 }
 
-/// Fills with uniform numbers in `+-bound`.
+/// Fills `values` with uniform numbers in `+-bound`.
 fn fill_uniform(values: &mut [f32], bound: f64, rng: &mut ChaCha8Rng) {
     for value in values {
         let unit = f64::from(rng.next_u32()) / f64::from(u32::MAX);

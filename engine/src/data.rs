@@ -1,4 +1,4 @@
-//! Datasets: rows to token sequences, sequences to batches. Rows come from the reader ([`crate::reader`]).
+//! Turns rows into token sequences, and sequences into batches. Rows come from the reader ([`crate::reader`]).
 //!
 //! ```text
 //! file of rows -> StoredRow -> Preparation -> Prepared { train, validation, test, summary }

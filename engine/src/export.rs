@@ -1,6 +1,6 @@
-//! What a run leaves behind: one zip with the adapter as PEFT loads it, and everything needed to check and repeat it.
+//! The export of a run: one zip with the adapter as PEFT loads it, and everything needed to check and repeat the run.
 //!
-//! What its files are, [`ExportFile`] says.
+//! [`ExportFile`] lists its files.
 //!
 //! The same input gives the same bytes: files have a fixed order and a fixed date.
 
@@ -39,10 +39,10 @@ pub struct ExportInput<'a> {
     pub model: &'a ModelSummary,
     pub dataset: &'a DatasetSummary,
     pub prepared: &'a PreparedSummary,
-    /// As they were scored.
+    /// The held-out rows as they were scored.
     pub held_out: &'a [TokenSequence],
     pub spec: &'a RunSpec,
-    /// What the run went on with.
+    /// The adapter that the run continued, if any.
     pub initial: Option<&'a RecipeAdapter>,
     pub summary: &'a RunSummary,
     pub device: &'a DeviceReport,
@@ -53,7 +53,7 @@ pub struct ExportInput<'a> {
     pub evaluation: &'a EvaluationReport,
     /// What was scored after the run.
     pub scores: &'a [ScoreReport],
-    /// Those of [`crate::adapter::AdapterLayout::tensors`], in any order.
+    /// The tensors listed by [`crate::adapter::AdapterLayout::tensors`], in any order.
     pub tensors: &'a [NamedTensor],
     pub chat_template: Option<&'a str>,
     /// ISO 8601, UTC.
@@ -120,7 +120,7 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// The zip's bytes.
+/// The bytes of the zip.
 ///
 /// # Errors
 /// Refuses an adapter that is empty, incomplete, of wrong shapes or not finite, and losses or settings that are not
@@ -153,7 +153,7 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     archive.finish()
 }
 
-/// Why an adapter cannot leave in that form, if so.
+/// Why an adapter cannot be exported in this form, if so.
 pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
     let format = match kind {
         ExportKind::Peft => return None,
@@ -161,7 +161,7 @@ pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
         ExportKind::Mlx => "An MLX adapter",
     };
     match NotLowRank::of(spec)? {
-        // DoRA has a form of its own there.
+        // MLX has its own form for DoRA.
         NotLowRank::Magnitudes
             if kind == ExportKind::Mlx && !spec.train_norms && !spec.train_head =>
         {
@@ -179,7 +179,7 @@ pub fn adapter_sha256(tensors: &[NamedTensor]) -> Result<String, ExportError> {
     Ok(hex(&Sha256::digest(adapter::safetensors(tensors)?)))
 }
 
-/// A zip for PEFT of an adapter alone, with nothing of a run.
+/// A zip for PEFT with only an adapter, without a run.
 ///
 /// # Errors
 /// As [`adapter_files`].
@@ -277,7 +277,7 @@ fn pretty_json(value: &impl serde::Serialize) -> Result<String, ExportError> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-/// A zip being written, the same on every machine.
+/// A zip being written; the same on every machine.
 struct Archive(ZipWriter<Cursor<Vec<u8>>>);
 
 impl Default for Archive {

@@ -1,4 +1,4 @@
-//! Text from the model: one token after the other, with a cache of keys and values.
+//! Generates text token by token, with a cache of keys and values.
 
 pub mod sampler;
 

@@ -1,4 +1,4 @@
-//! What the engine asks of the place it runs in: to tell, to wait, to know the time.
+//! What the engine needs from its environment: to send events, to wait, to know the time.
 
 use std::{future::Future, pin::Pin};
 
@@ -7,18 +7,18 @@ use crate::protocol::{Event, Failure, GenerationId, RunId};
 /// A future that stays on its thread, as everything in a worker does.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// The worker's surroundings; in memory for tests.
+/// The worker's environment; in memory for tests.
 pub trait Host {
-    /// Sends an event to whoever watches.
+    /// Sends an event to the page.
     fn emit(&self, event: Event);
 
-    /// Sends an event with bytes beside it.
+    /// Sends an event along with bytes.
     fn emit_with_bytes(&self, event: Event, bytes: Vec<u8>);
 
     /// Milliseconds from an arbitrary start.
     fn now_millis(&self) -> f64;
 
-    /// Date and time in UTC, where it can be told.
+    /// The date and time in UTC, if known.
     fn now_iso8601(&self) -> Option<String>;
 
     /// Lets messages arrive. Awaited between the blocks of a model, so that commands take effect there.
@@ -27,26 +27,26 @@ pub trait Host {
     /// Waits, letting messages arrive.
     fn sleep(&self, millis: u32) -> LocalFuture<'_, ()>;
 
-    /// What was last asked of the run.
+    /// The latest request for the run.
     fn control(&self, run: RunId) -> Control;
 
     /// Whether this generation was stopped.
     fn is_stopped(&self, id: GenerationId) -> bool;
 
-    /// What the worker's own memory has grown to, where it can be told.
+    /// The size of the worker's own memory, if known.
     fn memory_bytes(&self) -> Option<u64>;
 }
 
-/// A file that is written front to back and never held whole by the engine.
+/// A file that is written front to back, which the engine never holds as a whole.
 pub trait FileSink {
-    /// Appends.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// Why the surroundings take no more, such as a full disk.
+    /// Why nothing more can be written, such as a full disk.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure>;
 }
 
-/// What the user last asked of a run.
+/// The user's latest request for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Control {
     #[default]

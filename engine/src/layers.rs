@@ -1,8 +1,8 @@
 //! The parts of a decoder block: each a forward that saves what its hand-written backward needs.
 //!
-//! Only adapters learn. A backward therefore returns the gradient of its input and, where an adapter sits, of its
-//! `A` and `B`; a frozen weight has none, and none is computed. What has no weight, or a frozen vector alone (norm,
-//! attention, SwiGLU), is an operation of [`crate::kernels`].
+//! Only adapters are trained. A backward therefore returns the gradient of its input and, if there is an adapter, those
+//! of its `A` and `B`; no gradients of frozen weights are computed. Parts without weights, or with only a frozen vector
+//! (norm, attention, SwiGLU), are operations of [`crate::kernels`].
 
 pub mod block;
 pub mod dropout;

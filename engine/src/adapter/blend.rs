@@ -1,12 +1,12 @@
-//! Several adapters as one: `sum w_i s_i B_i A_i`, exactly, as one pair of all ranks together (`combination_type="cat"` of
-//! PEFT's `add_weighted_adapter`).
+//! Blends several adapters into one: `sum w_i s_i B_i A_i`, exactly, as one pair of all ranks together
+//! (`combination_type="cat"` of PEFT's `add_weighted_adapter`).
 
 use super::{AdapterForm, AdapterLayout, Fixed, LowRankUpdate, ModelShape, Part, slot_of};
 use crate::protocol::{AdapterSpec, LayerRange, TargetModule};
 
 impl AdapterForm {
-    /// A LoRA adapter of `parts`, each with its parameters and weight; all of them low-rank products (see
-    /// [`super::NotLowRank`]).
+    /// A LoRA adapter blended from `parts`, each with its parameters and weight. All of them must be low-rank products
+    /// (see [`super::NotLowRank`]).
     pub fn blend(parts: &[(&Self, &[f32], f64)], shape: &ModelShape) -> (Self, Vec<f32>) {
         let updates: Vec<(Vec<LowRankUpdate>, f64)> = parts
             .iter()
@@ -25,7 +25,7 @@ impl AdapterForm {
         let r = ranks.iter().sum();
         let spec = AdapterSpec {
             r,
-            // So that the scaling is one.
+            // Makes the scaling 1.
             lora_alpha: r,
             target_modules: TargetModule::ALL.into_iter().filter(has).collect(),
             layers_to_transform: range

@@ -1,8 +1,9 @@
 //! DoRA (Liu et al., arXiv 2402.09353): `W` as directions and magnitudes, `W x` becomes `m / ||V|| V x` with
 //! `V = W + s B A` and `||V||` its row norms. `m` starts as the row norms of `W`. As in the paper (section 4.3), the
-//! norms are constants to the gradient.
+//! gradient treats the norms as constants.
 //!
-//! They are found without a dense `V`: `||V||^2 = ||W||^2 + 2 s sum (W A^T) B + s^2 sum (B A A^T) B`, sums over the rank.
+//! The norms are computed without a dense `V`: `||V||^2 = ||W||^2 + 2 s sum (W A^T) B + s^2 sum (B A A^T) B`, sums over
+//! the rank.
 
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +19,7 @@ use crate::{
     train::pacing::read_all,
 };
 
-/// Rows of `W` that are unpacked at a time.
+/// The number of rows of `W` unpacked at a time.
 const ROWS: usize = 256;
 
 pub(super) async fn start(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result<Fixed, Failure> {
@@ -47,7 +48,7 @@ pub(super) fn forward(
     let gram = matmul(a.clone(), a.transpose());
     let square = (matmul(b.clone(), gram) * b).sum_dim(1);
     let added = cross.mul_scalar(2.0 * scaling) + square.mul_scalar(scaling * scaling);
-    // What is left of a difference of nearly equal numbers may be a little below zero.
+    // The difference of nearly equal numbers may be slightly below zero.
     let norms = (squares.clone() + added.transpose()).clamp_min(0.0).sqrt();
     let inverse = norms.clamp_min(f32::MIN_POSITIVE).recip();
     ModuleAdapter {

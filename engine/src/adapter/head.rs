@@ -1,8 +1,8 @@
-//! The head's weights `W` `[v, d]` trained whole, beside a method of its own, as PEFT does with `lm_head` among
+//! The head's weights `W` `[v, d]`, trained whole in addition to a method, as PEFT does with `lm_head` in
 //! `modules_to_save`. Where the base's head is its embedding, the trained one is a copy and the embedding stays.
 //!
 //! With the hidden states `H` `[s, d]` before the head and the targets `y`, the gradient of the summed loss is
-//! `dL/dW = softmax(H W^T)^T H`, less `H_i` in row `y_i`; it is walked over in chunks of rows as the loss is.
+//! `dL/dW = softmax(H W^T)^T H`, minus `H_i` in row `y_i`; like the loss, it is computed in chunks of rows.
 
 use burn::tensor::{Device, Tensor};
 
@@ -14,7 +14,7 @@ use crate::{
     weights::packed::{PackedKind, PackedMatrix},
 };
 
-/// Rows that are unpacked at a time.
+/// The number of rows unpacked at a time.
 const ROWS: usize = 4096;
 
 /// The base's weights, unpacked.

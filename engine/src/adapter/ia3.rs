@@ -1,5 +1,5 @@
-//! IA3 (Liu et al., arXiv 2205.05638): a projection's outputs multiplied by a learned vector, `l W x`; before a block's last
-//! projection its inputs, `W (l x)` (PEFT's `feedforward_modules`). `l` starts at one.
+//! IA3 (Liu et al., arXiv 2205.05638): a learned vector multiplies a projection's outputs, `l W x`, or the inputs of a
+//! block's last projection, `W (l x)` (PEFT's `feedforward_modules`). `l` starts at one.
 
 use super::{Dense, Fixed, HostModule, Parameters, Part, Start};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     protocol::TargetModule,
 };
 
-/// Whether `l` scales what goes into the module.
+/// Whether `l` scales the module's input.
 pub fn scales_input(module: TargetModule) -> bool {
     module == TargetModule::DownProj
 }

@@ -1,4 +1,4 @@
-//! Which numbers an adapter trains, and where they lie.
+//! Which numbers an adapter trains, and where they are.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub enum Part {
     LambdaB,
     /// VeRA's `d`, `[1, r]`.
     LambdaD,
-    /// IA3's `l`, `[1, out]`, or `[1, in]` where it scales the input.
+    /// IA3's `l`, `[1, out]`, or `[1, in]` if it scales the input.
     Scale,
 }
 
@@ -55,7 +55,7 @@ pub enum Place {
     FinalNorm,
     /// The embeddings before every row, `[tokens, hidden]`.
     Prompt,
-    /// The head, `[vocabulary, hidden]`; the last slot where there is one.
+    /// The head, `[vocabulary, hidden]`; the last slot, if it is trained.
     Head,
 }
 
@@ -70,7 +70,7 @@ pub struct Slot {
 impl Slot {
     /// Its name in `adapter_model.safetensors`.
     pub fn name(&self, method: Method) -> String {
-        // Beside a method of their own norms are saved as whole modules.
+        // With another method, norms are saved as whole modules.
         let suffix = if method == Method::LnTuning {
             "ln_tuning_layers.weight"
         } else {
@@ -93,18 +93,18 @@ impl Slot {
     }
 }
 
-/// Whether a tensor of PEFT's file is of that module.
+/// Whether a tensor of PEFT's file belongs to this module.
 pub fn is_of_module(name: &str, layer: usize, module: TargetModule) -> bool {
     let end = name.strip_prefix(&module_prefix(layer, module));
     end.is_some_and(|end| end.starts_with('.'))
 }
 
-/// Such as `base_model.model.model.layers.0.self_attn.q_proj`.
+/// The name of a module in PEFT's files, such as `base_model.model.model.layers.0.self_attn.q_proj`.
 pub fn module_prefix(layer: usize, module: TargetModule) -> String {
     format!("base_model.model.model.layers.{layer}.{}", module.path())
 }
 
-/// What of a model decides how an adapter is laid out.
+/// The sizes of a model that determine the layout of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelShape {
     pub vocab_size: usize,
@@ -143,7 +143,7 @@ impl From<&ModelSummary> for ModelShape {
 }
 
 /// The layout of an adapter: layer by layer, module by module in the order of the forward pass, then the norms of that
-/// layer; then the last norm, what comes before every row, and the head.
+/// layer; then the last norm, the embeddings before every row, and the head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterLayout {
     pub spec: AdapterSpec,
@@ -197,7 +197,7 @@ impl AdapterLayout {
         layout
     }
 
-    /// As [`Self::num_parameters`] of that layout, without laying it out; numbers too great stay at the maximum.
+    /// The [`Self::num_parameters`] of this layout, without laying it out; saturates at the maximum.
     pub fn num_parameters_of(spec: &AdapterSpec, shape: &ModelShape) -> u64 {
         let of_layer = |layer: usize| {
             let parts = spec
@@ -226,7 +226,7 @@ impl AdapterLayout {
         } else {
             0
         };
-        // Norms, embeddings and the rows of the head are of one length.
+        // Norms, embeddings and the rows of the head have the same length.
         let num_words = if spec.train_head { shape.vocab_size } else { 0 };
         let num_vectors = num_norms
             .saturating_add(spec.prompt_tokens() as u64)
@@ -244,7 +244,7 @@ impl AdapterLayout {
         });
     }
 
-    /// The head's slot, where it is trained.
+    /// The head's slot, if it is trained.
     pub fn head(&self) -> Option<&Slot> {
         self.slots.last().filter(|slot| slot.place == Place::Head)
     }
@@ -254,7 +254,7 @@ impl AdapterLayout {
         self.features[module as usize].0
     }
 
-    /// The most input and the most output features of an adapted module.
+    /// The largest input and the largest output of the adapted modules, in features.
     pub(super) fn largest_features(&self) -> (usize, usize) {
         let features = self
             .modules
@@ -265,7 +265,7 @@ impl AdapterLayout {
         })
     }
 
-    /// What the low-rank product of a module is multiplied with.
+    /// The factor of a module's low-rank product.
     pub fn scaling(&self, layer: usize, module: TargetModule) -> f64 {
         let (alpha, r) = (
             self.spec.alpha(layer, module),
@@ -301,7 +301,7 @@ impl AdapterLayout {
     }
 }
 
-/// The trained parts of a module, of so many input and output features.
+/// The trained parts of a module with these input and output features.
 pub(super) fn parts(
     spec: &AdapterSpec,
     layer: usize,

@@ -1,6 +1,6 @@
-//! The little dense algebra of a start, in f64 on the host.
+//! The dense linear algebra of an initialization, in f64 on the host.
 
-/// Vectors of one length, one behind the other.
+/// Vectors of equal length, stored consecutively.
 #[derive(Debug, Clone)]
 pub struct Rows {
     values: Vec<f64>,
@@ -20,7 +20,7 @@ impl Rows {
         self.values.iter().map(|&value| value as f32).collect()
     }
 
-    /// Vectors and their length.
+    /// The number of vectors and their length.
     pub fn shape(&self) -> [usize; 2] {
         [self.values.len() / self.len.max(1), self.len]
     }
@@ -36,8 +36,8 @@ impl Rows {
         columns.map(|&value| value as f32).collect()
     }
 
-    /// Gram and Schmidt's way, twice, which is enough whatever the vectors (Giraud et al. 2005). One that depends on those
-    /// before it becomes zero.
+    /// Orthonormalizes with Gram-Schmidt, twice, which is enough for any vectors (Giraud et al. 2005). A vector that
+    /// depends on those before it becomes zero.
     pub fn orthonormalise(&mut self) {
         for index in 0..self.shape()[0] {
             let (done, rest) = self.values.split_at_mut(index * self.len);
@@ -62,21 +62,21 @@ impl Rows {
         }
     }
 
-    /// The first vectors, each times its factor.
+    /// The first vectors, each multiplied by its factor.
     pub fn scaled(&self, factors: &[f64]) -> Self {
         let vectors = factors.iter().zip(self.values.chunks_exact(self.len));
         let scaled = vectors.flat_map(|(factor, vector)| vector.iter().map(move |v| v * factor));
         Self::new(scaled.collect(), self.len)
     }
 
-    /// The products of every two vectors, as rows of a square.
+    /// The products of all pairs of vectors, as the rows of a square matrix.
     pub fn gram(&self) -> Vec<Vec<f64>> {
         let count = self.shape()[0];
         let row = |i| (0..count).map(|j| dot(self.row(i), self.row(j))).collect();
         (0..count).map(row).collect()
     }
 
-    /// The vectors that the rows of `turn` are combinations for.
+    /// Combines the vectors: each row of `turn` holds the coefficients of a new vector.
     pub fn turned(&self, turn: &[Vec<f64>]) -> Self {
         let mut values = vec![0.0; turn.len() * self.len];
         for (factors, vector) in turn.iter().zip(values.chunks_exact_mut(self.len)) {
@@ -100,14 +100,14 @@ fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// Eigenvalues of a symmetric matrix, the largest first, and the eigenvector of each: Jacobi's rotations, row by row
-/// (Golub and Van Loan, Matrix Computations, 8.5).
+/// The eigenvalues of a symmetric matrix, largest first, and their eigenvectors, by Jacobi rotations, row by row (Golub
+/// and Van Loan, Matrix Computations, 8.5).
 pub fn symmetric_eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let n = matrix.len();
     let identity = |i: usize| (0..n).map(|j| f64::from(u8::from(i == j))).collect();
     let mut vectors: Vec<Vec<f64>> = (0..n).map(identity).collect();
     let scale = (0..n).map(|i| matrix[i][i].abs()).fold(0.0, f64::max);
-    // Each round squares what is left beside the diagonal; a few are enough for any size.
+    // Each round squares what remains off the diagonal; a few are enough for any size.
     for _ in 0..40 {
         let mut largest = 0.0f64;
         for p in 0..n {
@@ -127,7 +127,7 @@ pub fn symmetric_eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     (values, vectors.collect())
 }
 
-/// The rotation of rows and columns `p` and `q` that makes their element zero; `vectors` turn with them.
+/// Rotates rows and columns `p` and `q` so that their element becomes zero, and `vectors` with them.
 fn rotate(matrix: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     let off = matrix[p][q];
     if off == 0.0 {

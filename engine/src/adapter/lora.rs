@@ -1,5 +1,5 @@
-//! LoRA (Hu et al., arXiv 2106.09685): `W x + s B A x` with `s = alpha / r`; `A` drawn, `B` zero, so that training starts
-//! from the base.
+//! LoRA (Hu et al., arXiv 2106.09685): `W x + s B A x` with `s = alpha / r`; `A` is random and `B` zero, so training
+//! starts from the base.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -10,7 +10,7 @@ pub(super) fn scaling(alpha: usize, r: usize) -> f64 {
     alpha as f64 / r as f64
 }
 
-/// PEFT's start: `A` uniform in `+-1 / sqrt(in)` (Kaiming with `a = sqrt(5)`), `B` zero.
+/// PEFT's initialization: `A` uniform in `+-1 / sqrt(in)` (Kaiming with `a = sqrt(5)`), `B` zero.
 pub(super) fn start(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Fixed {
     let bound = 1.0 / (start.weight.cols() as f64).sqrt();
     fill_uniform(start.part(Part::A), bound, rng);

@@ -1,9 +1,9 @@
-//! An adapter as low-rank products alone, which is all that other runtimes' adapter files hold.
+//! An adapter as low-rank products only, which is all that other runtimes' adapter files can hold.
 
 use super::{AdapterForm, Fixed, Part, slot_of};
 use crate::protocol::{AdapterSpec, Method, TargetModule};
 
-/// What a module's weight changes by: `scaling b a`.
+/// The change of a module's weight: `scaling b a`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRankUpdate {
     pub layer: usize,
@@ -16,7 +16,7 @@ pub struct LowRankUpdate {
     pub scaling: f64,
 }
 
-/// Why an adapter is not low-rank products alone.
+/// Why an adapter does not consist of low-rank products only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotLowRank {
     #[error("DoRA also scales rows of the base weights")]
@@ -32,7 +32,7 @@ pub enum NotLowRank {
 }
 
 impl NotLowRank {
-    /// Of an adapter of those settings.
+    /// The reason for an adapter with these settings, if any.
     pub fn of(spec: &AdapterSpec) -> Option<Self> {
         match spec.method {
             Method::Dora => Some(Self::Magnitudes),
@@ -47,7 +47,7 @@ impl NotLowRank {
 }
 
 impl AdapterForm {
-    /// The low-rank part of every module that has one, in the layout's order and whatever its method does besides; see
+    /// The low-rank part of every module that has one, in the layout's order, whatever else its method does; see
     /// [`NotLowRank::of`].
     pub fn pairs(&self, parameters: &[f32]) -> Vec<LowRankUpdate> {
         let modules = self.layout.modules().zip(&self.fixed);
@@ -91,7 +91,7 @@ impl AdapterForm {
 }
 
 impl LowRankUpdate {
-    /// With rows and columns of zeros up to rank `r`, and `b` times what makes its scaling `scaling`.
+    /// Pads with rows and columns of zeros to rank `r`, and multiplies `b` so that the scaling becomes `scaling`.
     pub(crate) fn padded(mut self, r: usize, scaling: f64) -> Self {
         let in_features = self.a.len() / self.r;
         self.a.resize(r * in_features, 0.0);

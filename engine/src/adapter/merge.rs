@@ -1,4 +1,4 @@
-//! What merging a module's adapter into its weight works on, on the host.
+//! The operands of merging a module's adapter into its weight, on the host.
 
 use super::{Part, Slot, slot_of};
 use crate::protocol::TargetModule;

@@ -1,7 +1,8 @@
-//! OLoRA (Büyükakyüz, arXiv 2406.01775): LoRA that starts from `W = Q R`: `B0` the first `r` columns of the orthonormal `Q`,
-//! `A0` the first `r` rows of `R`, and the base is `W - s B0 A0`; see [`super::pissa`] for how that is kept.
+//! OLoRA (Büyükakyüz, arXiv 2406.01775): LoRA that starts from `W = Q R`: `B0` the first `r` columns of the orthonormal
+//! `Q`, `A0` the first `r` rows of `R`, and the base is `W - s B0 A0`; see [`super::pissa`] for how this is
+//! represented.
 //!
-//! The first columns of `Q` depend on the first columns of `W` alone, and `R = Q^T W`.
+//! The first columns of `Q` depend only on the first columns of `W`, and `R = Q^T W`.
 
 use super::{Fixed, Start, linalg::Rows, pissa};
 use crate::protocol::Failure;

@@ -1,12 +1,12 @@
 //! PiSSA (Meng et al., arXiv 2404.02948): LoRA that starts from the base's principal directions. With `W = U S V^T`,
 //! `B0 = U_r sqrt(S_r / s)`, `A0 = sqrt(S_r / s) V_r^T`, and the base is `W - s B0 A0`.
 //!
-//! The packed base stays as it is, and the difference goes with the adapter: `W x + s (B A - B0 A0) x`, a pair of twice
-//! the rank of which half is trained. So nothing is lost to a second rounding of the base, and what is exported is a plain
-//! LoRA of rank `2 r` for the base as it came (as PEFT's `path_initial_model_for_weight_conversion` makes it).
+//! The quantized base does not change; the difference belongs to the adapter: `W x + s (B A - B0 A0) x`, a pair of
+//! twice the rank, half of which is trained. So nothing is lost to a second rounding of the base, and the export is a
+//! plain LoRA of rank `2 r` for the original base (as PEFT's `path_initial_model_for_weight_conversion` makes it).
 //!
-//! The principal directions are found by subspace iteration (Halko, Martinsson and Tropp, arXiv 0909.4061) on a few more
-//! directions than asked for, whose products run on the device on the packed `W`.
+//! The principal directions are found by subspace iteration (Halko, Martinsson and Tropp, arXiv 0909.4061) with a few
+//! more directions than requested; its products run on the device with the quantized `W`.
 
 use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
@@ -21,12 +21,12 @@ use crate::{
     train::pacing::read_all,
 };
 
-/// Directions beyond those asked for: the more there are, the faster the others settle.
+/// Directions beyond those requested: the more there are, the faster the others converge.
 const EXTRA: usize = 16;
-/// Rounds after which the directions are taken as they are.
+/// The number of rounds after which the directions are used as they are.
 const MAX_ROUNDS: usize = 16;
-/// How much the singular values may move in a round, as a share of the largest, once they have settled. Vectors are off by
-/// its root.
+/// How much converged singular values may still move in a round, relative to the largest. The error of the vectors is
+/// its square root.
 const SETTLED: f64 = 1e-9;
 
 pub(super) async fn start(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result<Fixed, Failure> {
@@ -74,7 +74,7 @@ pub(super) async fn start(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result
     Ok(residual(start, a, b))
 }
 
-/// Trains `A` and `B` from these, with the base taken to be without them.
+/// Trains `A` and `B` starting from these, which are subtracted from the base.
 pub(super) fn residual(start: &mut Start<'_>, a: Vec<f32>, b: Vec<f32>) -> Fixed {
     let (r, out_features, in_features) = (start.rank, start.weight.rows(), start.weight.cols());
     start.part(Part::A).copy_from_slice(&a);
@@ -119,17 +119,17 @@ pub(super) fn merge(weight: &mut Dense<'_>, module: &HostModule<'_>, [a, b]: [&M
 }
 
 impl Start<'_> {
-    /// `x W^T` `[k, out]` of `x` `[k, in]`.
+    /// `x W^T` `[k, out]` for `x` `[k, in]`.
     pub(super) async fn times_transposed(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         read_all(self.weight.forward(self.upload(x), None)).await
     }
 
-    /// `x W` `[k, in]` of `x` `[k, out]`.
+    /// `x W` `[k, in]` for `x` `[k, out]`.
     pub(super) async fn times(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         read_all(self.weight.backward(self.upload(x), None)).await
     }
 
-    /// `x W^T W W^T` `[k, out]` of `x` `[k, in]`: two rounds' products for one's reading.
+    /// `x W^T W W^T` `[k, out]` for `x` `[k, in]`: the products of two rounds with a single read.
     async fn power(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         let once = self.weight.forward(self.upload(x), None);
         let twice = self.weight.forward(self.weight.backward(once, None), None);

@@ -1,9 +1,9 @@
-//! Prompt tuning (Lester et al., arXiv 2104.08691): learned embeddings `P` `[p, d]` before every row, `[P; E(x)]`; the model
-//! itself is left alone. They take positions `0..p` and are neither scored nor cut off.
+//! Prompt tuning (Lester et al., arXiv 2104.08691): learned embeddings `P` `[p, d]` before every row, `[P; E(x)]`; the
+//! model itself does not change. They take positions `0..p` and are neither scored nor cut off.
 //!
-//! `P` starts from the embeddings of words of the vocabulary, drawn without regard to how frequent they are (PEFT's
-//! `SAMPLE_VOCAB`): the paper found random numbers far behind. A row's virtual tokens are ids from `v`, the size of the
-//! vocabulary, on (see [`crate::data::batch::Batch::prompted`]); [`crate::model::Llama::embed`] knows them.
+//! `P` starts from the embeddings of randomly chosen tokens of the vocabulary, regardless of their frequency (PEFT's
+//! `SAMPLE_VOCAB`): the paper found random numbers much worse. A row's virtual tokens have ids from `v`, the size of
+//! the vocabulary, on (see [`crate::data::batch::Batch::prompted`]); [`crate::model::Llama::embed`] handles them.
 
 use burn::tensor::Tensor;
 use rand::Rng;
@@ -15,7 +15,7 @@ use crate::{
     train::{pacing::read_all, step::index_tensor},
 };
 
-/// Embeddings of drawn words.
+/// The embeddings of randomly chosen tokens.
 pub(super) async fn start(
     num_tokens: usize,
     model: &Llama,
@@ -27,7 +27,7 @@ pub(super) async fn start(
     read_all(model.embed_tokens.select_rows(&ids, &model.device)).await
 }
 
-/// The gradient of `P`, of that of the embedded rows `[n, d]`: the sum over all rows' virtual tokens.
+/// The gradient of `P`, from that of the embedded rows `[n, d]`: the sum over all rows' virtual tokens.
 pub fn gradient(d_embedded: &Tensor<2>, ids: &[u32], vocabulary: usize, p: usize) -> Tensor<1> {
     let virtual_tokens = ids.iter().enumerate();
     let positions: Vec<usize> = virtual_tokens
@@ -36,7 +36,7 @@ pub fn gradient(d_embedded: &Tensor<2>, ids: &[u32], vocabulary: usize, p: usize
         .collect();
     let [_, d] = d_embedded.dims();
     let device = d_embedded.device();
-    // Each row has all of them, in their order.
+    // Each row has all of them, in order.
     let rows = positions.len() / p;
     let of_rows = d_embedded
         .clone()

@@ -1,4 +1,4 @@
-//! An adapter as PEFT's files hold it.
+//! The tensors of an adapter in PEFT's files.
 
 use super::{AdapterForm, AdapterLayout, Part, Place, Slot};
 use crate::{adapter::layout::module_prefix, protocol::Method};
@@ -15,7 +15,7 @@ pub struct NamedTensor {
 }
 
 impl Slot {
-    /// Its shape in the file, where vectors have one dimension, and IA3's two.
+    /// Its shape in the file, where vectors have one dimension, and those of IA3 two.
     fn shape_in_file(&self) -> Vec<usize> {
         let [rows, cols] = self.shape;
         match self.place {
@@ -56,10 +56,10 @@ impl AdapterLayout {
 }
 
 impl AdapterForm {
-    /// The tensors of the file, of `parameters` in the layout's order: those of [`AdapterLayout::tensors`].
+    /// The tensors of the file, as listed by [`AdapterLayout::tensors`], from `parameters` in the layout's order.
     ///
-    /// What took the base to be without a part of it (PiSSA, OLoRA) comes as the difference, of twice the rank, so that it
-    /// belongs to the base as it is.
+    /// Methods that subtract a part from the base (PiSSA, OLoRA) export the difference, at twice the rank, so that the
+    /// adapter fits the original base.
     pub fn tensors(&self, parameters: &[f32]) -> Vec<NamedTensor> {
         let method = self.layout.spec.method;
         let is_whole = |slot: &&Slot| match slot.place {

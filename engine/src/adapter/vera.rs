@@ -1,8 +1,8 @@
-//! VeRA (Kopiczko et al., arXiv 2310.11454): `W x + b (B (d (A x)))` with `A` and `B` drawn once for all modules and never
-//! trained; `d` starts at 0.1, `b` at zero. A module smaller than the largest takes the first columns of `A` and the
-//! first rows of `B`.
+//! VeRA (Kopiczko et al., arXiv 2310.11454): `W x + b (B (d (A x)))` with `A` and `B` drawn once for all modules and
+//! never trained; `d` starts at 0.1, `b` at zero. A smaller module uses the first columns of `A` and the first rows of
+//! `B`.
 //!
-//! To the projection it is a low-rank pair of `d A` and `b B`; what its gradients are to `d` and `b` is [`Chain::Vectors`].
+//! The projection sees a low-rank pair of `d A` and `b B`; [`Chain::Vectors`] leads its gradients to `d` and `b`.
 
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +16,7 @@ use crate::layers::{
 /// PEFT's `d_initial`.
 const D_INITIAL: f32 = 0.1;
 
-/// The shared `A` `[r, largest in]` and `B` `[largest out, r]`: uniform with Kaiming's bound `sqrt(6 / fan in)`.
+/// The shared `A` `[r, largest in]` and `B` `[largest out, r]`: uniform within Kaiming's bound `sqrt(6 / fan in)`.
 pub(super) fn projection(
     r: usize,
     features: (usize, usize),
@@ -36,7 +36,7 @@ pub(super) fn start(start: &mut Start<'_>, projection: &[Matrix; 2]) -> Fixed {
     slices(projection, start.weight)
 }
 
-/// What a module takes of the shared matrices.
+/// The part of the shared matrices that a module uses.
 pub(super) fn slices([a, b]: &[Matrix; 2], weight: &FrozenMatrix) -> Fixed {
     Fixed::Projection {
         a: a.tensor.clone().slice_dim(1, 0..weight.cols()),
@@ -67,7 +67,7 @@ pub(super) fn merge(weight: &mut Dense<'_>, module: &HostModule<'_>, projection:
     weight.add_product(&b, &a, 1.0);
 }
 
-/// `d A` `[r, in]` and `b B` `[out, r]` of the vectors `d` and `b`.
+/// `d A` `[r, in]` and `b B` `[out, r]` from the vectors `d` and `b`.
 pub(super) fn product(
     [d, lambda_b]: [&[f32]; 2],
     [a, b]: &[Matrix; 2],

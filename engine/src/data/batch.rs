@@ -1,4 +1,4 @@
-//! Sequences to batches, in an order that a seed fixes.
+//! Turns sequences into batches, in an order determined by a seed.
 
 use super::{
     TokenSequence,
@@ -7,18 +7,18 @@ use super::{
 };
 use crate::protocol::RunSpec;
 
-/// Rows are padded to a multiple of this, so that attention's matrices have columns for the GPU's vectors of four.
+/// Rows are padded to a multiple of this, so that the columns of attention's matrices fit the GPU's vectors of four.
 const TOKEN_MULTIPLE: usize = 4;
-/// What padding holds; it is never attended to by a real token and never scored.
+/// The id of padding, which no real token attends to and which is never scored.
 const PADDING_ID: u32 = 0;
 
-/// Some rows side by side, padded on the right to the longest; or packed, one behind the other in a single row, where
-/// none sees another and positions begin anew with each.
+/// Some rows, padded on the right to the longest; or packed into a single row, one after the other, where they do not
+/// see each other and positions restart with each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Rows; 1 where they are packed.
+    /// The number of rows; 1 if they are packed.
     pub b: usize,
-    /// Tokens of a padded row, or of all that are packed.
+    /// The tokens of a padded row, or of all packed rows.
     pub t: usize,
     /// `[b t]`
     pub ids: Vec<u32>,
@@ -72,7 +72,7 @@ impl Batch {
         Self::pack(parts)
     }
 
-    /// Of rows' numbers, ids and masks.
+    /// Packs rows given by their numbers, ids and masks.
     fn pack<'a>(parts: impl Iterator<Item = (usize, &'a [u32], &'a [bool])>) -> Self {
         let mut packed = Self {
             b: 1,
@@ -95,7 +95,7 @@ impl Batch {
         packed
     }
 
-    /// The same rows with tokens before each of them, which are not scored.
+    /// The same rows with unscored tokens before each of them.
     pub fn prompted(&self, prompt: &[u32]) -> Self {
         let rows = self.starts().into_iter().zip(&self.lengths);
         let rows = rows.zip(&self.rows).map(|((start, length), &row)| {
@@ -115,8 +115,8 @@ impl Batch {
         }
     }
 
-    /// A packed batch's rows in batches of at most `max_tokens`, or of one row that is longer; together they have its
-    /// loss and gradient. None where it has no more than that, or is not packed.
+    /// The rows of a packed batch in batches of at most `max_tokens`, or of one longer row; together they have the same
+    /// loss and gradient. `None` if the batch is not larger than that or is not packed.
     pub fn passes(&self, max_tokens: usize) -> Option<Vec<Self>> {
         if !self.is_packed || self.num_tokens() <= max_tokens {
             return None;
@@ -132,7 +132,7 @@ impl Batch {
         Some(passes.collect())
     }
 
-    /// Of a packed batch the lengths of what lies in its row, the padding at the end among them.
+    /// The lengths of the segments of a packed batch, including the padding at the end.
     pub fn segments(&self) -> Option<Vec<usize>> {
         let padding = self.t - self.num_tokens().min(self.t);
         let lengths = self.lengths.iter().copied();
@@ -156,13 +156,13 @@ impl Batch {
         self.lengths.iter().sum()
     }
 
-    /// Tokens that the loss is taken on.
+    /// The number of tokens that the loss covers.
     pub fn num_scored(&self) -> usize {
         self.loss_mask.iter().filter(|&&scored| scored).count()
     }
 }
 
-/// Rows for evaluation, in batches: in their order, as many as a micro-batch has, or packed where `spec` says so, a bin
+/// Batches of rows for evaluation, in order: as many rows as a micro-batch has, or, if `spec` asks for packing, one bin
 /// at a time.
 pub fn evaluation_batches<'a>(
     sequences: &'a [TokenSequence],
@@ -197,7 +197,7 @@ fn batch(sequences: &[TokenSequence], rows: &[usize], is_packed: bool) -> Batch 
     }
 }
 
-/// Hands out the batches of each optimizer step, epoch after epoch, each epoch in an order of its own: rows shuffled, or
+/// Hands out the batches of each optimizer step, epoch by epoch, each epoch in its own order: rows are shuffled, or
 /// grouped by length (see [`grouped_by_length`]), or packed into bins, of which a micro-batch takes as many as it would
 /// take rows (see [`super::pack`]).
 ///
@@ -210,18 +210,18 @@ pub struct BatchSchedule<'a> {
     accumulation_steps: usize,
     seed: u64,
     group_by_length: bool,
-    /// Tokens of a bin, where rows are packed.
+    /// The tokens of a bin, if rows are packed.
     capacity: Option<usize>,
-    /// Of the present epoch, each of one row where rows are not packed.
+    /// The bins of the current epoch; without packing, each has one row.
     bins: Bins,
-    /// Epochs begun.
+    /// The number of epochs begun.
     num_epochs: u64,
-    /// Bins of the present epoch that were handed out.
+    /// The number of bins of the current epoch already handed out.
     position: usize,
 }
 
 impl<'a> BatchSchedule<'a> {
-    /// The schedule of `spec` over `sequences`, of which there is at least one.
+    /// The schedule of `spec` over `sequences`, which must not be empty.
     pub fn new(sequences: &'a [TokenSequence], spec: &RunSpec) -> Self {
         Self {
             sequences,
@@ -255,7 +255,7 @@ impl<'a> BatchSchedule<'a> {
     }
 
     fn bins_of_epoch(&self) -> Bins {
-        // Stream 0 is the split's.
+        // Stream 0 belongs to the split.
         let (seed, stream) = (self.seed, self.num_epochs);
         if let Some(capacity) = self.capacity {
             return Bins::of_epoch(&lengths(self.sequences), capacity, seed, stream);
@@ -268,7 +268,7 @@ impl<'a> BatchSchedule<'a> {
         })
     }
 
-    /// Epochs done, as a fraction.
+    /// The number of epochs done, as a fraction.
     pub fn epoch(&self) -> f64 {
         match self.bins.len() {
             0 => 0.0,
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(unpacked.segments(), None);
         assert_eq!(unpacked.starts(), [0, 8, 16]);
         assert_eq!(batch.num_scored(), unpacked.num_scored());
-        // Without a rest there is no padding to see.
+        // Without a remainder there is no padding.
         let whole = Batch::packed(&[&rows[0], &rows[2]]);
         assert_eq!(whole.segments(), Some(vec![5, 3]));
     }

@@ -1,4 +1,4 @@
-//! Rows to token sequences: what the model reads and which of it the model learns.
+//! Turns rows into token sequences: what the model reads, and which parts of it the model learns.
 //!
 //! | row | model with a chat template | model without |
 //! |---|---|---|
@@ -6,10 +6,10 @@
 //! | `prompt`, `completion` | as a user's and an assistant's turn | the completion and EOS |
 //! | `text` | all of it and EOS | the same |
 //!
-//! This is what is learnt by default; [`TrainOn`] says less or more. Whatever is learnt, the text is tokenised once and
-//! as a whole, so that the model meets the tokens that it meets when it is used. A BOS is put before plain text where the
-//! tokenizer does so, never before a rendered template, which writes its own. The first token of a row is never learnt,
-//! since nothing comes before it.
+//! This is what is learned by default; [`TrainOn`] selects less or more. In any case, the text is tokenized once and as
+//! a whole, so that the model sees the same tokens as when it is used. A BOS is added to plain text if the tokenizer
+//! adds one, but never to a rendered template, which writes its own. The first token of a row is never learned, since
+//! nothing comes before it.
 
 use super::{
     TokenSequence,
@@ -35,7 +35,7 @@ pub enum EncodeError {
         max_seq_length: usize,
         num_tokens: usize,
     },
-    /// One token alone has nothing before it to be predicted from.
+    /// A single token has nothing before it to be predicted from.
     #[error("the row is a single token")]
     TooShort,
     #[error("its text has {num_bytes} bytes, more than the {MAX_OUTPUT_BYTES} allowed")]
@@ -84,7 +84,7 @@ impl EncodeError {
     }
 }
 
-/// A prompt that cannot be rendered or tokenised.
+/// A prompt that cannot be rendered or tokenized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PromptError {
     #[error(transparent)]
@@ -102,7 +102,7 @@ impl From<PromptError> for crate::protocol::Failure {
     }
 }
 
-/// A row in tokens, whole.
+/// All tokens of a row.
 struct Encoded {
     ids: Vec<u32>,
     loss_mask: Vec<bool>,
@@ -155,10 +155,10 @@ impl Encoder<'_> {
         }
     }
 
-    /// The row's tokens for the eye, also of a row that [`Self::encode`] refuses for having nothing to learn.
+    /// The row's tokens for display, even if [`Self::encode`] refuses the row because it has nothing to learn.
     ///
     /// # Errors
-    /// A row that cannot be rendered or tokenised at all.
+    /// A row that cannot be rendered or tokenized at all.
     pub fn preview(
         &self,
         stored: &StoredRow,
@@ -183,7 +183,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// A token for the eye.
+    /// A token for display.
     pub fn token_preview(&self, id: u32, is_trained: bool) -> TokenPreview {
         TokenPreview {
             id,
@@ -196,7 +196,7 @@ impl Encoder<'_> {
     /// Tokens of a prompt for generation: a user's message with the assistant's turn opened, or the plain text.
     ///
     /// # Errors
-    /// The template's or the tokenizer's.
+    /// Those of the template or the tokenizer.
     pub fn render_prompt(&self, prompt: &str) -> Result<Vec<u32>, PromptError> {
         match self.template {
             Some(template) => {
@@ -250,7 +250,7 @@ impl Encoder<'_> {
         Ok(encoded)
     }
 
-    /// A rendered conversation of which the messages `learnt` are learnt: every token that touches their turns.
+    /// A rendered conversation in which the messages `learnt` are learned: every token that touches their turns.
     fn conversation(
         &self,
         rendered: &RenderedConversation<'_>,
@@ -281,8 +281,8 @@ impl Encoder<'_> {
         })
     }
 
-    /// Plain text: `context` is read, the rest and EOS are learnt, from the first token on that the context alone does
-    /// not begin with.
+    /// Plain text: `context` is only read; the rest and EOS are learned, from the first token on that differs from the
+    /// tokens of the context alone.
     fn plain(&self, context: &str, target: &str) -> Result<Encoded, EncodeError> {
         let num_bytes = context.len() + target.len();
         if num_bytes > MAX_OUTPUT_BYTES {

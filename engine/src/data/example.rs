@@ -9,7 +9,7 @@ use crate::protocol::{Message, RowShape, TrainOn};
 /// A usable row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
-    /// 0-based, counted over all rows of the files, refused ones included.
+    /// 0-based, counted over all rows of the files, including refused ones.
     pub row: usize,
     pub example: Example,
 }
@@ -18,15 +18,15 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Example {
-    /// A conversation of at least one assistant's turn.
+    /// A conversation with at least one assistant turn.
     Conversation {
         messages: Vec<Message>,
         /// JSON of each tool that may be called, for the template.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tools: Vec<String>,
-        /// Assistant's turns before this message are context only: a `prompt` that is a conversation itself.
+        /// Assistant turns before this message are context only: a `prompt` that is itself a conversation.
         first_trained: usize,
-        /// Which of the shapes that conversations have: only of [`RowShape::Messages`] may templates mark the turns.
+        /// The shape of the conversation: only in [`RowShape::Messages`] may templates mark the turns.
         shape: RowShape,
     },
     /// `prompt` and `completion` as texts.
@@ -36,7 +36,7 @@ pub enum Example {
 }
 
 impl Example {
-    /// The messages of a conversation that are learnt, ascending: the assistant's, its last, or all.
+    /// The messages of a conversation that are learned, ascending: the assistant's, its last, or all.
     pub fn learnt_messages(&self, train_on: TrainOn) -> Vec<usize> {
         let Self::Conversation {
             messages,
@@ -57,7 +57,7 @@ impl Example {
         learnt
     }
 
-    /// The texts that are learnt: contents, thoughts and tool calls.
+    /// The texts that are learned: contents, thoughts and tool calls.
     pub fn targets(&self, train_on: TrainOn) -> Vec<&str> {
         match self {
             Self::Conversation { messages, .. } => self
@@ -80,6 +80,6 @@ impl Example {
     }
 }
 
-/// The role whose turns are learnt.
+/// The role whose turns are learned.
 pub(crate) const ASSISTANT: &str = "assistant";
 pub(crate) const USER: &str = "user";

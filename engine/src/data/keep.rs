@@ -1,7 +1,7 @@
-//! Prompts of general use with answers that a language model is meant to keep, whatever it is taught besides. Written for
-//! this project; they are scored only and never learnt.
+//! General prompts with answers that a language model should keep, whatever else it is taught. Written for this
+//! project; they are only scored, never trained on.
 
-/// Prompt and answer. Short, in plain words, of many kinds: where a run forgets, it seldom forgets one kind alone.
+/// Prompt and answer. Short, in plain words, of many kinds: a run that forgets seldom forgets only one kind.
 pub const KEEP_PROMPTS: [(&str, &str); 16] = [
     (
         "What is the capital of France?",

@@ -1,20 +1,20 @@
-//! Rows put together to long ones, so that no token is padding: first-fit decreasing, and how an epoch draws from it.
+//! Combines rows into long ones, so that no token is padding: first-fit decreasing, and how an epoch draws from it.
 //!
-//! In epoch `e`, counted from 1: the training rows in the order of [`permutation`]`(rows, seed, e)` are sorted by length,
-//! the longest first, rows of one length staying in that order. Each goes into the first bin that has room for it, of
-//! bins of `max_seq_length` tokens. The epoch hands out bin `p[0]`, `p[1]` and so on, with `p` the permutation of the bins
-//! on stream `2^63 + e`. Rows of a bin stay in the order in which they came into it.
+//! In epoch `e`, counted from 1: the training rows in the order of [`permutation`]`(rows, seed, e)` are sorted by
+//! length, longest first; rows of equal length stay in that order. Each goes into the first bin of `max_seq_length`
+//! tokens that has room for it. The epoch hands out bin `p[0]`, `p[1]` and so on, with `p` the permutation of the bins
+//! on stream `2^63 + e`. Rows of a bin stay in the order in which they were added.
 //!
-//! How many bins there are depends on the lengths alone, so that every epoch has as many steps.
+//! The number of bins depends only on the lengths, so every epoch has the same number of steps.
 
 use std::cmp::Reverse;
 
 use super::shuffle::permutation;
 
-/// Streams of the bins' order are the epoch's with this bit.
+/// The stream of the bins' order is the epoch's with this bit set.
 const BINS_STREAM: u64 = 1 << 63;
 
-/// Rows by their numbers, bin after bin.
+/// Row numbers, bin by bin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bins {
     rows: Vec<usize>,
@@ -23,20 +23,20 @@ pub struct Bins {
 }
 
 impl Bins {
-    /// One row a bin.
+    /// One row per bin.
     pub fn singles(rows: Vec<usize>) -> Self {
         let ends = (1..=rows.len()).collect();
         Self { rows, ends }
     }
 
-    /// An epoch's bins, in the order in which it hands them out; see the module.
+    /// The bins of an epoch, in the order in which the epoch hands them out, as the module's documentation defines it.
     pub fn of_epoch(lengths: &[usize], capacity: usize, seed: u64, epoch: u64) -> Self {
         let bins = first_fit(lengths, permutation(lengths.len(), seed, epoch), capacity);
         let order = permutation(bins.len(), seed, BINS_STREAM | epoch);
         Self::collect(order.iter().map(|&bin| bins[bin].as_slice()))
     }
 
-    /// The bins of rows in the order given, the fullest first.
+    /// The bins of rows in the given order, fullest first.
     pub fn in_order(lengths: &[usize], capacity: usize) -> Self {
         let bins = first_fit(lengths, (0..lengths.len()).collect(), capacity);
         Self::collect(bins.iter().map(Vec::as_slice))
@@ -56,12 +56,12 @@ impl Bins {
         self.ends.len()
     }
 
-    /// Whether there is no bin.
+    /// Whether there are no bins.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The rows of `count` bins from `start` on, of fewer at the end.
+    /// The rows of `count` bins from `start` on, or of fewer at the end.
     pub fn rows(&self, start: usize, count: usize) -> &[usize] {
         let end = |bins: usize| match bins.min(self.len()) {
             0 => 0,
@@ -71,16 +71,16 @@ impl Bins {
     }
 }
 
-/// How many bins of `capacity` tokens rows of those lengths fill.
+/// The number of bins of `capacity` tokens that rows of these lengths fill.
 pub fn num_bins(lengths: &[usize], capacity: usize) -> usize {
     Bins::in_order(lengths, capacity).len()
 }
 
-/// First-fit decreasing; a row longer than `capacity` has a bin of its own.
+/// First-fit decreasing; a row longer than `capacity` has its own bin.
 fn first_fit(lengths: &[usize], mut order: Vec<usize>, capacity: usize) -> Vec<Vec<usize>> {
     order.sort_by_key(|&row| Reverse(lengths[row]));
     let mut bins: Vec<Vec<usize>> = Vec::new();
-    // The most room among the bins below each node of a binary tree, whose leaves are the bins, opened or not.
+    // The largest free space among the bins below each node of a binary tree, whose leaves are the bins, opened or not.
     let num_leaves = order.len().next_power_of_two();
     let mut room = vec![capacity; 2 * num_leaves];
     for row in order {
@@ -116,7 +116,7 @@ mod tests {
             .collect()
     }
 
-    /// First-fit decreasing as it is said: every bin is tried in turn.
+    /// First-fit decreasing by its definition: every bin is tried in turn.
     fn in_turn(lengths: &[usize], capacity: usize) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         order.sort_by_key(|&row| Reverse(lengths[row]));

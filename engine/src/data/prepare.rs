@@ -1,4 +1,4 @@
-//! A dataset under one set of settings: rows encoded, split, counted.
+//! Prepares a dataset with one set of settings: encodes, splits and counts its rows.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use crate::protocol::{
     DataSpec, Failure, FailureKind, Histogram, PreparedSummary, RowProblem, Side,
 };
 
-/// Problems that the summary lists.
+/// The maximum number of problems listed in the summary.
 const MAX_PROBLEMS: usize = 100;
-/// Bins of the lengths' histogram, about.
+/// The approximate number of bins in the histogram of lengths.
 const NUM_BINS: usize = 40;
 
 /// What a run is trained and scored on.
@@ -20,13 +20,13 @@ pub struct Prepared {
     pub train: Vec<TokenSequence>,
     /// Held out, in the order of the files.
     pub validation: Vec<TokenSequence>,
-    /// Kept back until the test is asked for, in the order of the files.
+    /// Set aside until the test is requested, in the order of the files.
     pub test: Vec<TokenSequence>,
     pub summary: PreparedSummary,
 }
 
 impl Prepared {
-    /// On which side of the split the row of that number is; `None` where it was left out.
+    /// The side of the split that the row with this number is on; `None` if it was left out.
     pub fn side(&self, row: usize) -> Option<Side> {
         let has = |sequences: &[TokenSequence]| {
             sequences
@@ -51,7 +51,7 @@ impl Prepared {
     }
 }
 
-/// Encodes rows one at a time, so that the caller can let others work in between.
+/// Encodes rows one at a time, so that the caller can yield in between.
 pub struct Preparation<'a> {
     encoder: Encoder<'a>,
     spec: DataSpec,
@@ -59,7 +59,7 @@ pub struct Preparation<'a> {
     files: Vec<String>,
     sequences: Vec<TokenSequence>,
     groups: Vec<Option<u64>>,
-    /// Of all rows that have tokens, before they were cut.
+    /// The lengths of all rows with tokens, before truncation.
     lengths: Vec<usize>,
     num_left_out: usize,
     num_truncated: usize,
@@ -126,7 +126,7 @@ impl<'a> Preparation<'a> {
     /// Splits what was encoded.
     ///
     /// # Errors
-    /// [`FailureKind::Dataset`] with the first reason where no row is left.
+    /// [`FailureKind::Dataset`] with the first reason if no row is left.
     pub fn finish(mut self) -> Result<Prepared, Failure> {
         if self.sequences.is_empty() {
             return Err(self.nothing_left());
@@ -186,7 +186,8 @@ impl<'a> Preparation<'a> {
     }
 }
 
-/// Bins of a power of two, up to the cut-off or the length that 99 of 100 rows keep within, whichever is more.
+/// Bins whose width is a power of two, up to the sequence length or the 99th percentile of lengths, whichever is
+/// greater.
 fn histogram(lengths: &mut [usize], max_seq_length: usize) -> Histogram {
     lengths.sort_unstable();
     let Some(&longest) = lengths.last() else {

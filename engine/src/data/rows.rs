@@ -1,4 +1,4 @@
-//! The engine's end of a file of rows: read by slices, never held.
+//! The engine's side of a file of rows: read in slices, never held whole.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub struct RowFile {
     index: RowIndex,
 }
 
-/// A file of rows that cannot be read (on).
+/// Why a file of rows cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowFileError {
     #[error("the rows could not be read: {0}")]
@@ -31,7 +31,7 @@ impl From<RowFileError> for Failure {
 
 impl RowFile {
     /// # Errors
-    /// What is no file of rows, or cannot be read.
+    /// If the source is not a file of rows, or cannot be read.
     pub async fn open(source: Box<dyn ByteSource>) -> Result<Self, RowFileError> {
         let num_bytes = source.num_bytes();
         let trailer = read(&*source, RowIndex::trailer(num_bytes)?).await?;
@@ -45,7 +45,7 @@ impl RowFile {
         self.index.len()
     }
 
-    /// Ranges of rows to be read at once, in order.
+    /// The ranges of rows to read at once, in order.
     pub fn slices(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.index.slices()
     }
@@ -53,13 +53,13 @@ impl RowFile {
     /// The rows in `range`, counted over usable rows.
     ///
     /// # Errors
-    /// The source's, or rows that are none.
+    /// Those of the source, or damaged rows.
     pub async fn read(&self, range: Range<usize>) -> Result<Vec<StoredRow>, RowFileError> {
         let bytes = read(&*self.source, self.index.bytes(range.clone())).await?;
         Ok(self.index.rows(range, &bytes)?)
     }
 
-    /// The usable row of that number with its place among the usable ones, if there is one.
+    /// The usable row with this number and its index among the usable rows, if it exists.
     ///
     /// # Errors
     /// As [`Self::read`].

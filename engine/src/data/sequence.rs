@@ -1,6 +1,6 @@
 //! One training example as the model sees it.
 
-/// Token ids of one row and which of them the loss is taken on.
+/// The token ids of one row, and which of them the loss covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenSequence {
     /// 0-based row number in the dropped file.
@@ -11,7 +11,7 @@ pub struct TokenSequence {
 }
 
 impl TokenSequence {
-    /// Tokens that the loss is taken on.
+    /// The number of tokens that the loss covers.
     pub fn num_scored(&self) -> usize {
         self.loss_mask.iter().filter(|&&trained| trained).count()
     }

@@ -1,4 +1,4 @@
-//! Orders drawn from a seed, the same on every machine and in every version of the crates below.
+//! Orders drawn from a seed, the same on every machine and with every version of the crates used.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -9,9 +9,9 @@ use rand_chacha::{
 
 use crate::protocol::{DataSpec, Side};
 
-/// The numbers `0..len` in an order that depends on `seed` and `stream` alone.
+/// The numbers `0..len` in an order that depends only on `seed` and `stream`.
 ///
-/// Fisher-Yates from the end: for `i` from `len - 1` down to 1, `i` changes places with `(u64 * (i + 1)) >> 64`, where
+/// Fisher-Yates from the end: for `i` from `len - 1` down to 1, `i` is swapped with `(u64 * (i + 1)) >> 64`, where
 /// `u64` is the next number of ChaCha8, seeded by `seed_from_u64(seed)`, on its stream `stream`.
 pub fn permutation(len: usize, seed: u64, stream: u64) -> Vec<usize> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -24,12 +24,12 @@ pub fn permutation(len: usize, seed: u64, stream: u64) -> Vec<usize> {
     order
 }
 
-/// The rows of an epoch so that rows of like length come together: transformers' `LengthGroupedSampler`, drawn from
+/// The rows of an epoch, with rows of similar length together: transformers' `LengthGroupedSampler`, drawn from
 /// [`permutation`].
 ///
-/// The epoch's permutation is cut into groups of 50 batches, or of as many as make four groups, at least one; a `batch` is
-/// what a step takes. Each group is sorted by length, the longest first, rows of one length staying in their order. Then
-/// the longest row of all (of the first group that has one) changes places with the first, so that a step that cannot fit
+/// The epoch's permutation is cut into groups of 50 batches, or of as many as make four groups, at least one; a `batch`
+/// is the rows of one step. Each group is sorted by length, longest first; rows of equal length stay in order. Then the
+/// longest row of all (of the first group that has one) is swapped with the first, so that a step that does not fit
 /// fails at once.
 pub fn grouped_by_length(lengths: &[usize], batch: usize, seed: u64, stream: u64) -> Vec<usize> {
     let mut order = permutation(lengths.len(), seed, stream);
@@ -40,18 +40,19 @@ pub fn grouped_by_length(lengths: &[usize], batch: usize, seed: u64, stream: u64
         rows.sort_by_key(|&row| Reverse(lengths[row]));
     }
     let firsts = (0..order.len()).step_by(group);
-    // Of equals the first, as `argmax` has it; `max_by_key` would give the last.
+    // The first of equals, as in `argmax`; `max_by_key` would return the last.
     if let Some(longest) = firsts.min_by_key(|&first| Reverse(lengths[order[first]])) {
         order.swap(0, longest);
     }
     order
 }
 
-/// What each row is for. Rows of one group, by its number, are for the same; a row without one is a group by itself.
+/// The side of each row: training, validation or test. `groups` holds each row's group number; rows of the same group
+/// are on the same side, and a row without a number is its own group.
 ///
-/// Groups, in the order of their first rows, come into the order of [`permutation`] on stream 0. The first of them are
-/// for validation, until they have `validation_split` of all rows, rounded; the next are for the test, until they have
-/// `test_split`. Where a share is above 0 it gets a group, as long as one more is left for training.
+/// Groups, in the order of their first rows, are shuffled by [`permutation`] on stream 0. The first of them are for
+/// validation, until they have `validation_split` of all rows, rounded; the next are for testing, until they have
+/// `test_split`. A share above 0 gets at least one group, as long as one is left for training.
 pub fn split(groups: &[Option<u64>], spec: &DataSpec) -> Vec<Side> {
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut known: HashMap<u64, usize> = HashMap::new();
@@ -102,7 +103,7 @@ mod tests {
         assert_ne!(order, permutation(1000, 7, 4));
     }
 
-    /// Every order of four comes about equally often.
+    /// Every order of four occurs about equally often.
     #[test]
     fn orders_are_even() {
         let mut counts = std::collections::HashMap::new();
@@ -125,7 +126,7 @@ mod tests {
         sides.iter().filter(|&&other| other == side).count()
     }
 
-    /// Lengths by the rules of `transformers.trainer_pt_utils.get_length_grouped_indices`, group by group.
+    /// Checks lengths by the rules of `transformers.trainer_pt_utils.get_length_grouped_indices`, group by group.
     #[test]
     fn rows_are_grouped_as_in_transformers() {
         for (rows, batch, group) in [(1000, 2, 100), (100, 4, 24), (30, 8, 8), (3, 8, 8)] {
@@ -136,7 +137,7 @@ mod tests {
             assert_eq!(sorted, (0..rows).collect::<Vec<_>>());
             let longest = lengths.iter().max().unwrap();
             assert_eq!(lengths[order[0]], *longest);
-            // But for the row that gave its place to the longest, groups hold the permutation's rows, sorted.
+            // Except for the row swapped with the longest, groups hold the permutation's rows, sorted.
             let drawn = permutation(rows, 3, 2);
             let mut moved = 0;
             for (group, drawn) in order.chunks(group).zip(drawn.chunks(group)) {
@@ -163,7 +164,7 @@ mod tests {
         }
     }
 
-    /// What is held out for validation stays the same where a test is taken too.
+    /// The rows held out for validation stay the same if a test split is added.
     #[test]
     fn the_test_is_taken_from_what_would_be_trained() {
         let without = split(&[None; 50], &spec(0.2, 0.0));

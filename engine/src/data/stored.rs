@@ -1,4 +1,4 @@
-//! Rows on their way from the reader to the engine: a file of rows that is read by slices.
+//! Rows on their way from the reader to the engine: a file of rows that is read in slices.
 //!
 //! ```text
 //! JSON of a StoredRow, for each usable row, one after the other
@@ -18,12 +18,12 @@ use crate::protocol::{FindingKind, RowShape, RowSummary};
 const MAGIC: &[u8; 8] = b"inlayrow";
 const ENTRY_BYTES: usize = 16;
 const TRAILER_BYTES: usize = 16;
-/// Characters of a text that the table shows.
+/// The number of characters of a text shown in the table.
 const SUMMARY_CHARS: usize = 300;
-/// Bytes of rows that are read at once, unless a single one has more.
+/// The number of bytes of rows read at once, unless a single row has more.
 const SLICE_BYTES: u64 = 1 << 20;
 
-/// A usable row with what is known of it besides.
+/// A usable row, and what is known about it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredRow {
     pub row: Row,
@@ -81,12 +81,12 @@ fn cut(text: &str) -> String {
     text.chars().take(SUMMARY_CHARS).collect()
 }
 
-/// What is known of a row beside its text.
+/// What is known about a row besides its text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowFacts {
     /// Index of its file in [`crate::protocol::DatasetSummary::files`].
     pub file: usize,
-    /// 1-based, where the format has lines.
+    /// 1-based, if the format has lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -94,15 +94,15 @@ pub struct RowFacts {
     /// Rows with the same number stay on one side of every split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u64>,
-    /// Of a text with a label.
+    /// The label of a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The answer of a preference that is not learnt.
+    /// The rejected answer of a preference, which is not learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
 }
 
-/// Where rows stand in a file of rows.
+/// Where the rows are in a file of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowIndex {
     /// Where a row starts, and its number; ascending in both.
@@ -111,7 +111,7 @@ pub struct RowIndex {
     end: u64,
 }
 
-/// A file that is no file of rows, or a row in it that is none: it was cut off or is not ours.
+/// A damaged file of rows, or a damaged row in it: it was cut off or has another format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the file of rows is damaged")]
 pub struct Damaged;
@@ -125,13 +125,13 @@ impl RowIndex {
         self.entries.is_empty()
     }
 
-    /// Bytes of the rows in `range`, as far as there are such.
+    /// The bytes of the rows in `range`, as far as they exist.
     pub fn bytes(&self, range: Range<usize>) -> Range<u64> {
         let at = |index: usize| self.entries.get(index).map_or(self.end, |entry| entry.0);
         at(range.start)..at(range.end.max(range.start))
     }
 
-    /// Index of the row of that number.
+    /// The index of the row with this number.
     pub fn find(&self, row: usize) -> Option<usize> {
         self.entries
             .binary_search_by_key(&(row as u64), |entry| entry.1)
@@ -145,7 +145,7 @@ impl RowIndex {
             let start = next;
             let limit = self.entries.get(start)?.0 + SLICE_BYTES;
             let rest = &self.entries[start + 1..];
-            // Where one of these starts, the row before it ends.
+            // Each row ends where the next one starts.
             let num_whole = rest.partition_point(|entry| entry.0 <= limit);
             next = if num_whole == rest.len() && self.end <= limit {
                 self.len()
@@ -156,13 +156,13 @@ impl RowIndex {
         })
     }
 
-    /// Bytes of the trailer, which says how long the index is.
+    /// The bytes of the trailer, which says how long the index is.
     pub fn trailer(num_bytes: u64) -> Result<Range<u64>, Damaged> {
         let start = num_bytes.checked_sub(TRAILER_BYTES as u64).ok_or(Damaged)?;
         Ok(start..num_bytes)
     }
 
-    /// Bytes of the index of a file with that trailer.
+    /// The bytes of the index of a file with this trailer.
     pub fn range(trailer: &[u8], num_bytes: u64) -> Result<Range<u64>, Damaged> {
         let (count, magic) = trailer.split_first_chunk::<8>().ok_or(Damaged)?;
         if magic != MAGIC {
@@ -206,7 +206,7 @@ impl RowIndex {
             .collect()
     }
 
-    /// Notes a row that was written from the present end on.
+    /// Records a row that was just written at the end.
     fn push(&mut self, row: usize, num_bytes: usize) {
         self.entries.push((self.end, row as u64));
         self.end += num_bytes as u64;
@@ -231,7 +231,8 @@ pub struct RowWriter {
 }
 
 impl RowWriter {
-    /// Adds a row; rows come in the order of their numbers. Gives the next part of the file whenever one is full.
+    /// Adds a row; rows must come in the order of their numbers. Returns the next part of the file whenever one is
+    /// full.
     pub fn push(&mut self, row: &StoredRow) -> Option<Vec<u8>> {
         let start = self.buffer.len();
         // Plain data, written to memory: this cannot fail.

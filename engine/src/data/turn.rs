@@ -1,14 +1,14 @@
-//! Where the assistant speaks in a rendered conversation, for any template.
+//! Finds the assistant turns in a rendered conversation, for any template.
 //!
-//! HF marks this inside the template by `{% generation %}`, which stock templates lack. Here it is found from outside,
-//! by rendering parts of the conversation: a turn begins where the generation prompt of the messages before it ends, and
-//! ends where the text of the messages up to it ends. So it holds the content, the tool calls, the token that ends the
-//! turn and whatever the template writes behind that (a line break, in most), as TRL's marks do.
+//! HF marks them inside the template with `{% generation %}`, which stock templates lack. Here they are found from
+//! outside, by rendering parts of the conversation: a turn begins where the generation prompt of the messages before it
+//! ends, and ends where the text of the messages up to it ends. So a turn holds the content, the tool calls, the token
+//! that ends the turn and whatever the template writes after that (usually a line break), as with TRL's marks.
 //!
-//! Templates may write a message in another way once more follow it (Qwen 3 drops earlier thoughts, Phi ends the last
-//! turn twice, Mistral moves the tools). Then no part is a prefix of the whole, and the parts are laid beside it at
-//! another place: a message's content is replaced by a mark that stands nowhere else, and whatever the template writes
-//! behind the mark is found at the end of the whole text. Contents are never searched for, since they may repeat.
+//! Templates may write a message differently if more messages follow (Qwen 3 drops earlier thoughts, Phi ends the last
+//! turn twice, Mistral moves the tools). Then no part is a prefix of the whole, and the parts are aligned elsewhere: a
+//! message's content is replaced by a mark that occurs nowhere else, and whatever the template writes after the mark is
+//! found at the end of the whole text. Contents are never searched for, since they may repeat.
 
 use std::ops::Range;
 
@@ -18,13 +18,13 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// A private character, of which the mark is made.
+/// A private-use character, of which the mark is made.
 const MARK: char = '\u{10FFFD}';
-/// How Qwen 2.5's template goes on behind `<|im_start|>assistant`: TRL's version of it counts the line break, which
-/// others leave to the header, to the turn.
+/// How Qwen 2.5's template continues after `<|im_start|>assistant`: TRL's version of it counts the line break as part
+/// of the turn, while others count it as part of the header.
 const BREAK_BEFORE_CONTENT: &str = r"{{- '\n' + message.content }}";
 
-/// A conversation whose turns cannot be told.
+/// Why the turns of a conversation cannot be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TurnError {
     #[error(transparent)]
@@ -81,7 +81,7 @@ impl<'a> RenderedConversation<'a> {
         })
     }
 
-    /// Bytes of the text that are the assistant's in message `index`, without its header.
+    /// The bytes of the text that the assistant writes in message `index`, without its header.
     ///
     /// # Errors
     /// [`TurnError::NotFound`], [`TurnError::NotWritten`], [`TurnError::CallsNotWritten`].
@@ -90,7 +90,7 @@ impl<'a> RenderedConversation<'a> {
         let (start, end) = (self.start(index), self.end(index, tokenizer));
         let turn = start.zip(end).filter(|(start, end)| start <= end);
         let (start, end) = turn.ok_or(TurnError::NotFound { message: index + 1 })?;
-        // Some templates write calls alone, without the content beside them.
+        // Some templates write only the calls, without the content.
         if !message.tool_calls.is_empty() {
             self.check_calls(index)?;
         } else if !self.text[start..end].contains(message.content.trim()) {
@@ -99,10 +99,10 @@ impl<'a> RenderedConversation<'a> {
         Ok(start..end)
     }
 
-    /// As [`Self::turn`], where TRL's marks for `messages` begin.
+    /// Like [`Self::turn`], but begins where TRL's marks for `messages` begin.
     ///
     /// # Errors
-    /// As [`Self::turn`].
+    /// Those of [`Self::turn`].
     pub fn marked_turn(
         &self,
         index: usize,
@@ -117,7 +117,7 @@ impl<'a> RenderedConversation<'a> {
         Ok(start..end)
     }
 
-    /// Whether the template writes what message `index` says.
+    /// Checks that the template writes the text of message `index`.
     fn check_content(&self, index: usize) -> Result<(), TurnError> {
         let marked = self.render(&self.with_marked_content(index), false);
         match marked.is_some_and(|text| text.contains(&self.mark)) {
@@ -126,7 +126,7 @@ impl<'a> RenderedConversation<'a> {
         }
     }
 
-    /// Whether the template writes the tool calls of message `index`.
+    /// Checks that the template writes the tool calls of message `index`.
     ///
     /// # Errors
     /// [`TurnError::CallsNotWritten`]
@@ -162,8 +162,8 @@ impl<'a> RenderedConversation<'a> {
         })
     }
 
-    /// Where the generation prompt ends in `head`, what stands before the content of the first message. Templates may
-    /// refuse to write no message at all, so that nothing else tells an empty thought from the header.
+    /// Where the generation prompt ends in `head`, the text before the content of the first message. Templates may
+    /// refuse to write zero messages, and then nothing else distinguishes an empty thought from the header.
     fn opened_by_prompt(&self, head: &str) -> Option<usize> {
         let opened = self.render(self.messages, true)?;
         let prompt = opened.strip_prefix(&self.text)?;
@@ -189,8 +189,8 @@ impl<'a> RenderedConversation<'a> {
             })
     }
 
-    /// Where the text of the first `num_messages` messages ends, laid beside the whole from behind the content of the
-    /// message before `index` on.
+    /// Where the text of the first `num_messages` messages ends, aligned with the whole after the content of the
+    /// message before `index`.
     fn end_by_content_before(
         &self,
         index: usize,
@@ -210,7 +210,7 @@ impl<'a> RenderedConversation<'a> {
             .then_some(start + part.len())
     }
 
-    /// The place in the text of what stands behind the mark in `marked`, if the text ends in the same way.
+    /// The position in the text of whatever comes after the mark in `marked`, if the text ends in the same way.
     fn behind_mark(&self, marked: &str) -> Option<usize> {
         let (_, behind) = marked.split_once(&self.mark)?;
         self.text
@@ -218,7 +218,7 @@ impl<'a> RenderedConversation<'a> {
             .then_some(self.text.len() - behind.len())
     }
 
-    /// All messages, with one that says the mark alone in the place of message `index`.
+    /// All messages, with message `index` replaced by one that contains only the mark.
     fn with_marked_content(&self, index: usize) -> Vec<Message> {
         let mut messages = self.messages.to_vec();
         messages[index] = Message::new(messages[index].role.as_str(), self.mark.as_str());
@@ -232,7 +232,7 @@ impl<'a> RenderedConversation<'a> {
     }
 }
 
-/// Bytes that `text` and `other` have in common at their start, to the end of a token of `text`: `<|end|>` and
+/// The length in bytes of the common start of `text` and `other`, ending at a token of `text`: `<|end|>` and
 /// `<|endoftext|>` have nothing in common.
 fn common_prefix(text: &str, other: &str, tokenizer: &Tokenizer) -> Option<usize> {
     let same = text

@@ -1,4 +1,4 @@
-//! The adapter as PEFT reads it: tensor names, layouts and `adapter_config.json`.
+//! The adapter in the form that PEFT reads: tensor names, layouts and `adapter_config.json`.
 
 use std::{
     borrow::Cow,
@@ -36,7 +36,7 @@ impl View for Written<'_> {
     }
 }
 
-/// Whether the tensors are the run's, whole and finite.
+/// Checks that the tensors are the run's, complete and finite.
 pub(super) fn check(input: &ExportInput<'_>) -> Result<(), ExportError> {
     if input.tensors.is_empty() || !input.summary.has_adapter {
         return Err(ExportError::EmptyAdapter);
@@ -77,10 +77,10 @@ pub(super) fn check(input: &ExportInput<'_>) -> Result<(), ExportError> {
     }
 }
 
-/// What PEFT loads, of checked tensors.
+/// The files that PEFT loads, from checked tensors.
 ///
 /// # Errors
-/// None that tensors of [`AdapterLayout::tensors`] would meet.
+/// None for the tensors listed by [`AdapterLayout::tensors`].
 pub fn files(
     spec: &AdapterSpec,
     shape: &ModelShape,
@@ -102,7 +102,7 @@ pub(super) fn safetensors(tensors: &[NamedTensor]) -> Result<Vec<u8>, ExportErro
     )?)
 }
 
-/// `adapter_config.json`, without the keys that newer versions of PEFT added: older ones refuse what they do not know.
+/// `adapter_config.json`, without the keys that newer versions of PEFT added, since older versions refuse unknown keys.
 fn config_json(spec: &AdapterSpec, shape: &ModelShape, base: &str) -> Result<String, ExportError> {
     let modules: Vec<&str> = spec
         .target_modules
@@ -150,7 +150,7 @@ fn config_json(spec: &AdapterSpec, shape: &ModelShape, base: &str) -> Result<Str
     put("fan_in_fan_out", json!(false));
     match spec.method {
         Method::Ia3 => {
-            // It knows no range of blocks, so that modules of some are named by their paths.
+            // It has no ranges of blocks, so the modules of some blocks are listed by their paths.
             let of = |module: TargetModule| match &layers {
                 Some(layers) => {
                     let paths = layers
@@ -194,8 +194,8 @@ fn peft_type(method: Method) -> &'static str {
     }
 }
 
-/// What is LoRA's own. A start from the base is exported as a plain LoRA of twice the rank and alpha; see
-/// [`crate::adapter::pissa`].
+/// Writes the keys of LoRA. An initialization from the base is exported as a plain LoRA of twice the rank and alpha;
+/// see [`crate::adapter::pissa`].
 fn put_lora(
     put: &mut impl FnMut(&str, Value) -> Option<Value>,
     spec: &AdapterSpec,
@@ -208,7 +208,7 @@ fn put_lora(
     put("use_rslora", json!(spec.method == Method::RsLora));
     put("use_dora", json!(spec.method == Method::Dora));
     put("init_lora_weights", json!(true));
-    // By whole paths: which of two patterns counts where both fit differs between versions.
+    // Whole paths, because versions differ in which of two matching patterns wins.
     let pattern = |usual: usize, of: &dyn Fn(usize, TargetModule) -> usize| {
         let modules = spec.modules(shape.num_hidden_layers);
         let entries = modules.filter(|&(layer, module)| of(layer, module) != usual);
@@ -224,7 +224,7 @@ fn put_lora(
     put("alpha_pattern", alphas);
 }
 
-/// What `from_pretrained` finds the base model by: its hub id where it is known.
+/// The name by which `from_pretrained` finds the base model: its hub ID, if known.
 pub fn base_model(model: &ModelSummary) -> &str {
     model.base_model_name.as_deref().unwrap_or(&model.name)
 }

@@ -1,8 +1,8 @@
 //! GGUF files for llama.cpp: headers, and an adapter.
 //!
-//! The layout is that of [`crate::weights::gguf`]; keys and names are those that `convert_lora_to_gguf.py` of llama.cpp
-//! writes. llama.cpp takes one alpha for the whole file and the rank from each tensor, so whatever differs between modules
-//! goes into `lora_b`.
+//! The layout is that of [`crate::weights::gguf`]; keys and names are those that llama.cpp's `convert_lora_to_gguf.py`
+//! writes. llama.cpp uses one alpha for the whole file and the rank of each tensor, so differences between modules go
+//! into `lora_b`.
 
 use super::ExportError;
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
 };
 
 const VERSION: u32 = 3;
-/// What llama.cpp calls all models that this engine runs.
+/// llama.cpp's name of the architecture of all models that this engine runs.
 pub(super) const ARCHITECTURE: &str = "llama";
 const ALIGNMENT: u64 = 32;
-/// Numbers of the types of values.
+/// The numbers of the value types.
 const TYPE_UINT32: u32 = 4;
 const TYPE_INT32: u32 = 5;
 const TYPE_FLOAT32: u32 = 6;
@@ -41,7 +41,7 @@ impl Header {
         self.num_pairs += 1;
     }
 
-    /// A pair as another file has it, its type included.
+    /// Adds a pair as stored in another file, including its type.
     pub fn stored(&mut self, key: &str, value: &[u8]) {
         put_text(&mut self.pairs, key);
         self.pairs.extend(value);
@@ -87,7 +87,7 @@ impl Header {
         self.pairs.extend(value.to_le_bytes());
     }
 
-    /// A tensor of `shape`, slowest dimension first, that takes so many bytes.
+    /// Adds a tensor of `shape`, slowest dimension first.
     pub fn tensor(&mut self, name: &str, shape: &[u64], kind: PackedKind, num_bytes: u64) {
         put_text(&mut self.tensors, name);
         self.tensors.extend((shape.len() as u32).to_le_bytes());
@@ -100,14 +100,14 @@ impl Header {
         self.offset += num_bytes.next_multiple_of(ALIGNMENT);
     }
 
-    /// A matrix in f32; rows are what is contiguous.
+    /// Adds a matrix in f32 with contiguous rows.
     fn matrix(&mut self, name: &str, [rows, cols]: [usize; 2]) {
         let shape = [rows, cols].map(|size| size as u64);
         let num_bytes = 4 * shape[0] * shape[1];
         self.tensor(name, &shape, PackedKind::F32, num_bytes);
     }
 
-    /// Bytes of all tensors, with what fills up each.
+    /// The size of all tensors, including padding.
     pub fn data_bytes(&self) -> u64 {
         self.offset
     }
@@ -125,12 +125,12 @@ impl Header {
     }
 }
 
-/// Zeros up to where the next tensor may begin.
+/// Pads with zeros to where the next tensor may begin.
 pub(super) fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
 }
 
-/// Number of a type of tensors, of those that are written.
+/// The number of a tensor type, for the types that are written.
 fn type_number(kind: PackedKind) -> u32 {
     match kind {
         PackedKind::F16 => 1,
@@ -162,7 +162,7 @@ fn tensor_name(layer: usize, module: TargetModule) -> String {
 /// A LoRA file for a base in GGUF.
 ///
 /// # Errors
-/// [`ExportError::EmptyAdapter`] without any update.
+/// [`ExportError::EmptyAdapter`] if there are no updates.
 pub fn adapter(
     updates: Vec<LowRankUpdate>,
     shape: &ModelShape,
@@ -205,15 +205,15 @@ fn put_floats(data: &mut Vec<u8>, values: &[f32]) {
     pad(data);
 }
 
-/// Rows of `[heads 2 hd/2, cols]` in the order of `[heads hd/2 2, cols]`: llama.cpp rotates neighbours where HF rotates
-/// halves, so GGUF files of Llama-class models have the rows of queries and keys so.
+/// Rows of `[heads 2 hd/2, cols]` in the order of `[heads hd/2 2, cols]`: llama.cpp rotates neighbors where HF rotates
+/// halves, so GGUF files of Llama-class models store the rows of queries and keys in this order.
 fn interleaved(values: &[f32], cols: usize, heads: usize) -> Vec<f32> {
     let rows = values.len() / cols;
     let row = |to: usize| &values[interleaved_row(to, rows / heads) * cols..][..cols];
     (0..rows).flat_map(row).copied().collect()
 }
 
-/// The row of HF's order that comes at `to` in that order.
+/// The row in HF's order that is at `to` in that order.
 pub(super) fn interleaved_row(to: usize, head_dim: usize) -> usize {
     let at = to % head_dim;
     to - at + at % 2 * (head_dim / 2) + at / 2

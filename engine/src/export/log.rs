@@ -11,9 +11,9 @@ use crate::{
 /// Loss over the held-out rows: mean negative log-likelihood per scored token, natural logarithm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EvaluationReport {
-    /// Of the model without the adapter; `None` where no row was held out.
+    /// The loss of the model without the adapter; `None` if no rows were held out.
     pub base_loss: Option<f64>,
-    /// Of the model with the adapter that the zip holds; `None` where no row was held out.
+    /// The loss of the model with the exported adapter; `None` if no rows were held out.
     pub tuned_loss: Option<f64>,
     pub scored_tokens: u64,
     /// Rows were cut to this many tokens.
@@ -43,7 +43,7 @@ pub enum LogEntry {
     Evaluation(EvaluationMetrics),
 }
 
-/// `log.jsonl`: each evaluation after the step that it came after.
+/// `log.jsonl`: each evaluation comes after the step it followed.
 pub(super) fn lines(
     steps: &[StepMetrics],
     evaluations: &[EvaluationMetrics],
@@ -65,7 +65,7 @@ pub(super) fn lines(
     Ok(text)
 }
 
-/// A held-out row as transformers' trainers take it.
+/// A held-out row in the form that transformers' trainers take.
 #[derive(Serialize)]
 struct HeldOutRow<'a> {
     row: usize,
@@ -90,8 +90,8 @@ pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportErr
     Ok(text)
 }
 
-/// `evaluation.json`. The first five keys are what scripts rely on; the others say how the losses came about. Behind them
-/// stands `scores`: a [`crate::protocol::ScoreReport`] of each side that was scored after the run.
+/// `evaluation.json`. Scripts rely on the first five keys; the others say how the losses were computed. After them
+/// comes `scores`: a [`crate::protocol::ScoreReport`] of each side that was scored after the run.
 #[derive(Serialize)]
 struct Evaluation {
     base_loss: Option<f64>,
@@ -108,7 +108,7 @@ struct Evaluation {
     best_step: u64,
 }
 
-/// What the losses are taken on; also said in the README.
+/// What the losses cover; the README says it, too.
 pub(super) fn loss_on(train_on: TrainOn) -> &'static str {
     match train_on {
         TrainOn::AssistantTurns => {
@@ -152,7 +152,7 @@ pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportE
         split_seed: input.spec.data.seed,
         best_step: input.summary.best_step,
     })?;
-    // On one line, since rows come by the thousand, and with the code that writes them for the page.
+    // On one line, since there can be thousands of rows, and with the code that writes them for the page.
     Ok(format!(
         "{},\n  \"scores\": {}\n}}\n",
         text.trim_end_matches("\n}\n"),

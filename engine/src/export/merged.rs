@@ -4,14 +4,14 @@
 //! ModelFiles --rows--> f32 --merge (sums in f64)--> f32 | F16 | Q8_0 | Q4_0 --slices--> FileSink
 //! ```
 //!
-//! The weights come from the model's own file, tensor by tensor, and leave in slices: at most one projection is held, and
-//! of the embedding and the head a slice of [`SLICE_BYTES`]. What came quantised is merged as the numbers that it stands
-//! for, so that the file is the base that the adapter was trained on.
+//! The weights come from the model's own file, tensor by tensor, and leave in slices: at most one projection is held,
+//! or a slice of [`SLICE_BYTES`] of the embedding and the head. Quantized weights are merged as the numbers they stand
+//! for, so the file matches the base that the adapter was trained on.
 //!
-//! Safetensors are F32: what a few steps of training add to a weight is often smaller than the step between two halves
-//! beside it, and a rounding to F16 or BF16 would take it away. In GGUF norms are F32, and rows that are not made of whole
-//! blocks of 32 are F16. In a Q4_0 file the matrix that makes the logits, which is the embedding where the head is tied, is
-//! Q8_0. llama.cpp makes it Q6_K, a type that this engine has none of, and Q8_0 loses less.
+//! Safetensors are F32: what a few steps of training add to a weight is often smaller than the distance between two
+//! neighboring halves, and rounding to F16 or BF16 would remove it. In GGUF, norms are F32, and rows that are not made
+//! of whole blocks of 32 are F16. In a Q4_0 file, the matrix that makes the logits (the embedding if the head is tied)
+//! is Q8_0. llama.cpp uses Q6_K, a type that this engine lacks, and Q8_0 loses less.
 
 mod folder;
 mod from_files;
@@ -35,9 +35,9 @@ use crate::{
     weights::{checkpoint::ModelFiles, config::LlamaConfig, packed::PackedKind},
 };
 
-/// Numbers of a matrix that are read, written and told of at a time, in bytes of f32.
+/// How much of a matrix is read, written and reported at a time, in bytes of f32.
 const SLICE_BYTES: usize = 4 << 20;
-/// Above it the weights are cut into several files, as Hugging Face does.
+/// Above this size the weights are split into several files, as Hugging Face does.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// Why an adapter has no merged form.
@@ -60,7 +60,7 @@ impl From<RefusedMerge> for Failure {
     }
 }
 
-/// Why that adapter cannot be merged, if so.
+/// Why an adapter cannot be merged, if so.
 pub fn refusal(spec: &AdapterSpec) -> Option<RefusedMerge> {
     (spec.method == Method::PromptTuning).then_some(RefusedMerge::Prompt)
 }
@@ -75,9 +75,9 @@ struct Planned {
 }
 
 impl Planned {
-    /// Rows and numbers of each.
+    /// The number of rows, and of numbers in each.
     fn size(&self) -> [usize; 2] {
-        // A config's sizes were read as 32 bits.
+        // The sizes of a config were read as 32-bit numbers.
         let cols = self.shape.last().map_or(1, |&cols| cols as usize);
         match self.shape.as_slice() {
             [rows, _] => [*rows as usize, cols],
@@ -86,37 +86,37 @@ impl Planned {
     }
 }
 
-/// What is merged, and how it leaves.
+/// What is merged, and how it is written.
 pub struct Merge<'a> {
     pub files: &'a ModelFiles,
     pub tokenizer: &'a Tokenizer,
     pub form: &'a AdapterForm,
     pub parameters: &'a [f32],
     pub kind: MergedKind,
-    /// The name of the GGUF file, and the `Modelfile` beside it.
+    /// The name of the GGUF file, and the `Modelfile` for it.
     pub file_name: &'a str,
     pub modelfile: &'a str,
-    /// [`SHARD_BYTES`], but for tests.
+    /// [`SHARD_BYTES`], except in tests.
     pub shard_bytes: u64,
-    /// [`ZIP64_FROM`], but for tests.
+    /// [`ZIP64_FROM`], except in tests.
     pub zip64_from: u64,
-    /// Its stop ends the export.
+    /// Stopping this run ends the export.
     pub run: RunId,
     pub host: &'a dyn Host,
 }
 
 impl Merge<'_> {
-    /// Writes the zip into `sink`. Messages arrive between slices, and [`Event::Progress`] tells of each.
+    /// Writes the zip into `sink`. Messages arrive between slices, and [`Event::Progress`] reports each of them.
     ///
     /// # Errors
-    /// [`Interruption::Stopped`] where the user stopped it; a refusal, a file or a sink that fails, and numbers that are
-    /// not finite or too large for the type. The sink then holds no whole file.
+    /// [`Interruption::Stopped`] if the user stopped it; a refusal; a file or a sink that fails; numbers that are not
+    /// finite or too large for the type. The sink then holds an incomplete file.
     pub async fn write(&self, sink: &mut dyn FileSink) -> Result<(), Interruption> {
         if let Some(refused) = refusal(&self.form.layout.spec) {
             return Err(failed(refused));
         }
         let config = LlamaConfig {
-            // A head that was trained is no longer the embedding.
+            // A trained head is no longer the embedding.
             tie_word_embeddings: self.files.config.tie_word_embeddings
                 && self.form.layout.head().is_none(),
             ..self.files.config.clone()
@@ -135,7 +135,7 @@ impl Merge<'_> {
         out.zip.finish().map_err(Interruption::Failed)
     }
 
-    /// Bytes of the weights in that form, of a base with its own head.
+    /// The size of the weights in this form, for a base with its own head.
     pub fn num_bytes(files: &ModelFiles, kind: MergedKind) -> u64 {
         let config = &files.config;
         let sizes = config.tensors().into_iter();
@@ -223,7 +223,7 @@ impl Merge<'_> {
         out: &mut Writer<'_>,
     ) -> Result<(), Interruption> {
         let [rows, cols] = tensor.size();
-        // The base's rows are read by whole heads, whichever format it is in.
+        // The rows of the base are read in whole heads, in any format.
         let head_dim = self.head_dim(&tensor.hf_name);
         if let Some(trained) = self.trained(&tensor.hf_name) {
             return self.write_rows(tensor, trained, None, out).await;
@@ -253,7 +253,8 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// Writes rows that are held, slice by slice; with a `head_dim` in the order in which GGUF has queries and keys.
+    /// Writes rows that are in memory, slice by slice; with a `head_dim`, in the order in which GGUF stores queries and
+    /// keys.
     async fn write_rows(
         &self,
         tensor: &Planned,
@@ -281,7 +282,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// Tells how far it is, and lets messages arrive.
+    /// Reports the progress, and lets messages arrive.
     async fn pace(&self, out: &Writer<'_>) -> Result<(), Interruption> {
         self.host.emit(Event::Progress {
             phase: Phase::Exporting,
@@ -295,7 +296,7 @@ impl Merge<'_> {
         }
     }
 
-    /// The size of a head, of queries and keys, whose rows GGUF interleaves.
+    /// The head size, for queries and keys, whose rows GGUF interleaves.
     fn head_dim(&self, hf_name: &str) -> Option<usize> {
         match projection(hf_name)?.1 {
             TargetModule::QProj | TargetModule::KProj => Some(self.files.config.head_dim),
@@ -303,7 +304,7 @@ impl Merge<'_> {
         }
     }
 
-    /// A norm's or the head's numbers, where the adapter has its own.
+    /// The numbers of a norm or the head, if the adapter has its own.
     fn trained(&self, hf_name: &str) -> Option<&[f32]> {
         let slot = self
             .form
@@ -322,7 +323,7 @@ impl Merge<'_> {
     }
 }
 
-/// The zip on its way.
+/// The zip being written.
 struct Writer<'a> {
     zip: Zip<'a>,
     done: u64,
@@ -352,7 +353,7 @@ fn failed(failure: impl Into<Failure>) -> Interruption {
     Interruption::Failed(failure.into())
 }
 
-/// How a tensor is stored; see the module.
+/// The type in which a tensor is stored.
 fn stored_kind(kind: MergedKind, hf_name: &str, shape: &[u64], is_tied: bool) -> PackedKind {
     let makes_logits =
         hf_name == "lm_head.weight" || (is_tied && hf_name == "model.embed_tokens.weight");
@@ -378,7 +379,7 @@ fn num_bytes(kind: PackedKind, shape: &[u64]) -> Option<u64> {
         .try_fold(row_bytes, |product, &size| product.checked_mul(size))
 }
 
-/// The projection of that name.
+/// The projection with this name.
 fn projection(hf_name: &str) -> Option<(usize, TargetModule)> {
     let (layer, path) = hf_name.strip_prefix("model.layers.")?.split_once('.')?;
     let path = path.strip_suffix(".weight")?;
@@ -388,7 +389,7 @@ fn projection(hf_name: &str) -> Option<(usize, TargetModule)> {
     Some((layer.parse().ok()?, module))
 }
 
-/// Rows in slices that begin with a group.
+/// Slices of rows that begin at a group.
 fn slices(rows: usize, cols: usize, group: usize) -> impl Iterator<Item = Range<usize>> {
     let step = (SLICE_BYTES / (4 * cols)).max(1).next_multiple_of(group);
     (0..rows)

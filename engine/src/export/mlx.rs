@@ -1,8 +1,8 @@
-//! An adapter for mlx-lm: `adapters.safetensors` and an `adapter_config.json` of its own (`mlx_lm.tuner.utils`).
+//! An adapter for mlx-lm: `adapters.safetensors` and mlx-lm's own `adapter_config.json` (`mlx_lm.tuner.utils`).
 //!
-//! mlx-lm makes the layers from the config, of one rank, one scale and one set of modules in the last `num_layers` blocks, and
-//! then takes the file's tensors. So ranks are padded with zeros, and scales that differ go into `lora_b`; a block without
-//! tensors keeps a `lora_b` of zeros.
+//! mlx-lm creates the layers from the config, with one rank, one scale and one set of modules in the last `num_layers`
+//! blocks, and then loads the file's tensors. So ranks are padded with zeros, and different scales go into `lora_b`; a
+//! block without tensors keeps a `lora_b` of zeros.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::{
 /// The files by name.
 ///
 /// # Errors
-/// Where the method has no form there.
+/// If MLX has no form for the method.
 pub fn files(
     form: &AdapterForm,
     parameters: &[f32],
@@ -71,7 +71,7 @@ pub fn files(
     ])
 }
 
-/// `[rows, cols]` as `[cols, rows]`, which is how mlx-lm has its pairs.
+/// `[rows, cols]` as `[cols, rows]`, which is how mlx-lm stores its pairs.
 fn transposed(name: String, values: &[f32], [rows, cols]: [usize; 2]) -> NamedTensor {
     let column = |col: usize| values.iter().skip(col).step_by(cols).copied();
     NamedTensor {

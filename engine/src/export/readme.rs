@@ -9,7 +9,7 @@ const USE: &str = include_str!("use.py");
 const USE_PLAIN: &str = include_str!("use_plain.py");
 const VERIFY: &str = include_str!("verify.py");
 
-/// The whole file. Names come from files of the user's and are written so that they cannot change the layout.
+/// The whole file. Names come from the user's files and are escaped so that they cannot change the layout.
 pub(super) fn render(input: &ExportInput<'_>) -> Result<String, ExportError> {
     let sections = [
         front_matter(input),
@@ -171,7 +171,7 @@ fn data(input: &ExportInput<'_>) -> String {
     )
 }
 
-/// Every setting under the name that `recipe.json` has for it, so that no setting can be forgotten here.
+/// Every setting under its name in `recipe.json`, so that no setting can be forgotten here.
 fn settings(input: &ExportInput<'_>) -> Result<String, ExportError> {
     let mut text = "## Settings\n| setting | value |\n|---|---|\n".to_owned();
     let settings = serde_json::to_value(RecipeSettings::from(input.spec))?;

@@ -1,4 +1,4 @@
-//! `recipe.json`: what is needed to repeat a run, in a format of its own version.
+//! `recipe.json`: what is needed to repeat a run, in a versioned format.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::protocol::{
 };
 
 const FORMAT: &str = "inlay-recipe";
-/// Raised whenever a field is removed or changes its meaning; one that is added has a default, as older recipes lack it.
+/// Raised whenever a field is removed or changes its meaning; a new field has a default, since older recipes lack it.
 const VERSION: u32 = 1;
-/// A recipe has some 2 KB; whatever is much greater is another file.
+/// A recipe has about 2 KB; anything much larger is another file.
 const MAX_BYTES: usize = 1 << 20;
 
 /// A run that can be repeated.
@@ -28,7 +28,7 @@ pub struct Recipe {
     pub model: RecipeModel,
     pub dataset: RecipeDataset,
     pub settings: RecipeSettings,
-    /// What the run went on with.
+    /// The adapter that the run continued, if any.
     #[serde(default)]
     pub initial_adapter: Option<RecipeAdapter>,
     pub device: DeviceKind,
@@ -62,7 +62,7 @@ pub struct RecipeModel {
 pub struct RecipeDataset {
     pub names: Vec<String>,
     pub file_bytes: u64,
-    /// Of the files' bytes one after the other.
+    /// The SHA-256 of the files' concatenated bytes.
     pub sha256: String,
     pub num_rows: usize,
     /// How the files became rows.
@@ -75,11 +75,11 @@ pub struct RecipeDataset {
 #[serde(deny_unknown_fields)]
 pub struct RecipeAdapter {
     pub name: String,
-    /// Of its `adapter_model.safetensors` as it is exported here.
+    /// The SHA-256 of its `adapter_model.safetensors` as exported here.
     pub sha256: String,
 }
 
-/// Every hyper-parameter, by the names of `peft.LoraConfig` and `transformers.TrainingArguments`.
+/// Every hyperparameter, under the names of `peft.LoraConfig` and `transformers.TrainingArguments`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeSettings {
@@ -109,7 +109,7 @@ pub struct RecipeSettings {
     pub validation_split: f64,
     #[serde(default)]
     pub test_split: f64,
-    /// What rows are left out for.
+    /// The findings whose rows are left out.
     #[serde(default)]
     pub leave_out: Vec<FindingKind>,
     /// Seeds the split.
@@ -136,11 +136,11 @@ pub struct RecipeSettings {
     pub group_by_length: bool,
     /// 0 leaves it to the engine.
     pub eval_steps: u64,
-    /// Seeds the order of rows, the adapter's start and dropout.
+    /// Seeds the order of rows, the adapter's initialization and dropout.
     pub seed: u64,
 }
 
-/// A file that is no recipe of ours.
+/// Why a file cannot be read as a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecipeError {
     #[error("the file has {num_bytes} bytes; a recipe has at most {MAX_BYTES}")]
@@ -189,7 +189,7 @@ impl From<RecipeError> for Failure {
     }
 }
 
-/// What tells whether the rest can be understood.
+/// The fields that tell whether the rest can be understood.
 #[derive(Deserialize)]
 struct Header {
     #[serde(default)]
@@ -234,14 +234,14 @@ impl Recipe {
     /// Reads a `recipe.json`. Its settings still have to be planned: their ranges are not checked here.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its place.
+    /// The first problem, with its position.
     pub fn parse(json: &[u8]) -> Result<Self, RecipeError> {
         if json.len() > MAX_BYTES {
             return Err(RecipeError::TooLarge {
                 num_bytes: json.len(),
             });
         }
-        // The version comes before the fields: those of a newer one may differ.
+        // The version is checked before the fields, since those of a newer version may differ.
         let header: Header = serde_json::from_slice(json)?;
         if header.format != FORMAT {
             return Err(RecipeError::NotARecipe);
@@ -331,7 +331,7 @@ impl From<&RunSpec> for RecipeSettings {
 impl From<&RecipeSettings> for RunSpec {
     fn from(settings: &RecipeSettings) -> Self {
         Self {
-            // An adapter of another visit has another id.
+            // An adapter from another visit has another id.
             initial_adapter: None,
             adapter: AdapterSpec {
                 method: settings.method,

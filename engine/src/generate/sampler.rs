@@ -1,4 +1,5 @@
-//! From logits to the next token: repetition penalty, temperature, top-k and top-p in HF's order, one seeded stream.
+//! Chooses the next token from logits: repetition penalty, temperature, top-k and top-p in HF's order, with one seeded
+//! stream.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -15,7 +16,7 @@ pub struct Sampler {
     top_p: f64,
     repetition_penalty: f32,
     rng: ChaCha8Rng,
-    /// Scratch, kept between tokens.
+    /// Scratch space, kept between tokens.
     candidates: Vec<Candidate>,
 }
 
@@ -24,11 +25,11 @@ pub struct Sampler {
 struct Candidate {
     id: u32,
     logit: f32,
-    /// Relative to the likeliest token, which has 1.
+    /// Relative to the likeliest token, whose weight is 1.
     weight: f64,
 }
 
-/// Settings that cannot be sampled with, or logits that a sound model does not give.
+/// Settings that cannot be used for sampling, or logits that a working model does not produce.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SamplerError {
     #[error("{name} is {value}; it must be {allowed}")]
@@ -97,7 +98,7 @@ impl Sampler {
         self.draw().ok_or(SamplerError::NoLogits)
     }
 
-    /// Moves the logit of every token seen away from being chosen, once a token however often it was seen.
+    /// Lowers the chance of every token seen so far, once per token however often it was seen.
     fn penalize(&self, logits: &mut [f32], history: &[u32]) {
         if self.repetition_penalty == 1.0 {
             return;
@@ -118,7 +119,7 @@ impl Sampler {
         }
     }
 
-    /// Fills the candidates, likeliest first, equal ones by id. As in HF, tokens equal to the k-th all stay.
+    /// Fills the candidates, likeliest first, equal ones by id. As in HF, all tokens equal to the k-th stay.
     fn collect_top_k(&mut self, logits: &[f32]) {
         self.candidates.clear();
         self.candidates
@@ -150,7 +151,7 @@ impl Sampler {
         Ok(())
     }
 
-    /// Keeps the likeliest candidates until their share reaches `top_p`, the one that reaches it included.
+    /// Keeps the likeliest candidates until their share reaches `top_p`, including the one that reaches it.
     fn cut_top_p(&mut self) {
         if self.top_p >= 1.0 {
             return;
@@ -166,7 +167,7 @@ impl Sampler {
         }
     }
 
-    /// One candidate, each as likely as its weight.
+    /// Draws a candidate, each with a probability proportional to its weight.
     fn draw(&mut self) -> Option<u32> {
         // The 53 high bits as a fraction in [0, 1): every value is a multiple of 2^-53.
         let fraction = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -177,7 +178,7 @@ impl Sampler {
                 return Some(candidate.id);
             }
         }
-        // Only rounding gets here.
+        // Only rounding errors lead here.
         self.candidates.last().map(|candidate| candidate.id)
     }
 
@@ -189,7 +190,7 @@ impl Sampler {
     }
 }
 
-/// The index of the highest logit, the first of equal ones.
+/// The index of the highest logit; the first one among equals.
 fn argmax(logits: &[f32]) -> Option<u32> {
     let mut best: Option<(u32, f32)> = None;
     for (id, &logit) in (0..).zip(logits) {

@@ -1,4 +1,4 @@
-//! The loop from a prompt to its end.
+//! The loop from a prompt to the end of the answer.
 
 use super::sampler::{Sampler, SamplerError};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     train::pacing::read_all,
 };
 
-/// What one answer is made from.
+/// The input of one answer.
 pub struct GenerationInput<'a> {
     pub id: GenerationId,
     pub variant: Variant,

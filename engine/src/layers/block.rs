@@ -1,4 +1,4 @@
-//! One decoder block of a Llama-class model: attention and gated MLP, each behind a norm and beside a residual.
+//! One decoder block of a Llama-class model: attention and a gated MLP, each after a norm and inside a residual.
 
 mod backward;
 
@@ -18,7 +18,7 @@ use crate::{
     train::sizes::BlockShape,
 };
 
-/// The frozen weights of a block; fields carry HF's names.
+/// The frozen weights of a block; fields have HF's names.
 #[derive(Debug, Clone)]
 pub struct Block {
     pub index: usize,
@@ -39,37 +39,37 @@ pub struct Block {
 /// What an adapter changes in one block.
 #[derive(Debug, Clone, Default)]
 pub struct BlockAdapter {
-    /// By [`TargetModule`].
+    /// Indexed by [`TargetModule`].
     pub modules: [Option<ModuleAdapter>; TargetModule::ALL.len()],
-    /// Weights in place of the base's by [`BlockNorm`], `[1, d]` each.
+    /// Weights that replace the base's, indexed by [`BlockNorm`], `[1, d]` each.
     pub norms: [Option<Tensor<2>>; BlockNorm::ALL.len()],
 }
 
-/// Gradients of what a block's adapter trains.
+/// The gradients of the trained tensors of a block.
 #[derive(Debug, Default)]
 pub struct BlockGradients {
-    /// In the order of the layout's parts.
+    /// The modules' gradients, in the order of the layout's parts.
     pub modules: Vec<(TargetModule, Vec<Tensor<1>>)>,
-    /// By [`BlockNorm`], `[d]` each.
+    /// Indexed by [`BlockNorm`], `[d]` each.
     pub norms: [Option<Tensor<1>>; BlockNorm::ALL.len()],
 }
 
-/// What all blocks of one pass share.
+/// Values shared by all blocks of one pass.
 #[derive(Clone)]
 pub struct PassContext {
     pub heads: Heads,
-    /// Where the one row is several sequences side by side.
+    /// Present if the only row consists of several sequences.
     pub segments: Option<Segments>,
     pub rope: Rope,
     pub dropout: Option<Dropout>,
     pub device: Device,
-    /// Of the activations between a block's first norm and its output, and of their gradients. What flows from block to
-    /// block is in single precision.
+    /// The precision of the activations between a block's first norm and its output, and of their gradients. The
+    /// residual stream between blocks has single precision.
     pub precision: Precision,
 }
 
 impl PassContext {
-    /// The residual stream's gradient on its way into a block.
+    /// Converts the gradient of the residual stream as it enters a block.
     fn enter(&self, dy: &Tensor<2>) -> Tensor<2> {
         match self.precision {
             Precision::Single => dy.clone(),
@@ -78,24 +78,24 @@ impl PassContext {
     }
 }
 
-/// What the backward of a block needs of its forward. `[n, ..]`, `n = b t`.
+/// What the backward of a block needs from its forward. `[n, ..]`, `n = b t`.
 pub struct Saved {
     input: Tensor<2>,
     /// Queries, keys (both after RoPE) and values.
     qkv: [Tensor<2>; 3],
     attended: Tensor<2>,
-    /// See [`attention`].
+    /// The log-sum-exps of [`attention`].
     log_sums: Tensor<2>,
     /// The input of the second norm.
     middle: Tensor<2>,
-    /// Before the activation.
+    /// The output of the gate before the activation.
     gate_output: Tensor<2>,
     up_output: Tensor<2>,
-    /// Of the adapters, by module.
+    /// What the adapters saved, by module.
     adapters: [Option<projection::Saved>; TargetModule::ALL.len()],
 }
 
-/// Keys and values of the tokens seen so far, `[t, kv hd]` each.
+/// The keys and values of the tokens seen so far, `[t, kv hd]` each.
 #[derive(Clone, Default)]
 pub struct KeyValueCache(Option<[Tensor<2>; 2]>);
 
@@ -128,7 +128,7 @@ impl Block {
         ]
     }
 
-    /// A frozen projection, to be replaced.
+    /// A mutable reference to a frozen projection.
     pub fn matrix_mut(&mut self, module: TargetModule) -> &mut FrozenMatrix {
         match module {
             TargetModule::QProj => &mut self.q_proj,
@@ -141,12 +141,12 @@ impl Block {
         }
     }
 
-    /// The frozen norms, by [`BlockNorm`].
+    /// The frozen norms, indexed by [`BlockNorm`].
     pub fn norms(&self) -> [&Tensor<2>; BlockNorm::ALL.len()] {
         [&self.input_layernorm, &self.post_attention_layernorm]
     }
 
-    /// What decides how much [`Self::forward_saving`] keeps.
+    /// The sizes that determine how much [`Self::forward_saving`] keeps.
     pub fn shape(
         &self,
         adapter: &BlockAdapter,
@@ -175,7 +175,7 @@ impl Block {
         }
     }
 
-    /// `[n, d] -> [n, d]`, with a cache where tokens came before. Keeps nothing.
+    /// `[n, d] -> [n, d]`, with a cache if there were tokens before. Keeps nothing.
     pub fn forward(
         &self,
         x: Tensor<2>,
@@ -198,8 +198,8 @@ impl Block {
         add_residual(middle, output)
     }
 
-    /// As [`Self::forward`] over whole sequences, with what [`Self::backward`] needs. The output is computed only
-    /// `with_output`: whoever computes a block again knows it already.
+    /// Like [`Self::forward`] over whole sequences; also returns what [`Self::backward`] needs. The output is computed
+    /// only if `with_output` is set: whoever recomputes a block knows it already.
     pub fn forward_saving(
         &self,
         x: Tensor<2>,
@@ -247,7 +247,7 @@ impl Block {
     }
 }
 
-/// A forward through one block, which gathers what the adapters save.
+/// A forward through one block, which collects what the adapters save.
 struct Pass<'a> {
     block: &'a Block,
     adapter: Option<&'a BlockAdapter>,

@@ -1,4 +1,4 @@
-//! Dropout masks that a recomputed forward draws again exactly.
+//! Dropout masks that a recomputed forward can reproduce exactly.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::protocol::TargetModule;
 
-/// The dropout of one micro-step. Each mask is a function of seed, micro-step, layer and module alone, so that the
-/// backward's second forward sees the masks of the first, and both devices draw the same.
+/// The dropout of one micro-step. Each mask depends only on the seed, micro-step, layer and module, so that the second
+/// forward in a backward sees the masks of the first, and both devices draw the same masks.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
     pub probability: f64,
@@ -17,7 +17,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// `[n, in]` of zeros (with the probability) and `1 / (1 - p)`s; none where nothing is dropped.
+    /// `[n, in]` of zeros (with the probability) and `1 / (1 - p)`s; `None` if nothing is dropped.
     pub fn mask(
         &self,
         layer: usize,

@@ -1,4 +1,4 @@
-//! A frozen weight matrix on the device, packed as it came.
+//! A frozen weight matrix on the device, in its stored quantization.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use crate::{
     weights::packed::PackedMatrix,
 };
 
-/// `W` `[rows, cols]` (output features, input features), never trained. It stays packed, and is unpacked by the kernels
-/// that use it.
+/// `W` `[rows, cols]` (output features, input features), never trained. It stays packed; the kernels that use it unpack
+/// it.
 #[derive(Debug, Clone)]
 pub struct FrozenMatrix {
     packed: PackedTensor,
@@ -52,7 +52,7 @@ impl FrozenMatrix {
         self.packed.cols
     }
 
-    /// What the matrix holds of the device's memory.
+    /// The device memory used by the matrix.
     pub fn num_bytes(&self) -> u64 {
         let PackedTensor { words, scales, .. } = &self.packed;
         (words.shape().num_elements() + scales.shape().num_elements()) as u64 * 4
@@ -78,7 +78,7 @@ impl FrozenMatrix {
         self.map_rows(|words| words.slice_dim(0, rows.clone()))
     }
 
-    /// The rows of these numbers in f32: `[indices, cols]`.
+    /// The rows with these numbers in f32: `[indices, cols]`.
     pub fn select_rows(&self, indices: &[u32], device: &Device) -> Tensor<2> {
         let ids: Vec<i32> = indices.iter().map(|&id| id as i32).collect();
         let ids = Tensor::<1, Int>::from_data(
@@ -108,7 +108,7 @@ impl FrozenMatrix {
     }
 }
 
-/// Words as the bits of an i32 tensor `[rows, words / rows]`.
+/// Stores words as the bits of an i32 tensor `[rows, words / rows]`.
 fn bits_tensor(words: Vec<u32>, rows: usize, device: &Device) -> Tensor<2, Int> {
     let columns = words.len() / rows;
     let words: Vec<i32> = bytemuck::cast_vec(words);
@@ -129,7 +129,7 @@ mod tests {
         let mut random = Random::new();
         for kind in KINDS {
             let (rows, cols) = (random.size(2..30), 32 * random.size(1..4));
-            // Float kinds have no blocks, so that their rows may end anywhere.
+            // Float kinds have no blocks, so their rows may end anywhere.
             let cols = if kind.has_scales() { cols } else { cols - 1 };
             let (packed, weights) = random.packed(kind, rows, cols);
             let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn packed_bytes_are_counted() {
         let mut random = Random::new();
-        // Of 64 weights: 4 or 8 bits each and 4 bytes a block; halves and an unused scale; floats.
+        // For 64 weights: 4 or 8 bits each and 4 bytes per block; halves and an unused scale; floats.
         let bytes = [40, 40, 72, 72, 72, 132, 132, 260];
         for (kind, bytes) in KINDS.into_iter().zip(bytes) {
             let (packed, _) = random.packed(kind, 2, 32);

@@ -1,4 +1,4 @@
-//! A frozen projection with an adapter beside it.
+//! A frozen projection with an adapter.
 //!
 //! Every method (see [`crate::adapter`]) is a low-rank pair, a scale of the output, a scale of the input, or some of these:
 //!
@@ -6,9 +6,9 @@
 //! y = g (x' W^T + s (x' A^T) B^T),  x' = l x
 //! ```
 //!
-//! The update is never folded into a dense `W`. Of the adapter everything is f32; the rest is of the precision of `x` and
-//! `dy`. Dropout multiplies the input of the adapter alone, `D x`; under a scale of the output that is, as in PEFT's DoRA,
-//! `y = (x - D x) W^T + g (D x W^T + s (D x A^T) B^T)`.
+//! The update is never merged into a dense `W`. Everything of the adapter is f32; the rest has the precision of `x` and
+//! `dy`. Dropout multiplies only the input of the adapter, `D x`; with a scale of the output this means, as in PEFT's
+//! DoRA, `y = (x - D x) W^T + g (D x W^T + s (D x A^T) B^T)`.
 
 use burn::tensor::{FloatDType, Tensor};
 
@@ -21,7 +21,7 @@ pub struct ModuleAdapter {
     pub low_rank: Option<LoraPair>,
     /// `g`, `[1, out]`
     pub output_scale: Option<Tensor<2>>,
-    /// `l`, `[1, in]`; not beside a low-rank pair.
+    /// `l`, `[1, in]`; not together with a low-rank pair.
     pub input_scale: Option<Tensor<2>>,
     pub chain: Chain,
 }
@@ -36,25 +36,25 @@ pub struct LoraPair {
     pub scaling: f64,
 }
 
-/// How the gradients of what the projection sees lead on to those of what is trained.
+/// How the gradients of the tensors that the projection sees lead to those of the trained tensors.
 #[derive(Debug, Clone)]
 #[allow(
     clippy::large_enum_variant,
     reason = "a few kilobytes of handles a module"
 )]
 pub enum Chain {
-    /// They are the same.
+    /// Both are the same tensors.
     Whole,
-    /// Of the pair the first `r` are trained.
+    /// The first `r` of the pair are trained.
     First(usize),
     /// `g` is a trained vector times this, `[1, out]`.
     Magnitude(Tensor<2>),
-    /// The pair is `d a` and `b b`, of which the vectors `b` `[out]` and `d` `[r]` are trained.
+    /// The pair is `d a` and `b b`, where the vectors `b` `[out]` and `d` `[r]` are trained.
     Vectors { a: Tensor<2>, b: Tensor<2> },
 }
 
 impl ModuleAdapter {
-    /// One that changes nothing yet.
+    /// An adapter that does not change anything yet.
     pub fn new(chain: Chain) -> Self {
         Self {
             low_rank: None,
@@ -64,7 +64,7 @@ impl ModuleAdapter {
         }
     }
 
-    /// The gradients of what is trained, in the order of the layout's parts.
+    /// The gradients of the trained tensors, in the order of the layout's parts.
     fn trained(&self, seen: Gradients) -> Vec<Tensor<1>> {
         let Gradients { pair, scale } = seen;
         let mut list = Vec::new();
@@ -93,24 +93,24 @@ impl ModuleAdapter {
     }
 }
 
-/// Gradients of a [`ModuleAdapter`]'s tensors, of the same shapes.
+/// The gradients of the tensors of a [`ModuleAdapter`], with the same shapes.
 struct Gradients {
-    /// Of `A` and `B`.
+    /// The gradients of `A` and `B`.
     pair: Option<[Tensor<2>; 2]>,
-    /// Of the output's or the input's scale.
+    /// The gradient of the scale of the output or the input.
     scale: Option<Tensor<2>>,
 }
 
-/// What [`backward`] needs of a forward with an adapter.
+/// What [`backward`] needs from a forward with an adapter.
 #[derive(Debug, Clone)]
 pub struct Saved {
     /// The adapter's input, after dropout but before a scale, `[n, in]`.
     input: Tensor<2>,
     /// `input A^T`, `[n, r]`
     low_rank: Option<Tensor<2>>,
-    /// The output before it is scaled, `[n, out]`, of the input after dropout.
+    /// The output before scaling, `[n, out]`, for the input after dropout.
     unscaled: Option<Tensor<2>>,
-    /// Zeros and `1 / (1 - p)`s, where dropout is on.
+    /// Zeros and `1 / (1 - p)`s, if dropout is on.
     dropout: Option<Tensor<2>>,
 }
 
@@ -161,7 +161,7 @@ fn column_sums(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
     (a.clone().cast(FloatDType::F32) * b.clone().cast(FloatDType::F32)).sum_dim(0)
 }
 
-/// `[n, in] -> [n, out]`; `adapter` is what [`Saved::new`] made of the same `x`.
+/// `[n, in] -> [n, out]`; `adapter` is what [`Saved::new`] made from the same `x`.
 pub fn forward(
     x: Tensor<2>,
     weight: &FrozenMatrix,
@@ -184,8 +184,8 @@ pub fn forward(
     weight.forward(x, saved.product(adapter))
 }
 
-/// The gradients of a projection: of its input `[n, in]`, through the frozen weight and the adapter, and of what the adapter
-/// trains.
+/// The gradients of a projection: of its input `[n, in]`, through the frozen weight and the adapter, and of the trained
+/// tensors.
 pub fn backward(
     dy: Tensor<2>,
     weight: &FrozenMatrix,

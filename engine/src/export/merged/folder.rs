@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// A file of tensors, with the tensors in it.
+/// A weights file and the tensors in it.
 pub(super) struct Shard {
     pub name: String,
     pub tensors: std::ops::Range<usize>,
@@ -19,8 +19,8 @@ pub(super) struct Shard {
     pub num_bytes: u64,
 }
 
-/// Cuts the tensors into files of at most `shard_bytes`, unless one alone is larger, and gives the index where there are
-/// several.
+/// Splits the tensors into files of at most `shard_bytes`, unless a single tensor is larger, and returns the index if
+/// there are several files.
 pub(super) fn shards(tensors: &[Planned], shard_bytes: u64) -> (Vec<Shard>, Option<Value>) {
     let mut ranges = Vec::new();
     let (mut first, mut sum) = (0, 0);
@@ -54,7 +54,7 @@ pub(super) fn shards(tensors: &[Planned], shard_bytes: u64) -> (Vec<Shard>, Opti
         }
         total += offset;
         let mut text = Value::from(entries).to_string().into_bytes();
-        // As the format's own writer does, so that the numbers behind it are aligned.
+        // The format's own writer does this, too, so that the numbers after it are aligned.
         text.resize(text.len().next_multiple_of(8), b' ');
         let mut header = Vec::from((text.len() as u64).to_le_bytes());
         header.extend(text);
@@ -69,7 +69,7 @@ pub(super) fn shards(tensors: &[Planned], shard_bytes: u64) -> (Vec<Shard>, Opti
     (shards, (count > 1).then_some(index))
 }
 
-/// The files beside the weights.
+/// The files that go with the weights.
 ///
 /// # Errors
 /// A tokenizer that has no `tokenizer.json`.

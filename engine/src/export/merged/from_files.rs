@@ -1,4 +1,4 @@
-//! A merged model of files alone: the base's, and an adapter as PEFT has it.
+//! Makes a merged model from files only: those of the base, and an adapter in PEFT's form.
 
 use burn::tensor::Device;
 
@@ -14,11 +14,11 @@ use crate::{
     weights::checkpoint::{self, NamedSource},
 };
 
-/// Writes `model` with the adapter in `adapter` merged into it and gives the zip's name. It is told and stopped as
-/// [`Merge::write`] is; nothing of it is ever on a device.
+/// Writes `model` with the adapter in `adapter` merged into it, and returns the zip's name. Progress and stopping are
+/// as in [`Merge::write`]; nothing is ever on a device.
 ///
 /// # Errors
-/// As [`Merge::write`], and whatever is wrong with the files.
+/// Those of [`Merge::write`], and whatever is wrong with the files.
 pub async fn merge_files(
     model: Vec<NamedSource>,
     adapter: Vec<NamedSource>,

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Of the blocks' layout in GGUF's quantised types.
+/// The version of the block layouts of GGUF's quantized types.
 const QUANTIZATION_VERSION: u32 = 2;
 /// Types of tokens.
 const NORMAL: i32 = 1;
@@ -23,8 +23,8 @@ const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
 
-/// What of a base's pairs does not hold for the merged file: its types, its layout, how it was quantised, and in how many
-/// parts it lay.
+/// Whether a pair of the base does not apply to the merged file: its types, its layout, how it was quantized, and in
+/// how many parts it was split.
 fn is_of_file(key: &str) -> bool {
     let exact = [
         "general.file_type",
@@ -34,7 +34,7 @@ fn is_of_file(key: &str) -> bool {
     exact.contains(&key) || key.starts_with("split.") || key.starts_with("quantize.")
 }
 
-/// Pairs of the base, or what its settings and tokenizer say where it is no GGUF file; then the tensors.
+/// The pairs of the base, or, if it is not a GGUF file, pairs made from its settings and tokenizer; then the tensors.
 ///
 /// # Errors
 /// A base that can no longer be read, or a tokenizer that GGUF has no name for.
@@ -58,7 +58,7 @@ pub(super) async fn header(
             settings(&mut header, &files.name, config);
             vocabulary(&mut header, tokenizer_json, config.vocab_size, tokenizer)?;
             let eos = tokenizer.special_ids().eos;
-            // Of several ends GGUF names two; the others llama.cpp knows by their texts.
+            // GGUF names two end tokens; llama.cpp recognizes others by their texts.
             if let Some(&end) = config.eos_token_ids.iter().find(|&&id| Some(id) != eos) {
                 header.unsigned("tokenizer.ggml.eot_token_id", end);
             }
@@ -85,7 +85,7 @@ pub(super) enum HeaderError {
     Refused(#[from] RefusedMerge),
 }
 
-/// llama.cpp's number of the type that most weights have.
+/// llama.cpp's number for the type that most weights have.
 fn file_type(kind: MergedKind) -> u32 {
     match kind {
         MergedKind::Safetensors => 0,
@@ -111,7 +111,7 @@ fn settings(header: &mut Header, name: &str, config: &LlamaConfig) {
         ("attention.value_length", config.head_dim),
         ("rope.dimension_count", config.head_dim),
     ] {
-        // A config's sizes were read as 32 bits.
+        // The sizes of a config were read as 32-bit numbers.
         header.unsigned(&format!("llama.{key}"), value as u32);
     }
     header.float("llama.rope.freq_base", config.rope_theta as f32);
@@ -119,7 +119,7 @@ fn settings(header: &mut Header, name: &str, config: &LlamaConfig) {
     header.float(epsilon, config.rms_norm_eps as f32);
 }
 
-/// Tokens, their types and merges of a `tokenizer.json`, as `convert_hf_to_gguf.py` writes them.
+/// The tokens, their types and the merges of a `tokenizer.json`, as `convert_hf_to_gguf.py` writes them.
 fn vocabulary(
     header: &mut Header,
     tokenizer_json: &[u8],

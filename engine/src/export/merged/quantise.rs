@@ -1,11 +1,11 @@
-//! Rows of numbers as GGUF stores them, to the bit as ggml's reference does (`quantize_row_q8_0_ref` and
+//! Converts rows of numbers into GGUF's types, bit for bit as ggml's reference does (`quantize_row_q8_0_ref` and
 //! `quantize_row_q4_0_ref` of ggml-quants.c).
 
 use crate::weights::packed::{BLOCK, PackedKind};
 
 /// Appends a row in the form `kind`; its length is a multiple of the kind's block.
 ///
-/// Gives false where a number is not finite, or too large for the form.
+/// Returns false if a number is not finite or too large for the type.
 #[must_use]
 pub(super) fn put_row(kind: PackedKind, row: &[f32], out: &mut Vec<u8>) -> bool {
     match kind {
@@ -26,7 +26,7 @@ pub(super) fn put_row(kind: PackedKind, row: &[f32], out: &mut Vec<u8>) -> bool 
 }
 
 /// Blocks of `d`, an f16, and quants. The number farthest from zero becomes `end` times `d`: its absolute value for a
-/// positive `end`, the number with its sign for a negative one, since there four bits reach one further.
+/// positive `end`; the number with its sign for a negative one, since four bits reach one further on that side.
 fn put_blocks(
     row: &[f32],
     out: &mut Vec<u8>,
@@ -72,7 +72,7 @@ fn put_nibbles(block: &[f32], inverse: f32, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// Blocks of numbers, and their bytes in each form, all as hexadecimal.
+    /// Blocks of numbers, and their bytes in each type, all in hexadecimal.
     #[derive(serde::Deserialize)]
     struct Golden {
         values: Vec<String>,

@@ -1,17 +1,17 @@
-//! A zip whose files are written front to back, stored as they are, without ever being held: a file's checksum stands
-//! behind it (a data descriptor), since it is known only then. The layout is that of PKWARE's APPNOTE 6.3.
+//! A zip whose files are written front to back and uncompressed, without ever being held in memory: a file's checksum
+//! comes after it (in a data descriptor), since it is known only then. The layout is that of PKWARE's APPNOTE 6.3.
 
 use crc32fast::Hasher;
 
 use crate::{host::FileSink, protocol::Failure};
 
-/// From this size or place on a number of 32 bits does not hold it, and the zip64 form is needed.
+/// Sizes and offsets from this value on do not fit into 32 bits and need the zip64 form.
 pub const ZIP64_FROM: u64 = u32::MAX as u64;
 /// A data descriptor follows; names are UTF-8.
 const FLAGS: u16 = 0x0808;
 /// 1980-01-01, so that the same files make the same zip.
 const DATE: u16 = 0x21;
-/// A plain file that its owner writes and all read, by Unix.
+/// Unix mode of a regular file that the owner can write and all can read.
 const MODE: u32 = 0o100_644 << 16;
 
 /// A file in the zip.
@@ -23,7 +23,7 @@ struct Entry {
     is_zip64: bool,
 }
 
-/// See the module.
+/// A zip being written to a sink.
 pub(super) struct Zip<'a> {
     sink: &'a mut dyn FileSink,
     at: u64,
@@ -49,7 +49,7 @@ impl<'a> Zip<'a> {
         Ok(())
     }
 
-    /// Begins a file of so many bytes.
+    /// Begins a file of `num_bytes` bytes.
     pub fn begin(&mut self, name: &str, num_bytes: u64) -> Result<(), Failure> {
         let is_zip64 = num_bytes >= self.zip64_from || self.at >= self.zip64_from;
         let start = self.at;
@@ -84,7 +84,7 @@ impl<'a> Zip<'a> {
         self.put(bytes)
     }
 
-    /// Ends it.
+    /// Ends the file that was begun last.
     pub fn end(&mut self) -> Result<(), Failure> {
         let crc = std::mem::take(&mut self.hasher).finalize();
         let mut descriptor = Vec::from(0x0807_4b50u32.to_le_bytes());
@@ -99,7 +99,7 @@ impl<'a> Zip<'a> {
         self.put(&descriptor)
     }
 
-    /// A whole small file.
+    /// Adds a whole small file.
     pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         self.begin(name, bytes.len() as u64)?;
         self.write(bytes)?;
@@ -118,7 +118,7 @@ impl<'a> Zip<'a> {
                 }
             };
             directory.extend(0x0201_4b50u32.to_le_bytes());
-            // Made by a Unix.
+            // Made on Unix.
             directory.extend([if entry.is_zip64 { 45 } else { 20 }, 3]);
             put_kind(&mut directory, entry.is_zip64);
             let extra = if entry.is_zip64 { 28 } else { 0 };

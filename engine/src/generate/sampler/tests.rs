@@ -15,7 +15,7 @@ fn spec() -> GenerationSpec {
     }
 }
 
-/// The distribution that HF's processors leave, written as they are written: over the whole vocabulary, masking.
+/// The distribution after HF's processors, written as they are: over the whole vocabulary, with masks.
 fn reference(spec: &GenerationSpec, logits: &[f32], history: &[u32]) -> Vec<f64> {
     let mut scores: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
     for (id, score) in scores.iter_mut().enumerate() {

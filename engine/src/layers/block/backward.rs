@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Block {
-    /// From the output's gradient `[n, d]` to the input's (where `needs_input`) and the adapter's.
+    /// Computes the gradients of the input (if `needs_input`) and of the adapter from the output's gradient `[n, d]`.
     pub fn backward(
         &self,
         dy: Tensor<2>,
@@ -56,7 +56,7 @@ impl Block {
     }
 }
 
-/// A backward through one block, from the last projection to the first, which gathers the adapter's gradients.
+/// A backward through one block, from the last projection to the first, which collects the adapter's gradients.
 struct Backward<'a> {
     block: &'a Block,
     adapter: &'a BlockAdapter,
@@ -79,7 +79,7 @@ impl Backward<'_> {
         }
     }
 
-    /// Keeps the adapter's gradients, where the input's is not needed.
+    /// Keeps the adapter's gradients if the input's is not needed.
     fn only(&mut self, module: TargetModule, dy: &Tensor<2>) {
         let weight = self.block.matrices()[module as usize];
         let saved = self.saved[module as usize].take();
@@ -89,7 +89,8 @@ impl Backward<'_> {
         }
     }
 
-    /// The gradient of the residual stream before a norm of `x`, from those behind the norm and beside it.
+    /// The gradient of the residual stream before a norm of `x`, from the gradient after the norm and that of the
+    /// residual connection.
     fn through_norm(
         &mut self,
         norm: BlockNorm,
@@ -107,7 +108,7 @@ impl Backward<'_> {
     }
 }
 
-/// The gradient `[d]` of the weight of a norm of `x` `[n, d]`, from its output's: the sum over the rows of
+/// The gradient `[d]` of the weight of a norm of `x` `[n, d]`, from that of its output: the sum over the rows of
 /// `dy x / rms(x)`.
 pub fn norm_gradient(dy: Tensor<2>, x: Tensor<2>, eps: f64) -> Tensor<1> {
     let ones = Tensor::ones([1, x.dims()[1]], &x.device());
