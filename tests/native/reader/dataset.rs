@@ -277,7 +277,7 @@ fn a_mapping_by_hand_wins_over_names() {
             completion: "4!".to_owned()
         }
     );
-    reading.assert_problems(&[(1, 2, 1, "names `topic`")]);
+    reading.assert_problems(&[(1, 2, 1, "uses `topic`")]);
     let reading = read_as(rows, template(" ", "Q: {q.text}\nA: {a.0}")).unwrap();
     assert_eq!(reading.targets()[1].1, "Q: \nA: 1");
     for broken in ["{q", "q}", "{{a}"] {
