@@ -1,4 +1,4 @@
-//! Charts: the maths is pure and tested natively, the component only draws what [`picture`] says.
+//! Charts: the math is pure and tested natively; the components only draw what [`picture`] says.
 
 pub mod histogram;
 pub mod length_chart;

@@ -1,4 +1,4 @@
-//! The parts that the steps are made of, one component a file.
+//! The parts that the steps are made of, one component per file.
 
 pub mod adapters;
 pub mod answer;

@@ -1,4 +1,4 @@
-//! Inlay's page: mounts the shell into the document that `index.html` painted.
+//! Inlay's page: mounts the application into the document of `index.html`.
 
 mod app;
 mod browser;

@@ -7,8 +7,8 @@
 //! Adapter -> export -> zip
 //! ```
 //!
-//! Without features the crate is [`protocol`] alone, which is all that the page depends on. `files` adds everything
-//! that needs no tensor, `cpu` and `gpu` the engine on either of Burn's backends, `web` the worker around it.
+//! Without features, the crate is only [`protocol`], which is all the page depends on. `files` adds everything that
+//! needs no tensors, `cpu` and `gpu` add the engine on one of Burn's backends, and `web` adds the worker around it.
 //!
 //! # Shapes
 //! `b` rows of a batch, `t` tokens of a row, `n = b t` positions, `d` hidden size, `f` intermediate size, `h` query

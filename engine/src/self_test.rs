@@ -1,8 +1,8 @@
-//! Whether a device computes what it should.
+//! Checks that a device computes correctly.
 //!
-//! A browser logs a shader that it rejects and goes on with stale memory; a faulty driver gives wrong numbers without a
-//! word. So before a device is used, our kernels run on it once at the shapes of a real model, and their results are
-//! compared with plain f64 sums.
+//! A browser logs a rejected shader and continues with stale memory; a faulty driver silently returns wrong numbers. So
+//! before a device is used, our kernels run on it once with the shapes of a real model, and their results are compared
+//! with plain f64 sums.
 
 #[cfg(feature = "gpu")]
 mod calibration;
@@ -20,21 +20,21 @@ use crate::{
 #[cfg(feature = "gpu")]
 use kernels::Variant;
 
-/// What a device that may be used was found to be.
+/// The findings about a usable device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proven {
-    /// All of them passed.
+    /// The cases; all of them passed.
     pub cases: Vec<SelfTestCase>,
-    /// In which the blocks of a model are right and fastest.
+    /// The precision in which the blocks of a model are accurate and fastest.
     pub precision: Precision,
 }
 
-/// Runs every case; the first that fails ends the test. On a GPU the kernels' variants are tried from the fastest on, and
-/// the first that passes every case is the one in use from then on. Halves are chosen where the device has them, every
-/// case passes in them too, and they save time.
+/// Runs every case; the first that fails ends the test. On a GPU, the variants of the kernels are tried from the
+/// fastest on, and the first that passes every case is used from then on. Halves are chosen if the device has them,
+/// every case passes in them, too, and they save time.
 ///
 /// # Errors
-/// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] where a result cannot be read.
+/// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] if a result cannot be read.
 #[cfg(feature = "gpu")]
 pub async fn run(device: &Device, host: &dyn Host) -> Result<Proven, DeviceProblem> {
     let mut problem = None;
@@ -71,7 +71,7 @@ pub async fn run(device: &Device, host: &dyn Host) -> Result<Proven, DeviceProbl
     Ok(Proven { cases, precision })
 }
 
-/// The cases in halves, if these are to be used. A device that fails one is still good for single precision.
+/// The cases in halves, if halves should be used. A device that fails one can still be used in single precision.
 #[cfg(feature = "gpu")]
 async fn halves(device: &Device, host: &dyn Host) -> Option<Vec<SelfTestCase>> {
     if !device.supports_dtype(FloatDType::F16) {

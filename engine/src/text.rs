@@ -1,8 +1,8 @@
-//! JSON of untrusted files: its depth, and halves of characters in it. Bytes in hexadecimal.
+//! Helpers for JSON of untrusted files (its depth, and lone surrogates in it), and bytes in hexadecimal.
 
 use std::borrow::Cow;
 
-/// Brackets inside one another that JSON of untrusted files may have. Real configs nest four deep, tokenizers eight.
+/// How deep the brackets in JSON of untrusted files may be nested. Real configs nest four deep, tokenizers eight.
 pub const MAX_DEPTH: usize = 64;
 
 /// The bytes in lower-case hexadecimal.
@@ -10,15 +10,16 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads a JSON string or any other JSON value, with U+FFFD for every lone surrogate that it escapes.
+/// Reads a JSON string or any other JSON value, with U+FFFD for every escaped lone surrogate.
 ///
 /// # Errors
-/// serde_json's, with places in `json` itself.
+/// Those of serde_json, with positions in `json` itself.
 pub fn parse_json<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(&without_lone_surrogates(json))
 }
 
-/// Puts `\ufffd` in the place of every `\ud800`..`\udfff` that is half of no pair. Lengths, and so places, stay.
+/// Replaces every `\ud800`..`\udfff` that is not part of a pair with `\ufffd`. Lengths, and thus positions, stay the
+/// same.
 pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     if !json.contains("\\ud") && !json.contains("\\uD") {
         return Cow::Borrowed(json);
@@ -34,7 +35,7 @@ pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
                 output.replace_range(offset..offset + 6, "\\ufffd");
                 offset += 6;
             }
-            // The escaped character may be a backslash, which starts no escape of its own.
+            // The escaped character may be a backslash, which does not start another escape.
             _ => {
                 let escaped = json[offset + 1..].chars().next();
                 offset += 1 + escaped.map_or(0, char::len_utf8);

@@ -1,4 +1,4 @@
-//! The engine's only contact with the browser: messages, files, storage, the graphics device.
+//! The engine's only contact with the browser: messages, files, storage, and the GPU.
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod blob;
@@ -43,7 +43,7 @@ pub use worker::serve;
 
 use wasm_bindgen::JsValue;
 
-/// What a JavaScript exception says.
+/// The message of a JavaScript exception.
 fn message(error: &JsValue) -> String {
     js_sys::Error::from(error.clone())
         .message()

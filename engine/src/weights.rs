@@ -1,4 +1,4 @@
-//! Model files: ranged reads, GGUF and safetensors headers, packed matrices under HF names.
+//! Reads model files: ranged reads, GGUF and safetensors headers, packed matrices under HF names.
 //!
 //! ```text
 //! [NamedSource] -> checkpoint::open -> ModelFiles { config, tokenizer, template, tensors checked }

@@ -1,4 +1,4 @@
-//! A broadcast channel: what a worker's worker can say to the page while the worker between them waits.
+//! A broadcast channel, through which a worker's worker can reach the page while the worker between them waits.
 
 use js_sys::{Array, Function, Reflect};
 use wasm_bindgen::closure::Closure;
@@ -7,14 +7,14 @@ use web_sys::MessageEvent;
 
 use super::property::get;
 
-/// Listens until it is dropped.
+/// A listener on a channel, until it is dropped.
 pub struct Channel {
     channel: JsValue,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
 }
 
 impl Channel {
-    /// Calls `on_text` with every text sent under this name. `None` where the browser has no such channels.
+    /// Calls `on_text` with every text sent under this name. `None` if the browser has no such channels.
     pub fn listen(name: &str, on_text: impl Fn(String) + 'static) -> Option<Self> {
         let class: Function = get(&js_sys::global(), "BroadcastChannel")?
             .dyn_into()
@@ -37,7 +37,7 @@ impl Drop for Channel {
         if let Some(close) =
             get(&self.channel, "close").and_then(|close| close.dyn_into::<Function>().ok())
         {
-            // One that is closed already needs no closing.
+            // A channel that is already closed need not be closed.
             let _ = close.call0(&self.channel);
         }
     }

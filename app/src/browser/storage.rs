@@ -12,7 +12,8 @@ pub fn load(key: &str) -> Option<String> {
     storage()?.get_item(key).ok().flatten()
 }
 
-/// Remembers the value, or forgets it where it is `None`. A refusal (private browsing) costs only the memory.
+/// Remembers the value, or forgets it if it is `None`. If the browser refuses (private browsing), nothing is
+/// remembered.
 pub fn save(key: &str, value: Option<&str>) {
     let Some(storage) = storage() else {
         return;

@@ -1,4 +1,4 @@
-//! Asking the browser what it offers to programs with threads.
+//! Asks the browser what it offers to programs with threads.
 
 use js_sys::{Uint8Array, WebAssembly};
 

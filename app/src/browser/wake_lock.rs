@@ -1,4 +1,4 @@
-//! Keeping the screen, and so the machine, awake while a run is under way.
+//! Keeps the screen, and thus the machine, awake during a run.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use super::property::{call, get};
 
-/// Holds the screen's wake lock while wanted. In a browser without it, or in a hidden tab, it changes nothing.
+/// Holds the screen's wake lock while wanted. In a browser without one, or in a hidden tab, it does nothing.
 #[derive(Clone, Default)]
 pub struct WakeLock {
     is_wanted: Rc<Cell<bool>>,
@@ -18,7 +18,7 @@ pub struct WakeLock {
 }
 
 impl WakeLock {
-    /// Takes or gives back the lock.
+    /// Takes or releases the lock.
     pub fn set(&self, is_wanted: bool) {
         if self.is_wanted.replace(is_wanted) == is_wanted {
             return;
@@ -46,7 +46,7 @@ impl WakeLock {
         if let Some(release) =
             get(&sentinel, "release").and_then(|release| release.dyn_into::<Function>().ok())
         {
-            // A lock that the browser took back already is what we want, too.
+            // If the browser has already released the lock, that is fine, too.
             let _ = release.call0(&sentinel);
         }
     }

@@ -1,4 +1,4 @@
-//! How often lengths occur, as bars.
+//! A histogram of lengths, as bars.
 
 use engine::protocol::Histogram;
 
@@ -9,9 +9,9 @@ const MARGIN_LEFT: f64 = 48.0;
 const MARGIN_RIGHT: f64 = 12.0;
 const MARGIN_TOP: f64 = 26.0;
 const MARGIN_BOTTOM: f64 = 28.0;
-/// Narrower bars are joined with their neighbours.
+/// Narrower bars are joined with their neighbors.
 const MIN_BAR_PX: f64 = 6.0;
-/// A bar of few rows beside tall ones stays visible.
+/// A bar with few rows stays visible next to tall ones.
 const MIN_HEIGHT_PX: f64 = 2.0;
 
 /// Rows of some lengths: from `from` to below `to` tokens.
@@ -43,11 +43,11 @@ pub struct Bars {
     pub x_ticks: Vec<Tick>,
     pub y_ticks: Vec<Tick>,
     pub bars: Vec<Bar>,
-    /// Where the cut lies, unless it lies far beyond the longest row.
+    /// The position of the cut, unless it is far beyond the longest row.
     pub cut_x: Option<f64>,
 }
 
-/// At most `most` bins over the same lengths; empty ones behind the last row are left out.
+/// At most `most` bins over the same lengths; empty ones after the last row are left out.
 pub fn bins(histogram: &Histogram, most: usize) -> Vec<Bin> {
     let counts = &histogram.counts;
     let used = counts
@@ -69,7 +69,7 @@ pub fn bins(histogram: &Histogram, most: usize) -> Vec<Bin> {
         .collect()
 }
 
-/// Lays the bars out, with the cut at so many tokens; `None` where there is no row.
+/// Lays out the bars, with the cut at `cut` tokens; `None` if there are no rows.
 pub fn bars(histogram: &Histogram, cut: usize, size: Size) -> Option<Bars> {
     let right = (size.width - MARGIN_RIGHT).max(MARGIN_LEFT + 1.0);
     let bottom = (size.height - MARGIN_BOTTOM).max(MARGIN_TOP + 1.0);

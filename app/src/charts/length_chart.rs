@@ -10,11 +10,11 @@ use crate::browser::page::watch_width;
 
 const HEIGHT: f64 = 200.0;
 
-/// Rows by length, with the cut drawn.
+/// A chart of rows by length, with the cut.
 #[component]
 pub fn LengthChart(
     #[prop(into)] histogram: Signal<Histogram>,
-    /// Tokens that rows are cut to.
+    /// The number of tokens that rows are cut to.
     #[prop(into)]
     cut: Signal<usize>,
     /// What the picture shows, in words.
@@ -65,7 +65,7 @@ fn picture(drawn: &Bars, cut: usize) -> impl IntoView + use<> {
         view! { <rect class=class x=bar.x y=bar.y width=bar.width height=bar.height /> }
     });
     let cut = drawn.cut_x.map(|x| {
-        // The words stand where there is room for them.
+        // The label goes where there is room for it.
         let (anchor, at) = if x > (left + right) / 2.0 { ("end", x - 6.0) } else { ("start", x + 6.0) };
         view! {
             <line class="chart-cut" x1=x x2=x y1=top - 14.0 y2=bottom />

@@ -1,4 +1,4 @@
-//! Draws a [`Picture`] as SVG and lets pointer and keyboard walk along it.
+//! Draws a [`Picture`] as SVG, and lets the pointer and the keyboard move along it.
 
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::Div;
@@ -10,7 +10,7 @@ use crate::browser::page::watch_width;
 
 const HEIGHT: f64 = 280.0;
 
-/// Lines over steps. `cursor` is the index of the step looked at, `readout` tells about it.
+/// A chart of lines over steps. `cursor` is the index of the selected step, and `readout` describes it.
 #[component]
 pub fn LineChart(
     #[prop(into)] lines: Signal<Vec<Line>>,

@@ -6,9 +6,9 @@ use crate::state::run::Run;
 use super::picture::{Line, Stroke};
 use super::series::{Point, smooth};
 
-/// Share of the past that smoothing keeps.
+/// The share of the past that smoothing keeps.
 const SMOOTHING: f64 = 0.9;
-/// Below so many steps there is nothing to smooth.
+/// With fewer steps there is nothing to smooth.
 const MIN_SMOOTHED: usize = 8;
 
 /// What the chart shows.

@@ -1,4 +1,4 @@
-//! What a chart shows, in pixels.
+//! The content of a chart, in pixels.
 
 use super::scale::{Scale, tick_text};
 use super::series::{Point, decimate, extent};
@@ -9,7 +9,7 @@ pub enum Stroke {
     /// A thin line behind its smoothed form.
     Faint,
     Solid,
-    /// A line with a dot at every point: there are few.
+    /// A line with a dot at every point, for few points.
     Dotted,
     /// A level across the whole chart, at the first point's height.
     Level,
@@ -18,7 +18,7 @@ pub enum Stroke {
 /// One line of a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Its colour, as a CSS class.
+    /// Its color, as a CSS class.
     pub class: &'static str,
     pub stroke: Stroke,
     pub points: Vec<Point>,
@@ -48,13 +48,13 @@ pub struct Picture {
     pub y: Scale,
     pub x_ticks: Vec<Tick>,
     pub y_ticks: Vec<Tick>,
-    /// Class, stroke and SVG path of each line.
+    /// The class, stroke and SVG path of each line.
     pub paths: Vec<(&'static str, Stroke, String)>,
-    /// Class and centre of each dot.
+    /// The class and center of each dot.
     pub dots: Vec<(&'static str, Point)>,
 }
 
-/// Lays the lines out; `None` where there is no point to draw.
+/// Lays out the lines; `None` if there is no point to draw.
 pub fn picture(lines: &[Line], size: Size, is_log: bool) -> Option<Picture> {
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let (low, high) = extent(points().map(|point| point.1), is_log)?;

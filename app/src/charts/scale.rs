@@ -1,17 +1,17 @@
-//! From values to pixels, and the round numbers to write on an axis.
+//! Converts values to pixels, and chooses the round numbers on an axis.
 
 /// A linear or logarithmic axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     /// Smallest and largest value; both above 0 where `is_log`.
     pub domain: (f64, f64),
-    /// The pixels that they fall on.
+    /// The pixels they map to.
     pub range: (f64, f64),
     pub is_log: bool,
 }
 
 impl Scale {
-    /// An axis over the values from `low` to `high`, widened where they are equal.
+    /// An axis over the values from `low` to `high`, widened if they are equal.
     pub fn new((low, high): (f64, f64), range: (f64, f64), is_log: bool) -> Self {
         let is_log = is_log && low > 0.0;
         let domain = match (is_log, high - low > f64::EPSILON * high.abs()) {
@@ -29,7 +29,7 @@ impl Scale {
         }
     }
 
-    /// The pixel of a value; values outside are cut to the axis.
+    /// The pixel of a value; values outside are clamped to the axis.
     pub fn pixel_from_value(&self, value: f64) -> f64 {
         let (low, high) = (self.place(self.domain.0), self.place(self.domain.1));
         let ratio = ((self.place(value) - low) / (high - low)).clamp(0.0, 1.0);
@@ -95,7 +95,7 @@ fn thin(ticks: Vec<f64>, count: usize) -> Vec<f64> {
     ticks.into_iter().step_by(stride).collect()
 }
 
-/// A tick in as few figures as tell it from its neighbours.
+/// The text of a tick, with as few digits as distinguish it from its neighbors.
 pub fn tick_text(value: f64, ticks: &[f64]) -> String {
     let magnitude = value.abs();
     if magnitude != 0.0 && !(1e-3..1e5).contains(&magnitude) {

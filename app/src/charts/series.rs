@@ -1,9 +1,9 @@
-//! Long series made fit for few pixels.
+//! Reduces long series to few pixels.
 
 /// `x` and `y`; a series ascends in `x`.
 pub type Point = (f64, f64);
 
-/// The smallest and largest of the finite values, those above 0 alone where `is_log`.
+/// The smallest and largest of the finite values; only of those above 0 if `is_log`.
 pub fn extent(values: impl Iterator<Item = f64>, is_log: bool) -> Option<(f64, f64)> {
     values
         .filter(|value| value.is_finite() && (!is_log || *value > 0.0))
@@ -13,7 +13,7 @@ pub fn extent(values: impl Iterator<Item = f64>, is_log: bool) -> Option<(f64, f
         })
 }
 
-/// Running mean that forgets: each point keeps `weight` (0 to 1) of the past, without a bias towards 0 at the start.
+/// An exponential running mean: each point keeps `weight` (0 to 1) of the past, without a bias towards 0 at the start.
 pub fn smooth(points: &[Point], weight: f64) -> Vec<Point> {
     let (mut mean, mut total) = (0.0, 0.0);
     points
@@ -27,7 +27,7 @@ pub fn smooth(points: &[Point], weight: f64) -> Vec<Point> {
         .collect()
 }
 
-/// At most two points a column: the lowest and the highest, in their order, so that no peak is lost.
+/// At most two points per column: the lowest and the highest, in order, so that no peak is lost.
 pub fn decimate(points: &[Point], columns: usize) -> Vec<Point> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return Vec::new();

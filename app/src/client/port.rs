@@ -15,13 +15,13 @@ pub struct Port {
     worker: Worker,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_error: Closure<dyn FnMut(ErrorEvent)>,
-    /// Where its threads say that they die, which it may be waiting for too hard to tell.
+    /// The channel on which its threads report that they die: the worker itself may be busy waiting for them.
     _deaths: Option<Channel>,
 }
 
 impl Port {
-    /// Starts the worker of that script. `on_event` gets every message with what rides beside it, `on_crash` what the
-    /// browser says of its death.
+    /// Starts the worker with this script. `on_event` receives every event along with its message, and `on_crash` what
+    /// the browser says about a crash.
     ///
     /// # Errors
     /// What the browser threw.
@@ -32,7 +32,7 @@ impl Port {
     ) -> Result<Self, JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
-        // Unlike that of any other tab's worker.
+        // A name that differs from that of any other tab's worker.
         let name = format!("inlay-{}", js_sys::Math::random());
         options.set_name(&name);
         let deaths = Channel::listen(&name, on_crash.clone());
@@ -47,7 +47,7 @@ impl Port {
             }
         });
         let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {
-            // A script that does not load raises a plain Event without a message.
+            // A script that does not load raises a plain event without a message.
             let message = get(&error, "message").and_then(|message| message.as_string());
             on_crash(message.unwrap_or_default());
         });
@@ -61,7 +61,7 @@ impl Port {
         })
     }
 
-    /// Sends the command as JSON, its files beside it.
+    /// Sends the command as JSON, along with its files.
     pub fn post<C: Serialize>(&self, command: &C, files: &[Blob]) {
         let sent = serde_json::to_string(command)
             .map_err(|error| error.to_string())
@@ -82,7 +82,7 @@ impl Port {
         }
     }
 
-    /// Ends the worker at once; it is heard of no more.
+    /// Ends the worker at once; no more messages arrive from it.
     pub fn end(&self) {
         self.worker.set_onmessage(None);
         self.worker.set_onerror(None);

@@ -1,4 +1,4 @@
-//! The workers that read dataset files: one for each reading, kept while its rows may be asked for.
+//! The workers that read dataset files: one per reading, kept while its rows may be requested.
 
 use engine::protocol::{
     Command, DatasetSource, Failure, FailureKind, ReadSpec, ReaderCommand, ReaderEvent, RowFilter,
@@ -16,7 +16,7 @@ use super::{EngineClient, Parcel};
 
 const SCRIPT: &str = "./worker_data_loader.js";
 
-/// What was read last, to be read again in another way.
+/// The latest reading, so that it can be read again in another way.
 #[derive(Clone)]
 struct Asked {
     source: DatasetSource,
@@ -32,7 +32,7 @@ pub struct Readers {
 }
 
 impl EngineClient {
-    /// Reads files, or a text, as they say by themselves what they are.
+    /// Reads files, or a text, detecting their format.
     pub fn read(&self, source: DatasetSource, files: Vec<File>, name: String) {
         self.start_reading(
             Asked {
@@ -44,7 +44,7 @@ impl EngineClient {
         );
     }
 
-    /// Reads what was read last in another way.
+    /// Reads the latest files again in another way.
     pub fn read_again(&self, spec: ReadSpec) {
         let last = self.inner.borrow().readers.last.clone();
         if let Some(last) = last {
@@ -64,7 +64,7 @@ impl EngineClient {
             ReaderId(readers.num_started)
         };
         self.state.update(|state| state.begin_reading(reader, name));
-        // The callbacks come from the browser's event loop, never from within a borrow of `inner`.
+        // The callbacks run from the browser's event loop, never within a borrow of `inner`.
         let (on_event, on_crash) = (self.clone(), self.clone());
         let port = Port::open(
             SCRIPT,
@@ -78,7 +78,7 @@ impl EngineClient {
         self.end_old_readers();
     }
 
-    /// Asks for rows of the table; the answer is a message of the reader.
+    /// Requests rows of the table; the answer is a message of the reader.
     pub fn list_rows(&self, reader: ReaderId, start: usize, count: usize, filter: RowFilter) {
         let command = ReaderCommand::ListRows {
             start,
@@ -145,7 +145,7 @@ impl EngineClient {
         self.end_old_readers();
     }
 
-    /// Ends the readers whose rows nobody will ask for.
+    /// Ends the readers whose rows are no longer needed.
     pub(super) fn end_old_readers(&self) {
         let ended = {
             let mut inner = self.inner.borrow_mut();
@@ -161,7 +161,7 @@ impl EngineClient {
             return;
         }
         ended.iter().for_each(|(_, port)| port.end());
-        // The callback of one of them may be what runs now.
+        // The callback of one of them may be running now.
         spawn_local(async move { drop(ended) });
     }
 }

@@ -1,4 +1,4 @@
-//! Choosing the worker, starting it and starting it anew.
+//! Chooses the worker, starts it and restarts it.
 
 use engine::protocol::{DeviceKind, DeviceProblem, ModelSource};
 use leptos::prelude::{Update, WithUntracked};
@@ -25,7 +25,7 @@ impl EngineClient {
         let start = self.inner.borrow().starts;
         let client = self.clone();
         spawn_local(async move {
-            // Why it is not the GPU.
+            // Why the engine does not use the GPU.
             let problem = match choice {
                 DeviceChoice::WebGpu => None,
                 DeviceChoice::Cpu => Some(DeviceProblem::ChosenByUser),
@@ -41,7 +41,7 @@ impl EngineClient {
         });
     }
 
-    /// Ends the worker; commands that it did not hear are forgotten.
+    /// Ends the worker; commands that it did not receive are dropped.
     pub(super) fn end_worker(&self) {
         let old = {
             let mut inner = self.inner.borrow_mut();
@@ -53,7 +53,7 @@ impl EngineClient {
         };
         if let Some(old) = old {
             old.end();
-            // Its own callback may be what runs now.
+            // Its own callback may be running now.
             spawn_local(async move { drop(old) });
         }
         self.state.update(|state| {
@@ -75,7 +75,7 @@ impl EngineClient {
         self.open(build, problem);
     }
 
-    /// A build with threads did not come up: the one without takes over.
+    /// A build with threads did not start: the one without takes over.
     pub(super) fn without_threads(&self, reason: String) {
         let problem = self
             .state
@@ -86,8 +86,8 @@ impl EngineClient {
         self.open(Build::Cpu(build), problem);
     }
 
-    /// The GPU worker refused its device: the CPU worker takes over what was asked of it, as the one without threads
-    /// does for those with. There is none to take over from that.
+    /// The GPU worker rejected its device: the CPU worker takes over its commands, like the worker without threads does
+    /// for those with threads. Nothing takes over from the worker without threads.
     pub(super) fn rejected(&self, kind: DeviceKind, reason: DeviceProblem) {
         if self.is_starting_threads() {
             return self.without_threads(reason.to_string());
@@ -115,7 +115,7 @@ impl EngineClient {
     fn open(&self, build: Build, problem: Option<DeviceProblem>) {
         self.state
             .update(|state| state.device.start(build.clone(), problem));
-        // The callbacks come from the browser's event loop, never from within a borrow of `inner`.
+        // The callbacks run from the browser's event loop, never within a borrow of `inner`.
         let (on_event, on_crash) = (self.clone(), self.clone());
         let port = Port::open(
             build.script(),

@@ -3,7 +3,7 @@ use leptos::prelude::*;
 
 use crate::state::format::{NONE, loss};
 
-/// The losses of a row's tokens in figures, for those who read rather than look. Built only while it is open.
+/// The losses of a row's tokens as a table, as an alternative to colors. Built only while it is open.
 #[component]
 pub fn BatchTable(number: String, tokens: Vec<BatchToken>) -> impl IntoView {
     let is_open = RwSignal::new(false);

@@ -3,7 +3,7 @@ use leptos::prelude::*;
 use crate::state::form::Form;
 use crate::store::Store;
 
-/// A setting that is one of a few: its values with what they are called.
+/// A setting with a few possible values and their labels.
 #[component]
 pub fn Choice<T: Copy + PartialEq + Send + Sync + 'static>(
     label: &'static str,

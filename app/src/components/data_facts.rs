@@ -82,7 +82,7 @@ fn split(prepared: &PreparedSummary) -> String {
     parts.join(", ")
 }
 
-/// A shape in the words of its fields.
+/// A shape, named by its fields.
 pub fn shape_name(shape: RowShape) -> &'static str {
     match shape {
         RowShape::Messages => "messages",

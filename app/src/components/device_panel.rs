@@ -6,7 +6,7 @@ use crate::state::State;
 use crate::state::device::{Build, DeviceChoice, DeviceState, advice};
 use crate::store::Store;
 
-/// Which processor does the work, why, and how it did in its self-test.
+/// Shows which processor does the work, why, and the results of its self-test.
 #[component]
 pub fn DevicePanel() -> impl IntoView {
     let store = Store::get();
@@ -60,7 +60,7 @@ fn what_runs(device: &DeviceState) -> String {
                 report.name
             )
         }
-        // The name tells of the threads.
+        // The name includes the threads.
         (Some(report), _) => format!("Running on the {}{why}.", report.name),
         (None, Some(Build::Gpu)) => "Starting the engine on the GPU and testing it.".to_owned(),
         (None, Some(Build::Cpu(_))) => format!("Starting the engine on the CPU{why}."),
@@ -68,7 +68,7 @@ fn what_runs(device: &DeviceState) -> String {
     }
 }
 
-/// Said only of an engine that came up.
+/// Shown only for an engine that has started.
 fn why_single(device: &DeviceState) -> Option<String> {
     device.report.as_ref()?;
     Some(device.starting.as_ref()?.why_single()?.to_string())

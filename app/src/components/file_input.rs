@@ -18,7 +18,7 @@ pub fn FileInput(
     let changed = move |_| {
         if let Some(input) = input.get_untracked() {
             let files = files_of(input.files());
-            // So that the same file can be chosen again after it was changed.
+            // Allows choosing the same file again after it was changed.
             input.set_value("");
             on_files.run(files);
         }

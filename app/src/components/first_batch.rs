@@ -5,7 +5,7 @@ use super::batch_table::BatchTable;
 use crate::state::format::{count, counted, loss, small};
 use crate::store::Store;
 
-/// Rows shown, and tokens of all of them together; the others are counted.
+/// The maximum number of rows shown, and of tokens in all of them together; the others are counted.
 const MAX_ROWS: usize = 8;
 const MAX_TOKENS: usize = 1500;
 
@@ -93,7 +93,7 @@ fn token(token: BatchToken) -> impl IntoView {
     }
 }
 
-/// Four steps of colour.
+/// Four steps of color.
 fn loss_class(loss: Option<f32>) -> &'static str {
     match loss {
         None => "",

@@ -1,4 +1,4 @@
-//! Small line drawings beside words; they say nothing that the words do not.
+//! Small line drawings next to words; they add nothing that the words do not say.
 
 use leptos::prelude::*;
 

@@ -3,10 +3,10 @@ use leptos::prelude::*;
 use crate::state::format::count;
 use crate::store::Store;
 
-/// Labels shown; rarer ones are counted.
+/// The number of labels shown; rarer ones are counted.
 const MAX_SHOWN: usize = 12;
 
-/// How many rows have each label, where rows are texts with labels.
+/// The number of rows with each label, if rows are texts with labels.
 #[component]
 pub fn Labels() -> impl IntoView {
     let labels = Store::get().select(|state| {

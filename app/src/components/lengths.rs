@@ -6,10 +6,10 @@ use crate::charts::length_chart::LengthChart;
 use crate::state::format::{count, counted};
 use crate::store::Store;
 
-/// Bins of the table.
+/// The number of bins of the table.
 const MAX_BINS: usize = 20;
 
-/// How long rows are, and how many are cut.
+/// Shows how long rows are, and how many are cut.
 #[component]
 pub fn Lengths() -> impl IntoView {
     let store = Store::get();
@@ -90,7 +90,7 @@ fn in_words(prepared: &PreparedSummary) -> String {
             count(prepared.spec.max_seq_length as u64)
         ),
     };
-    // Both figures are of rows as they are cut.
+    // Both figures are of rows after truncation.
     if prepared.num_truncated > 0 {
         return cut;
     }

@@ -5,14 +5,14 @@ use crate::store::Store;
 
 const COLUMNS: usize = 7;
 const ROWS: usize = 6;
-/// Coprime to the number of tiles, so that stepping by it visits each once.
+/// Coprime to the number of tiles, so that steps of this size visit each tile once.
 const STRIDE: usize = 17;
 /// Puts the first one in the middle.
 const OFFSET: usize = 12;
 /// Side of a tile's hexagon.
 const SIDE: f64 = 24.0;
 
-/// Tumbling blocks, the oldest pattern of inlaid wood. The run lays brass into it tile by tile.
+/// Tumbling blocks, the oldest pattern of inlaid wood. The run inlays brass tile by tile.
 #[component]
 pub fn Marquetry() -> impl IntoView {
     let num_laid = Store::get().select(num_laid);

@@ -56,7 +56,7 @@ fn card(model: ModelSummary) -> impl IntoView {
     }
 }
 
-/// Names and values in columns.
+/// Names and values, in columns.
 #[component]
 pub fn Facts(facts: Vec<(&'static str, String)>) -> impl IntoView {
     let facts = facts

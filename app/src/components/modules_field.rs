@@ -19,7 +19,7 @@ const PRESETS: [(&str, &[TargetModule]); 3] = [
     ("All linear", &TargetModule::ALL),
 ];
 
-/// The layers that learn: as text, as seven switches and as presets, all three in step.
+/// The layers to train: as text, as seven switches and as presets, all kept in sync.
 #[component]
 pub fn ModulesField() -> impl IntoView {
     let form = Store::get().form;

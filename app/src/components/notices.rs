@@ -7,7 +7,7 @@ use crate::state::failure::Notice;
 use crate::state::format::sentence;
 use crate::store::Store;
 
-/// What went wrong in a step, where, and what to do about it.
+/// Shows what went wrong in a step, where, and what to do about it.
 #[component]
 pub fn Notices(step: Step) -> impl IntoView {
     let store = Store::get();

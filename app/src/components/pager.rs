@@ -2,7 +2,7 @@ use leptos::prelude::*;
 
 use crate::state::format::count;
 
-/// Goes through something long, page by page.
+/// Moves through a long list, page by page.
 #[component]
 pub fn Pager(
     /// What is counted, such as `rows`.

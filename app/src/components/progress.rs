@@ -1,6 +1,6 @@
 use leptos::prelude::*;
 
-/// A bar for something slow; it runs to and fro while the share is unknown.
+/// A progress bar; it moves back and forth while the share is unknown.
 #[component]
 pub fn Progress(label: &'static str, #[prop(into)] ratio: Signal<Option<f64>>) -> impl IntoView {
     view! {

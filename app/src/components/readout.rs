@@ -1,14 +1,14 @@
 use leptos::prelude::*;
 
-/// A number under its name. The output holds the number alone.
+/// A number under its name. The output contains only the number.
 #[component]
 pub fn Readout(
     label: &'static str,
     #[prop(into)] value: Signal<String>,
-    /// What the number is in, or where it comes from.
+    /// The unit of the number, or where it comes from.
     #[prop(optional, into)]
     unit: Signal<String>,
-    /// Colour of the line that shows the same in the chart.
+    /// The color of the line that shows the same in the chart.
     #[prop(optional)]
     class: &'static str,
 ) -> impl IntoView {

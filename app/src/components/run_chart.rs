@@ -70,7 +70,7 @@ pub fn RunChart() -> impl IntoView {
     }
 }
 
-/// Told of changes of the state at most once a frame, and not at all while the tab is hidden.
+/// Notified of changes of the state at most once per frame, and not at all while the tab is hidden.
 fn changes_by_frame(store: Store) -> Trigger {
     let changed = Trigger::new();
     let is_due = StoredValue::new(false);

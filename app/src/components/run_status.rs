@@ -5,10 +5,11 @@ use leptos::prelude::*;
 use crate::state::status::{Activity, Status, status};
 use crate::store::Store;
 
-/// Details are told at most this often, so that nobody is talked over.
+/// Details are announced at most this often, so that screen readers are not interrupted.
 const DETAIL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the page is doing, for eyes and screen readers. A new activity is told at once, its details once a second.
+/// Shows what the page is doing, also for screen readers. A new activity is announced at once, its details once a
+/// second.
 #[component]
 pub fn RunStatus() -> impl IntoView {
     let present = Store::get().select(status);

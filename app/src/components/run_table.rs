@@ -8,7 +8,7 @@ use crate::store::Store;
 
 const PAGE_LEN: usize = 20;
 
-/// The chart's numbers as a table, for those who read rather than look. Built only while it is open.
+/// The chart's numbers as a table. Built only while it is open.
 #[component]
 pub fn RunTable() -> impl IntoView {
     let store = Store::get();

@@ -10,7 +10,7 @@ use crate::state::scores::{lead, measures, of_keep, of_labels, side_name};
 use crate::state::trial::Tried;
 use crate::store::Store;
 
-/// Base and tuned model over the rows that the run did not learn: asked for, not done by itself.
+/// The scores of the base and the tuned model on the rows that were not trained on; computed only on request.
 #[component]
 pub fn Scores() -> impl IntoView {
     let store = Store::get();
@@ -89,7 +89,7 @@ fn Report(report: ScoreReport) -> impl IntoView {
     }
 }
 
-/// A table that scrolls sideways where it is wider than its place; `name` says what it is, to the eye too.
+/// A table that scrolls sideways if it is too wide; `name` is its caption and accessible name.
 fn framed(name: String, head: impl IntoView, body: impl IntoView) -> impl IntoView {
     let label = name.clone();
     view! {
@@ -116,7 +116,7 @@ fn both_models(total: &BothScores, name: String) -> impl IntoView + use<> {
     framed(name, head, body.collect_view())
 }
 
-/// How many rows of each label the model took for which.
+/// How many rows of each label the model predicted as which label.
 fn confusion(labels: &LabelScore, counts: &[Vec<usize>], name: String) -> impl IntoView + use<> {
     let taken = labels.labels.iter().map(|label| {
         let taken = format!("predicted {label}");

@@ -4,7 +4,8 @@ use leptos::prelude::*;
 use crate::state::format::count;
 use crate::store::Store;
 
-/// Leads to a row in the table of rows, and shows its tokens. `place` is where the row stands among those of `filter`.
+/// A link to a row in the table of rows, which also shows its tokens. `place` is the index of the row among those of
+/// `filter`.
 #[component]
 pub fn ShowRow(row: usize, place: usize, filter: RowFilter) -> impl IntoView {
     let store = Store::get();

@@ -3,7 +3,7 @@ use leptos::task::spawn_local;
 
 use crate::browser::page;
 
-/// Code to take along.
+/// Code to copy.
 #[component]
 pub fn Snippet(title: &'static str, #[prop(into)] code: Signal<String>) -> impl IntoView {
     let note = RwSignal::new("");

@@ -3,13 +3,13 @@ use leptos::prelude::*;
 use super::choice::Choice;
 use crate::store::Store;
 
-/// Whether the run begins with a new adapter, or goes on with one that is there.
+/// Chooses whether the run begins with a new adapter or continues an existing one.
 #[component]
 pub fn StartFrom() -> impl IntoView {
     let store = Store::get();
     let form = store.form;
     let adapters = store.select(|state| state.adapters.adapters.clone());
-    // One that is gone, or for another model, is no choice.
+    // An adapter that was removed, or is for another model, cannot be chosen.
     Effect::new(move |_| {
         let is_there = |id| adapters.with(|all| all.iter().any(|adapter| adapter.id == id));
         let chosen = form.with(|form| form.initial_adapter);

@@ -3,7 +3,7 @@ use leptos::prelude::*;
 use super::notices::Notices;
 use crate::state::Step;
 
-/// One of the five steps: its heading, one sentence, its failures and its content.
+/// One of the five steps: its heading, a sentence, its failures and its content.
 #[component]
 pub fn StepSection(step: Step, lead: &'static str, children: Children) -> impl IntoView {
     let number = Step::ALL

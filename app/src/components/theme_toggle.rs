@@ -5,7 +5,7 @@ use crate::browser::{page, storage};
 
 const KEY: &str = "inlay-theme";
 
-/// Light, dark, or as the system has it.
+/// Light, dark, or following the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Theme {
     System,
@@ -55,7 +55,7 @@ impl Theme {
     }
 }
 
-/// Goes through the three themes; the choice is remembered.
+/// Cycles through the three themes; the choice is remembered.
 #[component]
 pub fn ThemeToggle() -> impl IntoView {
     let theme = RwSignal::new(Theme::stored());

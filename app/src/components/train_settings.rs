@@ -9,7 +9,7 @@ use super::switch::Switch;
 use crate::state::form::{Field, Form};
 use crate::store::Store;
 
-/// Everything that determines a run besides model and data.
+/// All settings of a run, besides the model and the data.
 #[component]
 pub fn TrainSettings() -> impl IntoView {
     let form = Store::get().form;

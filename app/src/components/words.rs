@@ -1,11 +1,11 @@
 use leptos::prelude::*;
 
-/// A message, with what it has between backticks as code.
+/// A message, in which text between backticks is shown as code.
 #[component]
 pub fn Words(text: String) -> impl IntoView {
     let parts: Vec<&str> = text.split('`').collect();
     if parts.len().is_multiple_of(2) {
-        // One without its other: it means itself.
+        // A backtick without a second one stands for itself.
         return text.into_any();
     }
     let parts = parts.into_iter().map(str::to_owned).enumerate();

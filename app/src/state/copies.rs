@@ -1,18 +1,19 @@
-//! Copies of the adapters at hand, in the page: with them an engine that is started anew has what the last one had.
+//! Copies of the adapters, held by the page: a restarted engine gets them, and so has the same adapters as the last
+//! one.
 
 use std::collections::BTreeSet;
 
 use engine::protocol::{AdapterCopy, AdapterId, AdapterList, Command};
 
-/// `Zip` is a file's content; the browser's blobs, outside of tests.
+/// The copies. `Zip` is the content of a file: a browser's blob, except in tests.
 pub struct Copies<Zip> {
     copies: Vec<(AdapterCopy, Zip)>,
-    /// Those that the present worker has.
+    /// The adapters that the current worker has.
     present: BTreeSet<AdapterId>,
-    /// The one that the tuned model was last.
+    /// The adapter that the tuned model last used.
     active: Option<AdapterId>,
     highest: AdapterId,
-    /// Whether the present worker was told which ids are taken.
+    /// Whether the current worker was told which ids are taken.
     is_told: bool,
 }
 
@@ -29,31 +30,31 @@ impl<Zip> Default for Copies<Zip> {
 }
 
 impl<Zip: Clone> Copies<Zip> {
-    /// The worker made one.
+    /// Keeps an adapter that the worker made.
     pub fn keep(&mut self, copy: AdapterCopy, zip: Zip) {
         self.highest = self.highest.max(copy.id);
         self.present.insert(copy.id);
         self.copies.push((copy, zip));
     }
 
-    /// The user wants it no longer.
+    /// Drops an adapter that the user removed.
     pub fn forget(&mut self, id: AdapterId) {
         self.copies.retain(|(copy, _)| copy.id != id);
     }
 
-    /// A worker that has none yet lists none, and chooses none.
+    /// A worker without adapters lists none and chooses none.
     pub fn listed(&mut self, list: &AdapterList) {
         self.active = list.active.or(self.active);
     }
 
-    /// Whatever comes next begins with none.
+    /// The next worker begins without adapters.
     pub fn worker_ended(&mut self) {
         self.present.clear();
         self.is_told = false;
     }
 
-    /// What the worker is to be told once that model is loaded, with the zips that ride beside it; nothing where it lacks
-    /// none.
+    /// The command that gives a worker its missing adapters once their model is loaded, along with their zips; `None`
+    /// if no adapters are missing.
     pub fn due(&mut self, model_sha256: &str) -> Option<(Command, Vec<Zip>)> {
         let is_due = |copy: &AdapterCopy| {
             copy.model_sha256 == model_sha256 && !self.present.contains(&copy.id)

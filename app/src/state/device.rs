@@ -42,17 +42,17 @@ impl DeviceChoice {
     }
 }
 
-/// The engine's device as far as it is known.
+/// The engine's device, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeviceState {
     pub choice: DeviceChoice,
-    /// The worker that was started last.
+    /// The build that was started last.
     pub starting: Option<Build>,
     /// Set by the worker's first message.
     pub report: Option<DeviceReport>,
-    /// Why it is not the GPU.
+    /// Why the engine does not use the GPU.
     pub problem: Option<DeviceProblem>,
-    /// The page and the worker come from two versions.
+    /// The page and the worker are different versions.
     pub is_outdated: bool,
 }
 
@@ -61,7 +61,7 @@ impl DeviceState {
         self.report.is_some() && !self.is_outdated
     }
 
-    /// A worker was started; `problem` says why it is not the GPU's.
+    /// Records that a worker was started; `problem` says why it does not use the GPU.
     pub fn start(&mut self, build: Build, problem: Option<DeviceProblem>) {
         self.starting = Some(build);
         self.report = None;
@@ -85,7 +85,7 @@ impl DeviceState {
     }
 }
 
-/// What a graphics adapter says of itself.
+/// What a GPU reports about itself.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AdapterFacts {
     pub name: String,
@@ -96,7 +96,7 @@ pub struct AdapterFacts {
     pub max_storage_buffers_per_shader_stage: u64,
 }
 
-/// Names of rasterisers that run on the processor.
+/// Names of rasterizers that run on the processor.
 const SOFTWARE_NAMES: [&str; 5] = [
     "swiftshader",
     "llvmpipe",
@@ -108,7 +108,7 @@ const MIN_BUFFER_BYTES: u64 = 128 << 20;
 const MIN_INVOCATIONS: u64 = 256;
 const MIN_STORAGE_BUFFERS: u64 = 8;
 
-/// Why an adapter is not worth starting the GPU engine on, if so.
+/// Why a GPU is not worth starting the GPU engine for, if so.
 pub fn judge(facts: &AdapterFacts) -> Option<DeviceProblem> {
     let name = facts.name.to_ascii_lowercase();
     if facts.is_fallback
@@ -148,7 +148,7 @@ pub fn judge(facts: &AdapterFacts) -> Option<DeviceProblem> {
     })
 }
 
-/// The browsers that advice differs for.
+/// The browsers with different advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Browser {
     Chromium,

@@ -1,4 +1,4 @@
-//! A merged model on its way: what its worker says of it.
+//! The progress of a merged model, as its worker reports it.
 
 use engine::protocol::{Failure, MergerEvent};
 
@@ -11,12 +11,12 @@ impl State {
         matches!(self.export, ExportState::Merging { .. })
     }
 
-    /// Whether an export keeps others waiting.
+    /// Whether an export blocks others.
     pub fn is_exporting(&self) -> bool {
         self.export == ExportState::Packing || self.is_merging()
     }
 
-    /// The adapter is there, and its worker begins.
+    /// Records that the adapter is available and its worker begins.
     pub fn begin_merging(&mut self) {
         self.export = ExportState::Merging {
             done: 0,
@@ -24,7 +24,7 @@ impl State {
         };
     }
 
-    /// Takes what the worker says; nothing once it is no longer wanted.
+    /// Applies an event of the worker; ignores it once the model is no longer wanted.
     pub fn apply_merger(&mut self, event: MergerEvent) {
         if !self.is_merging() {
             return;
@@ -55,13 +55,13 @@ impl State {
         }
     }
 
-    /// Nothing came of what was to be in the user's downloads.
+    /// Records that an export failed.
     pub fn export_failed(&mut self, failure: Failure) {
         self.export = ExportState::None;
         self.notify(Notice::new(Step::Export, failure));
     }
 
-    /// The user wants it no longer.
+    /// Cancels the export at the user's request.
     pub fn cancel_merging(&mut self) {
         if self.is_merging() {
             self.export = ExportState::None;

@@ -1,4 +1,4 @@
-//! The rows that the table shows: a window onto many, of which the reader is asked for a few at a time.
+//! The rows that the table shows: a window onto many, which are requested from the reader a few at a time.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use engine::protocol::{DatasetSummary, RowFilter, RowSummary};
 
 use super::reading::ReaderId;
 
-/// Rows asked for at once.
+/// The number of rows requested at once.
 pub const BLOCK: usize = 64;
-/// Rows kept; those farthest from the latest are dropped first.
+/// The number of rows kept; those farthest from the latest are dropped first.
 const MAX_KEPT: usize = 1024;
 
-/// What is known of the rows in the table, by their place in it.
+/// The known rows of the table, by their index.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rows {
     pub filter: RowFilter,
-    /// Rows that pass the filter in all, known ones or not.
+    /// The number of rows that pass the filter, known or not.
     pub total: usize,
     known: BTreeMap<usize, RowSummary>,
-    /// Who has the others; `None` where these are all, as while files are still being read.
+    /// The reader that has the others; `None` if there are no others, as while files are still being read.
     pub reader: Option<ReaderId>,
-    /// The block that the reader was asked for.
+    /// The block requested from the reader.
     asked: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Rows {
         self.known.get(&index)
     }
 
-    /// Shows other rows; how many there are is known once the reader answers.
+    /// Shows other rows; their number is known once the reader answers.
     pub fn set_filter(&mut self, filter: RowFilter, total: usize) {
         self.filter = filter;
         self.total = total;
@@ -51,7 +51,7 @@ impl Rows {
         self.asked = None;
     }
 
-    /// The start of a block that lacks a row of the window, if the reader is to be asked for one now.
+    /// The start of a block with missing rows of the window, if one should be requested now.
     pub fn wanted(&self, first: usize, count: usize) -> Option<usize> {
         if self.asked.is_some() || self.reader.is_none() {
             return None;
@@ -65,17 +65,17 @@ impl Rows {
         self.asked = Some(start);
     }
 
-    /// The reader has no more to give.
+    /// Stops requesting rows, because the reader has no more.
     pub fn stop_asking(&mut self) {
         self.reader = None;
     }
 
-    /// Takes an answer of the reader; one to an earlier filter is too late.
+    /// Takes an answer of the reader; an answer to an earlier filter is too late.
     pub fn take(&mut self, start: usize, total: usize, filter: RowFilter, rows: Vec<RowSummary>) {
         if filter != self.filter {
             return;
         }
-        // A block that comes back short ends the table, lest it be asked for again and again.
+        // A short block ends the table; otherwise it would be requested again and again.
         let end = start + rows.len();
         let is_short = rows.len() < BLOCK && end < total;
         self.total = if is_short { end } else { total };

@@ -1,12 +1,13 @@
-//! What the scores say, in words.
+//! Describes the scores in words.
 
 use engine::protocol::{BothScores, KeepScore, LabelScore, ScoreReport, Side};
 
 use super::format::{count, counted, loss};
 
-/// By how much the mean loss on general prompts may rise or fall and still count as unchanged: perplexity by a twentieth.
+/// How much the mean loss on general prompts may rise or fall and still count as unchanged: perplexity changes by a
+/// twentieth.
 const SLIGHT_RISE: f64 = 0.05;
-/// From here on much was forgotten: perplexity is up by a third. Both bounds are a matter of judgement.
+/// From this rise on, much was forgotten: perplexity is up by a third. Both bounds are a matter of judgment.
 const LARGE_RISE: f64 = 0.3;
 
 pub fn side_name(side: Side) -> &'static str {
@@ -17,7 +18,7 @@ pub fn side_name(side: Side) -> &'static str {
     }
 }
 
-/// What was scored.
+/// A sentence about what was scored.
 pub fn lead(report: &ScoreReport) -> String {
     let total = &report.total;
     let row = if total.num_rows == 1 { "row" } else { "rows" };
@@ -31,7 +32,7 @@ pub fn lead(report: &ScoreReport) -> String {
     )
 }
 
-/// The measures of base and tuned model: name, before, after.
+/// The metrics of the base and the tuned model: name, before, after.
 pub fn measures(total: &BothScores) -> [[String; 3]; 4] {
     let both = [&total.base, &total.tuned];
     let [base, tuned] = both.map(|score| {
@@ -51,7 +52,7 @@ pub fn measures(total: &BothScores) -> [[String; 3]; 4] {
     })
 }
 
-/// Three figures, or the power of ten where it is beyond all use.
+/// Three digits, or the power of ten if it is too large to be useful.
 fn perplexity(value: f64) -> String {
     match value {
         0.0..10.0 => format!("{value:.2}"),
@@ -61,7 +62,7 @@ fn perplexity(value: f64) -> String {
     }
 }
 
-/// A share to a tenth of a percent.
+/// A share, to a tenth of a percent.
 fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)
 }

@@ -1,8 +1,8 @@
-//! A thing that is loaded while its successor may be on the way.
+//! Something loaded, while its successor may be loading.
 
 use engine::protocol::Phase;
 
-/// What is there and what is coming. A failed load leaves what was there.
+/// What is loaded and what is loading. A failed load changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot<T> {
     pub loaded: Option<T>,
@@ -29,7 +29,7 @@ impl<T> Slot<T> {
 pub struct Loading {
     pub name: String,
     pub phase: Option<Phase>,
-    /// In the phase's own unit: bytes or rows.
+    /// In the unit of the phase: bytes or rows.
     pub done: u64,
     pub total: Option<u64>,
 }
@@ -48,13 +48,13 @@ impl Loading {
         self.total = total;
     }
 
-    /// Done share from 0 to 1, where the total is known.
+    /// The share done from 0 to 1, if the total is known.
     pub fn ratio(&self) -> Option<f64> {
         ratio(self.done, self.total)
     }
 }
 
-/// `done / total`, where the total is known and not 0.
+/// `done / total`, if the total is known and not 0.
 pub fn ratio(done: u64, total: Option<u64>) -> Option<f64> {
     let total = total.filter(|&total| total > 0)?;
     Some((done as f64 / total as f64).clamp(0.0, 1.0))

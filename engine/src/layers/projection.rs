@@ -202,13 +202,13 @@ pub fn backward(
             scaling: 1.0,
         });
     let dx = match (&saved.dropout, &adapter.input_scale) {
-        // The mask lies between input and adapter, so that the parts cannot share one sum.
+        // The mask is between the input and the adapter, so the parts cannot share one sum.
         (Some(mask), _) => {
             let precision = FloatDType::from(dy.dtype());
             let masked = match (through_adapter, &adapter.output_scale) {
                 (Some(LowRank { u, v, .. }), None) => matmul(u, v) * mask.clone(),
                 (product, _) => {
-                    // `g dy - dy` goes the way of the dropped input.
+                    // `g dy - dy` takes the path of the dropped input.
                     let dropped = weight.backward(scaled - dy.clone(), product);
                     dropped.cast(FloatDType::F32) * mask.clone()
                 }
@@ -225,7 +225,7 @@ pub fn backward(
     (dx, adapter.trained(seen))
 }
 
-/// The gradients of what the adapter trains, where the input's is not needed.
+/// The gradients of the trained tensors, when that of the input is not needed.
 pub fn gradients_only(
     dy: &Tensor<2>,
     weight: &FrozenMatrix,
@@ -278,23 +278,23 @@ mod tests {
     use super::*;
     use crate::testing::{Array, KINDS, Random};
 
-    /// A projection's inputs and adapter in f64, and which of it there is.
+    /// The inputs of a projection and its adapter in f64, and which parts of the adapter exist.
     #[derive(Clone)]
     struct Case {
         x: Array<2>,
         w: Array<2>,
         a: Array<2>,
         b: Array<2>,
-        /// `g`, ones where there is none.
+        /// `g`; ones if there is none.
         g: Array<2>,
-        /// `l`, ones where there is none.
+        /// `l`; ones if there is none.
         l: Array<2>,
         mask: Array<2>,
         scaling: f64,
     }
 
     impl Case {
-        /// See the module.
+        /// The output by the formula in the module's documentation.
         fn reference(&self) -> Array<2> {
             let [_, cols] = self.x.shape;
             let x = Array::from_fn(self.x.shape, |i| self.x.values[i] * self.l.values[i % cols]);
@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    /// What is trained of a pair that is a product of its own: by the definition of each chain.
+    /// The trained tensors of a pair that is itself a product, by the definition of each chain.
     #[test]
     fn gradients_lead_on_to_what_is_trained() {
         let mut random = Random::new();

@@ -1,11 +1,11 @@
 //! Rotary position embedding (Su et al., arXiv 2104.09864) as HF's Llama applies it: the two halves of a head rotate
-//! against each other (not neighbouring pairs).
+//! against each other (not neighboring pairs).
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use kernels::rope;
 
-/// Cosines and sines of the positions of a row's tokens, each `[t, hd / 2]`.
+/// The cosines and sines of the positions of a row's tokens, each `[t, hd / 2]`.
 #[derive(Debug, Clone)]
 pub struct Rope {
     cos: Tensor<2>,
@@ -21,7 +21,7 @@ impl Rope {
         device: &Device,
     ) -> Self {
         let half = head_dim / 2;
-        // HF computes the frequency and the angle in f32; so do we, to agree at large positions.
+        // HF computes the frequency and the angle in f32, and so do we, to agree at large positions.
         let frequencies: Vec<f32> = (0..half)
             .map(|i| (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32)
             .collect();

@@ -1,4 +1,4 @@
-//! A Llama-class decoder: grouped-query attention, rotate-half RoPE, RMSNorm, SwiGLU, tied or own head.
+//! A Llama-class decoder: grouped-query attention, rotate-half RoPE, RMSNorm, SwiGLU, and a tied or separate head.
 
 use std::borrow::Cow;
 
@@ -19,22 +19,22 @@ use crate::{
     weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
 };
 
-/// The whole model; fields carry HF's names.
+/// The whole model; fields have HF's names.
 pub struct Llama {
     pub config: LlamaConfig,
     pub device: Device,
-    /// Of the blocks' activations; single until it is chosen otherwise.
+    /// The precision of the blocks' activations; single unless chosen otherwise.
     pub precision: Precision,
     pub embed_tokens: FrozenMatrix,
     pub blocks: Vec<Block>,
     /// `[1, d]`
     pub norm: Tensor<2>,
-    /// None where the head is the embedding.
+    /// `None` if the head is the embedding.
     pub lm_head: Option<FrozenMatrix>,
 }
 
 impl Llama {
-    /// Reads every tensor by slices and moves it to the device, still packed. `progress` is awaited after each block
+    /// Reads every tensor in slices and moves it to the device, still packed. `progress` is awaited after each block
     /// with the number of blocks read.
     ///
     /// # Errors
@@ -81,13 +81,13 @@ impl Llama {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 
-    /// As [`Self::head`], or the adapter's own.
+    /// The head `[v, d]`, or the adapter's own head.
     pub fn head_of<'a>(&'a self, adapter: Option<&'a DeviceAdapter>) -> &'a FrozenMatrix {
         let own = adapter.and_then(|adapter| adapter.head.as_ref());
         own.unwrap_or_else(|| self.head())
     }
 
-    /// What the weights hold of the device's memory.
+    /// The device memory used by the weights.
     pub fn num_bytes(&self) -> u64 {
         let matrices = self
             .blocks
@@ -99,14 +99,15 @@ impl Llama {
         matrices.map(FrozenMatrix::num_bytes).sum::<u64>() + norms as u64
     }
 
-    /// What decides how much the blocks keep of a forward; they are alike. None where there is no block.
+    /// The sizes that determine how much each block keeps of a forward; all blocks are alike. `None` if there are no
+    /// blocks.
     pub fn block_shape(&self, adapter: &DeviceAdapter, has_dropout: bool) -> Option<BlockShape> {
         let (block, adapter) = (self.blocks.first()?, adapter.blocks.first()?);
         let query_heads = self.config.num_attention_heads;
         Some(block.shape(adapter, query_heads, has_dropout, self.precision))
     }
 
-    /// Embeddings of `ids`, `[n, d]`; of those beyond the vocabulary the adapter's.
+    /// The embeddings of `ids`, `[n, d]`; ids beyond the vocabulary use the adapter's.
     pub fn embed(&self, ids: &[u32], adapter: Option<&DeviceAdapter>) -> Tensor<2> {
         let Some(prompt) = adapter.and_then(|adapter| adapter.prompt.clone()) else {
             return self.embed_tokens.select_rows(ids, &self.device);
@@ -131,7 +132,7 @@ impl Llama {
         all.select(0, index_tensor(&own.collect::<Vec<_>>(), &self.device))
     }
 
-    /// The ids of what an adapter puts before every row.
+    /// The ids of the tokens that an adapter puts before every row.
     fn prompt_ids(&self, adapter: Option<&DeviceAdapter>) -> Vec<u32> {
         let num_tokens = adapter.map_or(0, DeviceAdapter::prompt_tokens);
         let vocabulary = self.config.vocab_size;
@@ -140,7 +141,7 @@ impl Llama {
             .collect()
     }
 
-    /// The batch with what the adapter puts before every row.
+    /// The batch with the tokens that the adapter puts before every row.
     pub fn prompted<'a>(
         &self,
         batch: &'a Batch,
@@ -152,14 +153,14 @@ impl Llama {
         }
     }
 
-    /// The last norm, of the base where there is no adapter: `[n, d] -> [n, d]`.
+    /// The last norm, that of the base if there is no adapter: `[n, d] -> [n, d]`.
     pub fn final_norm(&self, hidden: Tensor<2>, adapter: Option<&DeviceAdapter>) -> Tensor<2> {
         let own = adapter.and_then(|adapter| adapter.norm.as_ref());
         let eps = self.config.rms_norm_eps;
         rms_norm(hidden, own.unwrap_or(&self.norm), eps, Precision::Single)
     }
 
-    /// What the blocks share in a pass over a batch.
+    /// The values that the blocks share in a pass over a batch.
     pub fn context(&self, batch: &Batch, dropout: Option<Dropout>) -> PassContext {
         let mut context = self.row_context(batch.t, 0);
         context.heads.batch = batch.b;
@@ -172,7 +173,7 @@ impl Llama {
         context
     }
 
-    /// As [`Self::context`], over so many tokens of one row that begins at position `past`.
+    /// Like [`Self::context`], for `tokens` tokens of one row that begins at position `past`.
     pub fn row_context(&self, tokens: usize, past: usize) -> PassContext {
         let config = &self.config;
         PassContext {
@@ -197,8 +198,8 @@ impl Llama {
         Rope::new(positions, config.head_dim, config.rope_theta, &self.device)
     }
 
-    /// The logits `[v]` that follow the last of `ids`, which come after what the cache holds: `past` tokens, and before
-    /// them what the adapter puts before every row.
+    /// The logits `[v]` after the last of `ids`, which follow the contents of the cache: `past` tokens, preceded by
+    /// those that the adapter puts before every row.
     pub fn next_logits(
         &self,
         ids: &[u32],

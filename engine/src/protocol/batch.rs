@@ -1,22 +1,22 @@
-//! One batch looked at closely, before a run is worth its time.
+//! A close look at one batch, before spending time on a run.
 
 use serde::{Deserialize, Serialize};
 
 use super::TokenPreview;
 
-/// The rows of a run's first optimizer step, and what one step on them does to a throw-away adapter. Losses are negative
-/// log-likelihoods, natural logarithm, without dropout.
+/// The rows of a run's first optimizer step, and the effect of one step on them on an adapter that is discarded. Losses
+/// are negative log-likelihoods, natural logarithm, without dropout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchPreview {
     /// In the order of the step's micro-batches.
     pub rows: Vec<BatchRow>,
-    /// Mean over the scored tokens, of the model as it is loaded.
+    /// The mean over the scored tokens, for the model as loaded.
     pub loss_before: f64,
-    /// As [`Self::loss_before`], after the step.
+    /// Like [`Self::loss_before`], after the step.
     pub loss_after: f64,
-    /// Of the step's gradient, before clipping.
+    /// The norm of the step's gradient, before clipping.
     pub grad_norm: f64,
-    /// The schedule's greatest, which the step was taken with.
+    /// The schedule's highest rate, which the step used.
     pub learning_rate: f64,
     pub scored_tokens: u64,
 }
@@ -33,6 +33,6 @@ pub struct BatchRow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchToken {
     pub token: TokenPreview,
-    /// Before the step; none where the token is not scored.
+    /// The loss before the step; `None` if the token is not scored.
     pub loss: Option<f32>,
 }

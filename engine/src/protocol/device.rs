@@ -17,16 +17,16 @@ pub enum DeviceKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceReport {
     pub kind: DeviceKind,
-    /// The adapter's or the processor's name as far as the browser tells it.
+    /// The name of the GPU or the processor, as far as the browser reveals it.
     pub name: String,
     /// The self-test's cases with their largest relative error; all passed.
     pub self_test: Vec<SelfTestCase>,
     pub threads: usize,
-    /// What the self-test found to be right and fastest.
+    /// The precision that the self-test found accurate and fastest.
     pub precision: Precision,
 }
 
-/// One numeric check of a device against a reference computed in f64.
+/// One numeric comparison of a device with a reference computed in f64.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SelfTestCase {
     pub name: String,
@@ -35,7 +35,7 @@ pub struct SelfTestCase {
     pub elapsed_millis: f64,
 }
 
-/// Why a device was not taken.
+/// Why a device was rejected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceProblem {

@@ -1,4 +1,4 @@
-//! What is in the zip that a run leaves behind.
+//! The contents of the zip that a run exports.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +11,22 @@ pub enum ExportFile {
     Adapter,
     /// `peft.LoraConfig`.
     AdapterConfig,
-    /// Losses, settings, how to use and to verify the adapter.
+    /// The losses, the settings, and how to use and verify the adapter.
     Readme,
     /// What is needed to repeat the run.
     Recipe,
-    /// Numbers of every step and evaluation, in order.
+    /// The numbers of every step and evaluation, in order.
     Log,
-    /// Loss of base and adapter over the held-out rows, and what was scored after the run.
+    /// The loss of the base and the adapter on the held-out rows, and what was scored after the run.
     Evaluation,
-    /// The held-out rows as token ids and labels, to take the loss again; there where rows were held out.
+    /// The held-out rows as token ids and labels, to measure the loss again; present if rows were held out.
     HeldOut,
-    /// The template that rendered the rows, where the model has one.
+    /// The template that rendered the rows, if the model has one.
     ChatTemplate,
 }
 
 impl ExportFile {
-    /// In the zip's order.
+    /// All files, in the order of the zip.
     pub const ALL: [Self; 8] = [
         Self::Adapter,
         Self::AdapterConfig,
@@ -38,7 +38,7 @@ impl ExportFile {
         Self::ChatTemplate,
     ];
 
-    /// Whether it tells of a run, so that an adapter without one leaves without it.
+    /// Whether the file is about a run; an adapter without a run is exported without it.
     pub fn is_of_run(self) -> bool {
         !matches!(
             self,
@@ -60,7 +60,7 @@ impl ExportFile {
     }
 }
 
-/// A form in which an adapter leaves.
+/// A form in which an adapter is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExportKind {
@@ -73,17 +73,17 @@ impl ExportKind {
     pub const ALL: [Self; 3] = [Self::Peft, Self::Gguf, Self::Mlx];
 }
 
-/// What can be had of a run.
+/// A form in which an adapter may be available.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportOffer {
     pub kind: ExportKind,
-    /// Of the tensors.
+    /// The size of the tensors.
     pub num_bytes: u64,
-    /// Why it cannot be had.
+    /// Why it is not available.
     pub refusal: Option<String>,
 }
 
-/// A form in which a model with an adapter merged into it leaves.
+/// A form in which a model with a merged adapter is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MergedKind {
@@ -104,9 +104,9 @@ impl MergedKind {
         Self::GgufQ4_0,
     ];
 
-    /// Near the bytes of the weights: norms and rows that are no whole blocks take a little more.
+    /// The approximate size of the weights: norms, and rows that are not whole blocks, take a little more.
     pub fn about_num_bytes(self, model: &ModelSummary) -> u64 {
-        // Of the matrix that makes the logits, which a Q4_0 file has in Q8_0.
+        // The matrix that makes the logits, which is Q8_0 in a Q4_0 file.
         let head = (model.vocab_size * model.hidden_size) as u64;
         // Blocks of 32 numbers and a scale.
         match self {
@@ -117,7 +117,7 @@ impl MergedKind {
         }
     }
 
-    /// As ggml calls the type of most weights.
+    /// The ggml name of the type of most weights.
     pub fn type_name(self) -> &'static str {
         match self {
             Self::Safetensors => "F32",

@@ -1,4 +1,4 @@
-//! Failures as data: the page decides by kind what it says and offers, never by reading a message.
+//! Failures as data: the page decides by the kind what to say and offer, never by parsing a message.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Failure {
     pub kind: FailureKind,
     /// One sentence: what happened.
     pub what: String,
-    /// The place: a file, a line and column, a tensor; or several, a line each.
+    /// The place: a file, a line and column, a tensor; or several, one per line.
     pub place: Option<String>,
     /// One sentence: what the user can do.
     pub remedy: Option<String>,
@@ -50,34 +50,34 @@ impl Failure {
     }
 }
 
-/// What a failure concerns.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The file is none of the model formats, or damaged.
+    /// The file is not in a model format, or is damaged.
     ModelFile,
-    /// A sound file of a model that this engine does not run.
+    /// A valid file of a model that this engine cannot run.
     UnsupportedModel,
-    /// An adapter's files that are damaged, or not for the loaded model.
+    /// The files of an adapter that are damaged or do not fit the loaded model.
     Adapter,
-    /// No tokenizer, or one that cannot be used.
+    /// A missing tokenizer, or one that cannot be used.
     Tokenizer,
     /// The chat template cannot be rendered.
     Template,
     /// A dataset that cannot be read or has nothing to learn from.
     Dataset,
-    /// Settings that cannot work.
+    /// Settings that are not possible.
     Settings,
     /// A download or a file read failed.
     Network,
-    /// The device has not enough memory.
+    /// The device does not have enough memory.
     OutOfMemory,
     /// The loss or a gradient became NaN or infinite.
     NonFinite,
-    /// The graphics device was lost.
+    /// The GPU was lost.
     DeviceLost,
-    /// The command does not fit the present state (nothing loaded, already training).
+    /// The command does not fit the current state (nothing loaded, already training).
     WrongState,
-    /// A defect of ours.
+    /// A bug in Inlay.
     Internal,
 }

@@ -1,10 +1,11 @@
-//! The adapters that are at hand beside the loaded model.
+//! The adapters available for the loaded model.
 
 use serde::{Deserialize, Serialize};
 
 use super::{AdapterSpec, ExportOffer, RunId};
 
-/// Names one adapter; assigned by the worker, ascending, and never again after it was restored in another one.
+/// The id of an adapter; assigned by the worker, ascending, and never reused, even after adapters were restored in
+/// another worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AdapterId(pub u64);
 
@@ -14,7 +15,7 @@ pub struct AdapterId(pub u64);
 pub enum AdapterOrigin {
     Run(RunId),
     File,
-    /// Others, each times its weight.
+    /// Other adapters, each with its weight.
     Blend(Vec<(AdapterId, f64)>),
 }
 
@@ -33,20 +34,20 @@ pub struct AdapterSummary {
     pub blend_refusal: Option<String>,
 }
 
-/// What a zip with the adapter in it does not tell, so that another worker can take it as what it was.
+/// What the zip of an adapter does not contain, so that another worker can restore the adapter completely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdapterCopy {
     pub id: AdapterId,
     pub name: String,
     pub origin: AdapterOrigin,
-    /// The model that it is for.
+    /// The model it belongs to.
     pub model_sha256: String,
 }
 
-/// All that are for the loaded model, oldest first.
+/// All adapters for the loaded model, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AdapterList {
     pub adapters: Vec<AdapterSummary>,
-    /// The one that the tuned model is.
+    /// The adapter that the tuned model uses.
     pub active: Option<AdapterId>,
 }

@@ -1,37 +1,38 @@
-//! The messages between the page and the worker that writes a merged model: one worker for one model, ended to stop it.
+//! The messages between the page and the worker that writes a merged model: one worker per model, which is ended to
+//! stop it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, MergedKind, ModelSource};
 
-/// What the page asks of it.
+/// What the page asks of this worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MergerCommand {
-    /// Answers with [`MergerEvent::Written`]. The adapter's zip, in the form of PEFT, rides beside the message, and for
-    /// [`ModelSource::Files`] the model's files behind it.
+    /// Answers with [`MergerEvent::Written`]. The adapter's zip, in PEFT's form, is sent along with the message,
+    /// followed by the model's files for [`ModelSource::Files`].
     Write {
         source: ModelSource,
         kind: MergedKind,
     },
 }
 
-/// What it tells the page.
+/// What the worker tells the page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MergerEvent {
-    /// First message of the worker: it listens from now on.
+    /// The first message of the worker: it is listening.
     Ready,
-    /// In bytes; what is written, or fetched where the model has to be.
+    /// In bytes: what is written, or, if the model has to be fetched, what is fetched.
     Progress {
         done: u64,
         total: Option<u64>,
     },
-    /// The zip rides beside the message as a blob.
+    /// The zip is sent along with the message as a blob.
     Written {
         file_name: String,
         num_bytes: u64,
-        /// What the worker's own memory grew to.
+        /// The size of the worker's own memory.
         memory_bytes: u64,
     },
     Failed {

@@ -1,4 +1,4 @@
-//! Numbers of a run, as they come.
+//! The numbers of a run, as they are measured.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,25 +8,25 @@ pub struct StepMetrics {
     /// Counted from 1.
     pub step: u64,
     pub num_steps: u64,
-    /// Epochs done, as a fraction.
+    /// The number of epochs done, as a fraction.
     pub epoch: f64,
     pub loss: f64,
     pub learning_rate: f64,
-    /// Global L2 norm of the gradient before clipping.
+    /// The global L2 norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// Tokens that went through the model in this step, padding left out.
+    /// The number of tokens processed in this step, without padding.
     pub num_tokens: u64,
-    /// Tokens that the loss was taken over.
+    /// The number of tokens that the loss covers.
     pub scored_tokens: u64,
     pub tokens_per_sec: f64,
     pub elapsed_millis: f64,
-    /// What the device holds after the step, where it tells.
+    /// The device memory in use after the step, if known.
     pub device_memory_bytes: Option<u64>,
-    /// Median of recent steps times the steps to come.
+    /// The median duration of recent steps times the number of remaining steps.
     pub remaining_secs: Option<f64>,
 }
 
-/// Loss over the held-out rows.
+/// The loss over the held-out rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationMetrics {
     /// 0 is the base model, before the first step.
@@ -42,10 +42,10 @@ pub struct EvaluationMetrics {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
     pub outcome: RunOutcome,
-    /// Steps that were finished.
+    /// The number of finished steps.
     pub steps: u64,
     pub base_validation_loss: Option<f64>,
-    /// Of the adapter that was kept.
+    /// The loss of the kept adapter.
     pub tuned_validation_loss: Option<f64>,
     /// The step whose adapter was kept.
     pub best_step: u64,
@@ -61,7 +61,7 @@ pub struct RunSummary {
 pub enum RunOutcome {
     Finished,
     Stopped,
-    /// The failure was sent just before as an event of its own.
+    /// The failure was sent just before in a separate event.
     Failed,
 }
 

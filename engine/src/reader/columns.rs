@@ -1,20 +1,20 @@
-//! The fields that records have, for a person to choose from.
+//! Collects the fields of records, for a person to choose from.
 
 use serde_json::Value;
 
 use super::{conversation::kind, path::Fields};
 use crate::protocol::ColumnSummary;
 
-/// Records that are looked at; a hundredth of a large file says enough.
+/// The number of records inspected; a hundredth of a large file is enough.
 const MAX_RECORDS: usize = 1000;
 const MAX_COLUMNS: usize = 100;
-/// Objects in objects that are opened up.
+/// How many levels of nested objects are expanded.
 const MAX_LEVELS: usize = 3;
-/// Items of a list that are offered by themselves.
+/// The number of list items offered individually.
 const MAX_ITEMS: usize = 8;
 const EXAMPLE_CHARS: usize = 80;
 
-/// Collects fields from one record after the other.
+/// Collects fields record by record.
 #[derive(Default)]
 pub struct Columns {
     columns: Vec<Column>,
@@ -23,7 +23,7 @@ pub struct Columns {
 
 struct Column {
     summary: ColumnSummary,
-    /// Whether it is an item of a list, or inside one: offered only where every record has it.
+    /// Whether it is an item of a list, or inside one: offered only if every record has it.
     is_in_list: bool,
 }
 
@@ -62,7 +62,7 @@ impl Columns {
         let at = match self.columns.iter().position(is_it) {
             Some(at) => at,
             None => {
-                // Items take no other field's place.
+                // Items do not replace other fields.
                 let is_alike = |column: &&Column| column.is_in_list == is_in_list;
                 if self.columns.iter().filter(is_alike).count() == MAX_COLUMNS {
                     return;
@@ -94,7 +94,7 @@ impl Columns {
         }
     }
 
-    /// In the order in which they came.
+    /// The columns in order of appearance.
     pub fn summary(&self) -> Vec<ColumnSummary> {
         let is_offered =
             |column: &&Column| !column.is_in_list || column.summary.num_filled == self.num_seen;

@@ -1,4 +1,4 @@
-//! What is inside a gzip file: all of its members, as far as they are whole.
+//! Reads the content of a gzip file: all of its members, as far as they are complete.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -6,7 +6,7 @@ use flate2::bufread::GzDecoder;
 
 use super::source::{Limited, OddEnd, Stream, expansion_limit};
 
-/// Bytes of the compressed file that are read at once.
+/// The number of bytes of the compressed file read at once.
 const SLICE_BYTES: usize = 256 << 10;
 
 /// A gzip file's content.
@@ -29,10 +29,10 @@ impl Stream for Gunzipped<'_> {
     }
 }
 
-/// Decompresses members one after the other, and ends as gzip does: zeros behind the last one mean nothing, anything
-/// else there and a file that was cut off are told by an [`OddEnd`] once all before it was given.
+/// Decompresses the members in sequence, and ends as gzip does: zeros after the last one are ignored; anything else
+/// there, or a file that was cut off, is reported as an [`OddEnd`] once everything before it was returned.
 struct Members<R> {
-    /// `None` behind the last one.
+    /// `None` after the last one.
     present: Option<GzDecoder<R>>,
 }
 
@@ -55,9 +55,9 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// The member behind another one, of the bytes there.
+/// The next member, from the bytes after the previous one.
 fn next<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
-    // Most often both bytes of the mark are there; one alone is what a slice ends with.
+    // Usually both bytes of the magic number are available; at the end of a slice there may be only one.
     if matches!(rest.fill_buf()?, [0x1F] | [0x1F, 0x8B, ..]) {
         return Ok(Some(GzDecoder::new(rest)));
     }

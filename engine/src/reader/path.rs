@@ -5,7 +5,7 @@ use serde_json::Value;
 /// The fields of a record, in the order of the file.
 pub type Fields = [(String, Value)];
 
-/// The value at `path`; a field whose own name looks like a path is found first. Nulls count as absent.
+/// The value at `path`; a field whose own name looks like a path is found first. Null counts as absent.
 pub fn get<'a>(fields: &'a Fields, path: &str) -> Option<&'a Value> {
     let (name, value) = fields
         .iter()
@@ -33,7 +33,7 @@ fn descend<'a>(mut value: &'a Value, mut rest: &str) -> Option<&'a Value> {
     Some(value)
 }
 
-/// The first name of a path that `fields` has: what can be looked for in the row's text.
+/// The first name of a path that `fields` contains, which can be searched for in the row's text.
 pub fn first_name<'a>(fields: &'a Fields, path: &str) -> Option<&'a str> {
     let names = fields.iter().map(|(name, _)| name.as_str());
     names

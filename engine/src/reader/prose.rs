@@ -1,4 +1,4 @@
-//! Plain text and Markdown to records of one field, `text`.
+//! Reads plain text and Markdown into records with one field, `text`.
 
 mod paragraph;
 
@@ -61,7 +61,7 @@ fn refuse(place: Place, what: &str, output: &mut Output) {
     output.fault(place, what, "Split the text by length.");
 }
 
-/// Whether a paragraph is none that can be kept, which is told.
+/// Whether a paragraph cannot be used; if so, reports the reason.
 fn is_refused(paragraph: &Paragraph, output: &mut Output) -> bool {
     if paragraph.is_cut_off {
         output.fault(
@@ -118,7 +118,7 @@ fn read_paragraphs(
     Ok(())
 }
 
-/// Paragraphs put together up to `most` characters, longer ones cut.
+/// Combines paragraphs up to `most` characters; longer ones are cut.
 fn read_pieces(
     stream: &mut TextStream,
     is_markdown: bool,
@@ -167,7 +167,8 @@ fn read_pieces(
     Ok(())
 }
 
-/// Bytes of the first piece of a paragraph: up to `most` characters, ending with a sentence, a line of code or a word.
+/// The length in bytes of the first piece of a paragraph: up to `most` characters, ending after a sentence, a line of
+/// code or a word.
 fn end_of_piece(text: &str, most: usize, is_code: bool) -> usize {
     let Some((limit, _)) = text.char_indices().nth(most) else {
         return text.len();
@@ -186,7 +187,7 @@ fn end_of_piece(text: &str, most: usize, is_code: bool) -> usize {
         .unwrap_or(limit)
 }
 
-/// Where the last sentence ends that lies within the first `limit` bytes.
+/// The end of the last sentence within the first `limit` bytes.
 fn end_of_sentences(text: &str, limit: usize) -> Option<usize> {
     let ends = text[..limit].char_indices().rev();
     for (at, character) in ends {

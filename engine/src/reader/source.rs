@@ -1,4 +1,4 @@
-//! Where bytes come from: files read by slices, and what is in them, decompressed while it is read.
+//! Sources of bytes: files read in slices, and their contents, decompressed while reading.
 
 use std::{
     cell::Cell,
@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-/// What a file is read from: slices of a `File` in a worker, a `Cursor` or a file natively.
+/// The source of a file: slices of a `File` in a worker, a `Cursor` or a file natively.
 pub trait Source: Read + Seek {}
 
 impl<T: Read + Seek> Source for T {}
@@ -18,14 +18,14 @@ pub struct Input {
     pub source: Box<dyn Source>,
 }
 
-/// Decompressed bytes are never more than this, wherever they come from.
+/// The maximum number of decompressed bytes, wherever they come from.
 pub(super) const MAX_DECOMPRESSED_BYTES: u64 = 2 << 30;
-/// Nor more than so many times the compressed ones.
+/// The maximum ratio of decompressed to compressed bytes.
 const MAX_EXPANSION: u64 = 200;
-/// Small files may expand beyond that: a few equal rows do.
+/// Small files may expand beyond that ratio, since a few equal rows do.
 const ALWAYS_ALLOWED_BYTES: u64 = 1 << 20;
 
-/// What stops a stream besides errors of reading; travels inside an [`io::Error`].
+/// What stops a stream besides read errors; carried inside an [`io::Error`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum StreamError {
     #[error("it expands to more than {limit} bytes")]
@@ -36,7 +36,7 @@ pub(super) enum StreamError {
     OddEnd(OddEnd),
 }
 
-/// How compressed data ends that can be read up to there.
+/// An unusual end of compressed data that can be read up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OddEnd {
     #[error("its compressed data is cut off")]
@@ -46,7 +46,7 @@ pub(super) enum OddEnd {
 }
 
 impl OddEnd {
-    /// Such an end, or the error that is none.
+    /// Converts an error into such an end, or returns other errors.
     pub(super) fn of(error: io::Error) -> io::Result<Self> {
         let stopped = error.get_ref().and_then(|inner| inner.downcast_ref());
         match stopped {
@@ -62,21 +62,21 @@ impl From<OddEnd> for io::Error {
     }
 }
 
-/// The most that so many compressed bytes may become.
+/// The maximum size of decompressed data, from its compressed size.
 pub(super) fn expansion_limit(num_bytes: u64) -> u64 {
     num_bytes
         .saturating_mul(MAX_EXPANSION)
         .clamp(ALWAYS_ALLOWED_BYTES, MAX_DECOMPRESSED_BYTES)
 }
 
-/// Bytes that can be read from their start again and again.
+/// Bytes that can be read repeatedly from the start.
 pub(super) trait Stream {
     fn open(&mut self) -> io::Result<Box<dyn Read + '_>>;
-    /// Bytes of the stored form, before any decompression.
+    /// The size of the stored form, before any decompression.
     fn num_stored_bytes(&self) -> u64;
 }
 
-/// Counts the bytes that are read, for the progress.
+/// Counts the bytes read, to report progress.
 pub(super) struct Counting<'a> {
     pub source: &'a mut dyn Source,
     pub count: Rc<Cell<u64>>,
@@ -96,7 +96,7 @@ impl Seek for Counting<'_> {
     }
 }
 
-/// A file as it is.
+/// A file without compression.
 pub(super) struct Plain<'a> {
     pub file: Counting<'a>,
     pub num_bytes: u64,
@@ -114,7 +114,7 @@ impl Stream for Plain<'_> {
     }
 }
 
-/// A decompressor under a limit. Its own errors become [`StreamError::Damaged`].
+/// A decompressor with a limit. Its own errors become [`StreamError::Damaged`].
 pub(super) struct Limited<R> {
     inner: R,
     limit: u64,
@@ -165,7 +165,7 @@ pub(super) fn read_full(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<
     }
 }
 
-/// As [`read_full`], of a stream that may end oddly.
+/// Like [`read_full`], for a stream that may have an unusual end.
 pub(super) fn read_to_end(
     reader: &mut dyn Read,
     buffer: &mut [u8],

@@ -1,4 +1,4 @@
-//! A stream's text, a window at a time, with the place at which the window begins.
+//! The text of a stream, one window at a time, with the position at which the window begins.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::{
     record::{Place, Position},
 };
 
-/// What a line is, and its length without the line break.
+/// A line and its length without the line break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
     Whole(usize),
@@ -18,13 +18,13 @@ pub(super) enum Line {
     TooLong,
 }
 
-/// Text that is read forward. What lies before the window is forgotten.
+/// Text that is read forward. Text before the window is discarded.
 pub(super) struct TextStream<'a> {
     decoder: Decoder<'a>,
     buffer: Vec<u8>,
     /// Where the window begins in the buffer.
     start: usize,
-    /// Bytes of text before the window.
+    /// The number of bytes before the window.
     offset: u64,
     position: Position,
 }
@@ -40,17 +40,17 @@ impl<'a> TextStream<'a> {
         }
     }
 
-    /// The window: valid UTF-8, from the present place as far as was read.
+    /// The window: valid UTF-8, from the current position up to what has been read.
     pub(super) fn window(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 
-    /// The first `len` bytes of the window, which end where a character does.
+    /// The first `len` bytes of the window, which must end at a character boundary.
     pub(super) fn text(&self, len: usize) -> &str {
         str::from_utf8(&self.window()[..len]).unwrap_or_default()
     }
 
-    /// Makes the window longer; `false` at the end of the text.
+    /// Extends the window; `false` at the end of the text.
     pub(super) fn more(&mut self) -> io::Result<bool> {
         if self.start > self.buffer.len() / 2 {
             self.buffer.drain(..self.start);
@@ -65,7 +65,7 @@ impl<'a> TextStream<'a> {
         Ok(true)
     }
 
-    /// Moves the window's begin on by `len` bytes.
+    /// Moves the start of the window forward by `len` bytes.
     pub(super) fn advance(&mut self, len: usize) {
         let passed = &self.buffer[self.start..self.start + len];
         self.position.pass(passed);
@@ -74,7 +74,7 @@ impl<'a> TextStream<'a> {
         self.decoder.forget(self.offset);
     }
 
-    /// Reads on until the window has a whole line, or more than `most` bytes.
+    /// Reads until the window contains a whole line or more than `most` bytes.
     pub(super) fn line(&mut self, most: usize) -> io::Result<Line> {
         let mut searched = 0;
         loop {
@@ -91,7 +91,7 @@ impl<'a> TextStream<'a> {
         }
     }
 
-    /// Passes over the rest of a line, but not over its line break. Returns its bytes.
+    /// Skips the rest of a line, but not its line break. Returns the number of bytes skipped.
     pub(super) fn skip_line(&mut self) -> io::Result<u64> {
         let mut num_bytes = 0;
         loop {
@@ -106,7 +106,7 @@ impl<'a> TextStream<'a> {
         }
     }
 
-    /// Moves the window's begin to this offset in the text.
+    /// Moves the start of the window to this offset in the text.
     pub(super) fn advance_to(&mut self, offset: u64) -> io::Result<()> {
         while self.offset < offset {
             let len = (offset - self.offset).min(self.window().len() as u64);
@@ -118,7 +118,7 @@ impl<'a> TextStream<'a> {
         Ok(())
     }
 
-    /// Passes over white space; `false` where nothing else follows.
+    /// Skips whitespace; `false` if nothing else follows.
     pub(super) fn skip_space(&mut self) -> io::Result<bool> {
         loop {
             let window = self.window();
@@ -148,7 +148,7 @@ impl<'a> TextStream<'a> {
         self.position.place()
     }
 
-    /// Where the first `len` bytes of the window have the first character that could not be decoded.
+    /// The position of the first undecodable character in the first `len` bytes of the window.
     pub(super) fn first_replaced(&self, len: usize) -> Option<usize> {
         if self.decoder.num_replaced() == 0 {
             return None;

@@ -1,5 +1,5 @@
-//! Which variant of the kernels is fastest on a device, and in which precision. Whether it is right is for the cases to
-//! say.
+//! Finds the fastest variant of the kernels on a device, and the fastest precision. The cases decide whether it is
+//! correct.
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
@@ -12,20 +12,20 @@ use crate::{
     weights::packed::{PackedKind, PackedMatrix},
 };
 
-/// Sizes of the product that is timed: long enough to tell variants apart, over in a moment.
+/// The size of the timed product: large enough to tell variants apart, yet quick.
 const SIZE: usize = 256;
-/// Products behind one another, so that reading the last costs little beside them.
+/// The number of consecutive products, so that reading the last one costs little in comparison.
 const REPETITIONS: usize = 8;
-/// What products in either precision are timed for, and at most how many.
+/// How long products in each precision are timed, and the maximum number of them.
 const ENOUGH_MILLIS: f64 = 20.0;
 const MOST_REPETITIONS: usize = 64;
 /// Halves have to take less than this share of the time.
 const WORTHWHILE: f64 = 0.9;
 
-/// Every variant that gives an answer, the fastest first.
+/// All variants that return a result, fastest first.
 ///
 /// # Errors
-/// [`DeviceProblem::InitFailed`] where nothing can be read from the device.
+/// [`DeviceProblem::InitFailed`] if nothing can be read from the device.
 pub async fn by_speed(device: &Device, host: &dyn Host) -> Result<Vec<Variant>, DeviceProblem> {
     let mut timed = Vec::new();
     let mut problem = None;
@@ -65,14 +65,14 @@ async fn time(device: &Device, host: &dyn Host) -> Result<f64, DeviceProblem> {
 /// # Errors
 /// [`DeviceProblem::InitFailed`] where nothing can be read from the device.
 pub async fn halves_are_faster(device: &Device, host: &dyn Host) -> Result<bool, DeviceProblem> {
-    // The MLP of a small model, with weights of the commonest kind.
+    // The MLP of a small model, with weights of the most common kind.
     let (num_tokens, d, f) = (256, 576, 1536);
     let weight = PackedMatrix {
         kind: PackedKind::Q4_0,
         rows: f,
         cols: d,
         words: vec![0x5a96_c3e1; f * d / 8],
-        // 2^-12, by which pairs of products neither grow nor vanish.
+        // 2^-12, with which pairs of products neither grow nor vanish.
         scales: vec![0x0c00; f * d / 32],
     };
     let weight = FrozenMatrix::from_packed(weight, device);
@@ -85,7 +85,7 @@ pub async fn halves_are_faster(device: &Device, host: &dyn Host) -> Result<bool,
     for x in [&single, &half] {
         time_products(&weight, x, 1, host).await?;
     }
-    // Long enough for a coarse clock, but not on a slow adapter.
+    // Long enough for a coarse clock, but not too long on a slow GPU.
     let mut repetitions = 1;
     while time_products(&weight, &single, repetitions, host).await? < ENOUGH_MILLIS
         && repetitions < MOST_REPETITIONS
@@ -102,7 +102,7 @@ pub async fn halves_are_faster(device: &Device, host: &dyn Host) -> Result<bool,
     Ok(half < single * WORTHWHILE)
 }
 
-/// Milliseconds of so many pairs of products, forward and back.
+/// The milliseconds of `repetitions` pairs of products, forward and backward.
 async fn time_products(
     weight: &FrozenMatrix,
     x: &Tensor<2>,

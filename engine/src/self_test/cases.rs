@@ -1,4 +1,4 @@
-//! The cases of the self-test: a device's results beside sums in f64.
+//! The cases of the self-test, which compare a device's results with sums in f64.
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -16,10 +16,10 @@ use crate::{
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
 };
 
-/// Elements of a result that are compared.
+/// The number of elements of a result that are compared.
 const NUM_COMPARED: usize = 400;
 
-/// Largest error allowed, as a share of the largest reference value.
+/// The largest allowed error, relative to the largest reference value.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::Single => 1e-4,
@@ -27,10 +27,10 @@ fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// Runs every case that `precision` concerns; the first that fails ends the test.
+/// Runs every case that applies to `precision`; the first that fails ends the test.
 ///
 /// # Errors
-/// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] where a result cannot be read.
+/// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] if a result cannot be read.
 pub async fn run_cases(
     device: &Device,
     host: &dyn Host,
@@ -62,7 +62,7 @@ struct Bench<'a> {
     passed: Vec<SelfTestCase>,
 }
 
-/// A matrix on both sides.
+/// A matrix on the host and on the device.
 struct Pair {
     values: Vec<f32>,
     cols: usize,
@@ -96,7 +96,7 @@ impl Bench<'_> {
             .await
     }
 
-    /// Both passes through a Q4_1 matrix.
+    /// The forward and backward pass through a Q4_1 matrix.
     async fn packed_projection(&mut self) -> Result<(), DeviceProblem> {
         let (n, rows, cols) = (37, 576, 1536);
         let packed = self.random_packed(rows, cols);
@@ -150,7 +150,7 @@ impl Bench<'_> {
         let operands = [&q, &k, &v].map(|pair| self.activations(pair));
         let [q_tensor, k_tensor, v_tensor] = operands.clone();
         let (output, log_sums) = attention(q_tensor, k_tensor, v_tensor, None, heads);
-        // Softmax weights of every query and head.
+        // The softmax weights of every query and head.
         let weights: Vec<Vec<f64>> = (0..t * 9)
             .map(|index| {
                 let (query, head) = (index / 9, index % 9);
@@ -183,7 +183,7 @@ impl Bench<'_> {
             None,
             heads,
         );
-        // `dv = sum p dy` over the queries that see the key, of every head of its group.
+        // `dv = sum p dy` over the queries that see the key, for every head of its group.
         let reference = |key: usize, col: usize| {
             let (key_head, l) = (col / hd, col % hd);
             (key_head * heads.group()..(key_head + 1) * heads.group())
@@ -307,7 +307,7 @@ impl Bench<'_> {
         for (row, col) in corners.into_iter().chain(chosen) {
             let expected = reference(row, col);
             let difference = (f64::from(values[row * cols + col]) - expected).abs();
-            // NaN must not pass for small.
+            // NaN must not count as small.
             max_difference = if difference.is_nan() {
                 f64::INFINITY
             } else {
@@ -332,7 +332,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// As the blocks have them.
+    /// Converts to the precision of the blocks.
     fn activations(&self, pair: &Pair) -> Tensor<2> {
         match self.precision {
             Precision::Single => pair.tensor.clone(),

@@ -1,10 +1,10 @@
-//! Messages and tools as templates see them.
+//! Messages and tools in the form that templates see.
 
 use minijinja::{Value, value::ValueKind};
 
 use crate::protocol::Message;
 
-/// A message with the keys that it has; templates ask whether a key is there.
+/// A message with only the keys that it has; templates check whether a key exists.
 pub(super) fn message(message: &Message) -> Value {
     let text = |key, value: &Option<String>| Some((key, Value::from(value.as_deref()?)));
     let calls = &message.tool_calls;
@@ -39,7 +39,7 @@ fn tool_call(text: &str) -> Value {
     })
 }
 
-/// The map `value` with what stands at `key`, if anything does, changed.
+/// The map `value` with the value at `key`, if it exists, changed.
 fn with(value: &Value, key: &str, change: impl Fn(&Value) -> Value) -> Value {
     let entry = |name: Value| {
         let old = value.get_item(&name).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What `transformers` gives chat templates beside Jinja itself.
+//! The functions and filters that `transformers` gives chat templates in addition to those of Jinja.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-/// A template's own refusal, carried as the source of minijinja's error so that it is known by its type.
+/// A template's own refusal, stored as the source of minijinja's error so that it is recognized by its type.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Raised(pub(super) String);
@@ -23,9 +23,8 @@ pub(super) fn raise_exception(message: String) -> Result<String, Error> {
     )
 }
 
-/// `strftime_now(format)`, on the 26th of July 2024 at noon whatever the day: a run must not depend on the day that it
-/// is made on. It is the date that Llama's template falls back to. Directives other than the usual ones stay as they
-/// are.
+/// `strftime_now(format)`, always at noon on July 26, 2024: a run must not depend on the day on which it is made.
+/// Llama's template falls back to this date. Unusual directives are left unchanged.
 pub(super) fn strftime_now(format: String) -> String {
     const DIRECTIVES: [(&str, &str); 16] = [
         ("%Y", "2024"),
@@ -50,7 +49,7 @@ pub(super) fn strftime_now(format: String) -> String {
     })
 }
 
-/// What Python's `str.strip` takes for a space: as Unicode, and the four separators of ASCII.
+/// Whether Python's `str.strip` treats a character as a space: those of Unicode, and the four separators of ASCII.
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{1c}'..='\u{1f}')
 }
@@ -64,7 +63,7 @@ pub(super) fn trim(text: Cow<'_, str>, chars: Option<Cow<'_, str>>) -> String {
     text.trim_matches(is_trimmed).to_owned()
 }
 
-/// Python's methods; those that strip are here, as only these know Python's spaces.
+/// Python's methods; those that strip are implemented here, with Python's definition of spaces.
 pub(super) fn method(
     state: &mut State,
     value: &Value,

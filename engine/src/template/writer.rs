@@ -1,8 +1,8 @@
-//! Where a template writes: memory, up to a cap.
+//! The output of a template: memory, up to a limit.
 
 use std::io::{self, Write};
 
-/// The cap was reached; recognised by its type inside an [`io::Error`].
+/// The limit was reached; recognized by its type inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("the output is too long")]
 pub(super) struct OutputCapReached;

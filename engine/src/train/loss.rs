@@ -9,14 +9,15 @@
 //! ```
 //!
 //! so the first term of the gradient is attention of the hidden states over the rows of the head. As in attention with
-//! a running softmax (Dao et al., arXiv 2205.14135), one walk over chunks of the vocabulary keeps the running maximum,
-//! the running sum and the weighted mean of rows; each logit is computed once and dropped.
+//! a running softmax (Dao et al., arXiv 2205.14135), one pass over chunks of the vocabulary keeps the running maximum,
+//! the running sum and the weighted mean of rows; each logit is computed once and discarded.
 //!
-//! The running maximum also tells whether a target is the likeliest token, `y_i = argmax_v H_i W_v`: its logit reaches the
-//! maximum. The two are the same product summed in two orders, so they agree but for rounding. A sum of `d` products in
-//! 32 bits is off by about `u sqrt(d) sum_j |H_ij W_yj|`, `u = 2^-24` (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), and
-//! both may be: the target counts as the likeliest where it comes within `2 u sqrt(d) sum_j |H_ij W_yj|` of the maximum. A
-//! token whose lead over the target is smaller is a tie, which arithmetic of 32 bits does not decide anyway.
+//! The running maximum also tells whether a target is the likeliest token, `y_i = argmax_v H_i W_v`: its logit then
+//! reaches the maximum. Both are the same product summed in two orders, so they agree except for rounding. A sum of `d`
+//! products in 32 bits is off by about `u sqrt(d) sum_j |H_ij W_yj|`, `u = 2^-24` (Higham and Mary, SIAM J. Sci.
+//! Comput. 41, 2019), and both may be off: the target counts as the likeliest if it comes within
+//! `2 u sqrt(d) sum_j |H_ij W_yj|` of the maximum. A token whose lead over the target is smaller is a tie, which 32-bit
+//! arithmetic cannot decide anyway.
 
 use burn::tensor::Tensor;
 
@@ -26,16 +27,16 @@ use crate::{kernels::HeadSums, layers::frozen::FrozenMatrix};
 pub struct HeadLoss {
     /// Negative log-likelihoods, natural logarithm, `[s, 1]`.
     pub nll: Tensor<2>,
-    /// `[s, d]`, where it was asked for.
+    /// `[s, d]`, if requested.
     pub gradient: Option<Tensor<2>>,
-    /// Logarithms of the sums of the logits' exponentials, `[s, 1]`.
+    /// The logarithms of the sums of the logits' exponentials, `[s, 1]`.
     pub log_sums: Tensor<2>,
-    /// By how much the largest logit exceeds the target's, less what rounding explains, `[s, 1]`: not above 0 where the
-    /// target is the likeliest token. Where no gradient was asked for.
+    /// How much the largest logit exceeds the target's, minus what rounding explains, `[s, 1]`: at most 0 if the target
+    /// is the likeliest token. Present if no gradient was requested.
     pub lead: Option<Tensor<2>>,
 }
 
-/// The walk over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
+/// Passes over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
 /// chunk and ends early on its error. `hidden` is `[s, d]`, one row for each of `targets`.
 ///
 /// # Errors
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
     use crate::testing::{Array, KINDS, Random};
 
-    /// Every token's loss and the sum's gradient by the formulas, the whole vocabulary at once.
+    /// The loss of every token and the gradient of the sum by the formulas, with the whole vocabulary at once.
     fn reference(hidden: &Array<2>, head: &Array<2>, targets: &[u32]) -> (Array<2>, Array<2>) {
         let logits = hidden.matmul(&head.transposed());
         let [_, v] = logits.shape;
@@ -122,7 +123,7 @@ mod tests {
             };
             let (packed, head) = random.packed(kind, v, d);
             let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
-            // From logits that are nearly even to logits of which all but one vanish.
+            // From nearly even logits to logits of which all but one vanish.
             let hidden = random.array([s, d]);
             let largest_logit = [0.1, 3.0, 80.0][random.size(0..3)];
             let scale = largest_logit / hidden.matmul(&head.transposed()).largest();
@@ -138,7 +139,7 @@ mod tests {
                 let walk = cross_entropy(hidden.tensor(), &matrix, &targets, chunk, true, between);
                 let actual = block_on(walk).unwrap();
                 let what = format!("{kind:?} {s}x{d}x{v} by {chunk}");
-                // An error of a logit is an error of the loss, and as a share one of its exponential.
+                // An error of a logit is an error of the loss, and a relative error of its exponential.
                 let error = 1e-6 * largest_logit.max(1.0);
                 losses.assert_within(&what, actual.nll, error);
                 let actual = actual.gradient.unwrap();
@@ -189,7 +190,7 @@ mod tests {
                     let products = hidden.row(row).iter().zip(head.row(targets[row]));
                     let magnitude: f64 = products.map(|(h, w)| (h * w).abs()).sum();
                     let tolerance = (d as f64).sqrt() * 2f64.powi(-23) * magnitude;
-                    // A tolerance that would swallow real differences is no rounding.
+                    // A tolerance that would hide real differences is not rounding.
                     assert!(tolerance < 1e-4 * scale * (d as f64), "{tolerance}");
                     let is_close = (f64::from(lead) - (distance - tolerance)).abs();
                     assert!(

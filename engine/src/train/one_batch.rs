@@ -1,4 +1,4 @@
-//! A run's first optimizer step by itself, on an adapter that is thrown away.
+//! The first optimizer step of a run by itself, on an adapter that is discarded.
 
 use super::{
     pacing::{Interruption, Pacing},
@@ -14,10 +14,10 @@ use crate::{
     protocol::RunId,
 };
 
-/// What the step showed.
+/// The results of the step.
 pub struct OneBatch {
     pub micro_batches: Vec<Batch>,
-    /// Of the scored tokens of every micro-batch, in their order, before the step.
+    /// The losses of the scored tokens of every micro-batch, in order, before the step.
     pub losses: Vec<Vec<f32>>,
     /// Mean over all scored tokens, after the step.
     pub loss_after: f64,
@@ -31,14 +31,14 @@ impl OneBatch {
         losses.map(|&loss| f64::from(loss)).sum::<f64>() / self.num_scored() as f64
     }
 
-    /// Tokens that the loss is taken on.
+    /// The number of tokens that the loss covers.
     pub fn num_scored(&self) -> usize {
         self.losses.iter().map(Vec::len).sum()
     }
 }
 
-/// Takes the step with the schedule's greatest rate: the first of a warm-up is 0, which would show nothing. A stop of
-/// `run` ends it as it ends a run.
+/// Takes the step with the schedule's highest rate: the first rate of a warm-up is 0, which would show nothing.
+/// Stopping `run` ends it like a run.
 ///
 /// # Errors
 /// The user's stop, a device's failure, or a loss or gradient that is not finite.
@@ -55,7 +55,7 @@ pub async fn step(
     let mut state = session::start(&plan.spec, initial, model)
         .await
         .map_err(Interruption::Failed)?;
-    // A new adapter changes nothing yet, but for a prompt.
+    // A new adapter does not change anything yet, except for a prompt.
     let is_changed = initial.is_some() || plan.spec.adapter.prompt_tokens() > 0;
     let present = is_changed.then(|| state.upload(model));
     let mut losses = Vec::with_capacity(micro_batches.len());

@@ -1,19 +1,19 @@
 //! AdamW and gradient clipping over flat host-side parameters.
 //!
-//! Adapters are small, so their master weights and moments stay on the host: both devices then update alike, and a
-//! checkpoint is three plain vectors.
+//! Adapters are small, so their master weights and moments stay on the host: both devices then update in the same way,
+//! and a checkpoint is three plain vectors.
 
 use std::ops::Range;
 
 use crate::protocol::RunSpec;
 
-/// What `torch.optim.AdamW` takes besides the rate.
+/// The parameters of `torch.optim.AdamW` other than the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConfig {
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
-    /// Decoupled: parameters shrink by `lr * weight_decay` a step, apart from the gradient.
+    /// Decoupled: parameters shrink by `lr * weight_decay` per step, independent of the gradient.
     pub weight_decay: f64,
 }
 
@@ -36,22 +36,22 @@ pub struct AdamW {
     pub m: Vec<f32>,
     /// Running mean of the squared gradients, one per parameter.
     pub v: Vec<f32>,
-    /// Updates done.
+    /// The number of updates done.
     pub step: u64,
     groups: Vec<Group>,
 }
 
-/// Parameters that are updated alike.
+/// Parameters that are updated in the same way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     pub range: Range<usize>,
-    /// What the learning rate is multiplied with.
+    /// The factor of the learning rate.
     pub lr_ratio: f64,
     /// Whether weight decay shrinks them.
     pub decays: bool,
 }
 
-/// Vectors that do not belong together.
+/// Vectors whose lengths do not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the optimizer holds {expected} parameters but was given {parameters} with {gradients} gradients"
@@ -78,15 +78,15 @@ impl AdamW {
         }
     }
 
-    /// With parameters in groups, which follow one another and leave none out.
+    /// Assigns the parameters to groups, which must be consecutive and cover all of them.
     pub fn with_groups(self, groups: Vec<Group>) -> Self {
         Self { groups, ..self }
     }
 
-    /// Updates `params` in place by one step of rate `lr`.
+    /// Updates `params` in place with one step at the rate `lr`.
     ///
     /// # Errors
-    /// Nothing is changed where the lengths differ from the optimizer's.
+    /// If the lengths differ from the optimizer's; nothing is changed then.
     pub fn update(
         &mut self,
         params: &mut [f32],
@@ -143,7 +143,8 @@ pub fn global_norm(grads: &[f32]) -> f64 {
         .sqrt()
 }
 
-/// What `clip_grad_norm_` multiplies gradients of global norm `norm` with; `max_grad_norm` 0 clips nothing.
+/// The factor by which `clip_grad_norm_` multiplies gradients with the global norm `norm`; 0 as `max_grad_norm` clips
+/// nothing.
 pub fn clip_factor(norm: f64, max_grad_norm: f64) -> f64 {
     if max_grad_norm > 0.0 {
         (max_grad_norm / (norm + 1e-6)).min(1.0)

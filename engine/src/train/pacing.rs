@@ -1,5 +1,5 @@
-//! Keeping a run responsive: at every block boundary messages arrive, a pause waits, a stop ends the pass, and now and
-//! then the device is awaited, so that the queue in front of it never grows long.
+//! Keeps a run responsive: at every block boundary messages arrive, a pause waits, a stop ends the pass, and the device
+//! is awaited now and then, so that its queue never grows long.
 
 use std::cell::Cell;
 
@@ -10,12 +10,12 @@ use crate::{
     protocol::{Event, Failure, FailureKind, RunId, RunState},
 };
 
-/// Work that the device may have before it: long enough to hide the wait, short enough that nobody notices it.
+/// How much work may be queued for the device: long enough to hide the wait, short enough not to be noticed.
 const MAX_QUEUED_MILLIS: f64 = 40.0;
-/// How often a paused run looks whether it goes on.
+/// How often a paused run checks whether to resume.
 const PAUSE_POLL_MILLIS: u32 = 20;
 
-/// Why a pass ended before its end.
+/// Why a pass ended early.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Interruption {
     /// The user stopped the run.
@@ -27,9 +27,9 @@ pub enum Interruption {
 pub struct Pacing<'a> {
     host: &'a dyn Host,
     run: RunId,
-    /// What the run does besides being paused; told again after a pause.
+    /// What the run does when it is not paused; reported again after a pause.
     state: Cell<RunState>,
-    /// A stop is heeded only where it has not been answered yet.
+    /// A stop is obeyed only if it has not been answered yet.
     heeds_stop: Cell<bool>,
     millis_per_block: Cell<f64>,
     blocks_since_fence: Cell<u32>,
@@ -52,7 +52,7 @@ impl<'a> Pacing<'a> {
         }
     }
 
-    /// Tells what the run does from now on.
+    /// Reports what the run does from now on.
     pub fn enter(&self, state: RunState) {
         self.state.set(state);
         self.host.emit(Event::RunState {
@@ -61,7 +61,7 @@ impl<'a> Pacing<'a> {
         });
     }
 
-    /// From now on a stop no longer interrupts: it has been heard.
+    /// From now on a stop no longer interrupts, since it has been received.
     pub fn ignore_stop(&self) {
         self.heeds_stop.set(false);
     }
@@ -74,7 +74,7 @@ impl<'a> Pacing<'a> {
     /// A block boundary; `witness` is what the block computed.
     ///
     /// # Errors
-    /// [`Interruption::Stopped`] after a stop, [`Interruption::Failed`] where the device failed.
+    /// [`Interruption::Stopped`] after a stop, [`Interruption::Failed`] if the device failed.
     pub async fn boundary(&self, witness: &Tensor<2>) -> Result<(), Interruption> {
         self.blocks_since_fence
             .set(self.blocks_since_fence.get() + 1);
@@ -127,10 +127,10 @@ impl<'a> Pacing<'a> {
     }
 }
 
-/// Reads a tensor's elements without blocking, which also waits for all that was queued before.
+/// Reads a tensor's elements without blocking, which also waits for everything queued before.
 ///
 /// # Errors
-/// A [`FailureKind::DeviceLost`] where the device cannot deliver them.
+/// A [`FailureKind::DeviceLost`] if the device cannot deliver them.
 pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
     let lost = |message: String| {
         Failure::new(FailureKind::DeviceLost, "The GPU stopped responding.")

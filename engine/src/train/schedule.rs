@@ -1,12 +1,12 @@
-//! The learning rate of every optimizer step, as `transformers.get_scheduler` gives it.
+//! The learning rate of every optimizer step, as in `transformers.get_scheduler`.
 
 use std::f64::consts::PI;
 
 use crate::protocol::{LrSchedulerType, RunSpec};
 
-/// A linear warm-up from 0, then the chosen fall over the rest of the run.
+/// A linear warm-up from 0, then the chosen decay over the rest of the run.
 ///
-/// As in transformers, the first step of a run with a warm-up has rate 0, and the last step of a falling schedule is
+/// As in transformers, the first step of a run with a warm-up has rate 0, and the last step of a decaying schedule is
 /// one step short of 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
@@ -27,7 +27,7 @@ impl Schedule {
         }
     }
 
-    /// Steps over which the rate rises.
+    /// The number of steps over which the rate rises.
     pub fn num_warmup_steps(&self) -> u64 {
         self.num_warmup_steps
     }

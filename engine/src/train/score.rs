@@ -1,4 +1,4 @@
-//! Scoring rows that are not learnt from.
+//! Scores rows that are not trained on.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::{
     protocol::{Event, Phase, RunSpec},
 };
 
-/// What a model makes of a row.
+/// The score of a row under a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowResult {
     /// Row number in the dropped file.
@@ -25,18 +25,18 @@ pub struct RowResult {
     /// Sum of negative log-likelihoods over the scored tokens.
     pub nll_sum: f64,
     pub num_scored: usize,
-    /// Scored tokens that are the likeliest where they stand.
+    /// The number of scored tokens that are the likeliest at their positions.
     pub num_right: usize,
-    /// Whether greedy decoding writes all that is scored, each turn after the row's own turns before it, and ends it there.
-    /// The first token is decoded from the same tokens as under teacher forcing; where it is the row's, so is the next, and so
-    /// on to the end of the turn. So this needs no decoding: every scored token is the likeliest, but for one right behind a
-    /// scored end of a turn (templates write a line break there), which decoding does not reach. A row that is cut before the end
-    /// of its turn is none.
+    /// Whether greedy decoding writes everything that is scored, each turn after the row's own previous turns, and ends
+    /// it there. The first token is decoded from the same tokens as under teacher forcing; if it matches the row, the
+    /// next is, too, and so on to the end of the turn. So this needs no decoding: every scored token must be the
+    /// likeliest, except for one right after a scored end of a turn (templates write a line break there), which
+    /// decoding does not reach. A row that is cut before the end of its turn does not count.
     pub is_exact: bool,
 }
 
-/// What the model makes of each of `rows`, of the base where there is no adapter; in the order of the batches. `ends` are the
-/// tokens after which decoding stops. Tells its progress.
+/// The score of each of `rows`, under the base if there is no adapter, in the order of the batches. `ends` are the
+/// tokens after which decoding stops. Reports its progress.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -62,7 +62,7 @@ pub async fn score_rows(
     Ok(results)
 }
 
-/// The scored tokens of a batch by its rows.
+/// The scored tokens of a batch, row by row.
 fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<RowResult> {
     let mut scores = scores.iter();
     let mut results = Vec::with_capacity(batch.rows.len());
@@ -75,11 +75,11 @@ fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<Ro
             num_right: 0,
             is_exact: true,
         };
-        // Of a row that was cut before its end nobody knows how it goes on.
+        // How a row that was cut before its end would continue is unknown.
         let mut is_ended = ends.is_empty();
         let scored = (start..start + length).filter(|&at| batch.loss_mask[at]);
         for (at, score) in scored.zip(&mut scores) {
-            // A row's first token is never scored, so the one before is the row's.
+            // A row's first token is never scored, so the token before belongs to the same row.
             let is_behind_end = batch.loss_mask[at - 1] && ends.contains(&batch.ids[at - 1]);
             result.nll_sum += f64::from(score.nll);
             result.num_scored += 1;
@@ -93,8 +93,8 @@ fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<Ro
     results
 }
 
-/// Mean negative log-likelihood over `rows`, and the tokens it was taken over; of the base where there is no adapter.
-/// Tells its progress.
+/// The mean negative log-likelihood over `rows`, and the number of scored tokens; under the base if there is no
+/// adapter. Reports its progress.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -113,11 +113,11 @@ pub async fn mean_loss(
     Ok((nll_sum / scored as f64, scored as u64))
 }
 
-/// Index of the likeliest of `candidates`, which differ in what is scored: the one whose scored tokens have the greatest
-/// probability together. `None` where there is none.
+/// The index of the likeliest of `candidates`, which differ in their scored tokens: the one whose scored tokens have
+/// the highest joint probability. `None` if there are no candidates.
 ///
 /// # Errors
-/// As [`mean_loss`].
+/// Those of [`mean_loss`].
 pub async fn likeliest(
     model: &Llama,
     adapter: Option<&DeviceAdapter>,

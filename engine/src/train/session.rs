@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Losses and gradients are sums over scored tokens until the whole optimizer step is known, and are divided once by
-//! its number of scored tokens: accumulation weighs every token alike, however rows fall into micro-batches.
+//! its number of scored tokens: accumulation weighs every token equally, however rows are grouped into micro-batches.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -30,27 +30,27 @@ use crate::{
     },
 };
 
-/// Steps whose median duration predicts the rest.
+/// The number of steps whose median duration predicts the rest.
 const RECENT_STEPS: usize = 20;
 
-/// What a run works on.
+/// The input of a run.
 pub struct TrainingInput<'a> {
     pub run: RunId,
     pub plan: &'a RunPlan,
     pub model: &'a Llama,
-    /// The adapter to go on with; a new one where there is none.
+    /// The adapter to continue; a new one is made if there is none.
     pub initial: Option<&'a TrainedAdapter>,
     pub train: &'a [TokenSequence],
     pub validation: &'a [TokenSequence],
 }
 
-/// What a run leaves behind, whatever its outcome.
+/// The result of a run, whatever its outcome.
 #[derive(Debug, Clone)]
 pub struct TrainingResult {
     pub summary: RunSummary,
     /// Why the run failed, if it did.
     pub failure: Option<Failure>,
-    /// The kept adapter, where a step was kept.
+    /// The kept adapter, if a step was kept.
     pub adapter: Option<Rc<TrainedAdapter>>,
     pub steps: Vec<StepMetrics>,
     pub evaluations: Vec<EvaluationMetrics>,
@@ -65,7 +65,7 @@ pub struct TrainedAdapter {
 }
 
 impl TrainingResult {
-    /// The kept adapter's numbers; none where no step was kept.
+    /// The numbers of the kept adapter; empty if no step was kept.
     pub fn parameters(&self) -> &[f32] {
         self.adapter
             .as_ref()
@@ -92,7 +92,7 @@ impl TrainingResult {
     }
 }
 
-/// Trains. Progress is told to `host` as it comes; the result is the caller's to announce.
+/// Trains an adapter. Progress is reported to `host` as it happens; announcing the result is up to the caller.
 pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult {
     let mut session = match Session::start(&input, host).await {
         Ok(session) => session,
@@ -117,7 +117,7 @@ pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult 
 /// The state of `initial`, or of a new adapter.
 ///
 /// # Errors
-/// As [`TrainingState::start`].
+/// Those of [`TrainingState::start`].
 pub async fn start(
     spec: &RunSpec,
     initial: Option<&TrainedAdapter>,
@@ -141,7 +141,7 @@ struct Session<'a> {
     started_millis: f64,
 }
 
-/// The adapter with the lowest validation loss so far, or the newest where nothing is held out.
+/// The adapter with the lowest validation loss so far, or the newest if no rows are held out.
 struct Best {
     adapter: Snapshot,
     loss: Option<f64>,
@@ -297,7 +297,8 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Before its end a run has an adapter to keep: the best that was scored, or else the present one.
+    /// Makes sure that the run has an adapter to keep when it ends: the best one that was scored, otherwise the current
+    /// one.
     async fn settle(&mut self) -> Result<(), Interruption> {
         let steps = self.state.optimizer.step;
         let is_settled = self.best.is_some() && !self.input.validation.is_empty();
@@ -307,14 +308,14 @@ impl<'a> Session<'a> {
         self.evaluate(steps).await
     }
 
-    /// After a failure: as [`Self::settle`], but with the newest parameters that are known to be sound.
+    /// Like [`Self::settle`], after a failure: with the newest parameters that are known to be good.
     async fn fall_back(&mut self) {
         self.pacing.ignore_stop();
         if let Some(Snapshot { step, parameters }) = self.state.sound.take() {
             self.state.parameters = parameters;
             self.state.optimizer.step = step;
-            // Whatever fails here hides nothing: the first failure is told, and what was kept stays. A device that is lost
-            // scores nothing any more, but its failure says nothing against the parameters.
+            // A failure here hides nothing: the first failure is reported, and what was kept stays. A lost device can
+            // no longer score, but its failure does not mean that the parameters are bad.
             if let Err(Interruption::Failed(failure)) = self.settle().await
                 && failure.kind == FailureKind::DeviceLost
                 && self.best.is_none()
@@ -324,7 +325,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Seconds to come, from the median of recent steps; the first step compiles and is left out.
+    /// The remaining seconds, from the median of recent steps; the first step compiles and is left out.
     fn remaining_secs(&mut self, step: u64, elapsed_millis: f64) -> Option<f64> {
         if step > 1 {
             self.recent_millis.push_back(elapsed_millis);
@@ -346,7 +347,7 @@ impl<'a> Session<'a> {
         Some(millis / 1000.0)
     }
 
-    /// What the device's allocator holds, or, where the backend has none of its own, the worker.
+    /// The memory held by the device's allocator, or by the worker if the backend has no allocator of its own.
     fn memory_bytes(&self) -> Option<u64> {
         let pools = self.input.model.device.memory_pool_usage();
         pools

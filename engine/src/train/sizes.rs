@@ -1,18 +1,19 @@
-//! How much a step holds at a time.
+//! How much memory a step uses at a time.
 
 use crate::protocol::{Precision, TargetModule};
 
-/// What blocks may keep of a forward beyond their inputs: SmolLM2-135M's of about 256 tokens. Of more, the first blocks are
-/// computed twice.
+/// How much the blocks may keep of a forward beyond their inputs: enough for SmolLM2-135M at about 256 tokens. Beyond
+/// that, the first blocks are computed twice.
 pub const KEPT_BYTES: usize = 192 << 20;
 
-/// Whether packed rows are taken in passes so short that every block keeps what its backward needs. A CPU works on few
-/// tokens nearly as fast as on many, and computes nothing twice this way; a GPU needs many to be busy.
+/// Whether packed rows are processed in passes short enough that every block keeps what its backward needs. A CPU is
+/// nearly as fast with few tokens as with many, and computes nothing twice this way; a GPU needs many tokens to be
+/// busy.
 pub const SHORT_PASSES: bool = cfg!(not(feature = "gpu"));
 
-/// Logits held at a time, at most (16 MiB in f32).
+/// The maximum number of logits held at a time (16 MiB in f32).
 const MAX_LOGITS: usize = 4 << 20;
-/// Rows of the head that are taken at a time, at most and at least.
+/// The maximum and minimum number of rows of the head processed at a time.
 const MAX_CHUNK: usize = 8192;
 const MIN_CHUNK: usize = 512;
 
@@ -21,12 +22,12 @@ pub fn chunk_rows(num_scored: usize) -> usize {
     (MAX_LOGITS / num_scored.max(1)).clamp(MIN_CHUNK, MAX_CHUNK)
 }
 
-/// What decides how much a block keeps of a forward for its backward.
+/// The sizes that determine how much a block keeps of a forward for its backward.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockShape {
     /// Input and output features, by module.
     pub features: [(u64, u64); TargetModule::ALL.len()],
-    /// Of the adapters, by module.
+    /// The ranks of the adapters, by module.
     pub ranks: [Option<u64>; TargetModule::ALL.len()],
     /// Modules whose output is scaled.
     pub scaled: [bool; TargetModule::ALL.len()],
@@ -36,7 +37,7 @@ pub struct BlockShape {
 }
 
 impl BlockShape {
-    /// What the block keeps beyond its input of `tokens` tokens, in bytes; numbers too great stay at the maximum.
+    /// How much the block keeps for `tokens` tokens beyond its input, in bytes; saturates at the maximum.
     pub fn kept_bytes(&self, tokens: u64) -> u64 {
         use TargetModule::{DownProj, GateProj, KProj, OProj, QProj, UpProj, VProj};
         let input = |module: TargetModule| self.features[module as usize].0;
@@ -59,11 +60,11 @@ impl BlockShape {
         let inside = inside.chain(shared.map(|(_, module)| input(module)));
         let adapted = self.features.into_iter().zip(self.ranks);
         let adapted = adapted.filter_map(|((input, _), rank)| {
-            // Under dropout each has an input of its own, and its mask.
+            // With dropout, each has its own input, and a mask.
             let own = if self.has_dropout { 2 } else { 0 };
             Some(rank?.saturating_add(input.saturating_mul(own)))
         });
-        // The logarithms of the attention's sums, and the input of the second norm.
+        // The log-sum-exps of the attention, and the input of the second norm.
         let single = [self.query_heads, output(OProj)].into_iter().chain(adapted);
         let bytes = |numbers: u64, precision: Precision| {
             numbers.saturating_mul(precision.num_bytes() as u64)
@@ -76,13 +77,13 @@ impl BlockShape {
         inside.saturating_add(single).saturating_mul(tokens)
     }
 
-    /// The tokens for which `layers` such blocks keep all of that within `bytes`.
+    /// The number of tokens for which `layers` such blocks can keep all of it within `bytes`.
     pub fn num_tokens(&self, layers: usize, bytes: usize) -> usize {
         let kept = self.kept_bytes(1).saturating_mul(layers as u64);
         (bytes as u64 / kept.max(1)) as usize
     }
 
-    /// Of `layers` such blocks, those that keep all of that within `bytes`.
+    /// How many of `layers` such blocks can keep all of it within `bytes`.
     pub fn num_kept(&self, tokens: u64, layers: usize, bytes: usize) -> usize {
         (bytes as u64 / self.kept_bytes(tokens).max(1)).min(layers as u64) as usize
     }

@@ -1,4 +1,4 @@
-//! What an optimizer step changes: the adapter's parameters and the optimizer's moments.
+//! The state that an optimizer step changes: the adapter's parameters and the optimizer's moments.
 
 use std::{borrow::Cow, slice};
 
@@ -24,10 +24,10 @@ pub struct TrainingState {
     /// In the layout's order.
     pub parameters: Vec<f32>,
     pub optimizer: AdamW,
-    /// The newest parameters that are known to give a finite loss and gradient; none before the second step, since the
-    /// start is no tuned adapter.
+    /// The newest parameters known to give a finite loss and gradient; `None` before the second step, since the initial
+    /// parameters are not a tuned adapter.
     pub sound: Option<Snapshot>,
-    /// What blocks may keep of a forward beyond their inputs; more saves computing them again.
+    /// How much the blocks may keep of a forward beyond their inputs; more saves recomputing them.
     pub kept_bytes: usize,
     max_grad_norm: f64,
     dropout_probability: f64,
@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub parameters: Vec<f32>,
 }
 
-/// Loss and gradient of an optimizer step, per scored token.
+/// The loss and gradient of an optimizer step, per scored token.
 #[derive(Debug, Clone)]
 pub struct MeanGradient {
     pub loss: f64,
@@ -51,7 +51,7 @@ pub struct MeanGradient {
     pub scored_tokens: usize,
 }
 
-/// What an optimizer step tells.
+/// The numbers that an optimizer step reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepOutcome {
     pub loss: f64,
@@ -61,16 +61,16 @@ pub struct StepOutcome {
 }
 
 impl TrainingState {
-    /// The start of a run.
+    /// The initial state of a run.
     ///
     /// # Errors
-    /// The device's failure while the adapter's start is computed from the base.
+    /// The device's failure while the adapter's initialization is computed from the base.
     pub async fn start(spec: &RunSpec, model: &Llama) -> Result<Self, Failure> {
         let (form, parameters) = AdapterForm::start(&spec.adapter, model, spec.seed).await?;
         Ok(Self::of(spec, form, parameters))
     }
 
-    /// The start of a run that goes on with an adapter.
+    /// The initial state of a run that continues an adapter.
     pub fn of(spec: &RunSpec, form: AdapterForm, parameters: Vec<f32>) -> Self {
         let groups = form.layout.groups();
         Self {
@@ -86,12 +86,12 @@ impl TrainingState {
         }
     }
 
-    /// The present adapter on the device.
+    /// The current adapter on the device.
     pub fn upload(&self, model: &Llama) -> DeviceAdapter {
         self.form.upload(&self.parameters, model)
     }
 
-    /// One optimizer step over the micro-batches together. After an error the parameters are what they were.
+    /// Takes one optimizer step over the micro-batches together. After an error the parameters are unchanged.
     ///
     /// # Errors
     /// The user's stop, a device's failure, or a loss or gradient that is not finite.
@@ -133,8 +133,8 @@ impl TrainingState {
         })
     }
 
-    /// Loss and gradient over the micro-batches together: sums until all are known, then divided once, so that every
-    /// scored token weighs alike.
+    /// The loss and gradient over the micro-batches together: summed until all are known, then divided once, so that
+    /// every scored token has the same weight.
     ///
     /// # Errors
     /// The user's stop, or a device's failure.
@@ -167,7 +167,7 @@ impl TrainingState {
         })
     }
 
-    /// Each micro-batch as it is, or in the passes that it is taken in; see [`SHORT_PASSES`].
+    /// Each micro-batch, or the passes it is split into; see [`SHORT_PASSES`].
     fn passes<'a>(
         &self,
         model: &Llama,
@@ -209,7 +209,7 @@ fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption>
     Ok(())
 }
 
-/// A loss, a gradient or a parameter of `step` is NaN or infinite.
+/// The failure of a `step` whose loss, gradient or parameter is NaN or infinite.
 pub fn non_finite(
     step: u64,
     loss: f64,

@@ -1,10 +1,10 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
-//! Forward keeps each block's input, and all that its backward needs for as many of the last blocks as
-//! [`KEPT_BYTES`](super::sizes::KEPT_BYTES) hold. The head gives the gradient of its input (see [`super::loss`]); then,
-//! from the last block to the first, a block that kept only its input is computed again, this time keeping what its
-//! backward needs (Chen et al., arXiv 1604.06174). So memory grows by one activation a block, whatever the depth, and
-//! short sequences pay for no block twice. Every block boundary is a place to yield, to pause and to stop.
+//! The forward keeps each block's input, and everything the backward needs for as many of the last blocks as
+//! [`KEPT_BYTES`](super::sizes::KEPT_BYTES) hold. The head returns the gradient of its input (see [`super::loss`]);
+//! then, from the last block to the first, a block that kept only its input is recomputed, this time keeping what its
+//! backward needs (Chen et al., arXiv 1604.06174). So memory grows by one activation per block, whatever the depth, and
+//! for short sequences no block is computed twice. Every block boundary is a place to yield, to pause and to stop.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -24,9 +24,9 @@ use crate::{
     model::Llama,
 };
 
-/// What a micro-step gives.
+/// The result of a micro-step.
 pub struct MicroStep {
-    /// Sum of negative log-likelihoods over the scored tokens.
+    /// The sum of negative log-likelihoods over the scored tokens.
     pub nll_sum: f64,
     /// Gradient of that sum, in the adapter's layout.
     pub gradients: Vec<f32>,
@@ -34,7 +34,7 @@ pub struct MicroStep {
 
 /// The positions whose next token is scored, and those tokens.
 struct Scored {
-    /// Into the `b t` positions of the batch.
+    /// Indices into the `b t` positions of the batch.
     positions: Vec<usize>,
     targets: Vec<u32>,
 }
@@ -42,14 +42,14 @@ struct Scored {
 impl Scored {
     fn of(batch: &Batch) -> Self {
         let scored = (0..batch.ids.len()).filter(|&index| batch.loss_mask[index]);
-        // A row's first token is never scored, so the position before lies in the same row.
+        // A row's first token is never scored, so the position before is in the same row.
         let positions = scored.clone().map(|index| index - 1).collect();
         let targets = scored.map(|index| batch.ids[index]).collect();
         Self { positions, targets }
     }
 }
 
-/// Loss and gradients of a batch; blocks keep up to `kept_bytes` beyond their inputs.
+/// The loss and gradients of a batch; blocks keep up to `kept_bytes` beyond their inputs.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -128,7 +128,7 @@ pub async fn forward_backward(
             &d_hidden, &batch.ids, vocabulary, p,
         ));
     }
-    // One read for both: the loss rides in front.
+    // One read for both: the loss comes first.
     gradients.insert(0, nll.sum());
     let mut values = read_all(Tensor::cat(gradients, 0))
         .await
@@ -144,7 +144,7 @@ pub async fn forward_backward(
     })
 }
 
-/// Sum of negative log-likelihoods over a batch's scored tokens, of the base where there is no adapter.
+/// The sum of negative log-likelihoods over a batch's scored tokens, under the base if there is no adapter.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -158,7 +158,7 @@ pub async fn evaluate(
     Ok(losses.into_iter().map(f64::from).sum())
 }
 
-/// Negative log-likelihoods of a batch's scored tokens, one after the other, of the base where there is no adapter.
+/// The negative log-likelihood of each of a batch's scored tokens, under the base if there is no adapter.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -181,7 +181,7 @@ pub struct TokenScore {
     pub is_likeliest: bool,
 }
 
-/// A batch's scored tokens, one after the other, under the base where there is no adapter.
+/// The score of each of a batch's scored tokens, under the base if there is no adapter.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -219,7 +219,7 @@ pub async fn token_scores(
     Ok(values.chunks_exact(2).map(score).collect())
 }
 
-/// What a block keeps of its forward.
+/// What a block keeps from its forward.
 #[allow(
     clippy::large_enum_variant,
     reason = "a few kilobytes of handles a block"
@@ -229,7 +229,7 @@ enum Kept {
     All(block::Saved),
 }
 
-/// What the parts of one pass share.
+/// The values shared by the parts of one pass.
 struct Pass<'a> {
     model: &'a Llama,
     context: &'a PassContext,
@@ -252,7 +252,7 @@ impl Pass<'_> {
         Ok(hidden)
     }
 
-    /// As [`Self::forward`], with what every block keeps for its backward.
+    /// Like [`Self::forward`]; also returns what every block keeps for its backward.
     async fn forward_saving(
         &self,
         adapter: &DeviceAdapter,
@@ -279,7 +279,7 @@ impl Pass<'_> {
         Ok((hidden, kept))
     }
 
-    /// The number of last blocks that keep all that their backward needs. The very last does in any case: its backward
+    /// The number of last blocks that keep everything their backward needs. The very last always does: its backward
     /// follows at once.
     fn num_kept(&self, adapter: &DeviceAdapter, kept_bytes: usize) -> usize {
         let has_dropout = self.context.dropout.is_some();
@@ -311,8 +311,8 @@ impl Pass<'_> {
     }
 }
 
-/// Puts `rows` `[s, d]` at `positions` of `[num_rows, d]`, zeros elsewhere: a gather from the rows and one row of
-/// zeros, since a scatter would need atomics on the GPU.
+/// Places `rows` `[s, d]` at `positions` of `[num_rows, d]`, with zeros elsewhere: a gather from the rows and one row
+/// of zeros, since a scatter would need atomics on the GPU.
 fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize) -> Tensor<2> {
     let device = rows.device();
     let [num_scored, hidden_size] = rows.dims();
@@ -324,7 +324,7 @@ fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize) -> Tensor<
     Tensor::cat(vec![rows, zeros], 0).select(0, index_tensor(&sources, &device))
 }
 
-/// Numbers of rows on the device.
+/// Row numbers on the device.
 pub(crate) fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
     let indices: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
     let len = indices.len();

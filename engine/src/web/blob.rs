@@ -1,4 +1,4 @@
-//! A `File` or `Blob` as a source of bytes; the browser keeps it, only slices come into the worker's memory.
+//! A `File` or `Blob` as a source of bytes; the browser keeps it, and only slices come into the worker's memory.
 
 use std::{future::Future, pin::Pin};
 
@@ -10,7 +10,7 @@ use web_sys::Blob;
 use super::message;
 use crate::weights::source::{ByteSource, SourceError};
 
-/// See the module.
+/// A source of bytes backed by a `Blob`.
 pub struct BlobSource {
     blob: Blob,
     sha256_hex: Option<String>,
@@ -24,7 +24,7 @@ impl BlobSource {
         }
     }
 
-    /// Of a blob that was hashed.
+    /// A source backed by a blob whose SHA-256 is known.
     pub fn hashed(blob: Blob, sha256_hex: String) -> Self {
         Self {
             blob,

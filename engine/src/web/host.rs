@@ -14,7 +14,7 @@ use crate::{
     protocol::{Event, GenerationId, RunId},
 };
 
-/// See the module.
+/// The implementation of [`Host`] for a worker.
 pub struct WebHost {
     scope: DedicatedWorkerGlobalScope,
     port: Rc<Port>,
@@ -74,7 +74,7 @@ impl Host for WebHost {
     }
 }
 
-/// What the worker's memory has grown to.
+/// The size of the worker's memory.
 pub fn memory_bytes() -> u64 {
     let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().into();
     let buffer: js_sys::ArrayBuffer = memory.buffer().into();

@@ -1,5 +1,5 @@
-//! The worker that writes one merged model: apart from the engine's, so that a run goes on meanwhile, what it needs of memory
-//! is known, and ending it is what stops it.
+//! The worker that writes one merged model. It is separate from the engine's, so that a run can continue meanwhile, its
+//! memory use is known, and ending the worker stops the export.
 //!
 //! Page to worker: `{ json: MergerCommand, files: [Blob] }`. Worker to page: `{ json: MergerEvent, blob?: Blob }`. The zip
 //! goes into the browser's blobs piece by piece.
@@ -30,12 +30,12 @@ use crate::{
     train::pacing::Interruption,
 };
 
-/// Bytes that are handed to the browser at a time.
+/// The number of bytes handed to the browser at a time.
 const PART_BYTES: usize = 4 << 20;
-/// There is only the one.
+/// The id of the only export.
 const RUN: RunId = RunId(0);
 
-/// Starts the worker; returns at once, the rest happens as messages come.
+/// Starts the worker. Returns at once; the rest happens as messages arrive.
 pub fn serve() {
     run_constructors();
     std::panic::set_hook(Box::new(report_panic));
@@ -77,7 +77,7 @@ async fn write(data: &JsValue, port: &Port) -> Result<(MergerEvent, Blob), Failu
     let written = merge_files(model, adapter, kind, RUN, port, &mut sink).await;
     let file_name = written.map_err(|interruption| match interruption {
         Interruption::Failed(failure) => failure,
-        // Nobody asks for it: the worker is ended instead.
+        // Nobody asks for this: the worker is ended instead.
         Interruption::Stopped => internal("stopped"),
     })?;
     let blob = sink.finish()?;
@@ -127,10 +127,10 @@ fn unstored(error: &JsValue) -> Failure {
         .remedy("Free up some disk space, or export a smaller type.")
 }
 
-/// The worker's end of the channel, and its surroundings.
+/// The worker's end of the channel, and its environment.
 struct Port {
     scope: DedicatedWorkerGlobalScope,
-    /// Told in steps of a hundredth, lest the page does nothing but listen.
+    /// Reported in steps of a hundredth, so that the page is not flooded with messages.
     told: Cell<u64>,
 }
 
@@ -174,7 +174,7 @@ impl Host for Port {
         js_sys::Date::new_0().to_iso_string().as_string()
     }
 
-    /// No message arrives but the one.
+    /// No other message arrives.
     fn yield_now(&self) -> LocalFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

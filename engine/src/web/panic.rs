@@ -1,4 +1,4 @@
-//! A worker's last words.
+//! Reports a panic before the worker dies.
 
 use wasm_bindgen::JsCast;
 
@@ -12,7 +12,7 @@ pub fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
         .ok()
         .and_then(|report| report.dyn_into::<js_sys::Function>().ok())
     {
-        // Nothing is left to be done if even this fails.
+        // Nothing can be done if even this fails.
         let _ = report.call1(&global, &js_sys::Error::new(&info.to_string()));
     }
 }

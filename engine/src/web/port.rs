@@ -1,7 +1,8 @@
 //! Messages from and to the page.
 //!
 //! Page to worker: `{ json: Command, files: [File] }`. Worker to page: `{ json: Event, payload?: ArrayBuffer }`.
-//! What controls work under way (pause, resume, stop) is obeyed at once by setting a flag; the rest waits its turn.
+//! Commands that control current work (pause, resume, stop) take effect at once by setting a flag; the others wait
+//! their turn.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -17,13 +18,13 @@ use crate::{
     protocol::{Command, Event, Failure, FailureKind, GenerationId, RunId},
 };
 
-/// A command with the files that came beside it.
+/// A command with the files that came with it.
 pub struct Request {
     pub command: Command,
     pub files: Vec<(String, Blob)>,
 }
 
-/// What was last asked of the work under way.
+/// The latest requests for the current work.
 #[derive(Default)]
 pub struct Controls {
     run: Cell<Option<(RunId, Control)>>,
@@ -31,7 +32,7 @@ pub struct Controls {
 }
 
 impl Controls {
-    /// What was last asked of `run`.
+    /// The latest request for `run`.
     pub fn of_run(&self, run: RunId) -> Control {
         self.run
             .get()
@@ -44,7 +45,7 @@ impl Controls {
         self.stopped_generation.get() == Some(id)
     }
 
-    /// Obeys a command that cannot wait; gives back any other.
+    /// Carries out a command that cannot wait; returns any other.
     fn obey(&self, command: Command) -> Option<Command> {
         match command {
             Command::Pause { run } => self.run.set(Some((run, Control::Pause))),
@@ -64,7 +65,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// Listens from now on; requests arrive in the receiver.
+    /// Starts listening; requests arrive in the receiver.
     pub fn open(scope: DedicatedWorkerGlobalScope) -> (Rc<Self>, mpsc::UnboundedReceiver<Request>) {
         let (sender, receiver) = mpsc::unbounded();
         let port = Rc::new(Self {
@@ -98,7 +99,7 @@ impl Port {
         (port, receiver)
     }
 
-    /// Sends an event, and bytes beside it without a copy on the way.
+    /// Sends an event, along with bytes, which are not copied.
     pub fn emit(&self, event: &Event, payload: Option<Vec<u8>>) {
         if let Err(error) = self.try_emit(event, payload) {
             web_sys::console::error_2(&"an event could not be sent".into(), &error);
@@ -125,7 +126,7 @@ fn parse(data: &JsValue) -> Result<Request, String> {
     Ok(Request { command, files })
 }
 
-/// What the page sends: `{ json: C, files: [Blob] }`, the files with their names.
+/// Parses what the page sends: `{ json: C, files: [Blob] }`, the files with their names.
 pub fn command_and_files<C: DeserializeOwned>(
     data: &JsValue,
 ) -> Result<(C, Vec<(String, Blob)>), String> {

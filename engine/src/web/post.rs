@@ -1,11 +1,11 @@
-//! A worker's event to the page: `{ json, blob?: Blob }`.
+//! Sends a worker's event to the page: `{ json, blob?: Blob }`.
 
 use js_sys::{Object, Reflect};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, DedicatedWorkerGlobalScope};
 
-/// Posts `event`, with `blob` beside it; what fails is told on the console, since nobody else is there to hear it.
+/// Posts `event`, along with `blob`; errors go to the console, since nobody else could receive them.
 pub fn post_event(scope: &DedicatedWorkerGlobalScope, event: &impl Serialize, blob: Option<&Blob>) {
     let sent = serde_json::to_string(event)
         .map_err(|error| JsValue::from(error.to_string()))

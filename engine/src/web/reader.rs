@@ -1,7 +1,7 @@
 //! The reader's worker: reads one dataset, hands its rows out as a blob, and lists them while the page wants to see them.
 //!
 //! Page to worker: `{ json: ReaderCommand, files: [File] }`. Worker to page: `{ json: ReaderEvent, blob?: Blob }`. The
-//! browser keeps blobs, on the disk where they are large, so that neither worker holds the rows.
+//! browser keeps blobs, on disk if they are large, so neither worker holds the rows.
 
 use std::{
     cell::RefCell,
@@ -28,10 +28,10 @@ use crate::{
     },
 };
 
-/// Bytes of a file that are read at once.
+/// The number of bytes of a file read at once.
 const SLICE_BYTES: usize = 1 << 20;
 
-/// Starts the worker; returns at once, the rest happens as messages come.
+/// Starts the worker. Returns at once; the rest happens as messages arrive.
 pub fn serve() {
     run_constructors();
     std::panic::set_hook(Box::new(report_panic));
@@ -40,7 +40,7 @@ pub fn serve() {
     let listener = port.clone();
     let read = RefCell::new(None);
     let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-        // A reading holds the worker, so no message comes within another.
+        // Reading blocks the worker, so no message arrives during another.
         if let Err(failure) = handle(&event.data(), &listener, &mut read.borrow_mut()) {
             listener.emit(&ReaderEvent::Failed { failure }, None);
         }
@@ -174,7 +174,7 @@ fn unstored(error: &JsValue) -> Failure {
     Failure::new(FailureKind::Dataset, what).remedy("Free up some disk space, or use fewer rows.")
 }
 
-/// Tells the page of a reading and gathers its rows.
+/// Reports a reading to the page and collects its rows.
 struct Watcher<'a> {
     port: &'a Port,
     parts: BlobParts,

@@ -8,7 +8,7 @@ use web_sys::{Blob, FileReaderSync};
 
 use super::message;
 
-/// See the module.
+/// A blob that is read synchronously.
 pub struct SyncBlob {
     blob: Blob,
     reader: FileReaderSync,

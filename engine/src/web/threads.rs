@@ -1,7 +1,8 @@
-//! The threads of the CPU engine: workers of this worker, each with its own instance of the program on one memory.
+//! The threads of the CPU engine: workers of this worker, each with its own instance of the program on the shared
+//! memory.
 //!
-//! Crates that do this start their workers from a blob, which the page's policy (`worker-src 'self'`) forbids; these
-//! start from a file of the page's own, `thread.js`.
+//! Crates that do this start their workers from a blob, which the page's policy (`worker-src 'self'`) forbids; ours
+//! start from a file of the page, `thread.js`.
 
 use std::rc::Rc;
 
@@ -16,7 +17,7 @@ use web_sys::{
 use super::{message, timer::sleep};
 use crate::kernels;
 
-/// More threads than this share too little work in a model of this size.
+/// With more threads than this, each has too little work in a model of this size.
 const MAX_THREADS: usize = 16;
 /// How long the threads may take to load the program, which the browser has compiled by then.
 const PATIENCE_MILLIS: u32 = 10_000;
@@ -35,10 +36,10 @@ pub fn run_thread() {
     kernels::help();
 }
 
-/// Starts a thread for each core but this one's; returns how many there are with this one. To be called once.
+/// Starts a thread for each core except this thread's; returns the total number of threads. Must be called once.
 ///
 /// # Errors
-/// What the browser says where a thread does not start, or that it takes too long.
+/// What the browser says if a thread does not start, or that it takes too long.
 pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> {
     // A whole number, at least 1.
     let num_threads = (scope.navigator().hardware_concurrency() as usize).clamp(1, MAX_THREADS);
@@ -49,7 +50,7 @@ pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> 
     let scope = scope.clone();
     spawn_local(async move {
         sleep(&scope, PATIENCE_MILLIS).await;
-        // Nobody listens where all went well.
+        // Nobody listens if all went well.
         let _ = signals.unbounded_send(Err("they take too long".to_owned()));
     });
     for _ in 1..num_threads {
@@ -69,7 +70,7 @@ fn open(scope: &DedicatedWorkerGlobalScope, signals: &Signals) -> Result<(), JsV
     options.set_type(WorkerType::Module);
     let worker = Rc::new(Worker::new_with_options(SCRIPT, &options)?);
     let (loaded, failed) = (signals.clone(), signals.clone());
-    // Held by the closure for as long as the worker lives: a worker nobody holds may be ended.
+    // Held by the closure as long as the worker lives: a worker that nobody holds may be ended.
     let held = worker.clone();
     let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |_| {
         let _ = (&held, loaded.unbounded_send(Ok(())));

@@ -1,4 +1,4 @@
-//! Giving the worker's message queue a turn.
+//! Gives the worker's message queue a turn.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -8,8 +8,8 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DedicatedWorkerGlobalScope, MessageChannel, MessageEvent, MessagePort};
 
-/// Yields by posting a message to itself: unlike a timer of 0 ms this is not clamped to 4 ms, and it queues behind the
-/// messages that have already arrived.
+/// Yields by posting a message to itself: unlike a timer of 0 ms this is not clamped to 4 ms, and it is queued after
+/// the messages that have already arrived.
 pub struct Turns {
     sender: MessagePort,
     waiting: Rc<RefCell<VecDeque<oneshot::Sender<()>>>>,

@@ -1,4 +1,5 @@
-//! The worker's life: open the device, prove it, say Ready, then carry out requests until the page ends it.
+//! The worker's main loop: opens the device, tests it, sends `Ready`, and then carries out requests until the page ends
+//! the worker.
 
 use futures_channel::mpsc::UnboundedReceiver;
 use wasm_bindgen::JsCast;
@@ -22,7 +23,7 @@ use crate::{
     workbench::Workbench,
 };
 
-/// Starts the worker; returns at once, the rest happens as messages come.
+/// Starts the worker. Returns at once; the rest happens as messages arrive.
 pub fn serve() {
     run_constructors();
     std::panic::set_hook(Box::new(report_panic));

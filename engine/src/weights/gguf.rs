@@ -1,4 +1,4 @@
-//! Headers of GGUF files, versions 2 and 3 (which differ in nothing that is read here).
+//! Headers of GGUF files, versions 2 and 3 (which do not differ in anything that is read here).
 //!
 //! ```text
 //! "GGUF" version:u32 num_tensors:u64 num_pairs:u64
@@ -27,7 +27,7 @@ pub use self::{
 
 /// First bytes of every GGUF file.
 pub const MAGIC: &[u8; 4] = b"GGUF";
-/// Headers of real models with large vocabularies take some 20 MB.
+/// Headers of real models with large vocabularies take about 20 MB.
 pub const MAX_HEADER_BYTES: u64 = 100 << 20;
 
 const MAX_PAIRS: u64 = 65_536;
@@ -36,7 +36,7 @@ const MAX_NAME_BYTES: u64 = 1_024;
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 const MAX_DIMENSIONS: u64 = 4;
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// Numbers of an array that are decoded at a time.
+/// The number of array elements decoded at a time.
 const ARRAY_CHUNK: usize = 16_384;
 
 /// A checked header: every tensor lies inside the file and none overlaps another.
@@ -50,7 +50,7 @@ pub struct GgufHeader {
 }
 
 impl GgufHeader {
-    /// Reads the header by slices. Its lengths and counts are checked against the file's size before any allocation.
+    /// Reads the header in slices. Its lengths and counts are checked against the file's size before any allocation.
     pub async fn read(source: &dyn ByteSource) -> Result<Self, GgufError> {
         let mut reader = HeaderReader::new(source, MAX_HEADER_BYTES);
         let version = read_version(&mut reader).await?;
@@ -79,10 +79,10 @@ impl GgufHeader {
     }
 }
 
-/// Every pair of a header: its key, and the type and value behind it as the file has them.
+/// Every pair of a header: its key, and its type and value as stored in the file.
 ///
 /// # Errors
-/// As [`GgufHeader::read`].
+/// Those of [`GgufHeader::read`].
 pub async fn stored_pairs(source: &dyn ByteSource) -> Result<Vec<(String, Vec<u8>)>, GgufError> {
     let mut reader = HeaderReader::new(source, MAX_HEADER_BYTES);
     read_version(&mut reader).await?;
@@ -95,7 +95,7 @@ pub async fn stored_pairs(source: &dyn ByteSource) -> Result<Vec<(String, Vec<u8
         let start = reader.offset();
         let number = reader.u32().await?;
         read_value(&mut reader, number).await?;
-        // Within the cap of a header.
+        // Within the limit of a header.
         let num_bytes = (reader.offset() - start) as usize;
         let value = source.read(start, num_bytes).await;
         let value = value.map_err(|error| Place::Key(key.clone()).error(error.into()))?;
@@ -268,7 +268,7 @@ fn tensor_error(tensor: &TensorEntry, problem: GgufProblem) -> GgufError {
     Place::Tensor(tensor.name.clone()).error(problem)
 }
 
-/// Makes the offset absolute and works out the size; both must lie within the file.
+/// Makes the offset absolute and computes the size; both must be within the file.
 fn place_tensor(
     tensor: &mut TensorEntry,
     data_offset: u64,
@@ -302,7 +302,7 @@ fn place_tensor(
     Ok(())
 }
 
-/// Bytes of a tensor: rows of whole blocks, one after the other. Zero for the types that are not read.
+/// Bytes of a tensor: consecutive rows of whole blocks. Zero for types that are not read.
 fn tensor_bytes(tensor: &TensorEntry) -> Option<u64> {
     let num_weights = checked_num_weights(&tensor.shape).filter(|&count| count > 0)?;
     let Some(kind) = tensor.kind else {

@@ -1,4 +1,4 @@
-//! SHA-256 of a file that is read by slices.
+//! The SHA-256 of a file that is read in slices.
 
 use sha2::{Digest, Sha256};
 
@@ -7,7 +7,8 @@ use crate::text::hex;
 
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// The SHA-256 of the whole file in lower-case hexadecimal. After every slice `progress` gets the bytes done and all.
+/// The SHA-256 of the whole file in lower-case hexadecimal. After every slice, `progress` receives the bytes done and
+/// the total.
 pub async fn sha256_hex(
     source: &dyn ByteSource,
     mut progress: impl FnMut(u64, u64),

@@ -30,8 +30,8 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     })
 }
 
-/// The deepest nesting of brackets outside of strings; right for valid JSON, and never too small for invalid one that
-/// a parser would enter.
+/// The deepest nesting of brackets outside of strings; correct for valid JSON, and never too small for invalid JSON
+/// that a parser would enter.
 fn depth(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
     let (mut in_string, mut escaped) = (false, false);

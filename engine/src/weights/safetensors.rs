@@ -1,6 +1,6 @@
-//! Headers of safetensors files: 8 bytes of length, JSON, then the tensors without a gap.
+//! Headers of safetensors files: 8 bytes of length, JSON, then the tensors without gaps.
 //!
-//! Read by slices, unlike the `safetensors` crate, which needs the whole file in memory.
+//! They are read in slices, unlike with the `safetensors` crate, which needs the whole file in memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use super::{
     tensor::{LayoutProblem, MAX_TENSORS, TensorEntry, check_layout, checked_num_weights},
 };
 
-/// As in the format's own implementation.
+/// The limit of the format's own implementation.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// Far more than any weight has.
 const MAX_DIMENSIONS: usize = 8;
@@ -57,7 +57,7 @@ pub enum SafetensorsError {
 }
 
 impl SafetensorsError {
-    /// The tensor concerned, where there is one.
+    /// The tensor concerned, if any.
     pub fn tensor(&self) -> Option<&str> {
         match self {
             Self::TensorType { tensor, .. }
@@ -70,7 +70,7 @@ impl SafetensorsError {
     }
 }
 
-/// A checked header: the tensors fill the file behind it without gap or overlap.
+/// A checked header: the tensors fill the file after it without gaps or overlaps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SafetensorsHeader {
     /// `__metadata__`
@@ -79,7 +79,7 @@ pub struct SafetensorsHeader {
 }
 
 impl SafetensorsHeader {
-    /// Reads the length and the JSON, nothing behind them.
+    /// Reads only the length and the JSON.
     pub async fn read(source: &dyn ByteSource) -> Result<Self, SafetensorsError> {
         let num_bytes = source.num_bytes();
         let truncated = |needed| SafetensorsError::Truncated { num_bytes, needed };
@@ -200,7 +200,7 @@ struct RawTensor {
     dtype: String,
     #[serde(deserialize_with = "shape")]
     shape: Vec<u64>,
-    /// Begin and end, from the end of the header on.
+    /// The beginning and end, relative to the end of the header.
     data_offsets: [u64; 2],
 }
 
@@ -240,7 +240,7 @@ impl<'de> Deserialize<'de> for RawHeader {
     }
 }
 
-/// Reads the map entry by entry, because a map of serde's would drop all but the last of equal names.
+/// Reads the map entry by entry, because serde's maps would drop all but the last of equal names.
 struct HeaderVisitor;
 
 impl<'de> Visitor<'de> for HeaderVisitor {

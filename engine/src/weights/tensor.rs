@@ -2,13 +2,14 @@
 
 use super::packed::PackedKind;
 
-/// Tensors that one file may hold: far above any real model, and what a hostile header may cost stays small.
+/// The maximum number of tensors in a file: far above any real model, and low enough to limit the cost of a hostile
+/// header.
 pub const MAX_TENSORS: u64 = 65_536;
 
 /// One tensor of a file. `offset` and `num_bytes` were checked against the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorEntry {
-    /// As the file names it.
+    /// Its name in the file.
     pub name: String,
     /// Slowest dimension first, as in HF (GGUF files list them the other way round).
     pub shape: Vec<u64>,
@@ -18,7 +19,7 @@ pub struct TensorEntry {
     pub kind: Option<PackedKind>,
     /// From the start of the file.
     pub offset: u64,
-    /// Zero where `kind` is `None` and the size is therefore of no use.
+    /// Zero if `kind` is `None`, since the size is not needed then.
     pub num_bytes: u64,
 }
 
@@ -31,7 +32,7 @@ impl TensorEntry {
 
 /// The product of `shape`, unless it overflows.
 pub(crate) fn checked_num_weights(shape: &[u64]) -> Option<u64> {
-    // Once a dimension is zero the product is zero, however large the others are.
+    // If a dimension is zero, the product is zero, however large the others are.
     if shape.contains(&0) {
         return Some(0);
     }
@@ -40,14 +41,14 @@ pub(crate) fn checked_num_weights(shape: &[u64]) -> Option<u64> {
         .try_fold(1u64, |product, &dimension| product.checked_mul(dimension))
 }
 
-/// A range of bytes that two tensors share, or that lies between two tensors.
+/// A range of bytes shared by two tensors, or a gap between two tensors.
 pub(crate) enum LayoutProblem<'a> {
     Overlap(&'a TensorEntry),
     Hole(&'a TensorEntry),
 }
 
 /// Walks the tensors in the order of their bytes, from `start` on, and reports the first that begins before the
-/// previous one ends, or (with `dense`) after it. Answers the end of the last one.
+/// previous one ends, or (with `dense`) after it. Returns the end of the last one.
 pub(crate) fn check_layout(
     tensors: &[TensorEntry],
     start: u64,

@@ -1,4 +1,4 @@
-//! The loaded dataset, and what it was last encoded to.
+//! The loaded dataset, and its latest encoding.
 
 use std::rc::Rc;
 
@@ -13,14 +13,14 @@ use crate::{
     weights::checkpoint::NamedSource,
 };
 
-/// Rows that are encoded before others get a turn.
+/// The number of rows encoded before yielding.
 const ROWS_PER_TURN: usize = 64;
 
-/// See the module.
+/// The loaded dataset.
 pub struct LoadedDataset {
     summary: DatasetSummary,
     rows: Rc<RowFile>,
-    /// For the present model, under the settings in its summary.
+    /// The encoding for the current model, with the settings in its summary.
     prepared: Option<Rc<Prepared>>,
 }
 
@@ -28,7 +28,7 @@ impl LoadedDataset {
     /// Opens the file of rows that the reader wrote.
     ///
     /// # Errors
-    /// [`FailureKind::Dataset`] for a file that is none.
+    /// [`FailureKind::Dataset`] for a damaged file.
     pub async fn open(summary: DatasetSummary, files: Vec<NamedSource>) -> Result<Self, Failure> {
         let Some(file) = files.into_iter().next() else {
             let what = "The dataset arrived without its rows.";
@@ -51,15 +51,15 @@ impl LoadedDataset {
         &self.rows
     }
 
-    /// The model changed: its tokens are other ones.
+    /// Drops the encoding, because the model and thus its tokens changed.
     pub fn forget_prepared(&mut self) {
         self.prepared = None;
     }
 
-    /// The dataset encoded for `model` under `spec`; kept until either changes.
+    /// The dataset encoded for `model` with `spec`; kept until either changes.
     ///
     /// # Errors
-    /// [`FailureKind::Dataset`] where no row can be learned.
+    /// [`FailureKind::Dataset`] if no row can be learned.
     pub async fn prepare(
         &mut self,
         spec: &DataSpec,
@@ -96,7 +96,7 @@ impl LoadedDataset {
     /// One row as the model sees it.
     ///
     /// # Errors
-    /// [`FailureKind::WrongState`] for a row that is not there, [`FailureKind::Dataset`] for one that cannot be
+    /// [`FailureKind::WrongState`] for a row that does not exist, [`FailureKind::Dataset`] for one that cannot be
     /// rendered.
     pub async fn preview(
         &self,

@@ -1,4 +1,4 @@
-//! Planning and training a run, and what is kept of it.
+//! Plans and trains a run, and keeps its result.
 
 use std::rc::Rc;
 
@@ -20,13 +20,13 @@ use crate::{
     },
 };
 
-/// What a 32-bit wasm memory can grow to.
+/// The maximum size of a 32-bit wasm memory.
 const MAX_WASM_BYTES: u64 = 4 << 30;
 
 /// Checks a run; see [`RunPlan::new`].
 ///
 /// # Errors
-/// Every setting that cannot work, at once.
+/// All impossible settings at once.
 pub fn plan(
     spec: &RunSpec,
     model: &LoadedModel,
@@ -38,7 +38,7 @@ pub fn plan(
         precision: report.precision,
         resident_bytes: model.llama.num_bytes(),
         threads: report.threads,
-        // A GPU does not tell how much it has; a wasm memory ends at 4 GiB.
+        // A GPU does not report how much memory it has; wasm memory ends at 4 GiB.
         limit_bytes: (report.kind == DeviceKind::Cpu).then_some(MAX_WASM_BYTES),
     };
     Ok(RunPlan::new(
@@ -67,12 +67,12 @@ pub async fn train(
         validation: &prepared.validation,
     };
     let result = session::train(input, host).await;
-    // Activations go back to the system; the weights stay.
+    // Releases the memory of activations; the weights stay.
     model.llama.device.memory_cleanup();
     result
 }
 
-/// Takes the first step of a run; see [`one_batch::step`]. None where it was stopped.
+/// Takes the first step of a run; see [`one_batch::step`]. `None` if it was stopped.
 ///
 /// # Errors
 /// A device's failure, or a loss or gradient that is not finite.
@@ -119,7 +119,7 @@ fn preview_rows(stepped: &OneBatch, model: &LoadedModel) -> Vec<BatchRow> {
     rows
 }
 
-/// The best adapter of a run with all that its export tells. It outlives the model and the dataset it came from.
+/// The best adapter of a run, with everything its export contains. It outlives the model and the dataset it came from.
 pub struct KeptRun {
     run: RunId,
     spec: RunSpec,
@@ -131,12 +131,12 @@ pub struct KeptRun {
     prepared: Rc<Prepared>,
     rows: Rc<RowFile>,
     finished_at: Option<String>,
-    /// What was scored since, each side once.
+    /// The scores since then, at most one per side.
     scores: Vec<ScoreReport>,
 }
 
 impl KeptRun {
-    /// Of a run that left an adapter.
+    /// The result of a run that produced an adapter.
     pub fn new(
         run: RunId,
         plan: &RunPlan,
@@ -164,7 +164,7 @@ impl KeptRun {
         }
     }
 
-    /// The adapter on the device, for the model that it was trained on.
+    /// The adapter on the device, for the model it was trained on.
     ///
     /// # Errors
     /// [`FailureKind::WrongState`] for any other model.
@@ -183,7 +183,7 @@ impl KeptRun {
         Ok(form.upload(parameters, &model.llama))
     }
 
-    /// With the adapter that the run went on with.
+    /// Adds the adapter that the run continued.
     pub fn gone_on_with(self, initial: Option<RecipeAdapter>) -> Self {
         Self { initial, ..self }
     }
@@ -214,21 +214,21 @@ impl KeptRun {
         }
     }
 
-    /// Takes a report in place of an earlier one of its side.
+    /// Keeps a report, which replaces an earlier one of the same side.
     pub fn keep_score(&mut self, report: ScoreReport) {
         self.scores.retain(|known| known.side != report.side);
         self.scores.push(report);
     }
 
-    /// A row of the run's dataset as it was written, and its place among the usable ones.
+    /// A row of the run's dataset as written, and its index among the usable rows.
     ///
     /// # Errors
-    /// Where the browser no longer has it.
+    /// If the browser no longer has it.
     pub async fn row(&self, row: usize) -> Result<Option<(usize, StoredRow)>, Failure> {
         Ok(self.rows.row(row).await?)
     }
 
-    /// The zip for PEFT with all that tells of the run; see [`export::build_zip`].
+    /// The zip for PEFT with everything about the run; see [`export::build_zip`].
     ///
     /// # Errors
     /// The export's refusals.
@@ -267,7 +267,7 @@ impl KeptRun {
     }
 }
 
-/// The forms in which an adapter can be had, how large each is, and why one cannot be had.
+/// The forms in which an adapter can be exported, the size of each, and why a form is not possible.
 pub fn offers(layout: &AdapterLayout) -> Vec<ExportOffer> {
     let tensors = layout.tensors().into_iter();
     let sizes = tensors.map(|(_, shape)| 4 * shape.iter().product::<usize>() as u64);

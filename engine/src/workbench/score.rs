@@ -1,4 +1,4 @@
-//! A kept run's base and tuned model over rows that it did not learn from.
+//! Scores the base and the tuned model of a kept run on rows that it was not trained on.
 
 use super::{model::LoadedModel, run::KeptRun};
 use crate::{
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// Each row is scored once for each label, so that many labels would take too long.
+/// Each row is scored once per label, so many labels would take too long.
 const MAX_LABELS: usize = 32;
-/// Characters of a prompt that a listed row shows.
+/// The number of characters of the prompt shown for a listed row.
 const PROMPT_CHARS: usize = 120;
 
-/// Scores the rows of `side`; `None` where `id` was stopped.
+/// Scores the rows of `side`; `None` if `id` was stopped.
 ///
 /// # Errors
-/// [`FailureKind::WrongState`] where there are no such rows or another model is loaded; [`FailureKind::NonFinite`] where a
-/// loss is no number; the device's failure.
+/// [`FailureKind::WrongState`] if there are no such rows or another model is loaded; [`FailureKind::NonFinite`] if a
+/// loss is not a number; the device's failure.
 pub async fn score(
     id: RunId,
     side: Side,
@@ -91,7 +91,7 @@ impl Scoring<'_> {
         })
     }
 
-    /// Both models over `rows`, ascending by number, together and one by one.
+    /// The scores of both models on `rows`, ascending by number, in total and for each row.
     async fn both(
         &self,
         rows: &[TokenSequence],
@@ -117,7 +117,7 @@ impl Scoring<'_> {
                     .remedy("Train again with a lower learning rate."),
             ));
         }
-        // Batches are the same for both, but need not have the rows in their order.
+        // Batches are the same for both models, but may have the rows in another order.
         let mut scores = vec![RowScore::default(); rows.len()];
         for (base, tuned) in base.iter().zip(&tuned) {
             if let Ok(at) = rows.binary_search_by_key(&base.row, |sequence| sequence.row) {
@@ -134,7 +134,7 @@ impl Scoring<'_> {
         Ok((both, scores))
     }
 
-    /// Of the base and of the tuned model.
+    /// The adapters of the base and of the tuned model.
     fn adapters(&self) -> [Option<&DeviceAdapter>; 2] {
         [None, Some(self.adapter)]
     }
@@ -161,8 +161,8 @@ impl Scoring<'_> {
         Ok(changes)
     }
 
-    /// The general prompts, rendered as a user's and an assistant's turn and scored on the answer, whatever the run trained
-    /// on. A prompt that the model's template refuses is left out.
+    /// Scores the general prompts, rendered as a user turn and an assistant turn and scored on the answer, whatever the
+    /// run was trained on. A prompt that the model's template rejects is left out.
     async fn keep(&self) -> Result<Option<KeepScore>, Interruption> {
         let spec = DataSpec::default();
         let encoder = self.model.encoder();
@@ -233,13 +233,13 @@ impl Scoring<'_> {
             score.tuned_right += usize::from(tuned == own);
             score.base_confusion[own][base] += 1;
             score.tuned_confusion[own][tuned] += 1;
-            // Labels are sorted by how frequent they are.
+            // Labels are sorted by frequency.
             score.most_frequent_right += usize::from(own == 0);
         }
         Ok((score.num_rows > 0).then_some(score))
     }
 
-    /// The row with every label in turn, and the index of its own. A row that is cut has no room for them.
+    /// The row with every label in turn, and the index of its own label. A row that is cut has no room for them.
     fn candidates(&self, stored: &StoredRow) -> Option<(usize, Vec<TokenSequence>)> {
         let labels = &self.kept.dataset().labels;
         let own = labels
@@ -261,7 +261,7 @@ impl Scoring<'_> {
 }
 
 /// The rows whose loss rose the most, worst first; with a `direction` of -1 those whose loss fell the most. At most
-/// [`ScoreReport::MAX_CHANGES`], each found by a walk of its own: a sort would be a kilobyte of every download.
+/// [`ScoreReport::MAX_CHANGES`], each found by its own pass: a sort would add a kilobyte to every download.
 fn most_changed(rows: &[RowScore], direction: f64) -> Vec<RowScore> {
     let mut listed: Vec<RowScore> = Vec::new();
     while listed.len() < ScoreReport::MAX_CHANGES {
@@ -325,7 +325,7 @@ mod tests {
         let rows: Vec<RowScore> = rows.map(|(number, &rise)| row(number, rise)).collect();
         assert_eq!(numbers(&rows, 1.0), [8, 5, 6, 0, 3]);
         assert_eq!(numbers(&rows, -1.0), [1, 4]);
-        // Rows that changed alike are listed each.
+        // Rows that changed by the same amount are each listed.
         assert_eq!(numbers(&[row(4, 1.0), row(5, 1.0)], 1.0), [4, 5]);
         assert!(numbers(&[], 1.0).is_empty());
     }

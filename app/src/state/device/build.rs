@@ -1,4 +1,4 @@
-//! Which of the engine's builds fits the browser. tests/setup/workers.sh makes them.
+//! Chooses the build of the engine that fits the browser. tests/setup/workers.sh makes the builds.
 
 use engine::protocol::DeviceKind;
 
@@ -11,11 +11,11 @@ pub enum Build {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CpuBuild {
-    /// A thread for each core, and kernels with fused multiply-add.
+    /// One thread per core, and kernels with fused multiply-add.
     Relaxed,
-    /// A thread for each core.
+    /// One thread per core.
     Threads,
-    /// One thread, and why no more.
+    /// One thread, and why there are no more.
     Single(WhySingle),
 }
 
@@ -23,9 +23,9 @@ pub enum CpuBuild {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhySingle {
     NotIsolated,
-    /// With the name of what the browser lacks.
+    /// The browser lacks the feature with this name.
     Lacks(&'static str),
-    /// The build with threads was tried; with what became of it.
+    /// The build with threads failed, for this reason.
     Failed(String),
 }
 
@@ -37,7 +37,7 @@ impl Build {
         }
     }
 
-    /// The worker's first script, beside the page.
+    /// The worker's first script, next to the page.
     pub fn script(&self) -> &'static str {
         match self {
             Self::Gpu => "./worker_gpu_loader.js",
@@ -62,15 +62,15 @@ impl Build {
 /// What the browser offers to a program with threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThreadFacts {
-    /// Came with the headers that shared memory is bound to.
+    /// Whether the page came with the headers that shared memory requires.
     pub is_isolated: bool,
     pub has_shared_memory: bool,
-    /// `Atomics.waitAsync`, without which a worker cannot wait and listen at once.
+    /// Whether there is `Atomics.waitAsync`, without which a worker cannot wait and listen at the same time.
     pub has_async_wait: bool,
     pub has_relaxed_simd: bool,
 }
 
-/// The fastest build of the CPU engine that this browser runs.
+/// The fastest build of the CPU engine that this browser can run.
 pub fn choose_cpu(facts: ThreadFacts) -> CpuBuild {
     if !facts.is_isolated {
         CpuBuild::Single(WhySingle::NotIsolated)

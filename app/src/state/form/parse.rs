@@ -1,4 +1,4 @@
-//! Reading numbers and module names as people write them.
+//! Reads numbers and module names as people write them.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +94,7 @@ pub fn modules(text: &str) -> Result<Vec<TargetModule>, String> {
     }
 }
 
-/// Blocks counted from 0, as `10-29`, or one of them; none where all are meant.
+/// Blocks counted from 0, such as `10-29`, or a single one; `None` means all.
 ///
 /// # Errors
 /// A sentence for the user.

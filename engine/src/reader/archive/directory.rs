@@ -9,14 +9,14 @@ use crate::reader::{
 };
 
 const MAX_ENTRIES: u64 = 1000;
-/// Sizes of the records, without what is of any length in them.
+/// The sizes of the records, without their parts of variable length.
 const END_BYTES: usize = 22;
 const LOCATOR_BYTES: u64 = 20;
 const HEADER_BYTES: usize = 46;
 const LOCAL_HEADER_BYTES: u64 = 30;
-/// The longest comment behind the last record.
+/// The longest comment after the last record.
 const MAX_COMMENT_BYTES: u64 = 0xFFFF;
-/// Number of the extra field with 64-bit sizes.
+/// The number of the extra field with 64-bit sizes.
 const ZIP64: u16 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct Entry {
     pub num_stored_bytes: u64,
     pub num_bytes: u64,
     header_start: u64,
-    /// Stored bytes of the entries before it.
+    /// The stored bytes of the entries before it.
     pub before: u64,
 }
 
@@ -43,7 +43,7 @@ impl Entry {
         format!("{archive}/{}", self.name)
     }
 
-    /// Where its data begins: behind a second header.
+    /// Where its data begins: after a second header.
     pub(super) fn data_start(&self, file: &mut dyn Seekable) -> io::Result<u64> {
         let mut header = [0; LOCAL_HEADER_BYTES as usize];
         file.seek(SeekFrom::Start(self.header_start))?;
@@ -61,11 +61,11 @@ impl Entry {
 struct Directory {
     num_entries: u64,
     start: u64,
-    /// What stands before the archive, such as the program that unpacks it.
+    /// The bytes before the archive, such as a program that unpacks it.
     shift: u64,
 }
 
-/// What Office documents and others that are zip archives hold.
+/// The entries by which Office documents and other zip-based formats are recognized.
 const KNOWN: [(&str, &str); 9] = [
     ("word/document.xml", "a Word document"),
     ("xl/workbook.xml", "an Excel workbook"),
@@ -237,7 +237,7 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// Takes the sizes that have no room in 32 bits from the extra fields.
+    /// Reads sizes that do not fit into 32 bits from the extra fields.
     fn widen(&mut self, extra: &[u8]) {
         let mut extra = extra;
         while extra.len() >= 4 {
@@ -316,7 +316,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     little_endian(bytes, at, 8)
 }
 
-/// A number of `len` bytes; 0 where the bytes end before.
+/// A number of `len` bytes; 0 if the bytes end too early.
 fn little_endian(bytes: &[u8], at: usize, len: usize) -> u64 {
     let bytes = bytes.get(at..at + len).unwrap_or_default();
     bytes

@@ -1,4 +1,4 @@
-//! Texts that were decoded wrongly before they came here.
+//! Finds texts that were decoded wrongly before they arrived here.
 
 use encoding_rs::{Encoding, WINDOWS_1251, WINDOWS_1252};
 
@@ -10,7 +10,7 @@ pub fn broken(text: &str) -> Option<String> {
     if text.contains('\u{FFFD}') {
         return Some("contains the replacement character for lost characters".to_owned());
     }
-    // Letters beyond ASCII that stand together.
+    // Runs of consecutive characters beyond ASCII.
     let runs = text.split(|character: char| character.is_ascii());
     for run in runs.filter(|run| !run.is_empty()) {
         for encoding in [WINDOWS_1252, WINDOWS_1251] {
@@ -22,15 +22,15 @@ pub fn broken(text: &str) -> Option<String> {
     None
 }
 
-/// What a run of characters was before its UTF-8 was read in `encoding`. A run that a person wrote is no UTF-8 when it is
-/// written in that encoding.
+/// The original of a run of characters whose UTF-8 was read as `encoding`. A run that a person wrote is not valid UTF-8
+/// when encoded that way.
 fn misread(run: &str, encoding: &'static Encoding) -> Option<String> {
     let (bytes, _, has_unmappable) = encoding.encode(run);
     if has_unmappable || bytes.len() < 2 {
         return None;
     }
     let meant = std::str::from_utf8(&bytes).ok()?;
-    // Marks such as a soft hyphen are written on purpose now and then.
+    // Characters such as a soft hyphen are sometimes intended.
     meant
         .chars()
         .all(|character| character.is_alphanumeric() || is_common(character))

@@ -1,9 +1,9 @@
-//! Nearly equal rows, by minhash with one permutation (Broder 1997; Li, Owen and Zhang, NeurIPS 2012).
+//! Finds nearly equal rows, by minhash with one permutation (Broder 1997; Li, Owen and Zhang, NeurIPS 2012).
 //!
-//! A row's words, in small letters and without punctuation, give shingles of three words. Each shingle's hash falls into
-//! one of 16 bins, of which the least is kept: the share of bins that two rows have alike is about the share of shingles
-//! that they have in common. Rows are nearly equal where 13 bins are alike, and candidates are found by four bins at once.
-//! Short rows are nearly equal only where their words are the same: a few shingles say too little.
+//! A row's words, in lower case and without punctuation, form shingles of three words. Each shingle's hash falls into
+//! one of 16 bins, and the lowest hash of each bin is kept: the share of equal bins of two rows is about the share of
+//! shingles they have in common. Rows are nearly equal if 13 bins are equal, and candidates are found by four bins at
+//! once. Short rows are nearly equal only if their words are the same: a few shingles say too little.
 
 use std::{
     collections::HashMap,
@@ -15,24 +15,24 @@ const MIN_SHINGLES: usize = 32;
 const BINS: usize = 16;
 const MIN_ALIKE: usize = 13;
 const BINS_PER_BAND: usize = 4;
-/// Candidates that are looked at for each band: rows that all share one would take squared time.
+/// The number of candidates checked per band: if all rows shared a band, checking all would take quadratic time.
 const MAX_CANDIDATES: usize = 32;
 
-/// The least hash of each bin.
+/// The lowest hash of each bin.
 type Sketch = [u32; BINS];
 
 /// The rows so far.
 #[derive(Default)]
 pub struct NearDuplicates {
-    /// Hash of all words to the first row that has them.
+    /// Maps the hash of all words to the first row that has them.
     words: HashMap<u64, usize>,
     sketches: Vec<(Sketch, usize)>,
-    /// Hash of a band to those that have it, by their place in `sketches`.
+    /// Maps the hash of a band to the rows that have it, by index in `sketches`.
     bands: HashMap<u64, Vec<u32>>,
 }
 
 impl NearDuplicates {
-    /// An earlier row that is nearly equal to this one, which is remembered where there is none.
+    /// Returns an earlier row that is nearly equal to this one; if there is none, remembers this row.
     pub fn find_or_add<'a>(
         &mut self,
         row: usize,
@@ -80,7 +80,7 @@ fn num_alike(one: &Sketch, other: &Sketch) -> usize {
         .count()
 }
 
-/// Hashes of a text's words.
+/// The hashes of a text's words.
 fn words(text: &str) -> impl Iterator<Item = u64> {
     text.split(|character: char| !character.is_alphanumeric())
         .filter(|word| !word.is_empty())

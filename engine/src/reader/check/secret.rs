@@ -1,6 +1,7 @@
-//! Passwords, keys and addresses that should not be learnt. A hint, never a proof: found by how they look.
+//! Finds passwords, keys and addresses that should not be learned. They are recognized by their form, so each is a
+//! hint, not a proof.
 
-/// What begins a key, which characters follow, how many of them at least, and what it is.
+/// The prefix of a key, which characters follow, the minimum number of them, and the name of the key.
 type Key = (&'static str, fn(char) -> bool, usize, &'static str);
 const KEYS: [Key; 14] = [
     ("AKIA", is_upper_or_digit, 16, "an AWS access key"),
@@ -18,7 +19,7 @@ const KEYS: [Key; 14] = [
     ("xoxp-", is_token, 20, "a Slack token"),
     ("AIza", is_token, 35, "a Google API key"),
 ];
-/// Names before a value that is not to be seen.
+/// Names of values that should stay secret.
 const NAMES: [&str; 6] = [
     "password",
     "passwd",
@@ -37,11 +38,11 @@ fn is_token(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_' || character == '-'
 }
 
-/// What a key or a password in the text looks like.
+/// The kind of key or password that the text seems to contain.
 pub fn secret(text: &str) -> Option<String> {
     let known = KEYS.iter().find(|(prefix, is_part, len, _)| {
         text.match_indices(prefix).any(|(at, _)| {
-            // Part of a longer word is no key.
+            // Part of a longer word is not a key.
             let is_start = !text[..at].ends_with(is_token);
             let rest = text[at + prefix.len()..].chars();
             is_start
@@ -71,7 +72,7 @@ fn is_private_key(text: &str) -> bool {
     })
 }
 
-/// Three parts of base64 by dots, the first of which is JSON.
+/// Three parts of base64 separated by dots, the first of which is JSON.
 fn is_web_token(text: &str) -> bool {
     text.match_indices("eyJ").any(|(at, _)| {
         let token: Vec<&str> = text[at..]
@@ -86,7 +87,7 @@ fn is_web_token(text: &str) -> bool {
 
 /// `password = "..."`: a name, a sign and a value with digits and letters.
 fn named(text: &str) -> Option<&'static str> {
-    // Same length, so that places agree.
+    // The same length, so that positions agree.
     let lower = text.to_ascii_lowercase();
     NAMES.into_iter().find(|name| {
         lower.match_indices(name).any(|(at, _)| {
@@ -108,7 +109,7 @@ fn named(text: &str) -> Option<&'static str> {
     })
 }
 
-/// An e-mail address in the text, its middle hidden. Those of example domains are nobody's.
+/// An e-mail address in the text, with its middle hidden. Addresses of example domains do not count.
 pub fn email(text: &str) -> Option<String> {
     text.match_indices('@').find_map(|(at, _)| {
         let is_local =

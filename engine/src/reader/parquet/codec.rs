@@ -1,15 +1,16 @@
-//! The compressions of pages. All of them in Rust, as C does not build for wasm; the size is known before, and kept to.
+//! The compressions of pages. All of them are in Rust, since C does not build for wasm; the size is known in advance
+//! and enforced.
 
 use std::io::{self, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use parquet::basic::Compression;
 
-/// Bytes that zstd may look back.
+/// The maximum window of zstd.
 const MAX_WINDOW_BYTES: u64 = 32 << 20;
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// The `num_bytes` that `data` was before it was compressed.
+/// Decompresses `data` into `num_bytes` bytes.
 pub(super) fn decompress(
     compression: Compression,
     data: &[u8],
@@ -35,7 +36,7 @@ pub(super) fn decompress(
             collected(decoder, num_bytes)
         }
         Compression::LZ4_RAW => lz4_block(data, num_bytes),
-        // Under one name, Hadoop, the frame's format and bare blocks.
+        // One name stands for three formats: Hadoop's, frames, and bare blocks.
         Compression::LZ4 => lz4_of_hadoop(data, num_bytes)
             .or_else(|_| collected(lz4_flex::frame::FrameDecoder::new(data), num_bytes))
             .or_else(|_| lz4_block(data, num_bytes)),
@@ -75,7 +76,7 @@ fn lz4_block(data: &[u8], num_bytes: usize) -> Result<Vec<u8>, String> {
     })
 }
 
-/// Blocks, before each its sizes after and before decompression, big endian.
+/// Blocks, each preceded by its sizes after and before decompression, big-endian.
 fn lz4_of_hadoop(data: &[u8], num_bytes: usize) -> Result<Vec<u8>, String> {
     let mut rest = data;
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! A column of a row group, a value at a time.
+//! A column of a row group, read value by value.
 
 use parquet::{basic::Type, schema::types::ColumnDescriptor};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::{
     value::{self, Meaning},
 };
 
-/// What stands at a place of a column.
+/// A value of a column.
 pub(super) struct Column {
     pages: Pages,
     physical: Physical,
@@ -17,19 +17,19 @@ pub(super) struct Column {
     max_def: u32,
     max_rep: u32,
     dictionary: Option<Values>,
-    /// Of the present page; empty where the column has none.
+    /// The definition levels of the current page; empty if the column has none.
     defs: Vec<u32>,
     reps: Vec<u32>,
     stored: Stored,
     num_levels: usize,
-    /// The present place in the page.
+    /// The current position in the page.
     at: usize,
     value_at: usize,
-    /// Whether the present record has values before that place.
+    /// Whether the current record has values before that position.
     is_begun: bool,
-    /// What ended the reading.
+    /// The error that ended the reading.
     failure: Option<PageError>,
-    /// Values that were bytes but no text.
+    /// The number of values that were bytes but not text.
     pub num_left_out: usize,
 }
 
@@ -56,7 +56,7 @@ impl Column {
 
     /// Moves to the next record.
     pub(super) fn begin(&mut self) -> Result<(), PageError> {
-        // What is left of the one before, where it was too long.
+        // The rest of the previous record, if it was too long.
         while !self.is_at_end() {
             self.pass();
         }
@@ -71,7 +71,7 @@ impl Column {
         }
     }
 
-    /// Tells what ended the reading on the way.
+    /// Returns the error that ended the reading, if any.
     pub(super) fn check(&mut self) -> Result<(), PageError> {
         self.failure.take().map_or(Ok(()), Err)
     }
@@ -88,12 +88,12 @@ impl Column {
         self.defs.get(self.at).copied().unwrap_or(self.max_def)
     }
 
-    /// Definition level of the present place; nothing at the record's end.
+    /// The definition level at the current position; `None` at the record's end.
     pub(super) fn def(&self) -> Option<u32> {
         (!self.is_at_end()).then(|| self.def_here())
     }
 
-    /// Repetition level of the present place; 0 at the record's end.
+    /// The repetition level at the current position; 0 at the record's end.
     pub(super) fn rep(&self) -> u32 {
         match self.is_at_end() {
             true => 0,
@@ -101,7 +101,7 @@ impl Column {
         }
     }
 
-    /// Passes over a place.
+    /// Skips a value.
     pub(super) fn pass(&mut self) {
         if self.is_at_end() {
             return;
@@ -109,13 +109,13 @@ impl Column {
         self.value_at += usize::from(self.def_here() == self.max_def);
         self.at += 1;
         self.is_begun = true;
-        // Of a list, more may follow.
+        // More items of a list may follow.
         if self.at == self.num_levels && self.max_rep > 0 {
             self.load();
         }
     }
 
-    /// Takes the present value.
+    /// Takes the current value.
     pub(super) fn take(&mut self) -> Value {
         let is_value = self.def() == Some(self.max_def);
         let value = is_value.then(|| self.value()).flatten();
@@ -147,7 +147,7 @@ impl Column {
         })
     }
 
-    /// Goes on with the next page of values, if there is one.
+    /// Continues with the next page of values, if there is one.
     fn load(&mut self) {
         (self.at, self.value_at, self.num_levels) = (0, 0, 0);
         if self.failure.is_some() {
@@ -172,7 +172,7 @@ impl Column {
         Ok(())
     }
 
-    /// Levels and values of a page; how many levels there are.
+    /// Decodes the levels and values of a page; returns the number of levels.
     fn decode(&mut self, page: &Page) -> Option<usize> {
         let count = page.num_values;
         let mut rest = page.bytes.as_slice();

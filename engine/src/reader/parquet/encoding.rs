@@ -1,8 +1,9 @@
-//! The encodings of levels and values (parquet-format, Encodings.md). `None` everywhere: the bytes are damaged.
+//! The encodings of levels and values (parquet-format, Encodings.md). Everywhere, `None` means that the bytes are
+//! damaged.
 
 use parquet::basic::Type;
 
-/// Values one after the other, as bytes: numbers little endian, booleans 0 or 1.
+/// Consecutive values as bytes: numbers are little-endian, booleans 0 or 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Values {
     data: Vec<u8>,
@@ -11,7 +12,7 @@ pub(super) struct Values {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Layout {
-    /// Bytes of each.
+    /// The number of bytes of each.
     Fixed(usize),
     /// Where each begins and ends.
     Ranges(Vec<(usize, usize)>),
@@ -45,10 +46,10 @@ impl Values {
     }
 }
 
-/// What the values of a page are.
+/// The values of a page.
 pub(super) enum Stored {
     Values(Values),
-    /// Places in the dictionary.
+    /// Indices into the dictionary.
     Indices(Vec<u32>),
 }
 
@@ -56,7 +57,7 @@ pub(super) enum Stored {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Physical {
     pub kind: Type,
-    /// Bytes of a value; nothing where they vary.
+    /// The number of bytes of a value; `None` if it varies.
     pub width: Option<usize>,
 }
 
@@ -73,7 +74,7 @@ impl Physical {
         Self { kind, width }
     }
 
-    /// `count` values of a page. `most`: bytes that they may become.
+    /// Decodes `count` values of a page into at most `most` bytes.
     pub(super) fn decode(
         self,
         encoding: i64,
@@ -112,7 +113,7 @@ impl Physical {
         Some(Stored::Values(values))
     }
 
-    /// Values as they are.
+    /// Values without encoding.
     pub(super) fn plain(self, bytes: &[u8], count: usize) -> Option<Values> {
         match (self.kind, self.width) {
             (Type::BOOLEAN, _) => {
@@ -146,7 +147,7 @@ impl Physical {
         }
     }
 
-    /// Each value as the length of what it shares with the one before, and the rest.
+    /// Values stored as the length of the prefix shared with the previous one, and the rest.
     fn front_coded(self, bytes: &[u8], count: usize, most: usize) -> Option<Values> {
         let (shared, rest) = deltas(bytes, count)?;
         let (lengths, rest) = deltas(rest, count)?;
@@ -175,7 +176,7 @@ impl Physical {
     }
 }
 
-/// Bytes of that many lengths.
+/// The ranges of values with these lengths.
 fn ranges(bytes: &[u8], lengths: &[i64]) -> Option<Values> {
     let mut ranges = Vec::with_capacity(lengths.len());
     let mut start = 0usize;
@@ -193,7 +194,7 @@ fn ranges(bytes: &[u8], lengths: &[i64]) -> Option<Values> {
     })
 }
 
-/// The first bytes of all values, then the second ones, and so on.
+/// Values stored as the first bytes of all values, then the second ones, and so on.
 fn split(bytes: &[u8], width: usize, count: usize) -> Option<Values> {
     let bytes = bytes.get(..count.checked_mul(width)?)?;
     let places = (0..count).flat_map(|index| (0..width).map(move |part| part * count + index));
@@ -203,13 +204,13 @@ fn split(bytes: &[u8], width: usize, count: usize) -> Option<Values> {
     })
 }
 
-/// What is behind a length of four bytes, and what is behind that.
+/// The bytes after a four-byte length, and the rest after them.
 pub(super) fn with_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }
 
-/// Runs of equal numbers and packs of numbers of `width` bits.
+/// Decodes runs of equal numbers and packs of numbers of `width` bits.
 pub(super) fn hybrid(bytes: &[u8], width: usize, count: usize) -> Option<Vec<u32>> {
     if width > 32 {
         return None;
@@ -228,7 +229,7 @@ pub(super) fn hybrid(bytes: &[u8], width: usize, count: usize) -> Option<Vec<u32
         } else {
             let num_bytes = len.checked_mul(width)?;
             let len = len.saturating_mul(8).min(left);
-            // The last pack may be cut short where its numbers end.
+            // The last pack may be cut off where its numbers end.
             let (pack, behind) = rest.split_at(num_bytes.min(rest.len()));
             if pack.len() * 8 < len * width {
                 return None;
@@ -240,7 +241,7 @@ pub(super) fn hybrid(bytes: &[u8], width: usize, count: usize) -> Option<Vec<u32
     Some(numbers)
 }
 
-/// Numbers as differences in blocks, and what follows them.
+/// Decodes numbers stored as differences in blocks; returns the rest after them.
 fn deltas(bytes: &[u8], count: usize) -> Option<(Vec<i64>, &[u8])> {
     let mut rest = bytes;
     let block_len = usize::try_from(varint(&mut rest)?).ok()?;
@@ -278,7 +279,7 @@ fn deltas(bytes: &[u8], count: usize) -> Option<(Vec<i64>, &[u8])> {
     Some((numbers, rest))
 }
 
-/// `width` bits from the bit `start` on, the least first.
+/// `width` bits from the bit `start` on, least significant first.
 fn bits(bytes: &[u8], start: usize, width: usize) -> u64 {
     let mut number = 0u128;
     let last = (start + width).div_ceil(8);

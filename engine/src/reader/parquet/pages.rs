@@ -1,4 +1,4 @@
-//! The pages of a column in a row group, found and decompressed under limits.
+//! Finds and decompresses the pages of a column in a row group, within limits.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -9,18 +9,18 @@ use super::{
     thrift::{STRUCT, TRUE, Thrift},
 };
 
-/// Bytes that a page's header is looked for in; statistics in it may be as long as texts.
+/// The maximum size of a page's header; statistics in it may be as long as texts.
 const MAX_HEADER_BYTES: usize = 1 << 20;
-/// Values of a page, all of which are decoded at once.
+/// The maximum number of values in a page, all of which are decoded at once.
 const MAX_PAGE_VALUES: u32 = 4 << 20;
-/// Kinds of pages; those of indices are passed over.
+/// The kinds of pages; index pages are skipped.
 const DATA: i64 = 0;
 const DICTIONARY: i64 = 2;
 const DATA_V2: i64 = 3;
 /// The encoding of levels that replaced the retired one.
 const RLE: i64 = 3;
 
-/// Why a column cannot be read on.
+/// Why a column cannot be read any further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PageError {
     Damaged(String),
@@ -39,23 +39,23 @@ pub(super) struct Page {
     pub is_dictionary: bool,
     pub bytes: Vec<u8>,
     pub num_values: usize,
-    /// By its number in parquet.thrift.
+    /// Its number in parquet.thrift.
     pub encoding: i64,
-    /// Bytes of the levels, where the page does not say that itself.
+    /// The size of the levels, if the page does not contain it.
     pub def_bytes: Option<usize>,
     pub rep_bytes: Option<usize>,
-    /// Bytes that its values may become once more.
+    /// The maximum size of its decoded values.
     pub most_bytes: usize,
 }
 
-/// Pages one after the other.
+/// The pages in sequence.
 pub(super) struct Pages {
     pub bytes: Vec<u8>,
     pub at: usize,
     pub compression: Compression,
-    /// Bytes that may still be decompressed, over all the file.
+    /// The number of bytes that may still be decompressed, over the whole file.
     pub allowance: Rc<Cell<u64>>,
-    /// Values that are still to come.
+    /// The number of remaining values.
     pub num_values: u64,
     pub has_defs: bool,
     pub has_reps: bool,
@@ -103,7 +103,8 @@ impl Header {
         Some((header, bytes.len() - thrift.num_left()))
     }
 
-    /// What only one kind of page has: `holder` is 5 for data, 7 for a dictionary, 8 for data of version 2.
+    /// Reads the fields that only one kind of page has: `holder` is 5 for data, 7 for a dictionary, 8 for data of
+    /// version 2.
     fn read_details(&mut self, holder: i64, thrift: &mut Thrift) -> Option<()> {
         let mut last = 0;
         while let Some((number, kind)) = thrift.field(&mut last)? {
@@ -121,7 +122,7 @@ impl Header {
         Some(())
     }
 
-    /// Bytes of levels, which are not compressed in version 2.
+    /// The size of the levels, which are not compressed in version 2.
     fn level_bytes(&self) -> usize {
         match self.kind {
             DATA_V2 => self.def_bytes.saturating_add(self.rep_bytes),
@@ -194,7 +195,7 @@ impl Pages {
         };
         let left = self.allowance.get().checked_sub(num_bytes as u64);
         self.allowance.set(left.ok_or(PageError::Bomb)?);
-        // A page of nulls alone may have nothing but levels.
+        // A page of only nulls may consist of levels only.
         let rest = match num_bytes {
             0 => Vec::new(),
             _ => decompress(self.compression, stored, num_bytes).map_err(|what| {

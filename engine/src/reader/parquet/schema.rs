@@ -1,4 +1,4 @@
-//! Fields in each other, and the levels by which Parquet tells them apart (Melnik et al., "Dremel", 2010).
+//! Nested fields, and the levels by which Parquet distinguishes them (Melnik et al., "Dremel", 2010).
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub name: String,
-    /// Definition level from which on it is there, not null.
+    /// The definition level from which on it is not null.
     pub present: u32,
     /// The leaves in it.
     pub columns: Range<usize>,
@@ -28,12 +28,12 @@ pub(super) enum Content {
     Map(Repeated, Box<[Field; 2]>),
 }
 
-/// The levels of what is repeated.
+/// The levels of a repeated field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Repeated {
-    /// Definition level from which on there is an item.
+    /// The definition level from which on there is an item.
     pub filled: u32,
-    /// Repetition level from which on an item is a further one.
+    /// The repetition level from which on an item continues the list.
     pub further: u32,
 }
 
@@ -44,7 +44,7 @@ struct Levels {
     depth: usize,
 }
 
-/// The fields of a message; `None` where they are too deep.
+/// The fields of a message; `None` if they are nested too deeply.
 pub(super) fn fields(message: &Type) -> Option<Vec<Field>> {
     let levels = Levels {
         def: 0,
@@ -98,7 +98,7 @@ fn repeated(levels: Levels) -> Option<(Repeated, Levels)> {
     (inside.depth < MAX_DEPTH).then_some((repeated, inside))
 }
 
-/// What a field holds where it is there.
+/// The content of a field that is not null.
 fn content(kind: &Type, levels: Levels, next: &mut usize) -> Option<Field> {
     let first = *next;
     let content = if kind.is_primitive() {
@@ -163,8 +163,8 @@ fn is_repeated(kind: &Type) -> bool {
     info.has_repetition() && info.repetition() == Repetition::REPEATED
 }
 
-/// The field between a list and its items, looked through; `None` where the repeated field is itself the item, as old
-/// writers had it (parquet-format, LogicalTypes.md, "Backward-compatibility rules").
+/// The item field inside the repeated field of a list; `None` if the repeated field is itself the item, as in old
+/// writers (parquet-format, LogicalTypes.md, "Backward-compatibility rules").
 fn list_item<'a>(list: &Type, repeated: &'a Type) -> Option<&'a Type> {
     if repeated.is_primitive() {
         return None;

@@ -1,12 +1,12 @@
 //! Thrift's compact protocol, as far as Parquet's headers need it.
 
-/// Structs and lists in each other.
+/// How deeply structs and lists may be nested.
 const MAX_DEPTH: usize = 32;
 /// Kinds of fields.
 pub(super) const TRUE: u8 = 1;
 pub(super) const STRUCT: u8 = 12;
 
-/// What is left of the bytes. `None` everywhere: they are damaged.
+/// The remaining bytes. Everywhere, `None` means that they are damaged.
 pub(super) struct Thrift<'a> {
     rest: &'a [u8],
 }
@@ -48,7 +48,7 @@ impl<'a> Thrift<'a> {
         Some(())
     }
 
-    /// Number and kind of a struct's next field, `last` being the one before; `Some(None)` at its end.
+    /// The number and kind of a struct's next field, where `last` is the previous number; `Some(None)` at its end.
     #[allow(clippy::option_option, reason = "damaged bytes differ from the end")]
     pub(super) fn field(&mut self, last: &mut i64) -> Option<Option<(i64, u8)>> {
         let head = self.byte()?;
@@ -62,14 +62,14 @@ impl<'a> Thrift<'a> {
         Some(Some((*last, head & 0x0F)))
     }
 
-    /// Passes over a struct, and checks that its lists can be as long as they say.
+    /// Skips a struct, and checks that its lists can be as long as they claim.
     pub(super) fn pass_struct(&mut self) -> Option<()> {
         self.pass_value(STRUCT, 0)
     }
 
-    /// Passes over the value of a field.
+    /// Skips the value of a field.
     pub(super) fn pass_field(&mut self, kind: u8) -> Option<()> {
-        // As fields, booleans are told by their kind alone.
+        // As fields, booleans are given by their kind alone.
         match kind {
             1 | 2 => Some(()),
             kind => self.pass_value(kind, 0),
@@ -117,7 +117,7 @@ impl<'a> Thrift<'a> {
     }
 
     fn pass_values(&mut self, len: u64, kinds: &[u8], depth: usize) -> Option<()> {
-        // Each takes a byte at least.
+        // Each takes at least one byte.
         if len > self.rest.len() as u64 {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Parquet's values to JSON's.
+//! Converts Parquet's values to JSON's.
 
 use parquet::{
     basic::{ConvertedType, LogicalType, TimeUnit},
@@ -6,21 +6,21 @@ use parquet::{
 };
 use serde_json::{Number, Value};
 
-/// Seconds of a day.
+/// The number of seconds in a day.
 const DAY: i64 = 86_400;
 
-/// What the values of a column stand for.
+/// The meaning of the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// What they are: numbers, booleans, bytes.
+    /// Plain numbers, booleans or bytes.
     Itself,
     Unsigned,
     Date,
-    /// Parts of a second since midnight.
+    /// Time since midnight, in this many parts of a second.
     Time(i64),
-    /// Parts of a second since 1970, and whether that was counted in UTC.
+    /// Time since 1970, in this many parts of a second, and whether it is in UTC.
     Timestamp(i64, bool),
-    /// Digits behind the point.
+    /// The number of digits after the decimal point.
     Decimal(usize),
     Uuid,
     Half,
@@ -79,7 +79,7 @@ impl Meaning {
         }
     }
 
-    /// `None` where bytes are no text.
+    /// `None` if the bytes are not text.
     pub(super) fn of_bytes(self, bytes: &[u8]) -> Option<Value> {
         match (self, bytes) {
             (Self::Half, &[low, high]) => Some(float(half(u16::from_le_bytes([low, high])))),
@@ -98,7 +98,7 @@ impl Meaning {
     }
 }
 
-/// The shortest number that is this one in 32 bits; nothing for what JSON has no number for.
+/// The shortest number that equals this one in 32 bits; null for what JSON cannot express.
 pub(super) fn of_f32(number: f32) -> Value {
     number.to_string().parse().map_or(Value::Null, float)
 }
@@ -107,7 +107,7 @@ pub(super) fn float(number: f64) -> Value {
     Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
-/// Impala's and old Spark's timestamps: nanoseconds of a day, and its Julian number.
+/// Timestamps of Impala and old versions of Spark: nanoseconds of a day, and its Julian day number.
 pub(super) fn of_int96(bytes: &[u8; 12]) -> Value {
     let [low, high, day] = [0, 4, 8].map(|at| {
         let bytes = bytes[at..].iter().take(4).rev();
@@ -138,7 +138,7 @@ fn date(days: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// `12:30:00`, with a fraction where there is one.
+/// `12:30:00`, with a fraction if there is one.
 fn time(number: i64, parts: i64) -> String {
     let (seconds, fraction) = (number.div_euclid(parts), number.rem_euclid(parts));
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);

@@ -6,16 +6,16 @@ use super::{Line, MAX_ROW_BYTES, Place, TextStream};
 
 pub(super) struct Paragraph {
     pub place: Place,
-    /// Empty where it is too long.
+    /// Empty if it is too long.
     pub text: String,
     pub is_too_long: bool,
     /// Whether the file was cut off inside it.
     pub is_cut_off: bool,
-    /// Whether it is a code block, fences included.
+    /// Whether it is a code block, including its fences.
     pub is_code: bool,
 }
 
-/// Paragraphs one after the other. They stand between empty lines; a heading of Markdown begins one, together with what
+/// The paragraphs in sequence. They are separated by empty lines; a Markdown heading begins one, together with what
 /// follows it, and a block between code fences is never cut.
 pub(super) struct Paragraphs<'a, 's> {
     stream: &'a mut TextStream<'s>,
@@ -26,7 +26,7 @@ pub(super) struct Paragraphs<'a, 's> {
 /// The paragraph that is being read.
 struct Building {
     paragraph: Paragraph,
-    /// Whether it has nothing but headings yet.
+    /// Whether it contains only headings so far.
     has_headings_only: bool,
     /// The code fence that is open.
     fence: Option<String>,
@@ -57,7 +57,7 @@ impl<'a, 's> Paragraphs<'a, 's> {
             let line = self.stream.text(len).trim_end();
             let begins_anew = self.is_markdown && is_heading(line);
             match &mut building {
-                // The heading is the next one's.
+                // The heading belongs to the next paragraph.
                 Some(begun) if begins_anew && !begun.has_headings_only && begun.fence.is_none() => {
                     break;
                 }

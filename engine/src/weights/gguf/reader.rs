@@ -1,9 +1,9 @@
-//! Reads the header front to back by slices; every length is checked before anything is allocated for it.
+//! Reads the header front to back in slices; every length is checked before anything is allocated for it.
 
 use super::error::{GgufError, GgufProblem, Place};
 use crate::weights::source::ByteSource;
 
-/// Bytes that one read asks for.
+/// The number of bytes requested by one read.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Little-endian values from the front of a file.
@@ -14,7 +14,7 @@ pub(super) struct HeaderReader<'a> {
     buffer: Vec<u8>,
     /// The next unread byte of `buffer`.
     start: usize,
-    /// The place of that byte in the file.
+    /// The position of that byte in the file.
     offset: u64,
 }
 
@@ -29,7 +29,7 @@ impl<'a> HeaderReader<'a> {
         }
     }
 
-    /// Place of the next byte in the file.
+    /// The position of the next byte in the file.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -39,7 +39,7 @@ impl<'a> HeaderReader<'a> {
         Place::Byte(self.offset).error(problem)
     }
 
-    /// Checks that `count` items of at least `item_bytes` can follow, and answers `count` for allocation.
+    /// Checks that `count` items of at least `item_bytes` can follow, and returns `count` for allocation.
     pub fn check_count(
         &self,
         what: &'static str,
@@ -76,8 +76,8 @@ impl<'a> HeaderReader<'a> {
         Ok(u64::from_le_bytes(self.array().await?))
     }
 
-    /// A string: its length in bytes, then UTF-8. At most `max_bytes` long. There are a hundred thousand of these in
-    /// a header, hence no future within the future while the buffer lasts.
+    /// A string: its length in bytes, then UTF-8. At most `max_bytes` long. A header has a hundred thousand of them, so
+    /// no nested future is used while the buffer lasts.
     pub async fn text(&mut self, what: &'static str, max_bytes: u64) -> Result<&str, GgufError> {
         let at = self.offset;
         if self.held() < 8 {
@@ -106,7 +106,7 @@ impl<'a> HeaderReader<'a> {
         self.buffer.len() - self.start
     }
 
-    /// Hands out bytes of the buffer, which must hold as many.
+    /// Hands out bytes of the buffer, which must hold enough.
     fn consume(&mut self, num_bytes: usize) -> &[u8] {
         let slice = &self.buffer[self.start..self.start + num_bytes];
         self.start += num_bytes;
