@@ -9,6 +9,7 @@ pub mod device_panel;
 pub mod drop_overlay;
 pub mod field;
 pub mod file_input;
+pub mod file_splits;
 pub mod findings;
 pub mod first_batch;
 pub mod footer;

@@ -16,6 +16,7 @@ pub mod rows;
 pub mod run;
 pub mod scores;
 pub mod slot;
+pub mod splits;
 pub mod status;
 pub mod summary;
 pub mod trial;

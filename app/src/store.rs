@@ -3,8 +3,8 @@
 mod watch;
 
 use engine::protocol::{
-    AdapterId, Command, DataSpec, DatasetSource, ExportKind, Failure, FailureKind, MergedKind,
-    ModelSource, RowFilter, RunId, RunSpec, Side, Variant,
+    AdapterId, Command, ControlTokens, DataSpec, DatasetSource, ExportKind, Failure, FailureKind,
+    MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side, Variant,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -159,7 +159,11 @@ impl Store {
         }
         self.start_problem.set(None);
         // What was found about other rows says nothing about these.
-        self.form.update(|form| form.leave_out.clear());
+        self.form.update(|form| {
+            form.leave_out.clear();
+            form.control_tokens = ControlTokens::default();
+            form.file_sides.clear();
+        });
         self.jump.set(Some(0));
         self.client
             .with_value(|client| client.read(source, files, name));

@@ -11,6 +11,7 @@
 mod byte_level;
 mod gguf;
 mod json;
+mod plain;
 mod stream;
 
 use std::{collections::BTreeSet, ops::Range};
@@ -87,6 +88,7 @@ pub struct SpecialIds {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    added: plain::AddedTokens,
     special: SpecialIds,
     /// Special tokens that a text starts and ends with where they are asked for.
     prefix: Vec<u32>,
@@ -157,6 +159,7 @@ impl Tokenizer {
             .chain(named)
             .collect();
         Self {
+            added: plain::AddedTokens::of(&parts.inner),
             inner: parts.inner,
             special: parts.special,
             prefix: parts.prefix,

@@ -13,6 +13,7 @@ use std::{
 use engine::{
     protocol::{DatasetSummary, ReadSpec, TextSplit},
     reader::{
+        DatasetError,
         dataset::{Observer, read_dataset},
         read,
         record::{Fault, Place, Record, Sink},
@@ -70,6 +71,7 @@ impl Sink for Count {
     }
     fn encoding(&mut self, _: &str) {}
     fn note(&mut self, _: &str, _: &str) {}
+    fn refused(&mut self, _: &str, _: &DatasetError) {}
     fn fault(&mut self, _: Place, _: Fault) {
         self.num_faults += 1;
     }

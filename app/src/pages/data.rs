@@ -5,6 +5,7 @@ use crate::components::choice::Choice;
 use crate::components::data_facts::DataFacts;
 use crate::components::field::FormField;
 use crate::components::file_input::FileInput;
+use crate::components::file_splits::FileSplits;
 use crate::components::findings::{Alarm, Findings};
 use crate::components::labels::Labels;
 use crate::components::lengths::Lengths;
@@ -52,6 +53,7 @@ pub fn DataPage() -> impl IntoView {
             <SummaryLine />
             <Alarm />
             <MappingPanel />
+            <FileSplits />
             <RowsTable />
             <TokenView />
             <Findings />

@@ -69,6 +69,14 @@ pub fn words(kind: FindingKind) -> Words {
             advice: "Check above whether another column holds the answer.",
             what: "empty answers",
         },
+        FindingKind::MissingValue => Words {
+            tag: "missing value",
+            one: "row has a word for a missing value where a text belongs",
+            many: "rows have a word for a missing value where a text belongs",
+            meaning: "Programs write \u{201c}nan\u{201d}, \u{201c}None\u{201d} or \u{201c}NULL\u{201d} where a field is empty; the model would learn to say so.",
+            advice: "Leave such rows out, unless the word is meant.",
+            what: "missing values",
+        },
         FindingKind::UnbalancedLabels => Words {
             tag: "unbalanced labels",
             one: "label is far more frequent than another",

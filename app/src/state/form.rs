@@ -8,8 +8,9 @@ pub use field::Field;
 pub use parse::{layers, modules, number, pattern, real, whole};
 
 use engine::protocol::{
-    AdapterId, AdapterSpec, DataSpec, FindingKind, GenerationSpec, LrSchedulerType, MergedKind,
-    Method, PrecisionChoice, RunSpec, TargetModule, TrainOn, Variant,
+    AdapterId, AdapterSpec, ControlTokens, DataSpec, FileSide, FindingKind, GenerationSpec,
+    LrSchedulerType, MergedKind, Method, PrecisionChoice, RunSpec, Side, TargetModule, TrainOn,
+    Variant,
 };
 
 use field::Kind;
@@ -20,6 +21,9 @@ pub struct Form {
     texts: [String; Field::ALL.len()],
     /// Findings whose rows are left out, each once and in their order.
     pub leave_out: Vec<FindingKind>,
+    pub control_tokens: ControlTokens,
+    /// What the rows of some files are for, other than by their names.
+    pub file_sides: Vec<FileSide>,
     pub train_on: TrainOn,
     pub method: Method,
     /// The adapter to go on with; a new one where there is none.
@@ -40,6 +44,8 @@ impl Default for Form {
         Self {
             texts: Field::ALL.map(|field| field.default_text().to_owned()),
             leave_out: Vec::new(),
+            control_tokens: ControlTokens::default(),
+            file_sides: Vec::new(),
             train_on: TrainOn::default(),
             method: Method::Lora,
             initial_adapter: None,
@@ -129,6 +135,15 @@ impl Form {
         self.leave_out.sort_unstable();
     }
 
+    /// Says what a file's rows are for; nothing is noted where that is what its name says anyway.
+    pub fn choose_side(&mut self, file: &str, by_name: Option<Side>, side: Side) {
+        self.file_sides.retain(|known| known.file != file);
+        if side != by_name.unwrap_or(Side::Train) {
+            let file = file.to_owned();
+            self.file_sides.push(FileSide { file, side });
+        }
+    }
+
     fn whole(&self, field: Field) -> Result<u64, Field> {
         whole(field, self.text(field)).map_err(|_| field)
     }
@@ -150,6 +165,8 @@ impl Form {
             test_split: self.real(Field::TestSplit)?,
             seed: self.whole(Field::Seed)?,
             leave_out: self.leave_out.clone(),
+            control_tokens: self.control_tokens,
+            file_sides: self.file_sides.clone(),
         })
     }
 

@@ -8,6 +8,7 @@ pub enum Shape {
     #[default]
     Automatic,
     Messages,
+    MessageRows,
     PromptCompletion,
     Text,
     Classification,
@@ -16,9 +17,10 @@ pub enum Shape {
 }
 
 impl Shape {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Automatic,
         Self::Messages,
+        Self::MessageRows,
         Self::PromptCompletion,
         Self::Text,
         Self::Classification,
@@ -30,6 +32,7 @@ impl Shape {
         match self {
             Self::Automatic => "Automatic",
             Self::Messages => "Messages",
+            Self::MessageRows => "One message per row",
             Self::PromptCompletion => "Prompt and completion",
             Self::Text => "Text",
             Self::Classification => "Text and label",
@@ -43,6 +46,7 @@ impl Shape {
         match self {
             Self::Automatic => "Each row by the names of its own columns",
             Self::Messages => "A list of turns; the assistant\u{2019}s are learned",
+            Self::MessageRows => "Rows with the same conversation become one",
             Self::PromptCompletion => "The completion is learned",
             Self::Text => "All of it is learned",
             Self::Classification => "The label is learned",
@@ -56,6 +60,12 @@ impl Shape {
         match self {
             Self::Automatic => &[],
             Self::Messages => &[(Part::Messages, false)],
+            Self::MessageRows => &[
+                (Part::Conversation, false),
+                (Part::Role, false),
+                (Part::Content, false),
+                (Part::Order, true),
+            ],
             Self::PromptCompletion => &[
                 (Part::Prompt, false),
                 (Part::Completion, false),
@@ -80,6 +90,7 @@ impl Shape {
         match mapping {
             Mapping::Automatic => Self::Automatic,
             Mapping::Messages { .. } => Self::Messages,
+            Mapping::MessageRows { .. } => Self::MessageRows,
             Mapping::PromptCompletion { .. } => Self::PromptCompletion,
             Mapping::Text { .. } => Self::Text,
             Mapping::Classification { .. } => Self::Classification,
@@ -103,9 +114,13 @@ pub enum Part {
     Rejected,
     PromptTemplate,
     CompletionTemplate,
+    Conversation,
+    Role,
+    Content,
+    Order,
 }
 
-const NUM_PARTS: usize = 11;
+const NUM_PARTS: usize = 15;
 
 impl Part {
     /// The accessible name of its control.
@@ -122,6 +137,10 @@ impl Part {
             Self::Rejected => "Rejected column",
             Self::PromptTemplate => "Prompt template",
             Self::CompletionTemplate => "Completion template",
+            Self::Conversation => "Conversation column",
+            Self::Role => "Role column",
+            Self::Content => "Content column",
+            Self::Order => "Order column",
         }
     }
 
@@ -222,6 +241,17 @@ impl ReadForm {
                 (Part::Completion, completion.clone()),
             ],
             Mapping::Messages { messages } => vec![(Part::Messages, messages.clone())],
+            Mapping::MessageRows {
+                conversation,
+                role,
+                content,
+                order,
+            } => vec![
+                (Part::Conversation, conversation.clone()),
+                (Part::Role, role.clone()),
+                (Part::Content, content.clone()),
+                (Part::Order, or_none(order)),
+            ],
             Mapping::Classification { text, label } => {
                 vec![(Part::Text, text.clone()), (Part::Label, label.clone())]
             }
@@ -281,6 +311,12 @@ impl ReadForm {
             Shape::Automatic => Mapping::Automatic,
             Shape::Messages => Mapping::Messages {
                 messages: path(Part::Messages),
+            },
+            Shape::MessageRows => Mapping::MessageRows {
+                conversation: path(Part::Conversation),
+                role: path(Part::Role),
+                content: path(Part::Content),
+                order: non_empty(self.part(Part::Order)),
             },
             Shape::PromptCompletion => Mapping::PromptCompletion {
                 system: non_empty(self.part(Part::System)),
@@ -352,6 +388,17 @@ pub fn in_words(mapping: &Mapping) -> String {
             ("completion", Some(completion)),
         ],
         Mapping::Messages { messages } => vec![("messages", Some(messages))],
+        Mapping::MessageRows {
+            conversation,
+            role,
+            content,
+            order,
+        } => vec![
+            ("conversation", Some(conversation)),
+            ("role", Some(role)),
+            ("content", Some(content)),
+            ("order", order.as_ref()),
+        ],
         Mapping::Classification { text, label } => {
             vec![("text", Some(text)), ("label", Some(label))]
         }

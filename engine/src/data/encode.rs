@@ -18,7 +18,9 @@ use super::{
     turn::{RenderedConversation, TurnError},
 };
 use crate::{
-    protocol::{DataSpec, Message, RowPreview, RowShape, Side, TokenPreview, TrainOn},
+    protocol::{
+        ControlTokens, DataSpec, Message, RowPreview, RowShape, Side, TokenPreview, TrainOn,
+    },
     template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
     tokenizer::{Tokenizer, TokenizerError},
 };
@@ -133,7 +135,7 @@ impl Encoder<'_> {
         let Encoded {
             mut ids,
             mut loss_mask,
-        } = self.encode_whole(&row.example, spec.train_on)?;
+        } = self.encode_whole(&row.example, spec)?;
         let num_tokens = ids.len();
         ids.truncate(max_seq_length);
         loss_mask.truncate(max_seq_length);
@@ -165,7 +167,7 @@ impl Encoder<'_> {
         spec: &DataSpec,
         side: Option<Side>,
     ) -> Result<RowPreview, EncodeError> {
-        let encoded = self.encode_whole(&stored.row.example, spec.train_on)?;
+        let encoded = self.encode_whole(&stored.row.example, spec)?;
         let num_truncated = encoded.ids.len().saturating_sub(spec.max_seq_length);
         let tokens = encoded
             .ids
@@ -210,7 +212,35 @@ impl Encoder<'_> {
         }
     }
 
-    fn encode_whole(&self, example: &Example, train_on: TrainOn) -> Result<Encoded, EncodeError> {
+    /// The example with a guard in each special token that its texts spell out, where those are meant as text; `None`
+    /// where nothing is to be guarded.
+    fn guarded(&self, example: &Example, control: ControlTokens) -> Option<(Example, char)> {
+        let texts = example.texts();
+        let has_any = || {
+            let mut texts = texts.iter();
+            texts.any(|text| self.tokenizer.special_token_in(text).is_some())
+        };
+        if control == ControlTokens::AsTokens || !has_any() {
+            return None;
+        }
+        let guard = Tokenizer::free_guard(texts.iter().copied())?;
+        let mut example = example.clone();
+        for text in example.texts_mut() {
+            *text = self.tokenizer.guard(text, guard);
+        }
+        Some((example, guard))
+    }
+
+    fn encode_whole(&self, example: &Example, spec: &DataSpec) -> Result<Encoded, EncodeError> {
+        let train_on = spec.train_on;
+        let guarded;
+        let (example, guard) = match self.guarded(example, spec.control_tokens) {
+            Some((example, guard)) => {
+                guarded = example;
+                (&guarded, Some(guard))
+            }
+            None => (example, None),
+        };
         let mut encoded = match (example, self.template) {
             (
                 Example::Conversation {
@@ -226,7 +256,7 @@ impl Encoder<'_> {
                     &rendered,
                     &example.learnt_messages(train_on),
                     train_on,
-                    *shape,
+                    (*shape, guard),
                 )?
             }
             (Example::Conversation { .. }, None) => return Err(EncodeError::NoTemplate),
@@ -236,10 +266,17 @@ impl Encoder<'_> {
                     Message::new(ASSISTANT, completion.as_str()),
                 ];
                 let rendered = RenderedConversation::new(template, &messages, &[])?;
-                self.conversation(&rendered, &[1], train_on, RowShape::PromptCompletion)?
+                self.conversation(
+                    &rendered,
+                    &[1],
+                    train_on,
+                    (RowShape::PromptCompletion, guard),
+                )?
             }
-            (Example::Pair { prompt, completion }, None) => self.plain(prompt, completion)?,
-            (Example::Text(text), _) => self.plain("", text)?,
+            (Example::Pair { prompt, completion }, None) => {
+                self.plain(prompt, completion, guard)?
+            }
+            (Example::Text(text), _) => self.plain("", text, guard)?,
         };
         if train_on == TrainOn::Everything {
             encoded.loss_mask.fill(true);
@@ -256,9 +293,12 @@ impl Encoder<'_> {
         rendered: &RenderedConversation<'_>,
         learnt: &[usize],
         train_on: TrainOn,
-        shape: RowShape,
+        (shape, guard): (RowShape, Option<char>),
     ) -> Result<Encoded, EncodeError> {
-        let tokens = self.tokenizer.encode_with_ranges(&rendered.text)?;
+        let tokens = match guard {
+            Some(guard) => self.tokenizer.encode_guarded(&rendered.text, guard)?,
+            None => self.tokenizer.encode_with_ranges(&rendered.text)?,
+        };
         let mut loss_mask = vec![false; tokens.len()];
         for &index in learnt {
             if train_on == TrainOn::Everything {
@@ -283,13 +323,25 @@ impl Encoder<'_> {
 
     /// Plain text: `context` is only read; the rest and EOS are learned, from the first token on that differs from the
     /// tokens of the context alone.
-    fn plain(&self, context: &str, target: &str) -> Result<Encoded, EncodeError> {
+    fn plain(
+        &self,
+        context: &str,
+        target: &str,
+        guard: Option<char>,
+    ) -> Result<Encoded, EncodeError> {
         let num_bytes = context.len() + target.len();
         if num_bytes > MAX_OUTPUT_BYTES {
             return Err(EncodeError::TooLong { num_bytes });
         }
-        let tokens = self.tokenizer.encode(&[context, target].concat())?;
-        let known = self.tokenizer.encode(context)?;
+        let ids = |text: &str| match guard {
+            Some(guard) => {
+                let tokens = self.tokenizer.encode_guarded(text, guard)?;
+                Ok(tokens.into_iter().map(|token| token.id).collect())
+            }
+            None => self.tokenizer.encode(text),
+        };
+        let tokens = ids(&[context, target].concat())?;
+        let known = ids(context)?;
         let num_known = known
             .iter()
             .zip(&tokens)

@@ -57,6 +57,33 @@ impl Example {
         learnt
     }
 
+    /// Everything that the row says: contents and thoughts.
+    pub fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Conversation { messages, .. } => messages
+                .iter()
+                .flat_map(|message| iter::once(&message.content).chain(&message.reasoning_content))
+                .map(String::as_str)
+                .collect(),
+            Self::Pair { prompt, completion } => vec![prompt, completion],
+            Self::Text(text) => vec![text],
+        }
+    }
+
+    /// As [`Self::texts`], to be changed.
+    pub fn texts_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Conversation { messages, .. } => messages
+                .iter_mut()
+                .flat_map(|message| {
+                    iter::once(&mut message.content).chain(&mut message.reasoning_content)
+                })
+                .collect(),
+            Self::Pair { prompt, completion } => vec![prompt, completion],
+            Self::Text(text) => vec![text],
+        }
+    }
+
     /// The texts that are learned: contents, thoughts and tool calls.
     pub fn targets(&self, train_on: TrainOn) -> Vec<&str> {
         match self {

@@ -6,11 +6,14 @@ use super::{
     EncodeError, Encoder, TokenSequence, pack::num_bins, shuffle::split, stored::StoredRow,
 };
 use crate::protocol::{
-    DataSpec, Failure, FailureKind, Histogram, PreparedSummary, RowProblem, Side,
+    ControlTokensFound, DataSpec, Failure, FailureKind, FileSummary, Histogram, PreparedSummary,
+    RowProblem, Side,
 };
 
 /// The maximum number of problems listed in the summary.
 const MAX_PROBLEMS: usize = 100;
+/// The maximum number of control tokens named in the summary.
+const MAX_TOKENS: usize = 10;
 /// The approximate number of bins in the histogram of lengths.
 const NUM_BINS: usize = 40;
 
@@ -55,32 +58,49 @@ impl Prepared {
 pub struct Preparation<'a> {
     encoder: Encoder<'a>,
     spec: DataSpec,
-    /// Names of the files, for the problems of their rows.
-    files: Vec<String>,
+    /// Names of the files, for the problems of their rows, and what their rows are for.
+    files: Vec<(String, Side)>,
     sequences: Vec<TokenSequence>,
     groups: Vec<Option<u64>>,
+    /// What the file of each encoded row is for.
+    of_files: Vec<Side>,
     /// The lengths of all rows with tokens, before truncation.
     lengths: Vec<usize>,
     num_left_out: usize,
     num_truncated: usize,
     num_without_target: usize,
     problems: Vec<RowProblem>,
+    control_tokens: ControlTokensFound,
+}
+
+/// What a file's rows are for: what the user says, else what its name says.
+fn side_of(file: &FileSummary, spec: &DataSpec) -> Side {
+    let chosen = spec.file_sides.iter().find(|known| known.file == file.name);
+    chosen
+        .map(|known| known.side)
+        .or(file.split)
+        .unwrap_or(Side::Train)
 }
 
 impl<'a> Preparation<'a> {
-    /// `files` are the names of the dataset's files, in their order.
-    pub fn new(encoder: Encoder<'a>, spec: &DataSpec, files: Vec<String>) -> Self {
+    /// `files` are the dataset's files, in their order.
+    pub fn new(encoder: Encoder<'a>, spec: &DataSpec, files: &[FileSummary]) -> Self {
         Self {
             encoder,
             spec: spec.clone(),
-            files,
+            files: files
+                .iter()
+                .map(|file| (file.name.clone(), side_of(file, spec)))
+                .collect(),
             sequences: Vec::new(),
             groups: Vec::new(),
+            of_files: Vec::new(),
             lengths: Vec::new(),
             num_left_out: 0,
             num_truncated: 0,
             num_without_target: 0,
             problems: Vec::new(),
+            control_tokens: ControlTokensFound::default(),
         }
     }
 
@@ -94,12 +114,16 @@ impl<'a> Preparation<'a> {
             self.num_left_out += 1;
             return;
         }
+        self.look_for_control_tokens(stored);
         match self.encoder.encode(&stored.row, &self.spec) {
             Ok((sequence, num_cut)) => {
                 self.num_truncated += usize::from(num_cut > 0);
                 self.lengths.push(sequence.ids.len() + num_cut);
                 self.sequences.push(sequence);
                 self.groups.push(stored.facts.group);
+                let file = self.files.get(stored.facts.file);
+                self.of_files
+                    .push(file.map_or(Side::Train, |(_, side)| *side));
             }
             Err(error) => self.refuse(stored, &error),
         }
@@ -111,15 +135,41 @@ impl<'a> Preparation<'a> {
             self.lengths.push(*num_tokens);
         }
         if self.problems.len() < MAX_PROBLEMS {
-            let file = self.files.get(stored.facts.file);
-            self.problems.push(RowProblem {
-                row: stored.row.row,
-                file: file.cloned().unwrap_or_default(),
-                line: stored.facts.line,
-                column: None,
-                what: error.to_string(),
-                remedy: error.remedy().to_owned(),
-            });
+            let problem = self.problem(stored, error.to_string(), error.remedy().to_owned());
+            self.problems.push(problem);
+        }
+    }
+
+    fn problem(&self, stored: &StoredRow, what: String, remedy: String) -> RowProblem {
+        let file = self.files.get(stored.facts.file);
+        RowProblem {
+            row: stored.row.row,
+            file: file.map(|(name, _)| name.clone()).unwrap_or_default(),
+            line: stored.facts.line,
+            column: None,
+            what,
+            remedy,
+        }
+    }
+
+    /// Notes the first special token that one of the row's texts spells out.
+    fn look_for_control_tokens(&mut self, stored: &StoredRow) {
+        let texts = stored.row.example.texts();
+        let Some(token) = texts
+            .into_iter()
+            .find_map(|text| self.encoder.tokenizer.special_token_in(text))
+        else {
+            return;
+        };
+        let found = &mut self.control_tokens;
+        found.num_rows += 1;
+        if found.tokens.len() < MAX_TOKENS && !found.tokens.contains(&token) {
+            found.tokens.push(token.clone());
+        }
+        if found.rows.len() < MAX_PROBLEMS {
+            let what = format!("its text has the control token `{token}`");
+            let problem = self.problem(stored, what, String::new());
+            self.control_tokens.rows.push(problem);
         }
     }
 
@@ -134,7 +184,10 @@ impl<'a> Preparation<'a> {
         let lengths = histogram(&mut self.lengths, self.spec.max_seq_length);
         let mut sorted: Vec<usize> = self.sequences.iter().map(|row| row.ids.len()).collect();
         sorted.sort_unstable();
-        let sides = split(&self.groups, &self.spec);
+        let sides = split(&self.groups, &self.of_files, &self.spec);
+        if !sides.contains(&Side::Train) {
+            return Err(self.nothing_to_train_on());
+        }
         let (mut train, mut validation, mut test) = (Vec::new(), Vec::new(), Vec::new());
         for (sequence, side) in self.sequences.into_iter().zip(sides) {
             match side {
@@ -163,6 +216,7 @@ impl<'a> Preparation<'a> {
             longest_tokens: sorted.last().copied().unwrap_or(0),
             median_tokens: sorted.get(sorted.len() / 2).copied().unwrap_or(0),
             lengths,
+            control_tokens: self.control_tokens,
         };
         Ok(Prepared {
             train,
@@ -170,6 +224,16 @@ impl<'a> Preparation<'a> {
             test,
             summary,
         })
+    }
+
+    fn nothing_to_train_on(&self) -> Failure {
+        let held_out = self.files.iter().filter(|(_, side)| *side != Side::Train);
+        let names: Vec<&str> = held_out.map(|(name, _)| name.as_str()).collect();
+        let what =
+            "No row is left to train on: all usable rows are for validation or for the test.";
+        Failure::new(FailureKind::Dataset, what)
+            .at(names.join(", "))
+            .remedy("Choose \"Train\" for one of the files.")
     }
 
     fn nothing_left(self) -> Failure {

@@ -50,13 +50,20 @@ pub fn grouped_by_length(lengths: &[usize], batch: usize, seed: u64, stream: u64
 /// The side of each row: training, validation or test. `groups` holds each row's group number; rows of the same group
 /// are on the same side, and a row without a number is its own group.
 ///
-/// Groups, in the order of their first rows, are shuffled by [`permutation`] on stream 0. The first of them are for
-/// validation, until they have `validation_split` of all rows, rounded; the next are for testing, until they have
-/// `test_split`. A share above 0 gets at least one group, as long as one is left for training.
-pub fn split(groups: &[Option<u64>], spec: &DataSpec) -> Vec<Side> {
+/// Rows whose file is for validation or testing, as `of_files` says, stay there; only the others are drawn from. Their
+/// groups, in the order of their first rows, are shuffled by [`permutation`] on stream 0. The first of them are for
+/// validation, until they have `validation_split` of these rows, rounded; the next are for testing, until they have
+/// `test_split`. A share above 0 gets at least one group, as long as one is left for training. Nothing is drawn for a
+/// side that has a file of its own.
+pub fn split(groups: &[Option<u64>], of_files: &[Side], spec: &DataSpec) -> Vec<Side> {
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut known: HashMap<u64, usize> = HashMap::new();
-    for (row, group) in groups.iter().enumerate() {
+    let mut sides = of_files.to_vec();
+    sides.resize(groups.len(), Side::Train);
+    let is_free = |&(row, _): &(usize, &Option<u64>)| sides[row] == Side::Train;
+    let mut num_free = 0;
+    for (row, group) in groups.iter().enumerate().filter(is_free) {
+        num_free += 1;
         let fresh = members.len();
         let index = match group {
             Some(group) => *known.entry(*group).or_insert(fresh),
@@ -67,17 +74,16 @@ pub fn split(groups: &[Option<u64>], spec: &DataSpec) -> Vec<Side> {
             None => members.push(vec![row]),
         }
     }
-    let mut sides = vec![Side::Train; groups.len()];
     let mut order = permutation(members.len(), spec.seed, 0).into_iter();
     let shares = [
         (spec.validation_split, Side::Validation),
         (spec.test_split, Side::Test),
     ];
     for (ratio, side) in shares {
-        if ratio <= 0.0 {
+        if ratio <= 0.0 || of_files.contains(&side) {
             continue;
         }
-        let wanted = ((groups.len() as f64 * ratio).round() as usize).max(1);
+        let wanted = ((num_free as f64 * ratio).round() as usize).max(1);
         let mut taken = 0;
         while taken < wanted && order.len() > 1 {
             let Some(group) = order.next() else { break };
@@ -153,7 +159,7 @@ mod tests {
     fn some_row_is_held_out_and_some_is_not() {
         for len in 0..40 {
             for ratio in [0.0, 0.01, 0.1, 0.5, 0.9] {
-                let sides = split(&vec![None; len], &spec(ratio, 0.0));
+                let sides = split(&vec![None; len], &[], &spec(ratio, 0.0));
                 let expected = match (len, ratio) {
                     (0 | 1, _) | (_, 0.0) => 0,
                     _ => ((len as f64 * ratio).round() as usize).clamp(1, len - 1),
@@ -167,13 +173,49 @@ mod tests {
     /// The rows held out for validation stay the same if a test split is added.
     #[test]
     fn the_test_is_taken_from_what_would_be_trained() {
-        let without = split(&[None; 50], &spec(0.2, 0.0));
-        let with = split(&[None; 50], &spec(0.2, 0.1));
+        let without = split(&[None; 50], &[], &spec(0.2, 0.0));
+        let with = split(&[None; 50], &[], &spec(0.2, 0.1));
         assert_eq!(count(&with, Side::Test), 5);
         for (without, with) in without.iter().zip(&with) {
             assert!(without == with || (*without, *with) == (Side::Train, Side::Test));
         }
-        assert_eq!(count(&split(&[None; 3], &spec(0.9, 0.9)), Side::Train), 1);
+        assert_eq!(
+            count(&split(&[None; 3], &[], &spec(0.9, 0.9)), Side::Train),
+            1
+        );
+    }
+
+    /// Rows of a test file are never drawn for anything else, and a side with a file of its own gets no other row.
+    #[test]
+    fn files_come_before_shares() {
+        let of_files: Vec<Side> = (0..60)
+            .map(|row| match row {
+                0..40 => Side::Train,
+                40..50 => Side::Validation,
+                _ => Side::Test,
+            })
+            .collect();
+        assert_eq!(split(&[None; 60], &of_files, &spec(0.5, 0.5)), of_files);
+        let without_validation: Vec<Side> = of_files
+            .iter()
+            .map(|&side| {
+                if side == Side::Validation {
+                    Side::Train
+                } else {
+                    side
+                }
+            })
+            .collect();
+        for seed in 0..20 {
+            let spec = DataSpec {
+                seed,
+                ..spec(0.2, 0.5)
+            };
+            let sides = split(&[None; 60], &without_validation, &spec);
+            assert_eq!(count(&sides, Side::Validation), 10, "a fifth of 50");
+            assert_eq!(count(&sides, Side::Test), 10);
+            assert!(sides[50..].iter().all(|&side| side == Side::Test));
+        }
     }
 
     #[test]
@@ -186,7 +228,7 @@ mod tests {
                 seed,
                 ..spec(0.2, 0.2)
             };
-            let sides = split(&groups, &spec);
+            let sides = split(&groups, &[], &spec);
             let mut known = HashMap::new();
             for (group, side) in groups.iter().zip(&sides) {
                 if let Some(group) = group {

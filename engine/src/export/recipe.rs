@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExportError, ExportInput};
 use crate::protocol::{
-    AdapterSpec, DataSpec, DeviceKind, Failure, FailureKind, FindingKind, LayerRange,
-    LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec, TargetModule,
-    TrainOn, default_lr_ratio, default_virtual_tokens,
+    AdapterSpec, ControlTokens, DataSpec, DeviceKind, Failure, FailureKind, FileSide, FindingKind,
+    LayerRange, LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec,
+    TargetModule, TrainOn, default_lr_ratio, default_virtual_tokens,
 };
 
 const FORMAT: &str = "inlay-recipe";
@@ -112,6 +112,11 @@ pub struct RecipeSettings {
     /// The findings whose rows are left out.
     #[serde(default)]
     pub leave_out: Vec<FindingKind>,
+    #[serde(default)]
+    pub control_tokens: ControlTokens,
+    /// What the rows of some files are for, other than by their names.
+    #[serde(default)]
+    pub file_sides: Vec<FileSide>,
     /// Seeds the split.
     pub data_seed: u64,
     pub learning_rate: f64,
@@ -306,6 +311,8 @@ impl From<&RunSpec> for RecipeSettings {
             validation_split: data.validation_split,
             test_split: data.test_split,
             leave_out: data.leave_out.clone(),
+            control_tokens: data.control_tokens,
+            file_sides: data.file_sides.clone(),
             data_seed: data.seed,
             learning_rate: spec.learning_rate,
             lr_scheduler_type: spec.lr_scheduler_type,
@@ -353,6 +360,8 @@ impl From<&RecipeSettings> for RunSpec {
                 validation_split: settings.validation_split,
                 test_split: settings.test_split,
                 leave_out: settings.leave_out.clone(),
+                control_tokens: settings.control_tokens,
+                file_sides: settings.file_sides.clone(),
                 seed: settings.data_seed,
             },
             learning_rate: settings.learning_rate,

@@ -35,7 +35,8 @@ pub struct DataSpec {
     pub train_on: TrainOn,
     /// Longer rows are cut to this many tokens.
     pub max_seq_length: usize,
-    /// Share of the usable rows held out, 0 to 0.9; at least one row where it is above 0 and there are two.
+    /// Share of the usable rows held out, 0 to 0.9; at least one row where it is above 0 and there are two. Where a file
+    /// holds the validation rows ([`Self::file_sides`]), it has no effect; otherwise it is taken of the training rows.
     pub validation_split: f64,
     /// Share of the usable rows kept from training and validation alike, until the test is asked for; as above.
     #[serde(default)]
@@ -44,6 +45,31 @@ pub struct DataSpec {
     /// Rows that any of these was found about are left out.
     #[serde(default)]
     pub leave_out: Vec<FindingKind>,
+    /// How special tokens that are spelled out in a row's texts are encoded.
+    #[serde(default)]
+    pub control_tokens: ControlTokens,
+    /// What the rows of some files are for, where the user decided it; other files follow [`FileSummary::split`].
+    #[serde(default)]
+    pub file_sides: Vec<FileSide>,
+}
+
+/// How special tokens that are spelled out in texts of a row are encoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlTokens {
+    /// As the special tokens themselves, as TRL encodes them.
+    #[default]
+    AsTokens,
+    /// As ordinary text, so that no text of a row can end a turn or begin one.
+    AsText,
+}
+
+/// What the rows of a file are for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSide {
+    /// As in [`FileSummary::name`].
+    pub file: String,
+    pub side: Side,
 }
 
 impl Default for DataSpec {
@@ -55,6 +81,8 @@ impl Default for DataSpec {
             test_split: 0.0,
             seed: 42,
             leave_out: Vec::new(),
+            control_tokens: ControlTokens::default(),
+            file_sides: Vec::new(),
         }
     }
 }
@@ -110,10 +138,42 @@ pub struct DatasetSummary {
     pub findings: Vec<Finding>,
     /// How many rows have each label, most first (1,000 at most), where rows are texts with labels.
     pub labels: Vec<(String, usize)>,
+    /// Files that could not be read, while others could.
+    #[serde(default)]
+    pub refused_files: Vec<FileProblem>,
+    /// What rows that held one message each became, where there were such.
+    #[serde(default)]
+    pub gathered: Option<GatheredSummary>,
+    /// The first records (8 at most) as they stand in the files: each field's name and its value, cut to 120 characters.
+    #[serde(default)]
+    pub first_records: Vec<Vec<(String, String)>>,
+    /// A mapping guessed from what the columns hold, to be asked about; only where no row was usable.
+    #[serde(default)]
+    pub suggestion: Option<Mapping>,
+}
+
+/// A file that cannot be read, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileProblem {
+    pub file: String,
+    /// A sentence without its full stop, which names the file.
+    pub what: String,
+    pub remedy: String,
+}
+
+/// Rows of one message each that were gathered to conversations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatheredSummary {
+    pub num_messages: usize,
+    pub num_conversations: usize,
+    /// Column of the conversations' ids.
+    pub conversation: String,
+    /// Column that orders the messages of a conversation; without one they keep the order of the files.
+    pub order: Option<String>,
 }
 
 /// A file as it was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileSummary {
     /// An archive's entries stand behind its name: `data.zip/train.csv`.
     pub name: String,
@@ -122,6 +182,10 @@ pub struct FileSummary {
     /// Such as `UTF-8`, `windows-1252`; empty for formats that have none.
     pub encoding: String,
     pub num_rows: usize,
+    /// What its rows are for by its name, such as `test` for `data/test.jsonl`. `None` where the name does not say it,
+    /// and where no file would be left to train on.
+    #[serde(default)]
+    pub split: Option<Side>,
 }
 
 /// A field that rows have.
@@ -156,6 +220,8 @@ pub enum FindingKind {
     EmptyAnswer,
     /// One label has ten times the rows of another, or more. About the dataset, not about rows.
     UnbalancedLabels,
+    /// A field is a word for a missing value, such as `nan` or `NULL`.
+    MissingValue,
 }
 
 /// Something found about usable rows.
@@ -221,6 +287,20 @@ pub struct PreparedSummary {
     pub median_tokens: usize,
     /// Rows by their length before it was cut, those without target included.
     pub lengths: Histogram,
+    /// Special tokens of the tokenizer that are spelled out in texts of rows.
+    #[serde(default)]
+    pub control_tokens: ControlTokensFound,
+}
+
+/// Special tokens that are spelled out in texts of rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ControlTokensFound {
+    /// Those that were found, each once, in the order in which they came (10 at most).
+    pub tokens: Vec<String>,
+    /// Rows that hold any.
+    pub num_rows: usize,
+    /// The first of those rows (100 at most), each with the token that it holds.
+    pub rows: Vec<RowProblem>,
 }
 
 /// How often lengths occur: `counts[i]` rows have from `i bin_tokens` to below `(i + 1) bin_tokens` tokens, and the last

@@ -109,6 +109,14 @@ pub enum Mapping {
         chosen: String,
         rejected: String,
     },
+    /// Each row is one message; rows with the same value of `conversation` become one conversation, in the order of
+    /// `order` where there is one, else in the order of the files.
+    MessageRows {
+        conversation: String,
+        role: String,
+        content: String,
+        order: Option<String>,
+    },
     /// Texts with `{field}` in them; `{{` and `}}` stand for braces. Without a prompt the completion is a plain text.
     Template {
         prompt: String,
@@ -123,7 +131,7 @@ impl Mapping {
             Self::Automatic => return None,
             Self::Text { .. } => RowShape::Text,
             Self::PromptCompletion { .. } => RowShape::PromptCompletion,
-            Self::Messages { .. } => RowShape::Messages,
+            Self::Messages { .. } | Self::MessageRows { .. } => RowShape::Messages,
             Self::Classification { .. } => RowShape::Classification,
             Self::Preference { .. } => RowShape::Preference,
             Self::Template { prompt, .. } if prompt.trim().is_empty() => RowShape::Text,

@@ -1,6 +1,7 @@
 //! What can be found about a row without a model: repetitions, secrets, texts that were decoded wrongly.
 
 mod encoding;
+mod missing;
 mod near;
 mod secret;
 
@@ -10,10 +11,10 @@ use std::{
 };
 
 use self::near::NearDuplicates;
-use super::mapping::Mapped;
+use super::{mapping::Mapped, path::Fields};
 use crate::{
     data::Example,
-    protocol::{FindingKind, TrainOn},
+    protocol::{FindingKind, Mapping, TrainOn},
 };
 
 /// Labels that are counted; a field with more of them is no label.
@@ -34,8 +35,14 @@ pub struct Checks {
 pub type Found = (FindingKind, String);
 
 impl Checks {
-    /// What is found about the row of that number.
-    pub fn look(&mut self, row: usize, mapped: &Mapped) -> Vec<Found> {
+    /// What is found about the row of that number, whose `fields` were read as `mapping` says.
+    pub fn look(
+        &mut self,
+        row: usize,
+        fields: &Fields,
+        mapping: &Mapping,
+        mapped: &Mapped,
+    ) -> Vec<Found> {
         let mut found = Vec::new();
         if let Some((kind, earlier)) = self.repeats(row, &mapped.example) {
             let what = match kind {
@@ -52,7 +59,11 @@ impl Checks {
         {
             found.push((FindingKind::EmptyAnswer, "has nothing to learn".to_owned()));
         }
-        let first = |look: fn(&str) -> Option<String>| texts(&mapped.example).find_map(look);
+        if let Some(missing) = missing::missing(fields, mapping, &mapped.example) {
+            found.push((FindingKind::MissingValue, missing));
+        }
+        let first =
+            |look: fn(&str) -> Option<String>| mapped.example.texts().into_iter().find_map(look);
         if let Some(secret) = first(secret::secret) {
             found.push((
                 FindingKind::Secret,
@@ -80,7 +91,7 @@ impl Checks {
         if earlier != row {
             return Some((FindingKind::Duplicate, earlier));
         }
-        let near = self.near.find_or_add(row, texts(example))?;
+        let near = self.near.find_or_add(row, example.texts().into_iter())?;
         Some((FindingKind::NearDuplicate, near))
     }
 
@@ -100,15 +111,4 @@ impl Checks {
         (labels.len() > 1 && *many >= UNBALANCED * few)
             .then(|| format!("{many} rows are “{most}”, only {few} are “{least}”"))
     }
-}
-
-/// All that a row says.
-fn texts(example: &Example) -> impl Iterator<Item = &str> {
-    let (messages, pair) = match example {
-        Example::Conversation { messages, .. } => (messages.as_slice(), [None, None]),
-        Example::Pair { prompt, completion } => (&[][..], [Some(prompt), Some(completion)]),
-        Example::Text(text) => (&[][..], [Some(text), None]),
-    };
-    let contents = messages.iter().map(|message| message.content.as_str());
-    contents.chain(pair.into_iter().flatten().map(String::as_str))
 }

@@ -50,11 +50,19 @@ pub enum DatasetError {
     /// One JSON object that is neither a row nor holds exactly one array of rows.
     #[error("{file} is one JSON object {what}")]
     NoArray { file: String, what: String },
+    /// Several files, none of which can be read.
+    #[error("none of the {} files can be read: {}", .errors.len(), listed(.errors))]
+    NoneRead { errors: Vec<DatasetError> },
     #[error("{}; the first: {}", none_of(*.num_rows), .first.what)]
     NoUsableRow {
         num_rows: usize,
         first: Box<RowProblem>,
     },
+}
+
+fn listed(errors: &[DatasetError]) -> String {
+    let errors: Vec<String> = errors.iter().map(DatasetError::to_string).collect();
+    errors.join("; ")
 }
 
 fn none_of(num_rows: usize) -> String {
@@ -90,6 +98,39 @@ impl DatasetError {
     }
 }
 
+impl DatasetError {
+    /// What the user can do.
+    pub fn remedy(&self) -> String {
+        use DatasetError as E;
+        match self {
+            E::NoFiles => "Drop a file with rows: JSONL, JSON, CSV, Parquet or text.",
+            E::Source { .. } => "Drop the file again; it may have been moved or changed.",
+            E::Empty { .. } => {
+                "Put rows into it: one JSON object per line, a CSV table, or text."
+            }
+            E::Binary { .. } | E::OtherFormat { .. } => {
+                "Convert it to JSONL (one JSON object per line), CSV, Parquet or plain text."
+            }
+            E::Damaged { .. } => "Download or compress the file again.",
+            E::Bomb { .. } => "Unpack it, and drop the files inside.",
+            E::Archive { remedy, .. } | E::Parquet { remedy, .. } => remedy,
+            E::Table { .. } => "Keep only the columns the model should learn from.",
+            E::Json { .. } => "Correct the file at this place.",
+            E::NoArray { .. } => {
+                "Keep only the array of rows, or put one row per line; in pandas: \
+                    `to_json(path, orient=\"records\", lines=True)`."
+            }
+            E::NoneRead { errors } => {
+                let mut remedies: Vec<String> = errors.iter().map(Self::remedy).collect();
+                remedies.dedup();
+                return remedies.join(" ");
+            }
+            E::NoUsableRow { first, .. } => first.remedy.as_str(),
+        }
+        .to_owned()
+    }
+}
+
 impl From<DatasetError> for Failure {
     fn from(error: DatasetError) -> Self {
         use DatasetError as E;
@@ -112,27 +153,9 @@ impl From<DatasetError> for Failure {
             | E::Table { file, .. }
             | E::NoArray { file, .. } => Some(file.clone()),
             E::NoUsableRow { first, .. } => Some(problem_place(first)),
-            E::NoFiles => None,
+            E::NoFiles | E::NoneRead { .. } => None,
         };
-        let remedy = match &error {
-            E::NoFiles => "Drop a file with rows: JSONL, JSON, CSV, Parquet or text.",
-            E::Source { .. } => "Drop the file again; it may have been moved or changed.",
-            E::Empty { .. } => "Put rows into it: one JSON object per line, a CSV table, or text.",
-            E::Binary { .. } | E::OtherFormat { .. } => {
-                "Convert it to JSONL (one JSON object per line), CSV, Parquet or plain text."
-            }
-            E::Damaged { .. } => "Download or compress the file again.",
-            E::Bomb { .. } => "Unpack it, and drop the files inside.",
-            E::Archive { remedy, .. } | E::Parquet { remedy, .. } => remedy,
-            E::Table { .. } => "Keep only the columns the model should learn from.",
-            E::Json { .. } => "Correct the file at this place.",
-            E::NoArray { .. } => {
-                "Keep only the array of rows, or put one row per line; in pandas: \
-                    `to_json(path, orient=\"records\", lines=True)`."
-            }
-            E::NoUsableRow { first, .. } => first.remedy.as_str(),
-        }
-        .to_owned();
+        let remedy = error.remedy();
         let failure = Self::new(kind, error.to_string()).remedy(remedy);
         match place {
             Some(place) => failure.at(place),

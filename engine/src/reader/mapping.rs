@@ -76,7 +76,8 @@ pub fn example(fields: &Fields, mapping: &Mapping) -> Result<(Mapped, Mapping), 
 
 fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
     match mapping {
-        Mapping::Automatic => Err(unknown(fields)),
+        // A message alone is no example; `gather` makes conversations of them.
+        Mapping::Automatic | Mapping::MessageRows { .. } => Err(unknown(fields)),
         Mapping::Text { text: path } => Ok(Example::Text(text(fields, path)?).into()),
         Mapping::PromptCompletion {
             system,

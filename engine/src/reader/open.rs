@@ -20,10 +20,10 @@ use super::{
 };
 use crate::protocol::TextSplit;
 
-/// Reads files in their order.
+/// Reads files in their order. Of several, the sink is told of those that cannot be read, and the others are.
 ///
 /// # Errors
-/// The first file that cannot be read at all. What was read before it went to the sink.
+/// No file can be read at all. What was read before went to the sink.
 pub fn read(
     inputs: &mut [Input],
     text_split: TextSplit,
@@ -37,16 +37,29 @@ pub fn read(
         split => split,
     };
     let mut output = Output::new(sink);
+    let mut errors = Vec::new();
+    let num_inputs = inputs.len();
     for input in inputs {
         output.begin(input.num_bytes);
         let file = Counting {
             source: input.source.as_mut(),
             count: Rc::clone(&output.count),
         };
-        read_file(&input.name, file, input.num_bytes, split, &mut output)?;
+        let read = read_file(&input.name, file, input.num_bytes, split, &mut output);
+        if let Err(error) = read {
+            if num_inputs > 1 {
+                output.refused(&input.name, &error);
+            }
+            errors.push(error);
+        }
         output.end();
     }
-    Ok(())
+    match errors.len() {
+        0 => Ok(()),
+        num if num < num_inputs => Ok(()),
+        1 => Err(errors.swap_remove(0)),
+        _ => Err(DatasetError::NoneRead { errors }),
+    }
 }
 
 fn read_file(

@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::record::{Fault, Place, Record, Sink};
+use super::{
+    error::DatasetError,
+    record::{Fault, Place, Record, Sink},
+};
 
 /// Bytes between two reports of progress.
 const PROGRESS_BYTES: u64 = 256 << 10;
@@ -54,6 +57,10 @@ impl<'a> Output<'a> {
 
     pub(super) fn note(&mut self, file: &str, note: &str) {
         self.sink.note(file, note);
+    }
+
+    pub(super) fn refused(&mut self, file: &str, error: &DatasetError) {
+        self.sink.refused(file, error);
     }
 
     pub(super) fn record(&mut self, record: Record<'_>) {

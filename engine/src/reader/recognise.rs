@@ -16,7 +16,7 @@
 
 use serde_json::Value;
 
-use super::path::Fields;
+use super::{headers::english, path::Fields};
 use crate::protocol::Mapping;
 
 const MESSAGES: &[&str] = &[
@@ -193,7 +193,7 @@ fn find(fields: &Fields, names: &[&str], fits: impl Fn(&Value) -> bool) -> Optio
     names.iter().find_map(|wanted| {
         let field = fields
             .iter()
-            .find(|(name, value)| plain(name) == *wanted && fits(value));
+            .find(|(name, value)| is_called(name, wanted) && fits(value));
         field.map(|(name, _)| name.clone())
     })
 }
@@ -212,8 +212,14 @@ fn completion(fields: &Fields) -> Option<String> {
     })
 }
 
+/// Whether a name is the wanted one, or means the same in another language.
+fn is_called(name: &str, wanted: &str) -> bool {
+    let plain = plain(name);
+    plain == wanted || english(&plain) == Some(wanted)
+}
+
 /// Small letters and digits of a name.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.chars()
         .filter(|character| character.is_alphanumeric())
         .flat_map(char::to_lowercase)
@@ -285,7 +291,9 @@ fn inside(name: &str, mapping: Mapping) -> Mapping {
             chosen: at(chosen),
             rejected: at(rejected),
         },
-        other @ (Mapping::Automatic | Mapping::Template { .. }) => other,
+        other @ (Mapping::Automatic | Mapping::Template { .. } | Mapping::MessageRows { .. }) => {
+            other
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use memchr::memchr2_iter;
 use serde_json::Value;
 
+use super::error::DatasetError;
+
 /// A record as it stands in a file, before anybody asked what it means.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
@@ -119,6 +121,8 @@ pub trait Sink {
     /// Something about a file that concerns no row: an entry of an archive that was passed over, characters that
     /// could not be read. A full sentence.
     fn note(&mut self, file: &str, note: &str);
+    /// One of several files cannot be read, or not to its end.
+    fn refused(&mut self, file: &str, error: &DatasetError);
     /// A row that cannot be read; it counts as a row.
     fn fault(&mut self, place: Place, fault: Fault);
     /// Bytes of the files themselves (not of what is in them) that were read so far, over all files.

@@ -73,8 +73,7 @@ impl LoadedDataset {
         {
             return Ok(prepared.clone());
         }
-        let files = self.summary.files.iter().map(|file| file.name.clone());
-        let mut preparation = Preparation::new(model.encoder(), spec, files.collect());
+        let mut preparation = Preparation::new(model.encoder(), spec, &self.summary.files);
         let mut done = 0;
         for slice in self.rows.slices() {
             for rows in self.rows.read(slice).await?.chunks(ROWS_PER_TURN) {

@@ -18,6 +18,8 @@ pub struct Records {
     pub files: Vec<(String, String, String)>,
     pub rows: Vec<(Place, Result<Value, Fault>)>,
     pub notes: Vec<(String, String)>,
+    /// Files that could not be read among others, with their reasons.
+    pub refused: Vec<(String, DatasetError)>,
     done: u64,
 }
 
@@ -38,6 +40,10 @@ impl Sink for Records {
 
     fn note(&mut self, file: &str, note: &str) {
         self.notes.push((file.to_owned(), note.to_owned()));
+    }
+
+    fn refused(&mut self, file: &str, error: &DatasetError) {
+        self.refused.push((file.to_owned(), error.clone()));
     }
 
     fn fault(&mut self, place: Place, fault: Fault) {

@@ -6,7 +6,7 @@ use engine::{
         stored::{RowFacts, StoredRow},
         turn::TurnError,
     },
-    protocol::{DataSpec, FindingKind, Message, RowShape, Side},
+    protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
@@ -373,7 +373,14 @@ fn datasets_are_split_and_counted() {
         ..DataSpec::default()
     };
     let prepare = |rows: &[Row], spec: &DataSpec| {
-        let mut preparation = Preparation::new(encoder, spec, vec!["rows.jsonl".to_owned()]);
+        let mut preparation = Preparation::new(
+            encoder,
+            spec,
+            &[FileSummary {
+                name: "rows.jsonl".to_owned(),
+                ..FileSummary::default()
+            }],
+        );
         rows.iter().for_each(|row| preparation.add(&stored(row)));
         preparation.finish()
     };
@@ -523,7 +530,14 @@ fn rows_are_left_out_by_what_was_found_and_lengths_are_counted() {
         leave_out: vec![FindingKind::Duplicate, FindingKind::Secret],
         ..DataSpec::default()
     };
-    let mut preparation = Preparation::new(encoder, &spec, vec!["rows.jsonl".to_owned()]);
+    let mut preparation = Preparation::new(
+        encoder,
+        &spec,
+        &[FileSummary {
+            name: "rows.jsonl".to_owned(),
+            ..FileSummary::default()
+        }],
+    );
     let kinds = [
         vec![],
         vec![FindingKind::Duplicate],

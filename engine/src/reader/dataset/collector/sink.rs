@@ -1,0 +1,188 @@
+//! What a collector does with each record: a row by itself, or a message to be gathered with others.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::Value;
+
+use super::{Collector, MAX_LISTED, RowPlace};
+use crate::{
+    protocol::{FileProblem, FileSummary, Mapping},
+    reader::{
+        DatasetError,
+        gather::{Conversation, MessageColumns, Origin, message_columns},
+        mapping::{self, RowFault},
+        path::{Fields, first_name, get},
+        record::{Fault, Place, Record, Sink},
+        split_name::side_of_name,
+    },
+};
+
+/// Records that the summary shows as they stand in the files, fields of each, and characters of a value.
+const NUM_FIRST_RECORDS: usize = 8;
+const MAX_SHOWN_FIELDS: usize = 20;
+const MAX_SHOWN_CHARS: usize = 120;
+/// The field that gathered messages are put into.
+const MESSAGES: &str = "messages";
+
+impl Collector<'_> {
+    /// Takes a row that holds one message, to be put together with others.
+    fn gather(
+        &mut self,
+        record: &Record<'_>,
+        columns: Result<MessageColumns, RowFault>,
+        group: Option<u64>,
+    ) {
+        let file = self.present();
+        let origin = Origin {
+            file,
+            side: self
+                .files
+                .get(file)
+                .and_then(|file| side_of_name(&file.name)),
+            place: record.place,
+            group,
+        };
+        let taken = columns.and_then(|columns| self.gatherer.add(&columns, &record.fields, origin));
+        if let Err(fault) = taken {
+            self.refuse_record(record, fault);
+            self.count_row(file);
+        }
+    }
+
+    fn refuse_record(&mut self, record: &Record<'_>, fault: RowFault) {
+        let RowFault { path, what, remedy } = fault;
+        let place = record.place_of(first_name(&record.fields, &path).unwrap_or_default());
+        self.refuse(self.present(), place, what, remedy);
+    }
+
+    /// Makes rows of the conversations that were gathered.
+    pub(super) fn put_together(&mut self) {
+        let gatherer = std::mem::take(&mut self.gatherer);
+        let Some(columns) = gatherer.columns().cloned() else {
+            return;
+        };
+        self.gathered = gatherer.summary();
+        gatherer.finish(|Conversation { start, messages }| {
+            let read = messages.and_then(|messages| {
+                let fields = [(MESSAGES.to_owned(), messages)];
+                let mapping = Mapping::Messages {
+                    messages: MESSAGES.to_owned(),
+                };
+                let mapped = mapping::example(&fields, &mapping);
+                let (mapped, _) = mapped.map_err(|fault| (start, fault))?;
+                Ok((fields, mapped))
+            });
+            match read {
+                Ok((fields, mapped)) => {
+                    let at = RowPlace {
+                        file: start.file,
+                        place: start.place,
+                        group: start.group,
+                    };
+                    self.keep(at, &fields, mapped, columns.mapping());
+                }
+                Err((at, RowFault { what, remedy, .. })) => {
+                    self.refuse(at.file, at.place, what, remedy);
+                }
+            }
+            self.count_row(start.file);
+        });
+    }
+
+    /// Keeps the first records as they stand in the files.
+    fn show(&mut self, fields: &Fields) {
+        self.columns.look(fields);
+        self.guess.look(fields);
+        if self.first_records.len() < NUM_FIRST_RECORDS {
+            let cell = |(name, value): &(String, Value)| {
+                let written = match value {
+                    Value::Null => String::new(),
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                let short = written.chars().take(MAX_SHOWN_CHARS).collect();
+                (name.clone(), short)
+            };
+            let cells = fields.iter().take(MAX_SHOWN_FIELDS).map(cell);
+            self.first_records.push(cells.collect());
+        }
+    }
+}
+
+impl Sink for Collector<'_> {
+    fn file(&mut self, name: &str, format: &str, encoding: &str) {
+        self.files.push(FileSummary {
+            name: name.to_owned(),
+            format: format.to_owned(),
+            encoding: encoding.to_owned(),
+            num_rows: 0,
+            // Known once all files are.
+            split: None,
+        });
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        self.show(&record.fields);
+        let group = self
+            .spec
+            .group_by
+            .as_deref()
+            .and_then(|path| group(&record.fields, path));
+        if let Some(columns) = message_columns(&record.fields, &self.spec.mapping) {
+            return self.gather(&record, columns, group);
+        }
+        let file = self.present();
+        match mapping::example(&record.fields, &self.spec.mapping) {
+            Ok((mapped, mapping)) => {
+                let at = RowPlace {
+                    file,
+                    place: record.place,
+                    group,
+                };
+                self.keep(at, &record.fields, mapped, mapping);
+            }
+            Err(fault) => self.refuse_record(&record, fault),
+        }
+        self.count_row(file);
+    }
+
+    fn fault(&mut self, place: Place, Fault { what, remedy }: Fault) {
+        let file = self.present();
+        self.refuse(file, place, what, remedy);
+        self.count_row(file);
+    }
+
+    fn refused(&mut self, file: &str, error: &DatasetError) {
+        if self.refused_files.len() < MAX_LISTED {
+            self.refused_files.push(FileProblem {
+                file: file.to_owned(),
+                what: error.to_string(),
+                remedy: error.remedy(),
+            });
+        }
+    }
+
+    fn encoding(&mut self, encoding: &str) {
+        if let Some(file) = self.files.last_mut() {
+            file.encoding = encoding.to_owned();
+        }
+    }
+
+    fn note(&mut self, file: &str, note: &str) {
+        if self.notes.len() < MAX_LISTED {
+            self.notes.push(format!("{file}: {note}"));
+        }
+    }
+
+    fn progress(&mut self, done: u64) {
+        self.observer.progress(done, self.file_bytes);
+    }
+}
+
+/// A number for the value that keeps rows together.
+fn group(fields: &Fields, path: &str) -> Option<u64> {
+    let value = get(fields, path)?;
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    Some(hasher.finish())
+}
