@@ -20,3 +20,5 @@ mod real_files;
 mod records;
 #[path = "reader/table.rs"]
 mod table;
+#[path = "reader/together.rs"]
+mod together;

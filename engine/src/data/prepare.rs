@@ -69,6 +69,7 @@ pub struct Preparation<'a> {
     num_left_out: usize,
     num_truncated: usize,
     num_without_target: usize,
+    num_not_encoded: usize,
     problems: Vec<RowProblem>,
     control_tokens: ControlTokensFound,
 }
@@ -99,6 +100,7 @@ impl<'a> Preparation<'a> {
             num_left_out: 0,
             num_truncated: 0,
             num_without_target: 0,
+            num_not_encoded: 0,
             problems: Vec::new(),
             control_tokens: ControlTokensFound::default(),
         }
@@ -130,7 +132,9 @@ impl<'a> Preparation<'a> {
     }
 
     fn refuse(&mut self, stored: &StoredRow, error: &EncodeError) {
-        self.num_without_target += usize::from(error.is_without_target());
+        let is_without_target = error.is_without_target();
+        self.num_without_target += usize::from(is_without_target);
+        self.num_not_encoded += usize::from(!is_without_target);
         if let EncodeError::TargetCutOff { num_tokens, .. } = error {
             self.lengths.push(*num_tokens);
         }
@@ -212,6 +216,7 @@ impl<'a> Preparation<'a> {
                 .sum(),
             num_truncated: self.num_truncated,
             num_without_target: self.num_without_target,
+            num_not_encoded: self.num_not_encoded,
             problems: self.problems,
             longest_tokens: sorted.last().copied().unwrap_or(0),
             median_tokens: sorted.get(sorted.len() / 2).copied().unwrap_or(0),

@@ -287,6 +287,9 @@ pub struct PreparedSummary {
     pub median_tokens: usize,
     /// Rows by their length before it was cut, those without target included.
     pub lengths: Histogram,
+    /// Rows left out because they cannot be rendered or tokenized for the model.
+    #[serde(default)]
+    pub num_not_encoded: usize,
     /// Special tokens of the tokenizer that are spelled out in texts of rows.
     #[serde(default)]
     pub control_tokens: ControlTokensFound,

@@ -105,9 +105,7 @@ impl DatasetError {
         match self {
             E::NoFiles => "Drop a file with rows: JSONL, JSON, CSV, Parquet or text.",
             E::Source { .. } => "Drop the file again; it may have been moved or changed.",
-            E::Empty { .. } => {
-                "Put rows into it: one JSON object per line, a CSV table, or text."
-            }
+            E::Empty { .. } => "Put rows into it: one JSON object per line, a CSV table, or text.",
             E::Binary { .. } | E::OtherFormat { .. } => {
                 "Convert it to JSONL (one JSON object per line), CSV, Parquet or plain text."
             }

@@ -451,8 +451,32 @@ mod tests {
             ),
             // A text inside an object may be anything.
             (json!({"meta": {"ask": "a"}}), None),
+            // Other languages' names say as much as English ones.
             (
                 json!({"frage": "q", "antwort": "a", "meta": {"text": "t"}}),
+                pair("frage", None, "antwort"),
+            ),
+            (
+                json!({"Pregunta": "q", "Respuesta": "a", "Fecha": "1.2.24"}),
+                pair("Pregunta", None, "Respuesta"),
+            ),
+            (
+                json!({"id": 1, "Вопрос": "q", "Ответ": "a"}),
+                pair("Вопрос", None, "Ответ"),
+            ),
+            (
+                json!({"问题": "q", "答案": "a"}),
+                pair("问题", None, "答案"),
+            ),
+            (
+                json!({"Texte": "t", "Catégorie": "c"}),
+                Some(Mapping::Classification {
+                    text: "Texte".into(),
+                    label: "Catégorie".into(),
+                }),
+            ),
+            (
+                json!({"first": "q", "second": "a", "meta": {"text": "t"}}),
                 None,
             ),
             (json!({"v1": "ham", "v2": "hello"}), None),

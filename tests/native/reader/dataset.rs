@@ -89,12 +89,12 @@ fn read(text: impl AsRef<[u8]>) -> Result<Reading, DatasetError> {
 }
 
 impl Reading {
-    fn summary(&self) -> &DatasetSummary {
+    pub fn summary(&self) -> &DatasetSummary {
         &self.dataset.summary
     }
 
     /// Row numbers and what is learnt of each.
-    fn targets(&self) -> Vec<(usize, String)> {
+    pub fn targets(&self) -> Vec<(usize, String)> {
         let target = |example: &Example| example.targets(TrainOn::AssistantTurns).join("|");
         self.rows
             .iter()
@@ -115,7 +115,7 @@ impl Reading {
         }
     }
 
-    fn found(&self, kind: FindingKind) -> Vec<usize> {
+    pub fn found(&self, kind: FindingKind) -> Vec<usize> {
         let findings = &self.summary().findings;
         let finding = findings.iter().find(|finding| finding.kind == kind);
         let rows = finding.map_or(&[][..], |finding| &finding.rows);
