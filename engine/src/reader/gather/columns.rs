@@ -7,7 +7,7 @@ use crate::{
     protocol::Mapping,
     reader::{
         mapping::RowFault,
-        path::{Fields, get},
+        path::Fields,
         recognise::{plain, recognise},
     },
 };
@@ -228,7 +228,12 @@ fn by_names(fields: &Fields) -> Option<Result<MessageColumns, RowFault>> {
             .as_str()
             .is_some_and(|role| known_role(role).is_some())
     };
-    let conversation = find(fields, CONVERSATION, |value| written(value).is_some());
+    // An empty cell of such a column is a message that lacks its conversation.
+    let conversation = find(fields, CONVERSATION, |value| written(value).is_some()).or_else(|| {
+        find(fields, CONVERSATION, |value| {
+            !value.is_array() && !value.is_object()
+        })
+    });
     let is_told = conversation.is_some();
     let role = find(fields, ROLE, |value| {
         value.is_string() && (is_told || is_role(value))
@@ -282,6 +287,6 @@ fn find(fields: &Fields, names: &[&str], fits: impl Fn(&Value) -> bool) -> Optio
     names.iter().find_map(|wanted| {
         let is_it = |(name, value): &&(String, Value)| plain(name) == *wanted && fits(value);
         let (name, _) = fields.iter().find(is_it)?;
-        get(fields, name).is_some().then(|| name.clone())
+        Some(name.clone())
     })
 }
