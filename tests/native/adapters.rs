@@ -40,7 +40,8 @@ fn every_method_trains_as_in_peft_and_merges() {
     }
 }
 
-/// The loss of the adapter merged into the base beside that of base and adapter; gives their difference as a share.
+/// Compares the loss of the adapter merged into the base with that of base and adapter; returns their relative
+/// difference.
 fn check_merge(name: &str, tuned: &Llama, state: &TrainingState) -> f64 {
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);

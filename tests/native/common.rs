@@ -1,4 +1,4 @@
-//! What the tests of the tensor side share.
+//! Code shared by the tests of the tensor side.
 
 pub mod adapter;
 pub mod drawn;

@@ -1,5 +1,5 @@
-//! The tensor side of the engine on Burn's CPU backend, against values from transformers and PEFT, and the
-//! behaviour of whole runs.
+//! The tensor side of the engine on Burn's CPU backend, compared with values from transformers and PEFT, and the
+//! behavior of whole runs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The self-test that decides whether a device is trusted.
+//! Tests of the self-test, which decides whether a device is trusted.
 
 use burn::tensor::Device;
 use engine::self_test;

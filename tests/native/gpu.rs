@@ -1,5 +1,5 @@
-//! The engine on this machine's own graphics adapter, through whichever of Vulkan, Metal and DirectX it has; Mesa's
-//! software adapter will do. Where there is none, or it has no halves, the tests say so and pass.
+//! The engine on this machine's own GPU, through Vulkan, Metal or DirectX; Mesa's software GPU works, too. Without a
+//! GPU, or without halves, the tests say so and pass.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Adapters in again: strangers' of PEFT's, our own of every method, blends, and those that are refused.
+//! Loading adapters: those made by PEFT, our own of every method, blends, and those that are refused.
 
 use burn::tensor::Device;
 use engine::{
@@ -93,7 +93,7 @@ fn a_strangers_adapter_has_the_loss_of_peft() {
     }
 }
 
-/// An adapter with every number drawn.
+/// An adapter with random numbers.
 fn make(spec: &AdapterSpec, model: &Llama, random: &mut Random) -> (AdapterForm, Vec<f32>) {
     let (form, mut parameters) = block_on(AdapterForm::start(spec, model, 3)).unwrap();
     for value in &mut parameters {
@@ -120,7 +120,7 @@ fn what_is_written_comes_in_again() {
         ] {
             let files = open(files, &model).unwrap_or_else(|error| panic!("{spec:?}: {error}"));
             let (again, values) = block_on(files.form(&model)).unwrap();
-            // What started from the base comes back as what it became: a LoRA of twice the rank.
+            // An adapter initialized from the base comes back as a LoRA of twice the rank.
             let sorted = |mut tensors: Vec<_>| {
                 tensors.sort_by(|a: &engine::adapter::NamedTensor, b| a.name.cmp(&b.name));
                 tensors
@@ -244,7 +244,7 @@ impl Forged {
         pair(self.config.to_string().into_bytes(), bytes)
     }
 
-    /// What is refused, and why.
+    /// The reasons for which it is refused.
     fn mismatches(&self, model: &Llama) -> Vec<Mismatch> {
         match open(self.files(), model) {
             Err(ImportError::Mismatches { mismatches, .. }) => mismatches,
@@ -303,7 +303,7 @@ fn a_bad_adapter_is_refused_with_every_reason() {
         }
     ));
 
-    // Settings that would be loaded otherwise than they were meant, each by its key; all at once as well.
+    // Settings that would be loaded with a different meaning, each by its key, and all at once.
     let wrong = [
         ("peft_type", json!("PREFIX_TUNING")),
         ("bias", json!("all")),
@@ -325,7 +325,7 @@ fn a_bad_adapter_is_refused_with_every_reason() {
         .fold(good(), |forged, (key, value)| forged.set(key, value));
     // An unknown method has neither rank nor alpha to look at, but is taken as LoRA to find the rest.
     assert_eq!(places(&all).len(), 8, "{:?}", places(&all));
-    // What cannot be in the file is not laid out.
+    // An adapter that cannot fit into the file is not laid out.
     assert_eq!(places(&good().set("r", json!(99_000_000))), ["r"]);
     assert_eq!(
         places(&Forged::new("vera").set("save_projection", json!(false))),
@@ -365,7 +365,7 @@ fn files_that_are_no_adapter_are_refused() {
         .contains("pickle")
     );
     assert!(told(vec![named("x.zip", b"PK\x03\x04 and no more")]).contains("archive"));
-    // A header that lies, cut off anywhere or changed anywhere: refused or read, never a panic.
+    // A wrong header, cut off or changed anywhere: refused or read, never a panic.
     let mut random = Random::new();
     for _ in 0..2000 {
         let mut bytes = tensors.clone();

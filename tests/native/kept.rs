@@ -1,4 +1,4 @@
-//! Adapters side by side: what a workbench keeps, uses, blends, goes on with and gives out.
+//! Several adapters: how a workbench keeps, uses, blends, continues and exports them.
 
 use burn::tensor::Device;
 use engine::{
@@ -172,7 +172,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
         ));
     }
 
-    // Those of another model wait until theirs is back.
+    // Adapters of another model wait until their model is back.
     load_model(&mut bench, "odd");
     assert_eq!(list(&host), AdapterList::default());
     handle(
@@ -204,7 +204,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
     );
 }
 
-/// What another worker would be given: every copy that was told, with its zip.
+/// What another worker would receive: every reported copy, with its zip.
 fn copies(host: &ScriptedHost) -> (Vec<AdapterCopy>, Vec<Vec<u8>>) {
     let told = host.events.borrow();
     let copies = told.iter().filter_map(|(_, event)| match event {
@@ -222,7 +222,7 @@ fn zipped(zips: &[Vec<u8>]) -> Vec<NamedSource> {
     zips.iter().map(source).collect()
 }
 
-/// A pattern leaves as the modules that it meant.
+/// A pattern is exported as the modules that it matched.
 fn without_patterns(mut list: AdapterList) -> AdapterList {
     for adapter in &mut list.adapters {
         adapter.spec.rank_pattern.clear();
@@ -275,7 +275,7 @@ fn a_later_worker_takes_the_adapters_again() {
     block_on(later.handle(Command::LoadAdapter {}, adapter("lora.regex")));
     assert_eq!(ids(&list(&host)), [1, 2, 3, 4, 8]);
 
-    // One that is damaged is told, and costs none of the others.
+    // A damaged one is reported, and the others are kept.
     let host = ScriptedHost::default();
     let mut third = bench(&host);
     load_model(&mut third, "tiny");

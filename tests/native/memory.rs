@@ -1,5 +1,5 @@
-//! How much memory a step takes at its peak, by tokens and by blocks: a test program of its own, as it counts whatever is
-//! allocated.
+//! Measures the peak memory of a step, by tokens and by blocks. A separate test program, since it counts all
+//! allocations.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -59,7 +59,7 @@ fn adapter_bytes(model: &Llama) -> usize {
         .len()
 }
 
-/// What a step takes beyond what is there before it, at its peak; blocks keep nothing beyond their inputs.
+/// The peak memory of a step beyond what was allocated before; blocks keep nothing beyond their inputs.
 fn peak_of_step(model: &Llama, tokens: usize) -> usize {
     let sequence = TokenSequence {
         row: 0,
@@ -72,7 +72,7 @@ fn peak_of_step(model: &Llama, tokens: usize) -> usize {
     let mut state = block_on(TrainingState::start(&spec(), model)).unwrap();
     state.kept_bytes = 0;
     let mut step = || block_on(state.step(model, &batch, 1e-3, &pacing)).unwrap();
-    // The first makes what stays.
+    // The first step allocates what stays.
     step();
     let before = live_bytes();
     forget_peak();
@@ -86,7 +86,7 @@ fn a_step_grows_with_its_tokens_and_by_one_activation_a_block() {
     let model = model_of(3);
     let [short, middle, long] = [512, 1024, 2048].map(|tokens| peak_of_step(&model, tokens));
     println!("3 blocks: {short} bytes for 512 tokens, {middle} for 1024, {long} for 2048");
-    // With a score for every pair of tokens this ratio would tend to four.
+    // With a score for every pair of tokens, this ratio would approach four.
     let growth = (long - middle) as f64 / (middle - short) as f64;
     assert!(
         growth < 2.1,

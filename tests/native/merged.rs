@@ -35,7 +35,7 @@ use crate::common::{
     random::Random,
 };
 
-/// A file in memory that can be full.
+/// A file in memory with limited space.
 struct Memory {
     bytes: Vec<u8>,
     room: usize,
@@ -112,7 +112,7 @@ pub fn unzip(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).unwrap();
         let mut bytes = Vec::new();
-        // Checks the checksum too.
+        // This also checks the checksum.
         entry.read_to_end(&mut bytes).unwrap();
         let name = entry.name().unwrap().into_owned();
         assert!(files.insert(name, bytes).is_none());
@@ -152,7 +152,7 @@ pub fn loaded(files: &ModelFiles) -> Llama {
     block_on(Llama::load(files, &Device::flex(), async |_| ())).unwrap()
 }
 
-/// A LoRA that does nothing yet: what is merged is the base.
+/// A LoRA that does nothing yet: merging gives the base.
 pub fn untrained(files: ModelFiles) -> Case {
     let spec = AdapterSpec {
         method: Method::Lora,
@@ -202,8 +202,8 @@ fn merged_models_score_as_base_and_adapter_do() {
     }
 }
 
-/// As the browser's worker merges it: the adapter leaves as PEFT has it and is merged from that alone. The same files come
-/// out; a start from the base has left as a difference by then, and is summed in another order.
+/// Merges as the browser's worker does: from the adapter in PEFT's form only. The resulting files are the same; an
+/// adapter initialized from the base is a difference by then, and is summed in another order.
 fn merges_from_files(name: &str, of: &Case) {
     let TrainingState {
         form, parameters, ..
@@ -242,7 +242,7 @@ fn merges_from_files(name: &str, of: &Case) {
     }
 }
 
-/// Writes every merged form and the adapter itself where `INLAY_MERGED` names a folder; `tests/reference/verify_merged.py`
+/// Writes every merged form and the adapter itself if `INLAY_MERGED` names a folder; `tests/reference/verify_merged.py`
 /// loads them there.
 fn write_export(case: &str, model: &str, of: &Case) {
     let Some(folder) = std::env::var_os("INLAY_MERGED") else {
@@ -265,7 +265,7 @@ fn write_export(case: &str, model: &str, of: &Case) {
     std::fs::write(folder.join("base.txt"), model).unwrap();
 }
 
-/// The bundled model with a LoRA of noise: forms, sizes, and the most that a sink gets at a time.
+/// The bundled model with a LoRA of noise: forms, sizes, and the largest write to a sink.
 #[test]
 fn the_bundled_model_merges_by_slices() {
     let test = "the_bundled_model_merges_by_slices";

@@ -1,4 +1,4 @@
-//! Forward passes against transformers.
+//! Compares forward passes with transformers.
 
 use burn::tensor::{Device, Tensor};
 use engine::layers::block::KeyValueCache;
@@ -54,7 +54,7 @@ fn check_forward(name: &str) {
     println!("{name}: logits within {error:.1e}");
 }
 
-/// Logits of the real file at every position, and what it writes token by token from a cache.
+/// Checks the logits of the real file at every position, and the tokens it writes from a cache.
 #[test]
 fn bundled_model_equals_transformers() {
     let Some(model) = load::bundled_model("bundled_model_equals_transformers") else {
@@ -90,7 +90,7 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().unwrap()
 }
 
-/// What a cache holds stands for the tokens themselves, however they came in.
+/// A cache is equivalent to the tokens themselves, however they were added.
 #[test]
 fn cached_tokens_are_seen_as_if_they_were_given_again() {
     let mut random = Random::new();

@@ -1,4 +1,4 @@
-//! The first step tried by itself: its losses, and that it leaves nothing behind.
+//! Tests the first step by itself: its losses, and that it leaves no traces.
 
 use burn::tensor::Device;
 use engine::{
@@ -117,7 +117,7 @@ fn the_step_is_that_of_the_run() {
     for packing in [false, true] {
         let mut spec = RunSpec {
             learning_rate: 5e-3,
-            // A run's first rate is 0 under a warm-up.
+            // With a warm-up, the first rate of a run is 0.
             warmup_ratio: 0.5,
             per_device_train_batch_size: 2,
             gradient_accumulation_steps: 2,
@@ -303,7 +303,7 @@ fn the_batch_is_shown_with_its_losses_and_nothing_is_left_of_it() {
         assert_share("sum", sum / losses.len() as f64, first.loss, 1e-5);
         assert_eq!(packing, batch.rows.len() > 2);
         for row in &batch.rows {
-            // All of a text is learnt but its first token, and an end follows it.
+            // All of a text is learned except its first token, and an end token follows it.
             let text: String = row.tokens.iter().map(|token| &*token.token.text).collect();
             let expected = "what a row says ".repeat(1 + row.row % 5);
             assert!(text.contains(&expected), "row {} is {text:?}", row.row);

@@ -1,4 +1,4 @@
-//! Models, adapters and batches drawn at random: what was trained merges, and what was written is read again as it was.
+//! Random models, adapters and batches: what was trained can be merged, and what was written is read back unchanged.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ use crate::{
     merged::{Case, loaded, opened, singles, untrained, unzip},
 };
 
-/// A model, an adapter that was trained on it for two steps from numbers of noise, and rows to score.
+/// A model, an adapter trained on it for two steps from random numbers, and rows to score.
 struct Trained {
     base: DrawnModel,
     model: Llama,
@@ -333,7 +333,7 @@ fn mlx_adapters_are_read_as_they_were_written() {
     assert!(num_read > 0);
 }
 
-/// Of what a type keeps, everything is kept: what was read of a merged model is written as the same bytes again.
+/// Everything that a type can represent is preserved: a merged model that was read is written as the same bytes.
 #[test]
 fn merged_models_are_read_as_they_were_written() {
     let mut random = Random::new();

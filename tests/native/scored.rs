@@ -1,5 +1,5 @@
-//! Scores after a run: every row's losses, right tokens and exact matches against plain arithmetic in f64, the confusion
-//! matrix against each label scored alone, and `evaluation.json` read back.
+//! Scores after a run: every row's losses, right tokens and exact matches compared with plain arithmetic in f64, the
+//! confusion matrix with each label scored separately, and `evaluation.json` read back.
 
 use std::{
     collections::BTreeSet,
@@ -95,7 +95,7 @@ fn logits(model: &Llama, adapter: Option<&DeviceAdapter>, ids: &[u32]) -> Vec<f3
     block_on(read_all(model.head().forward(normed, None))).unwrap()
 }
 
-/// A loss is a difference of logits, so that its error does not shrink with it.
+/// A loss is a difference of logits, so its error does not shrink with it.
 fn assert_plain(what: &str, result: &RowResult, (nll_sum, right): (f64, usize)) {
     let error = (result.nll_sum - nll_sum).abs();
     let largest = 1e-5 * (result.num_scored as f64 + nll_sum);
@@ -234,7 +234,7 @@ fn a_row_matches_exactly_where_greedy_decoding_writes_it() {
     assert_eq!(unending[0].num_right, unending[0].num_scored);
     assert!(!unending[0].is_exact);
 
-    // Behind an end of turn nothing is decoded: a wrong last token does no harm where the one before ends the turn.
+    // Nothing is decoded after an end of turn: a wrong last token does no harm if the one before ends the turn.
     let mut row = rows[0].clone();
     let last = row.ids.len() - 1;
     row.ids[last] = if row.ids[last] == 5 { 6 } else { 5 };
@@ -386,7 +386,7 @@ fn mean(rows: &[(usize, f64)]) -> f64 {
     sum / tokens as f64
 }
 
-/// The base by itself, beside the workbench.
+/// The base model by itself, without the workbench.
 struct Alone {
     model: Llama,
     tokenizer: Tokenizer,
@@ -575,7 +575,7 @@ fn check_labels(alone: &Alone, report: &ScoreReport) {
         });
         let likeliest = (0..3).min_by(|&a, &b| sums[a].total_cmp(&sums[b])).unwrap();
         base[own][likeliest] += 1;
-        // What tells the label is one word, which the run has learnt.
+        // The label is determined by one word, which the run has learned.
         tuned[own][own] += 1;
     }
     assert_eq!(base_confusion, &base);

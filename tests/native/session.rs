@@ -27,7 +27,7 @@ use crate::common::{
     random::Random,
 };
 
-/// A run and what it works on.
+/// A run and its inputs.
 struct Bench {
     model: Llama,
     train: Vec<TokenSequence>,
@@ -126,7 +126,7 @@ fn a_paused_run_goes_on_bit_for_bit() {
         assert_eq!(host.num_yields.get(), unpaused.num_yields.get());
         assert_eq!(losses(&actual), losses(&expected));
         assert_eq!(actual.parameters(), expected.parameters());
-        // 7 sleeps of 20 ms are no part of the run's time, the clock's ticks at every look are.
+        // 7 sleeps of 20 ms are not part of the run's time; the clock's ticks whenever it is read are.
         let lost = actual.summary.elapsed_secs - expected.summary.elapsed_secs;
         assert!(lost.abs() < 0.02, "{lost} s");
 
@@ -248,7 +248,7 @@ fn the_best_adapter_by_validation_is_kept() {
     assert!(num_overfitted > 0, "the last adapter was always the best");
 }
 
-/// The held-out rows end otherwise than the rows learnt by heart, so that they become ever less likely, as a rule.
+/// The held-out rows end differently from the memorized rows, so they usually become less and less likely.
 fn overfitting_bench(random: &mut Random) -> Bench {
     let mut bench = Bench::new(random);
     for row in &mut bench.train {
@@ -339,7 +339,7 @@ fn runs_repeat_from_their_seed() {
     assert_ne!(losses(&bench.run_through()), losses(&dropped));
 }
 
-/// The backward computes a block again; were its masks others, its gradient would not be the loss's.
+/// The backward recomputes a block; with other masks, its gradient would not be that of the loss.
 #[test]
 fn gradients_under_dropout_are_those_of_the_loss() {
     let mut random = Random::new();
@@ -370,7 +370,7 @@ fn gradients_under_dropout_are_those_of_the_loss() {
     assert_share("slope", rise / f64::from(2.0 * distance), norm, 0.01);
 }
 
-/// Rows of very different lengths, packed: loss and gradient are those of the same rows side by side.
+/// Packed rows of very different lengths have the same loss and gradient as the same rows padded.
 #[test]
 fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     let mut random = Random::new();
@@ -390,7 +390,7 @@ fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     }
 }
 
-/// A run on packed rows beside one that takes the same rows one by one and accumulates.
+/// Compares a run on packed rows with one that takes the same rows one by one and accumulates.
 #[test]
 fn a_packed_run_has_the_curve_of_the_same_rows_accumulated() {
     let mut random = Random::new();

@@ -1,4 +1,4 @@
-//! Tokenizer, chat template and datasets against what HF makes of the same input (`tests/reference/text.py`).
+//! Tokenizer, chat template and datasets compared with HF on the same input (`tests/reference/text.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Losses, gradients and whole training curves against PyTorch and PEFT.
+//! Compares losses, gradients and whole training curves with PyTorch and PEFT.
 
 use std::collections::BTreeMap;
 

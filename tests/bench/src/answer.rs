@@ -1,4 +1,4 @@
-//! Greedy text of the real model, as the Try step writes it.
+//! Greedy text from the real model, as in the Try step.
 
 use burn::tensor::Device;
 use engine::{
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{draw, host::BenchHost};
 
-/// Long answers, so that the count of tokens is the limit's.
+/// Long answers, so that every answer reaches the token limit.
 const PROMPT: &str = "Tell a long story about a lighthouse keeper and the storms of one winter.";
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -25,7 +25,7 @@ pub struct AnswerSpec {
     is_tuned: bool,
 }
 
-/// What the last answer was like.
+/// The measurements of the last answer.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Told {
@@ -99,7 +99,7 @@ impl Answer {
         })
     }
 
-    /// So many answers, the same each time.
+    /// Generates `times` answers, the same each time.
     pub async fn run(&mut self, times: u32) -> Result<(), String> {
         for _ in 0..times {
             let host = BenchHost::default();

@@ -1,4 +1,4 @@
-//! Numbers that depend on a name alone; `site/shape.js` and `pytorch.py` draw the same.
+//! Numbers that depend only on a name; `site/shape.js` and `pytorch.py` draw the same ones.
 
 /// Numbers in `[-1, 1)`: xorshift32, seeded with the name's FNV-1a hash.
 pub fn draw(name: &str, len: usize) -> Vec<f32> {

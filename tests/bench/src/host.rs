@@ -1,4 +1,4 @@
-//! The engine's surroundings in the bench: a clock, and turns of the event loop as the page's worker takes them.
+//! The engine's environment in the bench: a clock, and turns of the event loop as in the page's worker.
 
 use std::{cell::Cell, future::ready};
 
@@ -12,14 +12,14 @@ use wasm_bindgen_futures::JsFuture;
 
 #[wasm_bindgen]
 extern "C" {
-    /// Of `ours_worker.js`: resolves after the messages that are waiting.
+    /// Defined by `ours_worker.js`: resolves after the waiting messages.
     #[wasm_bindgen(js_namespace = globalThis, js_name = nextTurn)]
     fn next_turn() -> Promise;
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
     fn now() -> f64;
 }
 
-/// See the module.
+/// The host of the bench.
 #[derive(Default)]
 pub struct BenchHost {
     /// When text was first written, in milliseconds.
@@ -47,7 +47,7 @@ impl Host for BenchHost {
 
     fn yield_now(&self) -> LocalFuture<'_, ()> {
         Box::pin(async {
-            // A turn that fails is a turn all the same.
+            // A failed turn still counts as a turn.
             let _ = JsFuture::from(next_turn()).await;
         })
     }

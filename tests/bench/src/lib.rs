@@ -1,5 +1,4 @@
-//! The engine's side of the bench: what `site/ours_worker.js` calls, built once for each device as the page's workers
-//! are.
+//! The engine's side of the bench: what `site/ours_worker.js` calls, built once per device, like the page's workers.
 //!
 //! ```text
 //! draw      weights and ids that depend on their names alone, the same on every side

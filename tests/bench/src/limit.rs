@@ -1,4 +1,4 @@
-//! What the CPU can do at best in this build: multiply-adds in registers, and copies.
+//! Measures what the CPU can do at best in this build: multiply-adds in registers, and copies.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! `bench [OPTION]...`: measures the engine beside its peers in one Chromium, prints tables, writes JSON.
+//! `bench [OPTION]...`: compares the engine with its peers in one Chromium, prints tables, and writes JSON.
 //!
 //! ```text
 //! plan      what there is to measure, and which sides take part
@@ -40,7 +40,7 @@ use crate::{
     report::Report,
 };
 
-/// What ends the bench before its end.
+/// Why the bench ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     #[error("{0}")]
@@ -101,7 +101,7 @@ fn run(options: &Options) -> Result<(), BenchError> {
     for work in plan::works(options, has_f16) {
         let measured = bench.measure(&work);
         report.add(&work, measured);
-        // Work by work, so that a bench that is cut short leaves what it has.
+        // After each workload, so that an interrupted bench leaves its results.
         report.write(&output)?;
     }
     for (side, about) in bench.about() {

@@ -1,4 +1,4 @@
-//! An epoch of short rows, as they are and packed.
+//! An epoch of short rows, padded and packed.
 
 use burn::tensor::Device;
 use engine::{
@@ -25,11 +25,11 @@ pub struct PackingSpec {
     max_seq_length: usize,
 }
 
-/// Of every epoch so far.
+/// The measurements of all epochs so far.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Told {
-    /// Of an epoch, without padding.
+    /// The tokens of an epoch, without padding.
     tokens: usize,
     unpacked_secs: Vec<f64>,
     packed_secs: Vec<f64>,
@@ -37,7 +37,7 @@ pub struct Told {
     packed_steps: usize,
 }
 
-/// The real model, and rows that are learnt from twice in a run: unpacked, then packed.
+/// The real model, and rows that each run trains on twice: unpacked, then packed.
 pub struct Packing {
     model: Llama,
     rows: Vec<TokenSequence>,
@@ -71,7 +71,7 @@ impl Packing {
         })
     }
 
-    /// So many epochs of either kind, in turn.
+    /// Runs `times` epochs of each kind, in turn.
     pub async fn run(&mut self, times: u32) -> Result<(), String> {
         for _ in 0..times {
             let (secs, steps) = self.epoch(false).await?;

@@ -1,4 +1,4 @@
-//! What JavaScript sees.
+//! The interface for JavaScript.
 
 use engine::{
     web::OpenDevice,
@@ -94,8 +94,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Makes ready what `spec` (JSON) describes, in place of what was there. Gives the amount of work of a run where
-    /// it is not the product's or model's alone.
+    /// Prepares what `spec` (JSON) describes, replacing the previous workload. Returns the amount of work of a run,
+    /// unless it follows from the product or model.
     pub async fn prepare(&mut self, spec: String) -> Result<Option<f64>, JsError> {
         self.work = None;
         let real = || {
@@ -133,7 +133,7 @@ impl Bench {
         Ok(amount)
     }
 
-    /// Does the work so many times.
+    /// Runs the workload `times` times.
     pub async fn run(&mut self, times: u32) -> Result<(), JsError> {
         let done = match &mut self.work {
             Some(Work::Product(product)) => product.run(times).await,
@@ -150,7 +150,7 @@ impl Bench {
         done.map_err(error)
     }
 
-    /// What the work has to show for itself, as JSON.
+    /// The results of the workload, as JSON.
     pub async fn check(&mut self) -> Result<String, JsError> {
         let told = match &self.work {
             Some(Work::Product(product)) => {
@@ -166,7 +166,7 @@ impl Bench {
         Ok(told.to_string())
     }
 
-    /// The memory in bytes, as JSON: the module's own (it never shrinks), and the device's where it tells.
+    /// The memory in bytes, as JSON: the module's own (it never shrinks), and the device's, if known.
     pub fn memory(&self) -> String {
         let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
         let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
@@ -179,7 +179,7 @@ impl Bench {
         .to_string()
     }
 
-    /// Ends the work and gives its memory back.
+    /// Ends the workload and releases its memory.
     pub fn end(&mut self) {
         self.work = None;
         self.open.device.memory_cleanup();

@@ -18,7 +18,7 @@ pub struct ProductSpec {
     k: usize,
     n: usize,
     transposed: Side,
-    /// Of the right side.
+    /// The type of the right side.
     #[serde(default)]
     weights: Weights,
 }
@@ -54,7 +54,7 @@ pub struct Product {
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Rhs {
     Dense(Tensor<2>),
-    /// The engine's frozen weights: `x W^T` where the right side is stored transposed, else `x W`.
+    /// The engine's frozen weights: `x W^T` if the right side is stored transposed, otherwise `x W`.
     Packed(Box<(FrozenMatrix, PackedMatrix)>),
 }
 
@@ -114,18 +114,18 @@ impl Product {
         }
     }
 
-    /// So many products; resolves once all are computed.
+    /// Computes `times` products; resolves once all are done.
     pub async fn run(&self, times: u32) -> Result<(), String> {
         let mut last = self.multiply();
         for _ in 1..times {
             last = self.multiply();
         }
-        // The queue is in order, so that one number of the last product is there once all are done.
+        // The queue is in order, so a number of the last product is available only once all are done.
         let corner = read_all(last.slice([0..1, 0..1])).await;
         corner.map(drop).map_err(|failure| failure.what)
     }
 
-    /// The largest error of some elements, against sums in f64, as a share of the operands' size.
+    /// The largest error of some elements, compared with sums in f64, relative to the size of the operands.
     pub async fn error(&self) -> Result<f64, String> {
         let ProductSpec {
             m,

@@ -1,4 +1,4 @@
-//! Files of the bench: the real model's, read by slices from the browser, and drawn ones, made in memory.
+//! Files of the bench: the real model's, read in slices from the browser, and random ones, made in memory.
 
 use std::{future::Future, pin::Pin};
 
@@ -62,7 +62,7 @@ pub fn drawn_files(config: &LlamaConfig) -> Result<Vec<NamedSource>, serde_json:
         "rms_norm_eps": config.rms_norm_eps,
         "tie_word_embeddings": true,
     });
-    // No text is read or written, so there need be no words.
+    // No text is read or written, so the vocabulary can be empty.
     let tokenizer = r#"{"model": {}, "added_tokens": []}"#;
     let files = [
         ("config.json", json.to_string().into_bytes()),

@@ -1,4 +1,4 @@
-//! A LoRA training step through the engine, as a run takes it.
+//! A LoRA training step through the engine, as in a run.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub struct Training {
 }
 
 impl Training {
-    /// With drawn weights, ids and adapter: what the peers compute, to the digit.
+    /// With random weights, ids and adapter, identical to those of the peers.
     pub async fn drawn(spec: StepSpec, device: &Device) -> Result<Self, String> {
         let Shape {
             rank,
@@ -142,7 +142,7 @@ impl Training {
         })
     }
 
-    /// So many optimizer steps.
+    /// Takes `times` optimizer steps.
     pub async fn run(&mut self, times: u32) -> Result<(), String> {
         for _ in 0..times {
             let batches = std::slice::from_ref(&self.batch);
@@ -159,7 +159,7 @@ impl Training {
         Ok(())
     }
 
-    /// The losses of all steps so far, and what the weights hold.
+    /// The losses of all steps so far, and the memory of the weights.
     pub fn told(&self) -> BTreeMap<&'static str, serde_json::Value> {
         BTreeMap::from([
             ("losses", serde_json::json!(self.losses)),

@@ -1,4 +1,4 @@
-//! axe, which looks at a page for what shuts out people who use a keyboard, a magnifier or a screen reader.
+//! Runs axe, which checks a page for problems of people who use a keyboard, a magnifier or a screen reader.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ pub enum AxeError {
     Answer(String),
 }
 
-/// Runs every rule on the page as it is now, that of WCAG 2.2 for small targets too: a sentence for each element that
-/// breaks one.
+/// Runs every rule on the page as it is now, including WCAG 2.2's rule for small targets; returns a sentence for each
+/// element that breaks one.
 const RUN: &str = "
     const { violations } = await axe.run(document, { resultTypes: ['violations'], rules: { 'target-size': { enabled: true } } });
     return violations.flatMap(({ id, impact, nodes }) => nodes.map((node) =>
@@ -28,7 +28,7 @@ pub fn script_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("node_modules/axe-core/axe.min.js")
 }
 
-/// What is wrong with the page as it is shown now.
+/// The violations on the page as it is shown now.
 ///
 /// # Errors
 /// Where the script is missing, or does not run.

@@ -3,7 +3,7 @@
 //! ```text
 //! server   the static server of `make run` and of the tests: one set of headers, byte ranges
 //! browser  a headless Chromium with its driver, started and ended with the test
-//! page     the page through a person's eyes: controls found by role and accessible name
+//! page the page as a person sees it: controls found by role and accessible name
 //! axe      what is wrong with the page for those who use a keyboard, a magnifier or a screen reader
 //! netlog   the browser's own record of every request, to see that none leaves the origin
 //! trace    the browser's own record of what the page's thread did, to see that it never does much at a time

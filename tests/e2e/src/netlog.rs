@@ -16,7 +16,7 @@ pub enum NetLogError {
 /// The events that carry an address about to be requested.
 const EVENTS: [&str; 2] = ["URL_REQUEST_START_JOB", "WEB_SOCKET_SEND_REQUEST_HEADERS"];
 
-/// Every address that a page or worker of `origin` asked for. The browser's own traffic carries no such initiator and
+/// Every address that a page or worker of `origin` requested. The browser's own traffic carries no such initiator and
 /// is left out; the first load of the page, whose initiator is the person, is left out with it.
 ///
 /// # Errors

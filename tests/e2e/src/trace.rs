@@ -1,6 +1,6 @@
-//! Chromium's own record of what the page's thread did: its tasks, each with the time that it had the processor for.
+//! Chromium's own record of what the page's thread did: its tasks, each with its processor time.
 //!
-//! That time, and not how long a task lasted, is what a page answers for: on a busy machine every task lasts longer.
+//! A page is responsible for processor time, not for how long a task lasted: on a busy machine every task lasts longer.
 
 use serde_json::Value;
 

@@ -1,5 +1,4 @@
-//! An allocator that counts, for the tests that measure memory. Whoever makes it the program's says so by
-//! `#[global_allocator]`.
+//! A counting allocator, for the tests that measure memory. A test program uses it with `#[global_allocator]`.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -9,12 +8,12 @@ use std::{
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that were handed out and did not come back.
+/// The number of bytes allocated and not yet freed.
 pub fn live_bytes() -> usize {
     LIVE.load(Relaxed)
 }
 
-/// The most that was handed out at a time since [`forget_peak`].
+/// The maximum number of bytes allocated at a time since [`forget_peak`].
 pub fn peak_bytes() -> usize {
     PEAK.load(Relaxed)
 }
@@ -23,7 +22,7 @@ pub fn forget_peak() {
     PEAK.store(live_bytes(), Relaxed);
 }
 
-/// The system's allocator behind the counters.
+/// The system's allocator, with counters.
 pub struct Counting;
 
 // SAFETY: the system's allocator does the work; the counters allocate nothing.

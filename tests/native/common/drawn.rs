@@ -1,4 +1,4 @@
-//! Models and adapters drawn at random.
+//! Random models and adapters.
 
 use engine::{
     protocol::{AdapterSpec, LayerRange, Method, TargetModule},
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{file, random::Random};
 
-/// A Llama of one to three blocks whose sizes are multiples of nothing, with the tokenizer of the committed models.
+/// A Llama of one to three blocks with odd sizes, and the tokenizer of the committed models.
 pub struct DrawnModel {
     pub config: LlamaConfig,
     weights: Vec<u8>,
@@ -99,7 +99,8 @@ impl DrawnModel {
     }
 }
 
-/// What an adapter of `method` is to be, for a model of so many blocks: modules, blocks, ranks, norms and head.
+/// A random specification of an adapter of `method` for a model with `num_layers` blocks: modules, blocks, ranks, norms
+/// and head.
 pub fn spec(method: Method, num_layers: usize, random: &mut Random) -> AdapterSpec {
     let first = random.size(0..num_layers);
     let mut modules: Vec<TargetModule> = TargetModule::ALL

@@ -1,4 +1,4 @@
-//! The bundled model's file, where it was fetched.
+//! The bundled model's file, if it was fetched.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use futures_executor::block_on;
 
 const NAME: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
-/// Where the file is, if it was fetched; otherwise says aloud that `test` is skipped.
+/// The path of the file, if it was fetched; otherwise prints that `test` is skipped.
 pub fn bundled_model(test: &str) -> Option<PathBuf> {
     let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/../.material/");
     let path = std::env::var_os("INLAY_MODEL")
@@ -28,7 +28,7 @@ pub fn bundled_model(test: &str) -> Option<PathBuf> {
     None
 }
 
-/// The model, opened; none where `test` is skipped.
+/// The opened model; `None` if `test` is skipped.
 pub fn open_bundled(test: &str) -> Option<ModelFiles> {
     let path = bundled_model(test)?;
     let file = NamedSource {
@@ -38,7 +38,7 @@ pub fn open_bundled(test: &str) -> Option<ModelFiles> {
     Some(block_on(open(vec![file])).unwrap())
 }
 
-/// A file on disk, read by slices.
+/// A file on disk, read in slices.
 struct DiskSource(File);
 
 impl ByteSource for DiskSource {

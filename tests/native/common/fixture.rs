@@ -46,7 +46,7 @@ pub fn batch(rows: &[Row]) -> Batch {
     Batch::new(&sequences.iter().collect::<Vec<_>>())
 }
 
-/// As [`batch`], packed.
+/// Like [`batch`], packed.
 pub fn packed(rows: &[Row]) -> Batch {
     let sequences: Vec<TokenSequence> = rows.iter().map(Row::sequence).collect();
     Batch::packed(&sequences.iter().collect::<Vec<_>>())
@@ -91,7 +91,8 @@ pub fn run_spec(spec: &AdapterSpec, recipe: &Recipe) -> RunSpec {
     }
 }
 
-/// Fails where an element is further from the golden than `tolerance`; says which and what. Gives the largest distance.
+/// Fails if an element differs from the golden value by more than `tolerance`, and names it. Returns the largest
+/// difference.
 #[track_caller]
 pub fn assert_near(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) -> f64 {
     assert_eq!(actual.len(), expected.len(), "{what} has another length");
@@ -105,7 +106,7 @@ pub fn assert_near(what: &str, actual: &[f32], expected: &[f32], tolerance: f64)
     difference
 }
 
-/// As [`assert_near`], where tolerance and result are shares of the golden's largest element.
+/// Like [`assert_near`], where tolerance and result are relative to the largest golden element.
 #[track_caller]
 pub fn assert_near_relative(what: &str, actual: &[f32], expected: &[f32], tolerance: f64) -> f64 {
     let largest = expected
@@ -115,7 +116,7 @@ pub fn assert_near_relative(what: &str, actual: &[f32], expected: &[f32], tolera
     assert_near(what, actual, expected, tolerance * largest) / largest
 }
 
-/// Fails where a number is off by more than a share of the golden; gives that share.
+/// Fails if a number differs from the golden value by more than a share of it; returns the relative difference.
 #[track_caller]
 pub fn assert_share(what: &str, actual: f64, expected: f64, tolerance: f64) -> f64 {
     let difference = (actual - expected).abs();
@@ -130,7 +131,7 @@ fn largest_difference(actual: &[f32], expected: &[f32]) -> (usize, f64) {
     let mut largest = (0, 0.0);
     for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
         let difference = (f64::from(actual) - f64::from(expected)).abs();
-        // A NaN is the largest difference of all.
+        // NaN counts as the largest difference.
         if difference.is_nan() || difference > largest.1 {
             largest = (index, difference);
             if difference.is_nan() {

@@ -1,4 +1,4 @@
-//! The tiny models against the golden files, natively and in the browser alike.
+//! Compares the tiny models with the golden files, both natively and in the browser.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use super::{
     host::{RUN, ScriptedHost},
 };
 
-/// Adapters of every method under `fixtures/adapters`, and the model that each is of.
+/// The adapters of every method under `fixtures/adapters`, and the model of each.
 pub const ADAPTERS: [(&str, &str); 16] = [
     ("lora", "odd"),
     ("rs_lora", "odd"),
@@ -46,22 +46,22 @@ pub const ADAPTERS: [(&str, &str); 16] = [
     ("dora.mixed", "tiny"),
 ];
 
-/// How far a device may be off.
+/// How much a device may differ.
 #[derive(Debug, Clone, Copy)]
 pub struct Tolerances {
-    /// Of hidden states and logits.
+    /// The tolerance of hidden states and logits.
     pub forward: f64,
-    /// Of a loss, as a share.
+    /// The relative tolerance of a loss.
     pub loss: f64,
-    /// Of the elements of an adapter tensor's gradient, as a share of its largest.
+    /// The tolerance of the elements of an adapter tensor's gradient, relative to its largest element.
     pub gradient: f64,
-    /// Of the losses and gradient norms of a curve, as a share.
+    /// The relative tolerance of the losses and gradient norms of a curve.
     pub curve: f64,
-    /// Of the adapter after the curve.
+    /// The tolerance of the adapter after the curve.
     pub parameters: f64,
 }
 
-/// What plain f32 arithmetic keeps.
+/// The tolerances that plain f32 arithmetic meets.
 pub const EXACT: Tolerances = Tolerances {
     forward: 1e-4,
     loss: 1e-5,
@@ -113,7 +113,7 @@ pub async fn model(name: &str, device: &Device) -> Llama {
     Llama::load(&files, device, async |_| ()).await.unwrap()
 }
 
-/// Every hidden state, the logits and the loss; gives the largest error of the logits.
+/// Checks every hidden state, the logits and the loss; returns the largest error of the logits.
 pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) -> f64 {
     let model = model(name, device).await;
     let golden: Forward = fixture::json(&format!("model/{name}.forward.json"));
@@ -170,14 +170,14 @@ fn assert_rows_near(
     largest
 }
 
-/// The largest errors that were found, as shares of the goldens.
+/// The largest errors found, relative to the golden values.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingErrors {
     pub gradient: f64,
     pub curve: f64,
 }
 
-/// The first gradient of every adapter tensor, the steps of a run, and the adapter after them.
+/// Checks the first gradient of every adapter tensor, the steps of a run, and the adapter after them.
 pub async fn check_training(
     name: &str,
     variant: &str,
@@ -188,7 +188,7 @@ pub async fn check_training(
     check_adapter(name, &path, device, tolerances).await.0
 }
 
-/// As [`check_training`], of the golden files at `path` of any method. Gives the trained state besides.
+/// Like [`check_training`], with the golden files of any method at `path`. Also returns the trained state.
 pub async fn check_adapter(
     name: &str,
     path: &str,
@@ -211,8 +211,8 @@ pub async fn check_adapter(
         state.parameters[range].copy_from_slice(&tensors[&format!("init.{name}")]);
     }
     let Forward { rows, .. } = fixture::json(&format!("model/{name}.forward.json"));
-    // Whether blocks keep what their backward needs or are computed again, and whether rows are packed or padded, the
-    // gradient is the same.
+    // The gradient is the same whether blocks keep what their backward needs or are recomputed, and whether rows are
+    // packed or padded.
     let mut gradient = 0.0f64;
     for batch in [fixture::batch(&rows), fixture::packed(&rows)] {
         for kept_bytes in [0, KEPT_BYTES] {
@@ -250,7 +250,7 @@ pub async fn check_adapter(
     (TrainingErrors { gradient, curve }, model, state)
 }
 
-/// A start that is computed from the base: `B A` is PEFT's, whatever the signs of their vectors.
+/// For an initialization computed from the base: `B A` matches PEFT's, whatever the signs of their vectors.
 fn check_start(state: &TrainingState, tensors: &BTreeMap<String, Vec<f32>>) {
     let layout = &state.form.layout;
     for (_, _, slots) in layout.modules() {
@@ -297,8 +297,8 @@ async fn check_gradient(
     largest
 }
 
-/// Loss, gradient and evaluation of rows that are packed beside those of the same rows padded, for some adapter off its
-/// start; gives the largest difference of a gradient, as a share of the largest.
+/// Compares loss, gradient and evaluation of packed rows with those of the same rows padded, for an adapter away from
+/// its initialization; returns the largest difference of a gradient, relative to the largest element.
 pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSequence]) -> f64 {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
@@ -323,8 +323,8 @@ pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSe
     assert_near_relative("gradient", &actual.gradients, &expected.gradients, 1e-4)
 }
 
-/// Takes the golden's steps, each on its micro-batches, and compares what every one tells. Gives the largest error of
-/// a loss.
+/// Takes the golden steps, each on its micro-batches, and compares the numbers of each. Returns the largest error of a
+/// loss.
 pub async fn check_steps(
     model: &Llama,
     spec: &RunSpec,
@@ -374,7 +374,7 @@ pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// The most likely tokens one after the other, from a cache.
+/// The most likely tokens in sequence, using a cache.
 pub async fn continued(model: &Llama, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
     let mut cache = vec![KeyValueCache::default(); model.blocks.len()];
     let (mut past, mut next, mut written) = (0, prompt.to_vec(), Vec::new());

@@ -1,4 +1,4 @@
-//! The engine's surroundings in memory.
+//! The engine's environment in memory.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,14 +13,15 @@ use engine::{
 /// The run of the tests.
 pub const RUN: RunId = RunId(1);
 
-/// Records events; a script presses the buttons. Its clock ticks a millisecond at every look, unless it is given another.
+/// Records events; a script presses the buttons. Its clock advances by a millisecond whenever it is read, unless
+/// another clock is given.
 #[derive(Default)]
 pub struct ScriptedHost {
-    /// What to press once so many yields and sleeps have passed, in ascending order.
+    /// What to press after how many yields and sleeps, in ascending order.
     pub script: Vec<(u64, Control)>,
     /// Each with the yields and sleeps before it.
     pub events: RefCell<Vec<(u64, Event)>>,
-    /// Bytes that went beside events.
+    /// The bytes sent along with events.
     pub zips: RefCell<Vec<Vec<u8>>>,
     pub num_yields: Cell<u64>,
     pub num_sleeps: Cell<u64>,
@@ -42,7 +43,7 @@ impl ScriptedHost {
         self.num_yields.get() + self.num_sleeps.get()
     }
 
-    /// What the run said to be doing, in order.
+    /// The states reported by the run, in order.
     pub fn states(&self) -> Vec<RunState> {
         let state = |event: &Event| match event {
             Event::RunState { state, .. } => Some(*state),

@@ -1,4 +1,4 @@
-//! Models of the tests, on the CPU.
+//! The models of the tests, on the CPU.
 
 use burn::tensor::Device;
 use engine::{model::Llama, weights::checkpoint::ModelFiles};
@@ -11,7 +11,7 @@ pub fn fixture_model(name: &str) -> Llama {
     block_on(golden::model(name, &Device::flex()))
 }
 
-/// The bundled model; none where `test` is skipped.
+/// The bundled model; `None` if `test` is skipped.
 pub fn bundled_model(test: &str) -> Option<Llama> {
     open_bundled(test).as_ref().map(load)
 }

@@ -1,4 +1,4 @@
-//! Inputs drawn anew in every run.
+//! Fresh random inputs in every run.
 
 use std::{
     ops::Range,
@@ -9,7 +9,7 @@ use engine::data::TokenSequence;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Draws from `INLAY_TEST_SEED` or, without it, from the clock. A failing test's output has the seed.
+/// Draws from `INLAY_TEST_SEED` or, without it, from the clock. The output of a failing test includes the seed.
 pub struct Random(ChaCha8Rng);
 
 impl Random {
@@ -39,7 +39,7 @@ impl Random {
         self.sequences_of(num_rows, 2..14)
     }
 
-    /// As [`Self::sequences`], of 40 to 79 tokens.
+    /// Like [`Self::sequences`], with 40 to 79 tokens.
     pub fn long_sequences(&mut self, num_rows: usize) -> Vec<TokenSequence> {
         self.sequences_of(num_rows, 40..80)
     }

@@ -1,4 +1,4 @@
-//! What is shared with the CPU's tests.
+//! Code shared with the CPU's tests.
 #![allow(dead_code, reason = "the CPU's tests use more of it")]
 
 #[path = "../common/adapter.rs"]

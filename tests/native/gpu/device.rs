@@ -1,4 +1,4 @@
-//! The adapter, opened once for all tests.
+//! The GPU, opened once for all tests.
 
 use std::{
     sync::OnceLock,
@@ -19,7 +19,7 @@ fn open() -> &'static Result<Device, String> {
     })
 }
 
-/// The adapter; where there is none, says that `test` is skipped.
+/// The GPU; without one, prints that `test` is skipped.
 pub fn adapter(test: &str) -> Option<Device> {
     match open() {
         Ok(device) => Some(device.clone()),
@@ -30,7 +30,7 @@ pub fn adapter(test: &str) -> Option<Device> {
     }
 }
 
-/// As [`adapter`], if it computes with halves.
+/// Like [`adapter`], if it supports halves.
 pub fn adapter_with_halves(test: &str) -> Option<Device> {
     let device = adapter(test)?;
     if device.supports_dtype(FloatDType::F16) {
@@ -40,7 +40,7 @@ pub fn adapter_with_halves(test: &str) -> Option<Device> {
     None
 }
 
-/// What the checks of the kernels run on.
+/// The device that the checks of the kernels run on.
 pub async fn device() -> Device {
     open().clone().unwrap()
 }

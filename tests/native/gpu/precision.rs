@@ -1,4 +1,4 @@
-//! Whole models in halves beside the same in single precision, and the choice between the two.
+//! Compares whole models in halves with the same models in single precision, and tests the choice between the two.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,7 @@ use crate::{
     reference::Random,
 };
 
-/// How far the losses of the two precisions may lie apart.
+/// How much the losses of the two precisions may differ.
 const PARITY: f64 = 1e-2;
 
 #[test]
@@ -158,7 +158,7 @@ fn run(model: &Llama, spec: &RunSpec, batch: &Batch, num_steps: usize) -> Curve 
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
     let mut state = block_on(TrainingState::start(spec, &model)).unwrap();
-    // Off the start, where half of the gradients are zero.
+    // Away from the initialization, where half of the gradients are zero.
     let batches = [batch.clone()];
     let step = |state: &mut TrainingState| {
         block_on(state.step(model, &batches, spec.learning_rate, &pacing))

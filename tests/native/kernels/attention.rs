@@ -16,7 +16,7 @@ struct Reference {
 
 struct Case {
     heads: Heads,
-    /// Lengths of what is packed into the one row, if anything is.
+    /// The lengths of the segments packed into the only row, if any.
     segments: Vec<usize>,
     q: Array<2>,
     k: Array<2>,
@@ -53,7 +53,7 @@ impl Case {
         }
     }
 
-    /// One row of so many segments of up to `longest` tokens.
+    /// One row of `num_segments` segments of up to `longest` tokens.
     fn draw_packed(
         numbers: Numbers,
         random: &mut Random,
@@ -65,7 +65,7 @@ impl Case {
             .map(|_| random.size(1..longest + 1))
             .collect();
         let mut case = Self::draw(numbers, random, segments.iter().sum(), 0, head_dim);
-        // Of a batch that was drawn, the first row.
+        // The first row of a random batch.
         let tokens = case.heads.tokens;
         case.heads.batch = 1;
         for x in [&mut case.q, &mut case.k, &mut case.v, &mut case.dy] {

@@ -18,7 +18,7 @@ pub async fn norms_equal_the_formula(numbers: Numbers) {
     for variant in variants() {
         for by_four in [true, true, false] {
             let (n, d) = (random.size(1..40), size(&mut random, 4..300, by_four));
-            // From rows that epsilon outweighs to rows where it is nothing.
+            // From rows that epsilon outweighs to rows where it is negligible.
             let scale = 10f64.powf(f64::from(random.unit()));
             let x = random.array([n, d]).times(scale);
             let (delta, dy) = (

@@ -1,5 +1,5 @@
-//! Our kernels against formulas in f64, at shapes and values drawn anew in every run; on a GPU in every variant. Natively
-//! and in the browser alike: the crate that takes this in has a module `device`.
+//! Compares our kernels with formulas in f64, at fresh random shapes and values in every run; on a GPU, in every
+//! variant. Used natively and in the browser: the crate that includes this has a module `device`.
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use engine::{
@@ -42,17 +42,17 @@ macro_rules! for_each_kernel_check {
 
 const TOLERANCE: f64 = 1e-5;
 
-/// The numbers that a check's activations are of.
+/// The number type of a check's activations.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers(pub Precision);
 
 impl Numbers {
-    /// Of a kind, drawn so that these numbers hold them exactly.
+    /// Random values that this number type represents exactly.
     fn array<const D: usize>(self, random: &mut Random, shape: [usize; D]) -> Array<D> {
         self.round(random.array(shape))
     }
 
-    /// The nearest that these numbers have.
+    /// The nearest values of this number type.
     fn round<const D: usize>(self, mut array: Array<D>) -> Array<D> {
         for value in &mut array.values {
             *value = match self.0 {
@@ -71,7 +71,7 @@ impl Numbers {
         }
     }
 
-    /// What a result may be off, where it may be off by `single` in single precision. A half has eleven bits; sums of
+    /// The tolerance of a result whose tolerance in single precision is `single`. A half has eleven bits; sums of
     /// products of halves lose some more.
     fn tolerance(self, single: f64) -> f64 {
         match self.0 {
@@ -91,8 +91,7 @@ pub async fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     read_all(tensor.cast(FloatDType::F32)).await.unwrap()
 }
 
-/// The variants of the kernels, each in use from when it is given to when the next one is; the one that the device was
-/// found to suit at the end.
+/// The variants of the kernels, each in use until the next one; at the end, the one that suits the device.
 #[cfg(feature = "gpu")]
 fn variants() -> impl Iterator<Item = String> {
     use engine::kernels::Variant;
@@ -110,13 +109,13 @@ fn variants() -> impl Iterator<Item = String> {
     std::iter::once("CPU".to_owned())
 }
 
-/// As [`variants`], for products with every kind of packed weight. The programs in registers alone are so large that the
-/// compiler of a native software adapter takes minutes over all of them; in a browser they are checked.
+/// Like [`variants`], for products with every kind of packed weight. The register-only programs are so large that the
+/// compiler of a native software GPU takes minutes for all of them; they are checked in a browser.
 fn packed_variants() -> impl Iterator<Item = String> {
     variants().filter(|variant| cfg!(target_family = "wasm") || variant != "Register")
 }
 
-/// Sizes that four divides, and sizes that it need not.
+/// Sizes divisible by four, or any sizes.
 fn size(random: &mut Random, range: std::ops::Range<usize>, by_four: bool) -> usize {
     let size = random.size(range);
     if by_four {
@@ -126,7 +125,7 @@ fn size(random: &mut Random, range: std::ops::Range<usize>, by_four: bool) -> us
     }
 }
 
-/// A matrix as the kernels take it.
+/// A matrix in the form that the kernels take.
 fn on_device(matrix: &PackedMatrix, device: &Device) -> PackedTensor {
     let rows = matrix.rows;
     let scales = if matrix.scales.is_empty() {
@@ -147,7 +146,8 @@ fn on_device(matrix: &PackedMatrix, device: &Device) -> PackedTensor {
     }
 }
 
-/// Rows and columns that a kind allows: quantised kinds have whole blocks, and a fourth of the others divides by four.
+/// Rows and columns that a kind allows: quantized kinds have whole blocks, and a quarter of the others is divisible by
+/// four.
 fn packed_shape(random: &mut Random, kind: PackedKind, by_four: bool) -> [usize; 2] {
     let cols = if kind.has_scales() {
         32 * random.size(1..5)

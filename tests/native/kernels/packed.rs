@@ -1,4 +1,4 @@
-//! Packed weights: unpacked, multiplied, and multiplied beside a low-rank pair.
+//! Packed weights: unpacked, multiplied, and multiplied with a low-rank addend.
 
 use burn::tensor::Device;
 use engine::{
@@ -23,7 +23,7 @@ pub async fn every_kind_is_unpacked(_: Numbers) {
     }
 }
 
-/// The least f16s are subnormal, which a GPU may take for zero if they are not taken care of.
+/// The smallest f16s are subnormal, which a GPU may flush to zero unless they are handled.
 pub async fn subnormal_scales_are_kept(_: Numbers) {
     let device = device().await;
     let mut random = random();
@@ -122,8 +122,8 @@ pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
     say(&format!("packed products within {largest:.1e}"));
 }
 
-/// The least and the greatest scales that f16 has, which factors shrunk by powers of two must survive. In single precision
-/// alone: such weights are no halves.
+/// The smallest and largest scales in f16, which must survive factors shrunk by powers of two. Only in single
+/// precision: such weights do not fit into halves.
 pub async fn packed_products_keep_extreme_scales(_: Numbers) {
     let device = device().await;
     let mut random = random();

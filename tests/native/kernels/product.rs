@@ -9,7 +9,7 @@ use crate::{
     reference::Array,
 };
 
-/// Adapters and what they are multiplied with are single, whatever the other side is.
+/// Adapters and their factors are single, whatever the other side is.
 const SINGLE: Numbers = Numbers(Precision::Single);
 
 pub async fn products_read_transposed_views(numbers: Numbers) {
@@ -93,7 +93,7 @@ pub async fn products_read_slices(numbers: Numbers) {
     }
 }
 
-/// A matrix as it is, and as a transposed view.
+/// A matrix, and the same matrix as a transposed view.
 fn views(numbers: Numbers, matrix: &Array<2>, device: &Device) -> [Tensor<2>; 2] {
     let transposed = numbers.tensor(&matrix.transposed(), device);
     [numbers.tensor(matrix, device), transposed.transpose()]

@@ -1,4 +1,4 @@
-//! Tokenizers and templates from untrusted files: an error with its reason or something that works, never a panic.
+//! Tokenizers and templates from untrusted files: an error with its reason, or something that works, but never a panic.
 
 use engine::{
     template::{ChatTemplate, MAX_OUTPUT_BYTES, Message, TemplateError},
@@ -136,7 +136,7 @@ fn damaged_tokenizer_files_never_panic() {
     });
 }
 
-/// Sound and unsound components in every combination.
+/// Valid and invalid components in every combination.
 #[test]
 fn random_components_never_panic() {
     let pattern = || {

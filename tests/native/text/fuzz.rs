@@ -1,4 +1,4 @@
-//! Random conversations on stock templates, and on templates that were damaged.
+//! Random conversations with stock templates, and with damaged templates.
 //!
 //! `INLAY_FUZZ_RUNS` says how many runs each test takes, instead of a number that takes seconds.
 
@@ -20,7 +20,7 @@ use crate::{
     masks::{Family, Masks},
 };
 
-/// Stands in what users, systems and tools say, and nowhere else.
+/// Occurs only in what users, systems and tools say.
 const HEARD: char = '\u{E000}';
 const CALL: &str = r#"{"id": "abcdefgh1", "type": "function", "function": {"name": "f", "arguments": {"x": [1, "é"]}}}"#;
 const TOOL: &str = r#"{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}}"#;
@@ -150,7 +150,7 @@ fn turns_hold_what_the_assistant_says_and_nothing_else() {
             prop_assert!(behind <= turn.start, "{}: {turn:?} begins before {behind}", family.name);
             behind = turn.end;
             let text = &rendered.text[turn];
-            // Thoughts are taken out of contents by some, and calls stand for a content in others.
+            // Some templates remove thoughts from contents, and some write calls instead of a content.
             let is_verbatim = !message.content.contains("think>") && message.tool_calls.is_empty();
             prop_assert!(!is_verbatim || text.contains(message.content.trim()), "{}: {text:?}", family.name);
             num_checked.set(num_checked.get() + 1);

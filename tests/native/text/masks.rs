@@ -1,4 +1,4 @@
-//! What is learnt, token for token as TRL has it, on the stock chat templates (`tests/reference/masks.py`).
+//! Compares which tokens are learned with TRL, on the stock chat templates (`tests/reference/masks.py`).
 
 use std::collections::BTreeSet;
 
@@ -54,8 +54,8 @@ struct ChatPair {
     completion: Vec<Value>,
     ids: Vec<u32>,
     mask: String,
-    /// Whether the prompt's tokens are the first of the whole's. Where they are not, since the template writes the
-    /// prompt in another way once it is answered, TRL warns and learns from the first difference on.
+    /// Whether the prompt's tokens are the first of the whole's. If they are not, because the template writes an
+    /// answered prompt differently, TRL warns and learns from the first difference on.
     splits: bool,
 }
 
@@ -132,8 +132,8 @@ fn encode(encoder: Encoder<'_>, row: &Row) -> Result<(Vec<u32>, String), EncodeE
     Ok((sequence.ids, mask))
 }
 
-/// The first token is predicted from nothing: TRL marks it where a text begins with what is learnt, and its loss passes
-/// over it.
+/// The first token is predicted from nothing: TRL marks it if a text begins with what is learned, and its loss ignores
+/// it.
 fn without_first(mask: &str) -> String {
     mask.replacen('1', "0", usize::from(mask.starts_with('1')))
 }

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::{golden::golden, masks::Masks};
 
-/// Templates that write messages in another way than one behind the other, each by itself: what ends a conversation, or
-/// an answer's reasoning, depends on where they stand.
+/// Templates that do not write messages independently in sequence: what ends a conversation, or an answer's reasoning,
+/// depends on their position.
 const WITHOUT_FORM: [&str; 4] = ["phi3", "phi3_5", "phi4_mini", "qwen3_training"];
 /// Templates that take no system message, or write it inside a user's.
 const WITHOUT_SYSTEM: [&str; 4] = ["gemma", "gemma3", "mistral_nemo", "mistral_v0_2"];

@@ -1,4 +1,4 @@
-//! Ids equal to HF's, from the GGUF's vocabulary and from a tokenizer.json.
+//! Checks that ids equal HF's, with the GGUF's vocabulary and with a tokenizer.json.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Writes small model files, sound ones and (on demand) wrong ones.
+//! Writes small model files, valid ones and (on demand) invalid ones.
 
 use std::time::SystemTime;
 
@@ -274,7 +274,7 @@ pub fn safetensors_file(header: &str, data: &[u8]) -> Vec<u8> {
     [&length, header.as_bytes(), data].concat()
 }
 
-/// `(name, dtype, shape, bytes)` one behind the other, as a safetensors file.
+/// A safetensors file of consecutive `(name, dtype, shape, bytes)`.
 pub fn safetensors(tensors: &[(&str, &str, &[u64], &[u8])]) -> Vec<u8> {
     let mut header = json!({"__metadata__": {"format": "pt"}});
     let mut data = Vec::new();
@@ -320,7 +320,7 @@ pub fn tiny_json(tied: bool) -> Value {
     })
 }
 
-/// Something that is recognised as a tokenizer.json.
+/// Something that is recognized as a tokenizer.json.
 pub fn tokenizer_json() -> String {
     json!({"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}).to_string()
 }

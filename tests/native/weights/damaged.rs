@@ -1,4 +1,4 @@
-//! GGUF files cut anywhere and with flipped bits: a typed error or a sound header, never a panic.
+//! GGUF files cut anywhere and with flipped bits: a typed error or a valid header, but never a panic.
 //!
 //! `INLAY_FUZZ_FACTOR` multiplies the rounds on the bundled model: 4 makes 1,000 cuts and 10,000 flipped bits.
 
@@ -59,7 +59,7 @@ impl ByteSource for Sparse {
     }
 }
 
-/// Reads the header and, if it is sound, checks that its tensors lie in the file. Answers whether it was.
+/// Reads the header and, if it is valid, checks that its tensors are inside the file. Returns whether it was valid.
 fn survives(source: &Sparse) -> bool {
     let Ok(header) = block_on(GgufHeader::read(source)) else {
         return false;

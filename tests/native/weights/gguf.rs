@@ -1,4 +1,4 @@
-//! GGUF headers, sound and wrong.
+//! Valid and invalid GGUF headers.
 
 use engine::weights::{
     checkpoint::{ModelFiles, TokenizerSource, open},

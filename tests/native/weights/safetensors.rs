@@ -1,4 +1,4 @@
-//! Safetensors headers, sound, wrong and random.
+//! Valid, invalid and random safetensors headers.
 
 use engine::weights::{
     checkpoint::open,
@@ -212,7 +212,7 @@ proptest! {
     }
 }
 
-/// What we accept, the format's own implementation accepts too, with the same tensors.
+/// Whatever we accept, the format's own implementation accepts, too, with the same tensors.
 fn check_against_reference(file: &Vec<u8>) -> Result<(), TestCaseError> {
     let Ok(header) = read(file) else {
         return Ok(());

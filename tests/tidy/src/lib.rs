@@ -1,5 +1,5 @@
-//! Structure checks over the files that git tracks. They read text, so they know no types: what a lint can say, clippy
-//! says. Each test names every place that breaks its rule, not the first alone.
+//! Structure checks over the files that git tracks. They read text and know no types; rules that a lint can express are
+//! left to clippy. Each test names every place that breaks its rule, not only the first.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ pub struct Tracked {
 }
 
 impl Tracked {
-    /// The text, where it is text.
+    /// The text, if the file is text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.bytes).unwrap_or_default()
     }
@@ -36,7 +36,7 @@ impl Tracked {
 /// Every tracked or new, not ignored file below `folder` whose name ends with `ending`.
 ///
 /// # Panics
-/// Where git does not answer: these checks only make sense in a checkout.
+/// If git does not answer: these checks only make sense in a checkout.
 #[expect(clippy::expect_used, reason = "only tests call it")]
 pub fn files(folder: &str, ending: &str) -> Vec<Tracked> {
     let list = Command::new("git")
@@ -62,7 +62,7 @@ pub fn files(folder: &str, ending: &str) -> Vec<Tracked> {
     let paths = paths
         .split('\0')
         .filter(|path| !path.is_empty() && path.ends_with(ending));
-    // A file deleted but not yet committed is listed still.
+    // A file that is deleted but not committed is still listed.
     paths
         .filter_map(|path| {
             Some(Tracked {

@@ -1,4 +1,4 @@
-//! What is shared with the native tests, and the golden files, which a browser cannot open.
+//! Code shared with the native tests, and the golden files, which a browser cannot open.
 #![allow(dead_code, reason = "the native tests use more of it")]
 
 #[path = "../../native/common/adapter.rs"]

@@ -1,4 +1,4 @@
-//! The device itself: that there is one, and that it computes right at the shapes of a real model.
+//! Tests that there is a device, and that it computes correctly at the shapes of a real model.
 
 use std::cell::OnceCell;
 

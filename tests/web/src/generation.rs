@@ -1,4 +1,4 @@
-//! Text from a cache of keys and values, against passes over the whole text.
+//! Compares text generated with a cache of keys and values with passes over the whole text.
 
 use engine::{
     data::Encoder,

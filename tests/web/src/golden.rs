@@ -1,4 +1,4 @@
-//! The tiny models against values from transformers and PEFT; see `tests/reference/README.md`.
+//! Compares the tiny models with values from transformers and PEFT; see `tests/reference/README.md`.
 
 use engine::{data::TokenSequence, protocol::RunSpec, train::state::TrainingState};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
@@ -8,7 +8,7 @@ use crate::{
     device::{device, random},
 };
 
-/// What a device is held to, whose arithmetic is its own.
+/// The tolerances of a device, which has its own arithmetic.
 const TOLERANCES: Tolerances = Tolerances {
     forward: 1e-3,
     loss: 1e-4,

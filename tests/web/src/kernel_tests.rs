@@ -1,4 +1,4 @@
-//! Every kernel in single precision; `tests/native/gpu.rs` has the halves, which no software adapter of a browser computes.
+//! Every kernel in single precision; `tests/native/gpu.rs` tests the halves, which no browser's software GPU supports.
 
 use engine::protocol::Precision;
 use wasm_bindgen_test::wasm_bindgen_test;

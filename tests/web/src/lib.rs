@@ -1,8 +1,8 @@
 //! The engine in a real browser. Run by `make test` as
 //! `wasm-pack test --headless --chrome --release tests/web --features gpu` (and `cpu`); natively there is nothing here.
 //!
-//! Every check runs in a dedicated worker, as the engine does. Without a WebGPU adapter the GPU's tests fail: nothing
-//! is skipped.
+//! Every check runs in a dedicated worker, as the engine does. Without WebGPU, the GPU's tests fail: nothing is
+//! skipped.
 #![cfg(all(test, target_arch = "wasm32", any(feature = "cpu", feature = "gpu")))]
 #![allow(
     clippy::unwrap_used,

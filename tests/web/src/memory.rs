@@ -25,7 +25,7 @@ const NUM_STEPS: u64 = 1_000;
 /// By then every shape was seen, every evaluation done once and every pool filled.
 const SETTLED_AT: u64 = 100;
 const EVAL_STEPS: u64 = 40;
-/// The log of the steps is meant to grow, by doubling. Beside a real model it does not show.
+/// The log of the steps is meant to grow, by doubling. Compared with a real model it is negligible.
 const LOG_BYTES: u64 = 2 * NUM_STEPS * size_of::<StepMetrics>() as u64;
 
 #[global_allocator]
@@ -34,11 +34,11 @@ static ALLOCATOR: Counting = Counting;
 /// Bytes held at one moment.
 #[derive(Clone, Copy)]
 struct Reading {
-    /// What the module's memory has grown to; it never shrinks.
+    /// The size of the module's memory; it never shrinks.
     wasm: u64,
-    /// What the allocator has handed out of it.
+    /// How much of it the allocator has handed out.
     heap: u64,
-    /// In use and reserved, where the device has memory of its own.
+    /// Memory in use and reserved, if the device has its own memory.
     device: Option<[u64; 2]>,
 }
 

@@ -17,7 +17,7 @@ extern "C" fn count() {
 #[unsafe(link_section = ".init_array")]
 static COUNT: extern "C" fn() = count;
 
-/// A linker that takes the module for a command runs them at every call from JavaScript; see
+/// A linker that treats the module as a command runs them at every call from JavaScript; see
 /// [`engine::web::run_constructors`].
 #[wasm_bindgen_test]
 async fn constructors_run_once() {

@@ -1,5 +1,5 @@
-//! One work on several sides, in turn: every side is made ready and warmed up, then all take turns, so that what slows
-//! the machine down slows them all.
+//! Measures a workload on several sides in turn: every side is prepared and warmed up, then all take turns, so that
+//! whatever slows down the machine slows down all of them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,29 +11,29 @@ use crate::{
     plan::{Options, Side, Work, Worker},
 };
 
-/// A turn of a quick work repeats it until about so much time is spent.
+/// A turn of a quick workload repeats it until about this much time has passed.
 const TURN_SECS: f64 = 0.2;
 const MAX_TIMES: u64 = 64;
-/// A first run that takes longer is warm-up enough.
+/// A first run that takes longer needs no further warm-up.
 const WARM_SECS: f64 = 5.0;
-/// After its third turn a side gets no other once it has had so much time.
+/// After its third turn, a side gets no more turns once it has used this much time.
 const FAIR_SHARE_SECS: f64 = 30.0;
-/// A peer that is so many times slower than the quickest side, and takes so long, gets one turn only.
+/// A peer that is this many times slower than the fastest side, and takes that long, gets only one turn.
 const HOPELESS: f64 = 5.0;
 const HOPELESS_SECS: f64 = 2.0;
-/// The largest error of a product, as a share of its operands' size.
+/// The largest error of a product, relative to the size of its operands.
 const MAX_ERROR: f64 = 1e-4;
 
-/// What a side showed.
+/// The results of a side.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
-    /// Of each turn, for one run of the work.
+    /// The seconds of each turn, per run of the workload.
     pub secs: Vec<f64>,
-    /// What it had to show for itself: errors, losses, tokens.
+    /// What it reported: errors, losses, tokens.
     pub told: Value,
-    /// Of the sides that tell it, at the end.
+    /// The memory at the end, for sides that report it.
     pub memory: Value,
-    /// Operations, or bytes, of one run, where the side says it.
+    /// The operations, or bytes, of one run, if the side reports them.
     pub amount: Option<f64>,
 }
 
@@ -54,7 +54,7 @@ pub struct Bench<'a> {
     page: BenchPage<'a>,
     python: Option<PyTorch>,
     options: &'a Options,
-    /// What every worker that was started tells of itself.
+    /// What every started worker reports about itself.
     about: BTreeMap<Side, Value>,
     running: Vec<Worker>,
 }
@@ -70,14 +70,14 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// What the sides tell of themselves.
+    /// What the sides report about themselves.
     pub fn about(&self) -> impl Iterator<Item = (Side, &Value)> {
         self.about.iter().map(|(&side, about)| (side, about))
     }
 
-    /// Measures a work; an error tells why a side has nothing to show.
+    /// Measures a workload; an error says why a side has no results.
     pub fn measure(&mut self, work: &Work) -> Vec<(Side, Result<Measured, String>)> {
-        // Two sides may share a worker, which holds one work at a time; the second of them gets its turns afterwards.
+        // Two sides may share a worker, which holds one workload at a time; the second gets its turns afterwards.
         let mut rounds: Vec<Vec<Side>> = Vec::new();
         for &side in &work.sides {
             let shares =
@@ -163,7 +163,7 @@ impl<'a> Bench<'a> {
             }
         };
         if answer.is_err() {
-            // Whatever it was, the next work begins with a new worker.
+            // In any case, the next workload begins with a new worker.
             self.end(worker);
         }
         answer
@@ -176,7 +176,7 @@ impl<'a> Bench<'a> {
         self.running.retain(|running| *running != worker);
     }
 
-    /// Starts a side's worker where it does not run yet.
+    /// Starts a side's worker if it is not running yet.
     fn start(&mut self, side: Side) -> Result<(), String> {
         let worker = side.worker();
         if self.running.contains(&worker) {
@@ -200,7 +200,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Makes a side ready and warms it up; gives the seconds of its second run.
+    /// Prepares a side and warms it up; returns the seconds of its second run.
     fn prepare(&mut self, work: &Work, side: Side) -> Result<(Measured, f64), String> {
         self.start(side)?;
         let worker = side.worker();

@@ -1,4 +1,4 @@
-//! PyTorch with PEFT in a process of its own, asked line by line.
+//! PyTorch with PEFT in a separate process, controlled line by line.
 
 use std::{
     io::{BufRead, BufReader, Lines, Write},
@@ -17,10 +17,10 @@ pub struct PyTorch {
 }
 
 impl PyTorch {
-    /// Starts the interpreter that `PYTHON` names, else `python3`.
+    /// Starts the interpreter named by `PYTHON`, or `python3`.
     ///
     /// # Errors
-    /// Why it is not there.
+    /// Why it could not be started.
     pub fn start(script: &Path) -> Result<Self, String> {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let how = "set PYTHON to an interpreter with torch, transformers and peft";

@@ -31,7 +31,7 @@ impl Model {
 pub struct BenchPage<'a> {
     session: &'a Session,
     model: Model,
-    /// Whether the adapter computes with halves.
+    /// Whether the GPU supports halves.
     pub has_f16: bool,
 }
 
@@ -53,7 +53,7 @@ impl<'a> BenchPage<'a> {
         })
     }
 
-    /// Starts a side; what it tells of itself.
+    /// Starts a side; returns what it reports about itself.
     ///
     /// # Errors
     /// Why it does not start.
@@ -108,7 +108,7 @@ impl<'a> BenchPage<'a> {
         }
     }
 
-    /// Ends a side's worker, whatever it does.
+    /// Ends a side's worker, whatever it is doing.
     pub fn end(&self, worker: &str) {
         // A page that cannot even do that will fail the next call.
         let _ = self

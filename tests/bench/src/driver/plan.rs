@@ -1,4 +1,4 @@
-//! What there is to measure, and on which sides.
+//! The workloads to measure, and their sides.
 
 use std::path::PathBuf;
 
@@ -96,7 +96,7 @@ impl Options {
     }
 }
 
-/// Whoever computes.
+/// A side: an implementation to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {
     OursGpu,
@@ -116,7 +116,7 @@ pub enum Side {
     PyTorchCuda,
 }
 
-/// Where a side lives.
+/// Where a side runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worker {
     /// In the page's worker of this script.
@@ -125,7 +125,7 @@ pub enum Worker {
     Python(&'static str),
 }
 
-/// What a work runs on.
+/// The processor that a workload runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Gpu,
@@ -152,7 +152,7 @@ impl Side {
         }
     }
 
-    /// The script of its worker, or what is native.
+    /// The script of its worker, or its native program.
     pub fn worker(self) -> Worker {
         let script = match self {
             Self::OursGpu => "ours_worker.js?build=gpu",
@@ -191,12 +191,12 @@ impl Side {
         )
     }
 
-    /// Whether this peer multiplies by weights of that kind.
+    /// Whether this peer supports weights of this kind.
     fn multiplies(self, weights: &str) -> bool {
         weights == "f32" || (weights == "f16" && self == Self::JaxGpu)
     }
 
-    /// What this side is told beyond the work itself.
+    /// The options of this side, besides the workload.
     fn options(self) -> Value {
         match self {
             Self::JaxGpuWhole | Self::JaxCpuWhole => json!({ "isWhole": true }),
@@ -208,7 +208,7 @@ impl Side {
     }
 }
 
-/// Something to measure.
+/// A workload to measure.
 #[derive(Debug, Clone)]
 pub struct Work {
     pub group: &'static str,
@@ -216,18 +216,18 @@ pub struct Work {
     pub name: String,
     /// What is common to all sides.
     spec: Value,
-    /// In the order of their turns.
+    /// The sides, in the order of their turns.
     pub sides: Vec<Side>,
-    /// Floating-point operations of one run, where it is known.
+    /// The floating-point operations of one run, if known.
     pub operations: Option<f64>,
-    /// Tokens of one run, where there are any.
+    /// The tokens of one run, if any.
     pub tokens: Option<usize>,
-    /// A worker of its own, for its memory is looked at.
+    /// Whether it needs a new worker, because memory is measured.
     pub is_fresh: bool,
 }
 
 impl Work {
-    /// The work as `side` is told it.
+    /// The specification of the workload for `side`.
     pub fn spec(&self, side: Side) -> Value {
         let mut spec = self.spec.clone();
         if let (Value::Object(spec), Value::Object(options)) = (&mut spec, side.options()) {
@@ -237,7 +237,7 @@ impl Work {
     }
 }
 
-/// All that `options` ask for.
+/// All workloads that `options` request.
 pub fn works(options: &Options, has_f16: bool) -> Vec<Work> {
     let mut works = Vec::new();
     if options.takes("limit") {
@@ -319,7 +319,7 @@ const LAYERS: [(&str, usize, usize); 8] = [
 ];
 
 fn products(tokens: &[usize], has_f16: bool) -> Vec<Work> {
-    // What is measured: the side that is stored transposed, and what the weights are.
+    // The variants: the side that is stored transposed, and the type of the weights.
     let variants = [
         ("none", "f32"),
         ("rhs", "f32"),
@@ -361,7 +361,7 @@ fn products(tokens: &[usize], has_f16: bool) -> Vec<Work> {
                         place,
                         name: format!("{layer}: {m}x{k} x {k}x{n} {label} {weights}"),
                         spec: json!({ "kind": "matmul", "m": m, "k": k, "n": n, "transposed": transposed, "weights": weights }),
-                        // The peers know no packed weights: their f32 product stands beside ours.
+                        // The peers have no packed weights: their f32 product is compared with ours.
                         sides: sides
                             .iter()
                             .copied()
@@ -412,7 +412,7 @@ fn steps(group: &'static str, shape: &str, sizes: &[(usize, usize, usize)]) -> V
                 name: format!("{layers} layers, {tokens} tokens, {vocabulary} words"),
                 spec: json!({
                     "kind": "step", "shape": shape, "layers": layers, "tokens": tokens, "vocabulary": vocabulary,
-                    // PyTorch draws in Python, which only small models bear.
+                    // PyTorch draws in Python, which is fast enough only for small models.
                     "drawn": shape == "tiny",
                 }),
                 sides: sides.clone(),
@@ -451,9 +451,9 @@ fn real_steps(tokens: &[usize]) -> Vec<Work> {
     works
 }
 
-/// Rows as people have them: most short, some long.
-/// Tokens of the first rows of LLaMA-Factory's `data/alpaca_en_demo.json` (at ff6d4d12) under SmolLM2's chat template, and
-/// how many of them are trained, where 512 are kept.
+/// Realistic rows: most are short, some are long. Tokens of the first rows of LLaMA-Factory's
+/// `data/alpaca_en_demo.json` (at ff6d4d12) under SmolLM2's chat template, and how many of them are trained, where 512
+/// are kept.
 #[rustfmt::skip]
 const ALPACA: [(usize, usize); 24] = [
     (434, 396), (51, 7), (359, 321), (80, 39), (129, 82), (153, 89), (75, 35), (401, 352), (66, 16), (297, 260), (62, 21), (297, 259),

@@ -1,4 +1,4 @@
-//! Tables for the eye, JSON for what is written of them.
+//! Prints tables and writes JSON.
 
 use std::{
     collections::BTreeMap,
@@ -15,18 +15,19 @@ use crate::{
     plan::{Options, Place, Side, Work},
 };
 
-/// Losses of sides that compute the same are so near to each other, as a share.
+/// The maximum relative difference of the losses of sides that compute the same.
 const MAX_LOSS_DIFFERENCE: f64 = 1e-3;
-/// Steps whose losses are compared: later, on one batch learnt by heart, roundings grow into differences.
+/// The number of steps whose losses are compared: later, on a single memorized batch, rounding errors grow into
+/// differences.
 const COMPARED_STEPS: usize = 16;
 
-/// What was measured, printed as it comes.
+/// The measurements, printed as they come.
 pub struct Report {
     machine: Value,
     sides: BTreeMap<&'static str, Value>,
     missing: Vec<Value>,
     works: Vec<Value>,
-    /// Whatever else was found out, by name.
+    /// Other findings, by name.
     others: BTreeMap<String, Value>,
     /// The group and place whose heading was printed last.
     section: Option<(&'static str, Place)>,
@@ -64,24 +65,24 @@ impl Report {
         })
     }
 
-    /// Says aloud that something is not measured.
+    /// Prints that something is not measured.
     pub fn missing(&mut self, what: &str, why: &str) {
         println!("MISSING {what}: {why}");
         self.missing.push(json!({ "what": what, "why": why }));
     }
 
-    /// What a side tells of itself.
+    /// Records what a side reports about itself.
     pub fn about(&mut self, side: Side, about: &Value) {
         self.sides.insert(side.name(), about.clone());
     }
 
-    /// Something measured once, such as a size.
+    /// Records something measured once, such as a size.
     pub fn note(&mut self, name: &str, value: Value) {
         println!("{name}: {value}");
         self.others.insert(name.to_owned(), value);
     }
 
-    /// Prints a work's row and keeps its numbers.
+    /// Prints a workload's row and keeps its numbers.
     pub fn add(&mut self, work: &Work, measured: Vec<(Side, Result<Measured, String>)>) {
         if self.section != Some((work.group, work.place)) {
             self.section = Some((work.group, work.place));
@@ -126,7 +127,7 @@ impl Report {
         }));
     }
 
-    /// How the best peer in a browser stands to our best; packed weights stand beside the peers' f32.
+    /// Keeps the ratio of the best peer in a browser to our best; packed weights are compared with the peers' f32.
     fn keep_ratio(
         &mut self,
         work: &Work,
@@ -167,7 +168,7 @@ impl Report {
         }
     }
 
-    /// Sides that draw the same model must tell the same losses; a comparison of speed would mean nothing otherwise.
+    /// Sides that draw the same model must report the same losses; otherwise a comparison of speed would mean nothing.
     fn compare_losses(&mut self, work: &Work, measured: &[(Side, Result<Measured, String>)]) {
         let draws = |side: Side| work.group == "agreement" || !side.name().starts_with("PyTorch");
         let mut curves: Vec<(Side, Vec<f64>)> = Vec::new();
@@ -211,7 +212,7 @@ impl Report {
         }
     }
 
-    /// Prints how the best peer stands to our best over all works.
+    /// Prints the ratio of the best peer to our best over all workloads.
     pub fn summarise(&self) {
         if !self.ratios.is_empty() {
             println!("\n== the best peer's time as a multiple of our best: least, median, most");
@@ -225,7 +226,7 @@ impl Report {
         }
     }
 
-    /// Writes the JSON of all that is known by now.
+    /// Writes everything known so far as JSON.
     ///
     /// # Errors
     /// Where it cannot be written.
@@ -254,7 +255,7 @@ impl Report {
     }
 }
 
-/// The least, the median and the most of some numbers.
+/// The minimum, median and maximum of some numbers.
 fn spread(numbers: &[f64]) -> [f64; 3] {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -311,7 +312,7 @@ fn answer_rate(told: &Value) -> String {
     }
 }
 
-/// Tokens that are no padding, a second, and how the two stand to each other.
+/// The tokens per second without padding, and the ratio of the two.
 fn packing_rates(told: &Value) -> String {
     let numbers = |key: &str| -> Vec<f64> {
         let numbers = told[key].as_array().into_iter().flatten();
@@ -349,14 +350,14 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// The processor's name, where Linux tells it.
+/// The processor's name, if Linux reveals it.
 fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split(':').nth(1)?.trim().to_owned())
 }
 
-/// How many processes wanted to run in the last minute, where Linux tells it: on a busy machine only ratios count.
+/// The load average of the last minute, if Linux reveals it: on a busy machine only ratios count.
 fn load() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').next()?.parse().ok()

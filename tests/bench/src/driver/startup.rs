@@ -34,7 +34,7 @@ pub fn measure(dist: &Path, folder: &Path, repetitions: usize, report: &mut Repo
     }
 }
 
-/// Of everything that is code or style.
+/// The sizes of all code and styles.
 fn sizes(dist: &Path) -> Result<Value, BenchError> {
     let failure = |error| BenchError::File(dist.to_owned(), error);
     let mut sizes = Map::new();

@@ -1,4 +1,4 @@
-//! Adapters of PEFT's come in, are chosen, blended, gone on with, and leave for every runtime; bad ones change nothing.
+//! PEFT adapters are loaded, chosen, blended, trained further, and exported for every runtime; bad ones change nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     visit.browser.session.act_on(&use_blend, "click")?;
     wait_for_list(&visit, &page, &[first, second, &blend], &blend)?;
 
-    // It leaves in every form, and comes in again as it left.
+    // It is exported in every form, and can be loaded again.
     let out = [
         (
             "Download adapter",
@@ -165,7 +165,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     let again = "inlay-tiny-lora.zip";
     let again = listed_end(&visit, &page, again)?;
 
-    // A run goes on with it.
+    // A run continues it.
     let dataset = visit.write("questions.jsonl", questions(12, seed()))?;
     page.choose_files("Dataset files", &[&dataset])?;
     page.wait_for_status(&["Ready"], LOADING)?;
@@ -185,7 +185,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     Ok(())
 }
 
-/// An engine that takes over, as after a crash, has every adapter and answers as the last one did.
+/// An engine that takes over, as after a crash, has every adapter and gives the same answers.
 fn another_engine(visit: &Visit, page: &Page) -> Outcome {
     let (names, chosen) = listed(visit, page)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -198,7 +198,7 @@ fn another_engine(visit: &Visit, page: &Page) -> Outcome {
     Ok(())
 }
 
-/// A learned prompt, which has fields of its own and one form to leave in; and a head that learns beside a LoRA.
+/// A learned prompt, which has its own fields and only one export form; and a head trained along with a LoRA.
 fn other_methods(visit: &Visit, page: &Page) -> Outcome {
     let run = |name: &str| -> Outcome {
         page.wait_until_enabled("Start training", SOON)?;

@@ -1,4 +1,4 @@
-//! Files that cannot be used: each gets a message of its own, and what was loaded before stays.
+//! Files that cannot be used: each gets its own message, and what was loaded before stays.
 
 use std::error::Error;
 use std::path::PathBuf;

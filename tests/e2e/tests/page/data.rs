@@ -196,7 +196,7 @@ fn pasted_rows_and_templates_become_a_ready_dataset() -> Outcome {
     page.fill("Rows as JSON lines", &rows.join("\n"))?;
     page.press("Read the rows")?;
     wait_for_rows(&page, "3 rows", "Copper with zinc.")?;
-    // Rows alone bring the bundled model with them.
+    // Rows without a model load the bundled one.
     page.wait_for_status(&["Ready"], LOADING)?;
     page.wait_for_text("2 for training, 1 held out", LOADING)?;
     assert!(page.is_enabled("Start training")?);
@@ -242,7 +242,7 @@ fn wait_for_tokens(page: &Page, words: &str) -> Outcome {
     Ok(())
 }
 
-/// What concerns files and no row of them.
+/// Notes about files as a whole.
 #[test]
 fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome {
     let Some(visit) = Visit::start("notes", Window::default())? else {
@@ -264,7 +264,7 @@ fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome
     ] {
         page.wait_for_text(note, SOON)?;
     }
-    // Letters that are none, behind those that the encoding is told by.
+    // Invalid bytes after those that determine the encoding.
     let mut odd = "question,answer\n".to_owned().into_bytes();
     for row in 0..3000 {
         odd.extend(format!("Where is caf\u{e9} {row}?,At number {row}\n").into_bytes());
@@ -277,7 +277,8 @@ fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome
         SOON,
     )?;
 
-    // A refused file is told of until there is another; what was there is encoded anew meanwhile.
+    // The message about a refused file stays until there is another file; the loaded dataset can be encoded again
+    // meanwhile.
     page.wait_for_status(&["Ready"], LOADING)?;
     give(&visit, &page, &[("nothing.csv", Vec::new())])?;
     page.wait_for_text("nothing.csv is empty", SOON)?;

@@ -1,4 +1,4 @@
-//! The whole journey on the CPU: the bundled model, fifty rows of our own, a short run, both answers, the zip.
+//! The whole journey on the CPU: the bundled model, fifty generated rows, a short run, both answers, the zip.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -102,7 +102,7 @@ fn answers_differ(page: &Page) -> Outcome {
     Ok(())
 }
 
-/// The held-out rows are scored, and the row that got best is shown in the table.
+/// The held-out rows are scored, and the most improved row is shown in the table.
 fn score(page: &Page) -> Outcome {
     page.wait_until_enabled("Score the held-out rows", SOON)?;
     page.press("Score the held-out rows")?;

@@ -26,7 +26,7 @@ fn loading_takes_less_than_twice_the_file() -> Outcome {
     Ok(())
 }
 
-/// What the engine's memory has grown to in a run, beside what the page said before it.
+/// Compares the engine's memory during a run with the page's estimate.
 #[test]
 fn a_run_takes_what_was_estimated() -> Outcome {
     const TOKENS: &str = "192";

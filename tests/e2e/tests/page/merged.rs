@@ -1,4 +1,5 @@
-//! The real model leaves with an adapter in it, in a worker whose memory stays small; an export can be cancelled.
+//! The real model is exported with an adapter merged in, in a worker whose memory stays small; an export can be
+//! canceled.
 
 use e2e::axe;
 use e2e::browser::Window;

@@ -1,4 +1,4 @@
-//! The page's own thread never does much at a time, so that it answers at once whatever the engine does.
+//! The page's own thread never does much at a time, so it responds at once, whatever the engine is doing.
 
 use std::time::Instant;
 
@@ -89,7 +89,7 @@ fn the_page_does_little_at_a_time() -> Outcome {
     visit.browser.downloaded(".zip", SOON)?;
     trace.mark("end")?;
 
-    // What the test must see, lest it sees nothing.
+    // The test must notice this task; otherwise it would notice nothing.
     let busy = "const start = performance.now(); while (performance.now() - start < 400) {}";
     visit.browser.session.script(busy, json!([]))?;
     trace.mark("after")?;

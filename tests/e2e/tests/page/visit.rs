@@ -1,4 +1,4 @@
-//! What the journeys share: the built page in a browser, datasets of our own, and the zip that the page hands out.
+//! Code shared by the journeys: the built page in a browser, generated datasets, and the zip that the page exports.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -32,7 +32,7 @@ pub fn model_file() -> PathBuf {
     root().join("dist/models").join(MODEL)
 }
 
-/// The built page in a browser of its own.
+/// The built page in its own browser.
 pub struct Visit {
     pub browser: Browser,
     pub origin: String,
@@ -143,7 +143,7 @@ pub fn seed() -> u64 {
     nanos.into()
 }
 
-/// SplitMix64: enough chance for test data.
+/// SplitMix64: random enough for test data.
 pub struct Chance(pub u64);
 
 impl Chance {
@@ -159,7 +159,7 @@ impl Chance {
     }
 }
 
-/// JSONL rows of questions that are all answered in the same unusual manner, which the base model does not have.
+/// JSONL rows of questions that are all answered in the same unusual manner, which the base model does not know.
 pub fn questions(num_rows: usize, seed: u64) -> String {
     let mut chance = Chance(seed);
     let mut rows = String::new();
