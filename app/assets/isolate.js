@@ -1,5 +1,5 @@
-// A service worker for hosts that cannot send headers: adds to every answer of this origin the three that make the page
-// cross-origin isolated, which shared memory, and so threads, are bound to. app/assets/start.js registers it where the
+// A service worker for hosts that cannot send headers: adds the three headers that make the page cross-origin isolated
+// to every response of this origin. Shared memory, and so threads, need them. app/assets/start.js registers it where the
 // server does not send them itself. It keeps nothing and changes nothing else.
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",

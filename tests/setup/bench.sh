@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up what is missing, builds the bench's page into target/bench/site, and runs the bench with the given options:
 #   make bench ARGS="--only step,matmul --sides ours,jax"
-# BUILDS="gpu threads" builds only these of the engine's builds; SKIP_BUILD=1 builds none.
+# BUILDS="gpu threads" makes only these builds of the engine; SKIP_BUILD=1 makes none.
 set -euo pipefail
 # shellcheck source=tests/setup/tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
@@ -11,7 +11,7 @@ bash tests/setup/model.sh
 BENCH=$ROOT/tests/bench
 SITE=$ROOT/target/bench/site
 
-# The peers, as package-lock.json pins them; the bench reports those that are not there.
+# The peers, as pinned in package-lock.json; the bench reports missing ones.
 install_peers() {
     if [ -z "$(find "$BENCH/node_modules/.package-lock.json" -newer "$BENCH/package-lock.json" 2>/dev/null)" ]; then
         has npm || apt_install "The peers come from npm" npm nodejs || return 1
@@ -24,7 +24,7 @@ place_peer() {
     local folder=$SITE/peers/$1
     shift
     mkdir -p "$folder"
-    cp -R "$@" "$folder/" || say "MISSING: $folder is not whole; its rows will say so"
+    cp -R "$@" "$folder/" || say "MISSING: $folder is incomplete; its rows will say so"
 }
 
 place_site() {
@@ -40,7 +40,7 @@ place_site() {
         "$modules"/@tensorflow/tfjs-backend-wasm/dist/{tf-backend-wasm.min.js,*.wasm}
 }
 
-# build_ours BUILD FEATURES CARGO_ARGUMENT...: a build of the engine's side, and wasm-bindgen's glue around it.
+# build_ours BUILD FEATURES CARGO_ARGUMENT...: builds the engine's side, with wasm-bindgen's glue.
 build_ours() {
     local build=$1 features=$2 target=$TARGET
     shift 2
@@ -60,7 +60,7 @@ build_ours() {
 install_peers || say "MISSING: the peers could not be installed; their rows will say so"
 place_site
 if [ -z "${SKIP_BUILD:-}" ]; then
-    # As tests/setup/workers.sh builds the page's.
+    # In the same way as tests/setup/workers.sh builds the page's workers.
     for build in ${BUILDS:-gpu cpu threads relaxed}; do
         case $build in
         gpu | cpu) build_ours "$build" "$build" ;;

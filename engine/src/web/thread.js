@@ -1,4 +1,4 @@
-// A thread of the CPU engine (engine/src/web/threads.rs): the engine's program once more, on the engine's memory.
+// A thread of the CPU engine (engine/src/web/threads.rs): another instance of the engine's program, on its memory.
 self.onmessage = async ({ data: { program, module, memory, channel } }) => {
   try {
     const engine = await import(program);
@@ -6,9 +6,9 @@ self.onmessage = async ({ data: { program, module, memory, channel } }) => {
     self.postMessage("loaded");
     engine.run_thread();
   } catch (error) {
-    // The engine may be waiting for this very thread, deaf to events; the page listens here.
+    // The engine may be waiting for this very thread and receive no events; the page listens here.
     new BroadcastChannel(channel).postMessage(`a thread ended: ${error.message ?? error}`);
-    // As an event that the engine hears of; a rejection would stay in here.
+    // An event reaches the engine; a rejection would stay in here.
     reportError(error);
   }
 };
