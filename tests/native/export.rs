@@ -641,7 +641,7 @@ fn recipe_bytes() -> Vec<u8> {
         .clone()
 }
 
-/// Leaves a zip behind for `tests/reference/peft_load.py`, which loads it with PEFT itself.
+/// Writes a zip for `tests/reference/peft_load.py`, which loads it with PEFT itself.
 #[test]
 fn a_zip_for_peft_is_written() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("export.zip");

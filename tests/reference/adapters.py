@@ -23,7 +23,7 @@ from common import FIXTURES, Row, nll_sum, pad
 warnings.simplefilter("error", UserWarning)
 # What it says of norm tuning, whatever the file.
 warnings.filterwarnings("ignore", "Unsupported layer type")
-# A head that is trained beside its embedding is what the run asked for.
+# A head trained separately from its embedding is what the run asked for.
 warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
 warnings.filterwarnings("ignore", category=FutureWarning)
 

@@ -91,7 +91,7 @@ def read_dataset(paths: list[Path]) -> list[dict | None]:
 def encode(tokenizer, row: dict, max_length: int | None = None) -> Row:
     """A row of any of the three shapes as ids and loss mask, cut on the right.
 
-    Scored is all that the template writes for an assistant's turn behind its header: the content, the end-of-turn token
+    Everything the template writes for an assistant turn after its header is scored: the content, the end-of-turn token
     and the line break after it, as TRL has it; or all of a `text` but its first token, which has nothing before it.
     """
     if "text" in row:

@@ -1,4 +1,4 @@
-"""What the scripts that make the golden files share: rows, batches, the loss, LoRA and the training loop.
+"""Code shared by the scripts that make the golden files: rows, batches, the loss, LoRA and the training loop.
 
 Everything runs in float32 on the CPU with eager attention, so that a golden is what the plain formula gives.
 """

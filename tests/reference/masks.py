@@ -1,9 +1,9 @@
-"""Golden masks of learnt tokens: TRL's own, on stock chat templates, without a model of any size.
+"""Golden masks of learned tokens: TRL's own, on stock chat templates, without any model.
 
     python tests/reference/masks.py MODEL.gguf LLAMA_CPP_PYTHON.tar.gz tests/fixtures/text
 
 Every family has its stock template and the same with `{% generation %}` marks: TRL's training template where TRL ships
-one that writes the same text, else the stock template marked here (`MARKS`) as TRL marks others: from behind the header to
+one that writes the same text, otherwise the stock template marked here (`MARKS`) as TRL marks others: from after the header to
 where the template ends the turn, its line break included. Both must write the same text. What SFTTrainer makes of the
 conversations without tools is compared with these masks before they are written.
 
@@ -280,7 +280,7 @@ def stock_templates(gguf, sdist):
 
 
 def family_tokenizer(tiny, special, pre_tokenizer=None):
-    """The tiny tokenizer with special tokens added behind its own, which splits as the family's does."""
+    """The tiny tokenizer with special tokens added after its own, which splits like the family's tokenizer."""
     tiny = copy.deepcopy(tiny)
     tiny["pre_tokenizer"] = pre_tokenizer or tiny["pre_tokenizer"]
     known = {token["content"] for token in tiny["added_tokens"]}

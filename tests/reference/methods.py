@@ -78,7 +78,7 @@ CASES = {
         ),
         RECIPE | {"learning_rate": 1e-2},
     ),
-    # A head that is the embedding, blocks by range, ranks and alphas by pattern, norms trained beside.
+    # A head that is the embedding, blocks by range, ranks and alphas by pattern, norms trained, too.
     "lora.mixed": (
         "tiny",
         {

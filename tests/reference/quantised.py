@@ -1,4 +1,4 @@
-"""Makes `fixtures/export/quantised.json`: blocks of numbers, and how llama.cpp's own Python package quantises them.
+"""Makes `fixtures/export/quantised.json`: blocks of numbers, and how llama.cpp's own Python package quantizes them.
 
 Run: python tests/reference/quantised.py
 """

@@ -1,4 +1,4 @@
-"""Makes adapters as strangers bring them: trained and saved by PEFT alone, with the loss that PEFT has with them.
+"""Makes adapters as other people bring them: trained and saved by PEFT alone, with the loss PEFT computes with them.
 
 Run: python tests/reference/strangers.py
 """

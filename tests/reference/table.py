@@ -1,8 +1,8 @@
-"""Prints what every adapter method was held to, as a table: each cell is a run.
+"""Prints the table of what every adapter method was checked against: each cell is a run.
 
     python tests/reference/table.py [--mlx PYTHON] [--llama PYTHON]
 
-The engine's tests take the first gradients and the curve of 20 steps beside PEFT's, merge, and write the exports; PEFT and
+The engine's tests compare the first gradients and the curve of 20 steps with PEFT's, merge, and write the exports; PEFT and
 transformers load these here, and mlx-lm and llama.cpp in the environments that `mlx_load.py` and `gguf_load.py` say. A column
 whose environment is not given is left out.
 

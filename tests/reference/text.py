@@ -1,10 +1,10 @@
-"""Golden files for the tokenizer, the chat template and the masks of learnt tokens.
+"""Golden files for the tokenizer, the chat template and the masks of learned tokens.
 
     python tests/reference/text.py MODEL.gguf tests/fixtures/text
 
 Made with transformers' own loading of the GGUF file. For this file transformers splits text by GPT-2's pattern alone,
 where the model's own tokenizer (and llama.cpp, under the name `smollm`) first sets every digit apart. The ids here are
-those of the model's own tokenizer; the few strings for which transformers' GGUF loading differs are listed beside them.
+those of the model's own tokenizer; the few strings for which transformers' GGUF loading differs are listed with them.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Checks a zip that Inlay exported against transformers and PEFT: does the adapter load whole, and is the loss true?
+"""Checks a zip that Inlay exported against transformers and PEFT: does the adapter load completely, and is the loss correct?
 
 Run: python tests/reference/verify_export.py adapter.zip --model SmolLM2-135M-Instruct.Q4_1.gguf --dataset rows.jsonl
 Prints a JSON report. The exit code is 1 where its `problems` are not empty. Without --dataset the losses are not
@@ -85,7 +85,7 @@ def logits_of(model, row: Row) -> torch.Tensor:
 
 
 def compare_losses(model, rows: list[Row], evaluation: dict, problems: list[str]) -> dict:
-    """Losses of base and tuned on the held-out rows beside those that the export claims."""
+    """The losses of base and tuned on the held-out rows, and those that the export claims."""
     scored = sum(sum(row.loss_mask) for row in rows)
     if scored != evaluation["scored_tokens"]:
         problems.append(f"{scored} tokens are scored here, evaluation.json says {evaluation['scored_tokens']}")
@@ -153,7 +153,7 @@ def verify(archive: Path, base, tokenizer, dataset: list[Path]) -> dict:
     if not report["largest_logit_change"] > TOLERANCE:
         problems.append("the adapter does not change the logits")
     if not report["largest_merged_difference"] <= TOLERANCE:
-        problems.append("the merged model differs from the one with the adapter beside it")
+        problems.append("the merged model differs from the base with the adapter")
     return report
 
 

@@ -1,4 +1,4 @@
-"""Tests verify_export.py: a zip of an adapter that PEFT itself trained must pass, spoilt ones must not.
+"""Tests verify_export.py: a zip of an adapter that PEFT itself trained must pass, and spoiled ones must not.
 
 Run: python tests/reference/verify_export_test.py --model SmolLM2-135M-Instruct.Q4_1.gguf   (some minutes)
 """

@@ -5,9 +5,9 @@ Run: INLAY_MERGED=out cargo test .. merged::   (a folder for each adapter: F32.z
      python tests/reference/verify_merged.py out --gguf     (in an environment with gguf and safetensors)
      python tests/reference/verify_merged.py out --llama    (in an environment with llama-cpp-python)
 
-The first run compares logits of each F32 folder with PEFT's `merge_and_unload` over the same base, and writes the losses beside
+The first run compares logits of each F32 folder with PEFT's `merge_and_unload` over the same base, and writes the losses next to
 the zips. The second reads each GGUF file with llama.cpp's own Python package, quantises the numbers of the F32 folder with it,
-and compares every tensor bit by bit. The third loads each GGUF file with llama.cpp and prints its loss beside those. Exit code 1 where one is off.
+and compares every tensor bit by bit. The third loads each GGUF file with llama.cpp and prints its loss with those. The exit code is 1 if one differs.
 """
 
 from __future__ import annotations

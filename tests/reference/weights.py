@@ -1,4 +1,4 @@
-"""Makes the golden weights of the bundled SmolLM2-135M-Instruct Q4_1, as transformers dequantises and reorders them.
+"""Makes the golden weights of the bundled SmolLM2-135M-Instruct Q4_1, as transformers dequantizes and reorders them.
 
 `fixtures/weights/smollm2.json`: for every tensor of the model, under its HF name, its shape and the SHA-256 of its
 weights (float32, little-endian, row after row; negative zeros as zeros), and a few whole rows as the hexadecimal of

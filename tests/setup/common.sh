@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: paths, pinned versions, messages, and the ways to install something.
+# Sourced by the scripts in this folder: paths, pinned versions, messages, and the ways to install something.
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -81,7 +81,7 @@ make_some() {
 make_workers() {
     local folder=$1
     mkdir -p "$folder"
-    # Those with threads beside the others: they share no artefacts, and each often waits for one large crate that takes
+    # The builds with threads run alongside the others: they share no artifacts, and each often waits for one large crate that uses
     # one core.
     aside make_some "threads relaxed" "$@"
     make_some "single fast" "$@"

@@ -6,7 +6,7 @@ use super::series::{Point, decimate, extent};
 /// How a line is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stroke {
-    /// A thin line behind its smoothed form.
+    /// A thin line in the background of its smoothed form.
     Faint,
     Solid,
     /// A line with a dot at every point, for few points.

@@ -5,7 +5,7 @@ use super::template_field::TemplateField;
 use crate::state::mapping::Part;
 use crate::store::Store;
 
-/// Characters of an example beside a field's name.
+/// The number of characters of an example next to a field's name.
 const MAX_EXAMPLE: usize = 40;
 
 /// Where a part of the example comes from: a field of the row, or a template.

@@ -73,7 +73,7 @@ pub fn RowsTable() -> impl IntoView {
     }
 }
 
-/// Stands for rows that are not drawn. It spans the columns that are always there, lest it makes one more.
+/// A placeholder for rows that are not drawn. It spans the columns that always exist, so that it does not add one.
 fn space(px: f64) -> Option<impl IntoView> {
     (px > 0.0).then(|| view! { <tr><td colspan="4" style:height=format!("{px:.1}px")></td></tr> })
 }

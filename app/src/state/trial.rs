@@ -1,4 +1,4 @@
-//! What is tried without leaving an adapter behind: the first batch of a run, and the score of held-out rows.
+//! Trials that leave no adapter: the first batch of a run, and the scores of held-out rows.
 
 use engine::protocol::{BatchPreview, RunId, ScoreReport, Side};
 

@@ -287,7 +287,7 @@ impl Encoder<'_> {
         Ok(encoded)
     }
 
-    /// A rendered conversation in which the messages `learnt` are learned: every token that touches their turns.
+    /// A rendered conversation in which the messages `learnt` are trained: every token that touches their turns.
     fn conversation(
         &self,
         rendered: &RenderedConversation<'_>,

@@ -17,7 +17,7 @@ use crate::{
     weights::checkpoint::{self, NamedSource},
 };
 
-/// See the module.
+/// The loaded base model.
 pub struct LoadedModel {
     pub summary: ModelSummary,
     pub llama: Llama,

@@ -140,7 +140,7 @@ impl<'a> Page<'a> {
         Ok((named, are_all_there))
     }
 
-    /// What `act` gives; it is begun anew while elements go away under it, as the page is redrawn.
+    /// The result of `act`, which is repeated while elements go away because the page is redrawn.
     fn settled<T>(&self, mut act: impl FnMut() -> Result<T, PageError>) -> Result<T, PageError> {
         self.wait("the page to stand still", PATIENCE, || {
             Ok(Seen::Yes(act()?))

@@ -140,7 +140,7 @@ fn accept(listener: &TcpListener, root: &Arc<Path>, isolation: Isolation, is_ove
         let Ok(connection) = connection else { continue };
         let root = Arc::clone(root);
         std::thread::spawn(move || {
-            // A visitor who hangs up, or sends what is no request, is no failure of ours.
+            // A visitor who hangs up, or sends something that is not a request, is not our failure.
             let _ = connection.set_read_timeout(Some(SILENCE));
             let _ = http::serve(connection, |request| answer(&root, isolation, request));
         });

@@ -135,7 +135,7 @@ fn rows_too_long_or_too_deep_are_faults() {
     assert!(fault.what.contains("values"), "{fault:?}");
 }
 
-/// Rows are found again behind each slice that is read, and keep their lines.
+/// Rows are found again after each slice, and keep their lines.
 #[test]
 fn rows_that_cross_slices_are_whole() {
     let row = |index: usize| {

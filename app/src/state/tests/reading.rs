@@ -226,7 +226,7 @@ fn what_failed_to_be_read_is_told_while_settings_change() {
     assert_eq!(told(&state), ["line 7 is cut off"]);
     assert_eq!(status(&state).activity, Activity::Ready);
 
-    // What failed to be encoded is told beside it, until it is tried again.
+    // An encoding failure is shown along with it, until encoding is tried again.
     state.begin_encoding();
     state.apply(refused("no row can be learned"));
     assert_eq!(told(&state), ["line 7 is cut off", "no row can be learned"]);

@@ -24,7 +24,8 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// Marks this moment, and takes the trace up to it: the browser's buffer for it must not fill, lest something is lost.
+    /// Marks this moment, and collects the trace up to it: the browser's buffer must not fill, or something would be
+    /// lost.
     pub fn mark(&mut self, name: &str) -> Outcome {
         let browser = &self.visit.browser;
         let script = "performance.mark(arguments[0])";
