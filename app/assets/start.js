@@ -21,9 +21,9 @@ async function canBeIsolated() {
       return false;
     }
     if (!self.isSecureContext || sessionStorage.getItem(TRIED)) return false;
-    await navigator.serviceWorker.register(new URL("./isolate.js", import.meta.url));
+    const registered = navigator.serviceWorker.register(new URL("./isolate.js", import.meta.url));
     const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MILLIS));
-    if (!(await Promise.race([navigator.serviceWorker.ready, late]))) return false;
+    if (!(await Promise.race([registered.then(() => navigator.serviceWorker.ready), late]))) return false;
     sessionStorage.setItem(TRIED, "yes");
     return true;
   } catch {

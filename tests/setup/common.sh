@@ -11,6 +11,7 @@ RUST_MINIMUM=1.95
 WASM_BINDGEN_VERSION=0.2.130
 WASM_PACK_VERSION=0.15.1
 TRUNK_VERSION=0.21.14
+GECKODRIVER_VERSION=0.37.1
 
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 # Other flags, so other artefacts: each build would otherwise throw away the other's.
@@ -120,4 +121,20 @@ apt_install() {
     fi
     slowly "apt-get install $*" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" ||
         die "could not install $*"
+}
+
+# install_tool COMMAND CRATE VERSION LEVEL [CARGO FLAG...]: into .tools, optimised at that level, unless that very version
+# is on PATH already.
+install_tool() {
+    local command=$1 crate=$2 version=$3 level=$4
+    shift 4
+    if has "$command" && [ "$("$command" --version 2>/dev/null | head -n 1 | cut -d' ' -f2)" = "$version" ]; then
+        return
+    fi
+    # Tools run for seconds and are built from source: a cheap build is the better bargain.
+    local cheaply=(env CARGO_PROFILE_RELEASE_OPT_LEVEL="$level" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false
+        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_TARGET_DIR="$TOOLS/build")
+    local install=(cargo install --root "$TOOLS" --force "$@" "$crate@$version")
+    slowly "Building $crate $version into .tools (minutes, once)" "${cheaply[@]}" "${install[@]}" --locked ||
+        slowly "Building $crate $version again, with newer dependencies than it was released with" "${cheaply[@]}" "${install[@]}"
 }

@@ -56,32 +56,18 @@ install_rust_src() {
     say "The component rust-src is missing and could not be added: the page is built without threads"
 }
 
-# install_tool COMMAND CRATE VERSION LEVEL [CARGO FLAG...]: into .tools, optimised at that level, unless that very version
-# is on PATH already.
-install_tool() {
-    local command=$1 crate=$2 version=$3 level=$4
-    shift 4
-    if has "$command" && [ "$("$command" --version 2>/dev/null | cut -d' ' -f2)" = "$version" ]; then
-        return
-    fi
-    # Tools run for seconds and are built from source: a cheap build is the better bargain.
-    local cheaply=(env CARGO_PROFILE_RELEASE_OPT_LEVEL="$level" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false
-        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_TARGET_DIR="$TOOLS/build")
-    local install=(cargo install --root "$TOOLS" --force "$@" "$crate@$version")
-    slowly "Building $crate $version into .tools (minutes, once)" "${cheaply[@]}" "${install[@]}" --locked ||
-        slowly "Building $crate $version again, with newer dependencies than it was released with" "${cheaply[@]}" "${install[@]}" ||
-        die "could not install $crate $version"
-}
-
 install_tools() {
     has cc || apt_install "Rust needs a C linker" gcc libc6-dev
     choose_toolchain
     install_wasm_target
     install_rust_src
-    install_tool wasm-bindgen wasm-bindgen-cli "$WASM_BINDGEN_VERSION" 1
+    install_tool wasm-bindgen wasm-bindgen-cli "$WASM_BINDGEN_VERSION" 1 ||
+        die "could not install wasm-bindgen-cli $WASM_BINDGEN_VERSION"
     # Its own downloads of tools need TLS; ours are on PATH, so it is built without.
-    install_tool trunk trunk "$TRUNK_VERSION" 0 --no-default-features
-    install_tool wasm-pack wasm-pack "$WASM_PACK_VERSION" 0
+    install_tool trunk trunk "$TRUNK_VERSION" 0 --no-default-features ||
+        die "could not install trunk $TRUNK_VERSION"
+    install_tool wasm-pack wasm-pack "$WASM_PACK_VERSION" 0 ||
+        die "could not install wasm-pack $WASM_PACK_VERSION"
     rm -rf "$TOOLS/build"
 }
 

@@ -1,11 +1,15 @@
 //! Asking the browser for its graphics adapter. WebGPU's types are unstable in web-sys, so they are read by name.
 
 use engine::protocol::DeviceProblem;
-use js_sys::Reflect;
-use wasm_bindgen::JsValue;
+use js_sys::{Array, Function, Promise, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
-use super::property::{call, get};
+use super::property::get;
 use crate::state::device::{AdapterFacts, Browser, browser_of};
+
+/// How long the browser may look for an adapter: a graphics process that hangs never answers.
+const PATIENCE_MILLIS: i32 = 20_000;
 
 /// What the adapter that WebGPU would use says of itself.
 ///
@@ -21,10 +25,25 @@ pub async fn find_adapter() -> Result<AdapterFacts, DeviceProblem> {
         &"powerPreference".into(),
         &"high-performance".into(),
     );
-    let adapter = call(&gpu, "requestAdapter", &options)
+    let adapter = request(&gpu, &options).await;
+    adapter
+        .map(|adapter| facts(&adapter))
+        .ok_or(DeviceProblem::NoAdapter)
+}
+
+async fn request(gpu: &JsValue, options: &JsValue) -> Option<JsValue> {
+    let request: Function = get(gpu, "requestAdapter")?.dyn_into().ok()?;
+    let asked = Promise::resolve(&request.call1(gpu, options).ok()?);
+    let late = Promise::new(&mut |resolve, _| {
+        // Without timers it is waited for as long as it takes.
+        let _ = web_sys::window().map(|window| {
+            window.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, PATIENCE_MILLIS)
+        });
+    });
+    let adapter = JsFuture::from(Promise::race(&Array::of2(&asked, &late)))
         .await
-        .ok_or(DeviceProblem::NoAdapter)?;
-    Ok(facts(&adapter))
+        .ok()?;
+    (!adapter.is_undefined() && !adapter.is_null()).then_some(adapter)
 }
 
 fn facts(adapter: &JsValue) -> AdapterFacts {

@@ -4,12 +4,13 @@ use js_sys::{Array, ArrayBuffer};
 use leptos::prelude::{document, window};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     BeforeUnloadEvent, Blob, BlobPropertyBag, Element, HtmlAnchorElement, HtmlElement,
     IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit, ResizeObserver,
     ResizeObserverEntry, Url,
 };
+
+use super::property::{get, settle};
 
 /// Writes the tab's title.
 pub fn set_title(title: &str) {
@@ -67,10 +68,13 @@ pub fn focus(id: &str) {
     }
 }
 
-/// Puts text on the clipboard; `false` where the browser does not allow it.
+/// Puts text on the clipboard; `false` where the browser has none for this page, or does not allow it.
 pub async fn copy(text: String) -> bool {
-    let written = window().navigator().clipboard().write_text(&text);
-    JsFuture::from(written).await.is_ok()
+    let Some(clipboard) = get(&window().navigator(), "clipboard") else {
+        return false;
+    };
+    let written = settle(&clipboard, "writeText", &text.into()).await;
+    written.is_some()
 }
 
 /// Asks before the tab is closed, while `is_busy` says so.

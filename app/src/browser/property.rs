@@ -16,12 +16,13 @@ pub fn get(object: &JsValue, name: &str) -> Option<JsValue> {
 /// Calls a method that answers with a promise and waits for it; `None` where there is no such method, where it fails
 /// and where it answers with null.
 pub async fn call(object: &JsValue, method: &str, argument: &JsValue) -> Option<JsValue> {
-    let method = get(object, method)?.dyn_into::<Function>().ok()?;
-    let promise = method
-        .call1(object, argument)
-        .ok()?
-        .dyn_into::<Promise>()
-        .ok()?;
-    let value = JsFuture::from(promise).await.ok()?;
+    let value = settle(object, method, argument).await?;
     (!value.is_undefined() && !value.is_null()).then_some(value)
+}
+
+/// As [`call`], for a method whose answer may be nothing: `None` only where there is no such method or it fails.
+pub async fn settle(object: &JsValue, method: &str, argument: &JsValue) -> Option<JsValue> {
+    let method = get(object, method)?.dyn_into::<Function>().ok()?;
+    let answer = method.call1(object, argument).ok()?;
+    JsFuture::from(Promise::resolve(&answer)).await.ok()
 }

@@ -6,8 +6,8 @@ self.onmessage = async ({ data: { program, module, memory, channel } }) => {
     self.postMessage("loaded");
     engine.run_thread();
   } catch (error) {
-    // The engine may be waiting for this very thread and receive no events; the page listens here.
-    new BroadcastChannel(channel).postMessage(`a thread ended: ${error.message ?? error}`);
+    // The engine may be waiting for this very thread and receive no events; the page listens here, where there are such channels.
+    if (self.BroadcastChannel) new BroadcastChannel(channel).postMessage(`a thread ended: ${error.message ?? error}`);
     // An event reaches the engine; a rejection would stay in here.
     reportError(error);
   }

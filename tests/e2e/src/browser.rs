@@ -1,30 +1,20 @@
-//! A headless Chromium and its driver, started for one test and ended with it.
+//! A browser and its driver, started for one test and ended with it: Chromium, but where another kind is asked for.
 
-use std::io::{BufRead, BufReader};
+mod driver;
+mod kind;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::netlog::{self, NetLogError};
 use crate::trace::{self, Record};
 use crate::webdriver::{Session, WebDriverError};
 
-/// WebGPU without a GPU (SwiftShader), and a browser that calls nobody by itself.
-const CHROMIUM_FLAGS: [&str; 11] = [
-    "--headless=new",
-    "--no-sandbox",
-    "--enable-unsafe-webgpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-];
+use driver::Driver;
+
+pub use kind::{Kind, Programs};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {
@@ -66,27 +56,16 @@ impl Default for Window {
 pub struct Browser {
     pub session: Session,
     folder: PathBuf,
-    driver: Child,
+    driver: Driver,
 }
 
 impl Browser {
-    /// The browser and driver that the tests use: `CHROMIUM` and `CHROMEDRIVER`, else Debian's.
-    pub fn programs() -> (PathBuf, PathBuf) {
-        let program = |variable: &str, path: &str| {
-            std::env::var_os(variable).map_or_else(|| path.into(), PathBuf::from)
-        };
-        (
-            program("CHROMIUM", "/usr/bin/chromium"),
-            program("CHROMEDRIVER", "/usr/bin/chromedriver"),
-        )
-    }
-
     /// Starts a browser; downloads and logs go into `folder`, which is emptied first.
     ///
     /// # Errors
     /// Where the driver or the browser is missing or does not start.
     pub fn start(folder: &Path, window: Window) -> Result<Self, BrowserError> {
-        Self::launch(folder, window, false)
+        Self::launch(Kind::Chromium, folder, window, false)
     }
 
     /// As [`Self::start`], with a record of what the page's thread does; see [`Self::collect_trace`].
@@ -94,17 +73,29 @@ impl Browser {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_traced(folder: &Path, window: Window) -> Result<Self, BrowserError> {
-        Self::launch(folder, window, true)
+        Self::launch(Kind::Chromium, folder, window, true)
     }
 
-    fn launch(folder: &Path, window: Window, is_traced: bool) -> Result<Self, BrowserError> {
-        let (chromium, chromedriver) = Self::programs();
+    /// As [`Self::start`], of another kind than Chromium.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_kind(kind: Kind, folder: &Path, window: Window) -> Result<Self, BrowserError> {
+        Self::launch(kind, folder, window, false)
+    }
+
+    fn launch(
+        kind: Kind,
+        folder: &Path,
+        window: Window,
+        is_traced: bool,
+    ) -> Result<Self, BrowserError> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).map_err(BrowserError::Folder)?;
         }
         std::fs::create_dir_all(folder.join("downloads")).map_err(BrowserError::Folder)?;
-        let (mut driver, url) = start_driver(&chromedriver)?;
-        let mut capabilities = capabilities(&chromium, folder, window);
+        let driver = Driver::start(kind, folder, window)?;
+        let mut capabilities = kind.capabilities(folder, window);
         if is_traced {
             capabilities["goog:loggingPrefs"]["performance"] = json!("ALL");
             capabilities["goog:chromeOptions"]["perfLoggingPrefs"] = json!({
@@ -113,13 +104,7 @@ impl Browser {
                 "traceCategories": trace::CATEGORIES,
             });
         }
-        let session = match Session::open(&url, capabilities) {
-            Ok(session) => session,
-            Err(error) => {
-                end(&mut driver);
-                return Err(error.into());
-            }
-        };
+        let session = Session::open(&driver.url, kind, capabilities)?;
         let browser = Self {
             session,
             folder: folder.to_owned(),
@@ -129,7 +114,8 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Gives the page another size and colour scheme.
+    /// Gives the page another size and colour scheme. Firefox and WebKitGTK have a least width (500 and 447 pixels) and
+    /// keep the colours that they began with.
     ///
     /// # Errors
     /// Where the browser refuses.
@@ -139,6 +125,11 @@ impl Browser {
             height,
             is_dark,
         } = window;
+        if self.session.kind != Kind::Chromium {
+            let size = json!({ "width": width, "height": height });
+            self.session.post("window/rect", size)?;
+            return Ok(());
+        }
         self.session.devtools(
             "Emulation.setDeviceMetricsOverride",
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
@@ -161,12 +152,26 @@ impl Browser {
     pub fn downloaded(&self, suffix: &str, patience: Duration) -> Result<PathBuf, BrowserError> {
         let start = Instant::now();
         loop {
-            // A download in progress has a name of its own (`.crdownload`) until it is whole.
             let entries =
                 std::fs::read_dir(self.folder.join("downloads")).map_err(BrowserError::Folder)?;
-            let mut paths = entries.map_while(Result::ok).map(|entry| entry.path());
-            if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with(suffix)) {
-                return Ok(path);
+            let paths: Vec<PathBuf> = entries
+                .map_while(Result::ok)
+                .map(|entry| entry.path())
+                .collect();
+            // A download in progress has a name of its own until it is whole (`.crdownload`, `.part`, `.wkdownload`).
+            // Firefox has an empty file of the final name beside it.
+            let is_whole = |path: &&PathBuf| {
+                let name = path.to_string_lossy();
+                let part = |other: &PathBuf| {
+                    let other = other.to_string_lossy();
+                    other.len() > name.len() && other.ends_with(".part")
+                };
+                name.ends_with(suffix) && !paths.iter().any(part)
+            };
+            if let Some(path) = paths.iter().find(is_whole)
+                && path.metadata().is_ok_and(|file| file.len() > 0)
+            {
+                return Ok(path.clone());
             }
             if start.elapsed() > patience {
                 return Err(BrowserError::NoDownload {
@@ -227,7 +232,6 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // After a failed test the browser is still there; after `close` the driver answers that it is not.
         let _ = self.session.close();
-        end(&mut self.driver);
     }
 }
 
@@ -259,64 +263,4 @@ fn processes() -> std::io::Result<Vec<Process>> {
         .map_while(Result::ok)
         .filter_map(|entry| process(entry.path()))
         .collect())
-}
-
-fn end(driver: &mut Child) {
-    let _ = driver.kill();
-    let _ = driver.wait();
-}
-
-/// Starts the driver on a free port of its choice.
-fn start_driver(program: &Path) -> Result<(Child, String), BrowserError> {
-    let mut driver = Command::new(program)
-        .arg("--port=0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| BrowserError::Start(program.to_owned(), error))?;
-    let mut lines = driver
-        .stdout
-        .take()
-        .map(BufReader::new)
-        .into_iter()
-        .flat_map(BufRead::lines)
-        .map_while(Result::ok);
-    let port = lines.find_map(|line| {
-        line.split("successfully on port ")
-            .nth(1)?
-            .trim_end_matches('.')
-            .parse::<u16>()
-            .ok()
-    });
-    // Its later lines are read and dropped: a driver that writes into a closed pipe would end.
-    std::thread::spawn(move || lines.for_each(drop));
-    match port {
-        Some(port) => Ok((driver, format!("http://127.0.0.1:{port}"))),
-        None => {
-            end(&mut driver);
-            Err(BrowserError::NoPort(program.to_owned()))
-        }
-    }
-}
-
-fn capabilities(chromium: &Path, folder: &Path, window: Window) -> Value {
-    let mut flags: Vec<String> = CHROMIUM_FLAGS.map(str::to_owned).into();
-    flags.push(format!("--window-size={},{}", window.width, window.height));
-    flags.push(format!(
-        "--log-net-log={}",
-        folder.join("netlog.json").display()
-    ));
-    json!({
-        "browserName": "chrome",
-        "goog:loggingPrefs": { "browser": "ALL" },
-        "goog:chromeOptions": {
-            "binary": chromium,
-            "args": flags,
-            "prefs": {
-                "download.default_directory": folder.join("downloads"),
-                "download.prompt_for_download": false,
-            },
-        },
-    })
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
+use crate::browser::Kind;
 use crate::webdriver::{Element, Session, WebDriverError};
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,17 @@ const POLL: Duration = Duration::from_millis(200);
 /// How long a control may take to appear after what brings it about.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Notes errors of the page where the driver has no log of its console, in the form of Chromium's.
+const WATCH_ERRORS: &str = "
+    self.seenErrors ??= [];
+    const note = (message) => seenErrors.push({ level: 'SEVERE', message: String(message) });
+    const { error } = console;
+    console.error = (...words) => { note(words.join(' ')); error.apply(console, words); };
+    addEventListener('error', (event) => note(event.message ?? 'a file did not load'), true);
+    addEventListener('unhandledrejection', (event) => note(event.reason));
+    addEventListener('securitypolicyviolation',
+        (event) => note(`${event.effectiveDirective} forbids ${event.blockedURI}`));";
+
 /// One loaded page.
 pub struct Page<'a> {
     session: &'a Session,
@@ -91,6 +103,9 @@ impl<'a> Page<'a> {
     /// Where the browser cannot load it.
     pub fn open(session: &'a Session, url: &str) -> Result<Self, PageError> {
         session.navigate(url)?;
+        if session.kind != Kind::Chromium {
+            session.script(WATCH_ERRORS, json!([]))?;
+        }
         Ok(Self { session })
     }
 
@@ -102,7 +117,10 @@ impl<'a> Page<'a> {
         let start = Instant::now();
         loop {
             let named = self.names(role)?;
-            if let Some((element, _)) = named.iter().find(|(_, label)| label == name) {
+            if let Some((element, _)) = named
+                .iter()
+                .find(|(_, label)| self.is_name(role, name, label))
+            {
                 return Ok(element.clone());
             }
             if start.elapsed() > PATIENCE {
@@ -115,6 +133,16 @@ impl<'a> Page<'a> {
                 });
             }
             std::thread::sleep(POLL);
+        }
+    }
+
+    /// Whether a computed label is that of the control `name`. Firefox and WebKitGTK add what the button inside a file input
+    /// says.
+    fn is_name(&self, role: Role, name: &str, label: &str) -> bool {
+        let adds = role == Role::FileInput && self.session.kind != Kind::Chromium;
+        match label.strip_prefix(name) {
+            Some(rest) => rest.is_empty() || adds && rest.starts_with(' '),
+            None => false,
         }
     }
 
@@ -403,11 +431,7 @@ impl<'a> Page<'a> {
     pub fn screenshot(&self, path: &Path) -> Result<(), PageError> {
         // What sticks to the window's edge is drawn where the window stands.
         self.session.script("scrollTo(0, 0)", json!([]))?;
-        let picture = self.session.devtools(
-            "Page.captureScreenshot",
-            json!({ "format": "png", "captureBeyondViewport": true }),
-        )?;
-        let bytes = BASE64_STANDARD.decode(picture["data"].as_str().unwrap_or_default())?;
+        let bytes = BASE64_STANDARD.decode(self.session.picture()?)?;
         let file_error = |error| PageError::File(path.to_owned(), error);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(file_error)?;
@@ -416,12 +440,20 @@ impl<'a> Page<'a> {
     }
 
     /// Fails where the page or a worker wrote an error to the console since the last call: panics, broken rules of the
-    /// Content-Security-Policy and rejected shaders among them.
+    /// Content-Security-Policy and rejected shaders among them. In other browsers than Chromium what workers write is not
+    /// seen, nor what the page wrote while it was being opened.
     ///
     /// # Errors
     /// With the first such line.
     pub fn expect_quiet_console(&self) -> Result<(), PageError> {
-        let lines = self.session.log("browser")?;
+        let lines = match self.session.kind {
+            Kind::Chromium => self.session.log("browser")?,
+            Kind::Firefox | Kind::WebKitGtk => {
+                let lines = "return (self.seenErrors ?? []).splice(0)";
+                let lines = self.session.script(lines, json!([]))?;
+                lines.as_array().cloned().unwrap_or_default()
+            }
+        };
         match lines.iter().find(|line| line["level"] == "SEVERE") {
             Some(line) => Err(PageError::Console(
                 line["message"].as_str().unwrap_or_default().to_owned(),

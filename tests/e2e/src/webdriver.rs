@@ -1,9 +1,11 @@
-//! The part of the W3C WebDriver protocol that the tests use, and Chromium's additions to it.
+//! The part of the W3C WebDriver protocol that the tests use, and some of what Chromium and Firefox add to it.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::Agent;
+
+use crate::browser::Kind;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WebDriverError {
@@ -46,6 +48,7 @@ pub struct Session {
     agent: Agent,
     /// `http://127.0.0.1:PORT/session/ID`
     base: String,
+    pub kind: Kind,
 }
 
 impl Session {
@@ -53,7 +56,7 @@ impl Session {
     ///
     /// # Errors
     /// Where the driver does not answer or cannot start a browser.
-    pub fn open(driver_url: &str, capabilities: Value) -> Result<Self, WebDriverError> {
+    pub fn open(driver_url: &str, kind: Kind, capabilities: Value) -> Result<Self, WebDriverError> {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(300)))
@@ -62,6 +65,7 @@ impl Session {
         let mut session = Self {
             agent,
             base: driver_url.to_owned(),
+            kind,
         };
         let answer = session.post(
             "session",
@@ -166,7 +170,30 @@ impl Session {
         json!({ ELEMENT_KEY: element.0 })
     }
 
-    /// A command of the Chrome DevTools Protocol.
+    /// A picture of the whole page as PNG, in base64; of WebKitGTK, what its window shows.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub fn picture(&self) -> Result<String, WebDriverError> {
+        let picture = match self.kind {
+            Kind::Chromium => self.devtools(
+                "Page.captureScreenshot",
+                json!({ "format": "png", "captureBeyondViewport": true }),
+            )?["data"]
+                .take(),
+            Kind::Firefox => self.get("moz/screenshot/full")?,
+            Kind::WebKitGtk => self.get("screenshot")?,
+        };
+        match picture {
+            Value::String(base64) => Ok(base64),
+            other => Err(WebDriverError::Answer {
+                command: "screenshot".to_owned(),
+                answer: other.to_string(),
+            }),
+        }
+    }
+
+    /// A command of the Chrome DevTools Protocol, which only Chromium knows.
     ///
     /// # Errors
     /// Where the browser refuses.
@@ -177,7 +204,7 @@ impl Session {
         )
     }
 
-    /// The lines of one of the driver's logs since the last call. `browser` is the console, workers included: objects
+    /// The lines of one of Chromium's logs since the last call. `browser` is the console, workers included: objects
     /// with `level`, `message`, `source`.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use e2e::browser::{Browser, Window};
+use e2e::browser::{Browser, Kind, Window};
 use e2e::page::{Page, PageError, Role};
 use e2e::server::{HEADERS, SiteServer};
 
@@ -23,18 +23,20 @@ fn folder(test: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(test)
 }
 
-fn has_browser(test: &str) -> bool {
-    let (chromium, chromedriver) = Browser::programs();
-    let there = chromium.exists() && chromedriver.exists();
-    if !there {
-        println!("SKIPPED {test}: Chromium or its driver is missing (make test installs them)");
+fn has_browser(test: &str, kind: Kind) -> bool {
+    let missing = kind.missing();
+    if let Some(program) = &missing {
+        println!(
+            "SKIPPED {test}: {} is missing (make test installs it where it can be had)",
+            program.display()
+        );
     }
-    there
+    missing.is_none()
 }
 
 #[test]
 fn a_person_can_use_a_page() -> Outcome {
-    if !has_browser("a_person_can_use_a_page") {
+    if !has_browser("a_person_can_use_a_page", Kind::Chromium) {
         return Ok(());
     }
     let server = SiteServer::start(&site(), 0)?;
@@ -97,9 +99,56 @@ fn a_person_can_use_a_page() -> Outcome {
     Ok(())
 }
 
+/// What the short journeys in other browsers need of the harness.
+fn can_use_a_page(kind: Kind, test: &str) -> Outcome {
+    if !has_browser(test, kind) {
+        return Ok(());
+    }
+    let server = SiteServer::start(&site(), 0)?;
+    let folder = folder(test);
+    let browser = Browser::start_kind(kind, &folder, Window::default())?;
+    let page = Page::open(&browser.session, &server.origin())?;
+    let file = folder.join("first.txt");
+    std::fs::write(&file, "abc")?;
+    page.choose_files("Dataset files", &[&file])?;
+    assert_eq!(
+        page.wait_for_status(&["Ready"], SOON)?,
+        "Ready: 3 characters"
+    );
+    page.fill("Rank", "16")?;
+    assert!(page.is_enabled("Start training")?);
+    assert!(!page.is_enabled("Stop")?);
+    page.press("Start training")?;
+    page.wait_for_status(&["Finished: rank 16"], SOON)?;
+    page.press("Download adapter")?;
+    let downloaded = browser.downloaded("status.txt", SOON)?;
+    assert!(std::fs::read_to_string(downloaded)?.starts_with("Finished: rank 16"));
+    let picture = folder.join("picture.png");
+    page.screenshot(&picture)?;
+    assert!(std::fs::read(&picture)?.starts_with(b"\x89PNG"));
+
+    page.expect_quiet_console()?;
+    page.press("Misbehave")?;
+    page.wait_for_status(&["Idle"], SOON)?;
+    assert!(
+        matches!(page.expect_quiet_console(), Err(PageError::Console(line)) if line.contains("127.0.0.1:9"))
+    );
+    Ok(())
+}
+
+#[test]
+fn a_person_can_use_a_page_in_firefox() -> Outcome {
+    can_use_a_page(Kind::Firefox, "person-firefox")
+}
+
+#[test]
+fn a_person_can_use_a_page_in_webkitgtk() -> Outcome {
+    can_use_a_page(Kind::WebKitGtk, "person-webkitgtk")
+}
+
 #[test]
 fn what_is_wrong_is_seen() -> Outcome {
-    if !has_browser("what_is_wrong_is_seen") {
+    if !has_browser("what_is_wrong_is_seen", Kind::Chromium) {
         return Ok(());
     }
     let server = SiteServer::start(&site(), 0)?;

@@ -332,6 +332,34 @@ fn the_accessible_names_stay() {
     );
 }
 
+/// Browsers without `light-dark()` would show a page without colors.
+#[test]
+fn every_color_has_one_for_older_browsers() {
+    let style = std::fs::read_to_string(root().join("app/style/tokens.css")).unwrap();
+    let (modern, older) = style.split_once("@supports not").unwrap();
+    let colors = modern.lines().filter_map(|line| {
+        let (name, rest) = line.trim().split_once(": ")?;
+        let (before, colors) = rest.split_once("light-dark(")?;
+        // The first color ends at a comma outside of parentheses.
+        let mut depth = 0;
+        let light = colors.split_once(|c: char| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            c == ',' && depth == 0
+        })?;
+        Some(format!("{name}: {before}{};", light.0))
+    });
+    let colors: Vec<String> = colors.collect();
+    assert!(colors.len() > 20, "{colors:?}");
+    let missing: Vec<String> = colors
+        .into_iter()
+        .filter(|color| !older.contains(color.as_str()))
+        .collect();
+    assert_none(
+        "each light-dark() color stands under @supports not",
+        &missing,
+    );
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     // Spelt in two parts, so that this file does not find itself.

@@ -1,13 +1,15 @@
 //! The CPU engine on all cores: with the server's headers, on a host that sends none, and where threads do not start.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use e2e::browser::Window;
 use e2e::page::Page;
 use e2e::server::Isolation;
 use serde_json::json;
 
-use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, load, root, seed, sentences};
+use crate::visit::{
+    LOADING, Outcome, RUN, SOON, Visit, copy_site, fill, load, root, seed, sentences,
+};
 
 /// Whether this build has the workers with threads, and a machine to run them on; says so if not.
 fn has_threads(test: &str) -> bool {
@@ -134,26 +136,5 @@ fn threads_that_do_not_start_are_done_without() -> Outcome {
     assert!(note.contains("1 thread of "), "{note}");
     page.wait_for_text("because more did not start", SOON)?;
     train(&visit, &page)?;
-    Ok(())
-}
-
-/// The site once more, by links, without one file.
-fn copy_site(from: &Path, to: &Path, missing: &str) -> Outcome {
-    if to.exists() {
-        std::fs::remove_dir_all(to)?;
-    }
-    let mut folders: Vec<PathBuf> = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        std::fs::create_dir_all(to.join(&folder))?;
-        for entry in std::fs::read_dir(from.join(&folder))? {
-            let entry = entry?;
-            let path = folder.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                folders.push(path);
-            } else if entry.file_name() != missing {
-                std::os::unix::fs::symlink(entry.path().canonicalize()?, to.join(path))?;
-            }
-        }
-    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use e2e::browser::{Browser, BrowserError, Window};
+use e2e::browser::{Browser, BrowserError, Kind, Window};
 use e2e::page::Page;
 use e2e::server::{Isolation, SiteServer};
 use serde_json::Value;
@@ -48,7 +48,8 @@ impl Visit {
 
     /// As [`Self::start`], with a record of what the page's thread does.
     pub fn start_traced(test: &str) -> Result<Option<Self>, Box<dyn Error>> {
-        Self::start_with(test, &root().join("dist"), Isolation::Isolated, |folder| {
+        let site = root().join("dist");
+        Self::start_with(test, Kind::Chromium, &site, Isolation::Isolated, |folder| {
             Browser::start_traced(folder, Window::default())
         })
     }
@@ -60,20 +61,24 @@ impl Visit {
         site: &Path,
         isolation: Isolation,
     ) -> Result<Option<Self>, Box<dyn Error>> {
-        Self::start_with(test, site, isolation, |folder| {
+        Self::start_with(test, Kind::Chromium, site, isolation, |folder| {
             Browser::start(folder, window)
         })
     }
 
     fn start_with(
         test: &str,
+        kind: Kind,
         site: &Path,
         isolation: Isolation,
         start: impl FnOnce(&Path) -> Result<Browser, BrowserError>,
     ) -> Result<Option<Self>, Box<dyn Error>> {
-        let (chromium, chromedriver) = Browser::programs();
-        if !chromium.exists() || !chromedriver.exists() {
-            println!("SKIPPED {test}: Chromium or its driver is missing (make test installs them)");
+        if let Some(program) = kind.missing() {
+            println!(
+                "SKIPPED {test}: {} needs {}, which is missing (make test installs it where it can be had)",
+                kind.name(),
+                program.display()
+            );
             return Ok(None);
         }
         if !root().join("dist/index.html").exists() || !model_file().exists() {
@@ -231,4 +236,25 @@ pub fn log_lines(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Value>, Box<dy
         .lines()
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()?)
+}
+
+/// The site once more, by links, without one file.
+pub fn copy_site(from: &Path, to: &Path, missing: &str) -> Outcome {
+    if to.exists() {
+        std::fs::remove_dir_all(to)?;
+    }
+    let mut folders: Vec<PathBuf> = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        std::fs::create_dir_all(to.join(&folder))?;
+        for entry in std::fs::read_dir(from.join(&folder))? {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if entry.file_name() != missing {
+                std::os::unix::fs::symlink(entry.path().canonicalize()?, to.join(path))?;
+            }
+        }
+    }
+    Ok(())
 }
