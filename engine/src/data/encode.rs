@@ -212,8 +212,8 @@ impl Encoder<'_> {
         }
     }
 
-    /// The example with a guard in each special token that its texts spell out, where those are meant as text; `None`
-    /// where nothing is to be guarded.
+    /// The example with a guard in each special token spelled out in its texts, if those are meant as plain text;
+    /// `None` if nothing needs a guard.
     fn guarded(&self, example: &Example, control: ControlTokens) -> Option<(Example, char)> {
         let texts = example.texts();
         let has_any = || {

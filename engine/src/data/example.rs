@@ -57,7 +57,7 @@ impl Example {
         learnt
     }
 
-    /// Everything that the row says: contents and thoughts.
+    /// All texts of the row: contents and thoughts.
     pub fn texts(&self) -> Vec<&str> {
         match self {
             Self::Conversation { messages, .. } => messages
@@ -70,7 +70,7 @@ impl Example {
         }
     }
 
-    /// As [`Self::texts`], to be changed.
+    /// Like [`Self::texts`], mutably.
     pub fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
             Self::Conversation { messages, .. } => messages

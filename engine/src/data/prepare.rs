@@ -58,11 +58,11 @@ impl Prepared {
 pub struct Preparation<'a> {
     encoder: Encoder<'a>,
     spec: DataSpec,
-    /// Names of the files, for the problems of their rows, and what their rows are for.
+    /// The names of the files, for the problems of their rows, and the splits of the files.
     files: Vec<(String, Side)>,
     sequences: Vec<TokenSequence>,
     groups: Vec<Option<u64>>,
-    /// What the file of each encoded row is for.
+    /// The split of the file of each encoded row.
     of_files: Vec<Side>,
     /// The lengths of all rows with tokens, before truncation.
     lengths: Vec<usize>,
@@ -74,7 +74,7 @@ pub struct Preparation<'a> {
     control_tokens: ControlTokensFound,
 }
 
-/// What a file's rows are for: what the user says, else what its name says.
+/// The split of a file: as chosen by the user, or else as its name says.
 fn side_of(file: &FileSummary, spec: &DataSpec) -> Side {
     let chosen = spec.file_sides.iter().find(|known| known.file == file.name);
     chosen
@@ -156,7 +156,7 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    /// Notes the first special token that one of the row's texts spells out.
+    /// Records the first special token spelled out in one of the row's texts.
     fn look_for_control_tokens(&mut self, stored: &StoredRow) {
         let texts = stored.row.example.texts();
         let Some(token) = texts

@@ -55,10 +55,10 @@ fn bit(kind: FindingKind) -> u16 {
     1 << kind as u8
 }
 
-/// Reads files in their order. Of several, one that cannot be read is passed over and told of in the summary.
+/// Reads files in order. If one of several files cannot be read, it is skipped and reported in the summary.
 ///
 /// # Errors
-/// Files of which none can be read, or a dataset without a usable row.
+/// If no file can be read, or the dataset has no usable row.
 pub fn read_dataset(
     inputs: &mut [Input],
     spec: &ReadSpec,

@@ -1,7 +1,7 @@
-//! Rows that hold one message each, gathered to conversations.
+//! Gathers rows with one message each into conversations.
 //!
-//! Messages of one conversation need not stand together, so all are kept to the end: each as its bytes in one buffer, and
-//! a few more of where it stands. A conversation is known by a hash of its id and of the split that its file holds, so that
+//! Messages of one conversation need not be adjacent, so all are kept to the end: the bytes of each in one buffer, and
+//! a few more bytes for its position. A conversation is identified by a hash of its id and of the split of its file, so
 //! the same id in a test file is another conversation. Two of 2^32 may share a hash by accident.
 
 mod columns;
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::protocol::{GatheredSummary, Side};
 
-/// Fields of a message besides its role and its text.
+/// The fields of a message besides its role and its text.
 const EXTRAS: [&str; 6] = [
     "tool_calls",
     "function_call",
@@ -32,27 +32,28 @@ const EXTRAS: [&str; 6] = [
     "name",
 ];
 
-/// A conversation that was put together.
+/// A complete conversation.
 pub struct Conversation {
-    /// Of its first message.
+    /// The position of its first message.
     pub start: Origin,
-    /// Its messages as a list of objects with `role` and `content`, or where one of them cannot be used and why.
+    /// Its messages as a list of objects with `role` and `content`, or the position and reason of a message that cannot
+    /// be used.
     pub messages: Result<Value, (Origin, RowFault)>,
 }
 
 /// Where a message comes from.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
-    /// Index of its file.
+    /// The index of its file.
     pub file: usize,
-    /// The split that its file holds.
+    /// The split of its file.
     pub side: Option<Side>,
     pub place: Place,
-    /// What keeps its row together with others.
+    /// The group that its row must stay with.
     pub group: Option<u64>,
 }
 
-/// Messages, one after the other.
+/// The messages, in sequence.
 #[derive(Default)]
 pub struct Gatherer {
     columns: Option<MessageColumns>,
@@ -67,7 +68,7 @@ pub struct Gatherer {
 #[derive(Clone, Copy)]
 struct Message {
     conversation: u32,
-    /// NaN where it has no number and no date.
+    /// NaN if it has neither a number nor a date.
     order: f64,
     start: u64,
 }
@@ -76,8 +77,8 @@ impl Gatherer {
     /// Takes a row.
     ///
     /// # Errors
-    /// A row that belongs to no conversation. One that belongs to one and cannot be used spoils that one; this is told by
-    /// [`Self::finish`].
+    /// A row that belongs to no conversation. A row that cannot be used spoils its conversation; [`Self::finish`]
+    /// reports this.
     pub fn add(
         &mut self,
         columns: &MessageColumns,
@@ -115,7 +116,7 @@ impl Gatherer {
         Ok(())
     }
 
-    /// What was gathered so far; `None` where there was nothing.
+    /// What was gathered so far; `None` if nothing was.
     pub fn summary(&self) -> Option<GatheredSummary> {
         let columns = self.columns.as_ref()?;
         Some(GatheredSummary {
@@ -131,9 +132,9 @@ impl Gatherer {
         self.columns.as_ref()
     }
 
-    /// Puts the conversations together, in the order of their first messages, and gives one after the other.
+    /// Assembles the conversations and passes them on, in the order of their first messages.
     pub fn finish(mut self, mut give: impl FnMut(Conversation)) {
-        // Where each begins says where the one before it ends.
+        // Each message ends where the next one begins.
         let mut ends: Vec<u64> = self
             .messages
             .iter()
@@ -142,7 +143,7 @@ impl Gatherer {
             .collect();
         ends.push(self.bytes.len() as u64);
         let mut sorted: Vec<(Message, u64)> = self.messages.drain(..).zip(ends).collect();
-        // Stable: within a conversation they keep the order of the files.
+        // A stable sort: within a conversation, messages keep the order of the files.
         sorted.sort_by_key(|(message, _)| message.conversation);
         let mut rest = sorted.as_mut_slice();
         for (index, start) in self.conversations.iter().enumerate() {
@@ -173,7 +174,7 @@ impl Gatherer {
 }
 
 impl MessageColumns {
-    /// The row as a message.
+    /// Converts the row to a message.
     fn message(&self, fields: &Fields) -> Result<Value, RowFault> {
         let role = get(fields, &self.role).and_then(written).ok_or_else(|| {
             let what = format!("`{}` is empty, so nobody says the message", self.role);
@@ -217,7 +218,7 @@ impl MessageColumns {
     }
 }
 
-/// A text, number or truth value as it is written; `None` for others and for empty texts.
+/// A text, number or boolean as written; `None` for other values and for empty texts.
 fn written(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => (!text.trim().is_empty()).then(|| text.clone()),

@@ -1,4 +1,5 @@
-//! A mapping guessed from what columns hold, where their names say nothing: to be asked about, never followed unasked.
+//! Guesses a mapping from the contents of columns whose names say nothing. The user is asked; a guess is never followed
+//! unasked.
 //!
 //! ```text
 //! few values that repeat            a label
@@ -18,11 +19,11 @@ use crate::protocol::Mapping;
 
 const MAX_RECORDS: usize = 1000;
 const MAX_COLUMNS: usize = 100;
-/// Different values of a label at most, and their mean length.
+/// The maximum number of different values of a label, and their maximum mean length.
 const MAX_LABELS: usize = 30;
 const MAX_LABEL_CHARS: usize = 40;
 
-/// Looks at one record after the other.
+/// Inspects the records one by one.
 #[derive(Default)]
 pub struct Guess {
     columns: Vec<Column>,
@@ -36,10 +37,10 @@ struct Column {
     num_chars: usize,
     num_questions: usize,
     num_numbers: usize,
-    /// Dates, links, ids: what nobody asks or answers.
+    /// Dates, links and ids: neither questions nor answers.
     num_marks: usize,
     distinct: HashSet<u64>,
-    /// Whether its numbers ascend by one, as row numbers do.
+    /// Whether its numbers ascend by one, like row numbers.
     is_counting: bool,
     last: Option<f64>,
 }
@@ -69,7 +70,7 @@ impl Column {
         self.last = number;
     }
 
-    /// Whether nearly all of its values are such.
+    /// Whether nearly all of its values are of this kind.
     fn is_mostly(&self, number: usize) -> bool {
         self.num_filled > 0 && number * 10 >= self.num_filled * 9
     }
@@ -149,7 +150,7 @@ impl Guess {
         }
     }
 
-    /// What the columns may be; `None` where nothing can be said.
+    /// The guessed mapping; `None` if nothing can be said.
     pub fn mapping(&self) -> Option<Mapping> {
         let filled: Vec<&Column> = self
             .columns
@@ -166,7 +167,7 @@ impl Guess {
         match texts.as_slice() {
             [] => self.of_few(&labels),
             [text] => Some(match labels.as_slice() {
-                // The shortest of several: a mark, not a remark.
+                // The shortest of several: a label, not a remark.
                 [_, ..] => {
                     classification(text, labels.iter().min_by_key(|label| label.mean_chars())?)
                 }
@@ -189,7 +190,7 @@ impl Guess {
         }
     }
 
-    /// A handful of rows, where even texts repeat: two columns are a pair by their place.
+    /// With a handful of rows, even texts repeat: two columns are a pair by position.
     fn of_few(&self, labels: &[&Column]) -> Option<Mapping> {
         let texts: Vec<&Column> = labels
             .iter()
@@ -206,7 +207,7 @@ impl Guess {
     }
 }
 
-/// The question and the answer among texts: the one that asks, and the longest other one behind it, else before it.
+/// The question and the answer among texts: the one that asks, and the longest other one after it, or else before it.
 fn two_best<'a>(texts: &[&'a Column]) -> Option<(&'a Column, &'a Column)> {
     let asking = texts.iter().enumerate().filter(|(_, text)| text.asks());
     let asking = asking.max_by_key(|(_, text)| text.num_questions);
@@ -216,7 +217,7 @@ fn two_best<'a>(texts: &[&'a Column]) -> Option<(&'a Column, &'a Column)> {
         let answer = longest(&texts[at + 1..]).or_else(|| longest(&texts[..at]))?;
         return Some((question, answer));
     }
-    // The two longest, in their order.
+    // The two longest, in order.
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(texts[at].num_chars));
     let (one, other) = (*order.first()?, *order.get(1)?);

@@ -1,9 +1,9 @@
-//! Names of columns in other languages, as the English names that the rules know.
+//! Translates column names in other languages to the English names that the rules know.
 
-/// English names, each with what it is called elsewhere: small letters without what joins words.
+/// English names, each with its names in other languages, in lower case and without separators.
 ///
 /// In the order of the languages de, fr, es, it, pt, nl, sv, da and no, pl, cs, ru, uk, tr, zh, ja, ko, as far as they
-/// differ. Words that are English ones of another meaning are left out (`resume`, `note`, `classes`).
+/// differ. Words that have another meaning in English are left out (`resume`, `note`, `classes`).
 const NAMES: &[(&str, &[&str])] = &[
     (
         "question",
@@ -334,7 +334,7 @@ const NAMES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The English name of a column that has another language's; `None` for every other one.
+/// The English name of a column named in another language; `None` for any other.
 pub fn english(plain: &str) -> Option<&'static str> {
     let known = NAMES.iter().find(|(_, names)| names.contains(&plain));
     known.map(|(english, _)| *english)

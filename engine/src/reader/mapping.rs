@@ -76,7 +76,7 @@ pub fn example(fields: &Fields, mapping: &Mapping) -> Result<(Mapped, Mapping), 
 
 fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
     match mapping {
-        // A message alone is no example; `gather` makes conversations of them.
+        // A single message is not an example; `gather` turns messages into conversations.
         Mapping::Automatic | Mapping::MessageRows { .. } => Err(unknown(fields)),
         Mapping::Text { text: path } => Ok(Example::Text(text(fields, path)?).into()),
         Mapping::PromptCompletion {

@@ -1,4 +1,4 @@
-//! Which split a file holds, by its name: `train-00000-of-00001.parquet`, `data/test.jsonl`, `my_valid.csv`.
+//! Determines the split of a file from its name: `train-00000-of-00001.parquet`, `data/test.jsonl`, `my_valid.csv`.
 
 use crate::protocol::{FileSummary, Side};
 
@@ -41,8 +41,8 @@ const TEST: &[&str] = &[
     "holdout",
 ];
 
-/// What the name of a file says: its own name first, then its folders from the innermost outwards. A name with words of
-/// two splits (`train_test.csv`) says nothing.
+/// The split named by a file: by its own name first, then by its folders from the innermost outward. A name with words
+/// of two splits (`train_test.csv`) says nothing.
 pub fn side_of_name(name: &str) -> Option<Side> {
     name.rsplit(['/', '\\']).find_map(side_of_part)
 }
@@ -62,7 +62,7 @@ fn side_of_part(part: &str) -> Option<Side> {
     }
 }
 
-/// The words of a name in small letters: `myTrainSet-2.csv` has `my`, `train`, `set`, `csv`.
+/// The words of a name in lower case: `myTrainSet-2.csv` has `my`, `train`, `set`, `csv`.
 fn words(part: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_small = false;
@@ -84,8 +84,8 @@ fn words(part: &str) -> Vec<String> {
     words
 }
 
-/// Notes for each file with rows what its name says, and gives a sentence where names could not be followed: something
-/// has to be trained.
+/// Records the split named by each file with rows, and returns a sentence if the names could not be followed because
+/// something has to be trained.
 pub fn note_splits(files: &mut [FileSummary]) -> Option<String> {
     let sides: Vec<Option<Side>> = files.iter().map(|file| side_of_name(&file.name)).collect();
     let is_trained = |side: &Option<Side>| matches!(side, None | Some(Side::Train));
@@ -94,7 +94,7 @@ pub fn note_splits(files: &mut [FileSummary]) -> Option<String> {
         .zip(&sides)
         .filter(|(file, _)| file.num_rows > 0);
     if with_rows.clone().any(|(_, side)| is_trained(side)) {
-        // The only file is trained, whatever it is called; a split takes two.
+        // A single file is trained on, whatever its name; a split needs two files.
         if files.len() > 1 {
             for (file, side) in files.iter_mut().zip(sides) {
                 file.split = side;
@@ -112,7 +112,7 @@ pub fn note_splits(files: &mut [FileSummary]) -> Option<String> {
                 .to_owned()
         });
     }
-    // Validation and test without anything to train on: what is for the test stays so.
+    // Validation and test files without training data: test files stay test files.
     for (file, side) in files.iter_mut().zip(sides) {
         file.split = side.map(|side| match side {
             Side::Validation => Side::Train,
@@ -149,7 +149,7 @@ mod tests {
             ("held_out.jsonl", Some(Side::Test)),
             ("heldout.jsonl", Some(Side::Test)),
             ("Testdaten.csv", Some(Side::Test)),
-            // The file's own name comes before its folder's.
+            // The file's own name takes precedence over its folder's.
             ("test/train.jsonl", Some(Side::Train)),
             ("train_test_split.csv", None),
             ("latest.csv", None),

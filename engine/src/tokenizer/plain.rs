@@ -1,9 +1,9 @@
-//! Special tokens that a text spells out, and texts in which they are meant as text.
+//! Special tokens spelled out in a text, and texts in which they are meant as plain text.
 //!
-//! What a template writes around a message and what the message says are one text once it is rendered. To tell them apart
-//! afterwards, [`Tokenizer::guard`] puts a character that stands nowhere else into every special token of a message;
-//! [`Tokenizer::encode_guarded`] takes the guards out and encodes what they stood in as ordinary text, as transformers
-//! does under `split_special_tokens=True`.
+//! After rendering, what a template writes around a message and the message itself are one text. To distinguish them,
+//! [`Tokenizer::guard`] inserts a character that occurs nowhere else into every special token of a message;
+//! [`Tokenizer::encode_guarded`] removes these guards and encodes the tokens that contained them as plain text, like
+//! transformers with `split_special_tokens=True`.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -14,10 +14,10 @@ use tokenizers::{
 
 use super::{TokenSpan, Tokenizer, TokenizerError, encode_error};
 
-/// Private characters that guards are taken from; the mark of the turns is another one.
+/// The private-use characters used as guards; the mark of the turns is another one.
 const GUARDS: std::ops::RangeInclusive<char> = '\u{10FF00}'..='\u{10FFFB}';
 
-/// The added tokens of a tokenizer by their first byte, the longest first.
+/// The added tokens of a tokenizer by their first byte, longest first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AddedTokens(BTreeMap<u8, Vec<AddedToken>>);
 
@@ -26,7 +26,7 @@ struct AddedToken {
     id: u32,
     text: String,
     is_special: bool,
-    /// Whether white space before it, and after it, belongs to it.
+    /// Whether whitespace before and after it belongs to it.
     strips: (bool, bool),
 }
 
@@ -53,12 +53,12 @@ impl AddedTokens {
         Self(by_first)
     }
 
-    /// The longest token at every place where one begins, in the order of the text.
+    /// The longest token at every position where one begins, in the order of the text.
     fn all<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a AddedToken)> {
         let bytes = text.as_bytes().iter().enumerate();
         bytes.filter_map(|(at, first)| {
             let token = self.0.get(first)?.iter().find(|token| {
-                // A first byte of a character is never one within a character.
+                // The first byte of a character never occurs inside another character.
                 text.as_bytes()[at..].starts_with(token.text.as_bytes())
             })?;
             Some((at, token))
@@ -71,20 +71,20 @@ impl AddedTokens {
 }
 
 impl Tokenizer {
-    /// The first special token that the text spells out.
+    /// The first special token spelled out in the text.
     pub fn special_token_in(&self, text: &str) -> Option<String> {
         let (_, token) = self.added.special(text).next()?;
         Some(token.text.clone())
     }
 
-    /// A character that stands in none of the texts.
+    /// A character that occurs in none of the texts.
     pub fn free_guard<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Option<char> {
         GUARDS
             .into_iter()
             .find(|guard| texts.clone().all(|text| !text.contains(*guard)))
     }
 
-    /// The text with a guard behind the first character of each special token.
+    /// The text with a guard after the first character of each special token.
     pub fn guard(&self, text: &str, guard: char) -> String {
         let mut guarded = String::with_capacity(text.len());
         let mut done = 0;
@@ -98,11 +98,11 @@ impl Tokenizer {
         guarded
     }
 
-    /// As [`Self::encode_with_ranges`], of a text without its guards; special tokens that one stood in are ordinary
-    /// text. The ranges are those of the guarded text.
+    /// Like [`Self::encode_with_ranges`], for a text without its guards; special tokens that contained one are plain
+    /// text. The ranges refer to the guarded text.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] where `tokenizers` gives up.
+    /// [`TokenizerError::Encode`] if `tokenizers` fails.
     pub fn encode_guarded(
         &self,
         guarded: &str,
@@ -132,7 +132,7 @@ impl Tokenizer {
             .collect())
     }
 
-    /// Encodes as `tokenizers` does, but for added tokens that one of `guards` lies within.
+    /// Encodes like `tokenizers`, except for added tokens that contain one of `guards`.
     fn encode_around(
         &self,
         text: &str,
@@ -164,7 +164,8 @@ impl Tokenizer {
             .collect())
     }
 
-    /// The added tokens of a text with their places: from the left, and of those that begin at one place the longest.
+    /// The added tokens of a text and their positions: from the left, and the longest of those that begin at the same
+    /// position.
     fn tokens_around(&self, text: &str, guards: &[usize]) -> Vec<(Range<usize>, u32)> {
         let mut tokens: Vec<(Range<usize>, u32)> = Vec::new();
         let mut done = 0;
@@ -188,7 +189,7 @@ impl Tokenizer {
     }
 }
 
-/// A text cut at its added tokens, which need no further tokenising.
+/// A text split at its added tokens, which need no further tokenization.
 fn pieces(
     whole: &NormalizedString,
     tokens: &[(Range<usize>, u32)],

@@ -1,4 +1,4 @@
-//! Words that stand for a missing value where a text belongs.
+//! Finds words for a missing value where text is expected.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     reader::path::{Fields, get},
 };
 
-/// Words as programs write them. `none` in small letters may be an answer.
+/// Words as programs write them. `none` in lower case may be an answer.
 const WORDS: [&str; 15] = [
     "nan",
     "NaN",
@@ -26,10 +26,10 @@ const WORDS: [&str; 15] = [
     "\\N",
     "undefined",
 ];
-/// Those that may be a label, too.
+/// Words that may also be a label.
 const LABELS: [&str; 4] = ["None", "N/A", "n/a", "undefined"];
 
-/// The first field of the mapping, or the first message, that is such a word, as a sentence about the row.
+/// A sentence about the first field of the mapping, or the first message, that is such a word.
 pub(super) fn missing(fields: &Fields, mapping: &Mapping, example: &Example) -> Option<String> {
     if let Example::Conversation { messages, .. } = example
         && matches!(
@@ -64,7 +64,7 @@ fn known(text: &str) -> Option<&'static str> {
     WORDS.into_iter().find(|word| *word == text)
 }
 
-/// Fields whose text is asked or learned.
+/// The fields whose text is part of the prompt or is learned.
 fn paths(mapping: &Mapping) -> Vec<&str> {
     match mapping {
         Mapping::Text { text } => vec![text],

@@ -1,4 +1,4 @@
-//! Takes records and makes rows of them.
+//! Turns records into rows.
 
 mod sink;
 
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// Problems, and rows of each finding, that the summary lists.
+/// The number of problems, and of rows per finding, listed in the summary.
 const MAX_LISTED: usize = 100;
 const NUM_FIRST_ROWS: usize = 50;
-/// What can be found, worst first.
+/// The kinds of findings, worst first.
 const FINDINGS: [FindingKind; 8] = [
     FindingKind::Secret,
     FindingKind::MissingValue,
@@ -47,13 +47,13 @@ pub(super) struct Collector<'a> {
     files: Vec<FileSummary>,
     notes: Vec<String>,
     num_rows: usize,
-    /// Of the usable rows; see [`ReadDataset`].
+    /// The findings of the usable rows; see [`ReadDataset`].
     findings: Vec<u16>,
     found: BTreeMap<FindingKind, Finding>,
     problems: Vec<RowProblem>,
     num_problems: usize,
     shapes: BTreeMap<RowShape, usize>,
-    /// How often rows were read in each way.
+    /// How many rows were read with each mapping.
     mappings: Vec<(Mapping, usize)>,
     first_rows: Vec<RowSummary>,
     first_records: Vec<Vec<(String, String)>>,
@@ -63,7 +63,7 @@ pub(super) struct Collector<'a> {
     gathered: Option<GatheredSummary>,
 }
 
-/// Where a row comes from, and what it stays together with.
+/// Where a row comes from, and the group it stays with.
 #[derive(Clone, Copy)]
 struct RowPlace {
     file: usize,
@@ -187,7 +187,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Index of the present file.
+    /// The index of the current file.
     fn present(&self) -> usize {
         self.files.len().saturating_sub(1)
     }
@@ -256,7 +256,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// What the columns may be, where the reading was to find out by itself and came to nothing.
+    /// A guess about the columns, if automatic recognition found nothing.
     fn suggestion(&self) -> Option<Mapping> {
         let is_open = self.findings.is_empty() && self.spec.mapping == Mapping::Automatic;
         is_open.then(|| self.guess.mapping()).flatten()

@@ -1,4 +1,4 @@
-//! Which columns make a row a message of a conversation.
+//! Finds the columns that make a row a message of a conversation.
 
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ const CONVERSATION: &[&str] = &[
     "对话id",
     "会话id",
 ];
-/// Names that say that a row is a message.
+/// Names that show that a row is a message.
 const ROLE: &[&str] = &[
     "role",
     "messagerole",
@@ -56,7 +56,7 @@ const ROLE: &[&str] = &[
     "роль",
     "角色",
 ];
-/// Names that may also hold persons; here the value must be a role.
+/// Names of columns that may also contain people; here the value must be a role.
 const SPEAKER: &[&str] = &[
     "from",
     "speaker",
@@ -119,7 +119,7 @@ const ORDER: &[&str] = &[
     "zeitstempel",
     "datum",
 ];
-/// A message that is answered: rows make a tree.
+/// Names of the message that a row answers: rows form a tree.
 const PARENT: &[&str] = &[
     "parentid",
     "parent",
@@ -127,7 +127,7 @@ const PARENT: &[&str] = &[
     "inreplyto",
     "parentmessageid",
 ];
-/// Roles besides those that every list of messages knows.
+/// Roles in addition to those in lists of messages.
 const ROLES: &[(&str, &str)] = &[
     ("system", "system"),
     ("developer", "developer"),
@@ -169,7 +169,7 @@ const ROLES: &[(&str, &str)] = &[
     ("berater", "assistant"),
 ];
 
-/// Where a row of one message keeps what.
+/// The columns of a row with one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageColumns {
     pub conversation: String,
@@ -190,17 +190,17 @@ impl MessageColumns {
     }
 }
 
-/// The role that templates know, of one that people write.
+/// The role known to templates, for a role as people write it.
 pub(super) fn known_role(written: &str) -> Option<&'static str> {
     let lower = written.trim().to_lowercase();
     let known = ROLES.iter().find(|(name, _)| *name == lower);
     known.map(|(_, role)| *role)
 }
 
-/// The columns of a row that is one message, as `mapping` or the names say; `None` for a row that is none.
+/// The columns of a row that is one message, according to `mapping` or the names; `None` for any other row.
 ///
 /// # Errors
-/// A row that is one message where nothing says which conversation it belongs to: alone it would be learned as a text.
+/// A row that is one message but does not say which conversation it belongs to: alone, it would be learned as a text.
 pub fn message_columns(
     fields: &Fields,
     mapping: &Mapping,
@@ -228,7 +228,7 @@ fn by_names(fields: &Fields) -> Option<Result<MessageColumns, RowFault>> {
             .as_str()
             .is_some_and(|role| known_role(role).is_some())
     };
-    // An empty cell of such a column is a message that lacks its conversation.
+    // An empty cell in such a column means that the message has no conversation.
     let conversation = find(fields, CONVERSATION, |value| written(value).is_some()).or_else(|| {
         find(fields, CONVERSATION, |value| {
             !value.is_array() && !value.is_object()
@@ -246,7 +246,7 @@ fn by_names(fields: &Fields) -> Option<Result<MessageColumns, RowFault>> {
             mapping,
             Mapping::Text { .. } | Mapping::Classification { .. }
         );
-        // Parts of a message's content are no conversation.
+        // Parts of a message's content are not a conversation.
         let is_content = matches!(mapping, Mapping::Messages { messages } if *messages == content);
         !is_text && !is_content
     };

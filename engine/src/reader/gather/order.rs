@@ -1,8 +1,8 @@
-//! What messages are ordered by: numbers, and dates as ISO 8601 writes them.
+//! The order of messages: by numbers, or by ISO 8601 dates.
 
 use serde_json::Value;
 
-/// A number that ascends with the order; `None` for what is neither a number nor a date.
+/// A number that ascends with the order; `None` if the value is neither a number nor a date.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -17,7 +17,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Seconds of a date such as `2024-05-01`, `2024-05-01 08:30` or `2024-05-01T08:30:12.5+02:00`.
+/// The seconds of a date such as `2024-05-01`, `2024-05-01 08:30` or `2024-05-01T08:30:12.5+02:00`.
 fn seconds(text: &str) -> Option<f64> {
     let (date, time) = match text.split_once(['T', ' ']) {
         Some((date, time)) => (date, Some(time)),
@@ -29,7 +29,7 @@ fn seconds(text: &str) -> Option<f64> {
         let is_sound = part.len() <= len && part.bytes().all(|byte| byte.is_ascii_digit());
         is_sound.then(|| part.parse().ok()).flatten()
     };
-    // The year comes first: with another order a day could not be told from a month.
+    // The year comes first: in another order, a day could not be distinguished from a month.
     let year = next(4).filter(|year| *year >= 1000)?;
     let (month, day) = (next(2)?, next(2)?);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
@@ -61,9 +61,9 @@ fn time_of_day(text: &str) -> Option<f64> {
     Some(hours(clock)? - shift)
 }
 
-/// Days since a day long ago, by the Gregorian calendar.
+/// The days since a day long ago, in the Gregorian calendar.
 fn days(year: i64, month: i64, day: i64) -> i64 {
-    // March begins the year, so that the odd day is its last.
+    // The year starts in March, so that the leap day is its last.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {

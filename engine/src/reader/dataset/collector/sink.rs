@@ -1,4 +1,4 @@
-//! What a collector does with each record: a row by itself, or a message to be gathered with others.
+//! What a collector does with each record: it becomes a row, or a message that is gathered with others.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -17,15 +17,16 @@ use crate::{
     },
 };
 
-/// Records that the summary shows as they stand in the files, fields of each, and characters of a value.
+/// The number of records that the summary shows as they are in the files, of fields per record, and of characters per
+/// value.
 const NUM_FIRST_RECORDS: usize = 8;
 const MAX_SHOWN_FIELDS: usize = 20;
 const MAX_SHOWN_CHARS: usize = 120;
-/// The field that gathered messages are put into.
+/// The field for gathered messages.
 const MESSAGES: &str = "messages";
 
 impl Collector<'_> {
-    /// Takes a row that holds one message, to be put together with others.
+    /// Takes a row with one message, which is gathered with others.
     fn gather(
         &mut self,
         record: &Record<'_>,
@@ -55,7 +56,7 @@ impl Collector<'_> {
         self.refuse(self.present(), place, what, remedy);
     }
 
-    /// Makes rows of the conversations that were gathered.
+    /// Turns the gathered conversations into rows.
     pub(super) fn put_together(&mut self) {
         let gatherer = std::mem::take(&mut self.gatherer);
         let Some(columns) = gatherer.columns().cloned() else {
@@ -89,7 +90,7 @@ impl Collector<'_> {
         });
     }
 
-    /// Keeps the first records as they stand in the files.
+    /// Keeps the first records as they are in the files.
     fn show(&mut self, fields: &Fields) {
         self.columns.look(fields);
         self.guess.look(fields);
