@@ -98,7 +98,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
     assert_eq!(kind, FailureKind::Adapter);
     let reasons = place.unwrap();
     assert!(
-        reasons.contains(".lora_A.weight is [") && reasons.ends_with(" more"),
+        reasons.contains(".lora_A.weight has the shape [") && reasons.ends_with(" more"),
         "{reasons}"
     );
     assert_eq!(reasons.lines().count(), 25);
