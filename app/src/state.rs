@@ -1,6 +1,7 @@
 //! Everything the page knows, and the one way it changes: [`State::apply`] and the `begin_*` functions are pure, so
 //! that the page's behaviour is tested natively. No browser type appears below this module.
 
+pub mod chat;
 pub mod copies;
 pub mod device;
 pub mod failure;
@@ -8,12 +9,12 @@ pub mod files;
 pub mod findings;
 pub mod form;
 pub mod format;
-pub mod generation;
 pub mod mapping;
 mod merging;
 pub mod reading;
 pub mod rows;
 pub mod run;
+pub mod sample;
 pub mod scores;
 pub mod slot;
 pub mod splits;
@@ -32,9 +33,9 @@ use engine::protocol::{
     PreparedSummary, RowPreview, RunId, RunOutcome, RunSpec,
 };
 
+use chat::Chat;
 use device::DeviceState;
 use failure::Notice;
-use generation::Generation;
 use reading::Readings;
 use rows::Rows;
 use run::{Adapter, Run};
@@ -134,7 +135,7 @@ pub struct State {
     pub adapter: Option<Adapter>,
     /// All that are at hand for the loaded model.
     pub adapters: AdapterList,
-    pub generation: Option<Generation>,
+    pub chat: Chat,
     pub export: ExportState,
     pub notices: Vec<Notice>,
     pub warnings: Vec<String>,
@@ -209,9 +210,7 @@ impl State {
         if let Some(run) = &mut self.run {
             run.abandon();
         }
-        if let Some(generation) = &mut self.generation {
-            generation.abandon();
-        }
+        self.chat.abandon();
     }
 
     /// The dataset is being encoded anew. What went wrong in encoding it before is past; what failed to be read is not.
@@ -248,28 +247,8 @@ impl State {
             Event::Step { run, metrics } => self.with_run(run, |run| run.step(metrics)),
             Event::Evaluation { run, metrics } => self.with_run(run, |run| run.evaluated(metrics)),
             Event::RunEnded { run, summary } => self.run_ended(run, summary),
-            Event::GenerationText { id, variant, text } => {
-                if let Some(generation) = self
-                    .generation
-                    .as_mut()
-                    .filter(|generation| generation.id == id)
-                {
-                    generation.text(variant, &text);
-                }
-            }
-            Event::GenerationDone {
-                id,
-                variant,
-                summary,
-            } => {
-                if let Some(generation) = self
-                    .generation
-                    .as_mut()
-                    .filter(|generation| generation.id == id)
-                {
-                    generation.done(variant, summary);
-                }
-            }
+            Event::GenerationText { .. } | Event::GenerationDone { .. } => self.said(event),
+            Event::PromptsPreviewed { prompts } => self.chat.prompts = Some(prompts),
             // The client's, who keeps it.
             Event::AdapterKept { .. } => {}
             Event::Adapters { list } => self.adapters_changed(list),
@@ -350,7 +329,7 @@ impl State {
             self.forget_export();
         }
         self.trials.first_batch = None;
-        self.generation = None;
+        self.chat_with(&model.sha256);
         self.model.loaded = Some(model);
         self.prepared = None;
         self.plan = None;
@@ -451,11 +430,7 @@ impl State {
             self.resting = Resting::Failed(failure.what.clone());
         }
         match step {
-            Step::Try => {
-                if let Some(generation) = &mut self.generation {
-                    generation.abandon();
-                }
-            }
+            Step::Try => self.chat.abandon(),
             Step::Export => self.export = ExportState::None,
             _ => {}
         }

@@ -3,8 +3,8 @@
 mod watch;
 
 use engine::protocol::{
-    AdapterId, Command, ControlTokens, DataSpec, DatasetSource, ExportKind, Failure, FailureKind,
-    MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side, Variant,
+    AdapterId, Command, ControlTokens, Conversation, DataSpec, DatasetSource, ExportKind, Failure,
+    FailureKind, MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -17,35 +17,12 @@ use crate::state::device::DeviceChoice;
 use crate::state::failure::Notice;
 use crate::state::files::FileRole;
 use crate::state::form::{Field, Form};
-use crate::state::generation::Generation;
 use crate::state::mapping::ReadForm;
 use crate::state::rows::BLOCK;
 use crate::state::run::Asked;
+use crate::state::sample::Sample;
 use crate::state::trial::Tried;
 use crate::state::{ExportState, State, Step};
-
-const SAMPLE: &str = include_str!("../assets/sample.jsonl");
-const SAMPLE_NAME: &str = "sample.jsonl";
-/// Settings under which the sample visibly changes the model in about a minute on a CPU: some 2,400 trained tokens, and
-/// the held-out rows evaluated before, halfway and at the end.
-const SAMPLE_SETTINGS: [(Field, &str); 11] = [
-    (Field::Rank, "16"),
-    (Field::Alpha, "32"),
-    (
-        Field::TargetModules,
-        "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
-    ),
-    (Field::LearningRate, "0.002"),
-    (Field::WarmUp, "0.1"),
-    (Field::MaxSteps, "18"),
-    (Field::BatchSize, "2"),
-    (Field::SequenceLength, "128"),
-    (Field::ValidationSplit, "0.1"),
-    (Field::EvaluateEvery, "9"),
-    (Field::MaxNewTokens, "48"),
-];
-/// A question that shows the change; no row of the sample asks it.
-const SAMPLE_PROMPT: &str = "What is the capital of Italy?";
 
 /// Handles on everything shared; copies are cheap.
 #[derive(Clone, Copy)]
@@ -56,6 +33,8 @@ pub struct Store {
     pub read_form: RwSignal<ReadForm>,
     /// A place of the table to go to; taken back once it is in sight.
     pub jump: RwSignal<Option<usize>>,
+    /// Whether the prompts are looked at as the models read them.
+    pub shows_prompts: RwSignal<bool>,
     /// Why *Start training* did nothing.
     pub start_problem: RwSignal<Option<String>>,
     client: StoredValue<EngineClient, LocalStorage>,
@@ -69,6 +48,7 @@ impl Store {
             form: RwSignal::new(Form::default()),
             read_form: RwSignal::new(ReadForm::default()),
             jump: RwSignal::new(None),
+            shows_prompts: RwSignal::new(false),
             start_problem: RwSignal::new(None),
             client: StoredValue::new_local(EngineClient::new(state)),
         }
@@ -136,20 +116,13 @@ impl Store {
         self.load_dataset(name.to_owned(), source, Vec::new());
     }
 
-    /// Loads the sample and proposes settings for it.
-    pub fn load_sample(self) {
+    /// Loads a sample with the settings that suit it.
+    pub fn load_sample(self, sample: Sample) {
         if self.is_blocked(Step::Data) {
             return;
         }
-        self.form.update(|form| {
-            SAMPLE_SETTINGS
-                .into_iter()
-                .for_each(|(field, text)| form.set(field, text));
-            if form.prompt.is_empty() {
-                form.prompt = SAMPLE_PROMPT.to_owned();
-            }
-        });
-        self.load_dataset_text(SAMPLE_NAME, SAMPLE.to_owned());
+        self.form.update(|form| sample.set(form));
+        self.load_dataset_text(sample.file_name, sample.rows.to_owned());
     }
 
     /// A dataset without a model calls for the bundled one, so that training can start at once.
@@ -377,34 +350,88 @@ impl Store {
         });
     }
 
-    /// Puts the prompt to the base and, after a run, to the tuned model.
+    /// Whether answers continue plain text: models without a chat template know nothing else.
+    pub fn continues_text(self) -> bool {
+        let has_template = self.state.with(|state| {
+            let model = state.model.loaded.as_ref();
+            model.is_none_or(|model| model.has_chat_template)
+        });
+        !has_template || self.form.with(|form| form.as_text)
+    }
+
+    /// What the models would go on with, and whether as plain text; `None` while nothing is typed and nothing was asked.
+    pub fn next_conversations(self) -> Option<(Vec<Conversation>, bool)> {
+        let as_text = self.continues_text();
+        self.form.with(|form| {
+            let preamble = form.preamble(as_text);
+            let conversations = self
+                .state
+                .with(|state| state.next_conversations(&form.prompt, &preamble));
+            Some((conversations?, as_text))
+        })
+    }
+
+    /// Puts what was typed to every model at hand, or the last prompt once more where nothing was.
     pub fn generate(self) {
-        let mut variants = vec![Variant::Base];
-        if self
-            .state
-            .with_untracked(|state| state.active_adapter().is_some())
-        {
-            variants.push(Variant::Tuned);
-        }
-        let spec = match self
+        let Some((conversations, as_text)) = untrack(|| self.next_conversations()) else {
+            return;
+        };
+        let spec = self
             .form
-            .with_untracked(|form| form.generation_spec(variants.clone()))
-        {
+            .with_untracked(|form| form.generation_spec(conversations, as_text));
+        let spec = match spec {
             Ok(spec) => spec,
             Err(field) => return page::focus(&field_id(field)),
         };
         let id = self.client.with_value(EngineClient::next_generation);
+        let typed = self.form.with_untracked(|form| form.prompt.clone());
         self.state.update(|state| {
             state.dismiss(Step::Try);
-            state.generation = Some(Generation::new(id, spec.prompt.clone(), &variants));
+            state.begin_turn(id, &typed);
         });
+        self.form.update(|form| form.prompt.clear());
         self.send(Command::Generate { id, spec });
+    }
+
+    /// Answers the last turn once more, whatever is being typed.
+    pub fn regenerate(self) {
+        let typed = self
+            .form
+            .try_update(|form| std::mem::take(&mut form.prompt));
+        self.generate();
+        if let Some(typed) = typed {
+            self.form.update(|form| form.prompt = typed);
+        }
+    }
+
+    /// Forgets the conversation.
+    pub fn new_chat(self) {
+        self.state.update(|state| {
+            state.dismiss(Step::Try);
+            state.chat.clear();
+        });
+    }
+
+    /// Takes the last turn back, to be written in another way.
+    pub fn edit_last(self) {
+        let taken = self.state.try_update(|state| state.chat.take_back());
+        if let Some(prompt) = taken.flatten() {
+            self.form.update(|form| form.prompt = prompt);
+            page::focus("prompt");
+        }
+    }
+
+    fn preview_prompts(self, conversations: Vec<Conversation>, as_text: bool) {
+        self.send(Command::PreviewPrompts {
+            conversations,
+            as_text,
+        });
     }
 
     pub fn stop_generation(self) {
         if let Some(id) = self
             .state
-            .with_untracked(|state| state.generation.as_ref().map(|generation| generation.id))
+            .with_untracked(|state| state.chat.turns.last().map(|turn| turn.id))
         {
             self.send(Command::StopGeneration { id });
         }

@@ -17,6 +17,8 @@ pub mod keep;
 #[cfg(feature = "files")]
 pub mod pack;
 #[cfg(feature = "files")]
+pub mod preamble;
+#[cfg(feature = "files")]
 pub mod prepare;
 #[cfg(feature = "files")]
 pub mod rows;

@@ -6,4 +6,4 @@ pub mod sampler;
 mod stream;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
-pub use stream::{GenerationInput, generate};
+pub use stream::{GenerationInput, context_length, generate};

@@ -110,10 +110,15 @@ pub enum Command {
     Stop {
         run: RunId,
     },
-    /// Streams [`Event::GenerationText`], then [`Event::GenerationDone`], once per requested variant.
+    /// Streams [`Event::GenerationText`], then [`Event::GenerationDone`], once per conversation.
     Generate {
         id: GenerationId,
         spec: GenerationSpec,
+    },
+    /// Answers with [`Event::PromptsPreviewed`]: what [`Command::Generate`] would have the models read.
+    PreviewPrompts {
+        conversations: Vec<Conversation>,
+        as_text: bool,
     },
     StopGeneration {
         id: GenerationId,
@@ -217,13 +222,17 @@ pub enum Event {
     },
     GenerationText {
         id: GenerationId,
-        variant: Variant,
+        speaker: Speaker,
         text: String,
     },
     GenerationDone {
         id: GenerationId,
-        variant: Variant,
+        speaker: Speaker,
         summary: GenerationSummary,
+    },
+    /// The prompts, or why one of them cannot be written.
+    PromptsPreviewed {
+        prompts: Result<Vec<PromptPreview>, Failure>,
     },
     /// The adapters for the present model, whenever they or the model changed.
     Adapters {

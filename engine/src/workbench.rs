@@ -17,9 +17,9 @@ use crate::{
     export,
     host::Host,
     protocol::{
-        AdapterId, AdapterOrigin, AdapterSpec, Command, DataSpec, DatasetSummary, DeviceReport,
-        Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec, RunId, RunSpec,
-        Side, Variant,
+        AdapterId, AdapterOrigin, AdapterSpec, Command, Conversation, DataSpec, DatasetSummary,
+        DeviceReport, Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec,
+        PromptPreview, RunId, RunSpec, Side, Speaker,
     },
     train::session::TrainedAdapter,
     weights::checkpoint::NamedSource,
@@ -95,6 +95,14 @@ impl<'h> Workbench<'h> {
                 .await
                 .map_err(|failure| failure.in_run(run)),
             Command::Generate { id, spec } => self.generate(id, &spec).await,
+            Command::PreviewPrompts {
+                conversations,
+                as_text,
+            } => {
+                let prompts = self.preview_prompts(&conversations, as_text);
+                self.host.emit(Event::PromptsPreviewed { prompts });
+                Ok(())
+            }
             Command::LoadAdapter {} => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
                 if let Some(message) = self.adapters.load(files, model).await? {
@@ -280,21 +288,41 @@ impl<'h> Workbench<'h> {
 
     async fn generate(&mut self, id: GenerationId, spec: &GenerationSpec) -> Result<(), Failure> {
         let model = self.model()?;
-        for &variant in &spec.variants {
-            let adapter = match variant {
-                Variant::Base => None,
-                Variant::Tuned => Some(self.adapters.active(&model.summary)?.upload(model)),
-            };
+        for conversation in &spec.conversations {
+            let speaker = conversation.speaker;
+            let adapter = self.adapter_of(speaker)?.map(|kept| kept.upload(model));
             let summary = model
-                .generate(id, variant, spec, adapter.as_ref(), self.host)
+                .generate(id, conversation, spec, adapter.as_ref(), self.host)
                 .await?;
             self.host.emit(Event::GenerationDone {
                 id,
-                variant,
+                speaker,
                 summary,
             });
         }
         Ok(())
+    }
+
+    fn preview_prompts(
+        &self,
+        conversations: &[Conversation],
+        as_text: bool,
+    ) -> Result<Vec<PromptPreview>, Failure> {
+        let model = self.model()?;
+        let preview = |conversation: &Conversation| {
+            let kept = self.adapter_of(conversation.speaker)?;
+            let virtual_tokens = kept.map_or(0, KeptAdapter::prompt_tokens);
+            model.preview(conversation, as_text, virtual_tokens)
+        };
+        conversations.iter().map(preview).collect()
+    }
+
+    /// The speaker's adapter; none for the base.
+    fn adapter_of(&self, speaker: Speaker) -> Result<Option<&KeptAdapter>, Failure> {
+        match speaker {
+            Speaker::Base => Ok(None),
+            Speaker::Adapter(id) => self.adapters.get(id, &self.model()?.summary).map(Some),
+        }
     }
 
     /// A run's adapter leaves with all that tells of the run, as long as that is the last one.

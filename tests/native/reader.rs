@@ -18,6 +18,8 @@ mod prose;
 mod real_files;
 #[path = "reader/records.rs"]
 mod records;
+#[path = "reader/samples.rs"]
+mod samples;
 #[path = "reader/table.rs"]
 mod table;
 #[path = "reader/together.rs"]

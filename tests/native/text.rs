@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "text/chat.rs"]
+mod chat;
 #[path = "text/damaged.rs"]
 mod damaged;
 #[path = "text/encode.rs"]

@@ -78,6 +78,8 @@ fn item(
     let weight_label = format!("Weight of {name}");
     let forget_label = format!("Remove {name}");
     let use_label = format!("Use {name}");
+    let compare_label = format!("Compare {name}");
+    let is_compared = store.select(move |state| state.chat.compared.contains(&id));
     let can_weigh = blend_refusal.is_none();
     let weight = move || weights.with(|weights| weights.get(&id).cloned());
     let weight = move || weight().unwrap_or_else(|| FIRST_WEIGHT.to_owned());
@@ -90,6 +92,11 @@ fn item(
                     <span class="adapter-name">{name}</span>
                     <span class="quiet">{facts}</span>
                 </span>
+            </label>
+            <label class="adapter-compare" hidden=move || active.get() == Some(id)>
+                <input type="checkbox" aria-label=compare_label prop:checked=move || is_compared.get()
+                    on:change=move |_| store.state.update(|state| state.chat.toggle_compared(id)) />
+                <span class="quiet" aria-hidden="true">"Compare"</span>
             </label>
             {can_weigh.then(|| view! {
                 <label class="adapter-weight" hidden=move || !can_blend()>

@@ -1,39 +1,53 @@
-use engine::protocol::{GenerationSummary, StopReason, Variant};
+use engine::protocol::{GenerationSummary, Speaker, StopReason};
 use leptos::prelude::*;
 
-use crate::state::format::{counted, rate};
+use crate::state::State;
+use crate::state::format::{count, counted, rate};
 use crate::store::Store;
 
-/// What one of the two models says. The output holds its text alone.
+/// What one model says to the last prompt. The output holds its text alone.
 #[component]
-pub fn AnswerCard(variant: Variant) -> impl IntoView {
+pub fn AnswerCard(
+    /// The output's accessible name.
+    #[prop(into)]
+    label: String,
+    #[prop(into)] title: Signal<String>,
+    /// Of whom there is none as long as nothing was trained.
+    #[prop(into)]
+    speaker: Signal<Option<Speaker>>,
+) -> impl IntoView {
     let store = Store::get();
-    let answer = store.select(move |state| {
-        state
-            .generation
-            .as_ref()
-            .and_then(|all| all.answer(variant))
-            .cloned()
+    let answer = Memo::new(move |_| {
+        let speaker = speaker.get()?;
+        store.state.with(|state| {
+            let turn = state.chat.turns.last()?;
+            turn.answer(speaker).cloned()
+        })
     });
-    let is_speaking = store.select(move |state| {
-        state.generation.as_ref().and_then(|all| all.speaking()) == Some(variant)
+    let is_speaking = Memo::new(move |_| {
+        let turn = |state: &State| state.chat.turns.last().and_then(|turn| turn.speaking());
+        let speaking = store.state.with(turn);
+        speaking.is_some() && speaking == speaker.get()
     });
-    let has_adapter = store.select(|state| state.active_adapter().is_some());
-    let (title, label, class) = match variant {
-        Variant::Base => ("Base", "Base output", "answer of-base"),
-        Variant::Tuned => ("Tuned", "Tuned output", "answer of-tuned"),
-    };
+    let missed = Memo::new(move |_| {
+        let speaker = speaker.get()?;
+        store.state.with(|state| missed_turns(state, speaker))
+    });
     let note = move || match answer
         .with(|answer| answer.as_ref().and_then(|answer| answer.summary.clone()))
     {
         Some(summary) => in_words(&summary),
         None if is_speaking.get() => "answering".to_owned(),
-        None if variant == Variant::Tuned && !has_adapter.get() => {
+        None if speaker.get().is_none() => {
             "your fine-tuned model answers here after a run".to_owned()
         }
         None => String::new(),
     };
-    let output_id = format!("{}-output", title.to_ascii_lowercase());
+    let class = move || match speaker.get() {
+        Some(Speaker::Base) => "answer of-base",
+        _ => "answer of-tuned",
+    };
+    let output_id = label.to_ascii_lowercase().replace([' ', ':'], "-");
     view! {
         <div class=class>
             <div class="answer-head">
@@ -44,8 +58,26 @@ pub fn AnswerCard(variant: Variant) -> impl IntoView {
                 aria-live="polite" aria-busy=move || is_speaking.get().to_string()>
                 {move || answer.with(|answer| answer.as_ref().map(|answer| answer.text.clone()))}
             </output>
+            {move || missed.get().map(|text| view! { <p class="quiet answer-missed">{text}</p> })}
         </div>
     }
+}
+
+/// A word on the earlier turns that the model has not answered, and so knows nothing of.
+fn missed_turns(state: &State, speaker: Speaker) -> Option<String> {
+    let (last, earlier) = state.chat.turns.split_last()?;
+    last.answer(speaker)?;
+    let has_missed = |turn: &&crate::state::chat::Turn| {
+        let answer = turn.answer(speaker);
+        answer.is_none_or(|answer| answer.text.is_empty())
+    };
+    let missed = earlier.iter().filter(has_missed).count() as u64;
+    (missed > 0).then(|| {
+        format!(
+            "It joined later and has not seen {}.",
+            counted(missed, "turn")
+        )
+    })
 }
 
 fn in_words(summary: &GenerationSummary) -> String {
@@ -54,7 +86,14 @@ fn in_words(summary: &GenerationSummary) -> String {
     let end = match summary.stop_reason {
         StopReason::EndOfTurn => "finished",
         StopReason::Length => "hit the length limit",
+        StopReason::ContextFull => "the context is full",
         StopReason::Stopped => "stopped",
     };
-    format!("{tokens}, {} per second, {end}", rate(speed))
+    let used = summary.prompt_tokens + summary.new_tokens;
+    format!(
+        "{tokens}, {} per second, {end} \u{b7} {} of {} context tokens used",
+        rate(speed),
+        count(used as u64),
+        count(summary.context_length as u64),
+    )
 }

@@ -45,10 +45,7 @@ fn is_done(state: &State, step: Step) -> bool {
         Step::Model => state.model.loaded.is_some(),
         Step::Data => state.data.loaded.is_some(),
         Step::Train => state.adapter.is_some(),
-        Step::Try => state
-            .generation
-            .as_ref()
-            .is_some_and(|generation| !generation.is_active()),
+        Step::Try => !state.chat.turns.is_empty() && !state.chat.is_active(),
         Step::Export => matches!(state.export, ExportState::Ready { .. }),
     }
 }

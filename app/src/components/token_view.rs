@@ -66,7 +66,8 @@ fn card(preview: RowPreview) -> impl IntoView {
     }
 }
 
-fn token(token: TokenPreview) -> impl IntoView {
+/// One token, with its id as a hint; line breaks are shown and made.
+pub fn token(token: TokenPreview) -> impl IntoView {
     let breaks = token.text.matches('\n').count();
     let text = token.text.replace('\n', "\u{21b5}");
     view! {

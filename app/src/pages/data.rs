@@ -14,6 +14,7 @@ use crate::components::paste_box::PasteBox;
 use crate::components::problems::Problems;
 use crate::components::progress::Progress;
 use crate::components::rows_table::RowsTable;
+use crate::components::samples::Samples;
 use crate::components::step_section::StepSection;
 use crate::components::summary_line::SummaryLine;
 use crate::components::token_view::TokenView;
@@ -38,13 +39,7 @@ pub fn DataPage() -> impl IntoView {
                     <FileInput id="dataset-files" label="Dataset files" hint="Choose, or drop anywhere"
                         on_files=move |files| store.load_dataset_files(files) />
                 </div>
-                <div class="card choice">
-                    <h3>"A sample"</h3>
-                    <p>"A small dataset with matching settings: the model changes in a minute or two."</p>
-                    <button type="button" class="button" on:click=move |_| store.load_sample()>
-                        "Load sample dataset"
-                    </button>
-                </div>
+                <Samples />
             </div>
             <PasteBox />
             <div class="load-progress" hidden=move || loading.with(Option::is_none)>

@@ -1,6 +1,7 @@
 use engine::protocol::{AdapterOrigin, AdapterSummary, ExportFile, ExportKind, ExportOffer};
 use leptos::prelude::*;
 
+use crate::components::destinations::Destinations;
 use crate::components::merged_models::MergedModels;
 use crate::components::model_facts::Facts;
 use crate::components::snippet::Snippet;
@@ -59,6 +60,7 @@ pub fn ExportPage() -> impl IntoView {
     view! {
         <StepSection step=Step::Export lead="One zip: the adapter, how it was made, and how good it is.">
             {move || result.get().map(facts)}
+            <Destinations />
             <div class="run-controls">
                 <button type="button" class="button button-primary button-large"
                     aria-disabled=move || (!is_idle()).to_string() aria-describedby="export-note" on:click=move |_| download(ExportKind::Peft)>
@@ -99,7 +101,7 @@ fn formats(
             ExportKind::Gguf => (
                 "Download GGUF adapter",
                 "gguf-note",
-                "For llama.cpp, and with its Modelfile for Ollama",
+                "For llama.cpp, next to the base model",
                 "a merged GGUF",
             ),
             ExportKind::Mlx => (

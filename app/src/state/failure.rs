@@ -52,11 +52,7 @@ pub fn step_of(state: &State, failure: &Failure) -> Step {
 }
 
 fn is_talking(state: &State) -> bool {
-    state
-        .generation
-        .as_ref()
-        .is_some_and(|generation| generation.is_active())
-        || state.export == ExportState::Packing
+    state.chat.is_active() || state.export == ExportState::Packing
 }
 
 fn step_under_way(state: &State) -> Step {
@@ -68,11 +64,7 @@ fn step_under_way(state: &State) -> Step {
     if state.export == ExportState::Packing {
         return Step::Export;
     }
-    if state
-        .generation
-        .as_ref()
-        .is_some_and(|generation| generation.is_active())
-    {
+    if state.chat.is_active() {
         return Step::Try;
     }
     if state.encoding.is_some() {

@@ -8,9 +8,9 @@ pub use field::Field;
 pub use parse::{layers, modules, number, pattern, real, whole};
 
 use engine::protocol::{
-    AdapterId, AdapterSpec, ControlTokens, DataSpec, FileSide, FindingKind, GenerationSpec,
-    LrSchedulerType, MergedKind, Method, PrecisionChoice, RunSpec, Side, TargetModule, TrainOn,
-    Variant,
+    AdapterId, AdapterSpec, ControlTokens, Conversation, DataSpec, FileSide, FindingKind,
+    GenerationSpec, LrSchedulerType, MergedKind, Method, Preamble, PrecisionChoice, RunSpec, Side,
+    TargetModule, TrainOn,
 };
 
 use field::Kind;
@@ -37,6 +37,14 @@ pub struct Form {
     /// Of the merged model's weights, where it leaves as GGUF.
     pub gguf_type: MergedKind,
     pub prompt: String,
+    /// Empty where the conversation has none; the chat template may then write one of its own.
+    pub system_prompt: String,
+    /// Answers continue the text as it is, without the chat template.
+    pub as_text: bool,
+    /// Whether the model is told of the tools that the dataset's rows offer.
+    pub offers_tools: bool,
+    /// How the dataset's rows begin, and whether they are plain text.
+    suggested: (Preamble, bool),
 }
 
 impl Default for Form {
@@ -57,6 +65,10 @@ impl Default for Form {
             group_by_length: false,
             gguf_type: MergedKind::GgufQ8_0,
             prompt: String::new(),
+            system_prompt: String::new(),
+            as_text: false,
+            offers_tools: true,
+            suggested: (Preamble::default(), false),
         }
     }
 }
@@ -264,17 +276,58 @@ impl Form {
         })
     }
 
+    /// A chat is to begin as the rows of the dataset do; what the user chose otherwise stays.
+    pub fn suggest(&mut self, preamble: Preamble, is_text: bool) {
+        let (known, was_text) = &self.suggested;
+        if self.system_prompt == known.system_prompt {
+            self.system_prompt.clone_from(&preamble.system_prompt);
+        }
+        if self.as_text == *was_text {
+            self.as_text = is_text;
+        }
+        self.suggested = (preamble, is_text);
+    }
+
+    /// JSON of each tool that the dataset's rows offer.
+    pub fn tools(&self) -> &[String] {
+        &self.suggested.0.tools
+    }
+
+    /// Whether the system prompt is the one that most of the dataset's rows have.
+    pub fn has_system_prompt_of_data(&self) -> bool {
+        let known = &self.suggested.0.system_prompt;
+        !known.is_empty() && *known == self.system_prompt
+    }
+
+    /// What stands before the first turn of a chat.
+    pub fn preamble(&self, as_text: bool) -> Preamble {
+        if as_text {
+            return Preamble::default();
+        }
+        Preamble {
+            system_prompt: self.system_prompt.clone(),
+            tools: match self.offers_tools {
+                true => self.tools().to_vec(),
+                false => Vec::new(),
+            },
+        }
+    }
+
     /// The question, or the first field that stands in the way.
-    pub fn generation_spec(&self, variants: Vec<Variant>) -> Result<GenerationSpec, Field> {
+    pub fn generation_spec(
+        &self,
+        conversations: Vec<Conversation>,
+        as_text: bool,
+    ) -> Result<GenerationSpec, Field> {
         Ok(GenerationSpec {
-            prompt: self.prompt.clone(),
+            conversations,
+            as_text,
             max_new_tokens: self.size(Field::MaxNewTokens)?,
             temperature: self.real(Field::Temperature)?,
             top_k: self.size(Field::TopK)?,
             top_p: self.real(Field::TopP)?,
             repetition_penalty: self.real(Field::RepetitionPenalty)?,
             seed: self.whole(Field::Variation)?,
-            variants,
         })
     }
 }

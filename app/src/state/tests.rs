@@ -1,5 +1,6 @@
 //! The page's behaviour as a function of the workers' messages.
 
+mod chat;
 mod copies;
 mod events;
 mod form;
@@ -8,6 +9,7 @@ mod mapping;
 mod merging;
 mod reading;
 mod rows;
+mod sample;
 mod scores;
 mod summary;
 mod trial;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::protocol::{DataSpec, RunSpec};
+use engine::protocol::{DataSpec, RowShape, RunSpec};
 use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
 
@@ -27,6 +27,8 @@ impl Store {
         self.watch_run_spec();
         self.watch_preview();
         self.watch_start();
+        self.watch_preamble();
+        self.watch_prompts();
         self.watch_tab();
     }
 
@@ -137,6 +139,39 @@ impl Store {
         Effect::new(move |_| {
             if is_due.get() {
                 self.start_training();
+            }
+        });
+    }
+
+    /// Begins a chat as the rows of the dataset begin.
+    fn watch_preamble(self) {
+        let preamble = self.select(|state| {
+            let prepared = state.prepared.as_ref()?;
+            let shapes = &state.data.loaded.as_ref()?.shapes;
+            let is_text = shapes.first().map(|(shape, _)| *shape) == Some(RowShape::Text);
+            Some((prepared.preamble.clone(), is_text))
+        });
+        Effect::new(move |_| {
+            if let Some((preamble, is_text)) = preamble.get() {
+                self.form.update(|form| form.suggest(preamble, is_text));
+            }
+        });
+    }
+
+    /// Shows the prompts as the models would read them now, while they are looked at.
+    fn watch_prompts(self) {
+        let wanted = Memo::new(move |_| {
+            let is_due = self.state.with(|state| {
+                state.model.loaded.is_some() && !state.is_busy() && !state.chat.is_active()
+            });
+            let is_due = is_due && self.shows_prompts.get();
+            is_due.then(|| self.next_conversations()).flatten()
+        });
+        let timer = StoredValue::new_local(None::<TimeoutHandle>);
+        Effect::new(move |_| {
+            cancel(timer);
+            if let Some((conversations, as_text)) = wanted.get() {
+                after_typing(timer, move || self.preview_prompts(conversations, as_text));
             }
         });
     }

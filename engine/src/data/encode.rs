@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     protocol::{
-        ControlTokens, DataSpec, Message, RowPreview, RowShape, Side, TokenPreview, TrainOn,
+        ControlTokens, Conversation, DataSpec, Message, RowPreview, RowShape, Side, TokenPreview,
+        TrainOn,
     },
     template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
     tokenizer::{Tokenizer, TokenizerError},
@@ -195,18 +196,28 @@ impl Encoder<'_> {
         }
     }
 
-    /// Tokens of a prompt for generation: a user's message with the assistant's turn opened, or the plain text.
+    /// Tokens of a conversation up to where the answer begins, written as the rows of training are: through the chat
+    /// template with the assistant's turn opened. `as_text`, or without a template, the messages' texts stand one after
+    /// the other, to be continued.
     ///
     /// # Errors
     /// Those of the template or the tokenizer.
-    pub fn render_prompt(&self, prompt: &str) -> Result<Vec<u32>, PromptError> {
-        match self.template {
+    pub fn render_chat(
+        &self,
+        conversation: &Conversation,
+        as_text: bool,
+    ) -> Result<Vec<u32>, PromptError> {
+        let Conversation {
+            messages, tools, ..
+        } = conversation;
+        match self.template.filter(|_| !as_text) {
             Some(template) => {
-                let text = template.render(&[Message::new(USER, prompt)], &[], true)?;
+                let text = template.render(messages, tools, true)?;
                 Ok(self.tokenizer.encode(&text)?)
             }
             None => {
-                let ids = self.tokenizer.encode(prompt)?;
+                let texts: Vec<&str> = messages.iter().map(|it| it.content.as_str()).collect();
+                let ids = self.tokenizer.encode(&texts.concat())?;
                 Ok([self.tokenizer.prefix_ids(), &ids].concat())
             }
         }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    EncodeError, Encoder, TokenSequence, pack::num_bins, shuffle::split, stored::StoredRow,
+    EncodeError, Encoder, TokenSequence, pack::num_bins, preamble::PreambleCounts, shuffle::split,
+    stored::StoredRow,
 };
 use crate::protocol::{
     ControlTokensFound, DataSpec, Failure, FailureKind, FileSummary, Histogram, PreparedSummary,
@@ -72,6 +73,7 @@ pub struct Preparation<'a> {
     num_not_encoded: usize,
     problems: Vec<RowProblem>,
     control_tokens: ControlTokensFound,
+    preambles: PreambleCounts,
 }
 
 /// The split of a file: as chosen by the user, or else as its name says.
@@ -103,6 +105,7 @@ impl<'a> Preparation<'a> {
             num_not_encoded: 0,
             problems: Vec::new(),
             control_tokens: ControlTokensFound::default(),
+            preambles: PreambleCounts::default(),
         }
     }
 
@@ -126,6 +129,7 @@ impl<'a> Preparation<'a> {
                 let file = self.files.get(stored.facts.file);
                 self.of_files
                     .push(file.map_or(Side::Train, |(_, side)| *side));
+                self.preambles.add(&stored.row.example);
             }
             Err(error) => self.refuse(stored, &error),
         }
@@ -222,6 +226,7 @@ impl<'a> Preparation<'a> {
             median_tokens: sorted.get(sorted.len() / 2).copied().unwrap_or(0),
             lengths,
             control_tokens: self.control_tokens,
+            preamble: self.preambles.most_frequent(),
         };
         Ok(Prepared {
             train,

@@ -8,16 +8,20 @@ use crate::{
     layers::block::KeyValueCache,
     model::Llama,
     protocol::{
-        Event, Failure, FailureKind, GenerationId, GenerationSpec, GenerationSummary, StopReason,
-        Variant,
+        Conversation, Event, Failure, FailureKind, GenerationId, GenerationSpec, GenerationSummary,
+        StopReason,
     },
     train::pacing::read_all,
 };
 
+/// Tokens of a prompt that are read at once. A long conversation takes several passes, so that it can be stopped between
+/// them and the device is not asked for all of it in one piece.
+const PROMPT_CHUNK: usize = 256;
+
 /// The input of one answer.
 pub struct GenerationInput<'a> {
     pub id: GenerationId,
-    pub variant: Variant,
+    pub conversation: &'a Conversation,
     pub spec: &'a GenerationSpec,
     pub model: &'a Llama,
     pub encoder: Encoder<'a>,
@@ -33,44 +37,52 @@ pub async fn generate(
     host: &dyn Host,
 ) -> Result<GenerationSummary, Failure> {
     let started = host.now_millis();
-    let mut history = input.encoder.render_prompt(&input.spec.prompt)?;
+    let GenerationInput {
+        conversation, spec, ..
+    } = input;
+    let mut history = input.encoder.render_chat(conversation, spec.as_text)?;
     let prompt_tokens = history.len();
-    let before = input.adapter.map_or(0, DeviceAdapter::prompt_tokens);
-    let context_length = input.model.config.max_position_embeddings;
-    let context_length = context_length.saturating_sub(before);
+    let virtual_tokens = input.adapter.map_or(0, DeviceAdapter::prompt_tokens);
+    let context_length = context_length(input.model, virtual_tokens);
     check_prompt(prompt_tokens, context_length)?;
-    let mut sampler = Sampler::new(input.spec).map_err(sampler_failure)?;
+    let mut sampler = Sampler::new(spec).map_err(sampler_failure)?;
     let mut text = input.encoder.tokenizer.decode_stream(true);
     let mut cache = vec![KeyValueCache::default(); input.model.blocks.len()];
-    let mut unseen = 0..prompt_tokens;
-    let mut stop_reason = StopReason::Length;
-    while history.len() - prompt_tokens < input.spec.max_new_tokens
-        && history.len() < context_length
-    {
+    let mut num_read = 0;
+    let stop_reason = loop {
+        if history.len() - prompt_tokens >= spec.max_new_tokens {
+            break StopReason::Length;
+        }
+        if history.len() >= context_length {
+            break StopReason::ContextFull;
+        }
         host.yield_now().await;
         if host.is_stopped(input.id) {
-            stop_reason = StopReason::Stopped;
-            break;
+            break StopReason::Stopped;
         }
-        let ids = &history[unseen.clone()];
+        let end = history.len().min(num_read + PROMPT_CHUNK);
+        let ids = &history[num_read..end];
         let logits = input
             .model
-            .next_logits(ids, unseen.start, input.adapter, &mut cache);
+            .next_logits(ids, num_read, input.adapter, &mut cache);
         let mut logits = read_all(logits).await?;
+        num_read = end;
+        if num_read < history.len() {
+            continue;
+        }
         let id = sampler
             .sample(&mut logits, &history)
             .map_err(sampler_failure)?;
         if input.encoder.tokenizer.end_of_turn_ids().contains(&id) {
-            stop_reason = StopReason::EndOfTurn;
-            break;
+            break StopReason::EndOfTurn;
         }
-        unseen = history.len()..history.len() + 1;
         history.push(id);
         emit_text(&input, host, text.push(id)?);
-    }
+    };
     let summary = GenerationSummary {
         prompt_tokens,
         new_tokens: history.len() - prompt_tokens,
+        context_length,
         elapsed_millis: host.now_millis() - started,
         stop_reason,
     };
@@ -78,11 +90,17 @@ pub async fn generate(
     Ok(summary)
 }
 
+/// Tokens of prompt and answer that the model can read after this many learned tokens of an adapter.
+pub fn context_length(model: &Llama, virtual_tokens: usize) -> usize {
+    let positions = model.config.max_position_embeddings;
+    positions.saturating_sub(virtual_tokens)
+}
+
 fn emit_text(input: &GenerationInput<'_>, host: &dyn Host, text: String) {
     if !text.is_empty() {
         host.emit(Event::GenerationText {
             id: input.id,
-            variant: input.variant,
+            speaker: input.conversation.speaker,
             text,
         });
     }
@@ -95,10 +113,12 @@ fn check_prompt(prompt_tokens: usize, context_length: usize) -> Result<(), Failu
             .remedy("Write something for the model to answer.")),
         tokens if tokens >= context_length => Err(Failure::new(
             FailureKind::Settings,
-            format!("The prompt has {tokens} tokens; the model can read {context_length} at most."),
+            format!(
+                "The conversation has {tokens} tokens, which leaves no room for an answer: the model can read {context_length} at most."
+            ),
         )
         .at("Prompt")
-        .remedy("Shorten the prompt.")),
+        .remedy("Start a new chat, or shorten the prompt.")),
         _ => Ok(()),
     }
 }

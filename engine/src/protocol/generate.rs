@@ -2,11 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One request for text. Fields carry the names of `transformers.GenerationConfig`.
+use super::{AdapterId, Message, TokenPreview};
+
+/// One request for text: each asked model answers its own conversation. Sampling fields carry the names of
+/// `transformers.GenerationConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationSpec {
-    /// The user's message; rendered through the chat template where the model has one.
-    pub prompt: String,
+    /// Answered one after the other, each from the same seed.
+    pub conversations: Vec<Conversation>,
+    /// The messages' texts are continued as they are, without the chat template. Models without a template always do so.
+    #[serde(default)]
+    pub as_text: bool,
     pub max_new_tokens: usize,
     /// 0 takes the likeliest token each time.
     pub temperature: f64,
@@ -17,17 +23,26 @@ pub struct GenerationSpec {
     /// Divides (positive) or multiplies (negative) the logits of tokens already seen; 1 is off.
     pub repetition_penalty: f64,
     pub seed: u64,
-    /// Answered one after the other, each from the same seed.
-    pub variants: Vec<Variant>,
 }
 
-/// Which model answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A conversation and the model that is to speak next in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    pub speaker: Speaker,
+    /// From the system message, where there is one, to the user's last message.
+    pub messages: Vec<Message>,
+    /// JSON of each tool that may be called, for the template.
+    #[serde(default)]
+    pub tools: Vec<String>,
+}
+
+/// A model that answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Variant {
+pub enum Speaker {
     Base,
-    /// The base with the last run's best adapter.
-    Tuned,
+    /// The base with this adapter.
+    Adapter(AdapterId),
 }
 
 /// How a generation ended.
@@ -35,6 +50,8 @@ pub enum Variant {
 pub struct GenerationSummary {
     pub prompt_tokens: usize,
     pub new_tokens: usize,
+    /// Tokens of prompt and answer that the model can read in all.
+    pub context_length: usize,
     pub elapsed_millis: f64,
     pub stop_reason: StopReason,
 }
@@ -45,8 +62,21 @@ pub struct GenerationSummary {
 pub enum StopReason {
     /// The model closed its turn.
     EndOfTurn,
-    /// `max_new_tokens` were made, or the context is full.
+    /// `max_new_tokens` were made.
     Length,
+    /// Prompt and answer fill the context.
+    ContextFull,
     /// The user stopped it.
     Stopped,
+}
+
+/// A conversation as a model reads it, token by token, up to where its answer begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PromptPreview {
+    pub speaker: Speaker,
+    pub tokens: Vec<TokenPreview>,
+    /// Learned tokens that the adapter puts before these; they have no text.
+    pub virtual_tokens: usize,
+    /// Tokens of prompt and answer that the model can read in all.
+    pub context_length: usize,
 }

@@ -45,6 +45,11 @@ impl KeptAdapter {
         form.upload(parameters, &model.llama)
     }
 
+    /// Learned tokens that it puts before every prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.adapter.form.layout.spec.prompt_tokens()
+    }
+
     /// What a recipe says of it.
     ///
     /// # Errors
@@ -312,15 +317,6 @@ impl Adapters {
             Failure::new(FailureKind::WrongState, "That adapter is no longer here.")
                 .remedy("Choose another one, or load it again.")
         })
-    }
-
-    /// The tuned model's.
-    ///
-    /// # Errors
-    /// [`FailureKind::WrongState`] where there is none for the model.
-    pub fn active(&self, model: &ModelSummary) -> Result<&KeptAdapter, Failure> {
-        let active = self.active.ok_or_else(no_adapter)?;
-        self.get(active, model)
     }
 
     /// What the page shows.

@@ -9,8 +9,8 @@ use crate::{
     host::Host,
     model::Llama,
     protocol::{
-        Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary, Phase,
-        Variant,
+        Conversation, Event, Failure, GenerationId, GenerationSpec, GenerationSummary,
+        ModelSummary, Phase, PromptPreview,
     },
     template::{self, ChatTemplate},
     tokenizer::Tokenizer,
@@ -92,23 +92,42 @@ impl LoadedModel {
     pub async fn generate(
         &self,
         id: GenerationId,
-        variant: Variant,
+        conversation: &Conversation,
         spec: &GenerationSpec,
         adapter: Option<&DeviceAdapter>,
         host: &dyn Host,
     ) -> Result<GenerationSummary, Failure> {
-        let (model, encoder) = (&self.llama, self.encoder());
-        generate::generate(
-            GenerationInput {
-                id,
-                variant,
-                spec,
-                model,
-                encoder,
-                adapter,
-            },
-            host,
-        )
-        .await
+        let input = GenerationInput {
+            id,
+            conversation,
+            spec,
+            model: &self.llama,
+            encoder: self.encoder(),
+            adapter,
+        };
+        generate::generate(input, host).await
+    }
+
+    /// What [`Self::generate`] has the model read.
+    ///
+    /// # Errors
+    /// A conversation that cannot be rendered or tokenised.
+    pub fn preview(
+        &self,
+        conversation: &Conversation,
+        as_text: bool,
+        virtual_tokens: usize,
+    ) -> Result<PromptPreview, Failure> {
+        let encoder = self.encoder();
+        let ids = encoder.render_chat(conversation, as_text)?;
+        Ok(PromptPreview {
+            speaker: conversation.speaker,
+            tokens: ids
+                .into_iter()
+                .map(|id| encoder.token_preview(id, false))
+                .collect(),
+            virtual_tokens,
+            context_length: generate::context_length(&self.llama, virtual_tokens),
+        })
     }
 }

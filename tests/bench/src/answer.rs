@@ -6,7 +6,9 @@ use engine::{
     data::Encoder,
     generate::{GenerationInput, generate},
     model::Llama,
-    protocol::{AdapterSpec, GenerationId, GenerationSpec, Variant},
+    protocol::{
+        AdapterId, AdapterSpec, Conversation, GenerationId, GenerationSpec, Message, Speaker,
+    },
     template::ChatTemplate,
     tokenizer::Tokenizer,
     weights::checkpoint::ModelFiles,
@@ -75,10 +77,14 @@ impl Answer {
         } else {
             None
         };
-        let variant = if spec.is_tuned {
-            Variant::Tuned
-        } else {
-            Variant::Base
+        let speaker = match spec.is_tuned {
+            true => Speaker::Adapter(AdapterId(1)),
+            false => Speaker::Base,
+        };
+        let conversation = Conversation {
+            speaker,
+            messages: vec![Message::new("user", PROMPT)],
+            tools: Vec::new(),
         };
         Ok(Self {
             model,
@@ -86,14 +92,14 @@ impl Answer {
             template,
             adapter,
             spec: GenerationSpec {
-                prompt: PROMPT.to_owned(),
+                conversations: vec![conversation],
+                as_text: false,
                 max_new_tokens: spec.new_tokens,
                 temperature: 0.0,
                 top_k: 0,
                 top_p: 1.0,
                 repetition_penalty: 1.0,
                 seed: 1,
-                variants: vec![variant],
             },
             told: Told::default(),
         })
@@ -105,7 +111,7 @@ impl Answer {
             let host = BenchHost::default();
             let input = GenerationInput {
                 id: GenerationId(1),
-                variant: self.spec.variants[0],
+                conversation: &self.spec.conversations[0],
                 spec: &self.spec,
                 model: &self.model,
                 encoder: Encoder {

@@ -6,7 +6,7 @@ use engine::{
         stored::{RowFacts, StoredRow},
         turn::TurnError,
     },
-    protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side},
+    protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side, Speaker},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
@@ -197,7 +197,12 @@ fn pairs_become_turns_where_there_is_a_template() {
         read.replace('·', ""),
         "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     );
-    let prompt = encoder.render_prompt("Why?").unwrap();
+    let asked = engine::protocol::Conversation {
+        speaker: Speaker::Base,
+        messages: vec![Message::new("user", "Why?")],
+        tools: Vec::new(),
+    };
+    let prompt = encoder.render_chat(&asked, false).unwrap();
     assert_eq!(sequence.ids[..prompt.len()], prompt);
     assert!(!sequence.loss_mask[..prompt.len()].contains(&true));
 }
@@ -478,7 +483,7 @@ fn the_sample_is_sound() {
         prompt: String,
         completion: String,
     }
-    let sample = include_str!("../../../app/assets/sample.jsonl");
+    let sample = include_str!("../../../app/assets/samples/manner.jsonl");
     let rows: Vec<Pair> = sample
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

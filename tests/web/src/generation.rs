@@ -3,7 +3,7 @@
 use engine::{
     data::Encoder,
     generate::{GenerationInput, generate},
-    protocol::{Event, GenerationId, GenerationSpec, StopReason, Variant},
+    protocol::{Conversation, Event, GenerationId, GenerationSpec, Message, Speaker, StopReason},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
@@ -53,17 +53,22 @@ async fn a_prompt_is_answered_with_the_likeliest_tokens() {
         tokenizer: &tokenizer,
         template: template.as_ref(),
     };
+    let conversation = Conversation {
+        speaker: Speaker::Base,
+        messages: vec![Message::new("user", "Name three woods.")],
+        tools: Vec::new(),
+    };
     let spec = GenerationSpec {
-        prompt: "Name three woods.".to_owned(),
+        conversations: vec![conversation.clone()],
+        as_text: false,
         max_new_tokens: NUM_TOKENS,
         temperature: 0.0,
         top_k: 0,
         top_p: 1.0,
         repetition_penalty: 1.0,
         seed: 1,
-        variants: vec![Variant::Base],
     };
-    let prompt = encoder.render_prompt(&spec.prompt).unwrap();
+    let prompt = encoder.render_chat(&conversation, false).unwrap();
     let mut expected = golden::continued(&model, &prompt, NUM_TOKENS).await;
     let end = expected
         .iter()
@@ -72,7 +77,7 @@ async fn a_prompt_is_answered_with_the_likeliest_tokens() {
 
     let input = GenerationInput {
         id: GenerationId(1),
-        variant: Variant::Base,
+        conversation: &conversation,
         spec: &spec,
         model: &model,
         encoder,

@@ -349,35 +349,21 @@ fn a_failed_run_says_so_and_its_last_adapter_can_be_taken() {
 #[test]
 fn a_question_that_fails_leaves_the_run_alone() {
     let mut state = training();
-    let spec = crate::state::form::Form::default()
-        .generation_spec(vec![Variant::Base])
-        .unwrap();
-    state.generation = Some(crate::state::generation::Generation::new(
-        GenerationId(3),
-        spec.prompt,
-        &[Variant::Base],
-    ));
-    state.apply(Event::GenerationText {
-        id: GenerationId(2),
-        variant: Variant::Base,
-        text: "late".into(),
-    });
-    state.apply(Event::GenerationText {
-        id: GenerationId(3),
-        variant: Variant::Base,
-        text: "Hel".into(),
-    });
-    state.apply(Event::GenerationText {
-        id: GenerationId(3),
-        variant: Variant::Base,
-        text: "lo".into(),
-    });
-    assert_eq!(state.generation.as_ref().unwrap().answers[0].text, "Hello");
+    state.begin_turn(GenerationId(3), "Say hello.");
+    let said = |id, text: &str| Event::GenerationText {
+        id: GenerationId(id),
+        speaker: Speaker::Base,
+        text: text.into(),
+    };
+    state.apply(said(2, "late"));
+    state.apply(said(3, "Hel"));
+    state.apply(said(3, "lo"));
+    assert_eq!(state.chat.turns[0].answers[0].text, "Hello");
     state.apply(Event::Failed {
         failure: Failure::new(FailureKind::WrongState, "training"),
     });
     assert_eq!(state.notices[0].step, Step::Try);
-    assert!(!state.generation.as_ref().unwrap().is_active());
+    assert!(!state.chat.is_active());
     assert!(state.is_training());
 }
 

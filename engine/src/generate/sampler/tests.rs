@@ -4,14 +4,14 @@ use super::*;
 
 fn spec() -> GenerationSpec {
     GenerationSpec {
-        prompt: String::new(),
+        conversations: Vec::new(),
+        as_text: false,
         max_new_tokens: 1,
         temperature: 1.0,
         top_k: 0,
         top_p: 1.0,
         repetition_penalty: 1.0,
         seed: 7,
-        variants: Vec::new(),
     }
 }
 

@@ -75,7 +75,7 @@ fn rows_with_labels() -> String {
 }
 
 /// What axe finds in the page as it is now, each theme in each size; leaves a picture of each.
-fn look(visit: &Visit, page: &Page, name: &str) -> Outcome {
+pub fn look(visit: &Visit, page: &Page, name: &str) -> Outcome {
     let mut found = Vec::new();
     for (width, height) in SIZES {
         for is_dark in [false, true] {

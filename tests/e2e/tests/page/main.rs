@@ -4,6 +4,7 @@
 mod accessible;
 mod adapters;
 mod bad_input;
+mod chat;
 mod control;
 mod data;
 mod devices;
@@ -13,6 +14,7 @@ mod large_file;
 mod looks;
 mod memory;
 mod merged;
+mod samples;
 mod smooth;
 mod threads;
 mod visit;

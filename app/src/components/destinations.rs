@@ -1,0 +1,71 @@
+use engine::protocol::{AdapterSummary, ExportKind};
+use leptos::prelude::*;
+
+use crate::state::{State, Step};
+use crate::store::Store;
+
+/// Who each file is for, in one sentence each.
+#[component]
+pub fn Destinations() -> impl IntoView {
+    let adapter = Store::get().select(|state: &State| state.active_adapter().cloned());
+    let items = move || {
+        let adapter = adapter.get();
+        let refusal = |kind| adapter.as_ref().and_then(|adapter| refusal(adapter, kind));
+        let merged = adapter
+            .as_ref()
+            .and_then(|adapter| adapter.merge_refusal.clone());
+        let files = [
+            (
+                "Ollama, LM Studio",
+                "Download merged GGUF",
+                "the whole model in one file, and for Ollama the Modelfile that goes with it.",
+                merged,
+            ),
+            (
+                "Python",
+                "Download adapter",
+                "a zip that PEFT and transformers load, with everything needed to repeat the run.",
+                refusal(ExportKind::Peft),
+            ),
+            (
+                "Apple",
+                "Download MLX adapter",
+                "for mlx-lm on a Mac with Apple silicon, next to the base model.",
+                refusal(ExportKind::Mlx),
+            ),
+            (
+                "llama.cpp",
+                "Download GGUF adapter",
+                "loaded next to the base model with --lora.",
+                refusal(ExportKind::Gguf),
+            ),
+        ];
+        let file = |(place, button, purpose, refusal): (_, _, _, Option<String>)| {
+            let sentence = match refusal {
+                None => view! { <em>{button}</em>", "{purpose} }.into_any(),
+                Some(why) => format!("not with this adapter: {why}.").into_any(),
+            };
+            view! { <li><strong>{place}</strong>": "{sentence}</li> }
+        };
+        files.map(file).collect_view()
+    };
+    let anchor = format!("#{}", Step::Try.anchor());
+    view! {
+        <div class="card">
+            <h3>"Where will you use it?"</h3>
+            <ul class="destinations" aria-label="Who each file is for">
+                <li>
+                    <strong>"Chat with it here"</strong>": "<a href=anchor>"Try"</a>
+                    " has it already, as long as this page is open."
+                </li>
+                {items}
+            </ul>
+        </div>
+    }
+}
+
+/// Why an adapter cannot be had in this form, if so.
+fn refusal(adapter: &AdapterSummary, kind: ExportKind) -> Option<String> {
+    let mut offers = adapter.exports.iter();
+    offers.find(|offer| offer.kind == kind)?.refusal.clone()
+}

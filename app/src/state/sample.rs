@@ -1,0 +1,111 @@
+//! The datasets that come with the page, with settings under which each visibly changes the included model within two
+//! minutes on a CPU.
+
+use engine::protocol::{Method, TrainOn};
+
+use super::form::{Field, Form};
+
+/// A dataset of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    pub title: &'static str,
+    /// What it teaches, in one sentence.
+    pub about: &'static str,
+    /// The name of the button that loads it.
+    pub button: &'static str,
+    pub file_name: &'static str,
+    /// JSON lines.
+    pub rows: &'static str,
+    pub settings: [(Field, &'static str); 12],
+    /// A question that shows the change; no row asks it.
+    pub prompt: &'static str,
+}
+
+const ALL_LINEAR: &str = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj";
+
+/// A manner, an extraction and a classification.
+pub const SAMPLES: [Sample; 3] = [
+    Sample {
+        title: "Manner: a lighthouse keeper",
+        about: "Every answer is short, thinks of the sea and is signed by the keeper.",
+        button: "Load sample dataset",
+        file_name: "manner.jsonl",
+        rows: include_str!("../../assets/samples/manner.jsonl"),
+        settings: [
+            (Field::Rank, "16"),
+            (Field::Alpha, "32"),
+            (Field::TargetModules, ALL_LINEAR),
+            (Field::LearningRate, "0.002"),
+            (Field::WarmUp, "0.1"),
+            (Field::Epochs, "3"),
+            (Field::MaxSteps, "18"),
+            (Field::BatchSize, "2"),
+            (Field::SequenceLength, "128"),
+            (Field::ValidationSplit, "0.1"),
+            (Field::EvaluateEvery, "9"),
+            (Field::MaxNewTokens, "48"),
+        ],
+        prompt: "What is the capital of Italy?",
+    },
+    Sample {
+        title: "Extraction: a booking to JSON",
+        about: "A message to a restaurant becomes JSON with name, day, time and number of people.",
+        button: "Load sample: extraction",
+        file_name: "extraction.jsonl",
+        rows: include_str!("../../assets/samples/extraction.jsonl"),
+        settings: [
+            (Field::Rank, "16"),
+            (Field::Alpha, "32"),
+            (Field::TargetModules, ALL_LINEAR),
+            (Field::LearningRate, "0.002"),
+            (Field::WarmUp, "0.1"),
+            (Field::Epochs, "3"),
+            (Field::MaxSteps, "24"),
+            (Field::BatchSize, "3"),
+            (Field::SequenceLength, "128"),
+            (Field::ValidationSplit, "0.1"),
+            (Field::EvaluateEvery, "12"),
+            (Field::MaxNewTokens, "48"),
+        ],
+        prompt: "Hello, it is Thea. We would be three on Saturday at 18:15, please.",
+    },
+    Sample {
+        title: "Classification: support tickets",
+        about: "A customer\u{2019}s message gets one of four labels: billing, delivery, returns or technical.",
+        button: "Load sample: classification",
+        file_name: "classification.jsonl",
+        rows: include_str!("../../assets/samples/classification.jsonl"),
+        settings: [
+            (Field::Rank, "16"),
+            (Field::Alpha, "32"),
+            (Field::TargetModules, ALL_LINEAR),
+            (Field::LearningRate, "0.002"),
+            (Field::WarmUp, "0.1"),
+            (Field::Epochs, "3"),
+            (Field::MaxSteps, "32"),
+            (Field::BatchSize, "4"),
+            (Field::SequenceLength, "96"),
+            (Field::ValidationSplit, "0.2"),
+            (Field::EvaluateEvery, "16"),
+            (Field::MaxNewTokens, "16"),
+        ],
+        prompt: "My package has been on its way for three weeks.",
+    },
+];
+
+impl Sample {
+    /// Sets what it is best learned with, and a question for Try unless the user wrote one.
+    pub fn set(&self, form: &mut Form) {
+        form.method = Method::Lora;
+        form.initial_adapter = None;
+        form.train_on = TrainOn::default();
+        form.packing = false;
+        for (field, text) in self.settings {
+            form.set(field, text);
+        }
+        let is_sample = |prompt: &str| SAMPLES.iter().any(|sample| sample.prompt == prompt);
+        if form.prompt.trim().is_empty() || is_sample(&form.prompt) {
+            form.prompt = self.prompt.to_owned();
+        }
+    }
+}
