@@ -199,16 +199,15 @@ impl State {
         let speakers = self.speakers();
         self.chat.turns.truncate(num_turns);
         self.chat.turns.push(Turn::new(id, prompt, speakers));
-        let model = self.model.loaded.as_ref();
-        self.chat.model_sha256 = model.map(|model| model.sha256.clone()).unwrap_or_default();
     }
 
     /// Another model knows nothing of the conversation; the same one, in a new worker, goes on with it.
     pub(super) fn chat_with(&mut self, model_sha256: &str) {
         if self.chat.model_sha256 != model_sha256 {
             self.chat.clear();
+            self.chat.prompts = None;
+            model_sha256.clone_into(&mut self.chat.model_sha256);
         }
-        self.chat.prompts = None;
     }
 
     /// Takes what a model said. Late words of an older turn change nothing.

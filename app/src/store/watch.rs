@@ -161,16 +161,18 @@ impl Store {
     /// Shows the prompts as the models would read them now, while they are looked at.
     fn watch_prompts(self) {
         let wanted = Memo::new(move |_| {
-            let is_due = self.state.with(|state| {
-                state.model.loaded.is_some() && !state.is_busy() && !state.chat.is_active()
+            let model = self.state.with(|state| {
+                let is_free = !state.is_busy() && !state.chat.is_active();
+                let model = state.model.loaded.as_ref().filter(|_| is_free)?;
+                Some(model.sha256.clone())
             });
-            let is_due = is_due && self.shows_prompts.get();
-            is_due.then(|| self.next_conversations()).flatten()
+            let model = model.filter(|_| self.shows_prompts.get())?;
+            Some((model, self.next_conversations()?))
         });
         let timer = StoredValue::new_local(None::<TimeoutHandle>);
         Effect::new(move |_| {
             cancel(timer);
-            if let Some((conversations, as_text)) = wanted.get() {
+            if let Some((_, (conversations, as_text))) = wanted.get() {
                 after_typing(timer, move || self.preview_prompts(conversations, as_text));
             }
         });

@@ -1,8 +1,12 @@
 //! Training and answering write the same prefix, on the stock chat templates.
 
 use engine::{
-    data::{Encoder, Example, Row},
+    data::{
+        Encoder, Example, Preparation, Row,
+        stored::{RowFacts, StoredRow},
+    },
     protocol::{Conversation, DataSpec, Message, RowShape, Speaker},
+    template::ChatTemplate,
 };
 
 use crate::{golden::golden, masks::Masks};
@@ -57,7 +61,7 @@ fn a_chat_is_written_as_the_rows_that_were_learned() {
         (&with_system, &[]),
         (&with_system, &tools),
     ];
-    let (mut num_same, mut refused) = (0, Vec::new());
+    let (mut num_same, mut refused, mut rewritten) = (0, Vec::new(), Vec::new());
     for family in &masks.families {
         let tokenizer = family.tokenizer();
         let template = family.template(&tokenizer);
@@ -73,11 +77,18 @@ fn a_chat_is_written_as_the_rows_that_were_learned() {
             };
             let asked = chat(&messages[..messages.len() - 1], tools);
             let prompt = encoder.render_chat(&asked, false).unwrap();
-            assert_eq!(prompt, context, "{place}");
-            num_same += 1;
+            if prompt == context {
+                num_same += 1;
+            } else {
+                rewritten.push(place);
+            }
         }
     }
-    println!("{num_same} the same, refused: {refused:?}");
+    // These templates write a prompt in another way once it is answered, in transformers too: Nemo's puts the system prompt
+    // before the last message, if that is the user's.
+    println!("{num_same} the same, refused: {refused:?}, rewritten: {rewritten:?}");
+    let is_known = |place: &String| place.starts_with("mistral_nemo");
+    assert!(rewritten.iter().all(is_known), "{rewritten:?}");
     assert!(refused.len() <= 6, "{refused:?}");
     assert!(num_same >= 60, "{num_same}");
 }
@@ -104,4 +115,56 @@ fn text_is_continued_as_plain_rows_are_learned() {
         let prompt = encoder.render_chat(&chat(&asked, &[]), true).unwrap();
         assert_eq!(sequence.ids[..prompt.len()], prompt, "{}", family.name);
     }
+}
+
+/// What a chat begins with is what the rows that are trained begin with: those without a target do not count.
+#[test]
+fn a_prepared_dataset_says_how_most_of_its_rows_begin() {
+    let masks: Masks = golden("masks.json.gz");
+    let family = &masks.families[0];
+    let tokenizer = family.tokenizer();
+    let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}\
+        {% if add_generation_prompt %}<assistant>{% endif %}";
+    let template = ChatTemplate::new(template, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let row = |(row, (system, answer)): (usize, &(&str, &str))| StoredRow {
+        row: Row {
+            row,
+            example: Example::Conversation {
+                messages: vec![
+                    Message::new("system", *system),
+                    Message::new("user", "Why?"),
+                    Message::new("assistant", *answer),
+                ],
+                tools: vec![TOOL.to_owned()],
+                first_trained: 0,
+                shape: RowShape::Messages,
+            },
+        },
+        facts: RowFacts {
+            file: 0,
+            line: None,
+            findings: Vec::new(),
+            group: None,
+            label: None,
+            rejected: None,
+        },
+    };
+    let rows = [
+        ("Be kind.", ""),
+        ("Be brief.", "So."),
+        ("Be kind.", ""),
+        ("Be kind.", "Yes."),
+        ("Be brief.", "No."),
+    ];
+    let mut preparation = Preparation::new(encoder, &DataSpec::default(), Vec::new());
+    for row in rows.iter().enumerate().map(row) {
+        preparation.add(&row);
+    }
+    let preamble = preparation.finish().unwrap().summary.preamble;
+    assert_eq!(preamble.system_prompt, "Be brief.");
+    assert_eq!(preamble.tools, [TOOL]);
 }
