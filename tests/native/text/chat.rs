@@ -160,7 +160,7 @@ fn a_prepared_dataset_says_how_most_of_its_rows_begin() {
         ("Be kind.", "Yes."),
         ("Be brief.", "No."),
     ];
-    let mut preparation = Preparation::new(encoder, &DataSpec::default(), Vec::new());
+    let mut preparation = Preparation::new(encoder, &DataSpec::default(), &[]);
     for row in rows.iter().enumerate().map(row) {
         preparation.add(&row);
     }
