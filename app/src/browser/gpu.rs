@@ -1,4 +1,4 @@
-//! Asking the browser for its graphics adapter. WebGPU's types are unstable in web-sys, so they are read by name.
+//! Asks the browser for its GPU. WebGPU's types are unstable in web-sys, so they are accessed by name.
 
 use engine::protocol::DeviceProblem;
 use js_sys::{Array, Function, Promise, Reflect};
@@ -8,10 +8,10 @@ use wasm_bindgen_futures::JsFuture;
 use super::property::get;
 use crate::state::device::{AdapterFacts, Browser, browser_of};
 
-/// How long the browser may look for an adapter: a graphics process that hangs never answers.
+/// How long the browser may search for a GPU: a hanging graphics process never answers.
 const PATIENCE_MILLIS: i32 = 20_000;
 
-/// What the adapter that WebGPU would use says of itself.
+/// What the GPU that WebGPU would use reports about itself.
 ///
 /// # Errors
 /// The browser has no WebGPU, or offers no adapter.
@@ -19,7 +19,7 @@ pub async fn find_adapter() -> Result<AdapterFacts, DeviceProblem> {
     let navigator = web_sys::window().ok_or(DeviceProblem::NoApi)?.navigator();
     let gpu = get(&navigator, "gpu").ok_or(DeviceProblem::NoApi)?;
     let options = js_sys::Object::new();
-    // Where this fails the browser picks by itself.
+    // If this fails, the browser chooses by itself.
     let _ = Reflect::set(
         &options,
         &"powerPreference".into(),
@@ -35,7 +35,7 @@ async fn request(gpu: &JsValue, options: &JsValue) -> Option<JsValue> {
     let request: Function = get(gpu, "requestAdapter")?.dyn_into().ok()?;
     let asked = Promise::resolve(&request.call1(gpu, options).ok()?);
     let late = Promise::new(&mut |resolve, _| {
-        // Without timers it is waited for as long as it takes.
+        // Without timers, the wait is unlimited.
         let _ = web_sys::window().map(|window| {
             window.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, PATIENCE_MILLIS)
         });

@@ -17,7 +17,7 @@ pub fn set_title(title: &str) {
     document().set_title(title);
 }
 
-/// Marks the document with the theme that the style sheet follows; `None` leaves it to the system.
+/// Marks the document with the theme for the style sheet; `None` follows the system.
 pub fn set_theme(theme: Option<&str>) {
     let Some(root) = document().document_element() else {
         return;
@@ -29,7 +29,7 @@ pub fn set_theme(theme: Option<&str>) {
     report(done);
 }
 
-/// A zip of those bytes.
+/// A zip file with these bytes.
 ///
 /// # Errors
 /// The browser's, if it has no room.
@@ -58,7 +58,7 @@ fn try_download(file_name: &str, blob: &Blob) -> Result<(), JsValue> {
     Ok(())
 }
 
-/// Brings an element into view and the keyboard to it.
+/// Scrolls an element into view and moves the keyboard focus to it.
 pub fn focus(id: &str) {
     if let Some(element) = document().get_element_by_id(id) {
         element.scroll_into_view();
@@ -68,7 +68,7 @@ pub fn focus(id: &str) {
     }
 }
 
-/// Puts text on the clipboard; `false` where the browser has none for this page, or does not allow it.
+/// Copies text to the clipboard; `false` if the browser does not offer or allow it.
 pub async fn copy(text: String) -> bool {
     let Some(clipboard) = get(&window().navigator(), "clipboard") else {
         return false;
@@ -100,7 +100,7 @@ pub fn rem_px() -> f64 {
     px.unwrap_or(16.0)
 }
 
-/// Tells the element's width in CSS pixels, now and whenever it changes, as long as the page lives.
+/// Reports the element's width in CSS pixels, now and whenever it changes, as long as the page lives.
 pub fn watch_width(element: &Element, on_width: impl Fn(f64) + 'static) {
     let on_resize = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {
         if let Ok(entry) = entries.get(0).dyn_into::<ResizeObserverEntry>() {
@@ -114,7 +114,7 @@ pub fn watch_width(element: &Element, on_width: impl Fn(f64) + 'static) {
     on_resize.forget();
 }
 
-/// Tells which of the elements is in the middle of the window, as long as the page lives.
+/// Reports which of the elements is in the middle of the window, as long as the page lives.
 pub fn watch_sections(ids: &[&'static str], on_middle: impl Fn(String) + 'static) {
     let on_change = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {
         for entry in entries

@@ -1,4 +1,4 @@
-//! Reaching what web-sys does not offer in its stable part, by name.
+//! Accesses what the stable part of web-sys lacks, by name.
 
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -20,7 +20,7 @@ pub async fn call(object: &JsValue, method: &str, argument: &JsValue) -> Option<
     (!value.is_undefined() && !value.is_null()).then_some(value)
 }
 
-/// As [`call`], for a method whose answer may be nothing: `None` only where there is no such method or it fails.
+/// Like [`call`], for a method whose answer may be undefined: `None` only if there is no such method or it fails.
 pub async fn settle(object: &JsValue, method: &str, argument: &JsValue) -> Option<JsValue> {
     let method = get(object, method)?.dyn_into::<Function>().ok()?;
     let answer = method.call1(object, argument).ok()?;

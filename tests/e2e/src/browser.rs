@@ -1,4 +1,4 @@
-//! A browser and its driver, started for one test and ended with it: Chromium, but where another kind is asked for.
+//! A browser and its driver, started for one test and ended with it: Chromium, unless another kind is requested.
 
 mod driver;
 mod kind;
@@ -76,7 +76,7 @@ impl Browser {
         Self::launch(Kind::Chromium, folder, window, true)
     }
 
-    /// As [`Self::start`], of another kind than Chromium.
+    /// Like [`Self::start`], with another browser than Chromium.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -114,8 +114,8 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Gives the page another size and colour scheme. Firefox and WebKitGTK have a least width (500 and 447 pixels) and
-    /// keep the colours that they began with.
+    /// Gives the page another size and color scheme. Firefox and WebKitGTK have a minimum width (500 and 447 pixels)
+    /// and keep their initial colors.
     ///
     /// # Errors
     /// Where the browser refuses.
@@ -158,8 +158,8 @@ impl Browser {
                 .map_while(Result::ok)
                 .map(|entry| entry.path())
                 .collect();
-            // A download in progress has a name of its own until it is whole (`.crdownload`, `.part`, `.wkdownload`).
-            // Firefox has an empty file of the final name beside it.
+            // A download in progress has a different name until it is complete (`.crdownload`, `.part`, `.wkdownload`).
+            // Firefox also creates an empty file with the final name.
             let is_whole = |path: &&PathBuf| {
                 let name = path.to_string_lossy();
                 let part = |other: &PathBuf| {

@@ -80,7 +80,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// How long a control may take to appear after what brings it about.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Notes errors of the page where the driver has no log of its console, in the form of Chromium's.
+/// Records errors of the page if the driver has no log of its console, in the format of Chromium's log.
 const WATCH_ERRORS: &str = "
     self.seenErrors ??= [];
     const note = (message) => seenErrors.push({ level: 'SEVERE', message: String(message) });
@@ -136,8 +136,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Whether a computed label is that of the control `name`. Firefox and WebKitGTK add what the button inside a file input
-    /// says.
+    /// Whether a computed label is that of the control `name`. Firefox and WebKitGTK append the text of the button
+    /// inside a file input.
     fn is_name(&self, role: Role, name: &str, label: &str) -> bool {
         let adds = role == Role::FileInput && self.session.kind != Kind::Chromium;
         match label.strip_prefix(name) {
@@ -440,8 +440,8 @@ impl<'a> Page<'a> {
     }
 
     /// Fails where the page or a worker wrote an error to the console since the last call: panics, broken rules of the
-    /// Content-Security-Policy and rejected shaders among them. In other browsers than Chromium what workers write is not
-    /// seen, nor what the page wrote while it was being opened.
+    /// Content-Security-Policy and rejected shaders among them. In browsers other than Chromium, the output of workers,
+    /// and of the page while it was being opened, is not seen.
     ///
     /// # Errors
     /// With the first such line.

@@ -1,4 +1,4 @@
-//! The part of the W3C WebDriver protocol that the tests use, and some of what Chromium and Firefox add to it.
+//! The part of the W3C WebDriver protocol that the tests use, and some additions of Chromium and Firefox.
 
 use std::time::Duration;
 
@@ -170,7 +170,7 @@ impl Session {
         json!({ ELEMENT_KEY: element.0 })
     }
 
-    /// A picture of the whole page as PNG, in base64; of WebKitGTK, what its window shows.
+    /// A picture of the whole page as PNG, in base64; for WebKitGTK, of the visible window.
     ///
     /// # Errors
     /// Where the browser refuses.
@@ -193,7 +193,7 @@ impl Session {
         }
     }
 
-    /// A command of the Chrome DevTools Protocol, which only Chromium knows.
+    /// A command of the Chrome DevTools Protocol, which only Chromium supports.
     ///
     /// # Errors
     /// Where the browser refuses.

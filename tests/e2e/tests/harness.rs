@@ -99,7 +99,7 @@ fn a_person_can_use_a_page() -> Outcome {
     Ok(())
 }
 
-/// What the short journeys in other browsers need of the harness.
+/// Tests what the short journeys in other browsers need from the harness.
 fn can_use_a_page(kind: Kind, test: &str) -> Outcome {
     if !has_browser(test, kind) {
         return Ok(());

@@ -340,7 +340,7 @@ fn every_color_has_one_for_older_browsers() {
     let colors = modern.lines().filter_map(|line| {
         let (name, rest) = line.trim().split_once(": ")?;
         let (before, colors) = rest.split_once("light-dark(")?;
-        // The first color ends at a comma outside of parentheses.
+        // The first color ends at a comma outside parentheses.
         let mut depth = 0;
         let light = colors.split_once(|c: char| {
             depth += i32::from(c == '(') - i32::from(c == ')');

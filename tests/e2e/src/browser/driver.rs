@@ -1,4 +1,4 @@
-//! The driver's process, and the display that it shows its browser on.
+//! The driver's process, and the display of its browser.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use super::kind::{Kind, Programs, prepare_home};
 use super::{BrowserError, Window};
 
-/// How long a driver may take until it listens.
+/// How long a driver may take to start listening.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A driver that listens; ended when dropped.
+/// A listening driver; ended when dropped.
 pub(super) struct Driver {
     process: Child,
     display: Option<Child>,
@@ -21,7 +21,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Starts the driver on a free port. What it and its browser print goes into `driver.log`.
+    /// Starts the driver on a free port. The output of the driver and its browser goes into `driver.log`.
     pub fn start(kind: Kind, folder: &Path, window: Window) -> Result<Self, BrowserError> {
         let Programs {
             driver, display, ..
@@ -44,8 +44,8 @@ impl Driver {
             }
             None => None,
         };
-        // WebKitGTK's driver neither chooses a port nor says which; another program may take this one first, which fails
-        // the test and spoils nothing.
+        // WebKitGTK's driver neither chooses a port nor reports one; if another program takes this one first, only the
+        // test fails.
         let port = match kind {
             Kind::WebKitGtk => free_port().map_err(BrowserError::Folder)?,
             Kind::Chromium | Kind::Firefox => 0,
@@ -79,8 +79,8 @@ impl Driver {
         self.process.id()
     }
 
-    /// Writes its output into the log as long as it lives: a driver that writes into a closed pipe would end. Gives the
-    /// port that it names, unless that is known.
+    /// Copies its output into the log as long as it lives, since a driver that writes into a closed pipe would end.
+    /// Returns the port that it reports, unless it is known.
     fn log_output(&mut self, mut log: File, known: u16) -> std::sync::mpsc::Receiver<u16> {
         let (sender, receiver) = std::sync::mpsc::channel();
         let output = self.process.stdout.take();
@@ -140,9 +140,9 @@ fn wait_for_port(port: u16) -> bool {
     false
 }
 
-/// Starts a display of its own number, large enough for the window, and gives its name.
+/// Starts a display with a free number, large enough for the window, and returns its name.
 fn start_display(program: &Path, window: Window) -> Result<(Child, String), BrowserError> {
-    // Room for a window that is made larger later.
+    // Room for a window that is enlarged later.
     let (width, height) = (window.width.max(1600), window.height.max(1200));
     let mut display = Command::new(program)
         .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
@@ -152,7 +152,7 @@ fn start_display(program: &Path, window: Window) -> Result<(Child, String), Brow
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| BrowserError::Start(program.to_owned(), error))?;
-    // It writes its number once it listens.
+    // It writes its number once it is listening.
     let number = display.stdout.take().and_then(|output| {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).ok()?;

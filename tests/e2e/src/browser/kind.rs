@@ -1,4 +1,4 @@
-//! The browsers that the tests know: where their programs are, and what their drivers are told.
+//! The browsers used by the tests: where their programs are, and the options for their drivers.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use super::Window;
 
-/// A browser of one of the three engines.
+/// A browser with one of the three engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Chromium,
     Firefox,
-    /// The browser that comes with WebKitGTK, the engine of Safari on Linux. It knows no headless mode, so it is given a
-    /// display of its own (Xvfb).
+    /// The browser that comes with WebKitGTK, Safari's engine on Linux. It has no headless mode, so it gets its own
+    /// display (Xvfb).
     WebKitGtk,
 }
 
-/// WebGPU without a GPU (SwiftShader), and a browser that calls nobody by itself.
+/// WebGPU without a GPU (SwiftShader), and a browser that makes no requests of its own.
 const CHROMIUM_FLAGS: [&str; 11] = [
     "--headless=new",
     "--no-sandbox",
@@ -31,11 +31,11 @@ const CHROMIUM_FLAGS: [&str; 11] = [
     "--hide-scrollbars",
 ];
 
-/// The programs behind a browser.
+/// The programs of a browser.
 pub struct Programs {
     pub browser: PathBuf,
     pub driver: PathBuf,
-    /// The display that the browser is shown on, where it needs one.
+    /// The display of the browser, if it needs one.
     pub display: Option<PathBuf>,
 }
 
@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// The programs that the environment names, else Debian's, and geckodriver from `.tools`.
+    /// The programs named by the environment, or else Debian's, and geckodriver from `.tools`.
     pub fn programs(self) -> Programs {
         let program = |variable: &str, path: &str| {
             std::env::var_os(variable).map_or_else(|| path.into(), PathBuf::from)
@@ -78,7 +78,7 @@ impl Kind {
         }
     }
 
-    /// The first program that is not on this machine.
+    /// The first program that is missing on this machine.
     pub fn missing(self) -> Option<PathBuf> {
         let Programs {
             browser,
@@ -91,7 +91,7 @@ impl Kind {
             .find(|program| !program.exists())
     }
 
-    /// What the driver is asked for: this browser, quiet, with downloads going into `folder`.
+    /// The capabilities requested from the driver: this browser, quiet, with downloads going into `folder`.
     pub(super) fn capabilities(self, folder: &Path, window: Window) -> Value {
         let Programs { browser, .. } = self.programs();
         match self {
@@ -109,7 +109,7 @@ impl Kind {
     }
 }
 
-/// Debian keeps it among the libraries, in a folder named for the machine's architecture.
+/// Debian installs it among the libraries, in a folder named after the machine's architecture.
 fn mini_browser() -> Option<PathBuf> {
     let architectures = std::fs::read_dir("/usr/lib").ok()?;
     architectures
@@ -149,12 +149,12 @@ fn firefox(browser: &Path, folder: &Path, window: Window) -> Value {
             "binary": browser,
             "args": ["-headless"],
             "prefs": {
-                // Into a folder of our choice, without asking.
+                // Into a given folder, without asking.
                 "browser.download.folderList": 2,
                 "browser.download.dir": folder.join("downloads"),
                 "browser.download.always_ask_before_handling_new_types": false,
                 "browser.helperApps.neverAsk.saveToDisk": "application/zip,application/octet-stream",
-                // What the page writes to its console stands in the driver's log, for whoever looks for a failure's cause.
+                // The page's console output goes into the driver's log, to help find the cause of a failure.
                 "devtools.console.stdout.content": true,
                 "ui.prefersReducedMotion": 1,
                 "ui.systemUsesDarkTheme": i32::from(window.is_dark),
@@ -163,8 +163,8 @@ fn firefox(browser: &Path, folder: &Path, window: Window) -> Value {
     })
 }
 
-/// Writes the desktop's settings into `folder`, which stands in for the user's home: where downloads go, and that nothing
-/// moves.
+/// Writes the desktop's settings into `folder`, which serves as the user's home: where downloads go, and that nothing
+/// is animated.
 pub(super) fn prepare_home(folder: &Path) -> std::io::Result<()> {
     let settings = folder.join("home/.config");
     std::fs::create_dir_all(settings.join("gtk-3.0"))?;

@@ -238,7 +238,7 @@ pub fn log_lines(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Value>, Box<dy
         .collect::<Result<_, _>>()?)
 }
 
-/// The site once more, by links, without one file.
+/// A copy of the site, made of links, without one file.
 pub fn copy_site(from: &Path, to: &Path, missing: &str) -> Outcome {
     if to.exists() {
         std::fs::remove_dir_all(to)?;
