@@ -1,7 +1,7 @@
 //! Parquet to records, row group by row group.
 //!
-//! Apache's crate reads the footer and tells the schema. Its reading of pages, values and records is not used: it takes
-//! memory as a file says and panics where that is no truth, which in wasm ends the worker.
+//! Apache's crate reads the footer and the schema. Its readers of pages, values and records are not used: they allocate
+//! whatever a file claims and panic if the claim is false, which in wasm ends the worker.
 
 mod codec;
 mod column;

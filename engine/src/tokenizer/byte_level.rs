@@ -1,10 +1,10 @@
-//! GPT-2's alphabet: every byte as one printable character, so that byte pairs can be written as text.
+//! GPT-2's alphabet: every byte is written as one printable character, so that byte pairs can be written as text.
 
 /// The character of a byte.
 pub(super) fn char_from_byte(byte: u8) -> char {
     match byte {
         b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
-        // The rest take the characters from U+0100 on, in the order of the bytes.
+        // The other bytes take the characters from U+0100 on, in order.
         0..=b' ' => shifted(u32::from(byte)),
         0x7F..=0xA0 => shifted(u32::from(byte) - 0x7F + 33),
         0xAD => shifted(67),
@@ -15,7 +15,7 @@ fn shifted(index: u32) -> char {
     char::from_u32(0x100 + index).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The byte of a character, if it is one of the alphabet.
+/// The byte of a character, if it belongs to the alphabet.
 pub(super) fn byte_from_char(character: char) -> Option<u8> {
     let code = u32::from(character);
     let byte = match code {
@@ -29,7 +29,7 @@ pub(super) fn byte_from_char(character: char) -> Option<u8> {
         .filter(|&byte| char_from_byte(byte) == character)
 }
 
-/// The bytes that a token stands for; `None` where it is not written in the alphabet.
+/// The bytes that a token stands for; `None` if it is not written in the alphabet.
 pub(super) fn bytes(token: &str) -> Option<Vec<u8>> {
     token.chars().map(byte_from_char).collect()
 }

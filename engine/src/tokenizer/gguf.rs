@@ -1,7 +1,7 @@
 //! A tokenizer from a GGUF's metadata.
 //!
-//! GGUF keeps the vocabulary and the merges but names the splitting of text before them (`tokenizer.ggml.pre`) only by
-//! a keyword; [`splitting`] is the table of those that are known.
+//! GGUF stores the vocabulary and the merges, but identifies the pre-tokenizer (`tokenizer.ggml.pre`) only by a
+//! keyword; [`splitting`] is the table of known keywords.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -21,17 +21,17 @@ use tokenizers::{
 use super::{MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, byte_level};
 use crate::weights::checkpoint::GgufVocabulary;
 
-/// GGUF's token types that matter here: marks such as `<|im_end|>`, and words that are matched whole.
+/// The token types of GGUF that matter here: control tokens such as `<|im_end|>`, and words that are matched whole.
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 
-/// How text is cut into pieces before the merges.
+/// How text is split into pieces before the merges.
 enum Splitting {
     /// GPT-2's own pattern.
     Gpt2,
-    /// Each digit for itself, then GPT-2's pattern.
+    /// Each digit separately, then GPT-2's pattern.
     Digits,
-    /// A pattern of the model's own; the flag is whether a piece that is itself a token stays whole.
+    /// The model's own pattern; the flag says whether a piece that is itself a token stays whole.
     Pattern(&'static str, bool),
 }
 
@@ -49,7 +49,7 @@ const TEKKEN: &str = concat!(
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
 
-/// The splitting behind a keyword of `tokenizer.ggml.pre`.
+/// The splitting for a keyword of `tokenizer.ggml.pre`.
 fn splitting(pre: &str) -> Option<Splitting> {
     match pre {
         "" | "default" | "gpt-2" | "mpt" | "olmo" => Some(Splitting::Gpt2),
@@ -63,10 +63,10 @@ fn splitting(pre: &str) -> Option<Splitting> {
     }
 }
 
-/// Keywords that stand for each splitting when a vocabulary goes into a GGUF file.
+/// The keywords written for each splitting when a vocabulary goes into a GGUF file.
 const WRITTEN: [&str; 5] = ["smollm", "llama-bpe", "qwen2", "tekken", "gpt-2"];
 
-/// The pre-tokenizer of a keyword as `tokenizer.json` has it.
+/// The pre-tokenizer for a splitting, in the form of `tokenizer.json`.
 fn pre_tokenizer_json(splitting: &Splitting) -> Value {
     let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let sequence = |steps: [Value; 2]| json!({"type": "Sequence", "pretokenizers": steps});
@@ -85,9 +85,9 @@ fn pre_tokenizer_json(splitting: &Splitting) -> Value {
     }
 }
 
-/// The keyword of `tokenizer.ggml.pre` for a `tokenizer.json`; none where its pre-tokenizer has none that is known.
+/// The keyword of `tokenizer.ggml.pre` for a `tokenizer.json`; `None` if no known keyword matches its pre-tokenizer.
 pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
-    // Whether offsets are trimmed changes no id.
+    // Trimming offsets does not change ids.
     fn plain(value: &Value) -> Value {
         match value {
             Value::Object(map) => map
@@ -112,7 +112,7 @@ pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
 /// The vocabulary as a `tokenizer.json` that HF's `tokenizers` reads.
 ///
 /// # Errors
-/// As [`super::Tokenizer::from_gguf`].
+/// Those of [`super::Tokenizer::from_gguf`].
 pub fn to_json(vocabulary: &GgufVocabulary) -> Result<Value, TokenizerError> {
     let splitting = known_splitting(vocabulary)?;
     check_sizes(vocabulary)?;
@@ -237,7 +237,7 @@ fn special_ids(vocabulary: &GgufVocabulary) -> Result<SpecialIds, TokenizerError
     })
 }
 
-/// The model. Tokens outside the byte alphabet are spelled in it, as transformers does.
+/// The model. Tokens outside the byte alphabet are spelled in it, as in transformers.
 fn model(vocabulary: &GgufVocabulary, ignore_merges: bool) -> Result<BPE, TokenizerError> {
     let tokens: Vec<String> = vocabulary
         .tokens
@@ -265,8 +265,8 @@ fn model(vocabulary: &GgufVocabulary, ignore_merges: bool) -> Result<BPE, Tokeni
     build_bpe(BPE::builder().ignore_merges(ignore_merges), ids, merges)
 }
 
-/// Builds the model once every merge is known to make a token of the vocabulary; `tokenizers` overruns a buffer
-/// (and panics) where one does not.
+/// Builds the model after checking that every merge makes a token of the vocabulary; otherwise `tokenizers` overruns a
+/// buffer and panics.
 pub(super) fn build_bpe(
     builder: BpeBuilder,
     ids: HashMap<String, u32>,
@@ -304,9 +304,9 @@ fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, Tokenizer
     Ok(Sequence::new(steps).into())
 }
 
-/// Tokens that are matched whole in a text: the control tokens and those with a role as special ones, the
-/// user-defined ones as plain ones. One that is not written in the byte alphabet is mislabelled and left out, or it
-/// would get an id past the vocabulary (transformers does the same).
+/// Tokens that are matched whole in a text: the control tokens and those with a role as special ones, the user-defined
+/// ones as plain ones. A token that is not written in the byte alphabet is mislabeled and left out; otherwise it would
+/// get an id past the vocabulary (transformers does the same).
 fn added_tokens(vocabulary: &GgufVocabulary, special: SpecialIds) -> Vec<AddedToken> {
     let roles: BTreeSet<u32> = [special.bos, special.eos, special.unk, special.pad]
         .into_iter()

@@ -1,7 +1,7 @@
 //! A tokenizer from HF's `tokenizer.json` and `tokenizer_config.json`.
 //!
-//! The file is read into types of our own and the tokenizer built from them, so that nothing of it reaches
-//! `tokenizers` unchecked. What such a file may hold is listed in [`component`]; anything else is refused by name.
+//! The file is read into our own types, and the tokenizer is built from them, so nothing reaches `tokenizers`
+//! unchecked. [`component`] lists what such a file may contain; anything else is refused by name.
 
 mod component;
 
@@ -17,7 +17,7 @@ use component::{Decoder, Normalizer, PostProcessor, PreTokenizer, collect_specia
 use super::{MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, gguf::build_bpe};
 use crate::weights::json;
 
-/// The largest in use have 34 MB.
+/// The largest files in use have 34 MB.
 const MAX_FILE_BYTES: usize = 64 << 20;
 const MAX_ADDED_TOKENS: usize = 1 << 16;
 const MAX_TOKEN_BYTES: usize = 1 << 14;
@@ -38,7 +38,7 @@ struct File {
     model: Model,
 }
 
-/// Of the file only the kind of its model, which decides whether the rest can be read at all.
+/// Only the kind of its model, which decides whether the rest can be read at all.
 #[derive(Deserialize)]
 struct FileKind {
     model: ModelKind,
@@ -66,7 +66,7 @@ struct Added {
     special: bool,
 }
 
-/// A BPE model. Dropout is for training tokenizers and left out.
+/// A BPE model. Dropout is only for training tokenizers, so it is left out.
 #[derive(Deserialize)]
 struct Model {
     vocab: HashMap<String, u32>,
@@ -85,7 +85,7 @@ struct Model {
     ignore_merges: bool,
 }
 
-/// Old files join the pair by a space, new ones list it.
+/// Old files join the pair with a space; new ones list it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Merge {
@@ -171,7 +171,7 @@ pub(super) fn parts(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Parts, To
     })
 }
 
-/// Reads JSON within the limits of size and depth.
+/// Reads JSON within limits of size and depth.
 fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, TokenizerError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(TokenizerError::Damaged(format!(
@@ -325,7 +325,7 @@ fn special_ids(
     })
 }
 
-/// The template named `default`, as HF takes it, else the first.
+/// The template named `default`, as in HF, or else the first.
 fn default_template(templates: NamedTemplates) -> Option<String> {
     match templates {
         NamedTemplates::One(template) => Some(template),

@@ -1,24 +1,25 @@
-//! Text of tokens as they come, whole characters only.
+//! The text of tokens as they arrive, in whole characters.
 
 use super::{Tokenizer, TokenizerError};
 
-/// Tokens that may come without completing a character. A character has four bytes at most and a token holds one at
-/// least, so whatever waits longer is broken for good.
+/// The maximum number of tokens that may arrive without completing a character. A character has at most four bytes and
+/// a token at least one, so whatever waits longer is invalid.
 const MAX_WAITING: usize = 4;
 
-/// Turns ids into text one at a time; a character that is split over several tokens comes with its last one. All that
-/// [`Self::push`] and [`Self::finish`] returned, joined, is what [`Tokenizer::decode`] gives for all ids, save that
-/// runs of bytes that make no character may come as more or fewer U+FFFD.
+/// Turns ids into text one at a time; a character split over several tokens comes with the last one. Everything that
+/// [`Self::push`] and [`Self::finish`] return, joined, equals the result of [`Tokenizer::decode`] for all ids, except
+/// that invalid bytes may become more or fewer U+FFFD.
 #[derive(Debug)]
 pub struct DecodeStream<'tokenizer> {
     tokenizer: &'tokenizer Tokenizer,
     skip_special_tokens: bool,
-    /// The tokens from the last but one place on where the text ended with a whole character. The last place would do
-    /// for the bytes; the one before it is there because some decoders treat the first token of a text differently.
+    /// The tokens since the second-to-last position at which the text ended with a whole character. The last position
+    /// would be enough for the bytes; the one before it is needed because some decoders treat the first token of a text
+    /// differently.
     window: Vec<u32>,
-    /// Tokens of the window up to the last such place.
+    /// The number of tokens of the window up to the last such position.
     num_whole: usize,
-    /// Text of the window that was returned already.
+    /// The text of the window that was already returned.
     returned: String,
     num_waiting: usize,
 }
@@ -35,10 +36,10 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
         }
     }
 
-    /// Adds an id and returns the text that is complete with it, often one word, sometimes nothing.
+    /// Adds an id and returns the text that it completes: often a word, sometimes nothing.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] where the ids cannot be decoded.
+    /// [`TokenizerError::Encode`] if the ids cannot be decoded.
     pub fn push(&mut self, id: u32) -> Result<String, TokenizerError> {
         self.window.push(id);
         let mut text = self.decode()?;
@@ -64,7 +65,7 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
         Ok(new)
     }
 
-    /// Returns what still waits; bytes without the rest of their character come as U+FFFD.
+    /// Returns what is left; incomplete characters become U+FFFD.
     pub fn finish(self) -> Result<String, TokenizerError> {
         let text = self.decode()?;
         Ok(self.unreturned(&text).to_owned())
@@ -75,7 +76,7 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
             .decode(&self.window, self.skip_special_tokens)
     }
 
-    /// The part of the window's text behind what was returned.
+    /// The part of the window's text that was not returned yet.
     fn unreturned<'text>(&self, text: &'text str) -> &'text str {
         let shared: usize = self
             .returned

@@ -1,5 +1,5 @@
-//! What may stand in a `tokenizer.json` around its model: one enum for each kind of component, which is the list of
-//! those that are read. Parameters that make `tokenizers` panic or grow without bound are refused here.
+//! What a `tokenizer.json` may contain around its model: one enum per kind of component lists those that are supported.
+//! Parameters that make `tokenizers` panic or grow without bound are refused here.
 
 use serde::Deserialize;
 use tokenizers::{
@@ -22,7 +22,7 @@ use tokenizers::{
 
 use super::super::TokenizerError;
 
-/// Patterns and replacements longer than this are no part of a real tokenizer.
+/// Patterns and replacements longer than this are not part of a real tokenizer.
 const MAX_PATTERN_BYTES: usize = 1 << 13;
 const MAX_REPLACEMENT_BYTES: usize = 64;
 
@@ -107,7 +107,7 @@ pub(super) enum Decoder {
     Metaspace(MetaspaceFields),
 }
 
-/// Only read for the special tokens that it puts around a text; see [`collect_special`].
+/// Only read for the special tokens that it adds around a text; see [`collect_special`].
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum PostProcessor {
@@ -188,7 +188,7 @@ impl Normalizer {
                 strip_left,
                 strip_right,
             } => normalizers::Strip::new(*strip_left, *strip_right).into(),
-            // `tokenizers` overruns its alignments where nothing is prepended.
+            // `tokenizers` overruns its alignments if nothing is prepended.
             Self::Prepend { prepend } if prepend.is_empty() => {
                 return Err(unsupported("it prepends an empty text"));
             }
@@ -243,7 +243,7 @@ impl Decoder {
             Self::ByteLevel => ByteLevel::default().into(),
             Self::ByteFallback => ByteFallback::new().into(),
             Self::Fuse => Fuse::new().into(),
-            // `tokenizers` counts backwards past the start of a short token where `stop` is not 0.
+            // `tokenizers` counts backward past the start of a short token if `stop` is not 0.
             Self::Strip { stop: 1.., .. } => {
                 return Err(unsupported(
                     "its decoder strips the ends of tokens, which is not supported",
@@ -288,8 +288,8 @@ impl Pattern {
     }
 }
 
-/// Only plain patterns: `tokenizers` overruns its alignments where a regular expression matches nothing, and no
-/// Llama-class model replaces by one.
+/// Only plain patterns: `tokenizers` overruns its alignments if a regular expression matches nothing, and no
+/// Llama-class model uses one.
 fn replace(pattern: &Pattern, content: &str) -> Result<normalizers::Replace, TokenizerError> {
     let Pattern::String(text) = pattern.checked()? else {
         return Err(unsupported(
@@ -310,7 +310,7 @@ fn replacement(content: &str) -> Result<&str, TokenizerError> {
     Ok(content)
 }
 
-/// Ids that the post-processor puts before and after a text.
+/// The ids that the post-processor adds before and after a text.
 pub(super) fn collect_special(
     processor: Option<&PostProcessor>,
     vocab_size: usize,
