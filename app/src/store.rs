@@ -33,7 +33,7 @@ pub struct Store {
     pub read_form: RwSignal<ReadForm>,
     /// A place of the table to go to; taken back once it is in sight.
     pub jump: RwSignal<Option<usize>>,
-    /// Whether the prompts are looked at as the models read them.
+    /// Whether the prompts are shown as the models read them.
     pub shows_prompts: RwSignal<bool>,
     /// Why *Start training* did nothing.
     pub start_problem: RwSignal<Option<String>>,
@@ -350,7 +350,7 @@ impl Store {
         });
     }
 
-    /// Whether answers continue plain text: models without a chat template know nothing else.
+    /// Whether answers continue plain text, as models without a chat template always do.
     pub fn continues_text(self) -> bool {
         let has_template = self.state.with(|state| {
             let model = state.model.loaded.as_ref();
@@ -359,7 +359,8 @@ impl Store {
         !has_template || self.form.with(|form| form.as_text)
     }
 
-    /// What the models would go on with, and whether as plain text; `None` while nothing is typed and nothing was asked.
+    /// The conversations that the models would continue, and whether as plain text; `None` while nothing was typed or
+    /// asked.
     pub fn next_conversations(self) -> Option<(Vec<Conversation>, bool)> {
         let as_text = self.continues_text();
         self.form.with(|form| {
@@ -371,7 +372,7 @@ impl Store {
         })
     }
 
-    /// Puts what was typed to every model at hand, or the last prompt once more where nothing was.
+    /// Sends the typed prompt to every model, or the last prompt again if nothing was typed.
     pub fn generate(self) {
         let Some((conversations, as_text)) = untrack(|| self.next_conversations()) else {
             return;
@@ -393,7 +394,7 @@ impl Store {
         self.send(Command::Generate { id, spec });
     }
 
-    /// Answers the last turn once more, whatever is being typed.
+    /// Generates the last answers again, whatever is being typed.
     pub fn regenerate(self) {
         let typed = self
             .form
@@ -412,7 +413,7 @@ impl Store {
         });
     }
 
-    /// Takes the last turn back, to be written in another way.
+    /// Removes the last turn, to edit its prompt.
     pub fn edit_last(self) {
         let taken = self.state.try_update(|state| state.chat.take_back());
         if let Some(prompt) = taken.flatten() {

@@ -1,10 +1,10 @@
 //! The messages between the page and the worker: plain data, versioned, no tensor and no browser type.
 //!
 //! The page sends a [`Command`], the worker answers with [`Event`]s. Both travel as JSON text; files and byte buffers
-//! ride beside the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say which). Dataset
-//! files are read by another worker, which has messages of its own ([`reading`]).
-//! Enums are tagged from outside: tags inside cost each engine 9 KB of its download in code that looks for them.
-//! A run's events carry the run's id, so that a late event of an ended run is never taken for a new one's.
+//! are sent along with the text in the same `postMessage` ([`Command::LoadModel`] and [`Command::LoadDataset`] say
+//! which). Another worker with its own messages reads dataset files ([`reading`]). Enums are tagged externally:
+//! internal tags would cost 9 KB of each engine's download. A run's events carry the run's id, so that a late event of
+//! an ended run is never taken for a new one's.
 
 pub mod adapter;
 pub mod batch;
@@ -40,7 +40,7 @@ pub use reading::*;
 pub use run::*;
 pub use score::*;
 
-/// Raised whenever a message changes its meaning; page and worker of two versions refuse each other.
+/// Raised whenever a message changes its meaning; a page and a worker of different versions refuse each other.
 pub const PROTOCOL_VERSION: u32 = 7;
 
 /// Names one training run; assigned by the page, ascending.
@@ -59,21 +59,21 @@ pub struct GenerationId(pub u64);
     reason = "messages are few and do not stay"
 )]
 pub enum Command {
-    /// Loads a base model and replaces the present one once it is whole. For [`ModelSource::Files`] the `File`
-    /// objects ride beside the message, in the order of the names.
+    /// Loads a base model and replaces the current one once it is complete. For [`ModelSource::Files`], the `File`
+    /// objects are sent along with the message, in the order of the names.
     LoadModel {
         source: ModelSource,
     },
-    /// Takes the dataset that the reader read ([`ReaderEvent::Read`]) in place of the present one. The blob of its rows
-    /// rides beside the message.
+    /// Replaces the current dataset with the one that the reader read ([`ReaderEvent::Read`]). The blob of its rows is
+    /// sent along with the message.
     LoadDataset {
         dataset: DatasetSummary,
     },
-    /// Encodes the present dataset under these settings and answers with [`Event::DatasetPrepared`].
+    /// Encodes the current dataset with these settings and answers with [`Event::DatasetPrepared`].
     PrepareDataset {
         spec: DataSpec,
     },
-    /// Answers with [`Event::RowPreview`]: the row rendered and tokenised as it would be trained.
+    /// Answers with [`Event::RowPreview`]: the row rendered and tokenized as it would be trained.
     PreviewRow {
         row: usize,
         spec: DataSpec,
@@ -82,7 +82,7 @@ pub enum Command {
     Plan {
         spec: RunSpec,
     },
-    /// Takes the run's first optimizer step on an adapter that is thrown away and answers with [`Event::BatchStepped`].
+    /// Takes the run's first optimizer step on an adapter that is discarded, and answers with [`Event::BatchStepped`].
     /// Its id is a run's, so that it can be paused and stopped as one.
     StepOneBatch {
         run: RunId,
@@ -115,7 +115,7 @@ pub enum Command {
         id: GenerationId,
         spec: GenerationSpec,
     },
-    /// Answers with [`Event::PromptsPreviewed`]: what [`Command::Generate`] would have the models read.
+    /// Answers with [`Event::PromptsPreviewed`]: what the models would read for [`Command::Generate`].
     PreviewPrompts {
         conversations: Vec<Conversation>,
         as_text: bool,
@@ -123,23 +123,23 @@ pub enum Command {
     StopGeneration {
         id: GenerationId,
     },
-    /// Loads an adapter for the present model, of files that ride beside the message, and answers with
+    /// Loads an adapter for the current model from files sent along with the message, and answers with
     /// [`Event::Adapters`].
     LoadAdapter {},
-    /// Takes adapters for the present model again that an earlier worker had; their zips, as they came with
-    /// [`Event::AdapterKept`], ride beside the message in the same order. Answers with [`Event::Adapters`].
+    /// Restores adapters for the current model that an earlier worker had; their zips, as received with
+    /// [`Event::AdapterKept`], are sent along with the message in the same order. Answers with [`Event::Adapters`].
     RestoreAdapters {
         copies: Vec<AdapterCopy>,
-        /// The one that the tuned model was.
+        /// The adapter that the tuned model used.
         active: Option<AdapterId>,
-        /// The highest id that was ever given; new ones lie above it.
+        /// The highest id ever assigned; new ids are higher.
         highest: AdapterId,
     },
-    /// Makes a new adapter of others, each times its weight, and answers with [`Event::Adapters`].
+    /// Makes a new adapter from others, each with its weight, and answers with [`Event::Adapters`].
     BlendAdapters {
         parts: Vec<(AdapterId, f64)>,
     },
-    /// Makes it the tuned model's; answers with [`Event::Adapters`].
+    /// Makes an adapter the tuned model's; answers with [`Event::Adapters`].
     UseAdapter {
         adapter: AdapterId,
     },
@@ -147,7 +147,7 @@ pub enum Command {
     ForgetAdapter {
         adapter: AdapterId,
     },
-    /// Answers with [`Event::ExportReady`]; the zip's bytes ride beside it.
+    /// Answers with [`Event::ExportReady`], along with the zip's bytes.
     Export {
         adapter: AdapterId,
         kind: ExportKind,
@@ -162,17 +162,17 @@ pub enum Command {
     reason = "messages are few and do not stay"
 )]
 pub enum Event {
-    /// First message of a worker: it listens from now on. Commands sent earlier are lost.
+    /// The first message of a worker: it is listening. Commands sent earlier are lost.
     Ready {
         protocol_version: u32,
         device: DeviceReport,
     },
-    /// First and last message of a worker whose device cannot be trusted or had; the page starts the other one.
+    /// The first and last message of a worker whose device cannot be used or trusted; the page starts the other one.
     DeviceRejected {
         kind: DeviceKind,
         reason: DeviceProblem,
     },
-    /// Something slow moved on.
+    /// The progress of something slow.
     Progress {
         phase: Phase,
         done: u64,
@@ -193,7 +193,7 @@ pub enum Event {
     Planned {
         plan: PlanSummary,
     },
-    /// The batch, or none where it was stopped.
+    /// The batch, or `None` if it was stopped.
     BatchStepped {
         run: RunId,
         batch: Option<BatchPreview>,
@@ -210,12 +210,12 @@ pub enum Event {
         run: RunId,
         metrics: EvaluationMetrics,
     },
-    /// The run is over; its best adapter is kept and can be tried and exported.
+    /// The run is over; its best adapter is kept, and can be tried and exported.
     RunEnded {
         run: RunId,
         summary: RunSummary,
     },
-    /// None where it was stopped.
+    /// `None` if it was stopped.
     Scored {
         run: RunId,
         report: Option<ScoreReport>,
@@ -234,30 +234,30 @@ pub enum Event {
     PromptsPreviewed {
         prompts: Result<Vec<PromptPreview>, Failure>,
     },
-    /// The adapters for the present model, whenever they or the model changed.
+    /// The adapters for the current model, whenever they or the model change.
     Adapters {
         list: AdapterList,
     },
-    /// There is a new adapter. Its zip as PEFT has it rides beside the message, for a worker that comes after this one.
+    /// There is a new adapter. Its zip in PEFT's form is sent along with the message, for the next worker.
     AdapterKept {
         copy: AdapterCopy,
     },
-    /// The zip's bytes ride beside the message.
+    /// The zip's bytes are sent along with the message.
     ExportReady {
         adapter: AdapterId,
         file_name: String,
     },
-    /// Something worth knowing that stops nothing.
+    /// Something worth knowing that is not a failure.
     Warning {
         message: String,
     },
-    /// A command could not be carried out; what was loaded before is still there.
+    /// A command could not be carried out; what was loaded before is still loaded.
     Failed {
         failure: Failure,
     },
 }
 
-/// What a [`Event::Progress`] is about.
+/// What an [`Event::Progress`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {

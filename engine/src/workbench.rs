@@ -317,7 +317,7 @@ impl<'h> Workbench<'h> {
         conversations.iter().map(preview).collect()
     }
 
-    /// The speaker's adapter; none for the base.
+    /// The speaker's adapter; `None` for the base.
     fn adapter_of(&self, speaker: Speaker) -> Result<Option<&KeptAdapter>, Failure> {
         match speaker {
             Speaker::Base => Ok(None),

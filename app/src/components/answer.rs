@@ -5,14 +5,14 @@ use crate::state::State;
 use crate::state::format::{count, counted, rate};
 use crate::store::Store;
 
-/// What one model says to the last prompt. The output holds its text alone.
+/// What one model answers to the last prompt. The output contains only its text.
 #[component]
 pub fn AnswerCard(
     /// The output's accessible name.
     #[prop(into)]
     label: String,
     #[prop(into)] title: Signal<String>,
-    /// Of whom there is none as long as nothing was trained.
+    /// The model is missing as long as nothing was trained.
     #[prop(into)]
     speaker: Signal<Option<Speaker>>,
 ) -> impl IntoView {
@@ -63,7 +63,7 @@ pub fn AnswerCard(
     }
 }
 
-/// A word on the earlier turns that the model has not answered, and so knows nothing of.
+/// A note about earlier turns that the model did not answer, and so does not know.
 fn missed_turns(state: &State, speaker: Speaker) -> Option<String> {
     let (last, earlier) = state.chat.turns.split_last()?;
     last.answer(speaker)?;

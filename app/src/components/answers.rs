@@ -5,7 +5,7 @@ use super::answer::AnswerCard;
 use crate::state::State;
 use crate::store::Store;
 
-/// The last prompt and what every model says to it, side by side.
+/// The last prompt and the answers of all models, side by side.
 #[component]
 pub fn Answers() -> impl IntoView {
     let store = Store::get();

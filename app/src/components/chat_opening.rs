@@ -5,7 +5,7 @@ use crate::state::form::Form;
 use crate::state::format::counted;
 use crate::store::Store;
 
-/// What stands before the conversation: the system prompt, tools, and whether the chat template is used at all.
+/// The start of the conversation: the system prompt, tools, and whether the chat template is used at all.
 #[component]
 pub fn ChatOpening() -> impl IntoView {
     let store = Store::get();
@@ -24,7 +24,7 @@ pub fn ChatOpening() -> impl IntoView {
             "Taken from your data: most of its rows begin with it."
         }
         (true, false) => {
-            "Sets the tone for the whole chat. Empty: the chat template\u{2019}s own, if it has one."
+            "Sets the tone for the whole chat. Left empty, the chat template\u{2019}s own is used, if it has one."
         }
     };
     let num_tools = Memo::new(move |_| form.with(|form| form.tools().len()));
@@ -42,7 +42,7 @@ pub fn ChatOpening() -> impl IntoView {
             <p id="system-prompt-note" class="field-note">{note}</p>
         </div>
         <div class="switches" hidden=move || !has_template.get()>
-            <Switch label="Continue plain text" hint="Leaves the chat template out, as rows of plain text are trained"
+            <Switch label="Continue plain text" hint="Skips the chat template, as in training on plain text"
                 get=|form| form.as_text set=|form, is_on| form.as_text = is_on />
             <div class="switch" hidden=move || num_tools.get() == 0>
                 <input type="checkbox" id="offer-tools" aria-describedby="offer-tools-note"

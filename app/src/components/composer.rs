@@ -6,7 +6,7 @@ use crate::state::State;
 use crate::state::form::Field;
 use crate::store::Store;
 
-/// Where the next turn is written and sent.
+/// The place where the next turn is written and sent.
 #[component]
 pub fn Composer() -> impl IntoView {
     let store = Store::get();

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use crate::state::{State, Step};
 use crate::store::Store;
 
-/// Who each file is for, in one sentence each.
+/// Says who each file is for, in a sentence.
 #[component]
 pub fn Destinations() -> impl IntoView {
     let adapter = Store::get().select(|state: &State| state.active_adapter().cloned());
@@ -64,7 +64,7 @@ pub fn Destinations() -> impl IntoView {
     }
 }
 
-/// Why an adapter cannot be had in this form, if so.
+/// Why an adapter is not available in this form, if so.
 fn refusal(adapter: &AdapterSummary, kind: ExportKind) -> Option<String> {
     let mut offers = adapter.exports.iter();
     offers.find(|offer| offer.kind == kind)?.refusal.clone()

@@ -6,7 +6,7 @@ use crate::state::State;
 use crate::state::format::{count, counted};
 use crate::store::Store;
 
-/// Tokens shown of each prompt; of a longer one the last ones, which the answer follows.
+/// The number of tokens shown per prompt; of a longer prompt, the last ones, which the answer follows.
 const MAX_SHOWN: usize = 1500;
 
 /// The prompts exactly as the models read them, special tokens included, on demand.

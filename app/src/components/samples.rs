@@ -3,7 +3,7 @@ use leptos::prelude::*;
 use crate::state::sample::{SAMPLES, Sample};
 use crate::store::Store;
 
-/// The datasets that come with the page; each is loaded with settings to match.
+/// The datasets included with the page; each is loaded with matching settings.
 #[component]
 pub fn Samples() -> impl IntoView {
     let items = SAMPLES.into_iter().map(item).collect_view();

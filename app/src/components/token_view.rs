@@ -66,7 +66,7 @@ fn card(preview: RowPreview) -> impl IntoView {
     }
 }
 
-/// One token, with its id as a hint; line breaks are shown and made.
+/// A token, with its id as a hint; line breaks are both shown and applied.
 pub fn token(token: TokenPreview) -> impl IntoView {
     let breaks = token.text.matches('\n').count();
     let text = token.text.replace('\n', "\u{21b5}");

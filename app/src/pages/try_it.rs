@@ -12,7 +12,7 @@ use crate::components::step_section::StepSection;
 use crate::state::Step;
 use crate::state::form::Field;
 
-/// Step 4: a chat with the model as it was and with every adapter at hand, side by side.
+/// Step 4: a chat with the base model and with the adapters, side by side.
 #[component]
 pub fn TryPage() -> impl IntoView {
     view! {

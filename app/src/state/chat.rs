@@ -1,4 +1,4 @@
-//! The conversation of the Try step: what was asked, and what each model answered.
+//! The conversation of the Try step: the prompts, and the answers of each model.
 
 use engine::protocol::{
     AdapterId, Conversation, Event, Failure, GenerationId, GenerationSummary, Message, Preamble,
@@ -11,15 +11,15 @@ use super::State;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Chat {
     pub turns: Vec<Turn>,
-    /// Adapters that answer besides the base and the tuned model, in the order of their choosing.
+    /// Adapters that answer in addition to the base and the tuned model, in the order in which they were chosen.
     pub compared: Vec<AdapterId>,
-    /// The prompts as the models read them, once they were asked for.
+    /// The prompts as the models read them, if requested.
     pub prompts: Option<Result<Vec<PromptPreview>, Failure>>,
-    /// The model that the answers are of.
+    /// The model that gave the answers.
     model_sha256: String,
 }
 
-/// What the user said, and the answers to it.
+/// A prompt of the user, and the answers to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Turn {
     pub id: GenerationId,
@@ -32,11 +32,11 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub speaker: Speaker,
-    /// What the model was called then.
+    /// The name of the model at that time.
     pub name: String,
     pub text: String,
     pub summary: Option<GenerationSummary>,
-    /// Nothing more will come, finished or not.
+    /// Whether nothing more will come, finished or not.
     pub is_over: bool,
 }
 
@@ -84,12 +84,12 @@ impl Chat {
         self.turns.clear();
     }
 
-    /// Takes the last turn back and gives what the user said in it.
+    /// Removes the last turn and returns its prompt.
     pub fn take_back(&mut self) -> Option<String> {
         self.turns.pop().map(|turn| turn.prompt)
     }
 
-    /// Lets an adapter answer too, or no longer.
+    /// Adds an adapter to the comparison, or removes it.
     pub fn toggle_compared(&mut self, adapter: AdapterId) {
         match self.compared.iter().position(|&known| known == adapter) {
             Some(at) => {
@@ -99,14 +99,14 @@ impl Chat {
         }
     }
 
-    /// What a model says to the last turn, if that is the one of this id.
+    /// The answer of a model to the last turn, if it has this id.
     fn answer_mut(&mut self, id: GenerationId, speaker: Speaker) -> Option<&mut Answer> {
         let turn = self.turns.last_mut().filter(|turn| turn.id == id)?;
         let mut answers = turn.answers.iter_mut();
         answers.find(|answer| answer.speaker == speaker)
     }
 
-    /// No more answers will come.
+    /// Records that no more answers will come.
     pub fn abandon(&mut self) {
         let answers = self.turns.last_mut().map(|turn| &mut turn.answers);
         answers
@@ -115,8 +115,8 @@ impl Chat {
             .for_each(|answer| answer.is_over = true);
     }
 
-    /// The conversation that a model is to go on with: its own answers to the first `num_turns` turns, then `prompt`. Turns
-    /// that it has not answered are left out, so that user and model always take turns.
+    /// The conversation that a model should continue: its own answers to the first `num_turns` turns, then `prompt`.
+    /// Turns that it has not answered are left out, so that user and model always take turns.
     pub fn conversation(
         &self,
         speaker: Speaker,
@@ -143,8 +143,8 @@ impl Chat {
         }
     }
 
-    /// What is sent next, and the turns that stand before it: what was typed, or, where nothing was, the last turn's
-    /// prompt once more. `None` where there is neither.
+    /// The prompt to send next, and the turns before it: what was typed, or, if nothing was, the last turn's prompt
+    /// again. `None` if there is neither.
     pub fn next(&self, typed: &str) -> Option<(String, usize)> {
         let num_turns = self.turns.len();
         let last = self.turns.last().map(|turn| turn.prompt.as_str());
@@ -173,7 +173,7 @@ impl State {
         speakers
     }
 
-    /// Those that answer besides the tuned model and are still at hand.
+    /// The compared adapters that still exist.
     pub fn compared_adapters(&self) -> Vec<AdapterId> {
         let is_here = |id: &AdapterId| self.adapters.adapters.iter().any(|kept| kept.id == *id);
         let compared = self.chat.compared.iter().copied();
@@ -182,7 +182,7 @@ impl State {
             .collect()
     }
 
-    /// What each model is to go on with, where `typed` is what stands in the prompt's field.
+    /// The conversation that each model should continue, where `typed` is the content of the prompt's field.
     pub fn next_conversations(&self, typed: &str, opening: &Preamble) -> Option<Vec<Conversation>> {
         let (prompt, num_turns) = self.chat.next(typed)?;
         let speakers = self.speakers().into_iter();
@@ -191,7 +191,7 @@ impl State {
         Some(speakers.map(conversation).collect())
     }
 
-    /// The models were asked. What was asked again takes the place of the last turn.
+    /// Records that the models were asked. A repeated prompt replaces the last turn.
     pub fn begin_turn(&mut self, id: GenerationId, typed: &str) {
         let Some((prompt, num_turns)) = self.chat.next(typed) else {
             return;
@@ -201,7 +201,7 @@ impl State {
         self.chat.turns.push(Turn::new(id, prompt, speakers));
     }
 
-    /// Another model knows nothing of the conversation; the same one, in a new worker, goes on with it.
+    /// Another model does not know the conversation; the same model in a new worker continues it.
     pub(super) fn chat_with(&mut self, model_sha256: &str) {
         if self.chat.model_sha256 != model_sha256 {
             self.chat.clear();
@@ -210,7 +210,7 @@ impl State {
         }
     }
 
-    /// Takes what a model said. Late words of an older turn change nothing.
+    /// Adds text that a model wrote. Late text of an older turn changes nothing.
     pub(super) fn said(&mut self, event: Event) {
         match event {
             Event::GenerationText { id, speaker, text } => {

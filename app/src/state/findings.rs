@@ -71,10 +71,10 @@ pub fn words(kind: FindingKind) -> Words {
         },
         FindingKind::MissingValue => Words {
             tag: "missing value",
-            one: "row has a word for a missing value where a text belongs",
-            many: "rows have a word for a missing value where a text belongs",
-            meaning: "Programs write \u{201c}nan\u{201d}, \u{201c}None\u{201d} or \u{201c}NULL\u{201d} where a field is empty; the model would learn to say so.",
-            advice: "Leave such rows out, unless the word is meant.",
+            one: "row has a word for a missing value instead of text",
+            many: "rows have a word for a missing value instead of text",
+            meaning: "Programs write \u{201c}nan\u{201d}, \u{201c}None\u{201d} or \u{201c}NULL\u{201d} where a field is empty; the model would learn to write that.",
+            advice: "Leave these rows out, unless the word is intended.",
             what: "missing values",
         },
         FindingKind::UnbalancedLabels => Words {

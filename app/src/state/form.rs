@@ -37,11 +37,11 @@ pub struct Form {
     /// Of the merged model's weights, where it leaves as GGUF.
     pub gguf_type: MergedKind,
     pub prompt: String,
-    /// Empty where the conversation has none; the chat template may then write one of its own.
+    /// Empty if the conversation has none; the chat template may then write its own.
     pub system_prompt: String,
-    /// Answers continue the text as it is, without the chat template.
+    /// Whether answers continue the text as it is, without the chat template.
     pub as_text: bool,
-    /// Whether the model is told of the tools that the dataset's rows offer.
+    /// Whether the model gets the tools of the dataset's rows.
     pub offers_tools: bool,
     /// How the dataset's rows begin, and whether they are plain text.
     suggested: (Preamble, bool),
@@ -276,7 +276,7 @@ impl Form {
         })
     }
 
-    /// A chat is to begin as the rows of the dataset do; what the user chose otherwise stays.
+    /// Makes a chat begin like the rows of the dataset; what the user changed stays.
     pub fn suggest(&mut self, preamble: Preamble, is_text: bool) {
         let (known, was_text) = &self.suggested;
         if self.system_prompt == known.system_prompt {
@@ -299,7 +299,7 @@ impl Form {
         !known.is_empty() && *known == self.system_prompt
     }
 
-    /// What stands before the first turn of a chat.
+    /// What comes before the first turn of a chat.
     pub fn preamble(&self, as_text: bool) -> Preamble {
         if as_text {
             return Preamble::default();

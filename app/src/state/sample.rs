@@ -1,11 +1,11 @@
-//! The datasets that come with the page, with settings under which each visibly changes the included model within two
-//! minutes on a CPU.
+//! The datasets included with the page, with settings that visibly change the included model within two minutes on a
+//! CPU.
 
 use engine::protocol::{Method, TrainOn};
 
 use super::form::{Field, Form};
 
-/// A dataset of the page.
+/// A dataset included with the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub title: &'static str,
@@ -17,7 +17,7 @@ pub struct Sample {
     /// JSON lines.
     pub rows: &'static str,
     pub settings: [(Field, &'static str); 12],
-    /// A question that shows the change; no row asks it.
+    /// A question that shows the change; it is not in the rows.
     pub prompt: &'static str,
 }
 
@@ -27,7 +27,7 @@ const ALL_LINEAR: &str = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, do
 pub const SAMPLES: [Sample; 3] = [
     Sample {
         title: "Manner: a lighthouse keeper",
-        about: "Every answer is short, thinks of the sea and is signed by the keeper.",
+        about: "Every answer is short, mentions the sea and is signed by the keeper.",
         button: "Load sample dataset",
         file_name: "manner.jsonl",
         rows: include_str!("../../assets/samples/manner.jsonl"),
@@ -94,7 +94,7 @@ pub const SAMPLES: [Sample; 3] = [
 ];
 
 impl Sample {
-    /// Sets what it is best learned with, and a question for Try unless the user wrote one.
+    /// Applies the settings for this sample, and a question for Try unless the user wrote one.
     pub fn set(&self, form: &mut Form) {
         form.method = Method::Lora;
         form.initial_adapter = None;

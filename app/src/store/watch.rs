@@ -143,7 +143,7 @@ impl Store {
         });
     }
 
-    /// Begins a chat as the rows of the dataset begin.
+    /// Begins a chat like the rows of the dataset.
     fn watch_preamble(self) {
         let preamble = self.select(|state| {
             let prepared = state.prepared.as_ref()?;
@@ -158,7 +158,7 @@ impl Store {
         });
     }
 
-    /// Shows the prompts as the models would read them now, while they are looked at.
+    /// Updates the prompts as the models would read them now, while they are shown.
     fn watch_prompts(self) {
         let wanted = Memo::new(move |_| {
             let model = self.state.with(|state| {

@@ -196,9 +196,9 @@ impl Encoder<'_> {
         }
     }
 
-    /// Tokens of a conversation up to where the answer begins, written as the rows of training are: through the chat
-    /// template with the assistant's turn opened. `as_text`, or without a template, the messages' texts stand one after
-    /// the other, to be continued.
+    /// The tokens of a conversation up to the start of the answer, rendered like training rows: with the chat template,
+    /// and the assistant's turn opened. With `as_text`, or without a template, the texts of the messages are joined, to
+    /// be continued.
     ///
     /// # Errors
     /// Those of the template or the tokenizer.

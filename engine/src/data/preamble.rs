@@ -1,25 +1,25 @@
-//! What a dataset's conversations most often begin with, so that a chat can begin in the same way.
+//! Finds how a dataset's conversations most often begin, so that a chat can begin in the same way.
 
 use std::collections::HashMap;
 
 use super::example::Example;
 use crate::protocol::{Message, Preamble};
 
-/// Different preambles that are told apart; later ones are not counted.
+/// The number of different preambles that are counted; later ones are ignored.
 const MAX_KINDS: usize = 64;
-/// Bytes of the longest preamble that is counted.
+/// The maximum size of a preamble that is counted, in bytes.
 const MAX_BYTES: usize = 1 << 16;
 const SYSTEM: &str = "system";
 
-/// Counts how rows begin. What it holds is bounded, whatever the rows are.
+/// Counts how rows begin. Its memory is bounded, whatever the rows are.
 #[derive(Debug, Default)]
 pub struct PreambleCounts {
-    /// Each with the place where it came first.
+    /// Each preamble with the index of its first occurrence.
     counts: HashMap<Preamble, (usize, usize)>,
 }
 
 impl PreambleCounts {
-    /// Counts a row. Rows of other kinds than conversations begin with nothing.
+    /// Counts a row. Rows that are not conversations have an empty preamble.
     pub fn add(&mut self, example: &Example) {
         let preamble = match example {
             Example::Conversation {
@@ -38,7 +38,7 @@ impl PreambleCounts {
         }
     }
 
-    /// The most frequent one, the first of equally frequent ones; empty where there was no row.
+    /// The most frequent preamble, the first one among equals; empty if there were no rows.
     pub fn most_frequent(self) -> Preamble {
         let counts = self.counts.into_iter();
         let most = counts.max_by_key(|(_, (count, place))| (*count, std::cmp::Reverse(*place)));
@@ -46,7 +46,7 @@ impl PreambleCounts {
     }
 }
 
-/// How the conversation begins; none where that is too long to be counted.
+/// How the conversation begins; `None` if that is too long to be counted.
 fn preamble(messages: &[Message], tools: &[String]) -> Option<Preamble> {
     let system = messages.first().filter(|first| first.role == SYSTEM);
     let system_prompt = system.map_or("", |message| message.content.as_str());

@@ -175,7 +175,7 @@ impl<'a> Preparation<'a> {
             found.tokens.push(token.clone());
         }
         if found.rows.len() < MAX_PROBLEMS {
-            let what = format!("its text has the control token `{token}`");
+            let what = format!("its text contains the control token `{token}`");
             let problem = self.problem(stored, what, String::new());
             self.control_tokens.rows.push(problem);
         }

@@ -14,8 +14,8 @@ use crate::{
     train::pacing::read_all,
 };
 
-/// Tokens of a prompt that are read at once. A long conversation takes several passes, so that it can be stopped between
-/// them and the device is not asked for all of it in one piece.
+/// The number of prompt tokens processed at once. A long conversation takes several passes, so that it can be stopped
+/// in between and does not overload the device.
 const PROMPT_CHUNK: usize = 256;
 
 /// The input of one answer.
@@ -90,7 +90,7 @@ pub async fn generate(
     Ok(summary)
 }
 
-/// Tokens of prompt and answer that the model can read after this many learned tokens of an adapter.
+/// The number of tokens of prompt and answer that fit into the context after this many learned tokens of an adapter.
 pub fn context_length(model: &Llama, virtual_tokens: usize) -> usize {
     let positions = model.config.max_position_embeddings;
     positions.saturating_sub(virtual_tokens)

@@ -293,15 +293,15 @@ pub struct PreparedSummary {
     /// Special tokens of the tokenizer that are spelled out in texts of rows.
     #[serde(default)]
     pub control_tokens: ControlTokensFound,
-    /// How the rows most often begin.
+    /// How most rows begin.
     #[serde(default)]
     pub preamble: Preamble,
 }
 
-/// What stands before a conversation's first turn.
+/// What comes before the first turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Preamble {
-    /// Empty where there is none; chat templates may then write one of their own.
+    /// Empty if there is none; chat templates may then write their own.
     pub system_prompt: String,
     /// JSON of each tool that may be called.
     pub tools: Vec<String>,

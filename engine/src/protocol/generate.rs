@@ -1,16 +1,17 @@
-//! Asking the model for text.
+//! Requests for text.
 
 use serde::{Deserialize, Serialize};
 
 use super::{AdapterId, Message, TokenPreview};
 
-/// One request for text: each asked model answers its own conversation. Sampling fields carry the names of
+/// A request for text: each model answers its own conversation. Sampling fields have the names of
 /// `transformers.GenerationConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationSpec {
-    /// Answered one after the other, each from the same seed.
+    /// Answered in sequence, each with the same seed.
     pub conversations: Vec<Conversation>,
-    /// The messages' texts are continued as they are, without the chat template. Models without a template always do so.
+    /// Whether the texts of the messages are continued as they are, without the chat template. Models without a
+    /// template always do so.
     #[serde(default)]
     pub as_text: bool,
     pub max_new_tokens: usize,
@@ -25,11 +26,11 @@ pub struct GenerationSpec {
     pub seed: u64,
 }
 
-/// A conversation and the model that is to speak next in it.
+/// A conversation and the model that should answer next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
     pub speaker: Speaker,
-    /// From the system message, where there is one, to the user's last message.
+    /// From the system message, if there is one, to the user's last message.
     pub messages: Vec<Message>,
     /// JSON of each tool that may be called, for the template.
     #[serde(default)]
@@ -50,7 +51,7 @@ pub enum Speaker {
 pub struct GenerationSummary {
     pub prompt_tokens: usize,
     pub new_tokens: usize,
-    /// Tokens of prompt and answer that the model can read in all.
+    /// The total number of tokens of prompt and answer that the model can read.
     pub context_length: usize,
     pub elapsed_millis: f64,
     pub stop_reason: StopReason,
@@ -62,7 +63,7 @@ pub struct GenerationSummary {
 pub enum StopReason {
     /// The model closed its turn.
     EndOfTurn,
-    /// `max_new_tokens` were made.
+    /// `max_new_tokens` were generated.
     Length,
     /// Prompt and answer fill the context.
     ContextFull,
@@ -70,12 +71,12 @@ pub enum StopReason {
     Stopped,
 }
 
-/// A conversation as a model reads it, token by token, up to where its answer begins.
+/// A conversation as a model reads it, token by token, up to the start of its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PromptPreview {
     pub speaker: Speaker,
     pub tokens: Vec<TokenPreview>,
-    /// Learned tokens that the adapter puts before these; they have no text.
+    /// The number of learned tokens that the adapter adds before these; they have no text.
     pub virtual_tokens: usize,
     /// Tokens of prompt and answer that the model can read in all.
     pub context_length: usize,

@@ -177,11 +177,11 @@ impl MessageColumns {
     /// Converts the row to a message.
     fn message(&self, fields: &Fields) -> Result<Value, RowFault> {
         let role = get(fields, &self.role).and_then(written).ok_or_else(|| {
-            let what = format!("`{}` is empty, so nobody says the message", self.role);
+            let what = format!("`{}` is empty, so the message has no role", self.role);
             RowFault::new(&self.role, what, "Fill it in, or remove the conversation.")
         })?;
         let role = columns::known_role(&role).ok_or_else(|| {
-            let what = format!("`{}` is {role:?}, which is no known role", self.role);
+            let what = format!("`{}` is {role:?}, which is not a known role", self.role);
             let remedy = "Use `system`, `user`, `assistant` or `tool`.";
             RowFault::new(&self.role, what, remedy)
         })?;

@@ -45,7 +45,7 @@ impl KeptAdapter {
         form.upload(parameters, &model.llama)
     }
 
-    /// Learned tokens that it puts before every prompt.
+    /// The number of learned tokens that it adds before every prompt.
     pub fn prompt_tokens(&self) -> usize {
         self.adapter.form.layout.spec.prompt_tokens()
     }

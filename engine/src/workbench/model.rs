@@ -108,10 +108,10 @@ impl LoadedModel {
         generate::generate(input, host).await
     }
 
-    /// What [`Self::generate`] has the model read.
+    /// What the model reads for [`Self::generate`].
     ///
     /// # Errors
-    /// A conversation that cannot be rendered or tokenised.
+    /// A conversation that cannot be rendered or tokenized.
     pub fn preview(
         &self,
         conversation: &Conversation,
