@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use crate::components::drop_overlay::DropOverlay;
 use crate::components::footer::Footer;
 use crate::components::header::Header;
+use crate::components::intake_note::IntakeNote;
 use crate::components::intro::Intro;
 use crate::components::step_nav::StepNav;
 use crate::pages::data::DataPage;
@@ -36,6 +37,7 @@ pub fn App() -> impl IntoView {
             </main>
         </div>
         <Footer />
+        <IntakeNote />
         <DropOverlay />
     }
 }

@@ -10,8 +10,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::protocol::{
-    AdapterCopy, Command, Event, Failure, FailureKind, GenerationId, ModelSource, PROTOCOL_VERSION,
-    RunId,
+    AdapterCopy, AdapterId, Command, Event, Failure, FailureKind, GenerationId, ModelSource,
+    PROTOCOL_VERSION, RunId,
 };
 use leptos::prelude::{RwSignal, Update, WithUntracked};
 use wasm_bindgen::{JsCast, JsValue};
@@ -177,7 +177,7 @@ impl EngineClient {
         let has_lost_device =
             matches!(&event, Event::Failed { failure } if failure.kind == FailureKind::DeviceLost);
         let export = match &event {
-            Event::ExportReady { file_name, .. } => Some(file_name.clone()),
+            Event::ExportReady { file_name, adapter } => Some((file_name.clone(), *adapter)),
             _ => None,
         };
         let model = match &event {
@@ -197,8 +197,8 @@ impl EngineClient {
         if let Some(sha256) = model {
             self.restore_adapters(&sha256);
         }
-        if let Some(file_name) = export {
-            self.packed(file_name, zip_beside(message));
+        if let Some((file_name, adapter)) = export {
+            self.packed(file_name, adapter, zip_beside(message));
         }
         if has_lost_device {
             self.restart();
@@ -207,7 +207,10 @@ impl EngineClient {
 
     fn keep_adapter(&self, copy: AdapterCopy, message: &JsValue) {
         match zip_beside(message) {
-            Some(zip) => self.inner.borrow_mut().adapters.keep(copy, zip),
+            Some(zip) => {
+                self.state.update(|state| state.adapter_kept(&copy));
+                self.inner.borrow_mut().adapters.keep(copy, zip);
+            }
             None => leptos::logging::error!("{} could not be copied", copy.name),
         }
     }
@@ -267,7 +270,7 @@ impl EngineClient {
     }
 
     /// An adapter's zip came: for the user, or for the worker that merges it.
-    fn packed(&self, file_name: String, zip: Option<Blob>) {
+    fn packed(&self, file_name: String, adapter: AdapterId, zip: Option<Blob>) {
         let wanted = self.inner.borrow_mut().merging.wanted.take();
         let Some(zip) = zip else {
             let failure = Failure::new(FailureKind::Internal, "the browser lost the adapter's zip")
@@ -275,10 +278,11 @@ impl EngineClient {
             return self.state.update(|state| state.export_failed(failure));
         };
         if let Some(kind) = wanted {
-            return self.begin_merging(kind, zip);
+            return self.begin_merging(kind, adapter, zip);
         }
         download(&file_name, &zip);
         self.state.update(|state| {
+            state.adapter_settled(adapter);
             state.export = ExportState::Ready {
                 file_name,
                 // A size is an integer far below 2^53.

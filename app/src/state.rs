@@ -21,21 +21,25 @@ pub mod splits;
 pub mod status;
 pub mod summary;
 pub mod trial;
+pub mod verdict;
 pub mod window;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use engine::protocol::{
-    AdapterList, AdapterSummary, DatasetSummary, Event, Failure, ModelSummary, Phase, PlanSummary,
-    PreparedSummary, RowPreview, RunId, RunOutcome, RunSpec,
+    AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, DatasetSummary, Event,
+    Failure, FailureKind, ModelSummary, Phase, PlanSummary, PreparedSummary, RowPreview, RunId,
+    RunOutcome, RunSpec,
 };
 
 use chat::Chat;
 use device::DeviceState;
 use failure::Notice;
+use files::{AdapterLoads, Intake};
+use form::Field;
 use reading::Readings;
 use rows::Rows;
 use run::{Adapter, Run};
@@ -144,6 +148,16 @@ pub struct State {
     pub start_when_loaded: bool,
     /// Loads asked of the worker and not yet answered, in the order of asking.
     pub pending: VecDeque<Step>,
+    /// Adapters asked of the worker and not yet answered.
+    pub adapter_loads: AdapterLoads,
+    /// What became of the files that were given last.
+    pub intake: Option<Intake>,
+    /// The run that the form asks for; none while a field cannot be read.
+    pub wanted: Option<RunSpec>,
+    /// The field that cannot be read.
+    pub refused: Option<Field>,
+    /// Adapters made here that were not downloaded yet.
+    pub unsaved: BTreeSet<AdapterId>,
 }
 
 /// Warnings kept for the page to show.
@@ -163,10 +177,53 @@ impl State {
             && self.device.is_ready()
     }
 
-    /// The plan, if it is of the rows as they are encoded now.
+    /// The plan, if it is of the rows as they are encoded now and of the settings as the form has them.
     pub fn present_plan(&self) -> Option<&PlanSummary> {
-        let spec = &self.prepared.as_ref()?.spec;
-        self.plan.as_ref().filter(|plan| plan.spec.data == *spec)
+        let encoded = &self.prepared.as_ref()?.spec;
+        let is_present = |plan: &&PlanSummary| {
+            let wanted = self.wanted.as_ref();
+            plan.spec.data == *encoded && wanted.is_none_or(|wanted| is_plan_of(&plan.spec, wanted))
+        };
+        let plan = self.plan.as_ref().filter(|_| self.refused.is_none());
+        plan.filter(is_present)
+    }
+
+    /// Whether the plan is one of that run.
+    pub fn has_plan_of(&self, spec: &RunSpec) -> bool {
+        let plan = self.plan.as_ref();
+        plan.is_some_and(|plan| is_plan_of(&plan.spec, spec))
+    }
+
+    /// The form says something else: an older plan says nothing about that.
+    pub fn form_changed(&mut self, wanted: Result<RunSpec, Field>) {
+        self.refused = wanted.as_ref().err().copied();
+        self.wanted = wanted.ok();
+        if self.present_plan().is_none() {
+            self.plan = None;
+        }
+    }
+
+    /// Whether leaving the page would lose something: a run, or an adapter that was not downloaded.
+    pub fn has_unsaved(&self) -> bool {
+        self.is_busy() || self.is_merging() || !self.unsaved.is_empty()
+    }
+
+    /// The page got a copy of an adapter; one that came from a file is there already.
+    pub fn adapter_kept(&mut self, copy: &AdapterCopy) {
+        if copy.origin != AdapterOrigin::File {
+            self.unsaved.insert(copy.id);
+        }
+    }
+
+    /// The adapter is in the user's downloads, or no longer wanted.
+    pub fn adapter_settled(&mut self, id: AdapterId) {
+        self.unsaved.remove(&id);
+    }
+
+    /// Adapters were asked for, each known by its name.
+    pub fn begin_adapters(&mut self, names: Vec<String>) {
+        self.dismiss(Step::Try);
+        self.adapter_loads.add(names);
     }
 
     /// A model was asked for.
@@ -191,6 +248,7 @@ impl State {
         self.start_when_loaded = false;
         self.warnings.clear();
         self.notices.clear();
+        self.intake = None;
     }
 
     /// The worker was ended, and with it all that it held. `pending` loads are asked again by the client.
@@ -202,6 +260,7 @@ impl State {
         self.preview = None;
         self.plan = None;
         self.pending.retain(|&step| step == Step::Data);
+        self.adapter_loads = AdapterLoads::default();
         self.forget_readings();
         self.adapter = None;
         self.adapters = AdapterList::default();
@@ -348,8 +407,16 @@ impl State {
         if list.active != self.adapters.active {
             self.forget_export();
         }
+        let is_new = |adapter: &AdapterSummary| {
+            let mut known = self.adapters.adapters.iter();
+            adapter.origin == AdapterOrigin::File && known.all(|known| known.id != adapter.id)
+        };
+        let is_loaded = list.adapters.iter().any(is_new);
         self.adapters = list;
-        self.dismiss(Step::Try);
+        // What was said of another one of those that were given together stays.
+        if !is_loaded || self.adapter_loads.answered().is_none() {
+            self.dismiss(Step::Try);
+        }
     }
 
     /// The one that the tuned model is.
@@ -401,6 +468,9 @@ impl State {
     }
 
     fn failed(&mut self, failure: Failure) {
+        if self.is_of_adapter_load(&failure) {
+            return self.adapter_failed(failure);
+        }
         let of_trial = self.trial_failed(failure.run);
         let step = of_trial.unwrap_or_else(|| failure::step_of(self, &failure));
         let is_of_run = step == Step::Train
@@ -424,7 +494,7 @@ impl State {
             self.encoding = None;
         }
         if is_of_run && let Some(run) = &mut self.run {
-            run.failed();
+            run.failed(failure.kind);
         }
         if ends_load || ends_encoding || is_of_run || of_trial.is_some() {
             self.resting = Resting::Failed(failure.what.clone());
@@ -443,4 +513,32 @@ impl State {
         }
         self.notify(notice);
     }
+
+    fn is_of_adapter_load(&self, failure: &Failure) -> bool {
+        let is_answer = failure.kind == FailureKind::Adapter
+            || failure.kind == FailureKind::WrongState && self.pending.is_empty();
+        failure.run.is_none() && is_answer && self.adapter_loads.is_under_way()
+    }
+
+    /// Of several adapters each has a message of its own, with its name.
+    fn adapter_failed(&mut self, mut failure: Failure) {
+        if let Some(name) = self.adapter_loads.answered()
+            && !name.is_empty()
+            && self.adapter_loads.are_several()
+        {
+            let place = failure.place.take();
+            failure.place = Some(place.map_or(name.clone(), |place| format!("{name}: {place}")));
+        }
+        self.notices.push(Notice::new(Step::Try, failure));
+    }
+}
+
+/// Whether a plan of `planned` is one of what the form asks for. A run that goes on with an adapter keeps that one's form.
+fn is_plan_of(planned: &RunSpec, wanted: &RunSpec) -> bool {
+    if wanted.initial_adapter.is_none() {
+        return planned == wanted;
+    }
+    let mut alike = wanted.clone();
+    alike.adapter = planned.adapter.clone();
+    planned.adapter.lora_dropout == wanted.adapter.lora_dropout && *planned == alike
 }

@@ -10,13 +10,14 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use web_sys::File;
 
-use crate::browser::files::{names_of, role_of};
-use crate::browser::page;
+use crate::browser::files::{Dropped, Found, MAX_FILES, Walked, found, names_of, renamed, sample};
+use crate::browser::{notification, page};
 use crate::client::EngineClient;
 use crate::state::device::DeviceChoice;
 use crate::state::failure::Notice;
-use crate::state::files::FileRole;
+use crate::state::files::{self, Intake};
 use crate::state::form::{Field, Form};
+use crate::state::format::count;
 use crate::state::mapping::ReadForm;
 use crate::state::rows::BLOCK;
 use crate::state::run::Asked;
@@ -37,6 +38,8 @@ pub struct Store {
     pub shows_prompts: RwSignal<bool>,
     /// Why *Start training* did nothing.
     pub start_problem: RwSignal<Option<String>>,
+    /// Whether a notification tells of a run's end.
+    pub notifies: RwSignal<bool>,
     client: StoredValue<EngineClient, LocalStorage>,
 }
 
@@ -50,6 +53,7 @@ impl Store {
             jump: RwSignal::new(None),
             shows_prompts: RwSignal::new(false),
             start_problem: RwSignal::new(None),
+            notifies: RwSignal::new(false),
             client: StoredValue::new_local(EngineClient::new(state)),
         }
     }
@@ -90,7 +94,7 @@ impl Store {
             .with_value(|client| client.load_model(source, Vec::new()));
     }
 
-    pub fn load_model_files(self, files: Vec<File>) {
+    fn load_model_files(self, files: Vec<File>) {
         if files.is_empty() || self.is_blocked(Step::Model) {
             return;
         }
@@ -101,7 +105,7 @@ impl Store {
             .with_value(|client| client.load_model(ModelSource::Files { names }, files));
     }
 
-    pub fn load_dataset_files(self, files: Vec<File>) {
+    fn load_dataset_files(self, files: Vec<File>) {
         if !files.is_empty() {
             let names = names_of(&files);
             self.load_dataset(names.join(", "), DatasetSource::Files { names }, files);
@@ -157,30 +161,103 @@ impl Store {
         }
     }
 
-    /// Sorts dropped files into models and datasets and loads both.
-    pub fn load_dropped(self, files: Vec<File>) {
+    /// Takes what was dropped on the window or pasted, folders too: each file goes to the step that it is for.
+    pub fn take_dropped(self, dropped: Dropped) {
         spawn_local(async move {
-            let (mut models, mut datasets, mut adapters) = (Vec::new(), Vec::new(), Vec::new());
-            for file in files {
-                match role_of(&file).await {
-                    FileRole::Model => models.push(file),
-                    FileRole::Dataset => datasets.push(file),
-                    FileRole::Adapter => adapters.push(file),
-                }
-            }
-            self.load_model_files(models);
-            self.load_dataset_files(datasets);
-            self.load_adapter_files(adapters);
+            let Walked { files, is_cut } = dropped.walk().await;
+            self.take(files, is_cut, None).await;
         });
     }
 
-    /// Loads an adapter for the present model; without one, or while it is at work, the notice says so.
-    pub fn load_adapter_files(self, files: Vec<File>) {
-        if files.is_empty() || self.is_blocked(Step::Try) {
+    /// Takes files chosen in a step's own input; what clearly belongs to another step goes there.
+    pub fn take_chosen(self, files: Vec<File>, step: Step) {
+        if files.is_empty() {
             return;
         }
-        self.state.update(|state| state.dismiss(Step::Try));
-        self.client.with_value(|client| client.load_adapter(files));
+        spawn_local(async move {
+            let mut files = found(files);
+            let is_cut = files.len() > MAX_FILES;
+            files.truncate(MAX_FILES);
+            self.take(files, is_cut, Some(step)).await;
+        });
+    }
+
+    async fn take(self, found: Vec<Found>, is_cut: bool, chosen_for: Option<Step>) {
+        if found.is_empty() {
+            return self.tell_intake(Some(Intake::of_nothing()));
+        }
+        let mut samples = Vec::with_capacity(found.len());
+        for file in &found {
+            samples.push(sample(file).await);
+        }
+        let mut sorted = files::sort(&samples, chosen_for);
+        if is_cut {
+            sorted.remarks.push(format!(
+                "Only the first {} files were looked at.",
+                count(MAX_FILES as u64)
+            ));
+        }
+        let intake = Intake::of(&samples, &sorted, chosen_for);
+        let of = |indices: &[usize], name: fn(&str) -> &str| -> Vec<File> {
+            let files = indices.iter().map(|&index| &found[index]);
+            files
+                .map(|found| renamed(&found.file, name(&found.path)))
+                .collect()
+        };
+        self.load_model_files(of(&sorted.model, files::base_name));
+        self.load_dataset_files(of(&sorted.dataset, files::within_folder));
+        self.load_adapters(
+            sorted
+                .adapters
+                .iter()
+                .map(|adapter| of(adapter, files::with_folder))
+                .collect(),
+            sorted
+                .adapters
+                .iter()
+                .any(|adapter| files::is_for(&samples, adapter, BUNDLED_NAME)),
+        );
+        self.tell_intake(intake);
+    }
+
+    /// Takes pasted text as a dataset.
+    pub fn take_text(self, text: String) {
+        if let Some(intake) = Intake::of_address(&text) {
+            return self.tell_intake(Some(intake));
+        }
+        let intake = Intake::of_text(&text);
+        self.load_dataset_text("pasted text", text);
+        self.tell_intake(Some(intake));
+    }
+
+    fn tell_intake(self, intake: Option<Intake>) {
+        self.state.update(|state| state.intake = intake);
+    }
+
+    pub fn dismiss_intake(self) {
+        self.tell_intake(None);
+    }
+
+    /// An adapter of the bundled model brings that with it, where there is no other.
+    fn load_adapters(self, adapters: Vec<Vec<File>>, is_for_bundled: bool) {
+        if adapters.is_empty() || self.is_blocked(Step::Try) {
+            return;
+        }
+        let names = adapters.iter().map(|files| {
+            let first = files.first().map(File::name).unwrap_or_default();
+            files::shown_adapter(&first).to_owned()
+        });
+        let names: Vec<String> = names.collect();
+        let has_model = self
+            .state
+            .with_untracked(|state| state.model.loaded.is_some() || state.model.loading.is_some());
+        if is_for_bundled && !has_model {
+            self.load_bundled_model();
+        }
+        self.state.update(|state| state.begin_adapters(names));
+        for files in adapters {
+            self.client.with_value(|client| client.load_adapter(files));
+        }
     }
 
     /// Makes a new adapter of others, each times its weight.
@@ -194,6 +271,7 @@ impl Store {
     }
 
     pub fn forget_adapter(self, adapter: AdapterId) {
+        self.state.update(|state| state.adapter_settled(adapter));
         self.send(Command::ForgetAdapter { adapter });
     }
 
@@ -319,6 +397,33 @@ impl Store {
         if let Some(run) = stopped {
             self.send(Command::Stop { run });
         }
+    }
+
+    /// Sets the learning rate and puts the user in front of *Start training*.
+    pub fn set_learning_rate(self, rate: f64) {
+        self.form
+            .update(|form| form.set(Field::LearningRate, rate.to_string()));
+        self.start_problem.set(Some(format!(
+            "The learning rate is {rate} now. Start training when you are ready."
+        )));
+        page::focus(START_ID);
+    }
+
+    /// Asks the browser for leave to tell of a run's end, or tells no more.
+    pub fn ask_to_notify(self, is_wanted: bool) {
+        if !is_wanted {
+            return self.notifies.set(false);
+        }
+        spawn_local(async move {
+            let is_allowed = notification::ask().await;
+            self.notifies.set(is_allowed);
+            if !is_allowed {
+                self.start_problem.set(Some(
+                    "This browser does not allow notifications from this page; the tab\u{2019}s title tells of the end."
+                        .to_owned(),
+                ));
+            }
+        });
     }
 
     fn refuse_field(self, field: Field) {
@@ -476,6 +581,9 @@ pub fn field_id(field: Field) -> String {
         field.label().to_ascii_lowercase().replace(' ', "-")
     )
 }
+
+/// The `id` of the button *Start training*.
+pub const START_ID: &str = "start-training";
 
 pub const BUNDLED_NAME: &str = "SmolLM2-135M-Instruct";
 

@@ -2,9 +2,11 @@
 
 mod check;
 mod memory;
+mod time;
 
 pub use check::{PlanError, ProblemKind, SettingProblem};
 pub use memory::MemoryEstimate;
+pub use time::{MEASURED_TOKENS, RowLengths, Speed, TimeEstimate};
 
 use crate::{
     adapter::{AdapterLayout, ModelShape},
@@ -16,6 +18,10 @@ use crate::{
 
 /// Evaluations of a run that leaves their number to the engine.
 const DEFAULT_NUM_EVALUATIONS: u64 = 10;
+
+/// Learning rates so many times the usual one are hardly meant, and those so many times below it.
+const TOO_FAST: f64 = 20.0;
+const TOO_SLOW: f64 = 1000.0;
 
 /// What the device holds already and may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +84,26 @@ impl RunPlan {
         Ok(plan)
     }
 
+    /// What is odd about the learning rate.
+    fn rate_warning(&self) -> Option<String> {
+        let (rate, method) = (self.spec.learning_rate, self.spec.adapter.method);
+        let usual = method.learning_rate();
+        let name = method.name();
+        if rate >= usual * TOO_FAST {
+            Some(format!(
+                "A learning rate of {rate} is far above what {name} usually takes, about {usual}: the run will \
+                 probably get worse or diverge."
+            ))
+        } else if rate <= usual / TOO_SLOW {
+            Some(format!(
+                "A learning rate of {rate} is far below what {name} usually takes, about {usual}: hardly anything \
+                 will be learned."
+            ))
+        } else {
+            None
+        }
+    }
+
     fn find_warnings(&self, dataset: &PreparedSummary) -> Vec<String> {
         let mut warnings = Vec::new();
         let num_warmup_steps = schedule::num_warmup_steps(self.spec.warmup_ratio, self.num_steps);
@@ -93,6 +119,7 @@ impl RunPlan {
                     .to_owned(),
             );
         }
+        warnings.extend(self.rate_warning());
         if dataset.num_validation_rows == 0 {
             warnings.push(
                 "No rows are held out: there will be no validation loss, and the last adapter is kept instead of the \
@@ -130,6 +157,7 @@ impl From<&RunPlan> for PlanSummary {
             steps_per_epoch: plan.steps_per_epoch,
             trainable_parameters: plan.trainable_parameters,
             estimated_memory_bytes: plan.memory.total_bytes(),
+            estimated_secs: None,
             warnings: plan.warnings.clone(),
         }
     }

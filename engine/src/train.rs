@@ -15,6 +15,8 @@ pub mod score;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod session;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod speed;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod state;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod step;

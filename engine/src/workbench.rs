@@ -7,6 +7,7 @@ mod dataset;
 mod model;
 mod run;
 mod score;
+mod speed;
 
 use std::rc::Rc;
 
@@ -19,7 +20,7 @@ use crate::{
     protocol::{
         AdapterId, AdapterOrigin, AdapterSpec, Command, Conversation, DataSpec, DatasetSummary,
         DeviceReport, Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec,
-        PromptPreview, RunId, RunSpec, Side, Speaker,
+        PlanSummary, PromptPreview, RunId, RunSpec, Side, Speaker,
     },
     train::session::TrainedAdapter,
     weights::checkpoint::NamedSource,
@@ -28,6 +29,7 @@ use adapters::{Adapters, KeptAdapter, no_adapter};
 use dataset::LoadedDataset;
 use model::LoadedModel;
 use run::KeptRun;
+use speed::KnownSpeed;
 
 /// See the module.
 pub struct Workbench<'h> {
@@ -39,6 +41,7 @@ pub struct Workbench<'h> {
     /// The last run that left an adapter.
     kept: Option<KeptRun>,
     adapters: Adapters,
+    speed: KnownSpeed,
 }
 
 impl<'h> Workbench<'h> {
@@ -52,6 +55,7 @@ impl<'h> Workbench<'h> {
             dataset: None,
             kept: None,
             adapters: Adapters::default(),
+            speed: KnownSpeed::default(),
         }
     }
 
@@ -223,9 +227,20 @@ impl<'h> Workbench<'h> {
         let prepared = self.prepare(&spec.data).await?;
         let (spec, _) = self.initial(spec)?;
         let plan = run::plan(&spec, self.model()?, &prepared, &self.report)?;
-        self.host.emit(Event::Planned {
-            plan: (&plan).into(),
-        });
+        let mut summary = PlanSummary::from(&plan);
+        let model = self.model.as_ref().ok_or_else(no_model)?;
+        let mut speed = self.speed.of(model);
+        if speed.is_none() {
+            // What is known already is told before the device is measured.
+            let plan = summary.clone();
+            self.host.emit(Event::Planned { plan });
+            speed = self.speed.measure(model, self.host).await;
+        }
+        if let Some(speed) = speed {
+            let estimate = speed::estimate(&plan, model, &prepared, speed);
+            summary.estimated_secs = Some(estimate.total_secs());
+            self.host.emit(Event::Planned { plan: summary });
+        }
         Ok(())
     }
 
@@ -252,6 +267,7 @@ impl<'h> Workbench<'h> {
         // Of the answers after the run too.
         model.llama.precision = plan.precision;
         let result = run::train(run, &plan, model, initial.as_deref(), &prepared, self.host).await;
+        self.speed.learn(&plan, model, &prepared, &result.steps);
         let (summary, failure) = (result.summary.clone(), result.failure.clone());
         if let Some(adapter) = result.adapter.clone() {
             let begun = plan.spec.initial_adapter;

@@ -20,6 +20,8 @@ const SCRIPT: &str = "./worker_merger_loader.js";
 pub struct Merging {
     /// What the adapter is for that the engine was asked for; a download of the adapter itself where there is none.
     pub wanted: Option<MergedKind>,
+    /// The adapter that is being merged.
+    adapter: Option<AdapterId>,
     /// For the worker, once it listens.
     parcel: Option<(MergerCommand, Vec<Blob>)>,
     port: Option<Port>,
@@ -33,8 +35,9 @@ impl EngineClient {
     }
 
     /// Writes the loaded model with that adapter.
-    pub(super) fn begin_merging(&self, kind: MergedKind, adapter: Blob) {
+    pub(super) fn begin_merging(&self, kind: MergedKind, id: AdapterId, adapter: Blob) {
         self.end_merger();
+        self.inner.borrow_mut().merging.adapter = Some(id);
         let parcel = {
             let inner = self.inner.borrow();
             let model = inner.model.good.as_ref();
@@ -85,6 +88,10 @@ impl EngineClient {
                     return self.merger_died("the browser lost the file");
                 };
                 download(file_name, &zip);
+                let merged = self.inner.borrow().merging.adapter;
+                if let Some(id) = merged {
+                    self.state.update(|state| state.adapter_settled(id));
+                }
             }
         }
         self.state.update(|state| state.apply_merger(event));

@@ -4,9 +4,9 @@ use engine::protocol::{AdapterId, AdapterOrigin, AdapterSummary};
 use leptos::prelude::*;
 
 use super::file_input::FileInput;
-use crate::state::State;
 use crate::state::form::number;
 use crate::state::format::count;
+use crate::state::{State, Step};
 use crate::store::Store;
 
 /// What a weight is at first.
@@ -55,7 +55,7 @@ pub fn Adapters() -> impl IntoView {
             </div>
             <FileInput id="adapter-files" label="Adapter files"
                 hint="A zip from Inlay, or PEFT\u{2019}s adapter_config.json with adapter_model.safetensors"
-                on_files=move |files| store.load_adapter_files(files) />
+                on_files=move |files| store.take_chosen(files, Step::Try) />
             <p class="run-note">{obstacle}</p>
         </section>
     }

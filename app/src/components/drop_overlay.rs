@@ -1,11 +1,13 @@
 use leptos::ev;
 use leptos::prelude::*;
-use web_sys::{DataTransfer, DragEvent};
+use wasm_bindgen::JsCast;
+use web_sys::{ClipboardEvent, DataTransfer, DragEvent, Element};
 
-use crate::browser::files::files_of;
+use crate::browser::files::dropped;
 use crate::store::Store;
 
-/// Takes files dropped anywhere on the window, and says so while they hover.
+/// Takes files and folders dropped anywhere on the window, and says so while they hover; takes what is pasted outside of
+/// fields, too.
 #[component]
 pub fn DropOverlay() -> impl IntoView {
     let store = Store::get();
@@ -32,9 +34,16 @@ pub fn DropOverlay() -> impl IntoView {
             depth.set(0);
             if has_files(&event) {
                 event.prevent_default();
-                store.load_dropped(files_of(
-                    event.data_transfer().and_then(|data| data.files()),
-                ));
+                if let Some(data) = event.data_transfer() {
+                    store.take_dropped(dropped(&data));
+                }
+            }
+        }),
+        window_event_listener(ev::paste, move |event| {
+            if !is_typed_into(&event)
+                && let Some(data) = event.clipboard_data()
+            {
+                pasted(store, &event, &data);
             }
         }),
     ];
@@ -42,9 +51,32 @@ pub fn DropOverlay() -> impl IntoView {
     view! {
         <div class="drop-overlay" class:is-shown=move || { depth.get() > 0 } aria-hidden="true">
             <p class="drop-overlay-title">"Drop anywhere"</p>
-            <p>"A dataset or a model: the page can tell which it is."</p>
+            <p>"A dataset, a model, an adapter, or whole folders: the page can tell which it is."</p>
         </div>
     }
+}
+
+/// Pasted text becomes a dataset, and files are taken as dropped ones. A spreadsheet puts a picture next to its text.
+fn pasted(store: Store, event: &ClipboardEvent, data: &DataTransfer) {
+    let text = data.get_data("text/plain").unwrap_or_default();
+    let files = dropped(data);
+    let has_text = !text.trim().is_empty();
+    if !files.is_empty() && !(has_text && files.are_pictures()) {
+        event.prevent_default();
+        store.take_dropped(files);
+    } else if has_text {
+        event.prevent_default();
+        store.take_text(text);
+    }
+}
+
+/// Whether the text goes into a field.
+fn is_typed_into(event: &ClipboardEvent) -> bool {
+    let target = event
+        .target()
+        .and_then(|target| target.dyn_into::<Element>().ok());
+    let fields = "input, textarea, select, [contenteditable]";
+    target.is_some_and(|target| target.closest(fields).ok().flatten().is_some())
 }
 
 fn has_files(event: &DragEvent) -> bool {

@@ -1,7 +1,8 @@
 use leptos::prelude::*;
 
+use crate::browser::notification;
 use crate::state::run::{Asked, Run};
-use crate::store::Store;
+use crate::store::{START_ID, Store};
 
 /// Start, pause, resume and stop. Buttons keep their place and the keyboard's focus whatever the run does.
 #[component]
@@ -40,7 +41,7 @@ pub fn RunControls() -> impl IntoView {
     };
     view! {
         <div class="run-controls">
-            <button type="button" class="button button-primary button-large"
+            <button type="button" id=START_ID class="button button-primary button-large"
                 aria-disabled=move || is_busy().to_string() aria-describedby="start-note"
                 on:click=move |_| store.start_training()>
                 "Start training"
@@ -56,6 +57,13 @@ pub fn RunControls() -> impl IntoView {
                 aria-describedby="start-note" on:click=move |_| store.step_one_batch()>
                 "Step one batch"
             </button>
+            {notification::is_there().then(|| view! {
+                <label class="toggle notify">
+                    <input type="checkbox" prop:checked=move || store.notifies.get()
+                        on:change=move |event| store.ask_to_notify(event_target_checked(&event)) />
+                    <span>"Notify me when it ends"</span>
+                </label>
+            })}
             <p id="start-note" class="run-note" aria-live="polite">{note}</p>
         </div>
     }

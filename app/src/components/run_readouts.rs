@@ -28,6 +28,10 @@ pub fn RunReadouts() -> impl IntoView {
         best.map(|step| format!("best checkpoint: step {step}"))
             .unwrap_or_default()
     });
+    let on_average = store.select(|state| {
+        let is_over = state.run.as_ref().is_some_and(|run| !run.is_active());
+        if is_over { "on average" } else { "" }.to_owned()
+    });
     let ratio = store.select(progress_ratio);
     let is_active = store.select(State::is_training);
     view! {
@@ -35,23 +39,18 @@ pub fn RunReadouts() -> impl IntoView {
             <Readout label="Training loss" class="of-training" value=number(Run::training_loss, loss) />
             <Readout label="Validation loss" class="of-validation" value=number(Run::validation_loss, loss) unit=kept />
             <Readout label="Base validation loss" class="of-base" value=number(Run::base_validation_loss, loss) />
-            <Readout label="Tokens per second" value=number(Run::tokens_per_sec, rate) />
+            <Readout label="Tokens per second" value=number(Run::tokens_per_sec, rate) unit=on_average />
         </div>
         <div class="readouts readouts-small">
-            <Readout label="Time left" value=number(time_left, duration) />
+            <Readout label="Time left" value=number(Run::remaining_secs, duration) />
             <Readout label="Gradient norm" value=number(|run| run.steps.last().map(|step| step.grad_norm), rate) />
-            <Readout label="Learning rate now" value=number(|run| run.steps.last().map(|step| step.learning_rate), small) />
+            <Readout label="Learning rate now" value=number(Run::present_rate, small) />
             <Readout label="Memory in use" value=number(memory, |value| bytes(value as u64)) />
         </div>
         <div class="run-progress" class:is-idle=move || !is_active.get()>
             <Progress label="Progress of the run" ratio />
         </div>
     }
-}
-
-/// Seconds to the end of a run that is under way.
-fn time_left(run: &Run) -> Option<f64> {
-    run.steps.last()?.remaining_secs.filter(|_| run.is_active())
 }
 
 fn memory(run: &Run) -> Option<f64> {

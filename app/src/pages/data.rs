@@ -37,7 +37,7 @@ pub fn DataPage() -> impl IntoView {
                     <h3>"Your examples"</h3>
                     <p>"A few dozen good rows are enough to see a change. Several files become one dataset."</p>
                     <FileInput id="dataset-files" label="Dataset files" hint="Choose, or drop anywhere"
-                        on_files=move |files| store.load_dataset_files(files) />
+                        on_files=move |files| store.take_chosen(files, Step::Data) />
                 </div>
                 <Samples />
             </div>

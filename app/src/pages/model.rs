@@ -30,7 +30,7 @@ pub fn ModelPage() -> impl IntoView {
                     <h3>"Your own"</h3>
                     <p>"A Llama-class model: one GGUF file, or safetensors with config.json and tokenizer.json."</p>
                     <FileInput id="model-files" label="Model files" hint="Choose, or drop anywhere"
-                        on_files=move |files| store.load_model_files(files) />
+                        on_files=move |files| store.take_chosen(files, Step::Model) />
                 </div>
             </div>
             <div class="load-progress" hidden=move || loading.with(Option::is_none)>

@@ -8,6 +8,7 @@ use crate::components::run_readouts::RunReadouts;
 use crate::components::run_table::RunTable;
 use crate::components::step_section::StepSection;
 use crate::components::train_settings::TrainSettings;
+use crate::components::verdict::VerdictCard;
 use crate::state::Step;
 
 /// Step 3: the settings, the run and its curves.
@@ -19,6 +20,7 @@ pub fn TrainPage() -> impl IntoView {
             <PlanLine />
             <RunControls />
             <FirstBatch />
+            <VerdictCard />
             <div class="card run-card">
                 <RunReadouts />
                 <RunChart />

@@ -18,8 +18,13 @@ pub fn count(value: u64) -> String {
 
 /// A count and what is counted: `1 row`, `1,200 rows`.
 pub fn counted(value: u64, noun: &str) -> String {
+    format!("{} {}", count(value), plural(value, noun))
+}
+
+/// The noun for so many: `step`, `steps`.
+pub fn plural(value: u64, noun: &str) -> String {
     let ending = if value == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(value))
+    format!("{noun}{ending}")
 }
 
 /// A large count in three figures: `9,876`, `871 k`, `2.4 M`.
@@ -90,6 +95,23 @@ pub fn duration(secs: f64) -> String {
         0..60 => format!("{secs} s"),
         60..3600 => format!("{} min", (secs + 30) / 60),
         _ => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
+    }
+}
+
+/// A time that is estimated: `a few seconds`, `about 40 seconds`, `about 4 minutes`, `about 2.5 hours`.
+pub fn about(secs: f64) -> String {
+    let minutes = secs / 60.0;
+    match secs {
+        secs if secs < 8.0 => "a few seconds".to_owned(),
+        secs if secs < 55.0 => format!("about {:.0} seconds", (secs / 5.0).round() * 5.0),
+        secs if secs < 90.0 => "about a minute".to_owned(),
+        secs if secs < 3300.0 => format!("about {minutes:.0} minutes"),
+        secs if secs < 5400.0 => "about an hour".to_owned(),
+        secs if secs < 10.0 * 3600.0 => {
+            format!("about {} hours", (minutes / 30.0).round() / 2.0)
+        }
+        secs if secs < 36.0 * 3600.0 => format!("about {:.0} hours", minutes / 60.0),
+        _ => format!("about {:.0} days", (minutes / 1440.0).max(2.0)),
     }
 }
 

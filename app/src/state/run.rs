@@ -1,6 +1,8 @@
 //! A training run as the page follows it.
 
-use engine::protocol::{EvaluationMetrics, RunId, RunSpec, RunState, RunSummary, StepMetrics};
+use engine::protocol::{
+    EvaluationMetrics, FailureKind, RunId, RunSpec, RunState, RunSummary, StepMetrics,
+};
 
 use super::slot::ratio;
 
@@ -25,6 +27,8 @@ pub struct Run {
     pub evaluating: Option<(u64, Option<u64>)>,
     pub asked: Option<Asked>,
     pub summary: Option<RunSummary>,
+    /// What ended it before its time.
+    pub failure: Option<FailureKind>,
 }
 
 impl Run {
@@ -38,6 +42,7 @@ impl Run {
             evaluating: None,
             asked: None,
             summary: None,
+            failure: None,
         }
     }
 
@@ -91,7 +96,8 @@ impl Run {
         self.abandon();
     }
 
-    pub fn failed(&mut self) {
+    pub fn failed(&mut self, kind: FailureKind) {
+        self.failure = Some(kind);
         self.abandon();
     }
 
@@ -133,8 +139,26 @@ impl Run {
         })
     }
 
+    /// Of the last step while the run goes on, of all its steps together afterwards.
     pub fn tokens_per_sec(&self) -> Option<f64> {
-        self.steps.last().map(|step| step.tokens_per_sec)
+        if self.is_active() {
+            return self.steps.last().map(|step| step.tokens_per_sec);
+        }
+        let tokens: u64 = self.steps.iter().map(|step| step.num_tokens).sum();
+        let millis: f64 = self.steps.iter().map(|step| step.elapsed_millis).sum();
+        (millis > 0.0).then_some(tokens as f64 / (millis / 1000.0))
+    }
+
+    /// Seconds to come; nothing of a run that is over.
+    pub fn remaining_secs(&self) -> Option<f64> {
+        let last = self.steps.last().filter(|_| self.is_active());
+        last?.remaining_secs
+    }
+
+    /// The learning rate of the last step; nothing of a run that is over.
+    pub fn present_rate(&self) -> Option<f64> {
+        let last = self.steps.last().filter(|_| self.is_active());
+        Some(last?.learning_rate)
     }
 
     /// Steps done and steps in all.

@@ -1,11 +1,13 @@
 //! The one line that says what the page is doing.
 
-use engine::protocol::{Phase, RunOutcome, RunState, Side};
+use engine::protocol::{Phase, RunId, RunOutcome, RunState, Side};
 
+use super::failure::Notice;
 use super::format::{bytes, count, counted, duration, loss};
 use super::run::{Asked, Run};
 use super::slot::Loading;
 use super::trial::{Trial, Tried};
+use super::verdict::verdict;
 use super::{Resting, State, Step};
 
 /// The first word or two of the status; scripts and people rely on them.
@@ -112,6 +114,63 @@ pub fn status(state: &State) -> Status {
     }
 }
 
+/// The tab's title: how far a run is, and how it ended.
+pub fn title(state: &State) -> String {
+    const NAME: &str = "Inlay";
+    let status = status(state);
+    let run = state.run.as_ref();
+    let position = run.filter(|run| run.is_active()).and_then(Run::position);
+    if let Some((step, num_steps)) = position {
+        return match status.activity {
+            Activity::Paused => format!("Paused at {step}/{num_steps} · {NAME}"),
+            _ => format!("{step}/{num_steps} · {NAME}"),
+        };
+    }
+    let is_over = matches!(
+        status.activity,
+        Activity::Finished | Activity::Stopped | Activity::Failed
+    );
+    if !is_over {
+        return NAME.to_owned();
+    }
+    let label = status.activity.label();
+    match ended(state) {
+        Some((_, told)) if state.resting == Resting::RunEnded => {
+            format!("{label}: {} · {NAME}", told.headline)
+        }
+        _ => format!("{label} · {NAME}"),
+    }
+}
+
+/// What is told of a run's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub title: &'static str,
+    pub headline: String,
+    pub body: String,
+}
+
+/// The last run, if it is over, and what is told of its end.
+pub fn ended(state: &State) -> Option<(RunId, Ended)> {
+    let run = state.run.as_ref()?;
+    let verdict = verdict(run)?;
+    let headline = verdict.headline.trim_end_matches('.').to_owned();
+    let title = match run.summary.as_ref().map(|summary| &summary.outcome) {
+        Some(RunOutcome::Finished) => "Training finished",
+        Some(RunOutcome::Stopped) => "Training stopped",
+        Some(RunOutcome::Failed) | None => "Training failed",
+    };
+    let body = format!("{headline}. {}", verdict.detail);
+    Some((
+        run.id,
+        Ended {
+            title,
+            headline,
+            body,
+        },
+    ))
+}
+
 fn trial_status(trial: &Trial) -> Status {
     let (activity, detail) = match trial.tried {
         Tried::FirstBatch => (Activity::Training, "trial step on the first batch"),
@@ -142,10 +201,14 @@ fn resting_status(state: &State) -> Status {
     match (&state.model.loaded, &state.data.loaded) {
         (Some(_), Some(data)) => {
             let rows = counted(data.num_usable_rows as u64, "row");
-            Status::new(
-                Activity::Ready,
-                format!("{rows}, start training when you like"),
-            )
+            let next = match state.refused {
+                Some(field) => format!("correct the field {} first", field.label()),
+                None if state.notices.iter().any(Notice::is_of_settings) => {
+                    "the settings do not work yet, see Train".to_owned()
+                }
+                None => "start training when you like".to_owned(),
+            };
+            Status::new(Activity::Ready, format!("{rows}, {next}"))
         }
         (Some(model), None) => Status::new(
             Activity::Ready,

@@ -3,6 +3,7 @@
 mod chat;
 mod copies;
 mod events;
+mod files;
 mod form;
 mod judging;
 mod mapping;
@@ -13,3 +14,5 @@ mod sample;
 mod scores;
 mod summary;
 mod trial;
+mod unsaved;
+mod verdict;

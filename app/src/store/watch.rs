@@ -6,22 +6,25 @@ use engine::protocol::{DataSpec, RowShape, RunSpec};
 use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
 
-use crate::browser::page;
 use crate::browser::wake_lock::WakeLock;
+use crate::browser::{notification, page};
 use crate::state::State;
 use crate::state::form::Form;
 use crate::state::mapping::ReadForm;
 use crate::state::reading::ReaderId;
-use crate::state::status::{Activity, status};
+use crate::state::status;
 
 use super::Store;
 
 /// Typing pauses this long before the engine is asked.
 const TYPING_PAUSE: Duration = Duration::from_millis(400);
+/// What is told of a run's end waits this long for all of it.
+const SUMMARY_PAUSE: Duration = Duration::from_millis(300);
 
 impl Store {
     /// Sets the watchers up; they live as long as the page.
     pub fn watch(self) {
+        self.watch_form();
         self.watch_mapping();
         self.watch_data_spec();
         self.watch_run_spec();
@@ -42,6 +45,15 @@ impl Store {
             if let Some((_, form)) = present.get() {
                 self.read_form.set(form);
             }
+        });
+    }
+
+    /// Tells the state what the form asks for, so that no older plan is shown.
+    fn watch_form(self) {
+        let wanted = Memo::new(move |_| self.form.with(Form::run_spec));
+        Effect::new(move |_| {
+            let wanted = wanted.get();
+            self.state.update(|state| state.form_changed(wanted));
         });
     }
 
@@ -113,8 +125,7 @@ impl Store {
     }
 
     fn is_planned(self, spec: &RunSpec) -> bool {
-        self.state
-            .with_untracked(|state| state.plan.as_ref().is_some_and(|plan| plan.spec == *spec))
+        self.state.with_untracked(|state| state.has_plan_of(spec))
     }
 
     /// Shows the row last looked at, or the first one, as the model sees it now.
@@ -178,28 +189,27 @@ impl Store {
         });
     }
 
-    /// Title, wake lock and the question before closing.
+    /// Title, wake lock, the notification of the end and the question before leaving.
     fn watch_tab(self) {
-        let title = self.select(|state| {
-            let status = status(state);
-            let position = state
-                .run
-                .as_ref()
-                .filter(|run| run.is_active())
-                .and_then(|run| run.position());
-            match (status.activity, position) {
-                (Activity::Finished | Activity::Stopped | Activity::Failed, _) => {
-                    format!("{} · Inlay", status.activity.label())
-                }
-                (_, Some((step, num_steps))) => format!("{step}/{num_steps} · Inlay"),
-                _ => "Inlay".to_owned(),
-            }
-        });
+        let title = self.select(status::title);
         Effect::new(move |_| page::set_title(&title.get()));
         let is_busy = self.select(State::is_busy);
         let lock = WakeLock::default();
         Effect::new(move |_| lock.set(is_busy.get()));
-        page::ask_before_closing(move || is_busy.get_untracked());
+        page::ask_before_closing(move || self.state.with_untracked(State::has_unsaved));
+        let ended = self.select(|state| status::ended(state).map(|(run, _)| run));
+        Effect::new(move |_| {
+            if ended.get().is_some() && self.notifies.get_untracked() {
+                // A failure comes just before the summary of what was kept.
+                set_timeout(move || self.notify_of_end(), SUMMARY_PAUSE);
+            }
+        });
+    }
+
+    fn notify_of_end(self) {
+        if let Some((_, ended)) = self.state.with_untracked(status::ended) {
+            notification::show(ended.title, &ended.body);
+        }
     }
 }
 

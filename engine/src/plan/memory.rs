@@ -229,7 +229,11 @@ fn activations_bytes(
     bytes(&inside, precision).saturating_add(numbers(&always_single))
 }
 
-fn block_shape(spec: &RunSpec, model: &ModelSummary, precision: Precision) -> BlockShape {
+pub(super) fn block_shape(
+    spec: &RunSpec,
+    model: &ModelSummary,
+    precision: Precision,
+) -> BlockShape {
     let modules = &spec.adapter.target_modules;
     BlockShape {
         features: TargetModule::ALL.map(|module| {

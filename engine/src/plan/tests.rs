@@ -4,7 +4,7 @@ use crate::protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoi
 mod adapter;
 
 /// SmolLM2-135M-Instruct.
-fn model() -> ModelSummary {
+pub(super) fn model() -> ModelSummary {
     ModelSummary {
         name: "SmolLM2".to_owned(),
         base_model_name: None,
@@ -25,7 +25,7 @@ fn model() -> ModelSummary {
     }
 }
 
-fn dataset(num_training_rows: usize) -> PreparedSummary {
+pub(super) fn dataset(num_training_rows: usize) -> PreparedSummary {
     PreparedSummary {
         spec: DataSpec::default(),
         num_training_rows,

@@ -409,6 +409,7 @@ fn a_sound_plan_refutes_a_complaint_about_settings() {
         steps_per_epoch: 1,
         trainable_parameters: 1,
         estimated_memory_bytes: 1,
+        estimated_secs: None,
         warnings: Vec::new(),
     };
     state.apply(Event::Planned { plan });

@@ -4,7 +4,6 @@ use crate::state::device::{
     AdapterFacts, Browser, Build, CpuBuild, DeviceState, ThreadFacts, WhySingle, browser_of,
     choose_cpu, judge,
 };
-use crate::state::files::{FileRole, role};
 
 fn good() -> AdapterFacts {
     AdapterFacts {
@@ -149,20 +148,4 @@ fn browsers_are_told_apart() {
         browser_of("Mozilla/5.0 (X11; rv:141.0) Gecko/20100101 Firefox/141.0"),
         Browser::Firefox
     );
-}
-
-#[test]
-fn dropped_files_are_told_apart_by_content_before_name() {
-    let mut safetensors = 1200_u64.to_le_bytes().to_vec();
-    safetensors.extend(br#"{"__met"#);
-    assert_eq!(role("weights.bin", b"GGUF\x03\0\0\0"), FileRole::Model);
-    assert_eq!(role("weights.bin", &safetensors), FileRole::Model);
-    assert_eq!(role("Config.json", b"{"), FileRole::Model);
-    assert_eq!(role("rows.json", br#"{"text": "GGUF"}"#), FileRole::Dataset);
-    assert_eq!(
-        role("rows.gguf", b""),
-        FileRole::Model,
-        "a damaged one gets the model reader's message"
-    );
-    assert_eq!(role("rows.jsonl", b""), FileRole::Dataset);
 }

@@ -23,6 +23,7 @@ fn planned(spec: RunSpec) -> Event {
         steps_per_epoch: 38,
         trainable_parameters: 1,
         estimated_memory_bytes: 1,
+        estimated_secs: None,
         warnings: Vec::new(),
     };
     Event::Planned { plan }
@@ -164,6 +165,7 @@ fn a_warning_goes_with_the_rows_that_it_was_of() {
         steps_per_epoch: 1,
         trainable_parameters: 1,
         estimated_memory_bytes: 1,
+        estimated_secs: None,
         warnings: vec!["Nothing is learned.".into()],
     };
     state.apply(Event::Planned { plan });

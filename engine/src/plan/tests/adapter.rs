@@ -94,3 +94,39 @@ fn what_a_method_trains_is_counted() {
         assert_eq!(layout.num_parameters as u64, counted, "{:?}", spec.method);
     }
 }
+
+/// What a rate of that method is warned of, if anything.
+fn told(method: Method, rate: f64) -> Vec<String> {
+    let plan = plan(|spec| {
+        spec.adapter.method = method;
+        spec.learning_rate = rate;
+    });
+    plan.unwrap().warnings
+}
+
+#[test]
+fn a_learning_rate_far_from_the_usual_one_is_warned_of() {
+    for (method, rates) in [
+        (Method::Lora, [1.0, 0.02]),
+        (Method::Dora, [0.5, 0.1]),
+        (Method::Ia3, [1.0, 0.2]),
+    ] {
+        for rate in rates {
+            let warnings = told(method, rate);
+            let fast = format!(
+                "A learning rate of {rate} is far above what {}",
+                method.name()
+            );
+            assert!(warnings[0].starts_with(&fast), "{warnings:?}");
+            assert!(warnings[0].contains("get worse or diverge"));
+        }
+        for usual in [method.learning_rate(), 5.0 * method.learning_rate(), 1e-4] {
+            assert_eq!(told(method, usual), Vec::<String>::new(), "{usual}");
+        }
+        let slow = told(method, 1e-7);
+        assert!(
+            slow[0].contains("hardly anything will be learned"),
+            "{slow:?}"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! What became of files that were given, in words.
+
+use super::{Sample, Sorted, listed};
+use crate::state::Step;
+use crate::state::format::counted;
+
+/// What was taken, what was passed over and what could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Intake {
+    pub taken: Vec<(Step, String)>,
+    pub passed_over: Option<String>,
+    /// A sentence or two for each thing that was not taken.
+    pub remarks: Vec<String>,
+}
+
+impl Intake {
+    /// What to tell of files that were sorted. None where it goes without saying: all of them went where they were chosen.
+    pub fn of(files: &[Sample], sorted: &Sorted, chosen_for: Option<Step>) -> Option<Self> {
+        let names = |indices: &[usize]| {
+            let names = indices.iter().map(|&index| files[index].path.as_str());
+            listed(names)
+        };
+        let mut taken = Vec::new();
+        for (step, indices) in [(Step::Model, &sorted.model), (Step::Data, &sorted.dataset)] {
+            if !indices.is_empty() {
+                taken.push((step, names(indices)));
+            }
+        }
+        let adapters = sorted.adapters.iter();
+        taken.extend(adapters.map(|adapter| (Step::Try, names(adapter))));
+        let passed_over = (!sorted.passed_over.is_empty()).then(|| names(&sorted.passed_over));
+        let intake = Self {
+            taken,
+            passed_over,
+            remarks: sorted.remarks.clone(),
+        };
+        let goes_without_saying = chosen_for.is_some()
+            && intake.passed_over.is_none()
+            && intake.remarks.is_empty()
+            && intake
+                .taken
+                .iter()
+                .all(|(step, _)| Some(*step) == chosen_for);
+        (!goes_without_saying).then_some(intake)
+    }
+
+    /// What to tell where there was not a single file.
+    pub fn of_nothing() -> Self {
+        Self {
+            remarks: vec!["There is no file in what you dropped.".to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// What to tell of pasted text.
+    pub fn of_text(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+        let what = format!("the pasted text, {}", counted(lines as u64, "line"));
+        Self {
+            taken: vec![(Step::Data, what)],
+            ..Self::default()
+        }
+    }
+
+    /// What to tell of a pasted address, which is no text to learn from; none for other text.
+    pub fn of_address(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let is_address = text.starts_with("https://") || text.starts_with("http://");
+        (is_address && !text.contains(char::is_whitespace)).then(|| Self {
+            remarks: vec![
+                "That is an address, and this page downloads nothing. Download the file yourself and drop it here."
+                    .to_owned(),
+            ],
+            ..Self::default()
+        })
+    }
+}
+
+/// The label of what a step takes.
+pub fn noun(step: Step) -> &'static str {
+    match step {
+        Step::Model => "Model",
+        Step::Data => "Dataset",
+        _ => "Adapter",
+    }
+}

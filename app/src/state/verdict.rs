@@ -1,0 +1,366 @@
+//! What a run's numbers say, in plain words, and what to do about it.
+
+use engine::protocol::{FailureKind, StepMetrics};
+
+use super::format::{counted, loss};
+use super::run::Run;
+
+/// A loss that is lower by less than this share was hardly changed.
+const LITTLE: f64 = 0.03;
+/// A loss that is higher by more than this share is worse.
+const WORSE: f64 = 0.01;
+/// A loss that rose by more than this share from its lowest is past its best.
+const PAST_BEST: f64 = 0.03;
+/// Nats below which there is hardly anything left to learn.
+const KNOWN: f64 = 0.1;
+/// Steps that the training loss alone has to be judged by.
+const MIN_STEPS: usize = 4;
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    Learned,
+    LearnedLittle,
+    /// The model knew the rows before.
+    LittleToLearn,
+    /// The rows to learn got better and the held-out ones worse, from the best step on.
+    OverFitted,
+    /// Both got worse from the best step on.
+    Unsteady,
+    GotWorse,
+    /// The loss or a gradient was no finite number.
+    Diverged,
+    TooShort,
+    /// Something else ended it, such as a lack of memory.
+    EndedEarly,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Good,
+    Fair,
+    Bad,
+}
+
+/// A judgement in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    pub judgement: Judgement,
+    pub headline: String,
+    pub detail: String,
+    /// The learning rate to try next, where a lower one is the remedy.
+    pub lower_rate: Option<f64>,
+}
+
+impl Verdict {
+    pub fn mood(&self) -> Mood {
+        match self.judgement {
+            Judgement::Learned => Mood::Good,
+            Judgement::LearnedLittle
+            | Judgement::LittleToLearn
+            | Judgement::OverFitted
+            | Judgement::Unsteady
+            | Judgement::TooShort => Mood::Fair,
+            Judgement::GotWorse | Judgement::Diverged | Judgement::EndedEarly => Mood::Bad,
+        }
+    }
+}
+
+/// The verdict on a run that is over; none while it goes on.
+pub fn verdict(run: &Run) -> Option<Verdict> {
+    if run.is_active() {
+        return None;
+    }
+    let judged = match run.failure {
+        Some(FailureKind::NonFinite) => diverged(run),
+        Some(_) => ended_early(run),
+        None if run.summary.is_none() => ended_early(run),
+        None => match HeldOut::of(run) {
+            Some(held_out) => by_held_out(run, &held_out),
+            None => by_training(run),
+        },
+    };
+    let (judgement, headline, detail) = judged;
+    let is_too_high = matches!(
+        judgement,
+        Judgement::Unsteady | Judgement::GotWorse | Judgement::Diverged
+    );
+    Some(Verdict {
+        judgement,
+        headline,
+        detail,
+        lower_rate: is_too_high.then(|| lower_rate(run)),
+    })
+}
+
+type Judged = (Judgement, String, String);
+
+/// The losses of the held-out rows that decide.
+struct HeldOut {
+    base: f64,
+    best: f64,
+    best_step: u64,
+    last: f64,
+    last_step: u64,
+}
+
+impl HeldOut {
+    /// None where nothing was held out, or nothing was scored after a step.
+    fn of(run: &Run) -> Option<Self> {
+        let base = run.base_validation_loss()?;
+        let after = || run.evaluations.iter().filter(|scored| scored.step > 0);
+        let best = after().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
+        let last = after().max_by_key(|scored| scored.step)?;
+        Some(Self {
+            base,
+            best: best.loss,
+            best_step: best.step,
+            last: last.loss,
+            last_step: last.step,
+        })
+    }
+
+    /// By which share of it the loss fell at best.
+    fn gain(&self) -> f64 {
+        share(self.base, self.best)
+    }
+
+    fn is_past_best(&self) -> bool {
+        let is_later = self.last_step > self.best_step;
+        is_later && self.last > self.best * (1.0 + PAST_BEST) && self.last - self.best > 0.02
+    }
+}
+
+/// By which share a loss fell; below 0 where it rose.
+fn share(before: f64, after: f64) -> f64 {
+    (before - after) / before.max(f64::MIN_POSITIVE)
+}
+
+fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
+    let HeldOut {
+        base,
+        best,
+        best_step,
+        last,
+        ..
+    } = *held_out;
+    let memorizes = training_change(run, best_step).is_some_and(|change| change > 0.0);
+    if held_out.gain() < -WORSE || (held_out.gain() < LITTLE && last > base * (1.0 + LITTLE)) {
+        let at_best = if best < base {
+            format!(
+                "At best, after step {best_step}, the loss on held-out rows was {}, hardly below the {} before the run; it ended at {}.",
+                loss(best),
+                loss(base),
+                loss(last)
+            )
+        } else {
+            format!(
+                "The loss on held-out rows rose from {} to {}; even the best step left it at {}.",
+                loss(base),
+                loss(last),
+                loss(best)
+            )
+        };
+        let kept = if best < base {
+            "The adapter that was kept changes next to nothing."
+        } else {
+            "The adapter that was kept is worse than the model without it."
+        };
+        let why = if memorizes && run_rate(run) <= usual_rate(run) {
+            "The training loss fell, so the rows were memorized rather than learned from: more rows, fewer steps or a lower learning rate help."
+        } else {
+            "The learning rate is probably too high."
+        };
+        let detail = format!("{at_best} {kept} {why}");
+        return (Judgement::GotWorse, "It got worse.".to_owned(), detail);
+    }
+    if held_out.is_past_best() {
+        let fell = format!(
+            "The loss on held-out rows was lowest after step {best_step}: {}, from {} before the run. By the end it was {}",
+            loss(best),
+            loss(base),
+            loss(last)
+        );
+        let kept = format!("The adapter of step {best_step} is kept, so nothing is lost.");
+        return if memorizes {
+            let detail = format!(
+                "{fell}, while the training loss went on falling. {kept} Next time fewer steps or epochs are enough."
+            );
+            let headline = format!("Over-fitted since step {best_step}.");
+            (Judgement::OverFitted, headline, detail)
+        } else {
+            let detail = format!(
+                "{fell}, and the training loss rose as well: the learning rate is probably too high. {kept}"
+            );
+            let headline = format!("It learned until step {best_step}, then got worse.");
+            (Judgement::Unsteady, headline, detail)
+        };
+    }
+    if base < KNOWN && held_out.gain() < 0.5 {
+        let detail = format!(
+            "The loss on held-out rows was {} before the run already, and is {} now: the model knew these rows.",
+            loss(base),
+            loss(best)
+        );
+        return (
+            Judgement::LittleToLearn,
+            "There was little to learn.".to_owned(),
+            detail,
+        );
+    }
+    if held_out.gain() < LITTLE {
+        let detail = format!(
+            "The loss on held-out rows went from {} to {}. {}",
+            loss(base),
+            loss(best),
+            more(run)
+        );
+        return (
+            Judgement::LearnedLittle,
+            "It learned little.".to_owned(),
+            detail,
+        );
+    }
+    let detail = format!(
+        "The loss on held-out rows, which it did not see, fell from {} to {}, by {:.0}%.",
+        loss(base),
+        loss(best),
+        100.0 * held_out.gain()
+    );
+    (Judgement::Learned, "It learned.".to_owned(), detail)
+}
+
+/// By the losses of the steps themselves, each taken before the step.
+fn by_training(run: &Run) -> Judged {
+    let is_held_out = run.base_validation_loss().is_some();
+    let losses: Vec<f64> = run.steps.iter().map(|step| step.loss).collect();
+    if losses.len() < MIN_STEPS || is_held_out {
+        let detail = format!(
+            "The run took {}: too few to say what it learned. Train longer.",
+            counted(losses.len() as u64, "step")
+        );
+        return (Judgement::TooShort, "Too short to tell.".to_owned(), detail);
+    }
+    let few = (losses.len() / 5).clamp(1, 10);
+    let (first, last) = (mean(&losses[..few]), mean(&losses[losses.len() - few..]));
+    let change = share(first, last);
+    let caution = "No row was held out, so this goes by the training loss alone, which cannot tell learning from memorizing.";
+    let (judgement, headline, what) = if change < -WORSE.max(LITTLE) {
+        let what = format!(
+            "The training loss rose from {} to {}: the learning rate is probably too high.",
+            loss(first),
+            loss(last)
+        );
+        (Judgement::GotWorse, "It got worse.", what)
+    } else if change < LITTLE {
+        let what = format!(
+            "The training loss went from {} to {}. {}",
+            loss(first),
+            loss(last),
+            more(run)
+        );
+        (Judgement::LearnedLittle, "It learned little.", what)
+    } else {
+        let what = format!(
+            "The training loss fell from {} to {}, by {:.0}%.",
+            loss(first),
+            loss(last),
+            100.0 * change
+        );
+        (Judgement::Learned, "It learned its rows.", what)
+    };
+    (judgement, headline.to_owned(), format!("{what} {caution}"))
+}
+
+fn diverged(run: &Run) -> Judged {
+    let steps = run.steps.len() as u64;
+    let rate = run_rate(run);
+    let detail = format!(
+        "After {} a loss or a gradient was no finite number any more: the learning rate, {rate}, is probably too high. {}",
+        counted(steps, "step"),
+        kept(run)
+    );
+    (Judgement::Diverged, "The run diverged.".to_owned(), detail)
+}
+
+fn ended_early(run: &Run) -> Judged {
+    let steps = counted(run.steps.len() as u64, "step");
+    let detail = format!(
+        "After {steps}; the message in this step says why. {}",
+        kept(run)
+    );
+    (
+        Judgement::EndedEarly,
+        "The run ended early.".to_owned(),
+        detail,
+    )
+}
+
+/// What a run that failed leaves.
+fn kept(run: &Run) -> String {
+    let Some(summary) = run.summary.as_ref().filter(|summary| summary.has_adapter) else {
+        return "No adapter was kept.".to_owned();
+    };
+    let step = summary.best_step;
+    match (summary.base_validation_loss, summary.tuned_validation_loss) {
+        (Some(base), Some(tuned)) if tuned > base => format!(
+            "The adapter of step {step} was kept, but it is worse than the model without it: held-out loss {} instead of {}.",
+            loss(tuned),
+            loss(base)
+        ),
+        (Some(base), Some(tuned)) => format!(
+            "The adapter of step {step} was kept: held-out loss {}, from {} before the run.",
+            loss(tuned),
+            loss(base)
+        ),
+        _ => format!("The adapter of step {step} was kept; how good it is was not measured."),
+    }
+}
+
+/// What helps where little was learned.
+fn more(run: &Run) -> &'static str {
+    if run.steps.iter().all(|step| step.learning_rate == 0.0) {
+        "Every step had a learning rate of 0: the warm-up began and the run was over. Train more steps, or set Warm-up to 0."
+    } else if run_rate(run) < usual_rate(run) {
+        "A higher learning rate, more steps or more rows help."
+    } else {
+        "More steps or more rows help."
+    }
+}
+
+/// How much the mean training loss fell from around the best step to the end; above 0 where it did.
+fn training_change(run: &Run, best_step: u64) -> Option<f64> {
+    let (before, after): (Vec<_>, Vec<_>) =
+        run.steps.iter().partition(|step| step.step <= best_step);
+    let losses =
+        |steps: &[&StepMetrics]| -> Vec<f64> { steps.iter().map(|step| step.loss).collect() };
+    let few = (run.steps.len() / 5).clamp(1, 10);
+    let (before, after) = (losses(&before), losses(&after));
+    let before = &before[before.len().saturating_sub(few)..];
+    let after = &after[after.len().saturating_sub(few)..];
+    (!before.is_empty() && !after.is_empty()).then(|| mean(before) - mean(after))
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn run_rate(run: &Run) -> f64 {
+    run.spec.learning_rate
+}
+
+fn usual_rate(run: &Run) -> f64 {
+    run.spec.adapter.method.learning_rate()
+}
+
+/// A tenth, or what is usual where even a tenth is far above that. Two figures, as people write them.
+fn lower_rate(run: &Run) -> f64 {
+    let (rate, usual) = (run_rate(run), usual_rate(run));
+    let lower = if rate > 10.0 * usual {
+        usual
+    } else {
+        rate / 10.0
+    };
+    format!("{lower:.1e}").parse().unwrap_or(lower)
+}

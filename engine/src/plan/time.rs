@@ -1,0 +1,173 @@
+//! How long a run will take, from its shapes and from how fast the device computed a block and a part of the head.
+//!
+//! A step takes `n` tokens, padding among them, through every block and back, and `s` scored ones through the head. An
+//! evaluation takes the held-out rows through them once. What a block takes is measured ([`Speed`]); what depends on the
+//! settings is reckoned beside it: attention grows with the length of the rows, blocks whose activations are not kept are
+//! computed again, adapters add their own products. After a run, its own steps correct all of that together.
+
+use super::{RunPlan, memory::block_shape};
+use crate::{
+    protocol::{ModelSummary, PreparedSummary, TargetModule},
+    train::sizes::{KEPT_BYTES, SHORT_PASSES},
+};
+
+/// Tokens of the row that a block is measured with.
+pub const MEASURED_TOKENS: usize = if SHORT_PASSES { 128 } else { 512 };
+
+/// A forward's share of a forward with its backward: products with the weights come once in each.
+const FORWARD: f64 = 0.5;
+/// What is computed again of a block: its forward but for the last product.
+const AGAIN: f64 = 0.4;
+/// An adapter's products are narrow, and take more time than their share of the arithmetic.
+const NARROW: f64 = 2.0;
+/// What a step takes besides: the optimizer, reading and writing the adapter.
+const MILLIS_PER_STEP: f64 = 5.0;
+/// As above, of each trainable parameter.
+const MILLIS_PER_PARAMETER: f64 = 2e-5;
+
+/// How fast a device computes with a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    /// Milliseconds of a block, forward and backward, for each token of a row of [`MEASURED_TOKENS`].
+    pub block_millis: f64,
+    /// Milliseconds of the head's loss and gradient for each scored token.
+    pub head_millis: f64,
+    /// How much longer than reckoned the steps of the last run took.
+    pub ratio: f64,
+}
+
+/// What a run's rows are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowLengths {
+    /// Tokens of each training row, ascending.
+    training: Vec<usize>,
+    validation_tokens: usize,
+}
+
+impl RowLengths {
+    pub fn new(mut training: Vec<usize>, validation_tokens: usize) -> Self {
+        training.sort_unstable();
+        Self {
+            training,
+            validation_tokens,
+        }
+    }
+
+    /// The mean length of the longest of `b` rows that are drawn at random, to which the others are padded.
+    fn mean_longest(&self, b: usize) -> f64 {
+        let n = self.training.len() as f64;
+        // The share of draws in which all rows are among the first `count`.
+        let share = |count: usize| (count as f64 / n).powf(b as f64);
+        let rows = self.training.iter().enumerate();
+        rows.map(|(at, &length)| length as f64 * (share(at + 1) - share(at)))
+            .sum()
+    }
+
+    fn mean(&self) -> f64 {
+        let sum: usize = self.training.iter().sum();
+        sum as f64 / self.training.len().max(1) as f64
+    }
+}
+
+/// What the parts of a run take, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeEstimate {
+    pub step_secs: f64,
+    pub evaluation_secs: f64,
+    num_steps: u64,
+    num_evaluations: u64,
+}
+
+impl TimeEstimate {
+    /// `dataset` and `lengths` are of the rows as they were prepared for the plan.
+    pub fn new(
+        plan: &RunPlan,
+        model: &ModelSummary,
+        dataset: &PreparedSummary,
+        lengths: &RowLengths,
+        speed: Speed,
+    ) -> Self {
+        let spec = &plan.spec;
+        let b = spec.per_device_train_batch_size;
+        let prompt = spec.adapter.prompt_tokens() as f64;
+        let (rows, row_tokens) = if spec.packing {
+            let bins = dataset.num_packed_rows.max(1);
+            let tokens = dataset.training_tokens as f64 / bins as f64;
+            (b.min(bins), tokens)
+        } else {
+            let rows = b.min(lengths.training.len().max(1));
+            let longest = if spec.group_by_length {
+                lengths.mean()
+            } else {
+                lengths.mean_longest(rows)
+            };
+            (rows, longest + prompt)
+        };
+        let tokens = rows as f64 * row_tokens;
+        let layers = model.num_hidden_layers as f64;
+        let shape = block_shape(spec, model, plan.precision);
+        let num_kept = shape.num_kept(tokens as u64, model.num_hidden_layers, KEPT_BYTES) as f64;
+        let is_kept = spec.packing && SHORT_PASSES;
+        let again = if is_kept {
+            0.0
+        } else {
+            1.0 - num_kept / layers.max(1.0)
+        };
+
+        let weights: f64 = TargetModule::ALL
+            .iter()
+            .map(|&module| product(super::features(model, module)))
+            .sum();
+        let adapters: f64 = TargetModule::ALL
+            .iter()
+            .filter_map(|&module| {
+                let (input, output) = super::features(model, module);
+                Some(spec.adapter.device_rank(module)? as f64 * (input + output) as f64)
+            })
+            .sum();
+        // Of the adapter three products of each side, of the weights two.
+        let adapters = NARROW * 1.5 * adapters / weights;
+        let attention = attention(model, weights, row_tokens, adapters);
+
+        let per_epoch = if spec.packing {
+            dataset.num_packed_rows
+        } else {
+            lengths.training.len()
+        };
+        let scored = dataset.scored_tokens as f64 / per_epoch.max(1) as f64 * rows as f64;
+        let block = speed.block_millis * attention * layers;
+        let pass = tokens * block * (1.0 + AGAIN * again) + scored * speed.head_millis;
+        let step = pass * spec.gradient_accumulation_steps as f64
+            + MILLIS_PER_STEP
+            + MILLIS_PER_PARAMETER * plan.trainable_parameters as f64;
+        let validation = lengths.validation_tokens as f64;
+        let scored_ratio = dataset.scored_tokens as f64 / dataset.training_tokens.max(1) as f64;
+        let evaluation = FORWARD * validation * (block + scored_ratio * speed.head_millis);
+        Self {
+            step_secs: step * speed.ratio / 1000.0,
+            evaluation_secs: evaluation * speed.ratio / 1000.0,
+            num_steps: plan.num_steps,
+            num_evaluations: 1 + plan.num_steps.div_ceil(plan.eval_steps),
+        }
+    }
+
+    /// The whole run, the evaluations before, within and after it included.
+    pub fn total_secs(&self) -> f64 {
+        self.step_secs * self.num_steps as f64 + self.evaluation_secs * self.num_evaluations as f64
+    }
+}
+
+fn product((input, output): (usize, usize)) -> f64 {
+    input as f64 * output as f64
+}
+
+/// How much longer a block takes for each token of a row than in the measured one, with its adapters.
+fn attention(model: &ModelSummary, weights: f64, row_tokens: f64, adapters: f64) -> f64 {
+    let queries = (model.num_attention_heads * model.head_dim) as f64;
+    // A token sees half of its row; scores and values forward, and two and a half times that backward.
+    let part = |tokens: f64| 7.0 * tokens * queries / (4.0 * weights);
+    (1.0 + adapters + part(row_tokens)) / (1.0 + part(MEASURED_TOKENS as f64))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! How fast the device computes with the loaded model: a block forward and backward, and a part of the head.
+
+use burn::tensor::Tensor;
+
+use super::pacing::read_all;
+use crate::{
+    host::Host,
+    kernels::HeadSums,
+    layers::block::{Block, BlockAdapter, PassContext},
+    model::Llama,
+    plan::{MEASURED_TOKENS, Speed},
+    protocol::Failure,
+};
+
+/// Scored tokens, and words of the vocabulary, that the head is measured with.
+const SCORED: usize = 64;
+const WORDS: usize = 8192;
+/// What is measured for at least, and how often at most.
+const ENOUGH_MILLIS: f64 = 20.0;
+const MOST_REPETITIONS: usize = 16;
+
+/// Measures; none for a model without blocks. On a CPU it takes some tenths of a second for a small model.
+///
+/// # Errors
+/// The device's failure.
+pub async fn measure(model: &Llama, host: &dyn Host) -> Result<Option<Speed>, Failure> {
+    let Some(block) = model.blocks.first() else {
+        return Ok(None);
+    };
+    let ids: Vec<u32> = (0..MEASURED_TOKENS)
+        .map(|token| (token % model.config.vocab_size) as u32)
+        .collect();
+    let x = model.embed(&ids, None);
+    let context = model.row_context(MEASURED_TOKENS, 0);
+    // What is compiled at its first use is compiled before.
+    blocks_millis(block, &x, &context, 1, host).await?;
+    let mut repetitions = 1;
+    let mut elapsed = blocks_millis(block, &x, &context, repetitions, host).await?;
+    while elapsed < ENOUGH_MILLIS && repetitions < MOST_REPETITIONS {
+        repetitions *= 2;
+        elapsed = blocks_millis(block, &x, &context, repetitions, host).await?;
+    }
+    let block_millis = elapsed / (repetitions * MEASURED_TOKENS) as f64;
+
+    let scored = SCORED.min(MEASURED_TOKENS);
+    let rows = x.slice([0..scored]);
+    head_millis(model, &rows, host).await?;
+    let (words, elapsed) = head_millis(model, &rows, host).await?;
+    let share = model.config.vocab_size as f64 / words as f64;
+    Ok(Some(Speed {
+        block_millis,
+        head_millis: elapsed * share / scored as f64,
+        ratio: 1.0,
+    }))
+}
+
+/// Milliseconds of so many forwards and backwards of a block.
+async fn blocks_millis(
+    block: &Block,
+    x: &Tensor<2>,
+    context: &PassContext,
+    repetitions: usize,
+    host: &dyn Host,
+) -> Result<f64, Failure> {
+    host.yield_now().await;
+    let adapter = BlockAdapter::default();
+    let started = host.now_millis();
+    let mut last = None;
+    for _ in 0..repetitions {
+        let (_, saved) = block.forward_saving(x.clone(), Some(&adapter), context, true);
+        (last, _) = block.backward(x.clone(), &adapter, context, saved, true);
+    }
+    if let Some(last) = last {
+        read_all(last.slice([0..1, 0..1])).await?;
+    }
+    Ok(host.now_millis() - started)
+}
+
+/// Words of the head that were taken, and the milliseconds of their loss and gradient.
+async fn head_millis(
+    model: &Llama,
+    rows: &Tensor<2>,
+    host: &dyn Host,
+) -> Result<(usize, f64), Failure> {
+    let head = model.head();
+    let words = head.rows().min(WORDS);
+    let part = head.slice_rows(0..words);
+    host.yield_now().await;
+    let started = host.now_millis();
+    let sums = HeadSums::new(rows.dims()[0], head.cols(), true, &model.device);
+    let sums = sums.add(rows, &part);
+    read_all(sums.weighted.slice([0..1, 0..1])).await?;
+    Ok((words, host.now_millis() - started))
+}

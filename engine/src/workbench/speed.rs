@@ -1,0 +1,70 @@
+//! How fast the device is with the loaded model: measured once a model is there to plan a run for, corrected by runs.
+
+use super::model::LoadedModel;
+use crate::{
+    data::{TokenSequence, prepare::Prepared},
+    host::Host,
+    plan::{RowLengths, RunPlan, Speed, TimeEstimate},
+    protocol::StepMetrics,
+    train::speed::measure,
+};
+
+/// The last speed that was measured, and of which model.
+#[derive(Debug, Default)]
+pub struct KnownSpeed {
+    model_sha256: String,
+    speed: Option<Speed>,
+}
+
+impl KnownSpeed {
+    /// Of that model, where it was measured.
+    pub fn of(&self, model: &LoadedModel) -> Option<Speed> {
+        self.speed
+            .filter(|_| self.model_sha256 == model.summary.sha256)
+    }
+
+    /// Measures it. A device that fails here has told nothing of a run yet; that will fail with a message of its own.
+    pub async fn measure(&mut self, model: &LoadedModel, host: &dyn Host) -> Option<Speed> {
+        let speed = measure(&model.llama, host).await.ok().flatten();
+        self.model_sha256 = model.summary.sha256.clone();
+        self.speed = speed;
+        speed
+    }
+
+    /// Takes the steps of a run for what they are: what they took beyond what was reckoned goes into the next estimate.
+    pub fn learn(
+        &mut self,
+        plan: &RunPlan,
+        model: &LoadedModel,
+        prepared: &Prepared,
+        steps: &[StepMetrics],
+    ) {
+        // The first one may have compiled.
+        let steps = if steps.len() > 1 { &steps[1..] } else { steps };
+        let Some(speed) = self.of(model).filter(|_| !steps.is_empty()) else {
+            return;
+        };
+        let millis: f64 = steps.iter().map(|step| step.elapsed_millis).sum();
+        let taken = millis / 1000.0 / steps.len() as f64;
+        let reckoned = estimate(plan, model, prepared, speed).step_secs;
+        let ratio = speed.ratio * taken / reckoned;
+        if ratio.is_finite() && ratio > 0.0 {
+            self.speed = Some(Speed { ratio, ..speed });
+        }
+    }
+}
+
+/// What the run will take at that speed.
+pub fn estimate(
+    plan: &RunPlan,
+    model: &LoadedModel,
+    prepared: &Prepared,
+    speed: Speed,
+) -> TimeEstimate {
+    let length = |row: &TokenSequence| row.ids.len();
+    let lengths = RowLengths::new(
+        prepared.train.iter().map(length).collect(),
+        prepared.validation.iter().map(length).sum(),
+    );
+    TimeEstimate::new(plan, &model.summary, &prepared.summary, &lengths, speed)
+}
