@@ -12,6 +12,7 @@ mod kept;
 mod merged;
 mod model;
 mod one_batch;
+mod planned;
 mod round_trips;
 mod scored;
 mod session;

@@ -53,7 +53,7 @@ pub fn Adapters() -> impl IntoView {
                 </button>
                 <p id="blend-note" class="run-note">{blend_note}</p>
             </div>
-            <FileInput id="adapter-files" label="Adapter files"
+            <FileInput id="adapter-files" label="Adapter files" folder_label="Adapter folder"
                 hint="A zip from Inlay, or PEFT\u{2019}s adapter_config.json with adapter_model.safetensors"
                 on_files=move |files| store.take_chosen(files, Step::Try) />
             <p class="run-note">{obstacle}</p>

@@ -36,7 +36,7 @@ pub fn DataPage() -> impl IntoView {
                 <div class="card choice">
                     <h3>"Your examples"</h3>
                     <p>"A few dozen good rows are enough to see a change. Several files become one dataset."</p>
-                    <FileInput id="dataset-files" label="Dataset files" hint="Choose, or drop anywhere"
+                    <FileInput id="dataset-files" label="Dataset files" folder_label="Dataset folder" hint="Choose, or drop anywhere"
                         on_files=move |files| store.take_chosen(files, Step::Data) />
                 </div>
                 <Samples />

@@ -9,6 +9,7 @@ mod control;
 mod data;
 mod devices;
 mod downloads;
+mod files;
 mod journey;
 mod large_file;
 mod looks;

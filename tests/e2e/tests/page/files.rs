@@ -1,0 +1,240 @@
+//! Whole folders dropped on the window, files in the wrong input, and what is pasted: each goes where it belongs.
+
+use std::path::{Path, PathBuf};
+
+use e2e::browser::Window;
+use e2e::page::{Page, Seen};
+use serde_json::json;
+
+use crate::visit::{
+    LOADING, Outcome, RUN, SOON, Visit, fill, load, picture, questions, root, seed,
+};
+
+/// Copies fixtures into a folder of the visit's, with other files next to them, and gives the folder's path.
+fn folder(
+    visit: &Visit,
+    name: &str,
+    copied: &[(&str, &str)],
+    written: &[(&str, &str)],
+) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    for (fixture, as_name) in copied {
+        let bytes = std::fs::read(root().join("tests/fixtures").join(fixture))?;
+        visit.write(&format!("{name}/{as_name}"), bytes)?;
+    }
+    for (file, text) in written {
+        visit.write(&format!("{name}/{file}"), text)?;
+    }
+    Ok(visit.folder.join(name).canonicalize()?)
+}
+
+/// Drops files and folders in the middle of the window, as a file manager does.
+fn drop_on_window(visit: &Visit, paths: &[&Path]) -> Outcome {
+    let paths: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    for kind in ["dragEnter", "dragOver", "drop"] {
+        visit.browser.session.devtools(
+            "Input.dispatchDragEvent",
+            json!({
+                "type": kind, "x": 300, "y": 300,
+                "data": { "items": [], "files": paths, "dragOperationsMask": 1 },
+            }),
+        )?;
+    }
+    Ok(())
+}
+
+fn paste(visit: &Visit, text: &str) -> Outcome {
+    let script = "const data = new DataTransfer(); data.setData('text/plain', arguments[0]); \
+                  const event = new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }); \
+                  document.body.dispatchEvent(event)";
+    visit.browser.session.script(script, json!([text]))?;
+    Ok(())
+}
+
+fn wait_for(page: &Page, region: &str, words: &[&str]) -> Outcome {
+    page.wait(&format!("{words:?} in {region}"), LOADING, || {
+        let text = page.text(region)?;
+        Ok(if words.iter().all(|word| text.contains(word)) {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(text)
+        })
+    })?;
+    Ok(())
+}
+
+#[test]
+fn folders_and_files_go_where_they_belong() -> Outcome {
+    let Some(visit) = Visit::start("files", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    let model = folder(
+        &visit,
+        "tiny-model",
+        &[
+            ("model/tiny/config.json", "config.json"),
+            ("model/tiny/model.safetensors", "model.safetensors"),
+            ("model/tiny/tokenizer.json", "tokenizer.json"),
+        ],
+        &[
+            (".gitattributes", "*.safetensors filter=lfs"),
+            ("README.md", "# Tiny"),
+            ("merges.txt", "#version: 0.2"),
+            ("generation_config.json", "{}"),
+            ("vocab.json", "{\"a\": 0}"),
+        ],
+    )?;
+    let checkpoint = folder(
+        &visit,
+        "checkpoint-6",
+        &[
+            (
+                "strangers/lora.all_linear/adapter_config.json",
+                "adapter_config.json",
+            ),
+            (
+                "strangers/lora.all_linear/adapter_model.safetensors",
+                "adapter_model.safetensors",
+            ),
+            ("model/tiny/tokenizer.json", "tokenizer.json"),
+        ],
+        &[
+            ("optimizer.pt", "PK\u{3}\u{4}archive/data.pkl"),
+            ("training_args.bin", "PK\u{3}\u{4}archive/data.pkl"),
+            ("trainer_state.json", "{\"global_step\": 6}"),
+            ("README.md", "# Adapter"),
+        ],
+    )?;
+    let rows = folder(
+        &visit,
+        "questions",
+        &[],
+        &[
+            ("data/one.jsonl", &questions(6, seed())),
+            ("data/two.jsonl", &questions(4, seed())),
+            ("README.md", "# Questions"),
+            ("dataset_infos.json", "{}"),
+        ],
+    )?;
+
+    // A model's folder by itself brings no dataset.
+    drop_on_window(&visit, &[&model])?;
+    wait_for(
+        &page,
+        "What was taken",
+        &[
+            "Model: tiny-model/config.json",
+            "Passed over: ",
+            "tiny-model/merges.txt",
+        ],
+    )?;
+    page.wait_for_text("SHA-256", LOADING)?;
+    page.wait_for_status(&["Ready"], LOADING)?;
+    assert!(
+        page.status()?.contains("add your data"),
+        "{}",
+        page.status()?
+    );
+    picture(&page, "files-model")?;
+
+    // A dataset and a checkpoint together go to their steps.
+    drop_on_window(&visit, &[&rows, &checkpoint])?;
+    wait_for(
+        &page,
+        "What was taken",
+        &[
+            "Dataset: questions/data/one.jsonl, questions/data/two.jsonl",
+            "Adapter: checkpoint-6/adapter_config.json, checkpoint-6/adapter_model.safetensors",
+            "checkpoint-6/optimizer.pt",
+            "questions/dataset_infos.json",
+        ],
+    )?;
+    wait_for(&page, "Dataset summary", &["10 rows"])?;
+    wait_for(&page, "Adapters", &["checkpoint-6"])?;
+    page.press("Dismiss what was taken")?;
+
+    // What is chosen in the wrong input is not lost.
+    let config = checkpoint.join("adapter_config.json");
+    let weights = checkpoint.join("adapter_model.safetensors");
+    page.choose_files("Dataset files", &[&config, &weights])?;
+    wait_for(&page, "What was taken", &["Adapter: adapter_config.json"])?;
+    wait_for(
+        &page,
+        "Adapters",
+        &["checkpoint-6", "adapter_model.safetensors"],
+    )?;
+    wait_for(&page, "Dataset summary", &["10 rows"])?;
+
+    // Pasted text is a dataset; an address is none.
+    paste(&visit, "https://example.com/rows.csv")?;
+    wait_for(&page, "What was taken", &["That is an address"])?;
+    paste(
+        &visit,
+        "question,answer\nWho?,Nobody\nWhat?,Nothing\nWhen?,Never\n",
+    )?;
+    wait_for(&page, "What was taken", &["the pasted text, 4 lines"])?;
+    wait_for(&page, "Dataset summary", &["3 rows"])?;
+    picture(&page, "files-pasted")?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
+
+/// A teacher tries a rate that ruins the run, is told so before and after, and gets a better one with one click.
+#[test]
+fn a_ruined_run_is_told_of_and_mended() -> Outcome {
+    let Some(visit) = Visit::start("ruined", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    let dataset = visit.write("questions.jsonl", questions(20, seed()))?;
+    load(&page, &dataset)?;
+    fill(
+        &page,
+        &[
+            ("Max steps", "6"),
+            ("Batch size", "2"),
+            ("Sequence length", "64"),
+            ("Warm-up", "0"),
+            ("Learning rate", "fast"),
+        ],
+    )?;
+    page.wait("a status that names the field", SOON, || {
+        let status = page.status()?;
+        Ok(if status.contains("correct the field Learning rate") {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(status)
+        })
+    })?;
+    page.fill("Learning rate", "1")?;
+    page.wait_for_text("far above what LoRA usually takes", SOON)?;
+    wait_for(&page, "Planned run", &["6 steps", "to train (estimate)"])?;
+    picture(&page, "ruined-before")?;
+    page.press("Start training")?;
+    page.wait_for_status(&["Finished", "Failed"], RUN)?;
+    let verdict = page.text("Verdict")?;
+    assert!(
+        verdict.contains("It got worse.") || verdict.contains("The run diverged."),
+        "{verdict}"
+    );
+    assert_eq!(page.readout("Time left")?, None, "nothing counts on");
+    picture(&page, "ruined-after")?;
+    page.press("Lower the learning rate to 0.001")?;
+    assert_eq!(page.value("Learning rate")?, "0.001");
+    page.wait_until_enabled("Start training", SOON)?;
+    page.press("Start training")?;
+    page.wait_for_status(&["Finished"], RUN)?;
+    let verdict = page.text("Verdict")?;
+    assert!(verdict.contains("It learned"), "{verdict}");
+    let title = visit
+        .browser
+        .session
+        .script("return document.title", json!([]))?;
+    let title = title.as_str().unwrap_or_default();
+    assert!(title.starts_with("Finished: It learned"), "{title}");
+    page.expect_quiet_console()?;
+    Ok(())
+}
