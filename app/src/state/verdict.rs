@@ -11,6 +11,8 @@ const LITTLE: f64 = 0.03;
 const WORSE: f64 = 0.01;
 /// A loss that rose by more than this share from its lowest is past its best.
 const PAST_BEST: f64 = 0.03;
+/// A training loss that rose by no more than this share did not rise: batches differ.
+const STEADY: f64 = 0.05;
 /// Nats below which there is hardly anything left to learn.
 const KNOWN: f64 = 0.1;
 /// Steps that the training loss alone has to be judged by.
@@ -145,7 +147,7 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
         last,
         ..
     } = *held_out;
-    let memorizes = training_change(run, best_step).is_some_and(|change| change > 0.0);
+    let trend = training_change(run, best_step).unwrap_or_default();
     if held_out.gain() < -WORSE || (held_out.gain() < LITTLE && last > base * (1.0 + LITTLE)) {
         let at_best = if best < base {
             format!(
@@ -167,7 +169,7 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
         } else {
             "The adapter that was kept is worse than the model without it."
         };
-        let why = if memorizes && run_rate(run) <= usual_rate(run) {
+        let why = if trend > LITTLE && run_rate(run) <= usual_rate(run) {
             "The training loss fell, so the rows were memorized rather than learned from: more rows, fewer steps or a lower learning rate help."
         } else {
             "The learning rate is probably too high."
@@ -183,9 +185,14 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
             loss(last)
         );
         let kept = format!("The adapter of step {best_step} is kept, so nothing is lost.");
-        return if memorizes {
+        return if trend > -STEADY {
+            let while_what = if trend > 0.0 {
+                "went on falling"
+            } else {
+                "did not rise"
+            };
             let detail = format!(
-                "{fell}, while the training loss went on falling. {kept} Next time fewer steps or epochs are enough."
+                "{fell}, while the training loss {while_what}. {kept} Next time fewer steps or epochs are enough."
             );
             let headline = format!("Over-fitted since step {best_step}.");
             (Judgement::OverFitted, headline, detail)
@@ -329,7 +336,7 @@ fn more(run: &Run) -> &'static str {
     }
 }
 
-/// How much the mean training loss fell from around the best step to the end; above 0 where it did.
+/// By which share the mean training loss fell from around the best step to the end; below 0 where it rose.
 fn training_change(run: &Run, best_step: u64) -> Option<f64> {
     let (before, after): (Vec<_>, Vec<_>) =
         run.steps.iter().partition(|step| step.step <= best_step);
@@ -339,7 +346,7 @@ fn training_change(run: &Run, best_step: u64) -> Option<f64> {
     let (before, after) = (losses(&before), losses(&after));
     let before = &before[before.len().saturating_sub(few)..];
     let after = &after[after.len().saturating_sub(few)..];
-    (!before.is_empty() && !after.is_empty()).then(|| mean(before) - mean(after))
+    (!before.is_empty() && !after.is_empty()).then(|| share(mean(before), mean(after)))
 }
 
 fn mean(values: &[f64]) -> f64 {

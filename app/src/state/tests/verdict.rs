@@ -143,6 +143,11 @@ fn rows_that_are_memorized_are_told_with_the_best_step() {
     // Worse than before the run at the end, but the best was good.
     let far = curve(&FALLING, &[(0, 2.9), (4, 2.0), (12, 3.5)]);
     assert_eq!(far.judgement(), Judgement::OverFitted);
+    // Batches differ: a training loss that stands still is no rise.
+    let still = [3.0, 2.0, 1.5, 1.52, 1.49, 1.53, 1.5, 1.55];
+    let still = curve(&still, &[(0, 2.9), (4, 1.9), (8, 2.2)]).verdict();
+    assert_eq!(still.judgement, Judgement::OverFitted);
+    assert!(still.detail.contains("did not rise"), "{}", still.detail);
     let again = curve(&FALLING[..10], &[(0, 4.0), (2, 3.0), (10, 3.2)]);
     assert_eq!(again.verdict().headline, "Over-fitted since step 2.");
 }
