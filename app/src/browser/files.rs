@@ -25,7 +25,7 @@ pub struct Found {
 /// What a drop brings: it has to be taken out of the event before that is over, and is looked into afterwards.
 pub struct Dropped {
     files: Vec<File>,
-    /// The browser's entries of files and folders.
+    /// The browser's entries of folders.
     entries: Vec<JsValue>,
 }
 
@@ -84,7 +84,9 @@ pub fn dropped(data: &DataTransfer) -> Dropped {
             let answer = method.call0(&item).ok()?;
             (!answer.is_null() && !answer.is_undefined()).then_some(answer)
         };
-        if let Some(entry) = asked("webkitGetAsEntry") {
+        let entry = asked("webkitGetAsEntry");
+        let is_folder = entry.as_ref().and_then(|entry| get(entry, "isDirectory"));
+        if let (Some(entry), true) = (entry, is_folder.is_some_and(|is| is.is_truthy())) {
             entries.push(entry);
         } else if let Some(file) = asked("getAsFile").and_then(|file| file.dyn_into().ok()) {
             files.push(file);
