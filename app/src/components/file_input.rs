@@ -26,11 +26,16 @@ pub fn FileInput(
             on_files.run(files);
         }
     };
+    Effect::new(move |_| {
+        if let Some(folder) = folder.get() {
+            folder.set_webkitdirectory(true);
+        }
+    });
     view! {
         <div class="file-input">
             <input node_ref=input id=id class="sr-only" type="file" multiple=true aria-describedby=note.clone()
                 on:change=move |_| changed(input) />
-            <input node_ref=folder id=folder_id.clone() class="sr-only" type="file" multiple=true attr:webkitdirectory=""
+            <input node_ref=folder id=folder_id.clone() class="sr-only" type="file" multiple=true
                 on:change=move |_| changed(folder) />
             <Icon glyph=Glyph::Upload />
             <div>
