@@ -193,10 +193,8 @@ fn the_bundled_models_time_is_about_right() {
     let Some(path) = fetched::bundled_model("the_bundled_models_time_is_about_right") else {
         return;
     };
-    let host = ScriptedHost {
-        clock: Some(clock),
-        ..ScriptedHost::default()
-    };
+    let mut host = ScriptedHost::default();
+    host.clock = Some(clock);
     let model = NamedSource {
         name: "model.gguf".to_owned(),
         source: Box::new(fs::read(path).unwrap()),
