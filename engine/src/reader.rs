@@ -9,6 +9,7 @@
 //! and a few bytes for every row.
 
 mod archive;
+pub mod cell;
 pub mod check;
 pub mod columns;
 pub mod conversation;

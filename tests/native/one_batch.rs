@@ -197,6 +197,7 @@ fn bench(host: &ScriptedHost, num_rows: usize) -> Workbench<'_> {
             group: None,
             label: None,
             rejected: None,
+            is_good: None,
         };
         let row = Row { row, example };
         assert!(writer.push(&StoredRow { row, facts }).is_none());

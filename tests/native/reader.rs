@@ -6,6 +6,8 @@
 mod dataset;
 #[path = "reader/json.rs"]
 mod json;
+#[path = "reader/meaning.rs"]
+mod meaning;
 #[path = "reader/packed.rs"]
 mod packed;
 #[path = "reader/packing.rs"]

@@ -285,6 +285,7 @@ fn stored(row: usize) -> StoredRow {
             group: None,
             label: Some(label.to_owned()),
             rejected: None,
+            is_good: None,
         },
     }
 }

@@ -104,6 +104,7 @@ impl EngineClient {
                 spec,
             }) = asked
             {
+                let spec = Box::new(spec);
                 self.tell(reader, &ReaderCommand::Read { source, spec }, &files);
             }
             return;

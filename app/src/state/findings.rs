@@ -1,6 +1,6 @@
 //! What was found about rows, in words: what it is, what it does to a run, and what can be done.
 
-use engine::protocol::{DatasetSummary, Finding, FindingKind, PreparedSummary, RowShape};
+use engine::protocol::{DatasetSummary, Finding, FindingKind, Mapping, PreparedSummary, RowShape};
 
 use super::State;
 use super::format::{capitalised, count, counted, sentence};
@@ -77,6 +77,14 @@ pub fn words(kind: FindingKind) -> Words {
             advice: "Leave these rows out, unless the word is intended.",
             what: "missing values",
         },
+        FindingKind::BadAnswer => Words {
+            tag: "bad answer",
+            one: "row has an answer that is marked as bad",
+            many: "rows have answers that are marked as bad",
+            meaning: "The dataset says so itself, as sets for preference training do. Such answers are never learned: the run leaves these rows out.",
+            advice: "If the mark means something else, choose the columns by hand.",
+            what: "bad answers",
+        },
         FindingKind::UnbalancedLabels => Words {
             tag: "unbalanced labels",
             one: "label is far more frequent than another",
@@ -124,10 +132,12 @@ pub fn of_rows(dataset: &DatasetSummary) -> impl Iterator<Item = &Finding> {
 /// What concerns files as a whole, and what becomes of answers that are not learnt.
 pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
     let notes = dataset.notes.iter().map(|note| sentence(note));
-    let has_pairs = dataset
+    let has_preferences = dataset
         .shapes
         .iter()
         .any(|(shape, _)| *shape == RowShape::Preference);
+    let is_marked = |mapping: &Mapping| !matches!(mapping, Mapping::Preference { .. });
+    let has_pairs = has_preferences && !dataset.mapping.as_ref().is_some_and(is_marked);
     let rejected = has_pairs.then(|| {
         "Training uses the chosen answers; rejected answers are ignored: preference training isn't available yet.".to_owned()
     });

@@ -10,6 +10,7 @@ pub enum Shape {
     Messages,
     MessageRows,
     PromptCompletion,
+    Choice,
     Text,
     Classification,
     Preference,
@@ -17,11 +18,12 @@ pub enum Shape {
 }
 
 impl Shape {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Automatic,
         Self::Messages,
         Self::MessageRows,
         Self::PromptCompletion,
+        Self::Choice,
         Self::Text,
         Self::Classification,
         Self::Preference,
@@ -34,6 +36,7 @@ impl Shape {
             Self::Messages => "Messages",
             Self::MessageRows => "One message per row",
             Self::PromptCompletion => "Prompt and completion",
+            Self::Choice => "Multiple choice",
             Self::Text => "Text",
             Self::Classification => "Text and label",
             Self::Preference => "Prompt, chosen and rejected",
@@ -48,6 +51,7 @@ impl Shape {
             Self::Messages => "A list of turns; the assistant\u{2019}s are learned",
             Self::MessageRows => "Rows with the same conversation become one",
             Self::PromptCompletion => "The completion is learned",
+            Self::Choice => "The choices are part of the prompt; the right one is learned",
             Self::Text => "All of it is learned",
             Self::Classification => "The label is learned",
             Self::Preference => "The chosen answer is learned, the rejected one is ignored",
@@ -59,7 +63,11 @@ impl Shape {
     pub fn parts(self) -> &'static [(Part, bool)] {
         match self {
             Self::Automatic => &[],
-            Self::Messages => &[(Part::Messages, false)],
+            Self::Messages => &[
+                (Part::Messages, false),
+                (Part::System, true),
+                (Part::Verdict, true),
+            ],
             Self::MessageRows => &[
                 (Part::Conversation, false),
                 (Part::Role, false),
@@ -71,6 +79,14 @@ impl Shape {
                 (Part::Completion, false),
                 (Part::Input, true),
                 (Part::System, true),
+                (Part::History, true),
+                (Part::Verdict, true),
+            ],
+            Self::Choice => &[
+                (Part::Prompt, false),
+                (Part::Choices, false),
+                (Part::Answer, false),
+                (Part::Input, true),
             ],
             Self::Text => &[(Part::Text, false)],
             Self::Classification => &[(Part::Text, false), (Part::Label, false)],
@@ -78,6 +94,9 @@ impl Shape {
                 (Part::Prompt, true),
                 (Part::Chosen, false),
                 (Part::Rejected, false),
+                (Part::Input, true),
+                (Part::System, true),
+                (Part::History, true),
             ],
             Self::Template => &[
                 (Part::PromptTemplate, true),
@@ -92,6 +111,7 @@ impl Shape {
             Mapping::Messages { .. } => Self::Messages,
             Mapping::MessageRows { .. } => Self::MessageRows,
             Mapping::PromptCompletion { .. } => Self::PromptCompletion,
+            Mapping::Choice { .. } => Self::Choice,
             Mapping::Text { .. } => Self::Text,
             Mapping::Classification { .. } => Self::Classification,
             Mapping::Preference { .. } => Self::Preference,
@@ -112,6 +132,10 @@ pub enum Part {
     Label,
     Chosen,
     Rejected,
+    History,
+    Verdict,
+    Choices,
+    Answer,
     PromptTemplate,
     CompletionTemplate,
     Conversation,
@@ -120,7 +144,9 @@ pub enum Part {
     Order,
 }
 
-const NUM_PARTS: usize = 15;
+const NUM_PARTS: usize = 19;
+/// Between the columns that have a choice each.
+const BETWEEN_COLUMNS: &str = ", ";
 
 impl Part {
     /// The accessible name of its control.
@@ -135,6 +161,10 @@ impl Part {
             Self::Label => "Label column",
             Self::Chosen => "Chosen column",
             Self::Rejected => "Rejected column",
+            Self::History => "History column",
+            Self::Verdict => "Good or bad column",
+            Self::Choices => "Choices column",
+            Self::Answer => "Answer column",
             Self::PromptTemplate => "Prompt template",
             Self::CompletionTemplate => "Completion template",
             Self::Conversation => "Conversation column",
@@ -231,16 +261,39 @@ impl ReadForm {
             Mapping::Text { text } => vec![(Part::Text, text.clone())],
             Mapping::PromptCompletion {
                 system,
+                history,
                 prompt,
                 input,
                 completion,
+                verdict,
             } => vec![
                 (Part::System, or_none(system)),
+                (Part::History, or_none(history)),
                 (Part::Prompt, prompt.clone()),
                 (Part::Input, or_none(input)),
                 (Part::Completion, completion.clone()),
+                (Part::Verdict, or_none(verdict)),
             ],
-            Mapping::Messages { messages } => vec![(Part::Messages, messages.clone())],
+            Mapping::Messages {
+                messages,
+                system,
+                verdict,
+            } => vec![
+                (Part::Messages, messages.clone()),
+                (Part::System, or_none(system)),
+                (Part::Verdict, or_none(verdict)),
+            ],
+            Mapping::Choice {
+                prompt,
+                input,
+                choices,
+                answer,
+            } => vec![
+                (Part::Prompt, prompt.clone()),
+                (Part::Input, or_none(input)),
+                (Part::Choices, choices.join(BETWEEN_COLUMNS)),
+                (Part::Answer, answer.clone()),
+            ],
             Mapping::MessageRows {
                 conversation,
                 role,
@@ -256,11 +309,17 @@ impl ReadForm {
                 vec![(Part::Text, text.clone()), (Part::Label, label.clone())]
             }
             Mapping::Preference {
+                system,
+                history,
                 prompt,
+                input,
                 chosen,
                 rejected,
             } => vec![
+                (Part::System, or_none(system)),
+                (Part::History, or_none(history)),
                 (Part::Prompt, or_none(prompt)),
+                (Part::Input, or_none(input)),
                 (Part::Chosen, chosen.clone()),
                 (Part::Rejected, rejected.clone()),
             ],
@@ -311,6 +370,8 @@ impl ReadForm {
             Shape::Automatic => Mapping::Automatic,
             Shape::Messages => Mapping::Messages {
                 messages: path(Part::Messages),
+                system: non_empty(self.part(Part::System)),
+                verdict: non_empty(self.part(Part::Verdict)),
             },
             Shape::MessageRows => Mapping::MessageRows {
                 conversation: path(Part::Conversation),
@@ -320,9 +381,21 @@ impl ReadForm {
             },
             Shape::PromptCompletion => Mapping::PromptCompletion {
                 system: non_empty(self.part(Part::System)),
+                history: non_empty(self.part(Part::History)),
                 prompt: path(Part::Prompt),
                 input: non_empty(self.part(Part::Input)),
                 completion: path(Part::Completion),
+                verdict: non_empty(self.part(Part::Verdict)),
+            },
+            Shape::Choice => Mapping::Choice {
+                prompt: path(Part::Prompt),
+                input: non_empty(self.part(Part::Input)),
+                choices: self
+                    .part(Part::Choices)
+                    .split(BETWEEN_COLUMNS)
+                    .map(str::to_owned)
+                    .collect(),
+                answer: path(Part::Answer),
             },
             Shape::Text => Mapping::Text {
                 text: path(Part::Text),
@@ -332,6 +405,9 @@ impl ReadForm {
                 label: path(Part::Label),
             },
             Shape::Preference => Mapping::Preference {
+                system: non_empty(self.part(Part::System)),
+                history: non_empty(self.part(Part::History)),
+                input: non_empty(self.part(Part::Input)),
                 prompt: non_empty(self.part(Part::Prompt)),
                 chosen: path(Part::Chosen),
                 rejected: path(Part::Rejected),
@@ -373,21 +449,25 @@ fn non_empty(text: &str) -> Option<String> {
 
 /// The mapping in a few words, such as `prompt from question, completion from answer`.
 pub fn in_words(mapping: &Mapping) -> String {
+    let columns;
     let parts = match mapping {
         Mapping::Automatic => vec![],
         Mapping::Text { text } => vec![("text", Some(text))],
         Mapping::PromptCompletion {
             system,
+            history,
             prompt,
             input,
             completion,
+            verdict,
         } => vec![
             ("system", system.as_ref()),
+            ("history", history.as_ref()),
             ("prompt", Some(prompt)),
             ("input", input.as_ref()),
             ("completion", Some(completion)),
+            ("good or bad", verdict.as_ref()),
         ],
-        Mapping::Messages { messages } => vec![("messages", Some(messages))],
         Mapping::MessageRows {
             conversation,
             role,
@@ -399,15 +479,44 @@ pub fn in_words(mapping: &Mapping) -> String {
             ("content", Some(content)),
             ("order", order.as_ref()),
         ],
+        Mapping::Messages {
+            messages,
+            system,
+            verdict,
+        } => vec![
+            ("messages", Some(messages)),
+            ("system", system.as_ref()),
+            ("good or bad", verdict.as_ref()),
+        ],
+        Mapping::Choice {
+            prompt,
+            input,
+            choices,
+            answer,
+        } => {
+            columns = choices.join(BETWEEN_COLUMNS);
+            vec![
+                ("prompt", Some(prompt)),
+                ("input", input.as_ref()),
+                ("choices", Some(&columns)),
+                ("answer", Some(answer)),
+            ]
+        }
         Mapping::Classification { text, label } => {
             vec![("text", Some(text)), ("label", Some(label))]
         }
         Mapping::Preference {
+            system,
+            history,
             prompt,
+            input,
             chosen,
             rejected,
         } => vec![
+            ("system", system.as_ref()),
+            ("history", history.as_ref()),
             ("prompt", prompt.as_ref()),
+            ("input", input.as_ref()),
             ("chosen", Some(chosen)),
             ("rejected", Some(rejected)),
         ],

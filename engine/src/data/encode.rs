@@ -6,10 +6,11 @@
 //! | `prompt`, `completion` | as a user's and an assistant's turn | the completion and EOS |
 //! | `text` | all of it and EOS | the same |
 //!
-//! This is what is learned by default; [`TrainOn`] selects less or more. In any case, the text is tokenized once and as
-//! a whole, so that the model sees the same tokens as when it is used. A BOS is added to plain text if the tokenizer
-//! adds one, but never to a rendered template, which writes its own. The first token of a row is never learned, since
-//! nothing comes before it.
+//! This is what is learned by default; [`TrainOn`] selects less or more. Messages that the dataset marks as context
+//! ([`Message::is_context`]) and rows whose answer it marks as bad are never learned. In any case, the text is tokenized
+//! once and as a whole, so that the model sees the same tokens as when it is used. A BOS is added to plain text if the
+//! tokenizer adds one, but never to a rendered template, which writes its own. The first token of a row is never learned,
+//! since nothing comes before it.
 
 use super::{
     TokenSequence,
@@ -169,13 +170,14 @@ impl Encoder<'_> {
         side: Option<Side>,
     ) -> Result<RowPreview, EncodeError> {
         let encoded = self.encode_whole(&stored.row.example, spec)?;
+        let is_bad = stored.facts.is_bad();
         let num_truncated = encoded.ids.len().saturating_sub(spec.max_seq_length);
         let tokens = encoded
             .ids
             .iter()
             .zip(&encoded.loss_mask)
             .take(spec.max_seq_length)
-            .map(|(&id, &is_trained)| self.token_preview(id, is_trained))
+            .map(|(&id, &is_trained)| self.token_preview(id, is_trained && !is_bad))
             .collect();
         Ok(RowPreview {
             row: stored.row.row,
@@ -289,7 +291,8 @@ impl Encoder<'_> {
             }
             (Example::Text(text), _) => self.plain("", text, guard)?,
         };
-        if train_on == TrainOn::Everything {
+        let is_conversation = matches!(example, Example::Conversation { .. });
+        if train_on == TrainOn::Everything && !is_conversation {
             encoded.loss_mask.fill(true);
         }
         if let Some(first) = encoded.loss_mask.first_mut() {
@@ -298,7 +301,8 @@ impl Encoder<'_> {
         Ok(encoded)
     }
 
-    /// A rendered conversation in which the messages `learnt` are trained: every token that touches their turns.
+    /// A rendered conversation in which the messages `learnt` are trained: every token that touches their turns; or, if
+    /// everything is trained, every token except those of turns that are context only.
     fn conversation(
         &self,
         rendered: &RenderedConversation<'_>,
@@ -310,20 +314,23 @@ impl Encoder<'_> {
             Some(guard) => self.tokenizer.encode_guarded(&rendered.text, guard)?,
             None => self.tokenizer.encode_with_ranges(&rendered.text)?,
         };
-        let mut loss_mask = vec![false; tokens.len()];
-        for &index in learnt {
-            if train_on == TrainOn::Everything {
-                rendered.check_calls(index)?;
-                continue;
-            }
+        let tokens_of_turn = |index| {
             let turn = match shape {
                 RowShape::Messages => rendered.marked_turn(index, self.tokenizer)?,
                 _ => rendered.turn(index, self.tokenizer)?,
             };
             let first = tokens.partition_point(|token| token.range.end <= turn.start);
             let behind = tokens.partition_point(|token| token.range.start < turn.end);
-            if first < behind {
-                loss_mask[first..behind].fill(true);
+            Ok::<_, TurnError>(first..behind.max(first))
+        };
+        let is_everything = train_on == TrainOn::Everything;
+        let mut loss_mask = vec![is_everything; tokens.len()];
+        for index in 0..rendered.num_messages() {
+            match (learnt.contains(&index), is_everything) {
+                (true, true) => rendered.check_calls(index)?,
+                (true, false) => loss_mask[tokens_of_turn(index)?].fill(true),
+                (false, true) => loss_mask[tokens_of_turn(index)?].fill(false),
+                (false, false) => {}
             }
         }
         Ok(Encoded {

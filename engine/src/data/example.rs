@@ -37,6 +37,8 @@ pub enum Example {
 
 impl Example {
     /// The messages of a conversation that are learned, ascending: the assistant's, its last, or all.
+    ///
+    /// A message that the dataset marks as context is never among them, so "the last" is the last one that may be learned.
     pub fn learnt_messages(&self, train_on: TrainOn) -> Vec<usize> {
         let Self::Conversation {
             messages,
@@ -47,8 +49,10 @@ impl Example {
             return Vec::new();
         };
         let is_learnt = |&index: &usize| {
-            train_on == TrainOn::Everything
-                || (index >= *first_trained && messages[index].role == ASSISTANT)
+            let message = &messages[index];
+            let is_wanted = train_on == TrainOn::Everything
+                || (index >= *first_trained && message.role == ASSISTANT);
+            is_wanted && !message.is_context
         };
         let mut learnt: Vec<usize> = (0..messages.len()).filter(is_learnt).collect();
         if train_on == TrainOn::LastTurn {

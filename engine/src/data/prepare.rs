@@ -109,12 +109,13 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    /// Encodes a row, or leaves it out with its reason.
+    /// Encodes a row, or leaves it out with its reason. A row whose answer is marked as bad is always left out.
     pub fn add(&mut self, stored: &StoredRow) {
         let findings = &stored.facts.findings;
-        if findings
-            .iter()
-            .any(|kind| self.spec.leave_out.contains(kind))
+        if stored.facts.is_bad()
+            || findings
+                .iter()
+                .any(|kind| self.spec.leave_out.contains(kind))
         {
             self.num_left_out += 1;
             return;
@@ -255,7 +256,9 @@ impl<'a> Preparation<'a> {
                 let place = format!("{}, row {row}: {}", first.file, first.what);
                 failure.at(place).remedy(first.remedy)
             }
-            None => failure.remedy("Put back the rows that were left out."),
+            None => failure.remedy(
+                "Put back the rows that were left out. Answers that are marked as bad are never learned.",
+            ),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::example::{ASSISTANT, Example, Row, USER};
-use crate::protocol::{FindingKind, RowShape, RowSummary};
+use crate::protocol::{FindingKind, Message, RowShape, RowSummary, TrainOn};
 
 const MAGIC: &[u8; 8] = b"inlayrow";
 const ENTRY_BYTES: usize = 16;
@@ -37,6 +37,9 @@ impl StoredRow {
             (
                 RowFacts {
                     rejected: Some(_), ..
+                }
+                | RowFacts {
+                    is_good: Some(_), ..
                 },
                 _,
             ) => RowShape::Preference,
@@ -52,9 +55,12 @@ impl StoredRow {
             Example::Pair { prompt, completion } => (prompt.as_str(), completion.as_str(), 2),
             Example::Text(text) => ("", text.as_str(), 1),
             Example::Conversation { messages, .. } => {
-                let last = messages
-                    .iter()
-                    .rposition(|message| message.role == ASSISTANT)
+                // What the row is there for: its last learned turn.
+                let learned = self.row.example.learnt_messages(TrainOn::LastTurn);
+                let is_answer = |message: &Message| message.role == ASSISTANT;
+                let last = learned.first().copied();
+                let last = last
+                    .or_else(|| messages.iter().rposition(is_answer))
                     .unwrap_or(0);
                 let asked = messages[..last]
                     .iter()
@@ -100,6 +106,16 @@ pub struct RowFacts {
     /// The rejected answer of a preference, which is not learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
+    /// Whether the answer is marked as a good one or as a bad one, where it is marked at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_good: Option<bool>,
+}
+
+impl RowFacts {
+    /// Whether the answer is marked as a bad one, so that the row must never be trained.
+    pub fn is_bad(&self) -> bool {
+        self.is_good == Some(false)
+    }
 }
 
 /// Where the rows are in a file of rows.
@@ -266,6 +282,7 @@ mod tests {
                 group: Some(u64::MAX),
                 label: None,
                 rejected: None,
+                is_good: None,
             },
         }
     }

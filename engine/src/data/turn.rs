@@ -81,6 +81,11 @@ impl<'a> RenderedConversation<'a> {
         })
     }
 
+    /// The number of messages.
+    pub fn num_messages(&self) -> usize {
+        self.messages.len()
+    }
+
     /// The bytes of the text that the assistant writes in message `index`, without its header.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ pub enum RowShape {
     Text,
     /// A text and its label; the label is trained.
     Classification,
-    /// Two answers of which one is better; the better one is trained.
+    /// Two answers of which one is better, or one that is marked as good or bad; only good ones are trained.
     Preference,
 }
 
@@ -222,6 +222,8 @@ pub enum FindingKind {
     UnbalancedLabels,
     /// A field is a word for a missing value, such as `nan` or `NULL`.
     MissingValue,
+    /// Its answer is marked as bad, as by KTO's `"label": false`. Such rows are never trained.
+    BadAnswer,
 }
 
 /// Something found about usable rows.

@@ -23,6 +23,13 @@ pub struct Message {
     /// Who speaks, or the tool that answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Whether the dataset says that this message is read but never learned, as OpenAI's `"weight": 0` does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_context: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Message {

@@ -14,7 +14,7 @@ pub enum ReaderCommand {
     /// Reads a dataset. The `File` objects ride beside the message, in the order of the names.
     Read {
         source: DatasetSource,
-        spec: ReadSpec,
+        spec: Box<ReadSpec>,
     },
     /// Answers with [`ReaderEvent::Rows`], once the dataset is read.
     ListRows {
@@ -91,21 +91,51 @@ pub enum Mapping {
     /// `input`, where there is one and it is not empty, follows the prompt after an empty line, as in Alpaca.
     PromptCompletion {
         system: Option<String>,
+        /// Earlier turns, which come before the prompt: pairs of question and answer, or messages.
+        #[serde(default)]
+        history: Option<String>,
         prompt: String,
         input: Option<String>,
         completion: String,
+        /// Whether the answer is a good one, as in KTO's datasets. The answers that are not are never learned.
+        #[serde(default)]
+        verdict: Option<String>,
     },
     /// A list of messages, as OpenAI's (`role`, `content`) or ShareGPT's (`from`, `value`).
     Messages {
         messages: String,
+        /// A system text that stands outside the list; a system message inside it wins.
+        #[serde(default)]
+        system: Option<String>,
+        /// Whether the last answer is a good one, as in KTO's datasets.
+        #[serde(default)]
+        verdict: Option<String>,
+    },
+    /// A question with several answers to choose from: the question and the lettered choices are the prompt, the right
+    /// choice with its letter is the completion.
+    Choice {
+        prompt: String,
+        input: Option<String>,
+        /// The field that lists the choices, or the fields with a choice each.
+        choices: Vec<String>,
+        /// Which choice is right: its letter, its number, or its text.
+        answer: String,
     },
     Classification {
         text: String,
         label: String,
     },
-    /// The chosen answer is learnt, the rejected one kept. Without a prompt both are whole conversations.
+    /// The chosen answer is learned, the rejected one is only kept. Without a prompt both are whole conversations.
     Preference {
+        #[serde(default)]
+        system: Option<String>,
+        /// As in [`Self::PromptCompletion`].
+        #[serde(default)]
+        history: Option<String>,
         prompt: Option<String>,
+        /// As in [`Self::PromptCompletion`].
+        #[serde(default)]
+        input: Option<String>,
         chosen: String,
         rejected: String,
     },
@@ -130,7 +160,13 @@ impl Mapping {
         Some(match self {
             Self::Automatic => return None,
             Self::Text { .. } => RowShape::Text,
-            Self::PromptCompletion { .. } => RowShape::PromptCompletion,
+            Self::PromptCompletion {
+                verdict: Some(_), ..
+            }
+            | Self::Messages {
+                verdict: Some(_), ..
+            } => RowShape::Preference,
+            Self::PromptCompletion { .. } | Self::Choice { .. } => RowShape::PromptCompletion,
             Self::Messages { .. } | Self::MessageRows { .. } => RowShape::Messages,
             Self::Classification { .. } => RowShape::Classification,
             Self::Preference { .. } => RowShape::Preference,

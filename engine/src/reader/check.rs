@@ -44,14 +44,20 @@ impl Checks {
         mapped: &Mapped,
     ) -> Vec<Found> {
         let mut found = Vec::new();
-        if let Some((kind, earlier)) = self.repeats(row, &mapped.example) {
+        let is_bad = matches!(mapped.verdict, Some((false, _)));
+        // An answer that is never learned repeats none, and none repeats it.
+        let repeated = (!is_bad).then(|| self.repeats(row, &mapped.example));
+        if let Some((kind, earlier)) = repeated.flatten() {
             let what = match kind {
                 FindingKind::Duplicate => format!("repeats row {}", earlier + 1),
                 _ => format!("nearly repeats row {}", earlier + 1),
             };
             found.push((kind, what));
         }
-        if mapped
+        if let Some((false, field)) = &mapped.verdict {
+            let what = format!("`{field}` marks its answer as a bad one");
+            found.push((FindingKind::BadAnswer, what));
+        } else if mapped
             .example
             .targets(TrainOn::AssistantTurns)
             .iter()

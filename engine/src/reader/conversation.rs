@@ -1,118 +1,173 @@
-//! Lists of messages as people write them: OpenAI's, ShareGPT's, texts that take turns, and transcripts.
+//! Lists of messages as people write them: OpenAI's, ShareGPT's, Gemini's, what chat services export, texts that take
+//! turns, pairs, and transcripts.
+
+mod call;
+mod export;
+mod list;
+mod part;
+mod role;
+mod switch;
 
 use serde_json::{Map, Value};
 
-use super::mapping::RowFault;
-use crate::protocol::Message;
+pub use self::{
+    call::tools,
+    export::{Exported, is_tree},
+    list::is_of_lists,
+    switch::truth,
+};
+use self::{
+    call::{call, calls},
+    part::{Content, content},
+};
+use super::{cell, mapping::RowFault, recognise::plain};
+use crate::{data::example::ASSISTANT, protocol::Message};
 
 const MAX_MESSAGES: usize = 512;
-
-/// The names of roles, and the role that templates know.
-const ROLES: [(&str, &str); 20] = [
-    ("system", "system"),
-    ("developer", "developer"),
-    ("user", "user"),
-    ("human", "user"),
-    ("customer", "user"),
-    ("prompter", "user"),
-    ("instruction", "user"),
-    ("assistant", "assistant"),
-    ("gpt", "assistant"),
-    ("chatgpt", "assistant"),
-    ("bot", "assistant"),
-    ("model", "assistant"),
-    ("ai", "assistant"),
-    ("chatbot", "assistant"),
-    ("bing", "assistant"),
-    ("bard", "assistant"),
-    ("tool", "tool"),
-    ("function", "tool"),
-    ("observation", "tool"),
-    ("function_call", "assistant"),
-];
-/// Where a message keeps its role and its text.
-const ROLE_NAMES: [&str; 4] = ["role", "from", "speaker", "author"];
-const CONTENT_NAMES: [&str; 4] = ["content", "value", "text", "message"];
+/// Where a message keeps its role and its text, without case and punctuation.
+const ROLE_NAMES: [&str; 5] = ["role", "from", "speaker", "author", "sender"];
+const CONTENT_NAMES: [&str; 6] = ["content", "value", "parts", "text", "message", "utterance"];
 const SHAPE: &str = "Make it a list of objects with `role` and `content`.";
+const ROLES_TO_USE: &str = "Use `system`, `user`, `assistant`, `developer` or `tool`.";
 
 /// The messages at `path`.
 ///
 /// # Errors
-/// The first message that is none, by its number.
+/// The first message that cannot be read, by its number.
 pub fn messages(path: &str, value: &Value) -> Result<Vec<Message>, RowFault> {
+    Ok(conversation(path, value, None)?.messages)
+}
+
+/// The messages at `path`, also of an export's tree, whose `current` node was shown last.
+///
+/// # Errors
+/// As for [`messages`].
+pub fn conversation(
+    path: &str,
+    value: &Value,
+    current: Option<&str>,
+) -> Result<Exported, RowFault> {
+    let exported = |found: Result<Exported, String>| {
+        let remedy = "Remove the conversation, or take out what is no text.";
+        found.map_err(|what| RowFault::new(path, what, remedy))
+    };
     let parsed;
     let value = match value {
         // A table's cell.
-        Value::String(text) if text.trim_start().starts_with('[') => {
-            parsed = serde_json::from_str(text).map_err(|error| {
-                let what = format!("`{path}` is not valid JSON: {error}");
+        Value::String(text) if cell::looks_composite(text) => {
+            parsed = cell::parsed(text).map_err(|what| {
+                let what = format!("`{path}` {what}");
                 RowFault::new(path, what, "Correct the list of messages.")
             })?;
             &parsed
         }
         value => value,
     };
-    let Value::Array(list) = value else {
-        let what = format!("`{path}` is {}, not a list", kind(value));
-        return Err(RowFault::new(path, what, SHAPE));
+    let zipped;
+    let list = match value {
+        Value::Array(list) if export::is_list_of_senders(list) => {
+            return bounded(path, exported(export::senders(list))?);
+        }
+        Value::Array(list) => list,
+        tree if is_tree(tree) => return bounded(path, exported(export::tree(tree, current))?),
+        Value::Object(fields) if is_of_lists(value) => {
+            zipped = list::zipped(fields).map_err(|what| {
+                let what = format!("`{path}` {what}");
+                RowFault::new(path, what, "Give every message a role and a content.")
+            })?;
+            &zipped
+        }
+        _ => {
+            let what = format!("`{path}` is {}, not a list", kind(value));
+            return Err(RowFault::new(path, what, SHAPE));
+        }
     };
-    if list.is_empty() {
-        let what = format!("`{path}` is an empty list");
-        return Err(RowFault::new(
-            path,
-            what,
-            "Add a user message and an assistant message.",
-        ));
-    }
-    if list.len() > MAX_MESSAGES {
-        let what = format!(
-            "the conversation has {} messages, more than {MAX_MESSAGES}",
-            list.len()
-        );
-        return Err(RowFault::new(path, what, "Split it into several rows."));
-    }
-    if list.iter().all(Value::is_string) {
-        let texts = list.iter().filter_map(Value::as_str);
-        let roles = ["user", "assistant"].into_iter().cycle();
-        return Ok(roles
-            .zip(texts)
-            .map(|(role, text)| Message::new(role, text))
-            .collect());
-    }
-    list.iter()
-        .enumerate()
-        .map(|(index, value)| message(path, index + 1, value))
-        .collect()
+    bounded(
+        path,
+        Exported {
+            messages: of_list(path, list)?,
+            has_branches: false,
+        },
+    )
 }
 
-/// `number` is 1-based.
-fn message(path: &str, number: usize, value: &Value) -> Result<Message, RowFault> {
+fn of_list(path: &str, list: &[Value]) -> Result<Vec<Message>, RowFault> {
+    if list.len() > MAX_MESSAGES {
+        return Err(too_many(path, list.len()));
+    }
+    if !list.is_empty() && list.iter().all(Value::is_string) {
+        let texts = list.iter().filter_map(Value::as_str);
+        let roles = ["user", "assistant"].into_iter().cycle();
+        let turns = roles.zip(texts);
+        return Ok(turns.map(|(role, text)| Message::new(role, text)).collect());
+    }
+    if !list.iter().any(has_role)
+        && let Some(turns) = list::exchanges(list)
+    {
+        return Ok(turns);
+    }
+    let mut all = Vec::with_capacity(list.len());
+    for (index, value) in list.iter().enumerate() {
+        message(path, index + 1, value, &mut all)?;
+    }
+    Ok(all)
+}
+
+fn bounded(path: &str, found: Exported) -> Result<Exported, RowFault> {
+    match found.messages.len() {
+        0 => {
+            let what = format!("`{path}` is an empty list");
+            let remedy = "Add a user message and an assistant message.";
+            Err(RowFault::new(path, what, remedy))
+        }
+        len if len > MAX_MESSAGES => Err(too_many(path, len)),
+        _ => Ok(found),
+    }
+}
+
+fn too_many(path: &str, len: usize) -> RowFault {
+    let what = format!("the conversation has {len} messages, more than {MAX_MESSAGES}");
+    RowFault::new(path, what, "Split it into several rows.")
+}
+
+/// Whether a value is a message: an object that says who speaks.
+pub fn has_role(value: &Value) -> bool {
+    value
+        .as_object()
+        .is_some_and(|fields| first(fields, &ROLE_NAMES).is_some_and(|role| !role.is_null()))
+}
+
+/// The role of a message, as templates know it.
+pub fn role_of(value: &Value) -> Option<&'static str> {
+    let written = role::written(first(value.as_object()?, &ROLE_NAMES)?).ok()?;
+    Some(role::speaker(written)?.role)
+}
+
+/// Adds the message that is the `number`th of the list, counted from 1; an answer of a tool inside a user's message
+/// becomes a message of its own.
+fn message(
+    path: &str,
+    number: usize,
+    value: &Value,
+    all: &mut Vec<Message>,
+) -> Result<(), RowFault> {
     let fault = |what: String, remedy: &str| RowFault::new(path, what, remedy);
     let Value::Object(fields) = value else {
         let what = format!("message {number} is {}, not an object", kind(value));
-        return Err(fault(
-            what,
-            "Write it as an object with `role` and `content`.",
-        ));
+        return Err(fault(what, SHAPE));
     };
     let role_value = first(fields, &ROLE_NAMES).ok_or_else(|| {
         let what = format!("message {number} has no `role`");
         fault(what, "Add `role` and `content` to every message.")
     })?;
-    let Value::String(written) = role_value else {
-        let what = format!(
-            "the role of message {number} is {}, not a string",
-            kind(role_value)
-        );
-        return Err(fault(what, "Use `system`, `user` or `assistant`."));
-    };
-    let lower = written.trim().to_lowercase();
-    let Some(&(_, role)) = ROLES.iter().find(|(name, _)| *name == lower) else {
-        return Err(fault(
-            format!("message {number} has the role {written:?}"),
-            "Use `system`, `user`, `assistant`, `developer` or `tool`.",
-        ));
-    };
+    let written = role::written(role_value).map_err(|kind| {
+        let what = format!("the role of message {number} is {kind}, not a string");
+        fault(what, "Use `system`, `user` or `assistant`.")
+    })?;
+    let speaker = role::speaker(written).ok_or_else(|| {
+        let what = format!("message {number} has the role {written:?}");
+        fault(what, ROLES_TO_USE)
+    })?;
     let text = |name: &str| match fields.get(name) {
         Some(Value::String(text)) => Some(text.clone()),
         _ => None,
@@ -121,36 +176,44 @@ fn message(path: &str, number: usize, value: &Value) -> Result<Message, RowFault
         reasoning_content: text("reasoning_content").or_else(|| text("thinking")),
         tool_call_id: text("tool_call_id"),
         name: text("name"),
-        ..Message::new(role, "")
+        ..Message::new(speaker.role, "")
     };
-    if let Some(calls) = fields.get("tool_calls").filter(|calls| !calls.is_null()) {
-        message.tool_calls = json_list(calls).ok_or_else(|| {
-            let what = format!(
-                "the tool calls of message {number} are {}, not a list",
-                kind(calls)
-            );
-            fault(what, "Write them as OpenAI does.")
+    message.tool_calls = tool_calls(fields).map_err(|what| {
+        let what = format!("the tool calls of message {number} are {what}, not a list");
+        fault(what, "Write them as OpenAI does.")
+    })?;
+    if speaker.role == ASSISTANT {
+        message.is_context = switch::is_context(fields).map_err(|what| {
+            let what = format!("message {number} has {what}");
+            fault(
+                what,
+                "Use 1 for a message that is learned and 0 for one that is only read.",
+            )
         })?;
     }
-    let content = first(fields, &CONTENT_NAMES);
     let has_calls = !message.tool_calls.is_empty();
-    message.content = match content {
-        Some(Value::String(content)) if lower == "function_call" => {
-            message.tool_calls = vec![call(content)];
-            String::new()
+    match first(fields, &CONTENT_NAMES) {
+        Some(said) if speaker.is_call => {
+            message.tool_calls = calls(said).unwrap_or_else(|| vec![call(said)])
         }
-        Some(Value::String(content)) => content.clone(),
-        Some(Value::Array(parts)) => joined(parts, &mut message).ok_or_else(|| {
-            let what = format!("the content of message {number} has a part that is not text");
-            fault(what, "Keep only parts of the type `text`.")
-        })?,
-        Some(Value::Null) | None if has_calls => String::new(),
+        Some(Value::String(content)) => message.content.clone_from(content),
+        // A text's characters are a list to nobody; a lone part is one part.
+        Some(parts @ (Value::Array(_) | Value::Object(_))) if is_content(parts, speaker.role) => {
+            let said = content(parts).map_err(|what| {
+                let what =
+                    format!("message {number} has a part {what}, and only text can be learned");
+                fault(what, "Keep only parts of the type `text`.")
+            })?;
+            add_content(said, message, all);
+            return Ok(());
+        }
+        Some(Value::Null) | None if has_calls || speaker.role == "tool" => {}
         Some(Value::Null) | None => {
             let what = format!("message {number} has no `content`");
             return Err(fault(what, "Add the text as `content`."));
         }
         // What a tool answers may be an object.
-        Some(other) if role == "tool" => other.to_string(),
+        Some(other) if speaker.role == "tool" => message.content = other.to_string(),
         Some(other) => {
             let what = format!(
                 "the content of message {number} is {}, not a string",
@@ -158,55 +221,85 @@ fn message(path: &str, number: usize, value: &Value) -> Result<Message, RowFault
             );
             return Err(fault(what, "Put the text in quotes."));
         }
+    }
+    all.push(message);
+    Ok(())
+}
+
+/// Whether a list or an object is made of parts. What a tool answers may be any JSON.
+fn is_content(value: &Value, role: &str) -> bool {
+    let is_part = |part: &Value| {
+        part.is_string()
+            || ["type", "text", "value"]
+                .iter()
+                .any(|name| part.get(name).is_some())
     };
-    Ok(message)
-}
-
-fn first<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
-    names.iter().find_map(|name| fields.get(*name))
-}
-
-/// The JSON of each item of a list, which may itself be written as JSON.
-pub fn json_list(value: &Value) -> Option<Vec<String>> {
     match value {
-        Value::Array(list) => Some(list.iter().map(Value::to_string).collect()),
-        Value::String(text) => match serde_json::from_str(text).ok()? {
-            Value::Array(list) => Some(list.iter().map(Value::to_string).collect()),
-            _ => None,
+        Value::Array(parts) => role != "tool" || parts.iter().all(is_part),
+        single => role != "tool" && single.get("text").is_some(),
+    }
+}
+
+/// Puts what a list of parts says into its message, after the answers of tools that stand in it.
+fn add_content(said: Content, mut message: Message, all: &mut Vec<Message>) {
+    message.content = said.text;
+    if let Some(reasoning) = said.reasoning {
+        message
+            .reasoning_content
+            .get_or_insert_default()
+            .push_str(&reasoning);
+    }
+    message.tool_calls.extend(said.calls);
+    let is_only_results = !said.results.is_empty() && message.content.is_empty();
+    all.extend(said.results);
+    if !is_only_results {
+        all.push(message);
+    }
+}
+
+/// The calls of a message: `tool_calls`, or OpenAI's older `function_call`.
+fn tool_calls(fields: &Map<String, Value>) -> Result<Vec<String>, &'static str> {
+    let filled = |name: &str| {
+        let value = fields.get(name)?;
+        (!value.is_null() && value.as_str() != Some("")).then_some(value)
+    };
+    match (filled("tool_calls"), filled("function_call")) {
+        (Some(found), _) => calls(found).ok_or(kind(found)),
+        (None, Some(found)) => calls(found).ok_or(kind(found)),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// The value under the first of `names` that has one; null where none has.
+fn first<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
+    let is_filled = |value: &&Value| !value.is_null();
+    let exact = |name: &&str| fields.get(*name).filter(is_filled);
+    names.iter().find_map(exact).or_else(|| {
+        let named = |(name, _): &(&String, &Value)| names.contains(&plain(name).as_str());
+        let found: Vec<&Value> = fields
+            .iter()
+            .filter(named)
+            .map(|(_, value)| value)
+            .collect();
+        found
+            .iter()
+            .copied()
+            .find(is_filled)
+            .or(found.first().copied())
+    })
+}
+
+/// The text of a system instruction: a text, a list of parts, or an object with either.
+pub fn system_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(_) => Some(content(value).ok()?.text),
+        Value::Object(fields) => match first(fields, &CONTENT_NAMES)? {
+            Value::String(text) => Some(text.clone()),
+            parts => Some(content(parts).ok()?.text),
         },
         _ => None,
     }
-}
-
-/// A call of a function as OpenAI writes it, where only the function is given.
-fn call(text: &str) -> String {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(function)) if function.contains_key("name") => {
-            serde_json::json!({"type": "function", "function": function}).to_string()
-        }
-        _ => text.to_owned(),
-    }
-}
-
-/// The texts of OpenAI's list of parts. Reasoning and calls of tools among them, as LLaMA-Factory has them, go to the
-/// message; `None` where a part is anything else.
-fn joined(parts: &[Value], message: &mut Message) -> Option<String> {
-    let mut content = String::new();
-    for part in parts {
-        let text = match part {
-            Value::String(text) => text,
-            part => part.get("text").or_else(|| part.get("value"))?.as_str()?,
-        };
-        match part.get("type").and_then(Value::as_str) {
-            Some("reasoning" | "thinking") => {
-                let reasoning = message.reasoning_content.get_or_insert_default();
-                reasoning.push_str(text);
-            }
-            Some("tool_call") => message.tool_calls.push(call(text)),
-            _ => content.push_str(text),
-        }
-    }
-    Some(content)
 }
 
 /// A transcript `\n\nHuman: ..\n\nAssistant: ..`, as Anthropic's preference data is written; `None` for any other text.

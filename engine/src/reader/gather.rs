@@ -23,13 +23,19 @@ use super::{
 use crate::protocol::{GatheredSummary, Side};
 
 /// The fields of a message besides its role and its text.
-const EXTRAS: [&str; 6] = [
+const EXTRAS: [&str; 12] = [
     "tool_calls",
     "function_call",
     "tool_call_id",
     "reasoning_content",
     "thinking",
     "name",
+    "weight",
+    "loss_weight",
+    "train",
+    "trainable",
+    "loss",
+    "masked",
 ];
 
 /// A complete conversation.

@@ -226,6 +226,8 @@ fn two_best<'a>(texts: &[&'a Column]) -> Option<(&'a Column, &'a Column)> {
 
 fn pair(prompt: &Column, completion: &Column) -> Mapping {
     Mapping::PromptCompletion {
+        history: None,
+        verdict: None,
         system: None,
         prompt: prompt.name.clone(),
         input: None,
@@ -258,6 +260,8 @@ mod tests {
 
     fn paired(prompt: &str, completion: &str) -> Option<Mapping> {
         Some(Mapping::PromptCompletion {
+            history: None,
+            verdict: None,
             system: None,
             prompt: prompt.to_owned(),
             input: None,

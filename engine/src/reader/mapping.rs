@@ -1,23 +1,33 @@
 //! A record's fields to an example.
 
-use std::borrow::Cow;
+mod answer;
+mod choice;
+mod conversion;
+mod part;
+mod preference;
+mod template;
+mod unknown;
 
 use serde_json::Value;
 
+use self::{
+    answer::Said,
+    part::{sibling, split_system, with_system},
+    unknown::unknown,
+};
+pub use self::{
+    choice::Choices,
+    conversion::{Conversion, Conversions},
+};
 use super::{
-    conversation::{json_list, kind, messages, transcript},
+    conversation::{Exported, conversation, truth},
     path::{Fields, first_name, get},
-    recognise::recognise,
+    recognise::{plain, recognise},
 };
 use crate::{
     data::example::{ASSISTANT, Example, USER},
     protocol::{Mapping, Message, RowShape},
 };
-
-/// Fields shown of a row that has none of the known ones.
-const MAX_SHOWN_FIELDS: usize = 6;
-const CHOOSE: &str = "Choose the columns under \"Columns and format\", or name them `messages`, `prompt` and `completion`, or \
-    `text`.";
 
 /// Why a record gives no example.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +58,63 @@ pub struct Mapped {
     pub example: Example,
     /// Of a text with a label.
     pub label: Option<String>,
-    /// The answer that is not learnt, of a preference.
+    /// The answer that is not learned, of a preference.
     pub rejected: Option<String>,
+    /// Whether the answer is marked as a good one, with the field that says so; an answer that is marked as bad is never
+    /// learned.
+    pub verdict: Option<(bool, String)>,
+    /// What was done to read it, each at most once.
+    pub conversions: Vec<Conversion>,
+}
+
+/// How the rows of a file are written, where a row alone does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Habits {
+    /// Number of the first choice.
+    pub first_choice: usize,
+    /// Whether answers are lists even where they have one item only.
+    pub has_lists: bool,
+}
+
+/// Reads `fields` as `mapping` says, and as what the row was recognised where that leaves it open.
+///
+/// # Errors
+/// What is missing or of another kind.
+pub fn example(
+    fields: &Fields,
+    mapping: &Mapping,
+    habits: Habits,
+) -> Result<(Mapped, Mapping), RowFault> {
+    let mapping = match mapping {
+        Mapping::Automatic => recognise(fields).ok_or_else(|| unknown(fields))?,
+        fixed => fixed.clone(),
+    };
+    let mut reading = Reading {
+        fields,
+        habits,
+        conversions: Vec::new(),
+    };
+    let mut mapped = reading.mapped(&mapping)?;
+    reading.conversions.sort_unstable();
+    reading.conversions.dedup();
+    mapped.conversions = reading.conversions;
+    Ok((mapped, mapping))
+}
+
+/// Whether an answer is marked as good or as bad: true or false, 1 or 0, or a word for them.
+pub fn verdict(value: &Value) -> Option<bool> {
+    truth(value).or_else(|| match value.as_str()?.trim().to_lowercase().as_str() {
+        "good" | "desirable" | "chosen" => Some(true),
+        "bad" | "undesirable" | "rejected" => Some(false),
+        _ => None,
+    })
+}
+
+/// A record on its way to an example.
+struct Reading<'a> {
+    fields: &'a Fields,
+    habits: Habits,
+    conversions: Vec<Conversion>,
 }
 
 impl From<Example> for Mapped {
@@ -58,316 +123,217 @@ impl From<Example> for Mapped {
             example,
             label: None,
             rejected: None,
+            verdict: None,
+            conversions: Vec::new(),
         }
     }
 }
 
-/// Reads `fields` as `mapping` says, and as what the row was recognised where that leaves it open.
-///
-/// # Errors
-/// What is missing or of another kind.
-pub fn example(fields: &Fields, mapping: &Mapping) -> Result<(Mapped, Mapping), RowFault> {
-    let mapping = match mapping {
-        Mapping::Automatic => recognise(fields).ok_or_else(|| unknown(fields))?,
-        fixed => fixed.clone(),
-    };
-    Ok((mapped(fields, &mapping)?, mapping))
-}
-
-fn mapped(fields: &Fields, mapping: &Mapping) -> Result<Mapped, RowFault> {
-    match mapping {
-        // A single message is not an example; `gather` turns messages into conversations.
-        Mapping::Automatic | Mapping::MessageRows { .. } => Err(unknown(fields)),
-        Mapping::Text { text: path } => Ok(Example::Text(text(fields, path)?).into()),
-        Mapping::PromptCompletion {
-            system,
-            prompt,
-            input,
-            completion,
-        } => {
-            let optional = |path: &Option<String>| optional(fields, path.as_deref());
-            let (system, input) = (optional(system)?, optional(input)?);
-            Ok(pair(fields, system, prompt, input, completion)?.into())
-        }
-        Mapping::Messages { messages: path } => {
-            let mut all = messages(path, required(fields, path)?)?;
-            if let Some(system) = optional(fields, Some("system")).ok().flatten()
-                && all.first().is_some_and(|first| first.role != "system")
-            {
-                all.insert(0, Message::new("system", system));
+impl<'a> Reading<'a> {
+    fn mapped(&mut self, mapping: &Mapping) -> Result<Mapped, RowFault> {
+        match mapping {
+            // A single message is not an example; `gather` turns messages into conversations.
+            Mapping::Automatic | Mapping::MessageRows { .. } => Err(unknown(self.fields)),
+            Mapping::Text { text } => Ok(Example::Text(self.text(text)?).into()),
+            Mapping::PromptCompletion {
+                system,
+                history,
+                prompt,
+                input,
+                completion,
+                verdict,
+            } => {
+                let before = self.before(system.as_deref(), history.as_deref())?;
+                let example = self.pair(before, prompt, input.as_deref(), completion)?;
+                self.judged(example, verdict.as_deref())
             }
-            Ok(conversation(path, all, 0, RowShape::Messages, tools(fields))?.into())
-        }
-        Mapping::Classification {
-            text: text_path,
-            label,
-        } => {
-            let label = text(fields, label)?;
-            let example = Example::Pair {
-                prompt: text(fields, text_path)?,
-                completion: label.clone(),
-            };
-            Ok(Mapped {
-                label: Some(label),
-                ..example.into()
-            })
-        }
-        Mapping::Preference {
-            prompt,
-            chosen,
-            rejected,
-        } => {
-            let example = preferred(fields, prompt.as_deref(), chosen)?;
-            let answer = required(fields, rejected)?;
-            let rejected = match (scalar(answer), messages(rejected, &as_list(answer))) {
-                (Some(text), _) => text,
-                (None, Ok(all)) => all.into_iter().next_back().unwrap_or_default().content,
-                (None, Err(_)) => answer.to_string(),
-            };
-            Ok(Mapped {
-                rejected: Some(rejected),
-                ..example.into()
-            })
-        }
-        Mapping::Template { prompt, completion } => {
-            let filled = fill(fields, completion)?;
-            if prompt.trim().is_empty() {
-                return Ok(Example::Text(filled).into());
+            Mapping::Messages {
+                messages,
+                system,
+                verdict,
+            } => {
+                let example = self.messages(messages, system.as_deref(), verdict.as_deref())?;
+                self.judged(example, verdict.as_deref())
             }
-            let example = Example::Pair {
-                prompt: fill(fields, prompt)?,
-                completion: filled,
-            };
-            Ok(example.into())
+            Mapping::Choice {
+                prompt,
+                input,
+                choices,
+                answer,
+            } => {
+                let example = self.choice(prompt, input.as_deref(), choices, answer)?;
+                self.conversions.push(Conversion::Choices);
+                Ok(example.into())
+            }
+            Mapping::Classification { text, label } => {
+                let label = self.text(label)?;
+                let example = Example::Pair {
+                    prompt: self.text(text)?,
+                    completion: label.clone(),
+                };
+                Ok(Mapped {
+                    label: Some(label),
+                    ..example.into()
+                })
+            }
+            Mapping::Preference {
+                system,
+                history,
+                prompt,
+                input,
+                chosen,
+                rejected,
+            } => {
+                let before = self.before(system.as_deref(), history.as_deref())?;
+                let asked = prompt.as_deref().zip(Some(input.as_deref()));
+                let example = self.preferred(before, asked, chosen)?;
+                Ok(Mapped {
+                    rejected: Some(self.rejected(rejected)?),
+                    ..example.into()
+                })
+            }
+            Mapping::Template { prompt, completion } => {
+                let filled = template::fill(self.fields, completion)?;
+                if prompt.trim().is_empty() {
+                    return Ok(Example::Text(filled).into());
+                }
+                let example = Example::Pair {
+                    prompt: template::fill(self.fields, prompt)?,
+                    completion: filled,
+                };
+                Ok(example.into())
+            }
         }
     }
-}
 
-/// Both texts, or both lists of messages.
-fn pair(
-    fields: &Fields,
-    system: Option<String>,
-    prompt: &str,
-    input: Option<String>,
-    completion: &str,
-) -> Result<Example, RowFault> {
-    let (asked, answered) = (required(fields, prompt)?, required(fields, completion)?);
-    if let (Value::Array(_), Value::Array(_) | Value::Object(_)) = (asked, answered) {
-        let mut all = messages(prompt, asked)?;
-        let first_trained = all.len();
-        all.extend(messages(completion, &as_list(answered))?);
+    /// A list of messages, with the system text that stands beside it.
+    fn messages(
+        &mut self,
+        path: &str,
+        system: Option<&str>,
+        verdict: Option<&str>,
+    ) -> Result<Example, RowFault> {
+        let value = self.required(path)?;
+        let current = get(self.fields, &sibling(path, "current_node")).and_then(Value::as_str);
+        let Exported {
+            messages,
+            has_branches,
+        } = conversation(path, value, current)?;
+        if has_branches {
+            self.conversions.push(Conversion::Branches);
+        }
+        let all = with_system(self.system(system)?, messages);
+        // A verdict is about the last answer.
+        let is_judged = verdict.is_some_and(|verdict| get(self.fields, verdict).is_some());
+        let last = all.iter().rposition(|message| message.role == ASSISTANT);
+        let first_trained = last.filter(|_| is_judged).unwrap_or(0);
+        self.conversation(path, all, first_trained, RowShape::Messages)
+    }
+
+    /// The prompt and what answers it: both texts, messages, or one of each.
+    ///
+    /// The answers of earlier turns in a `history` are learned, too, as in LLaMA-Factory, where that field comes from, unless
+    /// it is told otherwise (`mask_history`); `TrainOn::LastTurn` says so here. A prompt that is a list of messages is context,
+    /// as in TRL.
+    fn pair(
+        &mut self,
+        before: Vec<Message>,
+        prompt: &str,
+        input: Option<&str>,
+        completion: &str,
+    ) -> Result<Example, RowFault> {
+        let asked = self.asked(prompt, input, completion)?;
+        let answered = self.answer(completion)?;
         let shape = RowShape::PromptCompletion;
-        return conversation(completion, all, first_trained, shape, tools(fields));
-    }
-    if let (Value::Array(list), Some(answer)) = (asked, scalar(answered))
-        && list.first().is_some_and(Value::is_object)
-    {
-        // As OpenAI's evals are written.
-        let mut all = messages(prompt, asked)?;
-        let first_trained = all.len();
-        all.push(Message::new(ASSISTANT, answer));
-        let shape = RowShape::PromptCompletion;
-        return conversation(completion, all, first_trained, shape, tools(fields));
-    }
-    if scalar(asked).is_some() != scalar(answered).is_some() {
-        let what = format!(
-            "`{prompt}` is {} but `{completion}` is {}",
-            kind(asked),
-            kind(answered)
-        );
-        return Err(RowFault::new(completion, what, "Make both of them text."));
-    }
-    let (mut prompt, completion) = (text(fields, prompt)?, text(fields, completion)?);
-    if let Some(input) = input {
-        // As the Alpaca project joins them for a chat.
-        prompt = format!("{prompt}\n\n{input}");
-    }
-    Ok(match system {
-        None => Example::Pair { prompt, completion },
-        Some(system) => Example::Conversation {
-            messages: vec![
-                Message::new("system", system),
-                Message::new(USER, prompt),
-                Message::new(ASSISTANT, completion),
-            ],
-            tools: Vec::new(),
-            first_trained: 0,
-            shape: RowShape::PromptCompletion,
-        },
-    })
-}
-
-/// A single message as a list of one.
-fn as_list(value: &Value) -> Cow<'_, Value> {
-    match value {
-        Value::Object(_) => Cow::Owned(Value::Array(vec![value.clone()])),
-        value => Cow::Borrowed(value),
-    }
-}
-
-/// The better answer, to the prompt where there is one.
-fn preferred(fields: &Fields, prompt: Option<&str>, chosen: &str) -> Result<Example, RowFault> {
-    let answer = required(fields, chosen)?;
-    if answer.is_array() || answer.is_object() {
-        let mut all = messages(chosen, &as_list(answer))?;
-        // The prompt is repeated in front of whole conversations; where it is not, it belongs there.
-        if all.first().is_some_and(|first| first.role == ASSISTANT)
-            && let Some(path) = prompt
-        {
-            let asked = match required(fields, path)? {
-                list @ Value::Array(_) => messages(path, list)?,
-                _ => vec![Message::new(USER, text(fields, path)?)],
-            };
-            all.splice(0..0, asked);
-        }
-        // Only the last turn differs between the two.
-        let last = all.len().saturating_sub(1);
-        return conversation(chosen, all, last, RowShape::Preference, tools(fields));
-    }
-    let completion = text(fields, chosen)?;
-    match prompt {
-        Some(prompt) => Ok(Example::Pair {
-            prompt: text(fields, prompt)?,
-            completion,
-        }),
-        None => match transcript(&completion) {
-            Some(all) => {
-                let last = all.len().saturating_sub(1);
-                conversation(chosen, all, last, RowShape::Preference, Vec::new())
+        let (asked, first_trained) = match (asked, &answered) {
+            (Said::Text(prompt), Said::Text(completion)) if before.is_empty() => {
+                return Ok(Example::Pair {
+                    prompt,
+                    completion: completion.clone(),
+                });
             }
-            None => Ok(Example::Text(completion)),
-        },
-    }
-}
-
-fn conversation(
-    path: &str,
-    messages: Vec<Message>,
-    first_trained: usize,
-    shape: RowShape,
-    tools: Vec<String>,
-) -> Result<Example, RowFault> {
-    let learnt = messages.get(first_trained..).unwrap_or_default();
-    if !learnt.iter().any(|message| message.role == ASSISTANT) {
-        return Err(RowFault::new(
-            path,
-            "no message is from the assistant, so there is nothing to learn",
-            "Add a message whose `role` is `assistant`.",
-        ));
-    }
-    Ok(Example::Conversation {
-        messages,
-        tools,
-        first_trained,
-        shape,
-    })
-}
-
-/// The tools that may be called, beside the messages.
-fn tools(fields: &Fields) -> Vec<String> {
-    let tools = get(fields, "tools").or_else(|| get(fields, "functions"));
-    tools.and_then(json_list).unwrap_or_default()
-}
-
-fn required<'a>(fields: &'a Fields, path: &str) -> Result<&'a Value, RowFault> {
-    get(fields, path).ok_or_else(|| {
-        let at = first_name(fields, path).unwrap_or_default();
-        let what = match fields.iter().any(|(name, _)| name == at) {
-            true if at == path => format!("`{path}` is empty (null)"),
-            _ => format!("the row has no `{path}`"),
+            (Said::Text(prompt), _) => (vec![Message::new(USER, prompt)], 0),
+            (Said::Messages(asked), _) => {
+                let len = asked.len();
+                (asked, len)
+            }
         };
-        RowFault::new(at, what, "Fill it in, or remove the row.")
-    })
-}
+        let answered = match answered {
+            Said::Text(completion) => vec![Message::new(ASSISTANT, completion)],
+            Said::Messages(answered) => answered,
+        };
+        let (system, mut all) = split_system(before);
+        let num_before = all.len();
+        all.extend(asked);
+        all.extend(answered);
+        let num_messages = all.len();
+        let all = with_system(system, all);
+        let first_trained = match first_trained {
+            0 => 0,
+            len => num_before + len + (all.len() - num_messages),
+        };
+        self.conversation(completion, all, first_trained, shape)
+    }
 
-fn text(fields: &Fields, path: &str) -> Result<String, RowFault> {
-    let value = required(fields, path)?;
-    scalar(value).ok_or_else(|| {
-        let what = format!("`{path}` is {}, not text", kind(value));
-        RowFault::new(
-            path,
-            what,
-            "Put the text in quotes, or choose another column.",
-        )
-    })
-}
+    /// A conversation with something to learn from the message `first_trained` on.
+    fn conversation(
+        &mut self,
+        path: &str,
+        messages: Vec<Message>,
+        first_trained: usize,
+        shape: RowShape,
+    ) -> Result<Example, RowFault> {
+        let learned = messages.get(first_trained..).unwrap_or_default();
+        let mut answers = learned.iter().filter(|message| message.role == ASSISTANT);
+        if !answers.clone().any(|answer| !answer.is_context) {
+            let (what, remedy) = match answers.next() {
+                None => (
+                    "no message is from the assistant, so there is nothing to learn",
+                    "Add a message whose `role` is `assistant`.",
+                ),
+                Some(_) => (
+                    "every message of the assistant is marked as context only (its weight is 0), so there is nothing to learn",
+                    "Give the answer to learn the weight 1, or remove the row.",
+                ),
+            };
+            return Err(RowFault::new(path, what, remedy));
+        }
+        if messages.iter().any(|message| message.is_context) {
+            self.conversions.push(Conversion::Context);
+        }
+        Ok(Example::Conversation {
+            messages,
+            tools: self.tools(path),
+            first_trained,
+            shape,
+        })
+    }
 
-/// A text that need not be there; empty is as good as absent.
-fn optional(fields: &Fields, path: Option<&str>) -> Result<Option<String>, RowFault> {
-    let Some(path) = path.filter(|path| get(fields, path).is_some()) else {
-        return Ok(None);
-    };
-    let text = text(fields, path)?;
-    Ok((!text.trim().is_empty()).then_some(text))
+    /// The example with its verdict.
+    fn judged(&self, example: Example, path: Option<&str>) -> Result<Mapped, RowFault> {
+        let judged = path.and_then(|path| Some((path, get(self.fields, path)?)));
+        let verdict = judged.map(|(path, value)| match verdict(value) {
+            Some(is_good) => Ok((is_good, path.to_owned())),
+            None => {
+                let what = format!(
+                    "`{path}` is {value}, which marks the answer neither as good nor as bad"
+                );
+                let remedy = "Use true or false, or choose no such field.";
+                Err(RowFault::new(path, what, remedy))
+            }
+        });
+        Ok(Mapped {
+            verdict: verdict.transpose()?,
+            ..example.into()
+        })
+    }
 }
 
 /// Texts as they are, numbers and booleans as they are written.
-fn scalar(value: &Value) -> Option<String> {
+pub fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         _ => None,
     }
-}
-
-/// Puts fields into `{field}`; `{{` and `}}` are braces.
-fn fill(fields: &Fields, template: &str) -> Result<String, RowFault> {
-    let mut filled = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(at) = rest.find(['{', '}']) {
-        filled.push_str(&rest[..at]);
-        let brace = &rest[at..at + 1];
-        rest = &rest[at + 1..];
-        if let Some(behind) = rest.strip_prefix(brace) {
-            filled.push_str(brace);
-            rest = behind;
-            continue;
-        }
-        let Some((path, behind)) = (brace == "{").then(|| rest.split_once('}')).flatten() else {
-            let what = format!("the template has a `{brace}` without its counterpart");
-            return Err(RowFault::new("", what, "Write literal braces twice."));
-        };
-        let path = path.trim();
-        match get(fields, path) {
-            Some(value) => filled.push_str(&scalar(value).unwrap_or_else(|| value.to_string())),
-            // Null, or an optional part of an object.
-            None if first_name(fields, path).is_some() => {}
-            None => {
-                let what = format!("the template uses `{path}`, which the row does not have");
-                return Err(RowFault::new(
-                    "",
-                    what,
-                    "Correct the template, or remove the row.",
-                ));
-            }
-        }
-        rest = behind;
-    }
-    filled.push_str(rest);
-    Ok(filled)
-}
-
-fn unknown(fields: &Fields) -> RowFault {
-    let has = |wanted: &str| fields.iter().any(|(name, _)| name == wanted);
-    let half = match (has("prompt"), has("completion")) {
-        (true, false) => Some(("prompt", "the row has a `prompt` but no `completion`")),
-        (false, true) => Some(("completion", "the row has a `completion` but no `prompt`")),
-        _ => None,
-    };
-    if let Some((path, what)) = half {
-        return RowFault::new(path, what, "Add the missing one, or name the field `text`.");
-    }
-    let names: Vec<String> = fields
-        .iter()
-        .take(MAX_SHOWN_FIELDS)
-        .map(|(name, _)| format!("`{}`", name.chars().take(30).collect::<String>()))
-        .collect();
-    let what = match names.as_slice() {
-        [] => "the row has no fields".to_owned(),
-        names => format!(
-            "we can't tell which columns to learn from: {}",
-            names.join(", ")
-        ),
-    };
-    RowFault::new("", what, CHOOSE)
 }

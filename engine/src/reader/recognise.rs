@@ -1,183 +1,223 @@
 //! What a row is, by the names of its fields.
 //!
 //! Names are compared without case and without what joins words, so that `Canonical Solution`, `canonical_solution` and
-//! `canonicalSolution` are one. The first rule that fits decides:
+//! `canonicalSolution` are one. Fields without a value say nothing, so that of datasets which were put together each row is
+//! read by its own fields. The first rule that fits decides:
 //!
 //! 1. `chosen` and `rejected`: a preference;
-//! 2. a list of messages, or of texts that take turns;
-//! 3. a prompt and a completion under one of their many names, with Alpaca's `input` and a system prompt;
-//! 4. a text and its summary;
-//! 5. a text and a label;
-//! 6. a text under one of its names;
-//! 7. a list of messages under any name;
-//! 8. the row's only text;
-//! 9. an object inside the row (`{"row": {..}}`) that one of the rules up to 7 fits; it is a text (6) only where the row
-//!    has no text beside it, lest a remark be learnt.
+//! 2. a list of messages, or of texts that take turns, or a conversation as chat services export it;
+//! 3. a question, several choices and which of them is right;
+//! 4. a prompt and a completion under one of their many names, with Alpaca's `input` and `history`, a system text, and
+//!    whether the answer is a good one;
+//! 5. a text and its summary;
+//! 6. a text and a label;
+//! 7. a text under one of its names;
+//! 8. a list of messages under any name;
+//! 9. the row's only text;
+//! 10. an object inside the row (`{"row": {..}}`) that one of the rules up to 8 fits; it is a text (7) only where the row
+//!     has no text beside it, lest a remark be learned.
+//!
+//! What was rejected is never taken for anything else.
+
+mod choice;
+mod field;
+mod inside;
+mod names;
 
 use serde_json::Value;
 
-use super::{headers::english, path::Fields};
+pub use self::field::plain;
+use self::{field::Row, inside::inside, names::*};
+use super::{
+    cell::looks_composite,
+    conversation::{has_role, is_of_lists, is_tree, role_of},
+    mapping::verdict,
+    path::Fields,
+};
 use crate::protocol::Mapping;
-
-const MESSAGES: &[&str] = &[
-    "messages",
-    "conversations",
-    "conversation",
-    "dialogue",
-    "dialog",
-    "chat",
-    "turns",
-];
-const CHOSEN: &[&str] = &[
-    "chosen",
-    "chosenresponse",
-    "chosenmessages",
-    "preferred",
-    "accepted",
-];
-const REJECTED: &[&str] = &[
-    "rejected",
-    "rejectedresponse",
-    "rejectedmessages",
-    "dispreferred",
-    "nonpreferred",
-];
-const SYSTEM: &[&str] = &["system", "systemprompt", "systemmessage"];
-/// Names of what is asked; earlier ones win, so that `input` and `context` beside an instruction are its input.
-const PROMPT: &[&str] = &[
-    "prompt",
-    "instruction",
-    "question",
-    "query",
-    "user",
-    "human",
-    "request",
-    "input",
-    "inputs",
-    "source",
-    "context",
-];
-const INPUT: &[&str] = &["input", "context", "passage", "options"];
-const COMPLETION: &[&str] = &[
-    "completion",
-    "output",
-    "response",
-    "answer",
-    "reply",
-    "assistant",
-    "canonicalsolution",
-    "solution",
-    "target",
-    "targets",
-    "outputs",
-    "answers",
-    "ideal",
-];
-/// What a summary is of, and its names.
-const SUMMARISED: &[&str] = &[
-    "document", "article", "dialogue", "text", "content", "body", "source",
-];
-const SUMMARY: &[&str] = &["summary", "highlights", "abstract", "tldr"];
-const LABELLED: &[&str] = &[
-    "text",
-    "sentence",
-    "review",
-    "comment",
-    "tweet",
-    "message",
-    "content",
-    "body",
-    "utterance",
-    "input",
-];
-const LABEL: &[&str] = &[
-    "labeltext",
-    "labelname",
-    "label",
-    "class",
-    "category",
-    "sentiment",
-    "intent",
-    "emotion",
-    "target",
-    "topic",
-];
-const TEXT: &[&str] = &[
-    "text", "content", "document", "body", "article", "story", "passage", "code", "sentence",
-    "abstract", "poem", "lyrics", "quote",
-];
 
 /// What the fields' names say; `None` where they say nothing.
 pub fn recognise(fields: &Fields) -> Option<Mapping> {
-    let own = by_names(fields).or_else(|| lone_text(fields));
-    own.or_else(|| {
-        let has_text = fields.iter().any(|(_, value)| is_text(value));
-        fields.iter().find_map(|(name, value)| {
+    let row = Row::new(fields);
+    let own = by_names(&row, true).or_else(|| by_names(&row, false));
+    own.or_else(|| lone_text(fields)).or_else(|| {
+        let has_text = row.all().any(|(.., value)| is_text(value));
+        let system = row.find(SYSTEM, is_system);
+        row.all().find_map(|(name, plain, value)| {
+            if is_of_rejected(plain) {
+                return None;
+            }
             let inner: Vec<(String, Value)> = value
                 .as_object()?
                 .iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
-            let found = by_names(&inner)?;
+            let inner_row = Row::new(&inner);
+            let found = by_names(&inner_row, true).or_else(|| by_names(&inner_row, false))?;
             let is_doubtful = has_text && matches!(found, Mapping::Text { .. });
-            (!is_doubtful).then(|| inside(name, found))
+            (!is_doubtful).then(|| inside(name, found, &system))
         })
     })
 }
 
-fn by_names(fields: &Fields) -> Option<Mapping> {
-    let named = |names: &[&str]| find(fields, names, |_| true);
-    let text = |names: &[&str]| find(fields, names, is_text);
-    if let (Some(chosen), Some(rejected)) = (named(CHOSEN), named(REJECTED)) {
-        return Some(Mapping::Preference {
-            prompt: named(PROMPT).or_else(|| find(fields, MESSAGES, is_conversation)),
-            chosen,
-            rejected,
-        });
+/// `is_strict`: what decides has something in it, so that a row is not read by columns that it leaves empty.
+fn by_names(row: &Row, is_strict: bool) -> Option<Mapping> {
+    let counts = |names: &[&String]| !is_strict || names.iter().any(|name| row.is_filled(name));
+    let preferred = preference(row).filter(|(chosen, rejected, _)| counts(&[chosen, rejected]));
+    if let Some((.., mapping)) = preferred {
+        return Some(mapping);
     }
-    if let Some(messages) = find(fields, MESSAGES, is_conversation) {
-        return Some(Mapping::Messages { messages });
+    let messages = conversation(row);
+    if let Some((_, mapping)) = messages.filter(|(messages, _)| counts(&[messages])) {
+        return Some(mapping);
     }
-    let completion = completion(fields);
-    if let Some((prompt, completion)) = named(PROMPT).zip(completion) {
-        let input = find(fields, INPUT, |value| is_text(value) || value.is_null());
+    if let Some(mapping) = choice::choice(row) {
+        return Some(mapping);
+    }
+    if let Some((prompt, completion)) = prompt(row).zip(completion(row))
+        && prompt != completion
+        && counts(&[&prompt, &completion])
+    {
+        return Some(pair(row, prompt, completion));
+    }
+    let text = |names: &[&str]| row.find(names, is_text);
+    if let Some((prompt, completion)) = text(SUMMARISED).zip(text(SUMMARY))
+        && counts(&[&prompt, &completion])
+    {
         return Some(Mapping::PromptCompletion {
-            system: text(SYSTEM),
-            input: input.filter(|input| *input != prompt && *input != completion),
+            system: row.find(SYSTEM, is_system),
+            history: None,
             prompt,
-            completion,
-        });
-    }
-    if let Some((prompt, completion)) = text(SUMMARISED).zip(text(SUMMARY)) {
-        return Some(Mapping::PromptCompletion {
-            system: text(SYSTEM),
             input: None,
-            prompt,
             completion,
+            verdict: None,
         });
     }
-    if let (Some(text), Some(label)) = (text(LABELLED), find(fields, LABEL, is_label))
+    if let (Some(text), Some(label)) = (text(LABELLED), row.find(LABEL, is_label))
         && text != label
+        && counts(&[&text])
     {
         return Some(Mapping::Classification { text, label });
     }
-    if let Some(text) = text(TEXT) {
+    if let Some(text) = text(TEXT).filter(|text| counts(&[text])) {
         return Some(Mapping::Text { text });
     }
     // A conversation by its content, whatever it is called.
-    let (name, _) = fields
-        .iter()
-        .find(|(_, value)| is_list_of_messages(value))?;
-    Some(Mapping::Messages {
-        messages: name.clone(),
+    let (name, ..) = row
+        .all()
+        .find(|(_, plain, value)| !is_of_rejected(plain) && is_list_of_messages(value))?;
+    Some(messages_of(row, name.to_owned()))
+}
+
+/// Two answers of which one is better, with the names of both. Where only the rejected one has a name of its own, the
+/// other is the row's completion, or the last message of its conversation, as ms-swift writes them.
+fn preference(row: &Row) -> Option<(String, String, Mapping)> {
+    let is_answer = |value: &Value| value.is_string() || value.is_array() || value.is_object();
+    let rejected = row.find(REJECTED, is_answer)?;
+    let asked = prompt(row);
+    let messages = row.find(MESSAGES, is_conversation);
+    let (prompt, chosen) = match (row.find(CHOSEN, is_answer), completion(row), messages) {
+        (Some(chosen), _, messages) => (asked.or(messages), chosen),
+        (None, Some(chosen), messages) => (asked.or(messages), chosen),
+        (None, None, Some(messages)) => (None, messages),
+        (None, None, None) => return None,
+    };
+    let mapping = Mapping::Preference {
+        system: row.find(SYSTEM, is_system),
+        history: row.find(HISTORY, is_conversation),
+        input: input(row, prompt.as_deref().unwrap_or_default(), &chosen),
+        prompt,
+        chosen: chosen.clone(),
+        rejected: rejected.clone(),
+    };
+    Some((chosen, rejected, mapping))
+}
+
+/// A conversation, with the name of its field.
+fn conversation(row: &Row) -> Option<(String, Mapping)> {
+    let tree = row.find(TREE, is_tree);
+    let is_gemini = |value: &Value| {
+        value
+            .as_array()
+            .is_some_and(|list| list.iter().all(has_role))
+    };
+    let messages = tree
+        .or_else(|| row.find(MESSAGES, is_conversation))
+        .or_else(|| row.find(CONTENTS, is_gemini))?;
+    // Messages that end with a question, and the answer beside them.
+    if let Some(answer) = completion(row).filter(|answer| row.is_filled(answer))
+        && answer != messages
+        && row.value(&messages).is_some_and(ends_with_a_question)
+    {
+        return Some((messages.clone(), pair(row, messages, answer)));
+    }
+    Some((messages.clone(), messages_of(row, messages)))
+}
+
+fn messages_of(row: &Row, messages: String) -> Mapping {
+    Mapping::Messages {
+        system: row.find(SYSTEM, is_system),
+        verdict: row.find(VERDICT, |value| verdict(value).is_some()),
+        messages,
+    }
+}
+
+fn pair(row: &Row, prompt: String, completion: String) -> Mapping {
+    Mapping::PromptCompletion {
+        system: row.find(SYSTEM, is_system),
+        history: row.find(HISTORY, is_conversation),
+        input: input(row, &prompt, &completion),
+        verdict: row.find(VERDICT, |value| verdict(value).is_some()),
+        prompt,
+        completion,
+    }
+}
+
+/// What belongs to the prompt besides: a text, or choices.
+fn input(row: &Row, prompt: &str, completion: &str) -> Option<String> {
+    let is_input = |value: &Value| is_text(value) || choice::is_list(value);
+    let input = row.find_or_null(INPUT, is_input)?;
+    let is_taken =
+        input == prompt || input == completion || prompt.starts_with(&format!("{input}."));
+    (!is_taken).then_some(input)
+}
+
+/// What is asked; messages inside an object (`{"input": {"messages": [..]}}`) by their path.
+fn prompt(row: &Row) -> Option<String> {
+    let name = row.find(PROMPT, |value| !value.is_null())?;
+    let inner = row.value(&name).and_then(Value::as_object);
+    let messages = inner.and_then(|fields| {
+        let is_it = |(name, value): &(&String, &Value)| {
+            MESSAGES.contains(&plain(name).as_str()) && is_conversation(value)
+        };
+        fields.iter().find(is_it)
+    });
+    Some(match messages {
+        Some((inner, _)) => format!("{name}.{inner}"),
+        None => name,
     })
+}
+
+/// What is answered. A chosen answer is one, too, where the column of rejected ones is empty in this row.
+fn completion(row: &Row) -> Option<String> {
+    let is_answer = |value: &Value| value.is_string() || value.is_array() || value.is_object();
+    row.find(COMPLETION, |value| !value.is_null()).or_else(|| {
+        let chosen = row.find(CHOSEN, is_answer)?;
+        let has_rejected = row.find_or_null(REJECTED, |_| false).is_some();
+        has_rejected.then_some(chosen)
+    })
+}
+
+fn is_of_rejected(plain: &str) -> bool {
+    REJECTED.contains(&plain)
 }
 
 /// The row's only text.
 fn lone_text(fields: &Fields) -> Option<Mapping> {
-    match fields {
+    let mut filled = fields.iter().filter(|(_, value)| !value.is_null());
+    match (filled.next(), filled.next()) {
         // Half of a pair is no text.
-        [(name, Value::String(_))]
+        (Some((name, Value::String(_))), None)
             if ![PROMPT, COMPLETION, CHOSEN, REJECTED]
                 .iter()
                 .any(|names| names.contains(&plain(name).as_str())) =>
@@ -188,113 +228,40 @@ fn lone_text(fields: &Fields) -> Option<Mapping> {
     }
 }
 
-/// The field under the first of `names` that there is.
-fn find(fields: &Fields, names: &[&str], fits: impl Fn(&Value) -> bool) -> Option<String> {
-    names.iter().find_map(|wanted| {
-        let field = fields
-            .iter()
-            .find(|(name, value)| is_called(name, wanted) && fits(value));
-        field.map(|(name, _)| name.clone())
-    })
-}
-
-/// The completion's path; of a list of answers, the first one.
-fn completion(fields: &Fields) -> Option<String> {
-    let name = find(fields, COMPLETION, |value| !value.is_null())?;
-    let value = &fields.iter().find(|(field, _)| *field == name)?.1;
-    Some(match value {
-        // As SQuAD writes them.
-        Value::Object(answers) if answers.get("text").is_some_and(Value::is_array) => {
-            format!("{name}.text[0]")
-        }
-        Value::Array(answers) if answers.first().is_some_and(is_text) => format!("{name}[0]"),
-        _ => name,
-    })
-}
-
-/// Whether a name is the wanted one, or means the same in another language.
-fn is_called(name: &str, wanted: &str) -> bool {
-    let plain = plain(name);
-    plain == wanted || english(&plain) == Some(wanted)
-}
-
-/// Small letters and digits of a name.
-pub(super) fn plain(name: &str) -> String {
-    name.chars()
-        .filter(|character| character.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
-}
-
 fn is_text(value: &Value) -> bool {
     value.is_string()
+}
+
+/// A text, or an instruction as Gemini and Bedrock write it.
+fn is_system(value: &Value) -> bool {
+    value.is_string() || value.is_array() || value.is_object()
 }
 
 fn is_label(value: &Value) -> bool {
     matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
 }
 
-/// A list, also one that a table's cell holds as JSON.
+/// A list, also one that a table's cell holds as JSON, or an object of lists.
 fn is_conversation(value: &Value) -> bool {
     match value {
         Value::Array(_) => true,
-        Value::String(text) => text.trim_start().starts_with('['),
-        _ => false,
+        Value::String(text) => looks_composite(text),
+        object => is_of_lists(object) || is_tree(object),
     }
 }
 
 /// A list of objects with a role, one of them the assistant's.
 fn is_list_of_messages(value: &Value) -> bool {
-    let roles = value.as_array().map(|list| {
-        list.iter()
-            .map(|item| item.get("role").or_else(|| item.get("from")))
-            .collect::<Vec<_>>()
-    });
-    roles.is_some_and(|roles| {
-        let is_answer = |role: &&Value| {
-            let role = role.as_str();
-            role.is_some_and(|role| ["assistant", "gpt", "model"].contains(&role))
-        };
-        roles.iter().all(Option::is_some) && roles.iter().flatten().any(is_answer)
+    let list = value.as_array();
+    list.is_some_and(|list| {
+        list.iter().all(has_role) && list.iter().any(|item| role_of(item) == Some("assistant"))
     })
 }
 
-/// The mapping of fields inside the object `name`.
-fn inside(name: &str, mapping: Mapping) -> Mapping {
-    let at = |path: String| format!("{name}.{path}");
-    match mapping {
-        Mapping::Text { text } => Mapping::Text { text: at(text) },
-        Mapping::PromptCompletion {
-            system,
-            prompt,
-            input,
-            completion,
-        } => Mapping::PromptCompletion {
-            system: system.map(at),
-            prompt: at(prompt),
-            input: input.map(at),
-            completion: at(completion),
-        },
-        Mapping::Messages { messages } => Mapping::Messages {
-            messages: at(messages),
-        },
-        Mapping::Classification { text, label } => Mapping::Classification {
-            text: at(text),
-            label: at(label),
-        },
-        Mapping::Preference {
-            prompt,
-            chosen,
-            rejected,
-        } => Mapping::Preference {
-            prompt: prompt.map(at),
-            chosen: at(chosen),
-            rejected: at(rejected),
-        },
-        other @ (Mapping::Automatic | Mapping::Template { .. } | Mapping::MessageRows { .. }) => {
-            other
-        }
-    }
+/// A list of messages whose last one is not the assistant's.
+fn ends_with_a_question(value: &Value) -> bool {
+    let last = value.as_array().and_then(|list| list.last());
+    last.is_some_and(|last| has_role(last) && role_of(last) == Some("user"))
 }
 
 #[cfg(test)]
@@ -311,9 +278,30 @@ mod tests {
     fn pair(prompt: &str, input: Option<&str>, completion: &str) -> Option<Mapping> {
         Some(Mapping::PromptCompletion {
             system: None,
+            history: None,
             prompt: prompt.to_owned(),
             input: input.map(str::to_owned),
             completion: completion.to_owned(),
+            verdict: None,
+        })
+    }
+
+    fn conversation(messages: &str) -> Option<Mapping> {
+        Some(Mapping::Messages {
+            messages: messages.to_owned(),
+            system: None,
+            verdict: None,
+        })
+    }
+
+    fn preference(prompt: &str) -> Option<Mapping> {
+        Some(Mapping::Preference {
+            system: None,
+            history: None,
+            prompt: Some(prompt.to_owned()),
+            input: None,
+            chosen: "chosen".to_owned(),
+            rejected: "rejected".to_owned(),
         })
     }
 
@@ -372,23 +360,19 @@ mod tests {
             ),
             (
                 json!({"id": "1", "context": "x", "question": "q", "answers": {"text": ["a"], "answer_start": [3]}}),
-                pair("question", Some("context"), "answers.text[0]"),
+                pair("question", Some("context"), "answers"),
             ),
             (
                 json!({"question": "q", "answers": ["a", "b"]}),
-                pair("question", None, "answers[0]"),
+                pair("question", None, "answers"),
             ),
             (
                 json!({"conversations": [{"from": "human", "value": "q"}]}),
-                Some(Mapping::Messages {
-                    messages: "conversations".into(),
-                }),
+                conversation("conversations"),
             ),
             (
                 json!({"id": 3, "messages": "[{\"role\": \"user\"}]"}),
-                Some(Mapping::Messages {
-                    messages: "messages".into(),
-                }),
+                conversation("messages"),
             ),
             (
                 json!({"text": "t", "label": 1}),
@@ -406,11 +390,7 @@ mod tests {
             ),
             (
                 json!({"prompt": "p", "chosen": "c", "rejected": "r", "score": 1}),
-                Some(Mapping::Preference {
-                    prompt: Some("prompt".into()),
-                    chosen: "chosen".into(),
-                    rejected: "rejected".into(),
-                }),
+                preference("prompt"),
             ),
             (
                 json!({"row_idx": 0, "row": {"question": "q", "answer": "a"}}),
@@ -426,22 +406,16 @@ mod tests {
             ),
             (
                 json!({"input": [{"role": "user", "content": "q"}], "ideal": ["a", "b"]}),
-                pair("input", None, "ideal[0]"),
+                pair("input", None, "ideal"),
             ),
             (
                 json!({"sample": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}),
-                Some(Mapping::Messages {
-                    messages: "sample".into(),
-                }),
+                conversation("sample"),
             ),
             (
                 json!({"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "c"},
                     "rejected": {"from": "gpt", "value": "r"}}),
-                Some(Mapping::Preference {
-                    prompt: Some("conversations".into()),
-                    chosen: "chosen".into(),
-                    rejected: "rejected".into(),
-                }),
+                preference("conversations"),
             ),
             (
                 json!({"id": 3, "row": {"text": "t", "url": "u"}}),

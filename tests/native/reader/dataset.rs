@@ -256,9 +256,11 @@ fn a_mapping_by_hand_wins_over_names() {
     );
     let pair = Mapping::PromptCompletion {
         system: Some("topic".to_owned()),
+        history: None,
         prompt: "q.text".to_owned(),
         input: None,
         completion: "a[1]".to_owned(),
+        verdict: None,
     };
     let reading = read_as(rows, pair.clone()).unwrap();
     assert_eq!(reading.targets(), [(0, "5".to_owned())]);

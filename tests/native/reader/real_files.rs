@@ -22,20 +22,27 @@ fn read(name: &str) -> Reading {
 fn pair(prompt: &str, input: Option<&str>, completion: &str) -> Mapping {
     Mapping::PromptCompletion {
         system: None,
+        history: None,
         prompt: prompt.to_owned(),
         input: input.map(str::to_owned),
         completion: completion.to_owned(),
+        verdict: None,
     }
 }
 
 fn messages(field: &str) -> Mapping {
     Mapping::Messages {
         messages: field.to_owned(),
+        system: None,
+        verdict: None,
     }
 }
 
 fn preference(prompt: Option<&str>, chosen: &str, rejected: &str) -> Mapping {
     Mapping::Preference {
+        system: None,
+        history: None,
+        input: None,
         prompt: prompt.map(str::to_owned),
         chosen: chosen.to_owned(),
         rejected: rejected.to_owned(),
@@ -107,8 +114,12 @@ fn every_file_is_what_a_person_would_take_it_for() {
             "kto_en_demo.json",
             "JSON",
             8,
-            Messages,
-            messages("messages"),
+            Preference,
+            Mapping::Messages {
+                messages: "messages".to_owned(),
+                system: None,
+                verdict: Some("label".to_owned()),
+            },
             "Ooh ooh ah ah!",
         ),
         (
@@ -164,7 +175,7 @@ fn every_file_is_what_a_person_would_take_it_for() {
             "JSONL",
             20,
             PromptCompletion,
-            pair("input", None, "ideal[0]"),
+            pair("input", None, "ideal"),
             "王朔",
         ),
         (
@@ -196,8 +207,8 @@ fn every_file_is_what_a_person_would_take_it_for() {
             "JSONL",
             20,
             PromptCompletion,
-            pair("question", None, "answer[0]"),
-            "Bears don’t wear anything",
+            pair("question", None, "answer"),
+            "[\"Bears don’t wear anything when",
         ),
         (
             "sotu_1797_john_adams.json",

@@ -63,6 +63,7 @@ fn stored(row: &Row) -> StoredRow {
             group: None,
             label: None,
             rejected: None,
+            is_good: None,
         },
     }
 }

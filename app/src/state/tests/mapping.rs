@@ -9,19 +9,38 @@ fn mappings() -> Vec<Mapping> {
         Mapping::Text { text: of("body") },
         Mapping::PromptCompletion {
             system: None,
+            history: Some(of("earlier")),
             prompt: of("data.question"),
             input: Some(of("context")),
             completion: of("answers[0].text"),
+            verdict: Some(of("is_good")),
         },
         Mapping::Messages {
             messages: of("conversations"),
+            system: Some(of("system_prompt")),
+            verdict: Some(of("label")),
+        },
+        Mapping::Choice {
+            prompt: of("question"),
+            input: None,
+            choices: vec![of("A"), of("B"), of("C")],
+            answer: of("right"),
+        },
+        Mapping::Choice {
+            prompt: of("question"),
+            input: Some(of("passage")),
+            choices: vec![of("choices")],
+            answer: of("answer"),
         },
         Mapping::Classification {
             text: of("review"),
             label: of("stars"),
         },
         Mapping::Preference {
+            system: Some(of("system")),
+            history: None,
             prompt: None,
+            input: Some(of("input")),
             chosen: of("good"),
             rejected: of("bad"),
         },
@@ -63,9 +82,11 @@ fn a_correction_begins_at_what_was_recognised() {
     let dataset = DatasetSummary {
         mapping: Some(Mapping::PromptCompletion {
             system: None,
+            history: None,
             prompt: "question".into(),
             input: None,
             completion: "answer".into(),
+            verdict: None,
         }),
         ..DatasetSummary::default()
     };
@@ -76,9 +97,11 @@ fn a_correction_begins_at_what_was_recognised() {
     form.set(Part::Completion, "long_answer");
     let expected = Mapping::PromptCompletion {
         system: None,
+        history: None,
         prompt: "question".into(),
         input: None,
         completion: "long_answer".into(),
+        verdict: None,
     };
     assert_eq!(form.spec().unwrap().mapping, expected);
 }

@@ -73,6 +73,7 @@ fn paths(mapping: &Mapping) -> Vec<&str> {
             prompt,
             input,
             completion,
+            ..
         } => [
             system.as_ref(),
             Some(prompt),
@@ -83,11 +84,13 @@ fn paths(mapping: &Mapping) -> Vec<&str> {
         .flatten()
         .map(String::as_str)
         .collect(),
+        Mapping::Choice { prompt, .. } => vec![prompt],
         Mapping::Classification { text, label } => vec![text, label],
         Mapping::Preference {
             prompt,
             chosen,
             rejected,
+            ..
         } => [prompt.as_ref(), Some(chosen), Some(rejected)]
             .into_iter()
             .flatten()

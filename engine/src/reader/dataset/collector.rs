@@ -15,8 +15,15 @@ use crate::{
         ReadSpec, RowProblem, RowShape, RowSummary,
     },
     reader::{
-        DatasetError, Input, check::Checks, columns::Columns, gather::Gatherer, guess::Guess,
-        mapping::Mapped, path::Fields, record::Place, split_name::note_splits,
+        DatasetError, Input,
+        check::Checks,
+        columns::Columns,
+        gather::Gatherer,
+        guess::Guess,
+        mapping::{Conversions, Mapped},
+        path::Fields,
+        record::Place,
+        split_name::note_splits,
     },
 };
 
@@ -24,7 +31,8 @@ use crate::{
 const MAX_LISTED: usize = 100;
 const NUM_FIRST_ROWS: usize = 50;
 /// The kinds of findings, worst first.
-const FINDINGS: [FindingKind; 8] = [
+const FINDINGS: [FindingKind; 9] = [
+    FindingKind::BadAnswer,
     FindingKind::Secret,
     FindingKind::MissingValue,
     FindingKind::Duplicate,
@@ -61,6 +69,7 @@ pub(super) struct Collector<'a> {
     refused_files: Vec<FileProblem>,
     gatherer: Gatherer,
     gathered: Option<GatheredSummary>,
+    conversions: Conversions,
 }
 
 /// Where a row comes from, and the group it stays with.
@@ -100,6 +109,7 @@ impl<'a> Collector<'a> {
             refused_files: Vec::new(),
             gatherer: Gatherer::default(),
             gathered: None,
+            conversions: Conversions::default(),
         }
     }
 
@@ -121,6 +131,7 @@ impl<'a> Collector<'a> {
             Some((_, count)) => *count += 1,
             None => self.mappings.push((mapping, 1)),
         }
+        self.conversions.count(&mapped.conversions);
         let stored = StoredRow {
             row: Row {
                 row: self.num_rows,
@@ -133,6 +144,7 @@ impl<'a> Collector<'a> {
                 group: at.group,
                 label: mapped.label,
                 rejected: mapped.rejected,
+                is_good: mapped.verdict.map(|(is_good, _)| is_good),
             },
         };
         *self.shapes.entry(stored.shape()).or_default() += 1;
@@ -156,7 +168,7 @@ impl<'a> Collector<'a> {
             rows: Vec::new(),
             can_leave_out: !matches!(
                 kind,
-                FindingKind::EmptyAnswer | FindingKind::UnbalancedLabels
+                FindingKind::EmptyAnswer | FindingKind::UnbalancedLabels | FindingKind::BadAnswer
             ),
         });
         finding.num_rows += 1;
@@ -245,7 +257,12 @@ impl<'a> Collector<'a> {
             spec: self.spec.clone(),
             mapping: mapping.map(|(mapping, _)| mapping.clone()),
             files: self.files.clone(),
-            notes: self.notes.clone(),
+            notes: self
+                .notes
+                .iter()
+                .cloned()
+                .chain(self.conversions.sentences())
+                .collect(),
             columns: self.columns.summary(),
             findings,
             labels,

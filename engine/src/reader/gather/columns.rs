@@ -247,7 +247,8 @@ fn by_names(fields: &Fields) -> Option<Result<MessageColumns, RowFault>> {
             Mapping::Text { .. } | Mapping::Classification { .. }
         );
         // Parts of a message's content are not a conversation.
-        let is_content = matches!(mapping, Mapping::Messages { messages } if *messages == content);
+        let is_content =
+            matches!(mapping, Mapping::Messages { messages, .. } if *messages == content);
         !is_text && !is_content
     };
     if recognise(fields).as_ref().is_some_and(is_more) {

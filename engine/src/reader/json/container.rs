@@ -50,7 +50,7 @@ struct ArrayField {
     name: String,
     /// Where its bracket opens.
     start: u64,
-    /// Whether its first object has a field `role` or `from`, as messages have.
+    /// Whether its first object has a field `role`, `from` or `sender`, as messages have.
     is_of_messages: bool,
 }
 
@@ -72,7 +72,7 @@ struct FirstObject {
 }
 
 /// Fields of rows that are texts, or lists of messages.
-const ROW_FIELDS: [&str; 10] = [
+const ROW_FIELDS: [&str; 13] = [
     "prompt",
     "completion",
     "text",
@@ -83,6 +83,9 @@ const ROW_FIELDS: [&str; 10] = [
     "messages",
     "conversations",
     "conversation",
+    "contents",
+    "chat_messages",
+    "mapping",
 ];
 /// Arrays that an error names.
 const MAX_ARRAYS: usize = 3;
@@ -246,13 +249,13 @@ impl Walk {
                 self.name = String::from_utf8_lossy(name).into_owned();
                 let is_list = matches!(
                     self.name.as_str(),
-                    "messages" | "conversations" | "conversation"
+                    "messages" | "conversations" | "conversation" | "contents" | "chat_messages"
                 );
                 object.is_row |= ROW_FIELDS.contains(&self.name.as_str()) && !is_list;
             }
             b':' if self.depth == 3 => {
                 if let Some(array) = &mut self.array {
-                    array.is_of_messages |= name == b"role" || name == b"from";
+                    array.is_of_messages |= [&b"role"[..], b"from", b"sender"].contains(&name);
                 }
             }
             b',' if self.depth == 2 => self.array = None,

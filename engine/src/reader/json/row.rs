@@ -11,6 +11,7 @@ use serde_json::{Value, error::Category};
 use super::structure::Structure;
 use crate::{
     reader::{
+        conversation::has_role,
         output::Output,
         record::{CUT_OFF, Place, Record},
     },
@@ -156,7 +157,11 @@ pub(super) fn too_long(num_bytes: u64) -> RowFault {
     )
 }
 
-/// A row's value: an object's fields in their order, or the kind of anything else in words.
+/// The field of a row that is a bare list of messages.
+const MESSAGES: &str = "messages";
+
+/// A row's value: an object's fields in their order, a list of messages as the only field, or the kind of anything else in
+/// words.
 enum Row {
     Object(Vec<(String, Value)>),
     Other(&'static str),
@@ -186,8 +191,18 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Row, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Row::Other("a list"))
+        let mut messages: Vec<Value> = Vec::new();
+        while let Some(item) = list.next_element()? {
+            if !has_role(&item) {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Row::Other("a list"));
+            }
+            messages.push(item);
+        }
+        Ok(match messages.is_empty() {
+            true => Row::Other("a list"),
+            false => Row::Object(vec![(MESSAGES.to_owned(), Value::Array(messages))]),
+        })
     }
 
     fn visit_unit<E>(self) -> Result<Row, E> {

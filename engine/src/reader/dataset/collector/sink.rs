@@ -10,7 +10,7 @@ use crate::{
     reader::{
         DatasetError,
         gather::{Conversation, MessageColumns, Origin, message_columns},
-        mapping::{self, RowFault},
+        mapping::{self, Habits, RowFault},
         path::{Fields, first_name, get},
         record::{Fault, Place, Record, Sink},
         split_name::side_of_name,
@@ -68,8 +68,10 @@ impl Collector<'_> {
                 let fields = [(MESSAGES.to_owned(), messages)];
                 let mapping = Mapping::Messages {
                     messages: MESSAGES.to_owned(),
+                    system: None,
+                    verdict: None,
                 };
-                let mapped = mapping::example(&fields, &mapping);
+                let mapped = mapping::example(&fields, &mapping, Habits::default());
                 let (mapped, _) = mapped.map_err(|fault| (start, fault))?;
                 Ok((fields, mapped))
             });
@@ -133,7 +135,7 @@ impl Sink for Collector<'_> {
             return self.gather(&record, columns, group);
         }
         let file = self.present();
-        match mapping::example(&record.fields, &self.spec.mapping) {
+        match mapping::example(&record.fields, &self.spec.mapping, Habits::default()) {
             Ok((mapped, mapping)) => {
                 let at = RowPlace {
                     file,

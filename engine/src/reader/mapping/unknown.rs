@@ -1,0 +1,93 @@
+//! Rows that are not understood, and what can be said about them.
+
+use super::{Fields, RowFault, plain};
+
+/// Fields shown of a row that has none of the known ones.
+const MAX_SHOWN_FIELDS: usize = 6;
+const CHOOSE: &str = "Choose the columns under \"Columns and format\", or name them `messages`, `prompt` and `completion`, or \
+    `text`.";
+
+/// What rows are known for though a language model cannot learn from them as they are: fields that they have, what they
+/// are, and what to do.
+const KNOWN: [(&[&str], &str, &str); 7] = [
+    (
+        &["prompt", "completions", "labels"],
+        "the row judges the steps of an answer (`completions` and `labels`), which is for training a judge",
+        "Use rows with a `prompt` and one `completion`.",
+    ),
+    (
+        &["anchor", "positive"],
+        "the row is made for an embedding model (`anchor` and `positive`), not for one that writes",
+        CHOOSE,
+    ),
+    (
+        &["tokens", "nertags"],
+        "the row tags words (`tokens` and `ner_tags`), and has no text to learn",
+        "Use rows whose answer is a text.",
+    ),
+    (
+        &["translation"],
+        "the row is a translation, and does not say which language is the prompt",
+        "Choose both languages under \"Columns and format\": one as the prompt, one as the completion.",
+    ),
+    (
+        &["image"],
+        "the row has a picture (`image`), and only text can be learned",
+        CHOOSE,
+    ),
+    (
+        &["images"],
+        "the row has pictures (`images`), and only text can be learned",
+        CHOOSE,
+    ),
+    (
+        &["audio"],
+        "the row has a recording (`audio`), and only text can be learned",
+        CHOOSE,
+    ),
+];
+
+/// Pairs of fields of which one is nothing without the other.
+const HALVES: [(&str, &str); 2] = [("prompt", "completion"), ("chosen", "rejected")];
+
+/// Why nothing can be learned from a row whose fields say nothing.
+pub(super) fn unknown(fields: &Fields) -> RowFault {
+    let names: Vec<String> = fields.iter().map(|(name, _)| plain(name)).collect();
+    let is_it = |wanted: &&str| names.iter().any(|name| name == wanted);
+    if let Some((_, what, remedy)) = KNOWN.iter().find(|(known, ..)| known.iter().all(&is_it)) {
+        return RowFault::new("", *what, *remedy);
+    }
+    let filled = |wanted: &str| {
+        fields
+            .iter()
+            .any(|(name, value)| name == wanted && !value.is_null())
+    };
+    let has = |wanted: &str| fields.iter().any(|(name, _)| name == wanted);
+    for (one, other) in HALVES
+        .into_iter()
+        .chain(HALVES.map(|(one, other)| (other, one)))
+    {
+        if !filled(one) || filled(other) {
+            continue;
+        }
+        let what = match has(other) {
+            true => format!("`{other}` is empty (null)"),
+            false => format!("the row has a `{one}` but no `{other}`"),
+        };
+        let remedy = "Add the missing one, or name the field `text`.";
+        return RowFault::new(if has(other) { other } else { one }, what, remedy);
+    }
+    let names: Vec<String> = fields
+        .iter()
+        .take(MAX_SHOWN_FIELDS)
+        .map(|(name, _)| format!("`{}`", name.chars().take(30).collect::<String>()))
+        .collect();
+    let what = match names.as_slice() {
+        [] => "the row has no fields".to_owned(),
+        names => format!(
+            "we can't tell which columns to learn from: {}",
+            names.join(", ")
+        ),
+    };
+    RowFault::new("", what, CHOOSE)
+}
