@@ -89,6 +89,6 @@ pub fn shape_name(shape: RowShape) -> &'static str {
         RowShape::PromptCompletion => "prompt and completion",
         RowShape::Text => "text",
         RowShape::Classification => "text and label",
-        RowShape::Preference => "prompt, chosen and rejected",
+        RowShape::Preference => "preferences",
     }
 }

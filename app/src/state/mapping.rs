@@ -466,7 +466,7 @@ pub fn in_words(mapping: &Mapping) -> String {
             ("prompt", Some(prompt)),
             ("input", input.as_ref()),
             ("completion", Some(completion)),
-            ("good or bad", verdict.as_ref()),
+            ("good or bad mark", verdict.as_ref()),
         ],
         Mapping::MessageRows {
             conversation,
@@ -486,7 +486,7 @@ pub fn in_words(mapping: &Mapping) -> String {
         } => vec![
             ("messages", Some(messages)),
             ("system", system.as_ref()),
-            ("good or bad", verdict.as_ref()),
+            ("good or bad mark", verdict.as_ref()),
         ],
         Mapping::Choice {
             prompt,

@@ -6,7 +6,7 @@ use engine::{
         stored::{RowFacts, StoredRow},
         turn::TurnError,
     },
-    protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side, Speaker},
+    protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side, Speaker, TrainOn},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
@@ -308,6 +308,127 @@ fn a_conversation_in_the_prompt_is_context() {
         learnt(&tokenizer, &sequence).0,
         "say <|im_end|> now<|im_end|>\nd<|im_end|>\n"
     );
+}
+
+/// OpenAI's `"weight": 0`: read, but never learned, whatever else is.
+#[test]
+fn messages_that_are_context_are_never_learned() {
+    let tokenizer = tiny_tokenizer();
+    let context = |text: &str| Message {
+        is_context: true,
+        ..Message::new("assistant", text)
+    };
+    let messages = vec![
+        Message::new("user", "one"),
+        context("wrong"),
+        Message::new("user", "two"),
+        Message::new("assistant", "right"),
+        Message::new("user", "three"),
+        context("last"),
+    ];
+    // Plain ChatML, the same with HF's marks, and one that rewrites what came before.
+    let marked = CHATML.replace(
+        "+ m.content + '<|im_end|>\n' }}",
+        "}}{% generation %}{{ m.content + '<|im_end|>\n' }}{% endgeneration %}",
+    );
+    assert!(marked.contains("generation %}{{ m.content"));
+    let rewriting = "{{ messages|length }}{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}{{ eos_token }}\
+        {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    for source in [CHATML, &marked, rewriting] {
+        let template = ChatTemplate::new(source, &tokenizer).unwrap();
+        let encoder = Encoder {
+            tokenizer: &tokenizer,
+            template: Some(&template),
+        };
+        for shape in [RowShape::Messages, RowShape::PromptCompletion] {
+            let row = Row {
+                row: 0,
+                example: Example::Conversation {
+                    messages: messages.clone(),
+                    tools: Vec::new(),
+                    first_trained: 0,
+                    shape,
+                },
+            };
+            for train_on in [
+                TrainOn::AssistantTurns,
+                TrainOn::LastTurn,
+                TrainOn::Everything,
+            ] {
+                let spec = DataSpec {
+                    train_on,
+                    ..spec(999)
+                };
+                let (sequence, _) = encoder.encode(&row, &spec).unwrap();
+                let (text, read) = learnt(&tokenizer, &sequence);
+                assert!(text.contains("right"), "{train_on:?}: {text}");
+                assert!(
+                    !text.contains("wrong") && !text.contains("last"),
+                    "{train_on:?}: {text}"
+                );
+                assert!(read.contains("wrong") && read.contains("last"), "{read}");
+                let is_everything = train_on == TrainOn::Everything;
+                assert_eq!(text.contains("three"), is_everything, "{text}");
+                let preview = encoder.preview(&stored(&row), &spec, None).unwrap();
+                let shown: Vec<bool> = preview
+                    .tokens
+                    .iter()
+                    .map(|token| token.is_trained)
+                    .collect();
+                assert_eq!(shown, sequence.loss_mask);
+            }
+        }
+    }
+    let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: Some(&template),
+    };
+    let row = conversation(vec![Message::new("user", "one"), context("wrong")], 0);
+    let nothing = encoder.encode(&row, &spec(999));
+    assert_eq!(nothing, Err(EncodeError::EmptyTarget));
+}
+
+/// KTO's `"label": false`: the row is left out, and its preview shows nothing learned.
+#[test]
+fn rows_with_a_bad_answer_are_left_out() {
+    let tokenizer = tiny_tokenizer();
+    let encoder = Encoder {
+        tokenizer: &tokenizer,
+        template: None,
+    };
+    let marked = |row: usize, is_good: bool| {
+        let mut stored = stored(&pair(row, "Greet.", " Welcome."));
+        stored.facts.is_good = Some(is_good);
+        stored
+    };
+    let spec = DataSpec {
+        validation_split: 0.0,
+        train_on: TrainOn::Everything,
+        ..spec(99)
+    };
+    let preview = |stored| encoder.preview(stored, &spec, None).unwrap().tokens;
+    assert!(
+        preview(&marked(0, true))
+            .iter()
+            .any(|token| token.is_trained)
+    );
+    assert!(
+        !preview(&marked(1, false))
+            .iter()
+            .any(|token| token.is_trained)
+    );
+    let mut preparation = Preparation::new(encoder, &spec, &[]);
+    for row in 0..6 {
+        preparation.add(&marked(row, row % 2 == 0));
+    }
+    let prepared = preparation.finish().unwrap();
+    let rows: Vec<usize> = prepared.train.iter().map(|sequence| sequence.row).collect();
+    assert_eq!((rows, prepared.summary.num_left_out), (vec![0, 2, 4], 3));
+    let mut preparation = Preparation::new(encoder, &spec, &[]);
+    preparation.add(&marked(0, false));
+    let failure = preparation.finish().unwrap_err();
+    assert!(failure.remedy.unwrap().contains("marked as bad"));
 }
 
 /// Templates that rewrite what came before, or that say nothing of the assistant.

@@ -138,7 +138,12 @@ fn a_mapping_is_told_in_words() {
     assert_eq!(said[0], "");
     assert_eq!(
         said[2],
-        "prompt from “data.question”, input from “context”, completion from “answers[0].text”"
+        "history from “earlier”, prompt from “data.question”, input from “context”, completion from “answers[0].text”, \
+         good or bad mark from “is_good”"
+    );
+    assert_eq!(
+        said[4],
+        "prompt from “question”, choices from “A, B, C”, answer from “right”"
     );
     let plain = Mapping::Classification {
         text: "text".into(),
