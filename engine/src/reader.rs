@@ -32,6 +32,7 @@ pub mod record;
 mod sniff;
 mod source;
 pub mod split_name;
+mod survey;
 mod table;
 mod text_file;
 mod text_stream;

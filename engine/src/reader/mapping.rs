@@ -16,6 +16,7 @@ use self::{
     unknown::unknown,
 };
 pub use self::{
+    answer::lists_alternatives,
     choice::Choices,
     conversion::{Conversion, Conversions},
 };

@@ -762,6 +762,53 @@ fn answers_that_are_lists_or_objects_are_learned_as_json() {
 }
 
 #[test]
+fn the_rows_of_a_file_are_read_in_one_way() {
+    // Lists of one are lists where others have more, or none.
+    let row = |list: Value| json!({"input": "x", "output": list});
+    let all = |reading: &Reading| -> Vec<String> {
+        let rows = reading.rows.iter();
+        rows.map(|row| learned(row, TrainOn::AssistantTurns))
+            .collect()
+    };
+    let reading = read(&[row(json!(["a"])), row(json!(["a", "b"])), row(json!([]))]);
+    assert_eq!(all(&reading), ["[\"a\"]", "[\"a\",\"b\"]", "[]"]);
+    let reading = read(&[row(json!(["a"])), row(json!(["b"]))]);
+    assert_eq!(all(&reading), ["a", "b"]);
+    // Choices are counted from 1 where answers are all numbers from 1 to the last; one number too many is a mistake.
+    let asked =
+        |answer: Value| json!({"question": "q", "choices": ["w", "x", "y", "z"], "answer": answer});
+    let reading = read(&[1, 2, 3, 4].map(|number| asked(json!(number))));
+    assert_eq!(all(&reading), ["A. w", "B. x", "C. y", "D. z"]);
+    let lettered = |label: &str| json!({"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "label": label});
+    let reading = read(&[lettered("1"), lettered("2"), lettered("3")]);
+    assert_eq!(all(&reading), ["A. x", "B. y", "C. z"]);
+    let reading = read(&[asked(json!(1)), asked(json!(0)), asked(json!(4))]);
+    assert_eq!(all(&reading), ["B. x", "A. w"]);
+    assert_eq!(
+        problems(&reading),
+        ["`answer` is 4, but the choices are numbered 0 to 3"]
+    );
+    // Each file has its own way, and rows keep their numbers.
+    let zero = [asked(json!(0)), asked(json!(3))]
+        .map(|row| row.to_string())
+        .join("\n");
+    let [one, two, three, four] = [1, 2, 3, 4].map(|number| asked(json!(number)));
+    let one = format!("{one}\nnonsense\n{four}\n{two}\n{three}");
+    let files = [
+        ("zero.jsonl", zero.as_bytes()),
+        ("one.jsonl", one.as_bytes()),
+    ];
+    let reading = read_files(&files, &ReadSpec::default()).unwrap();
+    assert_eq!(
+        all(&reading),
+        ["A. w", "D. z", "A. w", "D. z", "B. x", "C. y"]
+    );
+    let numbers: Vec<usize> = reading.rows.iter().map(|stored| stored.row.row).collect();
+    assert_eq!(numbers, [0, 1, 2, 4, 5, 6]);
+    assert_eq!(reading.dataset.summary.problems[0].row, 3);
+}
+
+#[test]
 fn what_is_known_but_cannot_be_learned_is_named() {
     let reading = read(&[
         json!({"text": "fine"}),

@@ -1,6 +1,7 @@
 //! Turns records into rows.
 
 mod sink;
+mod waiting;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use crate::{
         columns::Columns,
         gather::Gatherer,
         guess::Guess,
-        mapping::{Conversions, Mapped},
+        mapping::{Conversions, Habits, Mapped},
         path::Fields,
         record::Place,
         split_name::note_splits,
@@ -70,6 +71,9 @@ pub(super) struct Collector<'a> {
     gatherer: Gatherer,
     gathered: Option<GatheredSummary>,
     conversions: Conversions,
+    waiting: waiting::Waiting,
+    /// How the present file is written.
+    habits: Habits,
 }
 
 /// Where a row comes from, and the group it stays with.
@@ -110,6 +114,8 @@ impl<'a> Collector<'a> {
             gatherer: Gatherer::default(),
             gathered: None,
             conversions: Conversions::default(),
+            waiting: waiting::Waiting::default(),
+            habits: Habits::default(),
         }
     }
 
@@ -280,6 +286,7 @@ impl<'a> Collector<'a> {
     }
 
     pub(super) fn finish(mut self, sha256: String) -> Result<ReadDataset, DatasetError> {
+        self.end_waiting();
         self.put_together();
         self.notes.extend(note_splits(&mut self.files));
         if self.findings.is_empty() {

@@ -113,6 +113,12 @@ pub(super) fn said(path: &str, value: &Value) -> Result<Option<Vec<Message>>, Ro
     }
 }
 
+/// Whether lists at this path hold answers that are all right.
+pub fn lists_alternatives(path: &str) -> bool {
+    let name = path.rsplit('.').next().unwrap_or_default();
+    ALTERNATIVES.contains(&plain(name).as_str())
+}
+
 /// The answers that a row accepts, the first one first, where it lists such: SQuAD's `{"text": [..], "answer_start": [..]}`,
 /// TriviaQA's `{"value": .., "aliases": [..]}`, and the lists of OpenAI's evals.
 fn accepted(path: &str, value: &Value) -> Option<Vec<String>> {
@@ -122,7 +128,7 @@ fn accepted(path: &str, value: &Value) -> Option<Vec<String>> {
     };
     let name = path.rsplit('.').next().unwrap_or_default();
     match value {
-        Value::Array(_) if ALTERNATIVES.contains(&plain(name).as_str()) => texts(value),
+        Value::Array(_) if lists_alternatives(path) => texts(value),
         Value::Object(fields) if fields.contains_key("answer_start") => texts(fields.get("text")?),
         Value::Object(fields) if fields.contains_key("aliases") => {
             let best = scalar(fields.get("value")?)?;

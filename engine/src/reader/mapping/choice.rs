@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Reading, RowFault, scalar};
+use super::{Fields, Reading, RowFault, scalar};
 use crate::{
     data::Example,
     reader::{cell, path::get, recognise::plain},
@@ -72,6 +72,20 @@ impl Choices {
         let is_sound = (2..=MAX_CHOICES).contains(&found.texts.len())
             && (found.labels.is_empty() || found.labels.len() == found.texts.len());
         is_sound.then_some(found)
+    }
+
+    /// The choices at these paths: of the field that lists them, or of the fields with one each.
+    pub fn at(fields: &Fields, paths: &[String]) -> Option<Self> {
+        let listed = match paths {
+            [path] => Self::of(get(fields, path)?),
+            _ => None,
+        };
+        listed.or_else(|| Self::of_columns(paths, |path| scalar(get(fields, path)?)))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.texts.len()
     }
 
     fn of_list(list: &[Value]) -> Option<Self> {
@@ -262,12 +276,10 @@ impl Reading<'_> {
         paths: &[String],
         answer: &str,
     ) -> Result<Example, RowFault> {
-        let of_list = match paths {
-            [path] => Choices::of(self.required(path)?),
-            _ => None,
-        };
-        let column = |path: &str| get(self.fields, path).and_then(scalar);
-        let choices = of_list.or_else(|| Choices::of_columns(paths, column));
+        if let [path] = paths {
+            self.required(path)?;
+        }
+        let choices = Choices::at(self.fields, paths);
         let choices = choices.ok_or_else(|| {
             let what = format!(
                 "`{}` has no list of 2 to {MAX_CHOICES} choices",

@@ -114,6 +114,12 @@ pub(super) const COMPLETION: &[&str] = &[
     "outputs",
     "answers",
     "ideal",
+    "bestanswer",
+    "correctanswer",
+    "expectedoutput",
+    "expectedanswer",
+    "referenceanswer",
+    "groundtruth",
 ];
 /// Whether an answer is a good one.
 pub(super) const VERDICT: &[&str] = &[

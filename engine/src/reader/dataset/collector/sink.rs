@@ -92,6 +92,39 @@ impl Collector<'_> {
         });
     }
 
+    /// Makes a row of a record, or says why there is none.
+    pub(super) fn take(&mut self, place: Place, found: Result<Record<'_>, Fault>) {
+        let file = self.present();
+        let record = match found {
+            Ok(record) => record,
+            Err(Fault { what, remedy }) => {
+                self.refuse(file, place, what, remedy);
+                return self.count_row(file);
+            }
+        };
+        self.show(&record.fields);
+        let group = self
+            .spec
+            .group_by
+            .as_deref()
+            .and_then(|path| group(&record.fields, path));
+        if let Some(columns) = message_columns(&record.fields, &self.spec.mapping) {
+            return self.gather(&record, columns, group);
+        }
+        match mapping::example(&record.fields, &self.spec.mapping, self.habits) {
+            Ok((mapped, mapping)) => {
+                let at = RowPlace {
+                    file,
+                    place: record.place,
+                    group,
+                };
+                self.keep(at, &record.fields, mapped, mapping);
+            }
+            Err(fault) => self.refuse_record(&record, fault),
+        }
+        self.count_row(file);
+    }
+
     /// Keeps the first records as they are in the files.
     fn show(&mut self, fields: &Fields) {
         self.columns.look(fields);
@@ -114,6 +147,7 @@ impl Collector<'_> {
 
 impl Sink for Collector<'_> {
     fn file(&mut self, name: &str, format: &str, encoding: &str) {
+        self.begin_waiting();
         self.files.push(FileSummary {
             name: name.to_owned(),
             format: format.to_owned(),
@@ -125,34 +159,11 @@ impl Sink for Collector<'_> {
     }
 
     fn record(&mut self, record: Record<'_>) {
-        self.show(&record.fields);
-        let group = self
-            .spec
-            .group_by
-            .as_deref()
-            .and_then(|path| group(&record.fields, path));
-        if let Some(columns) = message_columns(&record.fields, &self.spec.mapping) {
-            return self.gather(&record, columns, group);
-        }
-        let file = self.present();
-        match mapping::example(&record.fields, &self.spec.mapping, Habits::default()) {
-            Ok((mapped, mapping)) => {
-                let at = RowPlace {
-                    file,
-                    place: record.place,
-                    group,
-                };
-                self.keep(at, &record.fields, mapped, mapping);
-            }
-            Err(fault) => self.refuse_record(&record, fault),
-        }
-        self.count_row(file);
+        self.wait(record.place, Ok(record));
     }
 
-    fn fault(&mut self, place: Place, Fault { what, remedy }: Fault) {
-        let file = self.present();
-        self.refuse(file, place, what, remedy);
-        self.count_row(file);
+    fn fault(&mut self, place: Place, fault: Fault) {
+        self.wait(place, Err(fault));
     }
 
     fn refused(&mut self, file: &str, error: &DatasetError) {

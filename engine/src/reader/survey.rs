@@ -1,0 +1,82 @@
+//! How the rows of a file are written, where a row alone does not tell: whether answers are lists, and whether choices
+//! are counted from 0 or from 1.
+
+use serde_json::Value;
+
+use super::{
+    mapping::{Choices, Habits, lists_alternatives, scalar},
+    path::{Fields, get},
+    recognise::recognise,
+};
+use crate::protocol::Mapping;
+
+/// A look at the first rows of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Survey {
+    /// Whether an answer is a list of no item or of several.
+    has_lists: bool,
+    /// The numbers that answers are, a bit for each.
+    numbers: u64,
+    /// The most choices that a question has.
+    num_choices: usize,
+    /// Whether an answer is no number of a choice, from wherever they are counted.
+    has_other: bool,
+}
+
+impl Survey {
+    /// Takes note of a row.
+    pub fn look(&mut self, fields: &Fields, mapping: &Mapping) {
+        let recognised;
+        let mapping = match mapping {
+            Mapping::Automatic => {
+                let Some(found) = recognise(fields) else {
+                    return;
+                };
+                recognised = found;
+                &recognised
+            }
+            fixed => fixed,
+        };
+        match mapping {
+            Mapping::PromptCompletion {
+                completion: answer, ..
+            }
+            | Mapping::Preference { chosen: answer, .. } => {
+                let list = get(fields, answer).and_then(Value::as_array);
+                let list = list.filter(|_| !lists_alternatives(answer));
+                self.has_lists |= list.is_some_and(|list| {
+                    list.len() != 1 && list.iter().all(|item| scalar(item).is_some())
+                });
+            }
+            Mapping::Choice {
+                choices, answer, ..
+            } => {
+                let number = get(fields, answer).and_then(|value| match value {
+                    Value::String(text) => text.trim().parse().ok(),
+                    other => other.as_f64(),
+                });
+                let choices = Choices::at(fields, choices);
+                if let Some((number, choices)) = number.zip(choices) {
+                    let number: f64 = number;
+                    self.num_choices = self.num_choices.max(choices.len());
+                    match (0..=choices.len()).find(|known| *known as f64 == number) {
+                        Some(number) => self.numbers |= 1 << number,
+                        None => self.has_other = true,
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What follows for the rows of the file.
+    pub fn habits(self) -> Habits {
+        // A single number too many is a mistake; all from 1 to the last and never 0 is a way to count.
+        let from_one = (1 << (self.num_choices + 1)) - 2;
+        let counts_from_one = self.num_choices > 0 && self.numbers == from_one && !self.has_other;
+        Habits {
+            first_choice: usize::from(counts_from_one),
+            has_lists: self.has_lists,
+        }
+    }
+}
