@@ -279,9 +279,13 @@ impl Encoder<'_> {
                     Message::new(ASSISTANT, completion.as_str()),
                 ];
                 let rendered = RenderedConversation::new(template, &messages, &[])?;
+                let learned: &[usize] = match train_on {
+                    TrainOn::Everything => &[0, 1],
+                    _ => &[1],
+                };
                 self.conversation(
                     &rendered,
-                    &[1],
+                    learned,
                     train_on,
                     (RowShape::PromptCompletion, guard),
                 )?
