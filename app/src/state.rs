@@ -31,8 +31,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use engine::protocol::{
     AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, DatasetSummary, Event,
-    Failure, FailureKind, ModelSummary, Phase, PlanSummary, PreparedSummary, RowPreview, RunId,
-    RunOutcome, RunSpec,
+    Failure, FailureKind, ModelSummary, NotKept, Phase, PlanSummary, PreparedSummary, RowPreview,
+    RunId, RunOutcome, RunSpec,
 };
 
 use chat::Chat;
@@ -146,6 +146,8 @@ pub struct State {
     pub resting: Resting,
     /// *Start training* was pressed while something was still loading.
     pub start_when_loaded: bool,
+    /// Why the bundled model has to be downloaded again at the next visit.
+    pub not_kept: Option<NotKept>,
     /// Loads asked of the worker and not yet answered, in the order of asking.
     pub pending: VecDeque<Step>,
     /// Adapters asked of the worker and not yet answered.
@@ -327,6 +329,7 @@ impl State {
                 let surplus = self.warnings.len().saturating_sub(MAX_WARNINGS);
                 self.warnings.drain(..surplus);
             }
+            Event::ModelNotKept { reason } => self.not_kept = Some(reason),
             Event::Failed { failure } => self.failed(failure),
         }
     }

@@ -251,6 +251,10 @@ pub enum Event {
     Warning {
         message: String,
     },
+    /// The model that is being downloaded is held in memory: the next visit downloads it again.
+    ModelNotKept {
+        reason: NotKept,
+    },
     /// A command could not be carried out; what was loaded before is still loaded.
     Failed {
         failure: Failure,

@@ -2,7 +2,6 @@
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod blob;
-#[cfg(any(feature = "cpu", feature = "reader"))]
 mod blob_parts;
 mod constructor;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
@@ -22,6 +21,8 @@ mod post;
 mod reader;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod sources;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod storage;
 #[cfg(feature = "reader")]
 mod sync_blob;
 #[cfg(feature = "threads")]

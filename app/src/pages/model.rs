@@ -1,3 +1,4 @@
+use engine::protocol::NotKept;
 use leptos::prelude::*;
 
 use crate::components::device_panel::DevicePanel;
@@ -14,6 +15,7 @@ use crate::store::{BUNDLED_NAME, Store};
 pub fn ModelPage() -> impl IntoView {
     let store = Store::get();
     let loading = store.select(|state| state.model.loading.clone());
+    let not_kept = store.select(|state| state.not_kept);
     let ratio =
         Signal::derive(move || loading.with(|loading| loading.as_ref().and_then(Loading::ratio)));
     view! {
@@ -21,7 +23,10 @@ pub fn ModelPage() -> impl IntoView {
             <div class="choices">
                 <div class="card choice">
                     <h3>{BUNDLED_NAME}</h3>
-                    <p>"A small chat model that learns quickly on any computer. 98 MB, kept in this browser after the first load."</p>
+                    <p>"A small chat model that learns quickly on any computer. 98 MB"{move || not_kept.get().is_none().then_some(", kept in this browser after the first load")}"."</p>
+                    <p class="not-kept" role="status" aria-label="Storage" hidden=move || not_kept.get().is_none()>
+                        {move || not_kept.get().map(why_not_kept)}
+                    </p>
                     <button type="button" class="button button-primary" on:click=move |_| store.load_bundled_model()>
                         "Use the bundled model"
                     </button>
@@ -40,5 +45,17 @@ pub fn ModelPage() -> impl IntoView {
             <ModelFacts />
             <DevicePanel />
         </StepSection>
+    }
+}
+
+/// Why the bundled model will be downloaded again, said once in the place of what is said of keeping it.
+fn why_not_kept(reason: NotKept) -> &'static str {
+    match reason {
+        NotKept::NoStorage => {
+            "This browser doesn't let the page keep files: the model is downloaded again next time."
+        }
+        NotKept::NoSpace => {
+            "This browser has no room left to keep the model: it is downloaded again next time."
+        }
     }
 }

@@ -16,6 +16,16 @@ pub enum ModelSource {
     Files { names: Vec<String> },
 }
 
+/// Why the browser does not keep a downloaded model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotKept {
+    /// It has no private file system, or refuses it to this window.
+    NoStorage,
+    /// The file is larger than what the browser has left for this page.
+    NoSpace,
+}
+
 /// What was loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelSummary {

@@ -33,16 +33,21 @@ pub const KIND: DeviceKind = if cfg!(feature = "gpu") {
 #[cfg(not(feature = "gpu"))]
 pub async fn open(scope: &DedicatedWorkerGlobalScope) -> Result<OpenDevice, DeviceProblem> {
     let threads = start_threads(scope).await?;
-    let cores = scope.navigator().hardware_concurrency();
+    // A whole number, at least 1; some browsers do not tell, and what they give then is not a number.
+    let cores = (scope.navigator().hardware_concurrency() as usize).max(threads);
     let simd = if cfg!(target_feature = "relaxed-simd") {
         "SIMD and fused multiply-add"
     } else {
         "SIMD"
     };
-    let plural = if threads == 1 { "" } else { "s" };
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     Ok(OpenDevice {
         device: Device::flex(),
-        name: format!("CPU with {simd}, {threads} thread{plural} of {cores} cores"),
+        name: format!(
+            "CPU with {simd}, {threads} thread{} of {cores} core{}",
+            plural(threads),
+            plural(cores)
+        ),
         threads,
     })
 }

@@ -1,23 +1,30 @@
-//! A model from the page's own origin, kept in the origin's private file system (OPFS) after the first download.
+//! A model from the page's own origin, kept in the origin's private file system (OPFS) after the first download. Where
+//! the browser keeps no files, the model is held in memory, and the page is told why.
 
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Blob, DedicatedWorkerGlobalScope, File, FileSystemDirectoryHandle, FileSystemFileHandle,
-    FileSystemGetFileOptions, FileSystemSyncAccessHandle, ReadableStreamDefaultReader, Response,
+    Blob, DedicatedWorkerGlobalScope, FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
+    ReadableStreamDefaultReader, Response,
 };
 
-use super::message;
+use super::{
+    blob_parts::BlobParts,
+    message,
+    storage::{Entry, Folder, why_not},
+};
 use crate::{
     host::Host,
-    protocol::{Event, Failure, FailureKind, Phase},
+    protocol::{Event, Failure, FailureKind, NotKept, Phase},
 };
 
 /// Folder of the downloaded models.
 const FOLDER: &str = "models";
+/// Bytes that are read back at a time from a file that cannot grow any more.
+const PIECE_BYTES: u32 = 8 << 20;
 
-/// A file's place among the downloads. Whether its content is what it should be is told by its hash, which the caller
+/// The models that were downloaded. Whether a file's content is what it should be is told by its hash, which the caller
 /// takes; [`Self::remove`] is for the case that it is not.
 pub struct Downloads {
     scope: DedicatedWorkerGlobalScope,
@@ -30,12 +37,8 @@ impl Downloads {
 
     /// The file kept under `key`, if there is one.
     pub async fn find(&self, key: &str) -> Option<Blob> {
-        // Without OPFS (a private window, say) nothing is kept, which is no failure.
-        let handle = self.file_handle(key, false).await.ok()?;
-        let file: File = JsFuture::from(handle.get_file())
-            .await
-            .ok()?
-            .unchecked_into();
+        let folder = self.folder().await.ok()?;
+        let file = folder.entry(key, false).await.ok()?.file().await.ok()?;
         (file.size() > 0.0).then(|| file.into())
     }
 
@@ -43,7 +46,7 @@ impl Downloads {
     pub async fn remove(&self, key: &str) {
         if let Ok(folder) = self.folder().await {
             // What is not there need not be removed.
-            let _ = JsFuture::from(folder.remove_entry(key)).await;
+            let _ = folder.remove(key).await;
         }
     }
 
@@ -68,6 +71,10 @@ impl Downloads {
                 message(&error)
             ))
         };
+        let unstored = |error: JsValue| {
+            let what = format!("The model could not be stored: {}.", message(&error));
+            failure(what).remedy("Free up some disk space, or drop a model file here.")
+        };
         let response: Response = JsFuture::from(self.scope.fetch_with_str(url))
             .await
             .map_err(broken)?
@@ -88,17 +95,11 @@ impl Downloads {
             .body()
             .ok_or_else(|| failure("The server's answer is empty.".to_owned()))?;
         let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-        let mut sink = self.sink(key).await;
+        let mut sink = self.sink(key, host).await;
         let mut done = 0;
         while let Some(chunk) = next_chunk(&reader).await.map_err(broken)? {
             done += u64::from(chunk.length());
-            sink = sink.write(&chunk).map_err(|error| {
-                failure(format!(
-                    "The model could not be stored: {}.",
-                    message(&error)
-                ))
-                .remedy("Free up some disk space, or drop a model file here.")
-            })?;
+            sink = self.write(sink, &chunk, host).await.map_err(unstored)?;
             host.emit(Event::Progress {
                 phase: Phase::DownloadingModel,
                 done,
@@ -108,95 +109,157 @@ impl Downloads {
         if total.is_some_and(|total| total != done) {
             return Err(failure("The download ended too early.".to_owned()));
         }
-        sink.finish().await.map_err(broken)
+        self.finish(sink, host).await.map_err(unstored)
     }
 
-    async fn sink(&self, key: Option<&str>) -> Sink {
-        match key {
-            Some(key) => self
-                .opfs_sink(key)
-                .await
-                .unwrap_or_else(|_| Sink::in_memory()),
-            None => Sink::in_memory(),
+    async fn sink(&self, key: Option<&str>, host: &dyn Host) -> Sink {
+        let Some(key) = key else {
+            return Sink::Memory(BlobParts::default());
+        };
+        match self.kept_file(key).await {
+            Ok(file) => Sink::Kept(file),
+            Err(error) => {
+                say(why_not(&error), host);
+                Sink::Memory(BlobParts::default())
+            }
         }
     }
 
     /// Fails where there is no OPFS, and where another tab is writing the same file.
-    async fn opfs_sink(&self, key: &str) -> Result<Sink, JsValue> {
-        let handle = self.file_handle(key, true).await?;
-        let access: FileSystemSyncAccessHandle = JsFuture::from(handle.create_sync_access_handle())
-            .await?
-            .unchecked_into();
-        access.truncate_with_f64(0.0)?;
-        Ok(Sink::Opfs { handle, access })
+    async fn kept_file(&self, key: &str) -> Result<KeptFile, JsValue> {
+        let entry = self.folder().await?.entry(key, true).await?;
+        let access = entry.open().await?;
+        if let Err(error) = access.truncate_with_f64(0.0) {
+            access.close();
+            return Err(error);
+        }
+        Ok(KeptFile {
+            key: key.to_owned(),
+            entry,
+            access,
+            num_bytes: 0.0,
+        })
     }
 
-    async fn file_handle(&self, key: &str, create: bool) -> Result<FileSystemFileHandle, JsValue> {
-        let options = FileSystemGetFileOptions::new();
-        options.set_create(create);
-        let folder = self.folder().await?;
-        let handle = JsFuture::from(folder.get_file_handle_with_options(key, &options)).await?;
-        Ok(handle.unchecked_into())
+    async fn write(
+        &self,
+        sink: Sink,
+        chunk: &Uint8Array,
+        host: &dyn Host,
+    ) -> Result<Sink, JsValue> {
+        let parts = match sink {
+            Sink::Memory(parts) => parts,
+            Sink::Kept(mut file) => match file.write(chunk) {
+                Ok(()) => return Ok(Sink::Kept(file)),
+                Err(error) => self.give_up(file, &error, host).await?,
+            },
+        };
+        parts.push_array(chunk)?;
+        Ok(Sink::Memory(parts))
     }
 
-    async fn folder(&self) -> Result<FileSystemDirectoryHandle, JsValue> {
-        let storage = self.scope.navigator().storage();
-        let root: FileSystemDirectoryHandle = JsFuture::from(storage.get_directory())
-            .await?
-            .unchecked_into();
-        let options = web_sys::FileSystemGetDirectoryOptions::new();
-        options.set_create(true);
-        let folder =
-            JsFuture::from(root.get_directory_handle_with_options(FOLDER, &options)).await?;
-        Ok(folder.unchecked_into())
+    /// Takes a file that cannot grow back into memory, and removes it.
+    async fn give_up(
+        &self,
+        file: KeptFile,
+        error: &JsValue,
+        host: &dyn Host,
+    ) -> Result<BlobParts, JsValue> {
+        let parts = file.read_back();
+        file.access.close();
+        self.remove(&file.key).await;
+        say(why_not(error), host);
+        parts
+    }
+
+    async fn finish(&self, sink: Sink, host: &dyn Host) -> Result<Blob, JsValue> {
+        let parts = match sink {
+            Sink::Memory(parts) => parts,
+            Sink::Kept(mut file) => match file.access.flush() {
+                Ok(()) => {
+                    file.access.close();
+                    match file.entry.file().await {
+                        Ok(whole) => return Ok(whole.into()),
+                        Err(error) => {
+                            file.access = file.entry.open().await?;
+                            self.give_up(file, &error, host).await?
+                        }
+                    }
+                }
+                Err(error) => self.give_up(file, &error, host).await?,
+            },
+        };
+        parts.finish()
+    }
+
+    async fn folder(&self) -> Result<Folder, JsValue> {
+        Folder::open(&self.scope, FOLDER).await
+    }
+}
+
+/// Tells the page that the model will not be there at the next visit.
+fn say(reason: Option<NotKept>, host: &dyn Host) {
+    if let Some(reason) = reason {
+        host.emit(Event::ModelNotKept { reason });
     }
 }
 
 /// Where a download goes.
 enum Sink {
-    Opfs {
-        handle: FileSystemFileHandle,
-        access: FileSystemSyncAccessHandle,
-    },
-    Memory {
-        parts: js_sys::Array,
-    },
+    Kept(KeptFile),
+    Memory(BlobParts),
 }
 
-impl Sink {
-    fn in_memory() -> Self {
-        Self::Memory {
-            parts: js_sys::Array::new(),
+/// A file in OPFS that is being written.
+struct KeptFile {
+    key: String,
+    entry: Entry,
+    access: FileSystemSyncAccessHandle,
+    /// Written so far: a whole number far below 2^53.
+    num_bytes: f64,
+}
+
+impl KeptFile {
+    fn write(&mut self, chunk: &Uint8Array) -> Result<(), JsValue> {
+        let written = self
+            .access
+            .write_with_js_u8_array_and_options(chunk, &at(self.num_bytes))?;
+        if written < f64::from(chunk.length()) {
+            // Some browsers write what has room and say so, where others throw.
+            return Err(web_sys::DomException::new_with_message_and_name(
+                "no room",
+                "QuotaExceededError",
+            )?
+            .into());
         }
+        self.num_bytes += written;
+        Ok(())
     }
 
-    fn write(self, chunk: &Uint8Array) -> Result<Self, JsValue> {
-        match &self {
-            Self::Opfs { access, .. } => {
-                if let Err(error) = access.write_with_js_u8_array(chunk) {
-                    access.close();
-                    return Err(error);
-                }
+    /// What was written so far.
+    fn read_back(&self) -> Result<BlobParts, JsValue> {
+        let parts = BlobParts::default();
+        let mut offset = 0.0;
+        while offset < self.num_bytes {
+            let piece = (self.num_bytes - offset).min(f64::from(PIECE_BYTES));
+            let bytes = Uint8Array::new_with_length(piece as u32);
+            let read = self
+                .access
+                .read_with_js_u8_array_and_options(&bytes, &at(offset))?;
+            if read < piece {
+                return Err("the file became shorter".into());
             }
-            Self::Memory { parts } => {
-                parts.push(chunk);
-            }
+            parts.push_array(&bytes)?;
+            offset += piece;
         }
-        Ok(self)
+        Ok(parts)
     }
+}
 
-    async fn finish(self) -> Result<Blob, JsValue> {
-        match self {
-            Self::Opfs { handle, access } => {
-                let flushed = access.flush();
-                access.close();
-                flushed?;
-                let file: File = JsFuture::from(handle.get_file()).await?.unchecked_into();
-                Ok(file.into())
-            }
-            Self::Memory { parts } => Blob::new_with_u8_array_sequence(&parts),
-        }
-    }
+fn at(offset: f64) -> FileSystemReadWriteOptions {
+    let options = FileSystemReadWriteOptions::new();
+    options.set_at(offset);
+    options
 }
 
 /// The next piece of a body, none at its end.

@@ -6,7 +6,7 @@ use super::{blob::BlobSource, download::Downloads};
 use crate::{
     host::Host,
     protocol::{Event, Failure, FailureKind, ModelSource, Phase},
-    weights::{checkpoint::NamedSource, hash::sha256_hex},
+    weights::{checkpoint::NamedSource, hash::sha256_hex, source::SourceError},
 };
 
 /// A model's files: those that came beside the message, or the one that is downloaded.
@@ -50,26 +50,40 @@ async fn downloaded(
         return Ok(BlobSource::new(blob));
     };
     if let Some(kept) = downloads.find(sha256).await {
-        if has_hash(&kept, sha256, host).await {
+        if hash(&kept, host).await.is_ok_and(|actual| actual == sha256) {
             return Ok(BlobSource::hashed(kept, sha256.to_owned()));
         }
         downloads.remove(sha256).await;
     }
-    let fresh = downloads.fetch(url, Some(sha256), host).await?;
-    if has_hash(&fresh, sha256, host).await {
-        return Ok(BlobSource::hashed(fresh, sha256.to_owned()));
+    // A file that cannot be read again was kept badly, not sent badly: the second time it is held in memory.
+    for key in [Some(sha256), None] {
+        let fresh = downloads.fetch(url, key, host).await?;
+        match hash(&fresh, host).await {
+            Ok(actual) if actual == sha256 => {
+                return Ok(BlobSource::hashed(fresh, sha256.to_owned()));
+            }
+            Ok(_) => {
+                downloads.remove(sha256).await;
+                return Err(Failure::new(
+                    FailureKind::Network,
+                    "The downloaded model is not the expected file.",
+                )
+                .at(format!("{url}: its SHA-256 is not {sha256}"))
+                .remedy("Try again; if it happens twice, the server has a different file."));
+            }
+            Err(_) => downloads.remove(sha256).await,
+        }
     }
-    downloads.remove(sha256).await;
     Err(Failure::new(
         FailureKind::Network,
-        "The downloaded model is not the expected file.",
+        "The browser does not give back the model that it downloaded.",
     )
-    .at(format!("{url}: its SHA-256 is not {sha256}"))
-    .remedy("Try again; if it happens twice, the server has a different file."))
+    .at(url)
+    .remedy("Free up some disk space and memory, then try again; or drop a model file here."))
 }
 
 /// Hashing reads the file once, loading once more: each is half of what the user waits for.
-async fn has_hash(blob: &web_sys::Blob, expected: &str, host: &dyn Host) -> bool {
+async fn hash(blob: &Blob, host: &dyn Host) -> Result<String, SourceError> {
     let progress = |done: u64, total: u64| {
         host.emit(Event::Progress {
             phase: Phase::LoadingModel,
@@ -77,7 +91,5 @@ async fn has_hash(blob: &web_sys::Blob, expected: &str, host: &dyn Host) -> bool
             total: Some(total),
         });
     };
-    sha256_hex(&BlobSource::new(blob.clone()), progress)
-        .await
-        .is_ok_and(|actual| actual == expected)
+    sha256_hex(&BlobSource::new(blob.clone()), progress).await
 }

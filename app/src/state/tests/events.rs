@@ -415,3 +415,18 @@ fn a_sound_plan_refutes_a_complaint_about_settings() {
     state.apply(Event::Planned { plan });
     assert!(state.notices.is_empty());
 }
+
+#[test]
+fn a_model_that_is_not_kept_is_loaded_all_the_same() {
+    let mut state = State::default();
+    state.apply(device());
+    state.begin_model("A model");
+    assert_eq!(state.not_kept, None);
+    let reason = NotKept::NoSpace;
+    state.apply(Event::ModelNotKept { reason });
+    assert_eq!(state.not_kept, Some(reason));
+    assert!(state.notices.is_empty(), "it is no failure");
+    assert!(state.model.loading.is_some());
+    state.apply(Event::ModelLoaded { model: model("m") });
+    assert!(state.model.loaded.is_some());
+}

@@ -1,9 +1,10 @@
-//! The built page (`dist`) in headless Chromium, used as a person uses it: controls are found by role and accessible
-//! name. Pictures of what a person would have seen are left in `tests/e2e/artifacts`.
+//! The built page (`dist`) in headless Chromium (in two tests another browser), used as a person uses it: controls are found by
+//! role and accessible name. Pictures of what a person would have seen are left in `tests/e2e/artifacts`.
 
 mod accessible;
 mod adapters;
 mod bad_input;
+mod browsers;
 mod chat;
 mod control;
 mod data;
@@ -11,6 +12,7 @@ mod devices;
 mod downloads;
 mod files;
 mod journey;
+mod lacking;
 mod large_file;
 mod looks;
 mod memory;

@@ -54,6 +54,14 @@ impl Visit {
         })
     }
 
+    /// As [`Self::start`], in another browser.
+    pub fn start_in(kind: Kind, test: &str) -> Result<Option<Self>, Box<dyn Error>> {
+        let site = root().join("dist");
+        Self::start_with(test, kind, &site, Isolation::Isolated, |folder| {
+            Browser::start_kind(kind, folder, Window::default())
+        })
+    }
+
     /// As [`Self::start`], from another folder or as from another host.
     pub fn start_from(
         test: &str,
