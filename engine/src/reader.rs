@@ -9,13 +9,17 @@
 //! and a few bytes for every row.
 
 mod archive;
+mod arrow;
 pub mod cell;
 pub mod check;
+mod codec;
 pub mod columns;
+mod companions;
 pub mod conversation;
 pub mod dataset;
 mod decode;
 pub mod error;
+mod features;
 mod gather;
 mod guess;
 mod gzip;
@@ -27,6 +31,7 @@ mod output;
 mod parquet;
 pub mod path;
 mod prose;
+mod python;
 pub mod recognise;
 pub mod record;
 mod sniff;
@@ -36,6 +41,8 @@ mod survey;
 mod table;
 mod text_file;
 mod text_stream;
+mod xlsx;
+mod zstd;
 
 pub use error::DatasetError;
 pub use open::read;

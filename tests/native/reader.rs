@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "reader/arrow.rs"]
+mod arrow;
 #[path = "reader/dataset.rs"]
 mod dataset;
 #[path = "reader/json.rs"]
 mod json;
+#[path = "reader/lenient.rs"]
+mod lenient;
 #[path = "reader/meaning.rs"]
 mod meaning;
 #[path = "reader/packed.rs"]
@@ -22,6 +26,8 @@ mod real_files;
 mod records;
 #[path = "reader/samples.rs"]
 mod samples;
+#[path = "reader/spreadsheets.rs"]
+mod spreadsheets;
 #[path = "reader/table.rs"]
 mod table;
 #[path = "reader/together.rs"]

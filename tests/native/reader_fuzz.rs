@@ -230,6 +230,8 @@ fn tables() -> Vec<Vec<u8>> {
         tabs.into(),
         latin,
         b"sep=|\nq|a\n1|2\n".to_vec(),
+        b"q\ta\n\"lone\tb\nc \"d\"\te\n\\N\tf\\n\n".to_vec(),
+        b"Title;;\nq;a;;\n\"x\ny\";\"z;;\n\0;\xA3 5;;w\n".to_vec(),
     ]
 }
 
@@ -274,6 +276,103 @@ fn rows_of_tiny_values_stay_within_bounds() {
 #[test]
 fn changed_json_is_read_or_refused() {
     fuzz("rows.json", &json());
+}
+
+#[test]
+fn changed_prints_of_python_are_read_or_refused() {
+    let texts = [
+        r"{'text': 'it is', 'n': None, 'ok': True, 't': (1, 2.5), 'nan': nan}",
+        r"{'text': 'a\x41\'b', 's': {1}}",
+        "[{'text': 'a' 'b', 'm': array([{'role': 'user', 'content': '''x'''}\n {'role': 'b'}], dtype=object)}, # c\n]",
+        "// c\n{\"text\": [\"a\", \"b\",], \"n\": [NaN, -Infinity]} /* d */",
+        "{\"columns\": [\"text\", \"n\"], \"data\": [[\"a\", 1], [\"b\", null]]}",
+        r#""[{\"text\": \"a\"}, {\"text\": \"b\"}]""#,
+        "{'text': datetime.datetime(2024, 2, 29), 'o': OrderedDict([('a', 1)]), 'f': f(x=g(y=h))}",
+    ];
+    fuzz("rows.json", &texts.map(|text| text.as_bytes().to_vec()));
+}
+
+#[test]
+fn changed_arrow_is_read_or_refused() {
+    let names = [
+        "data-00000-of-00002",
+        "growing",
+        "types.lz4",
+        "types.uncompressed",
+        "types.zstd",
+    ];
+    fuzz(
+        "rows.arrow",
+        &names.map(|name| fixture(&format!("arrow/{name}.arrow"))),
+    );
+}
+
+#[test]
+fn changed_zstd_is_read_or_refused() {
+    let names = ["rows.jsonl", "table.csv", "frames.jsonl", "none.parquet"];
+    fuzz(
+        "rows.zst",
+        &names.map(|name| fixture(&format!("zstd/{name}.zst"))),
+    );
+}
+
+/// A workbook of changed parts; changes to the archive itself are mostly told by its checksums.
+fn workbook(seed: u64) -> Vec<u8> {
+    let sheet = concat!(
+        "<worksheet><sheetData><row r=\"1\"><c r=\"A1\" t=\"s\"><v>0</v></c></row>",
+        "<row><c t=\"inlineStr\"><is><t>q</t></is></c><c r=\"B2\" t=\"str\"><v>a &amp; b</v></c></row>",
+        "<row r=\"3\"><c r=\"A3\" s=\"1\"><v>45351.5</v></c><c r=\"B3\" t=\"s\"><v>1</v></c></row>",
+        "<row r=\"4\"><c r=\"B4\" t=\"b\"><v>1</v></c><c r=\"C4\" s=\"2\"><v>0.5</v></c></row>",
+        "</sheetData><mergeCells><mergeCell ref=\"A3:A4\"/></mergeCells></worksheet>",
+    );
+    let mut parts = [
+        (
+            "xl/workbook.xml",
+            "<workbook><sheets><sheet name=\"a\" r:id=\"r1\"/></sheets></workbook>",
+        ),
+        (
+            "xl/_rels/workbook.xml.rels",
+            "<R><Relationship Id=\"r1\" Target=\"worksheets/sheet1.xml\"/></R>",
+        ),
+        (
+            "xl/sharedStrings.xml",
+            "<sst><si><t>Title</t></si><si><r><t xml:space=\"preserve\"> x </t></r><rPh><t>y</t></rPh></si></sst>",
+        ),
+        (
+            "xl/styles.xml",
+            "<s><numFmt numFmtId=\"164\" formatCode=\"dd/mm/yyyy hh:mm\"/><cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"164\"/><xf numFmtId=\"9\"/></cellXfs></s>",
+        ),
+        ("xl/worksheets/sheet1.xml", sheet),
+    ]
+    .map(|(name, text)| (name, text.as_bytes().to_vec()));
+    let mut random = Random(seed);
+    let changed = random.below(parts.len());
+    mutate(&mut random, &mut parts[changed].1);
+    let parts: Vec<(&str, &[u8])> = parts
+        .iter()
+        .map(|(name, bytes)| (*name, bytes.as_slice()))
+        .collect();
+    zip(&parts, CompressionMethod::Stored)
+}
+
+#[test]
+fn changed_workbooks_are_read_or_refused() {
+    let samples: Vec<Vec<u8>> = (0..RUNS / 4).map(workbook).collect();
+    for bytes in &samples {
+        let _guard = alone();
+        let mut count = Count {
+            num_rows: 0,
+            num_faults: 0,
+        };
+        let mut files = inputs(&[("book.xlsx", bytes)]);
+        let reading = || read(&mut files, TextSplit::Automatic, &mut count);
+        let (outcome, used) = measured(|| catch_unwind(AssertUnwindSafe(reading)));
+        assert!(
+            outcome.is_ok() && used <= allowed(bytes.len()),
+            "{used} bytes"
+        );
+    }
+    fuzz("book.xlsx", &samples);
 }
 
 #[test]

@@ -17,7 +17,9 @@ use super::{
     open::{Held, held, read_stream},
     output::Output,
     sniff::Kind,
-    source::{Counting, Limited, Stream, StreamError, expansion_limit},
+    source::{Counting, Limited, Stream, StreamError, expansion_limit, read_full},
+    xlsx,
+    zstd::Unzstd,
 };
 use crate::protocol::TextSplit;
 
@@ -36,6 +38,13 @@ pub(super) fn read(
         limit: expansion_limit(num_bytes),
         used: 0,
     };
+    if entries.iter().any(|entry| entry.name() == xlsx::WORKBOOK) {
+        let mut workbook = Workbook {
+            archive,
+            entries: &entries,
+        };
+        return xlsx::read(name, &mut workbook, num_bytes, output);
+    }
     let kinds = entries.iter().map(|entry| archive.kind(name, entry));
     let kinds: Vec<Result<IsTable, DatasetError>> = kinds.collect();
     let has_tables = kinds.iter().any(|kind| matches!(kind, Ok(IsTable(true))));
@@ -104,13 +113,18 @@ impl<'f> Archive<'_, 'f> {
     fn kind(&mut self, archive: &str, entry: &Entry) -> Result<IsTable, DatasetError> {
         let name = entry.full_name(archive);
         let mut stream = self.stream(entry);
-        let held = if is_gzipped(&name, &mut stream)? {
-            held(&name, ", gzipped", &mut Gunzipped { inner: &mut stream })?
-        } else {
-            held(&name, "", &mut stream)?
+        let packed = packed(&name, &mut stream)?;
+        let held = match packed {
+            Packed::No => held(&name, "", &mut stream)?,
+            Packed::Gzip => held(
+                &name,
+                packed.stored(),
+                &mut Gunzipped { inner: &mut stream },
+            )?,
+            Packed::Zstd => held(&name, packed.stored(), &mut Unzstd { inner: &mut stream })?,
         };
         Ok(IsTable(match held {
-            Held::Parquet => true,
+            Held::Parquet | Held::Arrow => true,
             Held::Text(_, kind) => !matches!(kind, Kind::Text { .. }),
         }))
     }
@@ -124,28 +138,73 @@ impl<'f> Archive<'_, 'f> {
     ) -> Result<(), DatasetError> {
         let mut stream = self.stream(entry);
         let num_bytes = Rc::clone(&stream.num_bytes);
-        let read = if is_gzipped(name, &mut stream)? {
-            let mut stream = Gunzipped { inner: &mut stream };
-            read_stream(name, ", gzipped", &mut stream, split, output)
-        } else {
-            read_stream(name, "", &mut stream, split, output)
+        let packed = packed(name, &mut stream)?;
+        let stored = packed.stored();
+        let read = match packed {
+            Packed::No => read_stream(name, stored, &mut stream, split, output),
+            Packed::Gzip => {
+                let mut stream = Gunzipped { inner: &mut stream };
+                read_stream(name, stored, &mut stream, split, output)
+            }
+            Packed::Zstd => {
+                let mut stream = Unzstd { inner: &mut stream };
+                read_stream(name, stored, &mut stream, split, output)
+            }
         };
         self.used += num_bytes.get();
         read
     }
 }
 
-fn is_gzipped(name: &str, stream: &mut EntryStream) -> Result<bool, DatasetError> {
-    let mut head = [0; 2];
+/// An archive that is an Excel workbook.
+struct Workbook<'e, 'a, 'f> {
+    archive: Archive<'a, 'f>,
+    entries: &'e [Entry],
+}
+
+impl xlsx::Parts for Workbook<'_, '_, '_> {
+    fn with(
+        &mut self,
+        name: &str,
+        read: &mut dyn FnMut(&mut dyn Stream) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        match self.entries.iter().find(|entry| entry.name() == name) {
+            Some(entry) => read(&mut self.archive.stream(entry)).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// How an entry is compressed besides.
+#[derive(Clone, Copy)]
+enum Packed {
+    No,
+    Gzip,
+    Zstd,
+}
+
+impl Packed {
+    /// To be said behind its format.
+    fn stored(self) -> &'static str {
+        match self {
+            Self::No => "",
+            Self::Gzip => ", gzipped",
+            Self::Zstd => ", compressed by zstd",
+        }
+    }
+}
+
+fn packed(name: &str, stream: &mut EntryStream) -> Result<Packed, DatasetError> {
+    let mut head = [0; 4];
     let read = stream
         .open()
-        .and_then(|mut input| input.read_exact(&mut head));
-    match read {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(DatasetError::reading(name, &error))
-        }
-        _ => Ok(head == [0x1F, 0x8B]),
-    }
+        .and_then(|mut input| read_full(&mut input, &mut head));
+    let len = read.map_err(|error| DatasetError::reading(name, &error))?;
+    Ok(match &head[..len] {
+        [0x1F, 0x8B, ..] => Packed::Gzip,
+        [0x28, 0xB5, 0x2F, 0xFD] => Packed::Zstd,
+        _ => Packed::No,
+    })
 }
 
 /// An entry, decompressed.

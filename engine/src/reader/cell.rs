@@ -4,12 +4,14 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// The value that a text spells out as JSON.
+use super::python::parse_cell;
+
+/// The value that a text spells out as JSON, or as Python prints it.
 ///
 /// # Errors
 /// What is wrong with it, in words.
 pub fn parsed(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))
+    parse_cell(text).map_err(|error| format!("is not valid JSON: {error}"))
 }
 
 /// The value itself, or the list or object that it spells out as text.

@@ -4,15 +4,18 @@
 //! decides between UTF-8 and the encodings from before Unicode. So a stray byte in a long text of UTF-8 does not change
 //! how the rest is read: it becomes U+FFFD, and its place is kept.
 
+mod clean;
+mod guess;
+
 use std::{
     collections::VecDeque,
     io::{self, Read},
     ops::Range,
 };
 
-use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
+pub(super) use self::clean::{Cleaned, Removed};
 use super::{
     record::{Place, Position},
     source::{OddEnd, read_full, read_to_end},
@@ -20,7 +23,7 @@ use super::{
 
 /// Bytes that are read at once.
 const SLICE_BYTES: usize = 256 << 10;
-/// Bytes behind the first one beyond ASCII that decide the encoding.
+/// Bytes after the first one beyond ASCII that decide the encoding.
 const EVIDENCE_BYTES: usize = 64 << 10;
 /// Bytes before it that a guess sees, too.
 const CONTEXT_BYTES: usize = 64;
@@ -76,8 +79,9 @@ pub(super) struct Decoder<'a> {
     replaced: VecDeque<Range<u64>>,
     /// Bytes of text that were decoded.
     num_decoded: u64,
-    /// Where they end, as long as nothing was replaced.
+    /// Where they end.
     position: Position,
+    cleaned: Cleaned,
 }
 
 impl<'a> Decoder<'a> {
@@ -104,6 +108,7 @@ impl<'a> Decoder<'a> {
             replaced: VecDeque::new(),
             num_decoded: 0,
             position: Position::default(),
+            cleaned: Cleaned::default(),
         })
     }
 
@@ -119,6 +124,11 @@ impl<'a> Decoder<'a> {
     /// Place of the first character that could not be decoded.
     pub(super) fn first_replaced(&self) -> Option<Place> {
         self.first_replaced
+    }
+
+    /// What was taken out of the text.
+    pub(super) fn cleaned(&self) -> &Cleaned {
+        &self.cleaned
     }
 
     /// Whether the byte of text at `offset` stands for something that could not be decoded.
@@ -193,10 +203,8 @@ impl<'a> Decoder<'a> {
             self.state = State::Utf8;
             return;
         }
-        let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
         let context = offset.saturating_sub(CONTEXT_BYTES);
-        detector.feed(&self.raw[context..offset + evidence.len()], true);
-        self.encoding = detector.guess(None, Utf8Detection::Deny);
+        self.encoding = guess::guess(&self.raw[context..offset + evidence.len()]);
         self.state = State::Other(self.encoding.new_decoder_without_bom_handling());
     }
 
@@ -219,7 +227,7 @@ impl<'a> Decoder<'a> {
             };
             let from = text.len();
             text.extend_from_slice(&rest[..len]);
-            self.count(&text[from..]);
+            self.accept(text, from);
             rest = &rest[len + stray..];
             if stray == 0 {
                 break;
@@ -246,7 +254,7 @@ impl<'a> Decoder<'a> {
             let (result, num_read, num_written) =
                 decoder.decode_to_utf8_without_replacement(rest, &mut text[from..], is_last);
             text.truncate(from + num_written);
-            self.count(&text[from..]);
+            self.accept(text, from);
             rest = &rest[num_read..];
             match result {
                 DecoderResult::InputEmpty => break,
@@ -260,12 +268,14 @@ impl<'a> Decoder<'a> {
     fn append(&mut self, text: &mut Vec<u8>, len: usize) {
         let from = text.len();
         text.extend_from_slice(&self.raw[..len]);
-        self.count(&text[from..]);
+        self.accept(text, from);
     }
 
     fn replace(&mut self, text: &mut Vec<u8>) {
         let sign = "\u{fffd}".as_bytes();
+        let place = self.position.place();
         text.extend_from_slice(sign);
+        self.position.pass(sign);
         let start = self.num_decoded;
         self.num_decoded += sign.len() as u64;
         let is_full = self.replaced.len() == MAX_REPLACED;
@@ -274,14 +284,15 @@ impl<'a> Decoder<'a> {
             _ => self.replaced.push_back(start..self.num_decoded),
         }
         self.num_replaced += 1;
-        self.first_replaced.get_or_insert(self.position.place());
+        self.first_replaced.get_or_insert(place);
     }
 
-    fn count(&mut self, decoded: &[u8]) {
+    /// Takes note of the text that was decoded from the byte `from` on, cleaned.
+    fn accept(&mut self, text: &mut Vec<u8>, from: usize) {
+        self.cleaned.clean(text, from, self.position);
+        let decoded = &text[from..];
         self.num_decoded += decoded.len() as u64;
-        if self.num_replaced == 0 {
-            self.position.pass(decoded);
-        }
+        self.position.pass(decoded);
     }
 }
 

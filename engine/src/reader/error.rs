@@ -34,6 +34,12 @@ pub enum DatasetError {
         what: String,
         remedy: &'static str,
     },
+    #[error("{file} cannot be read as Arrow: {what}")]
+    Arrow {
+        file: String,
+        what: String,
+        remedy: &'static str,
+    },
     #[error("{file} has {num_columns} columns, more than the {most} allowed")]
     Table {
         file: String,
@@ -98,6 +104,13 @@ impl DatasetError {
     }
 }
 
+/// What may be a spreadsheet among the files that are refused.
+const SPREADSHEETS: [&str; 3] = [
+    "an old Office document",
+    "a binary Excel workbook",
+    "an OpenDocument file",
+];
+
 impl DatasetError {
     /// What the user can do.
     pub fn remedy(&self) -> String {
@@ -106,12 +119,17 @@ impl DatasetError {
             E::NoFiles => "Drop a file with rows: JSONL, JSON, CSV, Parquet or text.",
             E::Source { .. } => "Drop the file again; it may have been moved or changed.",
             E::Empty { .. } => "Put rows into it: one JSON object per line, a CSV table, or text.",
+            E::Binary { what, .. } if SPREADSHEETS.contains(&what.as_str()) => {
+                "If it is a spreadsheet, save it as .xlsx or CSV."
+            }
             E::Binary { .. } | E::OtherFormat { .. } => {
                 "Convert it to JSONL (one JSON object per line), CSV, Parquet or plain text."
             }
             E::Damaged { .. } => "Download or compress the file again.",
             E::Bomb { .. } => "Unpack it, and drop the files inside.",
-            E::Archive { remedy, .. } | E::Parquet { remedy, .. } => remedy,
+            E::Archive { remedy, .. } | E::Parquet { remedy, .. } | E::Arrow { remedy, .. } => {
+                remedy
+            }
             E::Table { .. } => "Keep only the columns the model should learn from.",
             E::Json { .. } => "Correct the file at this place.",
             E::NoArray { .. } => {
@@ -148,6 +166,7 @@ impl From<DatasetError> for Failure {
             | E::Bomb { file, .. }
             | E::Archive { file, .. }
             | E::Parquet { file, .. }
+            | E::Arrow { file, .. }
             | E::Table { file, .. }
             | E::NoArray { file, .. } => Some(file.clone()),
             E::NoUsableRow { first, .. } => Some(problem_place(first)),

@@ -1,42 +1,56 @@
 //! JSON to records, row by row. Only brackets and strings are looked at to tell the rows apart, so that a broken one is
 //! found out on its own and spoils no other.
 
+mod columns;
 mod container;
+mod element;
 mod frame;
 mod row;
 mod structure;
+mod tally;
+mod twice;
 
 use std::io;
 
 use self::{
     container::Container,
+    element::Element,
     frame::Kind,
     row::{MAX_ROW_BYTES, RawRow, too_long},
-    structure::Structure,
+    structure::Quotes,
+    tally::{Oddity, Tally},
 };
 use super::{
     error::DatasetError,
     output::Output,
-    record::Place,
+    python,
+    record::{CUT_OFF, Place},
     source::Stream,
     text_file::TextFile,
     text_stream::{Line, TextStream},
 };
 
-/// Whether a text is JSON, by its beginning. `is_named_so` decides where that leaves a doubt.
+/// Whether a text is JSON, or what stands in for it, by its beginning. `is_named_so` decides where that leaves a doubt.
 pub(super) fn is_json(head: &str, is_named_so: bool) -> bool {
     let opens_object = |text: &str| {
         let inside = text.strip_prefix('{').map(str::trim_start);
-        inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['"', '}']))
+        inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['"', '}', '\'']))
     };
     let text = head.trim_start();
+    let is_commented = text.starts_with("//") || text.starts_with("/*");
+    let text = if is_named_so || is_commented {
+        &text[python::start_of_value(text)..]
+    } else {
+        text
+    };
     let opens_array = text.strip_prefix('[').is_some_and(|inside| {
-        let inside = inside.trim_start();
+        let inside = &inside[python::start_of_value(inside)..];
         inside.is_empty() || inside.starts_with(['{', '[', '"', ']']) || has_json_line(text)
     });
+    let opens_string = text.starts_with("\"{\\\"") || text.starts_with("\"[{\\\"");
     let is_doubtful = text.starts_with(['{', '[']) && is_named_so;
-    opens_array || opens_object(text) || is_doubtful || {
-        // Rows on lines behind a line of something else, or of rows of another kind.
+    opens_array || opens_object(text) || opens_string || is_doubtful || {
+        // Rows on lines after a line of something else, or of rows of another kind.
         let mut lines = text
             .lines()
             .map(str::trim_start)
@@ -56,10 +70,10 @@ pub(super) fn is_json(head: &str, is_named_so: bool) -> bool {
     }
 }
 
-/// Whether the first line is a JSON value.
+/// Whether the first line is a JSON value, or one that Python prints.
 fn has_json_line(text: &str) -> bool {
     let line = text.lines().next().unwrap_or_default();
-    serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok()
+    serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok() || python::parse(line).is_some()
 }
 
 /// Reads a text of JSON.
@@ -69,9 +83,23 @@ pub(super) fn read(
     output: &mut Output,
 ) -> Result<(), DatasetError> {
     let name = about.name.as_str();
-    let container = match container::by_head(&about.head, about.is_head_whole) {
+    let reading = |error| DatasetError::reading(name, &error);
+    let head = about.head.as_str();
+    let start = python::start_of_value(head);
+    if head[start..].starts_with('"') {
+        let mut stream = about.open(source)?;
+        if let Some(inner) = twice::unpacked(&mut stream).map_err(reading)? {
+            return twice::read(about, inner, output);
+        }
+    }
+    let quotes = Quotes::of(head);
+    let container = match container::by_head(head, start, about.is_head_whole, quotes) {
         Some(container) => container,
-        None => container::by_first_object(name, &mut about.open(source)?)?,
+        None => {
+            let mut stream = about.open(source)?;
+            stream.advance_to(start as u64).map_err(reading)?;
+            container::by_first_object(name, &mut stream, quotes)?
+        }
     };
     let mut stream = about.open(source)?;
     let format = match container {
@@ -79,63 +107,33 @@ pub(super) fn read(
         Container::Values | Container::Array { .. } | Container::Frame(_) => "JSON",
     };
     about.announce(format, output);
-    let reading = |error| DatasetError::reading(name, &error);
-    match container {
-        Container::Lines => read_lines(&mut stream, output).map_err(reading)?,
-        Container::Values => read_values(&mut stream, output).map_err(reading)?,
-        Container::Array { start, is_whole } => {
-            stream.advance_to(start).map_err(reading)?;
-            read_elements(name, &mut stream, ARRAY, is_whole, output)?;
+    let mut tally = Tally::default();
+    // Comments on lines of their own are looked at among the rows.
+    if container != Container::Lines {
+        stream.advance_to(start as u64).map_err(reading)?;
+        if head[..start].trim() != "" {
+            tally.add(Oddity::Comment, Place::default());
         }
-        Container::Frame(Kind::Rows) => read_elements(name, &mut stream, OBJECT, true, output)?,
-        Container::Frame(Kind::Columns) => read_columns(name, &mut stream, output)?,
+    }
+    let mut rows = Rows {
+        file: name,
+        stream: &mut stream,
+        quotes,
+        tally: &mut tally,
+        output,
+    };
+    match container {
+        Container::Lines => rows.read_lines().map_err(reading)?,
+        Container::Values => rows.read_values().map_err(reading)?,
+        Container::Array { start, is_whole } => {
+            rows.stream.advance_to(start).map_err(reading)?;
+            rows.read_elements(ARRAY, is_whole)?;
+        }
+        Container::Frame(Kind::Rows) => rows.read_elements(OBJECT, true)?,
+        Container::Frame(kind) => rows.read_columns(kind)?,
     }
     about.finish(&stream, output);
-    Ok(())
-}
-
-/// A row on every line; empty lines are none.
-fn read_lines(stream: &mut TextStream, output: &mut Output) -> io::Result<()> {
-    loop {
-        let (len, is_last) = match stream.line(MAX_ROW_BYTES + 1)? {
-            Line::Whole(len) => (len, false),
-            Line::Last(len) => (len, true),
-            Line::TooLong => {
-                let place = stream.place();
-                let (_, what, remedy) = too_long(stream.skip_line()?);
-                output.fault(place, what, remedy);
-                continue;
-            }
-        };
-        let line = stream.text(len);
-        let text = line.trim();
-        if !text.is_empty() {
-            let start = line.len() - line.trim_start().len();
-            RawRow {
-                text,
-                place: stream.place().further(line, start),
-                is_cut_off: is_last,
-                broken_at: stream.first_replaced(len).map(|at| at - start),
-            }
-            .emit(output);
-        }
-        if is_last {
-            return Ok(());
-        }
-        stream.advance(len + 1);
-    }
-}
-
-/// Whole values one after the other.
-fn read_values(stream: &mut TextStream, output: &mut Output) -> io::Result<()> {
-    while stream.skip_space()? {
-        if !matches!(stream.window().first(), Some(b'{' | b'[')) {
-            return read_lines(stream, output);
-        }
-        let mut element = Element::begin(stream);
-        element.read(stream, true)?;
-        element.emit(stream, false, output);
-    }
+    tally.tell(name, output);
     Ok(())
 }
 
@@ -145,173 +143,197 @@ const ARRAY: Brackets = (b'[', b']');
 /// Of an object, in which every row has a name.
 const OBJECT: Brackets = (b'{', b'}');
 
-/// The elements of an array or object whose bracket the text begins with. `is_whole`: it is all of the text.
-fn read_elements(
-    file: &str,
-    stream: &mut TextStream,
-    (open, close): Brackets,
-    is_whole: bool,
-    output: &mut Output,
-) -> Result<(), DatasetError> {
-    let reading = |error| DatasetError::reading(file, &error);
-    let wrong = |place: Place, what: String| DatasetError::Json {
-        file: file.to_owned(),
-        line: place.line.unwrap_or(1),
-        column: place.column.unwrap_or(1),
-        what,
-    };
-    // Reads a first window, where there is none yet.
-    stream.skip_space().map_err(reading)?;
-    stream.advance(1);
-    let mut is_first = true;
-    loop {
-        stream.skip_space().map_err(reading)?;
-        if is_first && stream.window().first() == Some(&close) {
-            stream.advance(1);
-            break;
-        }
-        is_first = false;
-        let mut element = Element::begin(stream);
-        let closed_by = element.read(stream, false).map_err(reading)?;
-        if let Some(byte) = closed_by.filter(|byte| ![b',', close].contains(byte)) {
-            element.pass(stream);
-            let [byte, open] = [byte, open].map(char::from);
-            let what = format!("a `{byte}` closes what a `{open}` opened");
-            return Err(wrong(stream.place(), what));
-        }
-        element.emit(stream, (open, close) == OBJECT, output);
-        if closed_by.is_some() {
-            stream.advance(1);
-        }
-        if closed_by != Some(b',') {
-            break;
-        }
-    }
-    if is_whole && stream.skip_space().map_err(reading)? {
-        let what = "there is something after the rows".to_owned();
-        return Err(wrong(stream.place(), what));
-    }
-    Ok(())
+/// A text that rows are read from, and where they go.
+struct Rows<'r, 's, 'o> {
+    file: &'r str,
+    stream: &'r mut TextStream<'s>,
+    quotes: Quotes,
+    tally: &'r mut Tally,
+    output: &'r mut Output<'o>,
 }
 
-/// An object of columns, which is held as a whole.
-fn read_columns(
-    file: &str,
-    stream: &mut TextStream,
-    output: &mut Output,
-) -> Result<(), DatasetError> {
-    let reading = |error| DatasetError::reading(file, &error);
-    stream.skip_space().map_err(reading)?;
-    let mut element = Element::begin(stream);
-    element.read(stream, true).map_err(reading)?;
-    let table = RawRow {
-        // What could not be decoded is found in its own row.
-        broken_at: None,
-        ..element.row(stream, false)
-    };
-    if element.num_dropped > 0 || table.check_bounds().is_err() {
-        return Err(DatasetError::NoArray {
-            file: file.to_owned(),
-            what: "of columns, too large to be turned into rows".to_owned(),
-        });
+impl Rows<'_, '_, '_> {
+    fn failed(&self, error: io::Error) -> DatasetError {
+        DatasetError::reading(self.file, &error)
     }
-    frame::emit_columns(&table, output);
-    element.pass(stream);
-    Ok(())
-}
 
-/// A row that may take several lines.
-struct Element {
-    structure: Structure,
-    place: Place,
-    /// Bytes of it in the window.
-    len: usize,
-    /// Bytes before the window, where it is too long to be kept.
-    num_dropped: u64,
-    is_cut_off: bool,
-}
-
-impl Element {
-    fn begin(stream: &TextStream) -> Self {
-        Self {
-            structure: Structure::default(),
-            place: stream.place(),
-            len: 0,
-            num_dropped: 0,
-            is_cut_off: false,
+    fn wrong(&self, place: Place, what: String) -> DatasetError {
+        DatasetError::Json {
+            file: self.file.to_owned(),
+            line: place.line.unwrap_or(1),
+            column: place.column.unwrap_or(1),
+            what,
         }
     }
 
-    /// Reads to the comma or bracket that ends an element of an array, which is returned and no part of it; or, where
-    /// `is_value`, to the bracket that closes its own first one.
-    fn read(&mut self, stream: &mut TextStream, is_value: bool) -> io::Result<Option<u8>> {
-        let mut depth = 0usize;
+    /// A row on every line; empty lines and comments are none.
+    fn read_lines(&mut self) -> io::Result<()> {
+        let mut is_in_comment = false;
         loop {
-            while let Some((at, byte)) = self.structure.next(stream.window()) {
-                match byte {
-                    b'[' | b'{' => depth += 1,
-                    b']' | b'}' if depth > 0 => {
-                        depth -= 1;
-                        if is_value && depth == 0 {
-                            self.len = at + 1;
-                            return Ok(Some(byte));
-                        }
-                    }
-                    b',' | b']' | b'}' if depth == 0 => {
-                        self.len = at;
-                        return Ok(Some(byte));
-                    }
-                    _ => {}
+            let (len, is_last) = match self.stream.line(MAX_ROW_BYTES + 1)? {
+                Line::Whole(len) => (len, false),
+                Line::Last(len) => (len, true),
+                Line::TooLong => {
+                    let place = self.stream.place();
+                    let (_, what, remedy) = too_long(self.stream.skip_line()?);
+                    self.output.fault(place, what, remedy);
+                    continue;
                 }
+            };
+            let line = self.stream.text(len);
+            let text = line.trim();
+            if is_in_comment || text.starts_with("/*") && !text.contains("*/") {
+                is_in_comment = !text.contains("*/");
+                self.tally.add(Oddity::Comment, self.stream.place());
+            } else if !text.is_empty() {
+                let start = line.len() - line.trim_start().len();
+                RawRow {
+                    text,
+                    place: self.stream.place().further(line, start),
+                    is_cut_off: is_last,
+                    broken_at: self.stream.first_replaced(len).map(|at| at - start),
+                }
+                .emit(self.tally, self.output);
             }
-            let len = stream.window().len();
-            if len > MAX_ROW_BYTES {
-                self.structure.forget(len);
-                stream.advance(len);
-                self.num_dropped += len as u64;
+            if is_last {
+                return Ok(());
             }
-            if !stream.more()? {
-                self.len = stream.window().len();
-                self.is_cut_off = true;
-                return Ok(None);
+            self.stream.advance(len + 1);
+        }
+    }
+
+    /// Passes over white space and comments; `false` where nothing else follows.
+    fn skip_comments(&mut self) -> io::Result<bool> {
+        while self.stream.skip_space()? {
+            if !matches!(self.stream.window().first(), Some(b'/' | b'#')) {
+                return Ok(true);
+            }
+            let (Line::Whole(len) | Line::Last(len)) = self.stream.line(MAX_ROW_BYTES)? else {
+                return Ok(true);
+            };
+            if !python::is_comment(self.stream.text(len)) {
+                return Ok(true);
+            }
+            self.tally.add(Oddity::Comment, self.stream.place());
+            self.stream.advance(len);
+        }
+        Ok(false)
+    }
+
+    /// Whole values one after the other.
+    fn read_values(&mut self) -> io::Result<()> {
+        while self.skip_comments()? {
+            if !matches!(self.stream.window().first(), Some(b'{' | b'[')) {
+                return self.read_lines();
+            }
+            let mut element = self.element();
+            element.read(self.stream, true)?;
+            self.emit(&element, false);
+        }
+        Ok(())
+    }
+
+    /// The elements of an array or object whose bracket the text begins with. `is_whole`: it is all of the text, but for
+    /// further arrays, where files were put one after another.
+    fn read_elements(&mut self, brackets: Brackets, is_whole: bool) -> Result<(), DatasetError> {
+        loop {
+            self.read_bracket(brackets)?;
+            if !is_whole || !self.skip_comments().map_err(|error| self.failed(error))? {
+                return Ok(());
+            }
+            if brackets != ARRAY || self.stream.window().first() != Some(&ARRAY.0) {
+                let what = "there is something after the rows".to_owned();
+                return Err(self.wrong(self.stream.place(), what));
             }
         }
     }
 
-    /// Moves behind it.
-    fn pass(&self, stream: &mut TextStream) {
-        stream.advance(self.len);
-    }
-
-    /// Its text in the window. `is_named`: it stands behind a name and a colon.
-    fn row<'s>(&self, stream: &'s TextStream, is_named: bool) -> RawRow<'s> {
-        let text = stream.text(self.len).trim_end();
-        let start = if is_named { start_of_value(text) } else { 0 };
-        RawRow {
-            text: &text[start..],
-            place: self.place.further(text, start),
-            is_cut_off: self.is_cut_off,
-            broken_at: stream
-                .first_replaced(self.len)
-                .and_then(|at| at.checked_sub(start)),
+    fn read_bracket(&mut self, (open, close): Brackets) -> Result<(), DatasetError> {
+        // Reads a first window, where there is none yet.
+        self.stream
+            .skip_space()
+            .map_err(|error| self.failed(error))?;
+        self.stream.advance(1);
+        let mut is_first = true;
+        loop {
+            self.stream
+                .skip_space()
+                .map_err(|error| self.failed(error))?;
+            let mut element = self.element();
+            let closed_by = element
+                .read(self.stream, false)
+                .map_err(|error| self.failed(error))?;
+            if let Some(byte) = closed_by.filter(|byte| ![b',', close].contains(byte)) {
+                element.pass(self.stream);
+                let [byte, open] = [byte, open].map(char::from);
+                let what = format!("a `{byte}` closes what a `{open}` opened");
+                return Err(self.wrong(self.stream.place(), what));
+            }
+            let is_bare = closed_by == Some(close) && element.is_bare(self.stream);
+            if is_bare && !is_first {
+                self.tally.add(Oddity::Comma, element.place);
+            }
+            if is_bare && element.is_empty(self.stream) {
+                element.pass(self.stream);
+            } else {
+                self.emit(&element, (open, close) == OBJECT);
+            }
+            is_first = false;
+            if closed_by.is_some() {
+                self.stream.advance(1);
+            }
+            if closed_by != Some(b',') {
+                return Ok(());
+            }
         }
     }
 
-    fn emit(&self, stream: &mut TextStream, is_named: bool, output: &mut Output) {
-        if self.num_dropped > 0 {
-            let (_, what, remedy) = too_long(self.num_dropped + self.len as u64);
-            output.fault(self.place, what, remedy);
+    /// An object of columns, which is held as a whole.
+    fn read_columns(&mut self, kind: Kind) -> Result<(), DatasetError> {
+        let mut element = Element::begin(self.stream, self.quotes, columns::MAX_BYTES);
+        element
+            .read(self.stream, true)
+            .map_err(|error| self.failed(error))?;
+        let no_array = |what: String| DatasetError::NoArray {
+            file: self.file.to_owned(),
+            what,
+        };
+        if element.num_dropped > 0 {
+            let what = "of columns, too large to be turned into rows";
+            return Err(no_array(what.to_owned()));
+        }
+        if element.is_cut_off {
+            let what = "the file ends inside this table of columns";
+            self.output.fault(element.place, what, CUT_OFF);
         } else {
-            self.row(stream, is_named).emit(output);
+            // What could not be decoded is found in its own row.
+            let table = RawRow {
+                broken_at: None,
+                ..element.row(self.stream, false)
+            };
+            let emit = match kind {
+                Kind::Split => columns::emit_split,
+                Kind::Rows | Kind::Columns => columns::emit_columns,
+            };
+            emit(&table, self.quotes, self.tally, self.output).map_err(no_array)?;
         }
-        self.pass(stream);
+        element.pass(self.stream);
+        Ok(())
     }
-}
 
-/// Where the value begins in `"name": value`.
-fn start_of_value(text: &str) -> usize {
-    match Structure::default().next(text.as_bytes()) {
-        Some((colon, b':')) => text.len() - text[colon + 1..].trim_start().len(),
-        _ => 0,
+    /// An element that begins here.
+    fn element(&self) -> Element {
+        Element::begin(self.stream, self.quotes, MAX_ROW_BYTES)
+    }
+
+    fn emit(&mut self, element: &Element, is_named: bool) {
+        if element.num_dropped > 0 {
+            let (_, what, remedy) = too_long(element.num_dropped + element.len as u64);
+            self.output.fault(element.place, what, remedy);
+        } else {
+            let row = element.row(self.stream, is_named);
+            row.emit(self.tally, self.output);
+        }
+        element.pass(self.stream);
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    archive,
+    archive, arrow, companions,
     error::DatasetError,
     gzip::Gunzipped,
     json,
@@ -17,6 +17,7 @@ use super::{
     source::{Counting, Input, OddEnd, Plain, Stream},
     table,
     text_file::{self, TextFile},
+    zstd::Unzstd,
 };
 use crate::protocol::TextSplit;
 
@@ -32,15 +33,25 @@ pub fn read(
     if inputs.is_empty() {
         return Err(DatasetError::NoFiles);
     }
+    let mut output = Output::new(sink);
+    let skipped = companions::skipped(inputs);
+    let num_inputs = skipped.iter().filter(|what| what.is_none()).count();
     let split = match text_split {
-        TextSplit::Automatic if inputs.len() > 1 => TextSplit::Document,
+        TextSplit::Automatic if num_inputs > 1 => TextSplit::Document,
         split => split,
     };
-    let mut output = Output::new(sink);
+    let labels = companions::features(inputs, &skipped);
+    labels
+        .into_iter()
+        .for_each(|labels| output.describe_all(labels));
     let mut errors = Vec::new();
-    let num_inputs = inputs.len();
-    for input in inputs {
+    for (input, skipped) in inputs.iter_mut().zip(skipped) {
         output.begin(input.num_bytes);
+        if let Some(what) = skipped {
+            output.note(&input.name, &format!("It was skipped, since {what}."));
+            output.end();
+            continue;
+        }
         let file = Counting {
             source: input.source.as_mut(),
             count: Rc::clone(&output.count),
@@ -78,6 +89,10 @@ fn read_file(
             let mut stream = Gunzipped { inner: &mut plain };
             read_stream(name, ", gzipped", &mut stream, split, output)
         }
+        Content::Zstd => {
+            let mut stream = Unzstd { inner: &mut plain };
+            read_stream(name, ", compressed by zstd", &mut stream, split, output)
+        }
         _ => read_stream(name, "", &mut plain, split, output),
     }
 }
@@ -85,6 +100,7 @@ fn read_file(
 /// What a stream holds, once it is decompressed.
 pub(super) enum Held {
     Parquet,
+    Arrow,
     Text(TextFile, Kind),
 }
 
@@ -105,10 +121,11 @@ pub(super) fn held(
     let (head, is_whole) = text_file::head(name, stream)?;
     match sniff::content(&head, is_whole) {
         Content::Empty => Err(DatasetError::Empty { file: file() }),
-        Content::Gzip => binary("compressed twice"),
+        Content::Gzip | Content::Zstd => binary("compressed twice"),
         Content::Zip => binary("an archive inside another one"),
         Content::Other(what) => binary(what),
         Content::Parquet => Ok(Held::Parquet),
+        Content::Arrow => Ok(Held::Arrow),
         Content::Text => {
             let text = TextFile::new(name, stored, (head, is_whole))?;
             match sniff::kind(&text) {
@@ -140,6 +157,7 @@ pub(super) fn read_stream(
             }
             Ok(())
         }
+        Held::Arrow => arrow::read(name, stored, stream, output),
         Held::Text(text, Kind::Json) => json::read(&text, stream, output),
         Held::Text(text, Kind::Table(dialect)) => table::read(&text, &dialect, stream, output),
         Held::Text(text, kind) => {

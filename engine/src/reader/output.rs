@@ -2,8 +2,11 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use serde_json::Value;
+
 use super::{
     error::DatasetError,
+    features::Features,
     record::{Fault, Place, Record, Sink},
 };
 
@@ -20,6 +23,74 @@ pub(super) struct Output<'a> {
     /// Size of the present file.
     num_bytes: u64,
     reported: u64,
+    /// The present file with rows, and what was done to those.
+    file: String,
+    /// What it says of its labels itself, and what a file next to it says.
+    features: Option<Features>,
+    beside: Option<Features>,
+    cleaned: Cleaned,
+}
+
+/// Characters of texts that were replaced or taken out.
+#[derive(Default)]
+struct Cleaned {
+    num_separators: usize,
+    first_separator: Option<Place>,
+    num_nuls: usize,
+}
+
+impl Cleaned {
+    /// Makes line breaks of U+2028 and U+2029, which hardly any text is meant to have, and takes NULs out.
+    fn clean(&mut self, value: &mut Value, place: Place) {
+        match value {
+            Value::String(text) if text.contains(['\u{2028}', '\u{2029}', '\0']) => {
+                // Bytes that are NULs alone are not text.
+                let is_text = text.contains(|c: char| c != '\0');
+                let num_nuls = text.matches('\0').filter(|_| is_text).count();
+                let num_separators = text.matches(['\u{2028}', '\u{2029}']).count();
+                self.num_nuls += num_nuls;
+                self.num_separators += num_separators;
+                if num_separators > 0 {
+                    self.first_separator.get_or_insert(place);
+                }
+                if is_text {
+                    *text = text
+                        .replace('\0', "")
+                        .replace(['\u{2028}', '\u{2029}'], "\n");
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.clean(item, place)),
+            Value::Object(fields) => {
+                fields
+                    .values_mut()
+                    .for_each(|field| self.clean(field, place));
+            }
+            _ => {}
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let line = self.first_separator.and_then(|place| place.line);
+        let line = line.map_or(String::new(), |line| {
+            format!("; the first in the row of line {line}")
+        });
+        match self.num_separators {
+            0 => {}
+            1 => notes.push(format!(
+                "A Unicode line separator (U+2028 or U+2029) became a line break{line}."
+            )),
+            count => notes.push(format!(
+                "{count} Unicode line separators (U+2028 or U+2029) became line breaks{line}."
+            )),
+        }
+        match self.num_nuls {
+            0 => {}
+            1 => notes.push("A NUL character inside a text was removed.".to_owned()),
+            count => notes.push(format!("{count} NUL characters inside texts were removed.")),
+        }
+        notes
+    }
 }
 
 impl<'a> Output<'a> {
@@ -30,7 +101,32 @@ impl<'a> Output<'a> {
             before: 0,
             num_bytes: 0,
             reported: 0,
+            file: String::new(),
+            features: None,
+            beside: None,
+            cleaned: Cleaned::default(),
         }
+    }
+
+    /// Takes what a file next to those with rows says of their labels.
+    pub(super) fn describe_all(&mut self, features: Features) {
+        self.beside = Some(features);
+    }
+
+    /// Takes what the present file says of its labels itself.
+    pub(super) fn describe(&mut self, features: Option<Features>) {
+        self.features = features;
+    }
+
+    /// Tells what was done to the rows of the present file.
+    fn finish_file(&mut self) {
+        let features = self.features.as_mut().or(self.beside.as_mut());
+        let mut notes = features.map(Features::take_notes).unwrap_or_default();
+        notes.extend(std::mem::take(&mut self.cleaned).notes());
+        for note in notes {
+            self.sink.note(&self.file, &note);
+        }
+        self.features = None;
     }
 
     /// A dropped file begins.
@@ -41,6 +137,7 @@ impl<'a> Output<'a> {
 
     /// It was read to its end.
     pub(super) fn end(&mut self) {
+        self.finish_file();
         self.before += self.num_bytes;
         self.num_bytes = 0;
         self.count.set(0);
@@ -48,6 +145,8 @@ impl<'a> Output<'a> {
     }
 
     pub(super) fn file(&mut self, name: &str, format: &str, encoding: &str) {
+        self.finish_file();
+        name.clone_into(&mut self.file);
         self.sink.file(name, format, encoding);
     }
 
@@ -63,7 +162,13 @@ impl<'a> Output<'a> {
         self.sink.refused(file, error);
     }
 
-    pub(super) fn record(&mut self, record: Record<'_>) {
+    pub(super) fn record(&mut self, mut record: Record<'_>) {
+        if let Some(features) = self.features.as_mut().or(self.beside.as_mut()) {
+            features.apply(&mut record.fields);
+        }
+        for (_, value) in &mut record.fields {
+            self.cleaned.clean(value, record.place);
+        }
         self.sink.record(record);
         self.progress();
     }

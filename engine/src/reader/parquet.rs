@@ -3,13 +3,12 @@
 //! Apache's crate reads the footer and the schema. Its readers of pages, values and records are not used: they allocate
 //! whatever a file claims and panic if the claim is false, which in wasm ends the worker.
 
-mod codec;
 mod column;
 mod encoding;
 mod pages;
 mod schema;
 mod thrift;
-mod value;
+pub(super) mod value;
 
 use std::{
     cell::Cell,
@@ -33,7 +32,9 @@ use self::{
     thrift::Thrift,
 };
 use super::{
+    codec::Codec,
     error::DatasetError,
+    features::Features,
     open::Seekable,
     output::Output,
     record::{Place, Record},
@@ -83,6 +84,13 @@ pub(super) fn read(
     let fields = schema::fields(schema.root_schema())
         .ok_or_else(|| reading.damaged("its fields are nested too deeply"))?;
     output.file(name, &format!("Parquet{stored}"), "UTF-8");
+    let pairs = metadata.file_metadata().key_value_metadata();
+    let features = pairs
+        .into_iter()
+        .flatten()
+        .find(|pair| pair.key == "huggingface");
+    let features = features.and_then(|pair| pair.value.as_deref());
+    output.describe(features.and_then(Features::of_metadata));
     let mut left_out = vec![0; fields.len()];
     for group in metadata.row_groups() {
         reading.read_group(group, &fields, &mut left_out, output)?;
@@ -213,13 +221,24 @@ impl Reading<'_> {
     /// The pages of a column, which are read at once as they are stored.
     fn pages(&mut self, chunk: &ColumnChunkMetaData) -> Result<Pages, DatasetError> {
         let name = chunk.column_path();
-        if chunk.compression() == Compression::LZO {
-            return Err(DatasetError::Parquet {
-                file: self.name.to_owned(),
-                what: format!("the column {name} is compressed with LZO, which is not supported"),
-                remedy: "Write the file again with Snappy or zstd.",
-            });
-        }
+        let codec = match chunk.compression() {
+            Compression::UNCOMPRESSED => Codec::None,
+            Compression::SNAPPY => Codec::Snappy,
+            Compression::GZIP(_) => Codec::Gzip,
+            Compression::BROTLI(_) => Codec::Brotli,
+            Compression::ZSTD(_) => Codec::Zstd,
+            Compression::LZ4_RAW => Codec::Lz4Block,
+            Compression::LZ4 => Codec::Lz4OfHadoop,
+            Compression::LZO => {
+                return Err(DatasetError::Parquet {
+                    file: self.name.to_owned(),
+                    what: format!(
+                        "the column {name} is compressed with LZO, which is not supported"
+                    ),
+                    remedy: "Write the file again with Snappy or zstd.",
+                });
+            }
+        };
         // Some writers say 0 where there is no dictionary.
         let dictionary = chunk.dictionary_page_offset().filter(|&start| start > 0);
         let data = chunk.data_page_offset();
@@ -236,7 +255,7 @@ impl Reading<'_> {
         Ok(Pages {
             bytes: self.bytes(start, left.min(len + UNCOUNTED_BYTES))?,
             at: 0,
-            compression: chunk.compression(),
+            codec,
             allowance: Rc::clone(&self.allowance),
             num_values: u64::try_from(chunk.num_values()).unwrap_or(0),
             has_defs: chunk.column_descr().max_def_level() > 0,

@@ -94,10 +94,6 @@ impl Position {
             column: Some(self.column),
         }
     }
-
-    pub(super) fn line(self) -> usize {
-        self.line
-    }
 }
 
 /// What to do about a file that ends too early.

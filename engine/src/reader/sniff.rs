@@ -2,7 +2,7 @@
 
 use encoding_rs::UTF_8;
 
-use super::{decode::marked, json, table, text_file::TextFile};
+use super::{arrow, decode::marked, json, table, text_file::TextFile};
 
 /// First bytes of files that people drop by mistake.
 const MAGIC: [(&[u8], &str); 44] = [
@@ -59,8 +59,10 @@ const TAR: (usize, &[u8]) = (257, b"ustar");
 pub(super) enum Content {
     Empty,
     Gzip,
+    Zstd,
     Zip,
     Parquet,
+    Arrow,
     /// Nothing that rows can be read from; in words, behind "is".
     Other(&'static str),
     Text,
@@ -86,12 +88,17 @@ pub(super) fn content(head: &[u8], is_whole: bool) -> Content {
     match magic {
         Some((b"PK\x03\x04", _)) => return Content::Zip,
         Some((b"\x1F\x8B", _)) => return Content::Gzip,
+        Some((b"\x28\xB5\x2F\xFD", _)) => return Content::Zstd,
         Some((b"PAR1", _)) => return Content::Parquet,
+        Some((b"ARROW1", _)) => return Content::Arrow,
         Some((_, what)) => return Content::Other(what),
         None => {}
     }
     if head.get(TAR.0..).is_some_and(|at| at.starts_with(TAR.1)) {
         return Content::Other("a tar archive");
+    }
+    if arrow::is_stream(head) {
+        return Content::Arrow;
     }
     if is_safetensors(head) {
         return Content::Other("a safetensors model");
@@ -101,9 +108,19 @@ pub(super) fn content(head: &[u8], is_whole: bool) -> Content {
     }
     match marked(head) {
         Some((encoding, _)) if encoding != UTF_8 => Content::Text,
-        _ if has_nul => Content::Other("a binary file"),
+        _ if has_nul && !is_text_with_nuls(head) => Content::Other("a binary file"),
         _ => Content::Text,
     }
+}
+
+/// Whether bytes are a text in which a few NULs stand, as a damaged export of a database has them.
+fn is_text_with_nuls(head: &[u8]) -> bool {
+    let is_control = |byte: &&u8| **byte < b' ' && !b"\0\t\n\r\x0B\x0C".contains(byte);
+    let num_controls = head.iter().filter(is_control).count();
+    // NULs in a row are one place, such as the end of a block that was never written.
+    let places = head.chunk_by(|one, next| (*one == 0) == (*next == 0));
+    let num_nuls = places.filter(|place| place[0] == 0).count();
+    num_controls * 100 <= head.len() && num_nuls * 20 <= head.len()
 }
 
 /// A small header length in eight bytes, and a JSON object.

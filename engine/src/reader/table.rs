@@ -1,18 +1,22 @@
 //! CSV and its kin to records.
 
 mod dialect;
+mod header;
+mod splitter;
 
 use std::io;
 
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use memchr::memchr2;
 use serde_json::Value;
 
-pub(super) use self::dialect::{Dialect, dialect};
+use self::splitter::{Cells, Split};
+pub(super) use self::{
+    dialect::{Dialect, dialect},
+    header::{Header, column_names},
+};
 use super::{
     error::DatasetError,
     output::Output,
-    record::{CUT_OFF, Place, Position, Record},
+    record::{CUT_OFF, Place, Record},
     source::Stream,
     text_file::TextFile,
     text_stream::TextStream,
@@ -20,12 +24,7 @@ use super::{
 
 const MAX_ROW_BYTES: usize = 16 << 20;
 /// Names and values of a row are kept for each, so that more would take many times the memory of the file.
-const MAX_COLUMNS: usize = 4096;
-const MAX_NAME_CHARS: usize = 200;
-/// Lines of a row with the wrong number of cells from which on a quote is taken for one that was never closed.
-const UNCLOSED_LINES: usize = 50;
-/// How often the rows after such a quote are read anew: each time may take a whole row's bytes.
-const MAX_RETRIES: usize = 20;
+pub(super) const MAX_COLUMNS: usize = 4096;
 
 /// Reads a text of rows and columns.
 pub(super) fn read(
@@ -39,8 +38,17 @@ pub(super) fn read(
     if dialect.names_delimiter {
         rows.next().map_err(reading)?;
     }
+    let mut title = Vec::new();
+    for _ in 0..dialect.header.num_titles {
+        rows.next().map_err(reading)?;
+        title.extend(
+            rows.cells()
+                .flatten()
+                .filter(|cell| !cell.trim().is_empty()),
+        );
+    }
     let mut first = rows.next().map_err(reading)?;
-    let num_columns = first.as_ref().map_or(0, |row| row.num_cells);
+    let num_columns = rows.cells.count;
     if num_columns > MAX_COLUMNS {
         return Err(DatasetError::Table {
             file: about.name.clone(),
@@ -49,54 +57,44 @@ pub(super) fn read(
         });
     }
     about.announce(&dialect.to_string(), output);
-    let names = match (&first, dialect.has_header) {
-        (Some(_), true) => {
-            let cells = rows.cells(num_columns).collect();
+    dialect.header.tell(&about.name, &title, output);
+    let mut names = match &first {
+        Some(_) if dialect.header.is_there => {
             first = None;
-            column_names(cells)
+            column_names(rows.cells().map(Option::unwrap_or_default).collect())
         }
         _ => column_names(vec![String::new(); num_columns]),
+    };
+    let header: Vec<String> = names.clone();
+    names.truncate(names.len() - dialect.header.num_unnamed.min(names.len()));
+    let mut columns = Columns {
+        names,
+        header: dialect.header.is_there.then_some(header),
+        num_columns,
+        delimiter: char::from(dialect.splitter.delimiter),
+        num_joined: 0,
+        first_joined: None,
+        num_repeated: 0,
     };
     let mut row = match first {
         Some(first) => Some(first),
         None => rows.next().map_err(reading)?,
     };
     while let Some(found) = row {
-        rows.emit(&found, &names, output);
+        columns.emit(&rows, &found, output);
         row = rows.next().map_err(reading)?;
     }
+    columns.tell(&about.name, output);
     about.finish(&rows.stream, output);
     Ok(())
-}
-
-/// Distinct names of columns; one without a name is called by its number.
-fn column_names(cells: Vec<String>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(cells.len());
-    let mut seen = std::collections::HashSet::new();
-    for (index, cell) in cells.iter().enumerate() {
-        let name: String = cell.trim().chars().take(MAX_NAME_CHARS).collect();
-        let name = match name.as_str() {
-            "" => format!("column {}", index + 1),
-            _ => name,
-        };
-        let mut unique = name.clone();
-        let mut number = 2;
-        while !seen.insert(unique.clone()) {
-            unique = format!("{name} ({number})");
-            number += 1;
-        }
-        names.push(unique);
-    }
-    names
 }
 
 /// A row that was read; its cells are in [`Rows`].
 struct Row {
     place: Place,
-    num_cells: usize,
     /// Bytes, where they are too many to be kept.
     too_long: Option<u64>,
-    /// Whether a quote swallowed what follows, which is read anew.
+    /// Whether a quote opens that nothing closes.
     is_unclosed: bool,
     /// Whether the file was cut off inside it.
     is_cut_off: bool,
@@ -104,44 +102,40 @@ struct Row {
 
 struct Rows<'a> {
     stream: TextStream<'a>,
-    reader: Reader,
-    is_quoting: bool,
-    /// Cells one after the other, and where each ends.
-    text: Vec<u8>,
-    ends: Vec<usize>,
-    /// Cells that a row should have, once that is known.
-    num_columns: Option<usize>,
-    num_retries: usize,
+    dialect: &'a Dialect,
+    cells: Cells,
 }
 
 impl<'a> Rows<'a> {
-    fn new(stream: TextStream<'a>, dialect: &Dialect) -> Self {
+    fn new(stream: TextStream<'a>, dialect: &'a Dialect) -> Self {
         Self {
             stream,
-            reader: dialect.reader(),
-            is_quoting: dialect.is_quoting,
-            text: vec![0; 4096],
-            ends: vec![0; 64],
-            num_columns: None,
-            num_retries: 0,
+            dialect,
+            cells: Cells::default(),
         }
+    }
+
+    fn cells(&self) -> impl Iterator<Item = Option<String>> {
+        self.cells.iter().map(|cell| cell.map(str::to_owned))
     }
 
     /// The next row that is not empty.
     fn next(&mut self) -> io::Result<Option<Row>> {
         loop {
             self.skip_line_breaks()?;
-            let Some(row) = self.read()? else {
+            if self.stream.window().is_empty() {
                 return Ok(None);
-            };
-            let is_blank = row.num_cells == 1 && self.cells(1).all(|cell| cell.trim().is_empty());
-            if row.too_long.is_some() || !is_blank || self.num_columns == Some(1) {
-                self.num_columns.get_or_insert(row.num_cells);
+            }
+            let row = self.read()?;
+            let is_null = |cell: Option<&str>| cell.is_some_and(|cell| !cell.trim().is_empty());
+            let is_filled = self.cells.iter().any(is_null);
+            if row.too_long.is_some() || is_filled {
                 return Ok(Some(row));
             }
         }
     }
 
+    /// Passes over line breaks, and reads a window where there is none.
     fn skip_line_breaks(&mut self) -> io::Result<()> {
         loop {
             let window = self.stream.window();
@@ -157,124 +151,65 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn read(&mut self) -> io::Result<Option<Row>> {
+    fn read(&mut self) -> io::Result<Row> {
         let place = self.stream.place();
-        let (mut taken, mut written, mut num_cells) = (0, 0, 0);
-        let (mut dropped, mut is_end) = (0u64, false);
-        loop {
+        let splitter = self.dialect.splitter;
+        let expected = Some(self.dialect.num_columns).filter(|&count| count > 1);
+        let mut is_end = false;
+        let split = loop {
             let window = self.stream.window();
-            if taken == window.len() && !is_end {
-                is_end = !self.stream.more()?;
-                continue;
+            // Beyond this a quote that is still open is taken for one that nothing closes.
+            let is_long = window.len() > MAX_ROW_BYTES;
+            match splitter.split(window, is_end || is_long, expected, &mut self.cells) {
+                Some(split) => break split,
+                None if is_long => break self.first_line(),
+                None => is_end = !self.stream.more()?,
             }
-            if num_cells == self.ends.len() && num_cells <= MAX_COLUMNS {
-                let len = (2 * num_cells).min(MAX_COLUMNS + 1);
-                self.ends.resize(len, 0);
-                continue;
-            }
-            // Cells beyond the most are counted only.
-            let kept_ends = num_cells.min(self.ends.len() - 1);
-            let (result, read, wrote, ended) = self.reader.read_record(
-                &window[taken..],
-                &mut self.text[written..],
-                &mut self.ends[kept_ends..],
-            );
-            taken += read;
-            written += wrote;
-            num_cells += ended;
-            match result {
-                ReadRecordResult::InputEmpty | ReadRecordResult::OutputEndsFull => {}
-                ReadRecordResult::OutputFull if self.text.len() < MAX_ROW_BYTES => {
-                    self.text.resize(2 * self.text.len(), 0);
-                }
-                ReadRecordResult::OutputFull => {
-                    // Nothing of it is kept but its length.
-                    if self.can_retry() && has_line_end(&self.stream.window()[..taken]) {
-                        return Ok(Some(self.retry(place)));
-                    }
-                    dropped += taken as u64;
-                    self.stream.advance(taken);
-                    (taken, written) = (0, 0);
-                }
-                ReadRecordResult::Record => break,
-                ReadRecordResult::End => return Ok(None),
-            }
-        }
-        if dropped == 0 && self.is_unclosed(taken, written, num_cells, is_end) {
-            return Ok(Some(self.retry(place)));
-        }
-        self.stream.advance(taken);
-        Ok(Some(Row {
-            place,
-            num_cells,
-            too_long: (dropped > 0).then_some(dropped + taken as u64),
-            is_unclosed: false,
-            // Nothing but the end of the text ended it.
-            is_cut_off: is_end && self.stream.decoder().is_cut_off(),
-        }))
-    }
-
-    fn can_retry(&self) -> bool {
-        self.is_quoting && self.num_retries < MAX_RETRIES
-    }
-
-    /// Whether a row of the window's first `taken` bytes has a quote that takes other rows with it.
-    fn is_unclosed(&self, taken: usize, written: usize, num_cells: usize, is_end: bool) -> bool {
-        if !self.can_retry() {
-            return false;
-        }
-        let row = self.stream.window()[..taken].trim_ascii_end();
-        let is_at_end = is_end && !row.ends_with(b"\"");
-        let is_ragged = self.num_columns.is_some_and(|columns| columns != num_cells);
-        if !is_at_end && !is_ragged {
-            return false;
-        }
-        let mut behind = Position::default();
-        behind.pass(row);
-        let start = match num_cells {
-            0 | 1 => 0,
-            cells => self.ends.get(cells - 2).copied().unwrap_or(0),
         };
-        let last = self.text.get(start..written).unwrap_or_default();
-        let is_long = behind.line() > UNCLOSED_LINES;
-        // A file that was cut off may have lost the other quote.
-        let is_to_be_closed = is_long || !self.stream.decoder().is_cut_off();
-        let is_open = is_at_end && is_to_be_closed && has_line_end(last.trim_ascii_end());
-        is_open || is_ragged && is_long
-    }
-
-    /// Passes over the first line of a row alone; the next ones are read as rows.
-    fn retry(&mut self, place: Place) -> Row {
-        let window = self.stream.window();
-        let len = memchr2(b'\r', b'\n', window).map_or(window.len(), |end| end + 1);
-        self.stream.advance(len);
-        self.reader.reset();
-        self.num_retries += 1;
-        Row {
-            place,
-            num_cells: 0,
-            too_long: None,
-            is_unclosed: true,
-            is_cut_off: false,
+        if split.len > MAX_ROW_BYTES || split.is_at_end && !is_end {
+            let num_bytes = self.stream.skip_line()?;
+            return Ok(Row {
+                place,
+                too_long: Some(num_bytes),
+                is_unclosed: false,
+                is_cut_off: false,
+            });
         }
-    }
-
-    fn cells(&self, num_cells: usize) -> impl Iterator<Item = String> {
-        let ends = &self.ends[..num_cells.min(self.ends.len())];
-        let mut start = 0;
-        ends.iter().map(move |&end| {
-            let cell = self.text.get(start..end).unwrap_or_default();
-            start = end;
-            String::from_utf8_lossy(cell).into_owned()
+        self.stream.advance(split.len);
+        Ok(Row {
+            place,
+            too_long: None,
+            is_unclosed: split.is_unclosed,
+            // Nothing but the end of the text ended it.
+            is_cut_off: split.is_at_end && self.stream.decoder().is_cut_off(),
         })
     }
 
-    fn emit(&self, row: &Row, names: &[String], output: &mut Output) {
-        if row.is_unclosed {
-            let what = "a quote that opens in this row is never closed";
-            let remedy = "Close the quote; write a quote inside a text as two quotes.";
-            return output.fault(row.place, what, remedy);
+    fn first_line(&self) -> Split {
+        Split {
+            len: self.stream.window().len(),
+            is_unclosed: false,
+            is_at_end: true,
         }
+    }
+}
+
+/// What rows become records by.
+struct Columns {
+    names: Vec<String>,
+    /// The cells of the first row, where those are names.
+    header: Option<Vec<String>>,
+    /// Cells of the first row, those without a name included.
+    num_columns: usize,
+    delimiter: char,
+    /// Rows whose last text has delimiters in it.
+    num_joined: usize,
+    first_joined: Option<Place>,
+    num_repeated: usize,
+}
+
+impl Columns {
+    fn emit(&mut self, rows: &Rows, row: &Row, output: &mut Output) {
         if row.is_cut_off {
             return output.fault(row.place, "the file ends inside this row", CUT_OFF);
         }
@@ -283,25 +218,75 @@ impl<'a> Rows<'a> {
                 format!("the row has {num_bytes} bytes, more than the {MAX_ROW_BYTES} allowed");
             return output.fault(row.place, what, "Split the row, or close its quotes.");
         }
-        if row.num_cells != names.len() {
-            let plural = if row.num_cells == 1 { "" } else { "s" };
-            let what = format!(
-                "the row has {} cell{plural}, but the table has {} columns",
-                row.num_cells,
-                names.len()
-            );
+        let mut cells: Vec<Option<String>> = rows.cells().collect();
+        let is_filled =
+            |cell: &Option<String>| !cell.as_deref().unwrap_or_default().trim().is_empty();
+        let num_filled = cells.iter().rposition(is_filled).map_or(0, |last| last + 1);
+        let num_names = self.names.len();
+        if num_filled > num_names && num_names < self.num_columns {
+            // Delimiters of the last text, which nobody quoted.
+            let further = cells.drain(num_names - 1..num_filled);
+            let parts: Vec<String> = further.map(Option::unwrap_or_default).collect();
+            cells.truncate(num_names - 1);
+            cells.push(Some(parts.join(&self.delimiter.to_string())));
+            self.num_joined += 1;
+            self.first_joined.get_or_insert(row.place);
+        } else if num_filled <= num_names && rows.cells.count > num_names {
+            cells.truncate(num_names);
+        }
+        if cells.len() != num_names {
+            if row.is_unclosed {
+                let what = "a quote that opens in this row is never closed";
+                let remedy = "Close the quote; write a quote inside a text as two quotes.";
+                return output.fault(row.place, what, remedy);
+            }
+            let count = rows.cells.count;
+            let plural = if count == 1 { "" } else { "s" };
+            let what =
+                format!("the row has {count} cell{plural}, but the table has {num_names} columns");
             let remedy = "Put quotes around texts that contain the delimiter or line breaks.";
             return output.fault(row.place, what, remedy);
         }
-        let cells = self.cells(row.num_cells).map(Value::String);
+        let is_header = |header: &Vec<String>| {
+            let cells = cells.iter().map(|cell| cell.as_deref().unwrap_or_default());
+            num_names > 1 && cells.eq(header.iter().take(num_names).map(String::as_str))
+        };
+        if self.header.as_ref().is_some_and(is_header) {
+            self.num_repeated += 1;
+            return;
+        }
+        let value = |cell: Option<String>| cell.map_or(Value::Null, Value::String);
         output.record(Record {
             place: row.place,
-            fields: names.iter().cloned().zip(cells).collect(),
+            fields: self
+                .names
+                .iter()
+                .cloned()
+                .zip(cells.into_iter().map(value))
+                .collect(),
             text: None,
         });
     }
-}
 
-fn has_line_end(text: &[u8]) -> bool {
-    memchr2(b'\r', b'\n', text).is_some()
+    /// Tells what was done to rows.
+    fn tell(&self, file: &str, output: &mut Output) {
+        if let (Some(place), Some(name)) = (self.first_joined, self.names.last()) {
+            let line = place.line.unwrap_or(1);
+            let rows = match self.num_joined {
+                1 => format!("1 row (line {line})"),
+                count => format!("{count} rows (the first in line {line})"),
+            };
+            let note = format!(
+                "{rows} had more cells than named columns; the further ones were put back into the text of {name:?}."
+            );
+            output.note(file, &note);
+        }
+        if self.num_repeated > 0 {
+            let note = match self.num_repeated {
+                1 => "1 row that only repeats the column names was skipped.".to_owned(),
+                count => format!("{count} rows that only repeat the column names were skipped."),
+            };
+            output.note(file, &note);
+        }
+    }
 }

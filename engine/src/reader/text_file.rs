@@ -1,7 +1,7 @@
 //! What is known of a text before it is read.
 
 use super::{
-    decode::Decoder,
+    decode::{Decoder, Removed},
     error::DatasetError,
     output::Output,
     source::{OddEnd, Stream, read_to_end},
@@ -99,6 +99,15 @@ impl TextFile {
             );
             output.note(&self.name, &note);
         }
+        let cleaned = decoder.cleaned();
+        for (removed, what) in [
+            (cleaned.nuls, "NUL character"),
+            (cleaned.marks, "byte-order mark"),
+        ] {
+            if let Some(note) = removed_note(removed, what) {
+                output.note(&self.name, &note);
+            }
+        }
         let note = match decoder.odd_end() {
             None => return,
             Some(OddEnd::CutOff) => {
@@ -115,10 +124,27 @@ impl TextFile {
     }
 }
 
+/// What is said of characters that were taken out of a text.
+fn removed_note(removed: Removed, what: &str) -> Option<String> {
+    let place = removed.first?;
+    let (line, column) = (place.line.unwrap_or(1), place.column.unwrap_or(1));
+    Some(match removed.count {
+        1 => format!(
+            "A {what} in the middle of the text was removed, in line {line}, column {column}."
+        ),
+        count => format!(
+            "{count} {what}s in the middle of the text were removed; the first in line {line}, column {column}."
+        ),
+    })
+}
+
 /// A name's extension in lower case, that of a compression left out.
 pub(super) fn extension(name: &str) -> String {
     let name = name.to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let name = [".gz", ".zst"]
+        .iter()
+        .find_map(|packed| name.strip_suffix(packed))
+        .unwrap_or(&name);
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
     base.rsplit_once('.')
         .map_or(String::new(), |(_, extension)| extension.to_owned())

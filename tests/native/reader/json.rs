@@ -25,14 +25,14 @@ fn broken_rows_spoil_no_others() {
         "{\"text\": \"tab\there\"}\n",
         "{\"prompt\": \"a\", \"completion\": \"cut o",
     ));
-    assert_eq!(records.field("text"), ["ok", "c"]);
+    // A tab inside a text is kept.
+    assert_eq!(records.field("text"), ["ok", "c", "tab\there"]);
     assert_eq!(records.kind(), ("JSONL", "UTF-8"));
     records.assert_faults(&[
         (3, 18, "not valid JSON"),
         (4, 1, "a list, not an object"),
         (5, 1, "a number, not an object"),
         (7, 10, "not valid JSON"),
-        (8, 14, "not valid JSON"),
         (9, 36, "the file ends inside this row"),
     ]);
 }
@@ -102,7 +102,12 @@ fn a_cut_array_loses_its_last_row_only() {
     let records = read("[{\"text\": \"a\"},\n");
     records.assert_faults(&[(2, 1, "ends where another row should follow")]);
     let records = read("[{\"text\": \"a\"},,{\"text\": \"b\"},]");
-    records.assert_faults(&[(1, 16, "only a comma"), (1, 31, "only a comma")]);
+    records.assert_faults(&[(1, 16, "only a comma")]);
+    assert!(
+        records.notes[0].1.contains("Extra commas"),
+        "{:?}",
+        records.notes
+    );
     assert!(read("[]").rows.is_empty());
 }
 
@@ -119,7 +124,7 @@ fn lone_surrogates_become_replacement_characters() {
 fn rows_too_long_or_too_deep_are_faults() {
     let deep = format!("{{\"text\": {}1{}}}\n", "[".repeat(64), "]".repeat(64));
     let long = format!("{{\"text\": \"{}\"}}\n", "x".repeat(16 << 20));
-    let many = format!("{{\"text\": [{}0]}}\n", "0,".repeat(100_000));
+    let many = format!("{{\"id\": 1, \"text\": [{}0]}}\n", "0,".repeat(100_000));
     let text = [&deep, &long, "{\"text\": \"ok\"}"].concat();
     let records = read(&text);
     assert_eq!(records.field("text"), ["ok"]);
@@ -298,13 +303,12 @@ fn a_table_of_columns_may_not_be_large() {
             .collect();
         format!("{{\"text\": {{{}}}}}", cells.join(","))
     };
-    assert_eq!(read(column(90_000, "a")).rows.len(), 90_000);
-    for text in [column(110_000, "a"), column(1000, &"x".repeat(17_000))] {
-        let failure = Failure::from(read_one("x.json", text).err().unwrap());
-        assert!(failure.what.contains("too large"), "{failure:?}");
-        let remedy = failure.remedy.unwrap();
-        assert!(remedy.contains("orient=\"records\""), "{remedy}");
-    }
+    assert_eq!(read(column(110_000, "a")).rows.len(), 110_000);
+    let text = column(4000, &"x".repeat(17_000));
+    let failure = Failure::from(read_one("x.json", text).err().unwrap());
+    assert!(failure.what.contains("too large"), "{failure:?}");
+    let remedy = failure.remedy.unwrap();
+    assert!(remedy.contains("orient=\"records\""), "{remedy}");
     let rows: Vec<_> = (0..300_000)
         .map(|row| format!("\"{row}\":{{\"text\":\"{row}\"}}"))
         .collect();
@@ -323,7 +327,7 @@ fn other_files_are_named() {
         (b"\x1F\x8B\x08\0", "cannot be decompressed"),
         (b"PAR1\x15\x04", "cut off"),
         (b"GGUF\x03\0\0\0", "GGUF model"),
-        (b"\x28\xB5\x2F\xFD\x00", "zstd"),
+        (b"\x28\xB5\x2F\xFD\x00", "cannot be decompressed"),
         (b"7z\xBC\xAF\x27\x1C\0\x04", "7-Zip"),
         (b"SQLite format 3\0", "SQLite"),
         (b"{\"a\": \0\x01\x02\x03\x04}", "binary"),

@@ -241,7 +241,7 @@ fn archives_that_hide_something_are_refused() {
         ),
         (
             deflated(&[("xl/workbook.xml", b"<w/>")]),
-            "an Excel workbook",
+            "no sheet of the workbook holds rows",
         ),
         (
             deflated(&[("run/data.pkl", b"\x80\x02")]),

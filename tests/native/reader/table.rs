@@ -86,7 +86,7 @@ fn ragged_rows_are_faults_with_their_lines() {
 #[test]
 fn a_quote_that_is_never_closed_takes_one_row() {
     for line_end in ["\n", "\r\n", "\r"] {
-        let mut text = format!("q,a{line_end}\"open,x{line_end}");
+        let mut text = format!("q,a{line_end}\"open, but,x{line_end}");
         for row in 0..100 {
             text += &format!("b{row},c{row}{line_end}");
         }

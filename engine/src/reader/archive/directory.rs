@@ -39,6 +39,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Its name inside the archive.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn full_name(&self, archive: &str) -> String {
         format!("{archive}/{}", self.name)
     }
@@ -66,10 +71,9 @@ struct Directory {
 }
 
 /// The entries by which Office documents and other zip-based formats are recognized.
-const KNOWN: [(&str, &str); 9] = [
+const KNOWN: [(&str, &str); 8] = [
     ("word/document.xml", "a Word document"),
-    ("xl/workbook.xml", "an Excel workbook"),
-    ("xl/workbook.bin", "an Excel workbook"),
+    ("xl/workbook.bin", "a binary Excel workbook"),
     ("ppt/presentation.xml", "a PowerPoint presentation"),
     ("META-INF/container.xml", "an e-book"),
     ("META-INF/manifest.xml", "an OpenDocument file"),

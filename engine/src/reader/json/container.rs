@@ -4,7 +4,7 @@ use std::io;
 
 use super::{
     frame::{Frame, Kind},
-    structure::{Structure, end_of_value},
+    structure::{Quotes, Structure, end_of_value},
 };
 use crate::reader::{error::DatasetError, record::Place, text_stream::TextStream};
 
@@ -23,16 +23,21 @@ pub(super) enum Container {
     Frame(Kind),
 }
 
-/// What a look at the beginning tells, where that is enough.
-pub(super) fn by_head(head: &str, is_whole: bool) -> Option<Container> {
-    let start = head.len() - head.trim_start().len();
+/// What a look at the beginning tells, where that is enough. The text begins at `start`, after comments.
+pub(super) fn by_head(
+    head: &str,
+    start: usize,
+    is_whole: bool,
+    quotes: Quotes,
+) -> Option<Container> {
     let rest = &head[start..];
     let first_line = rest.lines().next().unwrap_or_default();
     let is_line_whole = is_whole || first_line.len() < rest.len();
-    let len = end_of_value(rest.as_bytes()).filter(|_| rest.starts_with(['[', '{']));
-    let is_followed = len.is_some_and(|len| !rest[len..].trim().is_empty());
+    let len = end_of_value(rest.as_bytes(), quotes).filter(|_| rest.starts_with(['[', '{']));
+    let behind = |len: usize| rest[len..].trim_start_matches([',', ' ', '\t']);
+    let is_followed = len.is_some_and(|len| !behind(len).trim().is_empty());
     match rest.as_bytes().first() {
-        // The first lines are something else; the rows behind them are on lines.
+        // The first lines are something else; the rows after them are on lines.
         Some(byte) if !b"[{".contains(byte) => Some(Container::Lines),
         _ if is_followed && len.is_some_and(|len| len <= first_line.len()) && is_line_whole => {
             Some(Container::Lines)
@@ -61,9 +66,11 @@ struct FirstObject {
     frame: Frame,
     /// Whether it has a field that rows have.
     is_row: bool,
+    /// Whether it has a list of messages.
+    has_messages: bool,
     /// Whether it ends on the line it begins on; `None` where the text ends inside it.
     is_one_line: Option<bool>,
-    /// What comes behind it: the first byte, and where.
+    /// What comes after it: the first byte, and where.
     behind: Option<(u8, Place)>,
     /// First byte of its second line.
     second_line: Option<u8>,
@@ -87,8 +94,10 @@ const ROW_FIELDS: [&str; 13] = [
     "chat_messages",
     "mapping",
 ];
-/// Arrays that an error names.
-const MAX_ARRAYS: usize = 3;
+/// Names of arrays of rows among other arrays, the likeliest first.
+const ROWS_NAMES: [&str; 6] = ["data", "rows", "examples", "records", "items", "train"];
+/// Arrays that are told apart.
+const MAX_ARRAYS: usize = 20;
 /// Bytes of a name that are kept.
 const MAX_NAME_BYTES: usize = 100;
 
@@ -96,28 +105,33 @@ const MAX_NAME_BYTES: usize = 100;
 pub(super) fn by_first_object(
     file: &str,
     stream: &mut TextStream,
+    quotes: Quotes,
 ) -> Result<Container, DatasetError> {
-    let object = first_object(stream).map_err(|error| DatasetError::reading(file, &error))?;
+    let object =
+        first_object(stream, quotes).map_err(|error| DatasetError::reading(file, &error))?;
     let no_array = |what: String| {
         Err(DatasetError::NoArray {
             file: file.to_owned(),
             what,
         })
     };
-    let holder = |object: FirstObject| match object.arrays.as_slice() {
-        [array] => Ok(Container::Array {
-            start: array.start,
-            is_whole: false,
-        }),
-        [] => no_array("without an array of rows".to_owned()),
-        [first, second, ..] => no_array(format!(
-            "with several arrays of objects ({:?} and {:?})",
-            first.name, second.name
-        )),
+    let holder = |object: FirstObject| {
+        let named = |name: &&str| object.arrays.iter().find(|array| array.name == *name);
+        match (object.arrays.as_slice(), ROWS_NAMES.iter().find_map(named)) {
+            ([array], _) | (_, Some(array)) => Ok(Container::Array {
+                start: array.start,
+                is_whole: false,
+            }),
+            ([], _) => no_array("without an array of rows".to_owned()),
+            ([first, second, ..], _) => no_array(format!(
+                "with several arrays of objects ({:?} and {:?})",
+                first.name, second.name
+            )),
+        }
     };
     let opens_more = matches!(object.first_line_end, Some(b'[' | b'{' | b',' | b':'));
     let is_on_lines = object.second_line == Some(b'{') && !opens_more;
-    let frame = object.frame.kind(object.is_row);
+    let frame = object.frame.kind(object.is_row, object.has_messages);
     match (object.is_one_line, object.behind) {
         (Some(true), Some(_)) => Ok(Container::Lines),
         (Some(_), None) if let Some(kind) = frame => Ok(Container::Frame(kind)),
@@ -142,11 +156,13 @@ pub(super) fn by_first_object(
     }
 }
 
-fn first_object(stream: &mut TextStream) -> io::Result<FirstObject> {
-    stream.skip_space()?;
+fn first_object(stream: &mut TextStream, quotes: Quotes) -> io::Result<FirstObject> {
     let first_line = stream.place().line;
     let mut object = FirstObject::default();
-    let mut walk = Walk::default();
+    let mut walk = Walk {
+        structure: Structure::new(quotes),
+        ..Walk::default()
+    };
     let mut lines = FirstLines::default();
     loop {
         let window = stream.window();
@@ -270,6 +286,7 @@ impl Walk {
         };
         if array.is_of_messages && ROW_FIELDS.contains(&array.name.as_str()) {
             object.is_row = true;
+            object.has_messages = true;
         } else if object.arrays.len() < MAX_ARRAYS {
             object.arrays.push(array);
         }

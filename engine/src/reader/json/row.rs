@@ -4,15 +4,19 @@ use std::{collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, error::Category};
 
-use super::structure::Structure;
+use super::{
+    structure::{Quotes, Structure},
+    tally::{Oddity, Tally},
+};
 use crate::{
     reader::{
-        conversation::has_role,
+        conversation::{has_role, kind},
         output::Output,
+        python::{self, Forgiven},
         record::{CUT_OFF, Place, Record},
     },
     text::{MAX_DEPTH, without_lone_surrogates},
@@ -37,22 +41,66 @@ pub(super) struct RawRow<'text> {
 /// Byte of the row at which it is at fault, what it is and what to do.
 pub(super) type RowFault = (usize, String, &'static str);
 
+/// The fields of a row.
+type Fields = Vec<(String, Value)>;
+
 impl RawRow<'_> {
-    /// Hands on the row, or its fault.
-    pub(super) fn emit(&self, output: &mut Output) {
-        match self.fields() {
-            Ok(fields) => output.record(Record {
-                place: self.place,
-                fields,
-                text: Some(self.text),
-            }),
+    /// Hands on the row, or its fault. A comment alone is not a row.
+    pub(super) fn emit(&self, tally: &mut Tally, output: &mut Output) {
+        if python::is_comment(self.text) {
+            return tally.add(Oddity::Comment, self.place);
+        }
+        match self.fields(tally) {
+            Ok(rows) => {
+                for fields in rows {
+                    output.record(Record {
+                        place: self.place,
+                        fields,
+                        text: Some(self.text),
+                    });
+                }
+            }
             Err((offset, what, remedy)) => {
                 output.fault(self.place.further(self.text, offset), what, remedy);
             }
         }
     }
 
-    pub(super) fn fields(&self) -> Result<Vec<(String, Value)>, RowFault> {
+    /// The fields of the row; of several rows, where it is a list of them.
+    fn fields(&self, tally: &mut Tally) -> Result<Vec<Fields>, RowFault> {
+        let row = match self.row(tally)? {
+            Row::Text(text) => match inner(&text) {
+                Some((row, forgiven)) => {
+                    tally.add(Oddity::Twice, self.place);
+                    tally.add_forgiven(forgiven, self.place);
+                    row
+                }
+                None => Row::Text(text),
+            },
+            row => row,
+        };
+        let kind = match row {
+            Row::Object(fields) => return Ok(vec![fields]),
+            Row::List(list) if is_of_messages(&list) => {
+                tally.add(Oddity::BareMessages, self.place);
+                return Ok(vec![vec![("messages".to_owned(), Value::Array(list))]]);
+            }
+            Row::List(list) if !list.is_empty() && list.iter().all(Value::is_object) => {
+                let fields = |row| match row {
+                    Value::Object(fields) => fields.into_iter().collect(),
+                    _ => Fields::new(),
+                };
+                return Ok(list.into_iter().map(fields).collect());
+            }
+            Row::List(_) => "a list",
+            Row::Text(_) => "a string",
+            Row::Other(kind) => kind,
+        };
+        Err((0, format!("the row is {kind}, not an object"), RENAME))
+    }
+
+    /// The row as JSON, or as what is read in its place.
+    fn row(&self, tally: &mut Tally) -> Result<Row, RowFault> {
         if self.text.is_empty() {
             return Err(self.empty_fault());
         }
@@ -62,14 +110,34 @@ impl RawRow<'_> {
             return Err((offset, what, "Save the file as UTF-8 and drop it again."));
         }
         let text = without_lone_surrogates(self.text);
+        let error = match serde_json::from_str(&text) {
+            Ok(row) => return Ok(row),
+            Err(error) => error,
+        };
+        let Some((value, forgiven)) = python::parse(&text) else {
+            return Err(self.json_fault(&text, &error));
+        };
+        tally.add_forgiven(forgiven, self.place);
+        Ok(Row::from(value))
+    }
+
+    /// The value that stands here, which may be anything.
+    pub(super) fn value(&self, tally: &mut Tally) -> Result<Value, RowFault> {
+        self.check_bounds()?;
+        let text = without_lone_surrogates(self.text);
         match serde_json::from_str(&text) {
-            Ok(Row::Object(fields)) => Ok(fields),
-            Ok(Row::Other(kind)) => Err((0, format!("the row is {kind}, not an object"), RENAME)),
-            Err(error) => Err(self.json_fault(&text, &error)),
+            Ok(value) => Ok(value),
+            Err(error) => match python::parse(&text) {
+                Some((value, forgiven)) => {
+                    tally.add_forgiven(forgiven, self.place);
+                    Ok(value)
+                }
+                None => Err(self.json_fault(&text, &error)),
+            },
         }
     }
 
-    /// An array's place without an element: two commas, or the end of a file that was cut off behind one.
+    /// An array's place without an element: two commas, or the end of a file that was cut off after one.
     fn empty_fault(&self) -> RowFault {
         match self.is_cut_off {
             true => (
@@ -90,7 +158,7 @@ impl RawRow<'_> {
         if self.text.len() > MAX_ROW_BYTES {
             return Err(too_long(self.text.len() as u64));
         }
-        let mut structure = Structure::default();
+        let mut structure = Structure::new(Quotes::of(self.text));
         let (mut depth, mut num_values) = (0usize, 0usize);
         while let Some((offset, byte)) = structure.next(self.text.as_bytes()) {
             match byte {
@@ -157,14 +225,47 @@ pub(super) fn too_long(num_bytes: u64) -> RowFault {
     )
 }
 
-/// The field of a row that is a bare list of messages.
-const MESSAGES: &str = "messages";
+/// The row that a string holds, written as JSON or by Python; bounded as any other.
+fn inner(text: &str) -> Option<(Row, Forgiven)> {
+    let text = text.trim();
+    if !text.starts_with(['{', '[']) {
+        return None;
+    }
+    let row = RawRow {
+        text,
+        place: Place::default(),
+        is_cut_off: false,
+        broken_at: None,
+    };
+    row.check_bounds().ok()?;
+    match serde_json::from_str(&without_lone_surrogates(text)) {
+        Ok(row) => Some((row, Forgiven::default())),
+        Err(_) => python::parse(text).map(|(value, forgiven)| (Row::from(value), forgiven)),
+    }
+}
 
-/// A row's value: an object's fields in their order, a list of messages as the only field, or the kind of anything else in
-/// words.
+/// Whether a list is one of messages: of objects that say who speaks.
+fn is_of_messages(list: &[Value]) -> bool {
+    !list.is_empty() && list.iter().all(has_role)
+}
+
+/// A row's value: an object's fields in their order, a list, a text, or the kind of anything else in words.
 enum Row {
-    Object(Vec<(String, Value)>),
+    Object(Fields),
+    List(Vec<Value>),
+    Text(String),
     Other(&'static str),
+}
+
+impl From<Value> for Row {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Object(fields) => Self::Object(fields.into_iter().collect()),
+            Value::Array(list) => Self::List(list),
+            Value::String(text) => Self::Text(text),
+            other => Self::Other(kind(&other)),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Row {
@@ -183,7 +284,7 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-        let mut fields: Vec<(String, Value)> = Vec::new();
+        let mut fields: Fields = Vec::new();
         while let Some(field) = map.next_entry()? {
             fields.push(field);
         }
@@ -191,18 +292,11 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Row, A::Error> {
-        let mut messages: Vec<Value> = Vec::new();
+        let mut items = Vec::new();
         while let Some(item) = list.next_element()? {
-            if !has_role(&item) {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(Row::Other("a list"));
-            }
-            messages.push(item);
+            items.push(item);
         }
-        Ok(match messages.is_empty() {
-            true => Row::Other("a list"),
-            false => Row::Object(vec![(MESSAGES.to_owned(), Value::Array(messages))]),
-        })
+        Ok(Row::List(items))
     }
 
     fn visit_unit<E>(self) -> Result<Row, E> {
@@ -225,8 +319,8 @@ impl<'de> Visitor<'de> for RowVisitor {
         Ok(Row::Other("a number"))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Row, E> {
-        Ok(Row::Other("a string"))
+    fn visit_str<E>(self, text: &str) -> Result<Row, E> {
+        Ok(Row::Text(text.to_owned()))
     }
 }
 

@@ -2,12 +2,8 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use parquet::basic::Compression;
-
-use super::{
-    codec::decompress,
-    thrift::{STRUCT, TRUE, Thrift},
-};
+use super::thrift::{STRUCT, TRUE, Thrift};
+use crate::reader::codec::{Codec, decompress};
 
 /// The maximum size of a page's header; statistics in it may be as long as texts.
 const MAX_HEADER_BYTES: usize = 1 << 20;
@@ -52,7 +48,7 @@ pub(super) struct Page {
 pub(super) struct Pages {
     pub bytes: Vec<u8>,
     pub at: usize,
-    pub compression: Compression,
+    pub codec: Codec,
     /// The number of bytes that may still be decompressed, over the whole file.
     pub allowance: Rc<Cell<u64>>,
     /// The number of remaining values.
@@ -184,7 +180,7 @@ impl Pages {
 
     fn decompressed(&self, header: &Header, stored: &[u8]) -> Result<Vec<u8>, PageError> {
         let is_bare = header.kind == DATA_V2 && !header.is_compressed;
-        if is_bare || self.compression == Compression::UNCOMPRESSED {
+        if is_bare || self.codec == Codec::None {
             return Ok(stored.to_vec());
         }
         let levels = stored.split_at_checked(header.level_bytes());
@@ -198,7 +194,7 @@ impl Pages {
         // A page of only nulls may consist of levels only.
         let rest = match num_bytes {
             0 => Vec::new(),
-            _ => decompress(self.compression, stored, num_bytes).map_err(|what| {
+            _ => decompress(self.codec, stored, num_bytes).map_err(|what| {
                 PageError::Damaged(format!("a page cannot be decompressed: {what}"))
             })?,
         };

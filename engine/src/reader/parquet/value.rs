@@ -11,7 +11,7 @@ const DAY: i64 = 86_400;
 
 /// The meaning of the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(in crate::reader) enum Meaning {
     /// Plain numbers, booleans or bytes.
     Itself,
     Unsigned,
@@ -68,7 +68,7 @@ impl Meaning {
         }
     }
 
-    pub(super) fn of_int64(self, number: i64) -> Value {
+    pub(in crate::reader) fn of_int64(self, number: i64) -> Value {
         match self {
             Self::Unsigned => Value::from(number as u64),
             Self::Date => Value::String(date(number)),
@@ -80,7 +80,7 @@ impl Meaning {
     }
 
     /// `None` if the bytes are not text.
-    pub(super) fn of_bytes(self, bytes: &[u8]) -> Option<Value> {
+    pub(in crate::reader) fn of_bytes(self, bytes: &[u8]) -> Option<Value> {
         match (self, bytes) {
             (Self::Half, &[low, high]) => Some(float(half(u16::from_le_bytes([low, high])))),
             (Self::Uuid, bytes) if bytes.len() == 16 => Some(Value::String(uuid(bytes))),
@@ -99,11 +99,11 @@ impl Meaning {
 }
 
 /// The shortest number that equals this one in 32 bits; null for what JSON cannot express.
-pub(super) fn of_f32(number: f32) -> Value {
+pub(in crate::reader) fn of_f32(number: f32) -> Value {
     number.to_string().parse().map_or(Value::Null, float)
 }
 
-pub(super) fn float(number: f64) -> Value {
+pub(in crate::reader) fn float(number: f64) -> Value {
     Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
@@ -185,7 +185,7 @@ fn uuid(bytes: &[u8]) -> String {
 }
 
 /// A 16-bit float of IEEE 754.
-fn half(bits: u16) -> f64 {
+pub(in crate::reader) fn half(bits: u16) -> f64 {
     let fraction = f64::from(bits & 0x3FF);
     let magnitude = match i32::from(bits >> 10 & 0x1F) {
         0 => fraction * 2f64.powi(-24),

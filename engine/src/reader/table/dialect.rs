@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{ReadRecordResult, Reader, ReaderBuilder};
+use super::{
+    header::{Header, is_short},
+    splitter::{Cells, Splitter},
+};
 
 /// Delimiters, the likeliest first, in words.
 const DELIMITERS: [(u8, &str); 8] = [
@@ -22,25 +25,23 @@ const CONSISTENT: f64 = 0.9;
 /// The same for a few rows, and for a file that is named as a table.
 const FEW_ROWS: usize = 10;
 const NAMED_CONSISTENT: f64 = 0.5;
-/// Characters and words of the name of a column.
-const NAME_CHARS: usize = 60;
-const NAME_WORDS: usize = 8;
 
 /// How a table is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::reader) struct Dialect {
-    pub delimiter: u8,
-    pub is_quoting: bool,
-    pub has_header: bool,
+    pub splitter: Splitter,
+    pub header: Header,
     /// Whether the first line is Excel's `sep=;`.
     pub names_delimiter: bool,
-    num_columns: usize,
+    /// Cells that most of the first rows have.
+    pub num_columns: usize,
 }
 
 impl fmt::Display for Dialect {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let words = DELIMITERS.iter().find(|(byte, _)| *byte == self.delimiter);
-        match (self.delimiter, words) {
+        let delimiter = self.splitter.delimiter;
+        let words = DELIMITERS.iter().find(|(byte, _)| *byte == delimiter);
+        match (delimiter, words) {
             _ if self.num_columns == 1 => formatter.write_str("CSV with one column"),
             (b',', _) => formatter.write_str("CSV"),
             (b'\t', _) => formatter.write_str("TSV"),
@@ -50,19 +51,12 @@ impl fmt::Display for Dialect {
     }
 }
 
-impl Dialect {
-    pub(super) fn reader(&self) -> Reader {
-        ReaderBuilder::new()
-            .delimiter(self.delimiter)
-            .quoting(self.is_quoting)
-            .build()
-    }
-}
-
 /// The first rows of a text as one dialect reads them.
 struct Trial {
-    dialect: Dialect,
+    splitter: Splitter,
     rows: Vec<Vec<String>>,
+    /// Cells whose quotes were taken off.
+    num_quoted: usize,
     /// Cells that most rows have, and the share of those rows.
     num_columns: usize,
     share: f64,
@@ -80,7 +74,8 @@ pub(in crate::reader) fn dialect(head: &str, is_whole: bool, is_named: bool) -> 
         let quoted = trial(head, is_whole, delimiter, true);
         let plain = trial(head, is_whole, delimiter, false);
         // Tables with tabs often have quotes that mean nothing.
-        if plain.share > quoted.share && quoted.num_columns > 1 && delimiter == b'\t' {
+        let is_better = plain.share > quoted.share || quoted.num_quoted == 0;
+        if is_better && quoted.num_columns > 1 && delimiter == b'\t' {
             plain
         } else {
             quoted
@@ -119,14 +114,35 @@ fn named_delimiter(head: &str) -> Option<u8> {
 }
 
 fn trial(head: &str, is_whole: bool, delimiter: u8, is_quoting: bool) -> Trial {
-    let dialect = Dialect {
+    let plain = Splitter {
         delimiter,
-        is_quoting,
-        has_header: true,
-        names_delimiter: false,
-        num_columns: 0,
+        is_quoting: false,
+        is_escaping: false,
     };
-    let rows = first_rows(head, is_whole, &mut dialect.reader());
+    // Only databases write this, and they escape line breaks and delimiters by backslashes, too.
+    let is_escaping =
+        plain.has_null(head.as_bytes()) && (delimiter == b'\t' || head.contains("\\\""));
+    let splitter = Splitter {
+        delimiter,
+        is_quoting: is_quoting && !(is_escaping && delimiter == b'\t'),
+        is_escaping,
+    };
+    // How many cells a row has tells which quotes are parts of texts.
+    let (rows, _) = first_rows(head, is_whole, splitter, None);
+    let (num_columns, _) = most_frequent(&rows);
+    let (rows, num_quoted) = first_rows(head, is_whole, splitter, Some(num_columns));
+    let (num_columns, share) = most_frequent(&rows);
+    Trial {
+        splitter,
+        rows,
+        num_quoted,
+        num_columns,
+        share,
+    }
+}
+
+/// The number of cells that most rows have, and the share of those rows.
+fn most_frequent(rows: &[Vec<String>]) -> (usize, f64) {
     let counts: Vec<usize> = rows.iter().map(Vec::len).collect();
     let frequency = |count: usize| counts.iter().filter(|&&other| other == count).count();
     let most = counts
@@ -134,47 +150,41 @@ fn trial(head: &str, is_whole: bool, delimiter: u8, is_quoting: bool) -> Trial {
         .copied()
         .max_by_key(|&count| (frequency(count), count));
     let num_columns = most.unwrap_or(0);
-    Trial {
-        share: frequency(num_columns) as f64 / counts.len().max(1) as f64,
-        dialect: Dialect {
-            num_columns,
-            ..dialect
-        },
-        rows,
-        num_columns,
-    }
+    let share = frequency(num_columns) as f64 / counts.len().max(1) as f64;
+    (num_columns, share)
 }
 
-fn first_rows(head: &str, is_whole: bool, reader: &mut Reader) -> Vec<Vec<String>> {
-    let mut text = vec![0; head.len() + 1];
-    let mut ends = vec![0; head.len() + 2];
+/// The first rows, and how many of their cells are quoted.
+fn first_rows(
+    head: &str,
+    is_whole: bool,
+    splitter: Splitter,
+    expected: Option<usize>,
+) -> (Vec<Vec<String>>, usize) {
+    let expected = expected.filter(|&count| count > 1);
+    let mut cells = Cells::default();
     let mut rest = head.as_bytes();
     let mut rows = Vec::new();
-    let (mut written, mut num_cells) = (0, 0);
-    while rows.len() <= MAX_ROWS {
-        let (result, read, wrote, ended) =
-            reader.read_record(rest, &mut text[written..], &mut ends[num_cells..]);
-        rest = &rest[read..];
-        written += wrote;
-        num_cells += ended;
-        match result {
-            ReadRecordResult::Record => {}
-            ReadRecordResult::InputEmpty if is_whole => continue,
-            _ => break,
+    let mut num_quoted = 0;
+    while rows.len() <= MAX_ROWS && !rest.is_empty() {
+        // A quote that nothing closes may be one that something after the head does.
+        let Some(split) = splitter.split(rest, true, expected, &mut cells) else {
+            break;
+        };
+        if split.is_at_end && !is_whole && !rows.is_empty() {
+            break;
         }
-        let mut start = 0;
-        let cells = ends[..num_cells].iter().map(|&end| {
-            let cell = String::from_utf8_lossy(&text[start..end]).into_owned();
-            start = end;
-            cell
-        });
-        let cells: Vec<String> = cells.collect();
-        if cells.len() > 1 || cells.iter().any(|cell| !cell.trim().is_empty()) {
-            rows.push(cells);
+        rest = &rest[split.len..];
+        let row: Vec<String> = cells
+            .iter()
+            .map(|cell| cell.unwrap_or_default().to_owned())
+            .collect();
+        if row.iter().any(|cell| !cell.trim().is_empty()) {
+            num_quoted += cells.num_quoted;
+            rows.push(row);
         }
-        (written, num_cells) = (0, 0);
     }
-    rows
+    (rows, num_quoted)
 }
 
 impl Trial {
@@ -191,7 +201,7 @@ impl Trial {
             CONSISTENT
         };
         // Sentences have commas, too.
-        let is_table = self.dialect.delimiter == b'\t' || first.iter().all(|cell| is_short(cell));
+        let is_table = self.splitter.delimiter == b'\t' || first.iter().all(|cell| is_short(cell));
         self.rows.len() > 1
             && self.share >= needed
             && first.len() == self.num_columns
@@ -199,50 +209,12 @@ impl Trial {
             && first.iter().any(|cell| !cell.trim().is_empty())
     }
 
-    fn finish(mut self) -> Dialect {
-        self.dialect.has_header = self.has_header();
-        self.dialect
+    fn finish(self) -> Dialect {
+        Dialect {
+            header: Header::of(&self.rows, self.num_columns),
+            splitter: self.splitter,
+            names_delimiter: false,
+            num_columns: self.num_columns,
+        }
     }
-
-    /// Whether the first row names the columns: unless something in it speaks against that.
-    fn has_header(&self) -> bool {
-        let Some((first, others)) = self.rows.split_first() else {
-            return true;
-        };
-        let is_filled = |cell: &&String| !cell.trim().is_empty();
-        let is_named = first.iter().filter(is_filled).count() * 2 >= first.len();
-        let has_number = first.iter().any(|cell| is_number(cell) && !is_year(cell));
-        let is_repeated = first.iter().enumerate().any(|(column, cell)| {
-            !cell.is_empty() && others.iter().any(|row| row.get(column) == Some(cell))
-        });
-        // A smiley or a line of dashes is no name.
-        let is_word = |cell: &String| {
-            let cell = cell.trim();
-            cell.chars().any(char::is_alphanumeric) || ["", "#", "№", "%"].contains(&cell)
-        };
-        is_named
-            && !has_number
-            && !is_repeated
-            && first.iter().all(|cell| is_short(cell) && is_word(cell))
-    }
-}
-
-/// Whether a cell may be the name of a column.
-fn is_short(cell: &str) -> bool {
-    let cell = cell.trim();
-    let num_words = cell.split_whitespace().count();
-    let is_sentence = num_words > 3 && cell.ends_with(['.', '!', ';', ':']);
-    cell.chars().count() <= NAME_CHARS && num_words <= NAME_WORDS && !is_sentence
-        || cell.ends_with('?') && cell.chars().count() <= 4 * NAME_CHARS
-}
-
-fn is_number(cell: &str) -> bool {
-    let cell = cell.trim();
-    cell.parse::<f64>().is_ok() && cell.bytes().any(|byte| byte.is_ascii_digit())
-}
-
-fn is_year(cell: &str) -> bool {
-    cell.trim()
-        .parse::<u32>()
-        .is_ok_and(|year| (1800..2200).contains(&year))
 }

@@ -1,33 +1,42 @@
-//! The compressions of pages. All of them are in Rust, since C does not build for wasm; the size is known in advance
-//! and enforced.
+//! The compressions inside Parquet and Arrow. All of them in Rust, as C does not build for wasm; the size is known before,
+//! and kept to.
 
 use std::io::{self, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use parquet::basic::Compression;
 
-/// The maximum window of zstd.
-const MAX_WINDOW_BYTES: u64 = 32 << 20;
+/// Bytes that zstd may look back.
+pub(super) const MAX_WINDOW_BYTES: u64 = 32 << 20;
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// Decompresses `data` into `num_bytes` bytes.
-pub(super) fn decompress(
-    compression: Compression,
-    data: &[u8],
-    num_bytes: usize,
-) -> Result<Vec<u8>, String> {
-    match compression {
-        Compression::UNCOMPRESSED => Ok(data.to_vec()),
-        Compression::SNAPPY => {
+/// How bytes are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    None,
+    Snappy,
+    Gzip,
+    Brotli,
+    Zstd,
+    Lz4Block,
+    Lz4Frame,
+    /// Under one name, Hadoop's blocks, frames and bare blocks.
+    Lz4OfHadoop,
+}
+
+/// The `num_bytes` that `data` was before it was compressed.
+pub(super) fn decompress(codec: Codec, data: &[u8], num_bytes: usize) -> Result<Vec<u8>, String> {
+    match codec {
+        Codec::None => Ok(data.to_vec()),
+        Codec::Snappy => {
             let mut decoder = snap::raw::Decoder::new();
             filled(num_bytes, |bytes| decoder.decompress(data, bytes))
         }
-        Compression::GZIP(_) => collected(MultiGzDecoder::new(data), num_bytes),
-        Compression::BROTLI(_) => collected(
+        Codec::Gzip => collected(MultiGzDecoder::new(data), num_bytes),
+        Codec::Brotli => collected(
             brotli_decompressor::Decompressor::new(data, BUFFER_BYTES),
             num_bytes,
         ),
-        Compression::ZSTD(_) => {
+        Codec::Zstd => {
             let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(
                 data,
                 MAX_WINDOW_BYTES,
@@ -35,12 +44,11 @@ pub(super) fn decompress(
             .map_err(|error| error.to_string())?;
             collected(decoder, num_bytes)
         }
-        Compression::LZ4_RAW => lz4_block(data, num_bytes),
-        // One name stands for three formats: Hadoop's, frames, and bare blocks.
-        Compression::LZ4 => lz4_of_hadoop(data, num_bytes)
-            .or_else(|_| collected(lz4_flex::frame::FrameDecoder::new(data), num_bytes))
+        Codec::Lz4Block => lz4_block(data, num_bytes),
+        Codec::Lz4Frame => collected(lz4_flex::frame::FrameDecoder::new(data), num_bytes),
+        Codec::Lz4OfHadoop => lz4_of_hadoop(data, num_bytes)
+            .or_else(|_| decompress(Codec::Lz4Frame, data, num_bytes))
             .or_else(|_| lz4_block(data, num_bytes)),
-        Compression::LZO => Err("LZO is not supported".to_owned()),
     }
 }
 
