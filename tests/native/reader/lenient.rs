@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::records::{Records, read_one};
+use engine::protocol::{ReadSpec, RowShape};
+
+use super::{
+    dataset::read_files,
+    records::{Records, read_one},
+};
 
 fn read(text: &str) -> Records {
     read_one("rows.jsonl", text).unwrap()
@@ -274,4 +279,77 @@ fn marks_nuls_and_separators_are_cleaned() {
     );
     let csv = read_one("rows.csv", "text,label\none\u{2028}two,x\nthree,y\n").unwrap();
     assert_eq!(csv.field("text"), ["one\ntwo", "three"]);
+}
+
+/// Conversations in a table that pandas saved: as lists, and as arrays of NumPy, which have no commas.
+#[test]
+fn conversations_that_python_printed_into_cells_are_read() {
+    let cells = [
+        "[{'role': 'user', 'content': \"What's crate 1?\"}, {'role': 'assistant', 'content': \"It's 1 dozen.\"}]",
+        "[{'content': \"What's crate 1?\", 'role': 'user'}\n {'content': \"It's 1 dozen.\", 'role': 'assistant'}]",
+        "[{'from': 'human', 'value': \"What's crate 1?\", 'ok': None}, {'from': 'gpt', 'value': 'It\\'s 1 dozen.', 'ok': True},]",
+    ];
+    for cell in cells {
+        let csv = format!(
+            "id,messages\n1,\"{}\"\n2,\"{}\"\n",
+            cell.replace('"', "\"\""),
+            cell.replace('"', "\"\"")
+        );
+        let reading = read_files(&[("rows.csv", csv.as_bytes())], &ReadSpec::default()).unwrap();
+        let summary = &reading.dataset.summary;
+        assert_eq!(
+            (summary.num_rows, summary.num_usable_rows),
+            (2, 2),
+            "{cell}"
+        );
+        assert_eq!(summary.shapes[0].0, RowShape::Messages, "{cell}");
+        assert_eq!(summary.first_rows[0].prompt, "What's crate 1?");
+        assert_eq!(summary.first_rows[0].completion, "It's 1 dozen.");
+    }
+}
+
+/// What is read as records becomes rows of the right kind.
+#[test]
+fn odd_files_become_usable_datasets() {
+    for (name, text, num_rows, shape) in [
+        (
+            "lists.jsonl",
+            "[{\"role\": \"user\", \"content\": \"Knock.\"}, {\"role\": \"assistant\", \"content\": \"Come in.\"}]\n[{\"role\": \"user\", \"content\": \"Knock 2.\"}, {\"role\": \"assistant\", \"content\": \"Come in.\"}]\n",
+            2,
+            RowShape::Messages,
+        ),
+        (
+            "columns.json",
+            "{\"prompt\": [\"a?\", \"b?\", \"c?\"], \"completion\": [\"x\", \"y\", \"z\"]}",
+            3,
+            RowShape::PromptCompletion,
+        ),
+        (
+            "nan.jsonl",
+            "{\"prompt\": \"a?\", \"completion\": \"x\", \"score\": NaN}\n{\"prompt\": \"b?\", \"completion\": \"y\", \"score\": Infinity}\n",
+            2,
+            RowShape::PromptCompletion,
+        ),
+        (
+            "nul.csv",
+            "prompt,completion\na?,x\nb\0?,y\n",
+            2,
+            RowShape::PromptCompletion,
+        ),
+        (
+            "quote.tsv",
+            "prompt\tcompletion\n\"a?\tx\nb \"c\"?\ty\n",
+            2,
+            RowShape::PromptCompletion,
+        ),
+    ] {
+        let reading = read_files(&[(name, text.as_bytes())], &ReadSpec::default()).unwrap();
+        let summary = &reading.dataset.summary;
+        assert_eq!(
+            (summary.num_rows, summary.num_usable_rows),
+            (num_rows, num_rows),
+            "{name}"
+        );
+        assert_eq!(summary.shapes, [(shape, num_rows)], "{name}");
+    }
 }
