@@ -31,7 +31,7 @@ impl Column {
         let start = *self.starts.get(row)? as usize;
         let end = match self.starts.get(row + 1) {
             // Behind a comma.
-            Some(next) => *next as usize - 1,
+            Some(next) => (*next as usize).saturating_sub(1),
             None => self.end as usize,
         };
         text.get(start..end).map(str::trim)
@@ -186,7 +186,9 @@ fn columns(text: &str, quotes: Quotes) -> Result<Vec<Column>, String> {
         (Event::Item(start), Some(column)) => column.starts.push(start as u32),
         (Event::End(end), Some(column)) => {
             column.end = end as u32;
-            let last = column.starts.len() - 1;
+            let Some(last) = column.starts.len().checked_sub(1) else {
+                return;
+            };
             // Nothing stands after the last comma, or in the whole list.
             if column.item(text, last).is_some_and(str::is_empty) {
                 column.end = column.starts[last].saturating_sub(1);
