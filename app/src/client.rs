@@ -1,5 +1,5 @@
-//! The page's end of the engine: starts the worker that fits, hands it commands and feeds its events to the state.
-//! A worker that dies is replaced, and what was loaded is loaded again. Dataset files are read by workers of their own.
+//! The page's side of the engine: starts the right worker, sends it commands and applies its events to the state. A
+//! worker that dies is replaced, and everything is loaded again. Separate workers read dataset files.
 
 mod merger;
 mod port;
@@ -27,15 +27,15 @@ use merger::Merging;
 use port::Port;
 use reader::Readers;
 
-/// Workers started anew by themselves after a crash; then the user is asked to reload.
+/// How many times a worker is restarted automatically after a crash; after that, the user is asked to reload.
 const MAX_RESTARTS: u32 = 3;
 
-/// A command with the files that ride beside it.
+/// A command with the files sent along with it.
 #[derive(Clone)]
 pub struct Parcel {
     command: Command,
     files: Vec<Blob>,
-    /// Who read the dataset that it brings.
+    /// The reader of the dataset that it contains.
     reader: Option<ReaderId>,
 }
 
@@ -56,12 +56,12 @@ pub struct EngineClient {
     inner: Rc<RefCell<Inner>>,
 }
 
-/// Where the model or the dataset came from, to be asked again of a new worker.
+/// The source of the model or the dataset, to request it again from a new worker.
 #[derive(Default)]
 struct Source {
-    /// On its way.
+    /// The pending request.
     asked: Option<Parcel>,
-    /// The last one that was loaded.
+    /// The last successful request.
     good: Option<Parcel>,
 }
 
@@ -70,7 +70,7 @@ impl Source {
         self.asked.as_ref().or(self.good.as_ref())
     }
 
-    /// The load is over, well or not.
+    /// The load is over, successful or not.
     fn settle(&mut self, is_loaded: bool) {
         let asked = self.asked.take();
         if is_loaded && asked.is_some() {
@@ -90,7 +90,7 @@ struct Inner {
     adapters: Copies<Blob>,
     readers: Readers,
     merging: Merging,
-    /// Counts the starts, so that a slow probe of an old one is not heeded.
+    /// Counts the starts, so that a slow probe of an old one is ignored.
     starts: u64,
     restarts: u32,
     runs: u64,
@@ -139,7 +139,7 @@ impl EngineClient {
         self.send_parcel(Parcel::new(Command::LoadAdapter {}, files));
     }
 
-    /// Whether this is the model that was asked for last.
+    /// Whether this is the model that was requested last.
     pub fn is_last_model(&self, source: &ModelSource) -> bool {
         let inner = self.inner.borrow();
         inner.model.latest().is_some_and(
@@ -227,7 +227,7 @@ impl EngineClient {
         }
     }
 
-    /// The worker lives, and has all that the last one had when it died.
+    /// The worker is running and has everything that the last one had when it died.
     fn recovered(&self) {
         self.inner.borrow_mut().restarts = 0;
     }
@@ -332,7 +332,7 @@ impl EngineClient {
     }
 }
 
-/// The zip that rides beside an event; none where the browser lost it.
+/// The zip sent along with an event; `None` if the browser lost it.
 fn zip_beside(message: &JsValue) -> Option<Blob> {
     let payload = get(message, "payload")?.dyn_into().ok()?;
     zip_of(&payload).ok()

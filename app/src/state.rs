@@ -1,5 +1,5 @@
 //! Everything the page knows, and the one way it changes: [`State::apply`] and the `begin_*` functions are pure, so
-//! that the page's behaviour is tested natively. No browser type appears below this module.
+//! that the page's behavior can be tested natively. No browser type appears below this module.
 
 pub mod chat;
 pub mod copies;
@@ -88,14 +88,14 @@ impl Step {
     }
 }
 
-/// What the status falls back on while nothing is going on.
+/// What the status shows while nothing is going on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Resting {
     #[default]
     Plain,
-    /// The last run ended and nothing was loaded since.
+    /// The last run ended, and nothing has been loaded since.
     RunEnded,
-    /// A load or a run failed and nothing was tried since.
+    /// A load or a run failed, and nothing has been tried since.
     Failed(String),
 }
 
@@ -113,31 +113,31 @@ pub enum ExportState {
     Ready {
         file_name: String,
         bytes: u64,
-        /// What a merged model's worker took.
+        /// The memory used by the worker of a merged model.
         memory_bytes: Option<u64>,
     },
 }
 
-/// The whole state of the page, besides the texts in its form.
+/// The whole state of the page, except the texts in its form.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     pub device: DeviceState,
     pub model: Slot<ModelSummary>,
-    /// What the engine has, and what is being read or handed to it.
+    /// The engine's dataset, and the one being read or handed over.
     pub data: Slot<DatasetSummary>,
     pub readings: Readings,
-    /// The dataset under the present settings; `None` while it is being encoded.
+    /// The dataset with the current settings; `None` while it is being encoded.
     pub prepared: Option<PreparedSummary>,
-    /// Rows done and rows in all, while the dataset is being encoded.
+    /// The number of rows done and in total, while the dataset is being encoded.
     pub encoding: Option<Loading>,
     pub rows: Rows,
     pub preview: Option<RowPreview>,
     pub plan: Option<PlanSummary>,
     pub run: Option<Run>,
     pub trials: Trials,
-    /// What the last run with a result left behind.
+    /// The result of the last run that had one.
     pub adapter: Option<Adapter>,
-    /// All that are at hand for the loaded model.
+    /// All adapters for the loaded model.
     pub adapters: AdapterList,
     pub chat: Chat,
     pub export: ExportState,
@@ -148,17 +148,17 @@ pub struct State {
     pub start_when_loaded: bool,
     /// Why the bundled model has to be downloaded again at the next visit.
     pub not_kept: Option<NotKept>,
-    /// Loads asked of the worker and not yet answered, in the order of asking.
+    /// Loads requested from the worker and not answered yet, in order.
     pub pending: VecDeque<Step>,
-    /// Adapters asked of the worker and not yet answered.
+    /// Adapters requested from the worker that have not been answered yet.
     pub adapter_loads: AdapterLoads,
-    /// What became of the files that were given last.
+    /// What became of the latest files.
     pub intake: Option<Intake>,
-    /// The run that the form asks for; none while a field cannot be read.
+    /// The run described by the form; `None` while a field is invalid.
     pub wanted: Option<RunSpec>,
-    /// The field that cannot be read.
+    /// The invalid field.
     pub refused: Option<Field>,
-    /// Adapters made here that were not downloaded yet.
+    /// Adapters made here that have not been downloaded yet.
     pub unsaved: BTreeSet<AdapterId>,
 }
 
@@ -166,12 +166,12 @@ pub struct State {
 const MAX_WARNINGS: usize = 5;
 
 impl State {
-    /// Whether a run is under way, paused ones included.
+    /// Whether a run is in progress, including a paused one.
     pub fn is_training(&self) -> bool {
         self.run.as_ref().is_some_and(Run::is_active)
     }
 
-    /// Whether a model and a dataset are there and nothing is on its way.
+    /// Whether a model and a dataset are loaded and nothing is loading.
     pub fn can_train(&self) -> bool {
         self.model.loaded.is_some()
             && self.data.loaded.is_some()
@@ -179,7 +179,7 @@ impl State {
             && self.device.is_ready()
     }
 
-    /// The plan, if it is of the rows as they are encoded now and of the settings as the form has them.
+    /// The plan, if it matches the rows as encoded now and the settings in the form.
     pub fn present_plan(&self) -> Option<&PlanSummary> {
         let encoded = &self.prepared.as_ref()?.spec;
         let is_present = |plan: &&PlanSummary| {
@@ -190,13 +190,13 @@ impl State {
         plan.filter(is_present)
     }
 
-    /// Whether the plan is one of that run.
+    /// Whether the plan is for that run.
     pub fn has_plan_of(&self, spec: &RunSpec) -> bool {
         let plan = self.plan.as_ref();
         plan.is_some_and(|plan| is_plan_of(&plan.spec, spec))
     }
 
-    /// The form says something else: an older plan says nothing about that.
+    /// The form describes something else, so an older plan does not apply.
     pub fn form_changed(&mut self, wanted: Result<RunSpec, Field>) {
         self.refused = wanted.as_ref().err().copied();
         self.wanted = wanted.ok();
@@ -210,25 +210,25 @@ impl State {
         self.is_busy() || self.is_merging() || !self.unsaved.is_empty()
     }
 
-    /// The page got a copy of an adapter; one that came from a file is there already.
+    /// The page received a copy of an adapter; an adapter from a file need not be downloaded.
     pub fn adapter_kept(&mut self, copy: &AdapterCopy) {
         if copy.origin != AdapterOrigin::File {
             self.unsaved.insert(copy.id);
         }
     }
 
-    /// The adapter is in the user's downloads, or no longer wanted.
+    /// The adapter was downloaded, or is no longer wanted.
     pub fn adapter_settled(&mut self, id: AdapterId) {
         self.unsaved.remove(&id);
     }
 
-    /// Adapters were asked for, each known by its name.
+    /// Adapters were requested, each identified by its name.
     pub fn begin_adapters(&mut self, names: Vec<String>) {
         self.dismiss(Step::Try);
         self.adapter_loads.add(names);
     }
 
-    /// A model was asked for.
+    /// A model was requested.
     pub fn begin_model(&mut self, name: impl Into<String>) {
         self.model.begin(name);
         self.pending.push_back(Step::Model);
@@ -237,13 +237,13 @@ impl State {
         self.dismiss(Step::Model);
     }
 
-    /// A model is asked again of a new worker; what led to that stays on the page.
+    /// A model is requested again from a new worker; what led to that stays on the page.
     pub fn begin_model_again(&mut self, name: impl Into<String>) {
         self.model.begin(name);
         self.pending.push_back(Step::Model);
     }
 
-    /// A run was asked for.
+    /// A run was requested.
     pub fn begin_run(&mut self, id: RunId, spec: RunSpec) {
         self.run = Some(Run::new(id, spec));
         self.resting = Resting::Plain;
@@ -253,7 +253,7 @@ impl State {
         self.intake = None;
     }
 
-    /// The worker was ended, and with it all that it held. `pending` loads are asked again by the client.
+    /// The worker was ended, and everything it held is gone. The client requests `pending` loads again.
     pub fn forget_worker(&mut self) {
         self.model = Slot::default();
         self.data.loaded = None;
@@ -274,7 +274,7 @@ impl State {
         self.chat.abandon();
     }
 
-    /// The dataset is being encoded anew. What went wrong in encoding it before is past; what failed to be read is not.
+    /// The dataset is being encoded again. Earlier encoding failures no longer apply; read failures still do.
     pub fn begin_encoding(&mut self) {
         self.prepared = None;
         self.encoding = Some(Loading::new("counting tokens"));
@@ -285,7 +285,7 @@ impl State {
         self.notices.retain(|notice| !notice.is_of_encoding);
     }
 
-    /// Takes one message of the worker. Messages of older runs and generations change nothing.
+    /// Applies a message from the worker. Messages of older runs and generations change nothing.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Ready { device, .. } => self.device.ready(device),
@@ -310,7 +310,7 @@ impl State {
             Event::RunEnded { run, summary } => self.run_ended(run, summary),
             Event::GenerationText { .. } | Event::GenerationDone { .. } => self.said(event),
             Event::PromptsPreviewed { prompts } => self.chat.prompts = Some(prompts),
-            // The client's, who keeps it.
+            // The client keeps it.
             Event::AdapterKept { .. } => {}
             Event::Adapters { list } => self.adapters_changed(list),
             Event::ExportReady { adapter, file_name } => {
@@ -334,7 +334,7 @@ impl State {
         }
     }
 
-    /// Takes the notices of a step off the page.
+    /// Removes the notices of a step from the page.
     pub fn dismiss(&mut self, step: Step) {
         let had_any = self.notices.iter().any(|notice| notice.step == step);
         self.notices.retain(|notice| notice.step != step);
@@ -343,7 +343,7 @@ impl State {
         }
     }
 
-    /// Puts a notice in the place of an older one of its sort.
+    /// Shows a notice, which replaces an older one of its kind.
     pub fn notify(&mut self, notice: Notice) {
         let is_older = |other: &Notice| {
             other.step == notice.step && other.is_of_encoding == notice.is_of_encoding
@@ -371,7 +371,7 @@ impl State {
                 }
                 None
             }
-            // Of the worker that merges, which has messages of its own.
+            // The merging worker has its own messages.
             Phase::Exporting => None,
         };
         if let Some(loading) = loading {
@@ -379,7 +379,7 @@ impl State {
         }
     }
 
-    /// A new base ends what was learnt on the old one.
+    /// A new base discards what was learned on the old one.
     fn model_loaded(&mut self, model: ModelSummary) {
         let is_same = self
             .adapter
@@ -398,14 +398,14 @@ impl State {
         self.model_answered();
     }
 
-    /// What was exported is of the past; a merged model that is being written needs nothing that is here.
+    /// Forgets the last export; a merged model that is being written does not depend on it.
     fn forget_export(&mut self) {
         if !self.is_merging() {
             self.export = ExportState::None;
         }
     }
 
-    /// Another tuned model has other answers and another zip.
+    /// Another tuned model has different answers and a different zip.
     fn adapters_changed(&mut self, list: AdapterList) {
         if list.active != self.adapters.active {
             self.forget_export();
@@ -416,13 +416,13 @@ impl State {
         };
         let is_loaded = list.adapters.iter().any(is_new);
         self.adapters = list;
-        // What was said of another one of those that were given together stays.
+        // The message about another adapter of the same drop stays.
         if !is_loaded || self.adapter_loads.answered().is_none() {
             self.dismiss(Step::Try);
         }
     }
 
-    /// The one that the tuned model is.
+    /// The adapter of the tuned model.
     pub fn active_adapter(&self) -> Option<&AdapterSummary> {
         let active = self.adapters.active?;
         let mut all = self.adapters.adapters.iter();
@@ -523,7 +523,7 @@ impl State {
         failure.run.is_none() && is_answer && self.adapter_loads.is_under_way()
     }
 
-    /// Of several adapters each has a message of its own, with its name.
+    /// Each of several adapters has its own message, with its name.
     fn adapter_failed(&mut self, mut failure: Failure) {
         if let Some(name) = self.adapter_loads.answered()
             && !name.is_empty()
@@ -536,7 +536,7 @@ impl State {
     }
 }
 
-/// Whether a plan of `planned` is one of what the form asks for. A run that goes on with an adapter keeps that one's form.
+/// Whether a plan of `planned` is for the run in the form. A run that continues an adapter keeps that adapter's form.
 fn is_plan_of(planned: &RunSpec, wanted: &RunSpec) -> bool {
     if wanted.initial_adapter.is_none() {
         return planned == wanted;

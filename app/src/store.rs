@@ -38,7 +38,7 @@ pub struct Store {
     pub shows_prompts: RwSignal<bool>,
     /// Why *Start training* did nothing.
     pub start_problem: RwSignal<Option<String>>,
-    /// Whether a notification tells of a run's end.
+    /// Whether to notify the user of a run's end.
     pub notifies: RwSignal<bool>,
     client: StoredValue<EngineClient, LocalStorage>,
 }
@@ -161,7 +161,7 @@ impl Store {
         }
     }
 
-    /// Takes what was dropped on the window or pasted, folders too: each file goes to the step that it is for.
+    /// Accepts what was dropped on the window or pasted, including folders: each file goes to the step it belongs to.
     pub fn take_dropped(self, dropped: Dropped) {
         spawn_local(async move {
             let Walked { files, is_cut } = dropped.walk().await;
@@ -169,7 +169,7 @@ impl Store {
         });
     }
 
-    /// Takes files chosen in a step's own input; what clearly belongs to another step goes there.
+    /// Accepts files chosen in a step's input; files that clearly belong to another step go there.
     pub fn take_chosen(self, files: Vec<File>, step: Step) {
         if files.is_empty() {
             return;
@@ -238,7 +238,7 @@ impl Store {
         self.tell_intake(None);
     }
 
-    /// An adapter of the bundled model brings that with it, where there is no other.
+    /// An adapter for the bundled model loads that model if there is no other.
     fn load_adapters(self, adapters: Vec<Vec<File>>, is_for_bundled: bool) {
         if adapters.is_empty() || self.is_blocked(Step::Try) {
             return;
@@ -399,7 +399,7 @@ impl Store {
         }
     }
 
-    /// Sets the learning rate and puts the user in front of *Start training*.
+    /// Sets the learning rate and moves the focus to *Start training*.
     pub fn set_learning_rate(self, rate: f64) {
         self.form
             .update(|form| form.set(Field::LearningRate, rate.to_string()));
@@ -409,7 +409,7 @@ impl Store {
         page::focus(START_ID);
     }
 
-    /// Asks the browser for leave to tell of a run's end, or tells no more.
+    /// Asks the browser for permission to notify of a run's end, or turns notifications off.
     pub fn ask_to_notify(self, is_wanted: bool) {
         if !is_wanted {
             return self.notifies.set(false);
@@ -419,7 +419,7 @@ impl Store {
             self.notifies.set(is_allowed);
             if !is_allowed {
                 self.start_problem.set(Some(
-                    "This browser does not allow notifications from this page; the tab\u{2019}s title tells of the end."
+                    "This browser does not allow notifications from this page; the tab\u{2019}s title shows when the run ends."
                         .to_owned(),
                 ));
             }

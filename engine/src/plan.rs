@@ -1,4 +1,4 @@
-//! From what the user asked to what will run: every check of a run and its cost, before anything is allocated.
+//! Turns a request into a planned run: every check of a run and its cost, before anything is allocated.
 
 mod check;
 mod memory;
@@ -16,28 +16,28 @@ use crate::{
     train::schedule,
 };
 
-/// Evaluations of a run that leaves their number to the engine.
+/// The number of evaluations if a run leaves it to the engine.
 const DEFAULT_NUM_EVALUATIONS: u64 = 10;
 
-/// Learning rates so many times the usual one are hardly meant, and those so many times below it.
+/// Factors above and below the usual learning rate that are probably not intended.
 const TOO_FAST: f64 = 20.0;
 const TOO_SLOW: f64 = 1000.0;
 
-/// What the device holds already and may hold.
+/// What the device holds already, and its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceBudget {
     pub kind: DeviceKind,
-    /// In which the device computes unless told otherwise.
+    /// The precision in which the device computes unless told otherwise.
     pub precision: Precision,
     /// The base model's weights as they were loaded.
     pub resident_bytes: u64,
     /// Threads that compute; each has a stack in the worker's memory.
     pub threads: usize,
-    /// The most that the device can hold, where that is known.
+    /// The maximum that the device can hold, if known.
     pub limit_bytes: Option<u64>,
 }
 
-/// A run whose settings were found to work together.
+/// A run whose settings are valid together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunPlan {
     pub spec: RunSpec,
@@ -46,15 +46,15 @@ pub struct RunPlan {
     /// Held-out rows are evaluated every so many steps; at least 1.
     pub eval_steps: u64,
     pub trainable_parameters: u64,
-    /// In which the blocks compute.
+    /// The precision in which the blocks compute.
     pub precision: Precision,
     pub memory: MemoryEstimate,
-    /// Things that work but are hardly meant.
+    /// Things that work but are probably not intended.
     pub warnings: Vec<String>,
 }
 
 impl RunPlan {
-    /// Checks the settings against model, dataset and device. `dataset` was prepared under `spec.data`.
+    /// Checks the settings against the model, dataset and device. `dataset` was prepared with `spec.data`.
     ///
     /// # Errors
     /// Every problem at once, each with its field as the page names it.
@@ -84,19 +84,19 @@ impl RunPlan {
         Ok(plan)
     }
 
-    /// What is odd about the learning rate.
+    /// A warning about an unusual learning rate.
     fn rate_warning(&self) -> Option<String> {
         let (rate, method) = (self.spec.learning_rate, self.spec.adapter.method);
         let usual = method.learning_rate();
         let name = method.name();
         if rate >= usual * TOO_FAST {
             Some(format!(
-                "A learning rate of {rate} is far above what {name} usually takes, about {usual}: the run will \
+                "A learning rate of {rate} is far above what {name} usually uses, about {usual}: the run will \
                  probably get worse or diverge."
             ))
         } else if rate <= usual / TOO_SLOW {
             Some(format!(
-                "A learning rate of {rate} is far below what {name} usually takes, about {usual}: hardly anything \
+                "A learning rate of {rate} is far below what {name} usually uses, about {usual}: hardly anything \
                  will be learned."
             ))
         } else {
@@ -171,12 +171,12 @@ pub fn features(model: &ModelSummary, module: TargetModule) -> (usize, usize) {
     module.features(hidden, query, key_value, model.intermediate_size)
 }
 
-/// Numbers that an adapter trains.
+/// The number of parameters that an adapter trains.
 pub fn trainable_parameters(spec: &RunSpec, model: &ModelSummary) -> u64 {
     AdapterLayout::num_parameters_of(&spec.adapter, &ModelShape::from(model))
 }
 
-/// Rows that batches are made of: the training rows, or what these make where they are packed.
+/// The number of rows that batches are made of: the training rows, or the packed rows they make.
 fn num_batched_rows(spec: &RunSpec, dataset: &PreparedSummary) -> usize {
     if spec.packing {
         dataset.num_packed_rows
@@ -185,7 +185,7 @@ fn num_batched_rows(spec: &RunSpec, dataset: &PreparedSummary) -> usize {
     }
 }
 
-/// Optimizer steps of one pass over the rows, as transformers counts them.
+/// The number of optimizer steps of one pass over the rows, as transformers counts them.
 fn steps_per_epoch(spec: &RunSpec, num_rows: usize) -> u64 {
     num_rows
         .div_ceil(spec.per_device_train_batch_size)

@@ -231,7 +231,7 @@ impl<'h> Workbench<'h> {
         let model = self.model.as_ref().ok_or_else(no_model)?;
         let mut speed = self.speed.of(model);
         if speed.is_none() {
-            // What is known already is told before the device is measured.
+            // Report what is already known before measuring the device.
             let plan = summary.clone();
             self.host.emit(Event::Planned { plan });
             speed = self.speed.measure(model, self.host).await;

@@ -8,21 +8,21 @@ use web_sys::{Blob, DataTransfer, File, FileList};
 use super::property::get;
 use crate::state::files::{HEAD_BYTES, Sample, TAIL_BYTES};
 
-/// Files that are looked at of all that was dropped together.
+/// The maximum number of files taken from one drop.
 pub const MAX_FILES: usize = 10_000;
-/// Folders within folders that are looked into.
+/// How deeply nested folders are searched.
 const MAX_DEPTH: usize = 32;
-/// Folders whose files nobody means to drop.
+/// Folders whose files nobody intends to drop.
 const LEFT_FOLDERS: [&str; 4] = [".git", "node_modules", "__pycache__", "__MACOSX"];
 
-/// A file with the folders that it came in.
+/// A file with the folders it came in.
 #[derive(Clone)]
 pub struct Found {
     pub path: String,
     pub file: File,
 }
 
-/// What a drop brings: it has to be taken out of the event before that is over, and is looked into afterwards.
+/// The contents of a drop: they have to be taken from the event before it ends, and are read afterward.
 pub struct Dropped {
     files: Vec<File>,
     /// The browser's entries of folders.
@@ -49,7 +49,7 @@ pub fn names_of(files: &[File]) -> Vec<String> {
     files.iter().map(File::name).collect()
 }
 
-/// Chosen files, with their folders where a folder was chosen.
+/// Chosen files, with their folders if a folder was chosen.
 pub fn found(files: Vec<File>) -> Vec<Found> {
     let of = |file: File| {
         let path = get(&file, "webkitRelativePath").and_then(|path| path.as_string());
@@ -62,7 +62,7 @@ pub fn found(files: Vec<File>) -> Vec<Found> {
     files.into_iter().map(of).collect()
 }
 
-/// What was dropped or pasted. Folders are there only where the browser gives entries.
+/// What was dropped or pasted. Folders are included only if the browser provides entries.
 pub fn dropped(data: &DataTransfer) -> Dropped {
     let items = get(data, "items");
     let length = items.as_ref().and_then(|items| get(items, "length"));
@@ -104,19 +104,19 @@ impl Dropped {
         self.files.is_empty() && self.entries.is_empty()
     }
 
-    /// Whether all files are pictures, as those that a program puts on the clipboard next to its text.
+    /// Whether all files are pictures, like those that a program puts on the clipboard next to its text.
     pub fn are_pictures(&self) -> bool {
         let is_picture = |file: &File| file.type_().starts_with("image/");
         self.entries.is_empty() && self.files.iter().all(is_picture)
     }
 
-    /// The files, those of folders too.
+    /// The files, including those of folders.
     pub async fn walk(self) -> Walked {
         let mut walked = Walked {
             files: found(self.files),
             is_cut: false,
         };
-        // Of what is still to be looked at, the first comes last.
+        // The remaining entries, in reverse order.
         let mut left: Vec<(String, usize, JsValue)> = self
             .entries
             .into_iter()
@@ -150,12 +150,12 @@ impl Dropped {
     }
 }
 
-/// The file of an entry; none where the browser can no longer read it.
+/// The file of an entry; `None` if the browser can no longer read it.
 async fn file_of(entry: &JsValue) -> Option<File> {
     answer(entry, "file").await?.dyn_into().ok()
 }
 
-/// The entries of a folder, in the browser's order. It gives a hundred at a time, and none at the end.
+/// The entries of a folder, in the browser's order. The browser returns a hundred at a time, and none at the end.
 async fn entries_of(folder: &JsValue, most: usize) -> Vec<JsValue> {
     let mut entries = Vec::new();
     let reader = get(folder, "createReader")
@@ -177,19 +177,19 @@ async fn entries_of(folder: &JsValue, most: usize) -> Vec<JsValue> {
     entries
 }
 
-/// What a method gives to the first of its two callbacks; none where it calls the second.
+/// What a method passes to the first of its two callbacks; `None` if it calls the second.
 async fn answer(object: &JsValue, method: &str) -> Option<JsValue> {
     let function = get(object, method)?.dyn_into::<Function>().ok()?;
     let promise = Promise::new(&mut |resolve, reject| {
         if let Err(error) = function.call2(object, &resolve, &reject) {
-            // A promise that is settled already is not settled again.
+            // A settled promise is not settled again.
             let _ = reject.call1(&JsValue::NULL, &error);
         }
     });
     JsFuture::from(promise).await.ok()
 }
 
-/// What of a file says what it is for.
+/// The parts of a file that show what it is for.
 pub async fn sample(found: &Found) -> Sample {
     let num_bytes = found.file.size();
     let head = part(&found.file, 0.0, HEAD_BYTES as f64).await;
@@ -209,7 +209,7 @@ pub async fn sample(found: &Found) -> Sample {
     }
 }
 
-/// Bytes of a file; none where it cannot be read.
+/// The bytes of a file; empty if it cannot be read.
 async fn part(file: &File, start: f64, end: f64) -> Vec<u8> {
     let Ok(part) = file.slice_with_f64_and_f64(start, end) else {
         return Vec::new();
@@ -220,7 +220,7 @@ async fn part(file: &File, start: f64, end: f64) -> Vec<u8> {
     }
 }
 
-/// The file under that name; its bytes are not copied. A browser that makes no such file gives it under its own.
+/// The file with this name; its bytes are not copied. If the browser cannot create it, the file keeps its own name.
 pub fn renamed(file: &File, name: &str) -> File {
     if file.name() == name {
         return file.clone();

@@ -6,8 +6,8 @@ use web_sys::{ClipboardEvent, DataTransfer, DragEvent, Element};
 use crate::browser::files::dropped;
 use crate::store::Store;
 
-/// Takes files and folders dropped anywhere on the window, and says so while they hover; takes what is pasted outside of
-/// fields, too.
+/// Accepts files and folders dropped anywhere on the window, and says so while they hover; also accepts what is pasted
+/// outside fields.
 #[component]
 pub fn DropOverlay() -> impl IntoView {
     let store = Store::get();
@@ -56,7 +56,8 @@ pub fn DropOverlay() -> impl IntoView {
     }
 }
 
-/// Pasted text becomes a dataset, and files are taken as dropped ones. A spreadsheet puts a picture next to its text.
+/// Pasted text becomes a dataset, and files are treated like dropped ones. A spreadsheet puts a picture next to its
+/// text.
 fn pasted(store: Store, event: &ClipboardEvent, data: &DataTransfer) {
     let text = data.get_data("text/plain").unwrap_or_default();
     let files = dropped(data);

@@ -4,7 +4,7 @@ use super::icon::{Glyph, Icon};
 use crate::state::files::{Intake, noun};
 use crate::store::Store;
 
-/// What became of the files or the text that were given last, in sight whatever step that is.
+/// Shows what became of the latest files or text, visible in any step.
 #[component]
 pub fn IntakeNote() -> impl IntoView {
     let store = Store::get();
@@ -23,7 +23,7 @@ fn card(store: Store, intake: Intake) -> impl IntoView {
         remarks,
     } = intake;
     let taken = taken.into_iter().map(|(step, names)| (noun(step), names));
-    let passed_over = passed_over.map(|names| ("Passed over", names));
+    let passed_over = passed_over.map(|names| ("Skipped", names));
     let lines = taken.chain(passed_over).map(|(what, names)| {
         view! { <p><strong>{what}</strong>": "{names}</p> }
     });

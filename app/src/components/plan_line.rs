@@ -7,7 +7,7 @@ use crate::state::findings::of_run;
 use crate::state::format::{about, bytes, count, counted, plural};
 use crate::store::Store;
 
-/// What the run will be and cost, before it starts. Nothing of an older plan is shown.
+/// The plan and cost of the run, before it starts. An older plan is never shown.
 #[component]
 pub fn PlanLine() -> impl IntoView {
     let store = Store::get();
@@ -25,7 +25,7 @@ pub fn PlanLine() -> impl IntoView {
     }
 }
 
-/// Whether a plan is on its way.
+/// Whether a plan is being made.
 fn is_due(state: &State) -> bool {
     let has_all = state.can_train() && state.wanted.is_some() && !state.is_busy();
     let is_refused = state.notices.iter().any(|notice| notice.is_of_settings());

@@ -5,7 +5,7 @@ use crate::state::State;
 use crate::state::verdict::{Mood, Verdict, verdict};
 use crate::store::Store;
 
-/// What the last run's numbers say, and what to do about it.
+/// What the numbers of the last run mean, and what to do about it.
 #[component]
 pub fn VerdictCard() -> impl IntoView {
     let store = Store::get();

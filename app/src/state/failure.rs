@@ -4,7 +4,7 @@ use engine::protocol::{Failure, FailureKind};
 
 use super::{ExportState, State, Step};
 
-/// A failure beside the step that it concerns.
+/// A failure and the step that it concerns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
     pub step: Step,

@@ -1,4 +1,5 @@
-//! Sorting what is dropped, chosen or pasted: each file goes to the step that it is for, whole folders among them.
+//! Sorts what is dropped, chosen or pasted: each file, including those of whole folders, goes to the step it belongs
+//! to.
 
 mod intake;
 mod kind;
@@ -10,19 +11,19 @@ pub use intake::{Intake, noun};
 use super::Step;
 use kind::{Kind, has_several_values, kind, plain_name};
 
-/// Bytes of a file's start that decide what it is.
+/// The number of bytes at the start of a file that decide what it is.
 pub const HEAD_BYTES: u64 = 4096;
-/// Bytes of a zip's end, where its directory stands.
+/// The number of bytes at the end of a zip that contain its directory.
 pub const TAIL_BYTES: u64 = 16_384;
-/// Adapters that are taken of one folder; a run may leave dozens of checkpoints.
+/// The maximum number of adapters taken from one folder; a run may leave dozens of checkpoints.
 const MAX_ADAPTERS: usize = 8;
-/// Files that one message names.
+/// The number of files named in one message.
 const MAX_NAMES: usize = 12;
 
-/// What is known of a file before it is read.
+/// What is known about a file before it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sample {
-    /// With the folders that it was dropped in: `tiny-model/config.json`.
+    /// The path with the folders it was dropped in: `tiny-model/config.json`.
     pub path: String,
     pub num_bytes: u64,
     /// The first [`HEAD_BYTES`].
@@ -37,7 +38,7 @@ impl Sample {
     }
 }
 
-/// Adapters that were asked of the engine together; it answers in the order of asking.
+/// Adapters requested from the engine together; it answers in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AdapterLoads {
     waiting: VecDeque<String>,
@@ -45,7 +46,7 @@ pub struct AdapterLoads {
 }
 
 impl AdapterLoads {
-    /// More were asked for.
+    /// More adapters were requested.
     pub fn add(&mut self, names: Vec<String>) {
         if self.waiting.is_empty() {
             self.num_asked = 0;
@@ -54,7 +55,7 @@ impl AdapterLoads {
         self.waiting.extend(names);
     }
 
-    /// The name of the one that an answer is about; none where no answer is due.
+    /// The name of the adapter that an answer is about; `None` if no answer is due.
     pub fn answered(&mut self) -> Option<String> {
         self.waiting.pop_front()
     }
@@ -68,23 +69,23 @@ impl AdapterLoads {
     }
 }
 
-/// Where files go; each number is a place in the list that was sorted.
+/// Where files go; each number is an index into the sorted list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sorted {
     /// The files of one model.
     pub model: Vec<usize>,
     /// The files of one dataset, in the order of their names.
     pub dataset: Vec<usize>,
-    /// The files of each adapter; the one that is to be tried first comes last.
+    /// The files of each adapter; the one to try first comes last.
     pub adapters: Vec<Vec<usize>>,
     /// Files that nothing needs.
     pub passed_over: Vec<usize>,
-    /// What cannot be taken, and why: a sentence or two for each.
+    /// What cannot be used, and why: a sentence or two each.
     pub remarks: Vec<String>,
 }
 
-/// Decides where files go. `chosen_for` is the step whose own input they were chosen in; what a file clearly is comes
-/// before that.
+/// Decides where files go. `chosen_for` is the step in whose input they were chosen; what a file clearly is takes
+/// precedence.
 pub fn sort(files: &[Sample], chosen_for: Option<Step>) -> Sorted {
     let mut order: Vec<usize> = (0..files.len()).collect();
     order.sort_by_cached_key(|&index| natural(&files[index].path));
@@ -105,7 +106,7 @@ pub fn sort(files: &[Sample], chosen_for: Option<Step>) -> Sorted {
 struct Sorting<'a> {
     files: &'a [Sample],
     kinds: Vec<Kind>,
-    /// The files by path, numbers in it by their value.
+    /// The files sorted by path, with numbers compared by value.
     order: Vec<usize>,
     chosen_for: Option<Step>,
     sorted: Sorted,
@@ -160,7 +161,7 @@ impl Sorting<'_> {
             self.sorted.passed_over.extend(left);
             adapters.push((depth(&folder), natural(&folder), taken));
         }
-        // The outermost is the last one: it is what the run ended with.
+        // The outermost comes last: it is the result of the run.
         adapters.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         let mut adapters: Vec<Vec<usize>> = adapters.into_iter().map(|(.., taken)| taken).collect();
         let zips = self.of(|index| {
@@ -180,7 +181,7 @@ impl Sorting<'_> {
         self.sorted.adapters = adapters;
     }
 
-    /// A zip of which nothing else is known, chosen where adapters are.
+    /// An unknown zip, chosen in the input for adapters.
     fn is_zip(&self, index: usize) -> bool {
         self.kinds[index] == Kind::Rows && self.files[index].head.starts_with(b"PK\x03\x04")
     }
@@ -192,12 +193,12 @@ impl Sorting<'_> {
         for index in self.of(|index| self.kinds[index] == ModelZip) {
             let name = &self.files[index].path;
             self.remark(format!(
-                "{name} has a model in it. Unpack it and drop the folder: models are not read from zips."
+                "{name} contains a model. Unpack it and drop the folder: models are not read from zips."
             ));
         }
         let companions = self.of(|index| self.is(index, &[ModelConfig, Tokenizer, ShardIndex]));
         if self.chosen_for == Some(Step::Model) {
-            // Whatever is not clearly of another step is what the model's own messages are about.
+            // Whatever does not clearly belong to another step is left to the model's own messages.
             let kinds = [
                 Gguf,
                 ModelWeights,
@@ -212,7 +213,7 @@ impl Sorting<'_> {
         }
         let read = self.of(|index| self.is(index, &[Gguf, ModelWeights]));
         let other = self.of(|index| self.kinds[index] == OtherWeights);
-        // Beside an adapter they are what its training left, beside rows anything.
+        // With an adapter, they are left from its training; with rows, they can be anything.
         let is_model = read.is_empty()
             && self.sorted.adapters.is_empty()
             && (companions
@@ -268,7 +269,8 @@ impl Sorting<'_> {
         self.sorted.remarks.extend(remark);
     }
 
-    /// Configurations and tokenizers without weights: with an adapter they are its base's, else they are told of.
+    /// Configurations and tokenizers without weights: with an adapter, they belong to its base; otherwise, they are
+    /// reported.
     fn leave_companions(&mut self, companions: Vec<usize>) {
         if companions.is_empty() {
             return;
@@ -297,7 +299,7 @@ impl Sorting<'_> {
         }
     }
 
-    /// The weights of each model in a folder: parts of one are together.
+    /// The weights of each model in a folder; parts of a model are grouped.
     fn models_in(&self, weights: &[usize]) -> Vec<Vec<usize>> {
         let name = |index: usize| plain_name(&self.files[index].path);
         let has_parts = weights.iter().any(|&index| {
@@ -311,7 +313,7 @@ impl Sorting<'_> {
             if weights.len() > 1 && (is_beside || is_original) {
                 continue;
             }
-            // All files of safetensors in a folder are one model's, or the engine says why not.
+            // All safetensors files in a folder belong to one model, or the engine says why not.
             let model = match self.kinds[index] {
                 Kind::Gguf => without_part(&name),
                 _ => String::new(),
@@ -352,7 +354,7 @@ impl Sorting<'_> {
             .flatten()
             .map(|&index| self.files[index].folder())
             .collect();
-        // What lies in a model's or an adapter's folder goes with that, unless it can only be a table.
+        // Files in the folder of a model or an adapter belong to it, unless they can only be tables.
         let is_in_folder = |index: usize| {
             let path = &self.files[index].path;
             let is_within = |folder: &&str| {
@@ -377,7 +379,7 @@ impl Sorting<'_> {
         let has_tables = found
             .iter()
             .any(|&index| self.kinds[index] == Rows && !is_empty(index));
-        // Prose in a folder of tables is about them.
+        // Prose in a folder of tables describes them.
         let (about, found): (Vec<usize>, Vec<usize>) = found.into_iter().partition(|&index| {
             let is_prose = self.kinds[index] == MaybeRows && !self.files[index].folder().is_empty();
             has_tables && is_prose
@@ -389,29 +391,30 @@ impl Sorting<'_> {
         let others = of(&[NotRows]);
         let mut remarks = Vec::new();
         let mut passed_over = [beside, about].concat();
-        let dataset =
-            if !rows.is_empty() {
-                remarks.extend(empty.iter().map(|&index| {
-                    format!("{} is empty and was passed over.", self.files[index].path)
-                }));
-                rows
-            } else if !empty.is_empty() && !has_others {
+        let dataset = if !rows.is_empty() {
+            remarks.extend(
                 empty
-            } else {
-                passed_over.extend(empty);
-                Vec::new()
-            };
+                    .iter()
+                    .map(|&index| format!("{} is empty and was skipped.", self.files[index].path)),
+            );
+            rows
+        } else if !empty.is_empty() && !has_others {
+            empty
+        } else {
+            passed_over.extend(empty);
+            Vec::new()
+        };
         if has_others || !dataset.is_empty() || !self.sorted.remarks.is_empty() {
             passed_over.extend([others, recipes, companions].concat());
             self.sorted.dataset = dataset;
         } else if let Some(&recipe) = recipes.first() {
             remarks.push(format!(
-                "{} tells how an adapter was made. To load the adapter, drop its zip or its folder.",
+                "{} describes how an adapter was made. To load the adapter, drop its zip or its folder.",
                 self.files[recipe].path
             ));
             passed_over.extend([others, companions].concat());
         } else {
-            // Nothing is clearly rows: the reader says what the first one is.
+            // If nothing is clearly a dataset, the reader says what the first file is.
             let unclear: Vec<usize> = others.into_iter().chain(companions).collect();
             let is_flat = |index: usize| self.files[index].folder().is_empty();
             let all_flat = unclear.iter().all(|&index| is_flat(index));
@@ -435,7 +438,7 @@ impl Sorting<'_> {
     }
 }
 
-/// The folders of a path: empty for a file that was dropped by itself.
+/// The folders of a path; empty for a file dropped by itself.
 fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
@@ -445,12 +448,12 @@ pub fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A path without the outermost folder, whose name says nothing about the files in it.
+/// A path without its outermost folder, whose name says nothing about the files in it.
 pub fn within_folder(path: &str) -> &str {
     path.split_once('/').map_or(path, |(_, within)| within)
 }
 
-/// A file's name with the folder that it lies in, by which its adapter is known: `checkpoint-20/adapter_config.json`.
+/// A file's name with its folder, which identifies its adapter: `checkpoint-20/adapter_config.json`.
 pub fn with_folder(path: &str) -> &str {
     let mut slashes = path.rmatch_indices('/').map(|(at, _)| at);
     match (slashes.next(), slashes.next()) {
@@ -459,12 +462,12 @@ pub fn with_folder(path: &str) -> &str {
     }
 }
 
-/// What an adapter is called whose first file has this name: its folder, or the file.
+/// The name of an adapter whose first file has this name: its folder, or the file.
 pub fn shown_adapter(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
 
-/// How many folders lie around what is in this one.
+/// How deeply a folder is nested.
 fn depth(folder: &str) -> usize {
     if folder.is_empty() {
         0
@@ -515,7 +518,7 @@ pub fn is_for(files: &[Sample], adapter: &[usize], base: &str) -> bool {
     })
 }
 
-/// Names with commas; of many the first, and how many more there are.
+/// Names separated by commas; if there are many, the first ones and the number of others.
 pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(MAX_NAMES);
     let shown: Vec<&str> = names.take(MAX_NAMES).collect();

@@ -129,7 +129,7 @@ pub fn of_rows(dataset: &DatasetSummary) -> impl Iterator<Item = &Finding> {
     findings.filter(|finding| finding.kind != FindingKind::UnbalancedLabels)
 }
 
-/// What concerns files as a whole, and what becomes of answers that are not learnt.
+/// Notes about files as a whole, and about answers that are not learned.
 pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
     let notes = dataset.notes.iter().map(|note| sentence(note));
     let has_preferences = dataset

@@ -116,7 +116,7 @@ impl Form {
         modules(self.text(Field::TargetModules)).unwrap_or_default()
     }
 
-    /// Adds the module, or takes it away; the text is written anew in the order of the forward pass.
+    /// Adds or removes the module; the text is rewritten in the order of the forward pass.
     pub fn toggle_module(&mut self, module: TargetModule) {
         let mut chosen = self.target_modules();
         match chosen.iter().position(|&known| known == module) {

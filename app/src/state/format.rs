@@ -21,7 +21,7 @@ pub fn counted(value: u64, noun: &str) -> String {
     format!("{} {}", count(value), plural(value, noun))
 }
 
-/// The noun for so many: `step`, `steps`.
+/// The noun for this number: `step`, `steps`.
 pub fn plural(value: u64, noun: &str) -> String {
     let ending = if value == 1 { "" } else { "s" };
     format!("{noun}{ending}")
@@ -98,7 +98,7 @@ pub fn duration(secs: f64) -> String {
     }
 }
 
-/// A time that is estimated: `a few seconds`, `about 40 seconds`, `about 4 minutes`, `about 2.5 hours`.
+/// An estimated time: `a few seconds`, `about 40 seconds`, `about 4 minutes`, `about 2.5 hours`.
 pub fn about(secs: f64) -> String {
     let minutes = secs / 60.0;
     match secs {

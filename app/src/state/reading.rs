@@ -40,7 +40,7 @@ pub struct Readings {
 }
 
 impl State {
-    /// Files are being read anew.
+    /// Files are being read again.
     pub fn begin_reading(&mut self, reader: ReaderId, name: impl Into<String>) {
         self.readings.present = Some(Present {
             reader,
@@ -60,7 +60,7 @@ impl State {
             self.data.begin(held.dataset.names.join(", "));
         }
         self.readings.handed.push_back(held);
-        // It stands in the engine's queue behind what was asked before.
+        // It is in the engine's queue after earlier requests.
         self.pending.retain(|&step| step != Step::Data);
         self.settle_data();
         self.show_rows();

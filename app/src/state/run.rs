@@ -27,7 +27,7 @@ pub struct Run {
     pub evaluating: Option<(u64, Option<u64>)>,
     pub asked: Option<Asked>,
     pub summary: Option<RunSummary>,
-    /// What ended it before its time.
+    /// The failure that ended it early.
     pub failure: Option<FailureKind>,
 }
 
@@ -139,7 +139,7 @@ impl Run {
         })
     }
 
-    /// Of the last step while the run goes on, of all its steps together afterwards.
+    /// The speed of the last step during the run, and of all its steps afterward.
     pub fn tokens_per_sec(&self) -> Option<f64> {
         if self.is_active() {
             return self.steps.last().map(|step| step.tokens_per_sec);
@@ -149,13 +149,13 @@ impl Run {
         (millis > 0.0).then_some(tokens as f64 / (millis / 1000.0))
     }
 
-    /// Seconds to come; nothing of a run that is over.
+    /// The remaining seconds; `None` for a run that is over.
     pub fn remaining_secs(&self) -> Option<f64> {
         let last = self.steps.last().filter(|_| self.is_active());
         last?.remaining_secs
     }
 
-    /// The learning rate of the last step; nothing of a run that is over.
+    /// The learning rate of the last step; `None` for a run that is over.
     pub fn present_rate(&self) -> Option<f64> {
         let last = self.steps.last().filter(|_| self.is_active());
         Some(last?.learning_rate)

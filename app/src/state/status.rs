@@ -142,7 +142,7 @@ pub fn title(state: &State) -> String {
     }
 }
 
-/// What is told of a run's end.
+/// The notification at a run's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub title: &'static str,
@@ -150,7 +150,7 @@ pub struct Ended {
     pub body: String,
 }
 
-/// The last run, if it is over, and what is told of its end.
+/// The last run, if it is over, and the notification about its end.
 pub fn ended(state: &State) -> Option<(RunId, Ended)> {
     let run = state.run.as_ref()?;
     let verdict = verdict(run)?;
@@ -204,7 +204,7 @@ fn resting_status(state: &State) -> Status {
             let next = match state.refused {
                 Some(field) => format!("correct the field {} first", field.label()),
                 None if state.notices.iter().any(Notice::is_of_settings) => {
-                    "the settings do not work yet, see Train".to_owned()
+                    "the settings are not valid yet, see Train".to_owned()
                 }
                 None => "start training when you like".to_owned(),
             };

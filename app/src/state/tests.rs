@@ -1,4 +1,4 @@
-//! The page's behaviour as a function of the workers' messages.
+//! The page's behavior as a function of the workers' messages.
 
 mod chat;
 mod copies;

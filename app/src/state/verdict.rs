@@ -1,36 +1,36 @@
-//! What a run's numbers say, in plain words, and what to do about it.
+//! What a run's numbers mean, in plain words, and what to do about it.
 
 use engine::protocol::{FailureKind, StepMetrics};
 
 use super::format::{counted, loss};
 use super::run::Run;
 
-/// A loss that is lower by less than this share was hardly changed.
+/// A loss that fell by less than this share hardly changed.
 const LITTLE: f64 = 0.03;
-/// A loss that is higher by more than this share is worse.
+/// A loss that rose by more than this share is worse.
 const WORSE: f64 = 0.01;
 /// A loss that rose by more than this share from its lowest is past its best.
 const PAST_BEST: f64 = 0.03;
 /// A training loss that rose by no more than this share did not rise: batches differ.
 const STEADY: f64 = 0.05;
-/// Nats below which there is hardly anything left to learn.
+/// The loss in nats below which there is hardly anything left to learn.
 const KNOWN: f64 = 0.1;
-/// Steps that the training loss alone has to be judged by.
+/// The number of steps needed to judge by the training loss alone.
 const MIN_STEPS: usize = 4;
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
     Learned,
     LearnedLittle,
-    /// The model knew the rows before.
+    /// The model already knew the rows.
     LittleToLearn,
-    /// The rows to learn got better and the held-out ones worse, from the best step on.
+    /// The training rows improved and the held-out ones got worse, from the best step on.
     OverFitted,
     /// Both got worse from the best step on.
     Unsteady,
     GotWorse,
-    /// The loss or a gradient was no finite number.
+    /// The loss or a gradient was not finite.
     Diverged,
     TooShort,
     /// Something else ended it, such as a lack of memory.
@@ -45,13 +45,13 @@ pub enum Mood {
     Bad,
 }
 
-/// A judgement in words.
+/// A verdict in words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     pub judgement: Judgement,
     pub headline: String,
     pub detail: String,
-    /// The learning rate to try next, where a lower one is the remedy.
+    /// The learning rate to try next, if a lower one is the remedy.
     pub lower_rate: Option<f64>,
 }
 
@@ -69,7 +69,7 @@ impl Verdict {
     }
 }
 
-/// The verdict on a run that is over; none while it goes on.
+/// The verdict on a run that is over; `None` while it is in progress.
 pub fn verdict(run: &Run) -> Option<Verdict> {
     if run.is_active() {
         return None;
@@ -108,7 +108,7 @@ struct HeldOut {
 }
 
 impl HeldOut {
-    /// None where nothing was held out, or nothing was scored after a step.
+    /// `None` if nothing was held out, or nothing was scored after a step.
     fn of(run: &Run) -> Option<Self> {
         let base = run.base_validation_loss()?;
         let after = || run.evaluations.iter().filter(|scored| scored.step > 0);
@@ -123,7 +123,7 @@ impl HeldOut {
         })
     }
 
-    /// By which share of it the loss fell at best.
+    /// The largest relative decrease of the loss.
     fn gain(&self) -> f64 {
         share(self.base, self.best)
     }
@@ -134,7 +134,7 @@ impl HeldOut {
     }
 }
 
-/// By which share a loss fell; below 0 where it rose.
+/// The relative decrease of a loss; below 0 if it rose.
 fn share(before: f64, after: f64) -> f64 {
     (before - after) / before.max(f64::MIN_POSITIVE)
 }
@@ -194,7 +194,7 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
             let detail = format!(
                 "{fell}, while the training loss {while_what}. {kept} Next time fewer steps or epochs are enough."
             );
-            let headline = format!("Over-fitted since step {best_step}.");
+            let headline = format!("Overfit since step {best_step}.");
             (Judgement::OverFitted, headline, detail)
         } else {
             let detail = format!(
@@ -230,7 +230,7 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
         );
     }
     let detail = format!(
-        "The loss on held-out rows, which it did not see, fell from {} to {}, by {:.0}%.",
+        "The loss on held-out rows, which the model did not see, fell from {} to {}, by {:.0}%.",
         loss(base),
         loss(best),
         100.0 * held_out.gain()
@@ -238,7 +238,7 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
     (Judgement::Learned, "It learned.".to_owned(), detail)
 }
 
-/// By the losses of the steps themselves, each taken before the step.
+/// The verdict by the losses of the steps, each measured before the step.
 fn by_training(run: &Run) -> Judged {
     let is_held_out = run.base_validation_loss().is_some();
     let losses: Vec<f64> = run.steps.iter().map(|step| step.loss).collect();
@@ -252,7 +252,7 @@ fn by_training(run: &Run) -> Judged {
     let few = (losses.len() / 5).clamp(1, 10);
     let (first, last) = (mean(&losses[..few]), mean(&losses[losses.len() - few..]));
     let change = share(first, last);
-    let caution = "No row was held out, so this goes by the training loss alone, which cannot tell learning from memorizing.";
+    let caution = "No rows were held out, so this is judged by the training loss alone, which cannot tell learning from memorizing.";
     let (judgement, headline, what) = if change < -WORSE.max(LITTLE) {
         let what = format!(
             "The training loss rose from {} to {}: the learning rate is probably too high.",
@@ -284,7 +284,7 @@ fn diverged(run: &Run) -> Judged {
     let steps = run.steps.len() as u64;
     let rate = run_rate(run);
     let detail = format!(
-        "After {} a loss or a gradient was no finite number any more: the learning rate, {rate}, is probably too high. {}",
+        "After {} the loss or a gradient was no longer finite: the learning rate, {rate}, is probably too high. {}",
         counted(steps, "step"),
         kept(run)
     );
@@ -304,7 +304,7 @@ fn ended_early(run: &Run) -> Judged {
     )
 }
 
-/// What a run that failed leaves.
+/// What a failed run leaves.
 fn kept(run: &Run) -> String {
     let Some(summary) = run.summary.as_ref().filter(|summary| summary.has_adapter) else {
         return "No adapter was kept.".to_owned();
@@ -325,10 +325,10 @@ fn kept(run: &Run) -> String {
     }
 }
 
-/// What helps where little was learned.
+/// What helps if little was learned.
 fn more(run: &Run) -> &'static str {
     if run.steps.iter().all(|step| step.learning_rate == 0.0) {
-        "Every step had a learning rate of 0: the warm-up began and the run was over. Train more steps, or set Warm-up to 0."
+        "Every step had a learning rate of 0: the run ended within the warm-up. Train more steps, or set Warm-up to 0."
     } else if run_rate(run) < usual_rate(run) {
         "A higher learning rate, more steps or more rows help."
     } else {
@@ -361,7 +361,7 @@ fn usual_rate(run: &Run) -> f64 {
     run.spec.adapter.method.learning_rate()
 }
 
-/// A tenth, or what is usual where even a tenth is far above that. Two figures, as people write them.
+/// A tenth, or the usual rate if even a tenth is far above it, with two digits, as people write it.
 fn lower_rate(run: &Run) -> f64 {
     let (rate, usual) = (run_rate(run), usual_rate(run));
     let lower = if rate > 10.0 * usual {

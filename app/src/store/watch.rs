@@ -18,7 +18,7 @@ use super::Store;
 
 /// Typing pauses this long before the engine is asked.
 const TYPING_PAUSE: Duration = Duration::from_millis(400);
-/// What is told of a run's end waits this long for all of it.
+/// The notification of a run's end waits this long for everything about it.
 const SUMMARY_PAUSE: Duration = Duration::from_millis(300);
 
 impl Store {
@@ -48,7 +48,7 @@ impl Store {
         });
     }
 
-    /// Tells the state what the form asks for, so that no older plan is shown.
+    /// Tells the state which run the form describes, so that no older plan is shown.
     fn watch_form(self) {
         let wanted = Memo::new(move |_| self.form.with(Form::run_spec));
         Effect::new(move |_| {
@@ -57,7 +57,7 @@ impl Store {
         });
     }
 
-    /// Encodes the dataset anew when it, the model or its settings change.
+    /// Encodes the dataset again when it, the model or its settings change.
     fn watch_data_spec(self) {
         let wanted = Memo::new(move |_| {
             let spec = self.form.with(Form::data_spec).ok();
@@ -100,7 +100,7 @@ impl Store {
         self.prepare(spec);
     }
 
-    /// Plans the run anew when the encoded dataset or a setting changes.
+    /// Plans the run again when the encoded dataset or a setting changes.
     fn watch_run_spec(self) {
         let wanted = Memo::new(move |_| {
             let spec = self.form.with(Form::run_spec).ok()?;
@@ -200,7 +200,7 @@ impl Store {
         let ended = self.select(|state| status::ended(state).map(|(run, _)| run));
         Effect::new(move |_| {
             if ended.get().is_some() && self.notifies.get_untracked() {
-                // A failure comes just before the summary of what was kept.
+                // A failure arrives just before the summary of what was kept.
                 set_timeout(move || self.notify_of_end(), SUMMARY_PAUSE);
             }
         });

@@ -1,9 +1,9 @@
 //! How long a run will take, from its shapes and from how fast the device computed a block and a part of the head.
 //!
-//! A step takes `n` tokens, padding among them, through every block and back, and `s` scored ones through the head. An
-//! evaluation takes the held-out rows through them once. What a block takes is measured ([`Speed`]); what depends on the
-//! settings is reckoned beside it: attention grows with the length of the rows, blocks whose activations are not kept are
-//! computed again, adapters add their own products. After a run, its own steps correct all of that together.
+//! A step takes `n` tokens, including padding, through every block and back, and `s` scored tokens through the head. An
+//! evaluation takes the held-out rows through them once. What a block takes is measured ([`Speed`]); what depends on
+//! the settings is computed from it: attention grows with the length of the rows, blocks whose activations are not kept
+//! are recomputed, and adapters add their own products. After a run, its steps correct the whole estimate.
 
 use super::{RunPlan, memory::block_shape};
 use crate::{
@@ -11,32 +11,32 @@ use crate::{
     train::sizes::{KEPT_BYTES, SHORT_PASSES},
 };
 
-/// Tokens of the row that a block is measured with.
+/// The number of tokens in the row with which a block is measured.
 pub const MEASURED_TOKENS: usize = if SHORT_PASSES { 128 } else { 512 };
 
 /// A forward's share of a forward with its backward: products with the weights come once in each.
 const FORWARD: f64 = 0.5;
-/// What is computed again of a block: its forward but for the last product.
+/// The recomputed share of a block: its forward except the last product.
 const AGAIN: f64 = 0.4;
 /// An adapter's products are narrow, and take more time than their share of the arithmetic.
 const NARROW: f64 = 2.0;
-/// What a step takes besides: the optimizer, reading and writing the adapter.
+/// The rest of a step: the optimizer, reading and writing the adapter.
 const MILLIS_PER_STEP: f64 = 5.0;
-/// As above, of each trainable parameter.
+/// The same, per trainable parameter.
 const MILLIS_PER_PARAMETER: f64 = 2e-5;
 
-/// How fast a device computes with a model.
+/// The speed of a device with a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
     /// Milliseconds of a block, forward and backward, for each token of a row of [`MEASURED_TOKENS`].
     pub block_millis: f64,
     /// Milliseconds of the head's loss and gradient for each scored token.
     pub head_millis: f64,
-    /// How much longer than reckoned the steps of the last run took.
+    /// How much longer than computed the steps of the last run took.
     pub ratio: f64,
 }
 
-/// What a run's rows are like.
+/// The lengths of a run's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowLengths {
     /// Tokens of each training row, ascending.
@@ -69,7 +69,7 @@ impl RowLengths {
     }
 }
 
-/// What the parts of a run take, in seconds.
+/// The durations of the parts of a run, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimeEstimate {
     pub step_secs: f64,
@@ -151,7 +151,7 @@ impl TimeEstimate {
         }
     }
 
-    /// The whole run, the evaluations before, within and after it included.
+    /// The whole run, including the evaluations before, during and after it.
     pub fn total_secs(&self) -> f64 {
         self.step_secs * self.num_steps as f64 + self.evaluation_secs * self.num_evaluations as f64
     }

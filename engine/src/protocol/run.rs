@@ -109,7 +109,7 @@ pub struct PlanSummary {
     pub trainable_parameters: u64,
     /// Peak of the device's memory while training.
     pub estimated_memory_bytes: u64,
-    /// How long the run will take, once the device's speed with this model was measured.
+    /// How long the run will take, if the device's speed with this model was measured.
     #[serde(default)]
     pub estimated_secs: Option<f64>,
     pub warnings: Vec<String>,

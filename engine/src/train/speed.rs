@@ -1,4 +1,4 @@
-//! How fast the device computes with the loaded model: a block forward and backward, and a part of the head.
+//! Measures the speed of the device with the loaded model: a block forward and backward, and a part of the head.
 
 use burn::tensor::Tensor;
 
@@ -12,14 +12,14 @@ use crate::{
     protocol::Failure,
 };
 
-/// Scored tokens, and words of the vocabulary, that the head is measured with.
+/// The number of scored tokens and of vocabulary entries with which the head is measured.
 const SCORED: usize = 64;
 const WORDS: usize = 8192;
-/// What is measured for at least, and how often at most.
+/// The minimum duration and the maximum number of measurements.
 const ENOUGH_MILLIS: f64 = 20.0;
 const MOST_REPETITIONS: usize = 16;
 
-/// Measures; none for a model without blocks. On a CPU it takes some tenths of a second for a small model.
+/// Measures the speed; `None` for a model without blocks. On a CPU this takes tenths of a second for a small model.
 ///
 /// # Errors
 /// The device's failure.
@@ -32,7 +32,7 @@ pub async fn measure(model: &Llama, host: &dyn Host) -> Result<Option<Speed>, Fa
         .collect();
     let x = model.embed(&ids, None);
     let context = model.row_context(MEASURED_TOKENS, 0);
-    // What is compiled at its first use is compiled before.
+    // Everything compiled on first use is compiled before.
     blocks_millis(block, &x, &context, 1, host).await?;
     let mut repetitions = 1;
     let mut elapsed = blocks_millis(block, &x, &context, repetitions, host).await?;
@@ -54,7 +54,7 @@ pub async fn measure(model: &Llama, host: &dyn Host) -> Result<Option<Speed>, Fa
     }))
 }
 
-/// Milliseconds of so many forwards and backwards of a block.
+/// The milliseconds of `repetitions` forwards and backwards of a block.
 async fn blocks_millis(
     block: &Block,
     x: &Tensor<2>,
@@ -76,7 +76,7 @@ async fn blocks_millis(
     Ok(host.now_millis() - started)
 }
 
-/// Words of the head that were taken, and the milliseconds of their loss and gradient.
+/// The number of vocabulary entries used, and the milliseconds of their loss and gradient.
 async fn head_millis(
     model: &Llama,
     rows: &Tensor<2>,

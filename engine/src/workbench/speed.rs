@@ -1,4 +1,4 @@
-//! How fast the device is with the loaded model: measured once a model is there to plan a run for, corrected by runs.
+//! The speed of the device with the loaded model: measured once there is a model to plan a run for, corrected by runs.
 
 use super::model::LoadedModel;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     train::speed::measure,
 };
 
-/// The last speed that was measured, and of which model.
+/// The last measured speed, and its model.
 #[derive(Debug, Default)]
 pub struct KnownSpeed {
     model_sha256: String,
@@ -17,13 +17,13 @@ pub struct KnownSpeed {
 }
 
 impl KnownSpeed {
-    /// Of that model, where it was measured.
+    /// The speed with that model, if measured.
     pub fn of(&self, model: &LoadedModel) -> Option<Speed> {
         self.speed
             .filter(|_| self.model_sha256 == model.summary.sha256)
     }
 
-    /// Measures it. A device that fails here has told nothing of a run yet; that will fail with a message of its own.
+    /// Measures it. A device that fails here says nothing about a run yet; the run will fail with its own message.
     pub async fn measure(&mut self, model: &LoadedModel, host: &dyn Host) -> Option<Speed> {
         let speed = measure(&model.llama, host).await.ok().flatten();
         self.model_sha256 = model.summary.sha256.clone();
@@ -31,7 +31,7 @@ impl KnownSpeed {
         speed
     }
 
-    /// Takes the steps of a run for what they are: what they took beyond what was reckoned goes into the next estimate.
+    /// Learns from the steps of a run: the difference to the estimate goes into the next one.
     pub fn learn(
         &mut self,
         plan: &RunPlan,
@@ -39,7 +39,7 @@ impl KnownSpeed {
         prepared: &Prepared,
         steps: &[StepMetrics],
     ) {
-        // The first one may have compiled.
+        // The first step may include compilation.
         let steps = if steps.len() > 1 { &steps[1..] } else { steps };
         let Some(speed) = self.of(model).filter(|_| !steps.is_empty()) else {
             return;
@@ -54,7 +54,7 @@ impl KnownSpeed {
     }
 }
 
-/// What the run will take at that speed.
+/// The duration of the run at that speed.
 pub fn estimate(
     plan: &RunPlan,
     model: &LoadedModel,

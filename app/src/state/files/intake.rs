@@ -4,17 +4,17 @@ use super::{Sample, Sorted, listed};
 use crate::state::Step;
 use crate::state::format::counted;
 
-/// What was taken, what was passed over and what could not be taken.
+/// What was used, what was skipped, and what could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Intake {
     pub taken: Vec<(Step, String)>,
     pub passed_over: Option<String>,
-    /// A sentence or two for each thing that was not taken.
+    /// A sentence or two for each thing that was not used.
     pub remarks: Vec<String>,
 }
 
 impl Intake {
-    /// What to tell of files that were sorted. None where it goes without saying: all of them went where they were chosen.
+    /// What to say about sorted files. `None` if it is obvious: all of them went where they were chosen.
     pub fn of(files: &[Sample], sorted: &Sorted, chosen_for: Option<Step>) -> Option<Self> {
         let names = |indices: &[usize]| {
             let names = indices.iter().map(|&index| files[index].path.as_str());
@@ -44,7 +44,7 @@ impl Intake {
         (!goes_without_saying).then_some(intake)
     }
 
-    /// What to tell where there was not a single file.
+    /// What to say if there was no file at all.
     pub fn of_nothing() -> Self {
         Self {
             remarks: vec!["There is no file in what you dropped.".to_owned()],
@@ -52,7 +52,7 @@ impl Intake {
         }
     }
 
-    /// What to tell of pasted text.
+    /// What to say about pasted text.
     pub fn of_text(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
         let what = format!("the pasted text, {}", counted(lines as u64, "line"));
@@ -62,7 +62,7 @@ impl Intake {
         }
     }
 
-    /// What to tell of a pasted address, which is no text to learn from; none for other text.
+    /// What to say about a pasted address, which is not text to learn from; `None` for other text.
     pub fn of_address(text: &str) -> Option<Self> {
         let text = text.trim();
         let is_address = text.starts_with("https://") || text.starts_with("http://");
@@ -76,7 +76,7 @@ impl Intake {
     }
 }
 
-/// The label of what a step takes.
+/// The label of the files of a step.
 pub fn noun(step: Step) -> &'static str {
     match step {
         Step::Model => "Model",

@@ -1,8 +1,8 @@
-//! What one file is, by its name and its first and last bytes.
+//! Determines what a file is, by its name and its first and last bytes.
 
 use super::Sample;
 
-/// What a file is, looked at by itself.
+/// What a file is, considered by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Gguf,
@@ -10,7 +10,7 @@ pub enum Kind {
     ModelWeights,
     /// Weights of a model that the engine cannot read: pickles, ONNX and the like.
     OtherWeights,
-    /// The list of the parts of a model in several files.
+    /// The index of a model in several files.
     ShardIndex,
     ModelConfig,
     /// What a model loads for its tokens: tokenizer.json, its configuration, a chat template, a SentencePiece model.
@@ -19,9 +19,9 @@ pub enum Kind {
     AdapterWeights,
     /// An adapter as `torch.save` wrote it.
     AdapterPickle,
-    /// A zip with an adapter in it.
+    /// A zip that contains an adapter.
     AdapterZip,
-    /// A zip with a whole model in it.
+    /// A zip that contains a whole model.
     ModelZip,
     /// How an adapter was made, as the export writes it.
     Recipe,
@@ -29,11 +29,11 @@ pub enum Kind {
     Rows,
     /// Whatever else may be a dataset: plain text, names that say nothing.
     MaybeRows,
-    /// What goes with a model, a dataset or a run and is needed by none of the steps.
+    /// A file that comes with a model, a dataset or a run but is not needed by any step.
     Companion,
     /// A picture, a document, a program: no rows, but the reader can say what it is.
     NotRows,
-    /// What file managers and version control leave behind.
+    /// Leftovers of file managers and version control.
     Junk,
 }
 
@@ -79,13 +79,13 @@ const COMPANIONS: [&str; 38] = [
     "zero_to_fp32.py",
 ];
 
-/// Endings of tables and JSON, also where they are compressed.
+/// Extensions of tables and JSON, possibly compressed.
 const ROWS: [&str; 18] = [
     "jsonl", "ndjson", "json", "json5", "csv", "tsv", "tab", "psv", "parquet", "arrow", "feather",
     "xlsx", "xls", "ods", "gz", "zst", "bz2", "xz",
 ];
 
-/// Endings of what is no dataset.
+/// Extensions of files that are not datasets.
 const NOT_ROWS: [&str; 48] = [
     "png", "jpg", "jpeg", "gif", "webp", "svg", "bmp", "tif", "tiff", "ico", "avif", "heic", "mp3",
     "wav", "flac", "ogg", "mp4", "mov", "mkv", "webm", "pdf", "doc", "docx", "ppt", "pptx", "odt",
@@ -93,7 +93,7 @@ const NOT_ROWS: [&str; 48] = [
     "yml", "yaml", "toml", "ini", "cfg", "lock", "log", "exe",
 ];
 
-/// Endings of weights that only other programs read.
+/// Extensions of weights that only other programs read.
 const OTHER_WEIGHTS: [&str; 12] = [
     "bin",
     "pt",
@@ -109,7 +109,7 @@ const OTHER_WEIGHTS: [&str; 12] = [
     "pkl",
 ];
 
-/// Starts of the names of the tensors that PEFT and MLX write for adapters.
+/// Prefixes of the names of adapter tensors written by PEFT and MLX.
 const ADAPTER_TENSORS: [&str; 7] = [
     "base_model.model.",
     "lora_A",
@@ -120,7 +120,7 @@ const ADAPTER_TENSORS: [&str; 7] = [
     "vera_lambda",
 ];
 
-/// What a file is, by its first bytes where they say it, else by its name.
+/// What a file is, by its first bytes if possible, otherwise by its name.
 pub fn kind(file: &Sample) -> Kind {
     let name = plain_name(&file.path);
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
@@ -179,7 +179,7 @@ pub fn kind(file: &Sample) -> Kind {
     }
 }
 
-/// The file's name in small letters, without the number that browsers put behind a second download: `config (1).json`.
+/// The file's name in lower case, without the number that browsers append to a second download: `config (1).json`.
 pub fn plain_name(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let Some((stem, ending)) = name.rsplit_once('.') else {
@@ -203,7 +203,7 @@ fn is_junk(path: &str, name: &str) -> bool {
         || ["thumbs.db", "desktop.ini", "icon\r"].contains(&name)
 }
 
-/// Whether the file tells people about what lies beside it.
+/// Whether the file describes the other files for people.
 fn is_about(name: &str) -> bool {
     let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
     let stems = [
@@ -254,14 +254,14 @@ fn weights(name: &str, head: &[u8]) -> Kind {
     }
 }
 
-/// What a zip holds, by the names in its directory, which stands at its end.
+/// What a zip contains, by the names in its directory, which is at its end.
 fn zip(file: &Sample, name: &str) -> Kind {
     let (first, last) = (
         String::from_utf8_lossy(&file.head),
         String::from_utf8_lossy(&file.tail),
     );
     let holds = |part: &str| first.contains(part) || last.contains(part);
-    // As the export calls its zip.
+    // The name of an exported zip.
     let is_exported = name.starts_with("inlay-") && name.ends_with("-lora.zip");
     if holds("data.pkl") {
         let is_state = COMPANIONS.contains(&name) || name.starts_with("rng_state");

@@ -260,7 +260,7 @@ fn zips_are_told_apart_by_their_directories() {
     );
     let model = zip("lamp.zip", &["config.json", "model.safetensors"]);
     let sorted = dropped(&[model]);
-    assert!(sorted.remarks[0].starts_with("lamp.zip has a model in it. Unpack it"));
+    assert!(sorted.remarks[0].starts_with("lamp.zip contains a model. Unpack it"));
     assert!(sorted.dataset.is_empty());
     let sheet = zip("Table.xlsx", &["[Content_Types].xml", "xl/workbook.xml"]);
     assert_eq!(dropped(&[sheet]).dataset, ["Table.xlsx"]);
@@ -416,7 +416,7 @@ fn one_bad_file_sinks_no_other() {
     let sorted = dropped(&files);
     assert_eq!(sorted.dataset, ["good.csv"]);
     assert_eq!(sorted.passed_over, ["picture.png", "report.pdf"]);
-    assert_eq!(sorted.remarks, ["empty.csv is empty and was passed over."]);
+    assert_eq!(sorted.remarks, ["empty.csv is empty and was skipped."]);
     assert_eq!(
         dropped(&[empty]).dataset,
         ["empty.csv"],

@@ -178,6 +178,6 @@ fn nobody_is_told_to_start_while_a_field_cannot_be_read() {
     });
     assert_eq!(
         status(&state).text(),
-        "Ready — 3 rows, the settings do not work yet, see Train"
+        "Ready — 3 rows, the settings are not valid yet, see Train"
     );
 }

@@ -137,7 +137,7 @@ fn rows_that_are_memorized_are_told_with_the_best_step() {
         (over.judgement, over.mood()),
         (Judgement::OverFitted, Mood::Fair)
     );
-    assert_eq!(over.headline, "Over-fitted since step 6.");
+    assert_eq!(over.headline, "Overfit since step 6.");
     assert!(over.detail.contains("The adapter of step 6 is kept"));
     assert_eq!(over.lower_rate, None);
     // Worse than before the run at the end, but the best was good.
@@ -149,7 +149,7 @@ fn rows_that_are_memorized_are_told_with_the_best_step() {
     assert_eq!(still.judgement, Judgement::OverFitted);
     assert!(still.detail.contains("did not rise"), "{}", still.detail);
     let again = curve(&FALLING[..10], &[(0, 4.0), (2, 3.0), (10, 3.2)]);
-    assert_eq!(again.verdict().headline, "Over-fitted since step 2.");
+    assert_eq!(again.verdict().headline, "Overfit since step 2.");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_run_that_got_worse_is_bad_and_has_a_lower_rate_ready() {
 fn without_held_out_rows_the_training_loss_decides_and_that_is_said() {
     let learned = curve(&FALLING, &[]).verdict();
     assert_eq!(learned.judgement, Judgement::Learned);
-    assert!(learned.detail.contains("No row was held out"));
+    assert!(learned.detail.contains("No rows were held out"));
     let worse = curve(&[2.0, 2.5, 3.0, 4.0, 5.0, 6.0], &[]).verdict();
     assert_eq!(worse.judgement, Judgement::GotWorse);
     assert_eq!(worse.lower_rate, Some(1e-4));

@@ -127,7 +127,7 @@ fn folders_and_files_go_where_they_belong() -> Outcome {
         "What was taken",
         &[
             "Model: tiny-model/config.json",
-            "Passed over: ",
+            "Skipped: ",
             "tiny-model/merges.txt",
         ],
     )?;
