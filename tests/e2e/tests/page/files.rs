@@ -210,7 +210,7 @@ fn a_ruined_run_is_told_of_and_mended() -> Outcome {
         })
     })?;
     page.fill("Learning rate", "1")?;
-    page.wait_for_text("far above what LoRA usually takes", SOON)?;
+    page.wait_for_text("far above what LoRA usually uses", SOON)?;
     wait_for(&page, "Planned run", &["6 steps", "to train (estimate)"])?;
     picture(&page, "ruined-before")?;
     page.press("Start training")?;
