@@ -62,5 +62,6 @@ pub mod text_split;
 pub mod theme_toggle;
 pub mod token_view;
 pub mod train_settings;
+pub mod unusable_rows;
 pub mod verdict;
 pub mod words;

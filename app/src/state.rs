@@ -19,6 +19,7 @@ pub mod scores;
 pub mod slot;
 pub mod splits;
 pub mod status;
+pub mod suggestion;
 pub mod summary;
 pub mod trial;
 pub mod verdict;

@@ -4,7 +4,7 @@ mod watch;
 
 use engine::protocol::{
     AdapterId, Command, ControlTokens, Conversation, DataSpec, DatasetSource, ExportKind, Failure,
-    FailureKind, MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side,
+    FailureKind, Mapping, MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side,
 };
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -150,6 +150,12 @@ impl Store {
         {
             self.load_bundled_model();
         }
+    }
+
+    /// Reads the same files with that mapping.
+    pub fn use_mapping(self, mapping: &Mapping) {
+        self.read_form.update(|form| form.take(mapping));
+        self.read_again();
     }
 
     /// Reads the same files as the form says now.

@@ -18,5 +18,7 @@ mod golden;
 mod masks;
 #[path = "text/modelfile.rs"]
 mod modelfile;
+#[path = "text/prepared.rs"]
+mod prepared;
 #[path = "text/tokenizer.rs"]
 mod tokenizer;

@@ -68,6 +68,20 @@ pub fn focus(id: &str) {
     }
 }
 
+/// Opens a disclosure, and brings it and the keyboard to it.
+pub fn open(id: &str) {
+    let Some(element) = document().get_element_by_id(id) else {
+        return;
+    };
+    report(element.set_attribute("open", ""));
+    element.scroll_into_view();
+    if let Ok(Some(summary)) = element.query_selector("summary")
+        && let Some(summary) = summary.dyn_ref::<HtmlElement>()
+    {
+        report(summary.focus());
+    }
+}
+
 /// Copies text to the clipboard; `false` if the browser does not offer or allow it.
 pub async fn copy(text: String) -> bool {
     let Some(clipboard) = get(&window().navigator(), "clipboard") else {

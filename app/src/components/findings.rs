@@ -1,12 +1,12 @@
-use engine::protocol::{Finding, FindingKind, RowFilter};
+use engine::protocol::{ControlTokens, Finding, FindingKind, RowFilter};
 use leptos::prelude::*;
 
 use super::problems::place;
 use super::show_row::ShowRow;
 use super::words::Words;
 use crate::state::State;
-use crate::state::findings::{alarm, of_files, of_tokens, words};
-use crate::state::format::{counted, sentence};
+use crate::state::findings::{alarm, of_control_tokens, of_files, of_tokens, words};
+use crate::state::format::{count, counted, sentence};
 use crate::store::Store;
 
 /// Rows of a finding named at most; the table shows the others.
@@ -46,12 +46,18 @@ pub fn Findings() -> impl IntoView {
     let told =
         store.select(|state: &State| state.prepared.as_ref().map(of_tokens).unwrap_or_default());
     let noted = store.select(|state| state.shown_dataset().map(of_files).unwrap_or_default());
-    let is_empty =
-        move || found.with(Vec::is_empty) && told.with(Vec::is_empty) && noted.with(Vec::is_empty);
+    let control = store.select(|state: &State| state.prepared.as_ref().and_then(of_control_tokens));
+    let is_empty = move || {
+        control.with(Option::is_none)
+            && found.with(Vec::is_empty)
+            && told.with(Vec::is_empty)
+            && noted.with(Vec::is_empty)
+    };
     view! {
         <section class="findings" aria-label="Findings" hidden=is_empty>
             <h3>"Worth a look"</h3>
             <ul>
+                {move || control.get().map(control_tokens)}
                 {move || found.get().into_iter().map(|finding| item(store, finding)).collect_view()}
                 {move || noted.get().into_iter().map(|note| view! {
                     <li class="finding"><p>{note}</p></li>
@@ -64,6 +70,49 @@ pub fn Findings() -> impl IntoView {
                 }).collect_view()}
             </ul>
         </section>
+    }
+}
+
+/// Control tokens in texts, and a way to have them read otherwise.
+fn control_tokens((what, meaning): (String, &'static str)) -> impl IntoView {
+    let store = Store::get();
+    let form = store.form;
+    let is_text = move || form.with(|form| form.control_tokens == ControlTokens::AsText);
+    let rows = store.state.with_untracked(|state| {
+        let prepared = state.prepared.as_ref();
+        prepared
+            .map(|data| data.control_tokens.rows.clone())
+            .unwrap_or_default()
+    });
+    let rows = rows.into_iter().take(MAX_NAMED).map(|problem| {
+        view! {
+            <li>
+                <button type="button" class="link" on:click=move |_| store.preview_row(problem.row)>
+                    {format!("Row {} as tokens", count(problem.row as u64 + 1))}
+                </button>
+                <span class="quiet"><Words text=format!("{}: {}", place(&problem), problem.what) /></span>
+            </li>
+        }
+    });
+    let switch = move |_| {
+        form.update(|form| {
+            form.control_tokens = match form.control_tokens {
+                ControlTokens::AsTokens => ControlTokens::AsText,
+                ControlTokens::AsText => ControlTokens::AsTokens,
+            };
+        });
+    };
+    view! {
+        <li class="finding">
+            <div class="finding-head">
+                <p class="finding-what"><Words text=what /></p>
+                <button type="button" class="button button-small" on:click=switch>
+                    {move || if is_text() { "Treat as control tokens" } else { "Treat as plain text" }}
+                </button>
+            </div>
+            <p>{meaning}</p>
+            <ul class="finding-rows">{rows.collect_view()}</ul>
+        </li>
     }
 }
 

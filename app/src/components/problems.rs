@@ -6,6 +6,38 @@ use crate::state::State;
 use crate::state::format::{count, counted, sentence};
 use crate::store::Store;
 
+/// The `id` of the list of rows that cannot be used.
+pub const PROBLEMS: &str = "rows-that-cannot-be-used";
+
+/// Files that could not be read, while others could.
+#[component]
+pub fn RefusedFiles() -> impl IntoView {
+    let refused = Store::get().select(|state| {
+        let dataset = state.shown_dataset();
+        dataset
+            .map(|data| data.refused_files.clone())
+            .unwrap_or_default()
+    });
+    let items = move || {
+        let items = refused.get().into_iter().map(|file| {
+            view! {
+                <li>
+                    <p class="notice-what">{sentence(&file.what)}</p>
+                    <p class="notice-remedy"><Words text=file.remedy /></p>
+                </li>
+            }
+        });
+        items.collect_view()
+    };
+    view! {
+        <div class="notice alarm" hidden=move || refused.with(Vec::is_empty)>
+            <div class="notice-body">
+                <ul class="refused-files" aria-label="Files that cannot be read">{items}</ul>
+            </div>
+        </div>
+    }
+}
+
 /// Rows that cannot be used: where, why and what to do.
 #[component]
 pub fn Problems() -> impl IntoView {
@@ -18,7 +50,7 @@ pub fn Problems() -> impl IntoView {
         let title = format!("{} cannot be used", counted(num_problems as u64, "row"));
         let shown = known.len();
         Some(view! {
-            <details class="disclosure problems" open=shown <= 5>
+            <details class="disclosure problems" id=PROBLEMS open=shown <= 5>
                 <summary>{title}</summary>
                 <ul tabindex="0" aria-label="Rows that cannot be used">{known.into_iter().map(item).collect_view()}</ul>
                 {(shown < num_problems).then(|| view! {
@@ -38,7 +70,7 @@ fn problems(state: &State) -> (Vec<RowProblem>, usize) {
     let mut total = dataset.map_or(0, |data| data.num_problems);
     if let Some(prepared) = &state.prepared {
         known.extend(prepared.problems.iter().cloned());
-        total += prepared.num_without_target.max(prepared.problems.len());
+        total += prepared.num_without_target + prepared.num_not_encoded;
     }
     (known, total)
 }

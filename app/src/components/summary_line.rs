@@ -1,15 +1,27 @@
 use leptos::prelude::*;
 
-use crate::state::summary::summary;
+use crate::browser::page;
+use crate::components::problems::PROBLEMS;
+use crate::state::summary::{row_counts, summary};
 use crate::store::Store;
 
-/// The dataset in one line.
+/// The dataset in one line, with a way to the rows that cannot be used.
 #[component]
 pub fn SummaryLine() -> impl IntoView {
-    let line = Store::get().select(summary);
+    let store = Store::get();
+    let line = store.select(summary);
+    let has_problems =
+        store.select(|state| row_counts(state).is_some_and(|rows| rows.unusable > 0));
     view! {
         <p class="summary-line" hidden=move || line.with(Option::is_none)>
             <output aria-label="Dataset summary">{move || line.get()}</output>
+            {move || has_problems.get().then(|| view! {
+                " "
+                <button type="button" class="link" aria-label="Show rows that cannot be used"
+                    on:click=move |_| page::open(PROBLEMS)>
+                    "Show"
+                </button>
+            })}
         </p>
     }
 }

@@ -11,13 +11,14 @@ use crate::components::labels::Labels;
 use crate::components::lengths::Lengths;
 use crate::components::mapping_panel::MappingPanel;
 use crate::components::paste_box::PasteBox;
-use crate::components::problems::Problems;
+use crate::components::problems::{Problems, RefusedFiles};
 use crate::components::progress::Progress;
 use crate::components::rows_table::RowsTable;
 use crate::components::samples::Samples;
 use crate::components::step_section::StepSection;
 use crate::components::summary_line::SummaryLine;
 use crate::components::token_view::TokenView;
+use crate::components::unusable_rows::UnusableRows;
 use crate::state::form::Field;
 use crate::state::slot::Loading;
 use crate::state::{State, Step};
@@ -47,6 +48,8 @@ pub fn DataPage() -> impl IntoView {
             </div>
             <SummaryLine />
             <Alarm />
+            <RefusedFiles />
+            <UnusableRows />
             <MappingPanel />
             <FileSplits />
             <RowsTable />

@@ -1,9 +1,13 @@
 //! What was found about rows, in words: what it is, what it does to a run, and what can be done.
 
-use engine::protocol::{DatasetSummary, Finding, FindingKind, Mapping, PreparedSummary, RowShape};
+use engine::protocol::{
+    ControlTokens, DatasetSummary, Finding, FindingKind, GatheredSummary, Mapping, PreparedSummary,
+    RowShape,
+};
 
 use super::State;
 use super::format::{capitalised, count, counted, sentence};
+use super::summary::lost_rows;
 
 /// A finding in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +145,46 @@ pub fn of_files(dataset: &DatasetSummary) -> Vec<String> {
     let rejected = has_pairs.then(|| {
         "Training uses the chosen answers; rejected answers are ignored: preference training isn't available yet.".to_owned()
     });
-    rejected.into_iter().chain(notes).collect()
+    let gathered = dataset.gathered.as_ref().map(gathered);
+    rejected.into_iter().chain(gathered).chain(notes).collect()
+}
+
+/// What rows of one message became.
+fn gathered(gathered: &GatheredSummary) -> String {
+    let order = match &gathered.order {
+        Some(order) => format!("in the order of \u{201c}{order}\u{201d}"),
+        None => "in the order of the file".to_owned(),
+    };
+    let conversations = counted(gathered.num_conversations as u64, "conversation");
+    format!(
+        "{} became {conversations}: joined by \u{201c}{}\u{201d}, {order}.",
+        counted(gathered.num_messages as u64, "message row"),
+        gathered.conversation,
+    )
+}
+
+/// Control tokens in texts of rows: what they are and what becomes of them; `None` where there are none.
+pub fn of_control_tokens(prepared: &PreparedSummary) -> Option<(String, &'static str)> {
+    let found = &prepared.control_tokens;
+    if found.num_rows == 0 {
+        return None;
+    }
+    let tokens = found.tokens.iter().map(|token| format!("`{token}`"));
+    let has = if found.num_rows == 1 { "has" } else { "have" };
+    let what = format!(
+        "{} {has} control tokens in the text: {}",
+        counted(found.num_rows as u64, "row"),
+        tokens.collect::<Vec<_>>().join(", ")
+    );
+    let meaning = match prepared.spec.control_tokens {
+        ControlTokens::AsTokens => {
+            "They are trained as control tokens, as TRL does: inside a message, such a token can end the turn and begin another."
+        }
+        ControlTokens::AsText => {
+            "They are trained as plain text: the model sees their characters, and no turn ends there."
+        }
+    };
+    Some((what, meaning))
 }
 
 /// Says how many held-out rows are in the training data, too, if any are.
@@ -162,7 +205,9 @@ pub fn of_run(state: &State) -> Vec<String> {
     let planned = planned.flat_map(|plan| plan.warnings.iter().cloned());
     let leak = state.prepared.as_ref().and_then(leaked);
     let leak = leak.map(|what| format!("{what}: the held-out loss will look better than it is."));
-    planned.chain(leak).chain(state.warnings.clone()).collect()
+    let lost = lost_rows(state);
+    let found = lost.into_iter().chain(planned).chain(leak);
+    found.chain(state.warnings.clone()).collect()
 }
 
 /// What turned out when rows became tokens, each with its remedy.

@@ -245,6 +245,9 @@ impl ReadForm {
             form.fill(mapping);
         }
         form.fill(&dataset.spec.mapping);
+        if let Some(guess) = &dataset.suggestion {
+            form.take(guess);
+        }
         (form.split_by, form.characters) = match dataset.spec.text_split {
             TextSplit::Automatic => (SplitBy::Automatic, DEFAULT_CHARACTERS.to_owned()),
             TextSplit::Document => (SplitBy::Document, DEFAULT_CHARACTERS.to_owned()),
@@ -252,6 +255,12 @@ impl ReadForm {
             TextSplit::Length { characters } => (SplitBy::Length, characters.to_string()),
         };
         form
+    }
+
+    /// Chooses a mapping.
+    pub fn take(&mut self, mapping: &Mapping) {
+        self.shape = Shape::of(mapping);
+        self.fill(mapping);
     }
 
     fn fill(&mut self, mapping: &Mapping) {

@@ -12,6 +12,7 @@ mod reading;
 mod rows;
 mod sample;
 mod scores;
+mod splits;
 mod summary;
 mod trial;
 mod unsaved;

@@ -1,7 +1,7 @@
 //! Gathers rows with one message each into conversations.
 //!
-//! Messages of one conversation need not be adjacent, so all are kept to the end: the bytes of each in one buffer, and
-//! a few more bytes for its position. A conversation is identified by a hash of its id and of the split of its file, so
+//! Messages of one conversation need not be adjacent, so all are kept to the end: the text of each in one buffer, and a
+//! few more bytes for its position. A conversation is identified by a hash of its id and of the split of its file, so that
 //! the same id in a test file is another conversation. Two of 2^32 may share a hash by accident.
 
 mod columns;
@@ -59,24 +59,62 @@ pub struct Origin {
     pub group: Option<u64>,
 }
 
+/// In the buffer, marks a message that stands there as JSON; others are a byte for the role, then the text.
+const AS_JSON: u8 = u8::MAX;
+
 /// The messages, in sequence.
 #[derive(Default)]
 pub struct Gatherer {
     columns: Option<MessageColumns>,
     known: HashMap<u64, u32>,
-    conversations: Vec<Origin>,
-    messages: Vec<Message>,
+    conversations: Vec<Start>,
+    /// What keeps conversations together, of those that have such.
+    groups: HashMap<u32, u64>,
+    messages: Vec<Stored>,
+    /// What orders each message, NaN for nothing; shorter where the last ones have nothing.
+    orders: Vec<f64>,
     bytes: Vec<u8>,
     /// The first message of a conversation that cannot be used.
     faults: HashMap<u32, (Origin, RowFault)>,
 }
 
+/// A message in the buffer, where each follows the one before.
 #[derive(Clone, Copy)]
-struct Message {
+struct Stored {
     conversation: u32,
-    /// NaN if it has neither a number nor a date.
-    order: f64,
-    start: u64,
+    num_bytes: u32,
+}
+
+/// Where a conversation begins; `line` and `column` are 0 where the format has none.
+#[derive(Clone, Copy)]
+struct Start {
+    file: u32,
+    line: u32,
+    column: u32,
+}
+
+impl Start {
+    fn of(origin: &Origin) -> Self {
+        let number = |number: Option<usize>| number.unwrap_or(0) as u32;
+        Self {
+            file: origin.file as u32,
+            line: number(origin.place.line),
+            column: number(origin.place.column),
+        }
+    }
+
+    fn origin(self, group: Option<u64>) -> Origin {
+        let number = |number: u32| (number > 0).then_some(number as usize);
+        Origin {
+            file: self.file as usize,
+            side: None,
+            place: Place {
+                line: number(self.line),
+                column: number(self.column),
+            },
+            group,
+        }
+    }
 }
 
 impl Gatherer {
@@ -101,19 +139,27 @@ impl Gatherer {
         let fresh = self.conversations.len() as u32;
         let conversation = *self.known.entry(hasher.finish()).or_insert(fresh);
         if conversation == fresh {
-            self.conversations.push(origin);
+            self.conversations.push(Start::of(&origin));
+            self.groups
+                .extend(origin.group.map(|group| (conversation, group)));
         }
-        self.columns.get_or_insert_with(|| columns.clone());
+        let known = self.columns.get_or_insert_with(|| columns.clone());
+        if known.order.is_none() {
+            known.order.clone_from(&columns.order);
+        }
         match columns.message(fields) {
             Ok(message) => {
                 let order = columns.order.as_deref().and_then(|path| get(fields, path));
-                self.messages.push(Message {
+                if let Some(order) = order.and_then(order::number) {
+                    self.orders.resize(self.messages.len(), f64::NAN);
+                    self.orders.push(order);
+                }
+                let start = self.bytes.len();
+                write(&message, &mut self.bytes);
+                self.messages.push(Stored {
                     conversation,
-                    order: order.and_then(order::number).unwrap_or(f64::NAN),
-                    start: self.bytes.len() as u64,
+                    num_bytes: (self.bytes.len() - start) as u32,
                 });
-                // Plain data, written to memory: this cannot fail.
-                let _ = serde_json::to_writer(&mut self.bytes, &message);
             }
             Err(fault) => {
                 self.faults.entry(conversation).or_insert((origin, fault));
@@ -140,48 +186,77 @@ impl Gatherer {
 
     /// Assembles the conversations and passes them on, in the order of their first messages.
     pub fn finish(mut self, mut give: impl FnMut(Conversation)) {
-        // Each message ends where the next one begins.
-        let mut ends: Vec<u64> = self
-            .messages
-            .iter()
-            .skip(1)
-            .map(|next| next.start)
-            .collect();
-        ends.push(self.bytes.len() as u64);
-        let mut sorted: Vec<(Message, u64)> = self.messages.drain(..).zip(ends).collect();
+        let mut starts: Vec<usize> = Vec::with_capacity(self.messages.len());
+        let mut start = 0;
+        for message in &self.messages {
+            starts.push(start);
+            start += message.num_bytes as usize;
+        }
+        let mut sorted: Vec<u32> = (0..self.messages.len() as u32).collect();
+        let conversation = |index: &u32| self.messages[*index as usize].conversation;
         // A stable sort: within a conversation, messages keep the order of the files.
-        sorted.sort_by_key(|(message, _)| message.conversation);
+        sorted.sort_by_key(conversation);
+        let order_of = |index: &u32| {
+            let order = self.orders.get(*index as usize).copied();
+            order.unwrap_or(f64::NAN)
+        };
         let mut rest = sorted.as_mut_slice();
-        for (index, start) in self.conversations.iter().enumerate() {
-            let index = index as u32;
-            let num = rest.partition_point(|(message, _)| message.conversation == index);
+        for (number, start) in (0u32..).zip(&self.conversations) {
+            let num = rest.partition_point(|index| conversation(index) <= number);
             let (own, others) = std::mem::take(&mut rest).split_at_mut(num);
             rest = others;
-            if own.iter().all(|(message, _)| !message.order.is_nan()) {
-                own.sort_by(|(one, _), (other, _)| one.order.total_cmp(&other.order));
+            if own.iter().all(|index| !order_of(index).is_nan()) {
+                own.sort_by(|one, other| order_of(one).total_cmp(&order_of(other)));
             }
-            let messages = match self.faults.remove(&index) {
+            let messages = match self.faults.remove(&number) {
                 Some(fault) => Err(fault),
                 None => Ok(Value::Array(
                     own.iter()
-                        .filter_map(|(message, end)| {
-                            let bytes = self.bytes.get(message.start as usize..*end as usize)?;
-                            serde_json::from_slice(bytes).ok()
+                        .filter_map(|index| {
+                            let start = *starts.get(*index as usize)?;
+                            let len = self.messages[*index as usize].num_bytes as usize;
+                            read(self.bytes.get(start..start + len)?)
                         })
                         .collect(),
                 )),
             };
             give(Conversation {
-                start: *start,
+                start: start.origin(self.groups.get(&number).copied()),
                 messages,
             });
         }
     }
 }
 
+/// Appends a message: a byte for its role and its text, or JSON if it has more than these.
+fn write(message: &Map<String, Value>, bytes: &mut Vec<u8>) {
+    let text = |name: &str| message.get(name).and_then(Value::as_str);
+    let role = text("role").and_then(columns::number_of_role);
+    match role.zip(text("content")) {
+        Some((role, content)) if message.len() == 2 => {
+            bytes.push(role);
+            bytes.extend_from_slice(content.as_bytes());
+        }
+        _ => {
+            bytes.push(AS_JSON);
+            // Plain data, written to memory: this cannot fail.
+            let _ = serde_json::to_writer(bytes, message);
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<Value> {
+    let (&role, rest) = bytes.split_first()?;
+    if role == AS_JSON {
+        return serde_json::from_slice(rest).ok();
+    }
+    let content = std::str::from_utf8(rest).ok()?;
+    Some(serde_json::json!({"role": columns::role_of_number(role)?, "content": content}))
+}
+
 impl MessageColumns {
     /// Converts the row to a message.
-    fn message(&self, fields: &Fields) -> Result<Value, RowFault> {
+    fn message(&self, fields: &Fields) -> Result<Map<String, Value>, RowFault> {
         let role = get(fields, &self.role).and_then(written).ok_or_else(|| {
             let what = format!("`{}` is empty, so the message has no role", self.role);
             RowFault::new(&self.role, what, "Fill it in, or remove the conversation.")
@@ -220,7 +295,7 @@ impl MessageColumns {
                 ));
             }
         }
-        Ok(Value::Object(message))
+        Ok(message)
     }
 }
 

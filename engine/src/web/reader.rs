@@ -116,10 +116,13 @@ fn inputs(source: DatasetSource, files: Vec<File>) -> Result<Vec<Input>, JsValue
             num_bytes: text.len() as u64,
             source: Box::new(Cursor::new(text.into_bytes())),
         }]),
-        DatasetSource::Files { .. } => files
+        DatasetSource::Files { names } => files
             .into_iter()
-            .map(|file| {
-                let name = file.name();
+            .enumerate()
+            .map(|(index, file)| {
+                // The page knows the folders of files, which may say what they are for.
+                let name = names.get(index).cloned();
+                let name = name.unwrap_or_else(|| file.name());
                 let blob = SyncBlob::new(file.into())?;
                 let num_bytes = blob.num_bytes();
                 let source: Box<dyn Source> = Box::new(BufReader::with_capacity(SLICE_BYTES, blob));

@@ -352,3 +352,23 @@ fn columns_whose_names_say_nothing_are_shown_and_asked_about() {
     );
     assert_eq!(reading.summary().suggestion, None);
 }
+
+/// What a message has besides role and text comes along: calls of tools, and their answers.
+#[test]
+fn tools_of_gathered_messages_come_along() {
+    let rows = concat!(
+        "{\"session_id\": 5, \"role\": \"user\", \"content\": \"Weather?\"}\n",
+        "{\"session_id\": 5, \"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"type\": \"function\",",
+        " \"function\": {\"name\": \"weather\", \"arguments\": \"{}\"}}]}\n",
+        "{\"session_id\": 5, \"role\": \"tool\", \"content\": \"rain\", \"name\": \"weather\"}\n",
+        "{\"session_id\": 5, \"role\": \"assistant\", \"content\": \"It rains.\", \"tool_calls\": []}\n",
+    );
+    let reading = read_one("rows.jsonl", rows);
+    let Example::Conversation { messages, .. } = &reading.rows[0].row.example else {
+        panic!("a conversation");
+    };
+    assert_eq!(messages.len(), 4);
+    assert!(messages[1].tool_calls[0].contains("weather"));
+    assert_eq!(messages[2].role, "tool");
+    assert_eq!(messages[3].content, "It rains.");
+}

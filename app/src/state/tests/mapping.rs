@@ -44,6 +44,12 @@ fn mappings() -> Vec<Mapping> {
             chosen: of("good"),
             rejected: of("bad"),
         },
+        Mapping::MessageRows {
+            conversation: of("thread"),
+            role: of("speaker"),
+            content: of("text"),
+            order: Some(of("turn")),
+        },
         Mapping::Template {
             prompt: of("Say {word}"),
             completion: of("{{{word}}}"),

@@ -2,7 +2,7 @@ use engine::protocol::*;
 
 use super::events::{dataset, loaded};
 use crate::state::State;
-use crate::state::findings::{alarm, of_run, of_tokens};
+use crate::state::findings::{alarm, of_control_tokens, of_files, of_run, of_tokens};
 use crate::state::form::Form;
 use crate::state::reading::ReaderId;
 use crate::state::summary::summary;
@@ -39,7 +39,7 @@ fn the_line_says_what_is_known() {
         num_duplicates: 12,
         ..dataset()
     });
-    let read = "1,204 rows, 3 refused, 12 duplicates";
+    let read = "1,201 of 1,204 rows; 3 cannot be used, 12 duplicates";
     assert_eq!(summary(&state).unwrap(), read);
     let spec = RunSpec::default();
     state.apply(prepared(spec.data.clone()));
@@ -66,7 +66,7 @@ fn the_line_says_what_is_known() {
     state.apply(Event::DatasetPrepared { dataset });
     assert_eq!(
         summary(&state).unwrap(),
-        format!("{read}, 5 left out, 1 trained token, 38 steps per epoch")
+        "1,196 of 1,204 rows; 3 cannot be used; 5 left out, 12 duplicates, 1 trained token, 38 steps per epoch"
     );
 }
 
@@ -91,6 +91,97 @@ fn what_is_being_read_is_not_what_was_encoded() {
     };
     state.apply_reader(ReaderId(2), ReaderEvent::Preview { dataset });
     assert_eq!(summary(&state).unwrap(), "50 rows, still reading");
+}
+
+#[test]
+fn lost_rows_are_counted_in_the_headline_and_in_the_plan() {
+    let mut state = loaded();
+    let refused = FileProblem {
+        file: "b.csv".into(),
+        what: "b.csv is empty".into(),
+        remedy: String::new(),
+    };
+    state.data.loaded = Some(DatasetSummary {
+        num_rows: 90,
+        num_usable_rows: 60,
+        num_problems: 30,
+        refused_files: vec![refused],
+        ..dataset()
+    });
+    assert_eq!(
+        summary(&state).unwrap(),
+        "60 of 90 rows; 30 cannot be used, 1 file cannot be read"
+    );
+    assert_eq!(of_run(&state)[0], "Only 60 of 90 rows; 30 cannot be used.");
+    // What the model cannot take, and what the user leaves out.
+    let prepared = PreparedSummary {
+        num_not_encoded: 2,
+        num_left_out: 5,
+        num_truncated: 7,
+        scored_tokens: 9,
+        ..PreparedSummary::default()
+    };
+    state.apply(Event::DatasetPrepared { dataset: prepared });
+    assert!(
+        summary(&state)
+            .unwrap()
+            .starts_with("53 of 90 rows; 32 cannot be used; 5 left out, 1 file cannot be read, 7 rows cut short, 9 trained"),
+        "{:?}",
+        summary(&state)
+    );
+    state.data.loaded = Some(DatasetSummary {
+        num_rows: 90,
+        num_usable_rows: 90,
+        ..dataset()
+    });
+    state.prepared = None;
+    assert_eq!(summary(&state).unwrap(), "90 rows");
+    assert!(of_run(&state).is_empty());
+}
+
+#[test]
+fn rows_of_one_message_and_control_tokens_are_told() {
+    let gathered = |order: Option<&str>| {
+        let dataset = DatasetSummary {
+            gathered: Some(GatheredSummary {
+                num_messages: 184,
+                num_conversations: 40,
+                conversation: "thread".into(),
+                order: order.map(str::to_owned),
+            }),
+            ..dataset()
+        };
+        of_files(&dataset)
+    };
+    assert_eq!(
+        gathered(Some("turn")),
+        [
+            "184 message rows became 40 conversations: joined by \u{201c}thread\u{201d}, in the order of \u{201c}turn\u{201d}."
+        ]
+    );
+    assert!(gathered(None)[0].ends_with("in the order of the file."));
+
+    let clean = PreparedSummary::default();
+    assert_eq!(of_control_tokens(&clean), None);
+    let found = |control_tokens| PreparedSummary {
+        spec: DataSpec {
+            control_tokens,
+            ..DataSpec::default()
+        },
+        control_tokens: ControlTokensFound {
+            tokens: vec!["<|im_end|>".into(), "<|im_start|>".into()],
+            num_rows: 4,
+            rows: Vec::new(),
+        },
+        ..PreparedSummary::default()
+    };
+    let (what, as_tokens) = of_control_tokens(&found(ControlTokens::AsTokens)).unwrap();
+    assert_eq!(
+        what,
+        "4 rows have control tokens in the text: `<|im_end|>`, `<|im_start|>`"
+    );
+    let (_, as_text) = of_control_tokens(&found(ControlTokens::AsText)).unwrap();
+    assert!(as_tokens.contains("as TRL does") && as_text.contains("plain text"));
 }
 
 #[test]

@@ -197,6 +197,18 @@ pub(super) fn known_role(written: &str) -> Option<&'static str> {
     known.map(|(_, role)| *role)
 }
 
+const TEMPLATE_ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
+
+/// A number for one of the roles that templates know.
+pub(super) fn number_of_role(role: &str) -> Option<u8> {
+    let at = TEMPLATE_ROLES.iter().position(|known| *known == role)?;
+    u8::try_from(at).ok()
+}
+
+pub(super) fn role_of_number(number: u8) -> Option<&'static str> {
+    TEMPLATE_ROLES.get(usize::from(number)).copied()
+}
+
 /// The columns of a row that is one message, according to `mapping` or the names; `None` for any other row.
 ///
 /// # Errors

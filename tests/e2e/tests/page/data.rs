@@ -154,12 +154,34 @@ fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
     let table = b"first,second\nup,down\nleft,right\n".to_vec();
     give(&visit, &page, &[("unnamed.csv", table)])?;
     page.wait_for_text("tell which columns to learn from", LOADING)?;
+    page.wait_for_text(
+        "Is \u{201c}first\u{201d} the question and \u{201c}second\u{201d} the answer?",
+        SOON,
+    )?;
+    let shown = page.text("Columns of the first rows")?;
+    assert!(shown.contains("left"), "the rows are shown: {shown}");
+    picture(&page, "columns-asked")?;
+    page.press("Yes, use these columns")?;
+    wait_for_rows(&page, "2 rows", "down")?;
     page.choose("Row format", "Prompt and completion")?;
     page.choose("Prompt column", "second")?;
     page.choose("Completion column", "first")?;
     page.press("Apply")?;
     wait_for_rows(&page, "2 rows", "down")?;
     picture(&page, "mapped-by-hand")?;
+
+    // Files are the splits that their names say, until a person says otherwise.
+    let row = |what: &str| format!("{{\"prompt\": \"{what}\", \"completion\": \"{what}\"}}\n");
+    let splits = zipped(&[
+        ("test.jsonl", row("kept").as_bytes()),
+        ("train.jsonl", row("learned").as_bytes()),
+    ]);
+    give(&visit, &page, &[("splits.zip", splits)])?;
+    wait_for_rows(&page, "2 rows", "kept")?;
+    page.wait_for_text("Test split isn't used", SOON)?;
+    picture(&page, "splits")?;
+    page.choose("Split of splits.zip/test.jsonl", "Train")?;
+    page.wait_for_text("drawn from all files", SOON)?;
 
     // Repetitions are called out, and left out where asked.
     let repeated: String = (0..1050)
