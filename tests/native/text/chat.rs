@@ -151,6 +151,7 @@ fn a_prepared_dataset_says_how_most_of_its_rows_begin() {
             group: None,
             label: None,
             rejected: None,
+            is_good: None,
         },
     };
     let rows = [

@@ -100,6 +100,7 @@ fn message(written: &Value) -> Message {
         tool_calls: calls.into_iter().flatten().map(Value::to_string).collect(),
         tool_call_id: text("tool_call_id"),
         name: text("name"),
+        is_context: false,
     }
 }
 

@@ -34,6 +34,7 @@ fn stored(row: Row, file: usize) -> StoredRow {
             group: None,
             label: None,
             rejected: None,
+            is_good: None,
         },
         row,
     }
