@@ -79,7 +79,8 @@ pub struct ChatTemplate {
 pub fn of_model(files: &ModelFiles) -> Result<(Tokenizer, Option<ChatTemplate>), Failure> {
     let config = &files.config;
     let tokenizer = Tokenizer::from_source(&files.tokenizer)?
-        .with_model_ids(config.bos_token_id, &config.eos_token_ids);
+        .with_model_ids(config.bos_token_id, &config.eos_token_ids)
+        .with_num_embeddings(config.vocab_size);
     let source = files.chat_template.as_deref().or(tokenizer.chat_template());
     let template = source.map(|source| ChatTemplate::new(source, &tokenizer));
     let template = template.transpose()?;

@@ -27,6 +27,9 @@ use crate::{
 /// Vocabularies beyond this are taken for damaged files; the largest in use have 262,144 tokens.
 const MAX_VOCAB_SIZE: usize = 1 << 20;
 
+/// Tokens without an embedding that a note names.
+const NUM_NAMED_TOKENS: usize = 5;
+
 /// Tokens that end a turn or a text in the models that are in use, beside the one that the file names as `eos`.
 const END_OF_TURN_TOKENS: [&str; 9] = [
     "<|im_end|>",
@@ -40,6 +43,10 @@ const END_OF_TURN_TOKENS: [&str; 9] = [
     "</s>",
 ];
 
+/// What helps where a text holds a token that the model has no embedding for.
+pub const NOT_EMBEDDED_REMEDY: &str = "Take that token out of the text, or use a model whose embedding was resized when the token was added \
+     (`model.resize_token_embeddings(len(tokenizer))`).";
+
 /// A tokenizer that cannot be had or used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenizerError {
@@ -52,6 +59,9 @@ pub enum TokenizerError {
     /// `tokenizers` refused a text or ids.
     #[error("the text could not be tokenized: {0}")]
     Encode(String),
+    /// The tokenizer is larger than the model's embedding, and the text holds a token beyond it.
+    #[error("it holds `{token}`, token {id}, which the model has no embedding for")]
+    NotEmbedded { token: String, id: u32 },
 }
 
 impl From<TokenizerError> for Failure {
@@ -62,6 +72,7 @@ impl From<TokenizerError> for Failure {
                 "Use a Llama-class model with a byte-pair tokenizer, such as SmolLM2."
             }
             TokenizerError::Encode(_) => "Remove the text that could not be tokenized.",
+            TokenizerError::NotEmbedded { .. } => NOT_EMBEDDED_REMEDY,
         };
         Failure::new(FailureKind::Tokenizer, error.to_string()).remedy(remedy)
     }
@@ -97,6 +108,8 @@ pub struct Tokenizer {
     /// One past the highest id.
     vocab_size: usize,
     is_byte_level: bool,
+    /// Rows of the model's embedding: ids from here on must never reach it.
+    num_embeddings: usize,
     /// The chat template that came with a `tokenizer_config.json`.
     chat_template: Option<String>,
 }
@@ -167,7 +180,70 @@ impl Tokenizer {
             end_of_turn,
             vocab_size: parts.vocab_size,
             is_byte_level: parts.is_byte_level,
+            num_embeddings: usize::MAX,
             chat_template: parts.chat_template,
+        }
+    }
+
+    /// Limits the tokenizer to a model with `num_embeddings` rows in its embedding: a text that holds a token beyond them
+    /// is refused from then on, and what is put around texts without being asked for (a BOS, an EOS) is put there only
+    /// where the model has an embedding for it.
+    pub fn with_num_embeddings(mut self, num_embeddings: usize) -> Self {
+        self.num_embeddings = num_embeddings;
+        let is_embedded = |id: &u32| (*id as usize) < num_embeddings;
+        self.prefix.retain(is_embedded);
+        self.suffix.retain(is_embedded);
+        self.end_of_turn.retain(is_embedded);
+        self
+    }
+
+    /// Ids of the tokens that the model has no embedding for, ascending.
+    pub fn ids_without_embedding(&self) -> Vec<u32> {
+        let is_known = |id: &u32| self.inner.id_to_token(*id).is_some();
+        let first = u32::try_from(self.num_embeddings).unwrap_or(u32::MAX);
+        let end = u32::try_from(self.vocab_size).unwrap_or(u32::MAX);
+        (first..end.max(first)).filter(is_known).collect()
+    }
+
+    /// What the user is told of the tokens that the model has no embedding for; nothing where it has all.
+    pub fn unembedded_note(&self) -> Option<String> {
+        let ids = self.ids_without_embedding();
+        let shown = ids.iter().take(NUM_NAMED_TOKENS);
+        let shown: Vec<String> = shown
+            .map(|&id| format!("`{}` ({id})", self.token_text(id)))
+            .collect();
+        let more = match ids.len().saturating_sub(NUM_NAMED_TOKENS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let tokens = shown.join(", ") + &more;
+        match ids.len() {
+            0 => None,
+            1 => Some(format!(
+                "The tokenizer has a token that the model has no embedding for: {tokens}. Rows and prompts that hold \
+                 it are refused; everything else works."
+            )),
+            count => Some(format!(
+                "The tokenizer has {count} tokens that the model has no embedding for: {tokens}. Rows and prompts \
+                 that hold one of them are refused; everything else works."
+            )),
+        }
+    }
+
+    /// The token that ends a text, where the model has an embedding for it.
+    pub fn embedded_eos(&self) -> Option<u32> {
+        let is_embedded = |id: &u32| (*id as usize) < self.num_embeddings;
+        self.special.eos.filter(is_embedded)
+    }
+
+    /// Refuses ids that the model has no embedding for.
+    fn check_embedded(&self, ids: &[u32]) -> Result<(), TokenizerError> {
+        match ids.iter().find(|&&id| id as usize >= self.num_embeddings) {
+            None => Ok(()),
+            Some(&id) => Err(TokenizerError::NotEmbedded {
+                token: self.inner.id_to_token(id).unwrap_or_default(),
+                id,
+            }),
         }
     }
 
@@ -185,9 +261,11 @@ impl Tokenizer {
     /// Ids of the text alone. Special tokens that are spelled out in it are recognised, as in HF.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] where `tokenizers` gives up.
+    /// [`TokenizerError::Encode`] where `tokenizers` gives up, [`TokenizerError::NotEmbedded`] where the model has no
+    /// embedding for a token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let encoding = self.inner.encode_fast(text, false).map_err(encode_error)?;
+        self.check_embedded(encoding.get_ids())?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -200,6 +278,7 @@ impl Tokenizer {
     /// As [`Self::encode`], with the place of each token in the text.
     pub fn encode_with_ranges(&self, text: &str) -> Result<Vec<TokenSpan>, TokenizerError> {
         let encoding = self.inner.encode(text, false).map_err(encode_error)?;
+        self.check_embedded(encoding.get_ids())?;
         let spans = encoding.get_ids().iter().zip(encoding.get_offsets());
         Ok(spans
             .map(|(&id, &(start, end))| TokenSpan {

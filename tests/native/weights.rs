@@ -4,6 +4,8 @@
 // Helpers of tests may fail like tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "weights/brought.rs"]
+mod brought;
 #[path = "weights/builder.rs"]
 mod builder;
 #[path = "weights/bundled.rs"]

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     protocol::{
-        ControlTokens, Conversation, DataSpec, Message, RowPreview, RowShape, Side, TokenPreview,
-        TrainOn,
+        ControlTokens, Conversation, DataSpec, FailureKind, Message, RowPreview, RowShape, Side,
+        TokenPreview, TrainOn,
     },
     template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
-    tokenizer::{Tokenizer, TokenizerError},
+    tokenizer::{NOT_EMBEDDED_REMEDY, Tokenizer, TokenizerError},
 };
 
 /// A row that gives no training example.
@@ -83,6 +83,7 @@ impl EncodeError {
             Self::Turn(TurnError::Template(_)) => {
                 "Change the conversation to fit the model's template."
             }
+            Self::Tokenizer(TokenizerError::NotEmbedded { .. }) => NOT_EMBEDDED_REMEDY,
             Self::Tokenizer(_) => "Remove the row.",
         }
     }
@@ -101,6 +102,12 @@ impl From<PromptError> for crate::protocol::Failure {
     fn from(error: PromptError) -> Self {
         match error {
             PromptError::Template(error) => error.into(),
+            PromptError::Tokenizer(error @ TokenizerError::NotEmbedded { .. }) => {
+                let what = format!("The prompt cannot be read by this model: {error}.");
+                Self::new(FailureKind::Settings, what)
+                    .at("Prompt")
+                    .remedy(NOT_EMBEDDED_REMEDY)
+            }
             PromptError::Tokenizer(error) => error.into(),
         }
     }
@@ -373,7 +380,7 @@ impl Encoder<'_> {
         let mut ids = [prefix, &tokens].concat();
         let mut loss_mask = vec![true; ids.len()];
         loss_mask[..prefix.len() + num_known].fill(false);
-        let eos = self.tokenizer.special_ids().eos;
+        let eos = self.tokenizer.embedded_eos();
         if let Some(eos) = eos.filter(|eos| ids.last() != Some(eos)) {
             ids.push(eos);
             loss_mask.push(true);

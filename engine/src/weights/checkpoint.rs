@@ -1,8 +1,11 @@
 //! A model as the user gave it: one GGUF file, or a safetensors file with its JSON files.
 
+mod foreign;
 mod hugging_face;
 mod llama_cpp;
+mod purpose;
 mod read;
+mod select;
 mod sniff;
 mod vocabulary;
 
@@ -10,7 +13,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 use self::{
     read::RowOrder,
-    sniff::{Content, sniff},
+    select::{Weights, take_weights},
+    sniff::sniff,
 };
 use super::{
     config::{ConfigError, LlamaConfig},
@@ -23,6 +27,7 @@ use super::{
 };
 use crate::protocol::ModelSummary;
 
+pub use self::foreign::Foreign;
 pub use self::vocabulary::{GgufVocabulary, VocabularyError};
 
 /// A file and what the user calls it.
@@ -92,6 +97,11 @@ pub struct ModelFiles {
     pub chat_template: Option<String>,
     /// Names of the given files that were not needed.
     pub unused_files: Vec<String>,
+    /// What was taken otherwise than the files say, a sentence each.
+    pub notes: Vec<String>,
+    /// What the file calls the type of its weights, such as `Q4_K_M`; of a GGUF file.
+    file_type: Option<&'static str>,
+    /// Of several files one behind the other.
     weights: NamedSource,
     /// By HF name.
     tensors: BTreeMap<String, TensorEntry>,
@@ -106,61 +116,12 @@ pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
     for file in files {
         sniffed.push((sniff(&file).await?, file));
     }
-    let weights = take_weights(&mut sniffed)?;
-    let model = match weights {
-        (Content::Gguf, file) => llama_cpp::open(file, sniffed).await?,
-        (_, file) => hugging_face::open(file, sniffed).await?,
+    let model = match take_weights(&mut sniffed).await? {
+        Weights::Gguf(file) => llama_cpp::open(file, sniffed).await?,
+        Weights::Safetensors(files) => hugging_face::open(files, sniffed).await?,
     };
     model.check()?;
     Ok(model)
-}
-
-/// Takes the one weights file, or says why there is none.
-fn take_weights(
-    sniffed: &mut Vec<(Content, NamedSource)>,
-) -> Result<(Content, NamedSource), ModelError> {
-    let is_weights = |content| matches!(content, Content::Gguf | Content::Safetensors);
-    let weights = || {
-        let all = sniffed.iter().enumerate();
-        all.filter(|(_, (content, _))| is_weights(*content))
-    };
-    if let Some((_, (_, file))) = weights().find(|(_, (_, file))| is_shard(&file.name)) {
-        let file = file.name.clone();
-        return Err(ModelError::Sharded { file });
-    }
-    let names: Vec<String> = weights().map(|(_, (_, file))| file.name.clone()).collect();
-    match weights().next() {
-        None => Err(no_weights(sniffed)),
-        Some((index, _)) if names.len() == 1 => Ok(sniffed.remove(index)),
-        Some(_) => Err(ModelError::Ambiguous {
-            what: "weights",
-            files: names,
-        }),
-    }
-}
-
-/// Whether this is the name of one part of several, such as `model-00001-of-00002.safetensors`.
-fn is_shard(name: &str) -> bool {
-    name.contains("-of-0") && !name.contains("-of-00001.")
-}
-
-/// The most telling reason why no file holds weights.
-fn no_weights(sniffed: &[(Content, NamedSource)]) -> ModelError {
-    let mut reasons = sniffed.iter().filter_map(|(content, file)| {
-        let file = file.name.clone();
-        match *content {
-            Content::ShardIndex => Some(ModelError::Sharded { file }),
-            Content::Empty => Some(ModelError::Empty { file }),
-            Content::Other(looks_like) => Some(ModelError::NotAModel { file, looks_like }),
-            _ => None,
-        }
-    });
-    reasons.next().unwrap_or_else(|| match sniffed {
-        [] => ModelError::NoFiles,
-        files => ModelError::NoWeights {
-            files: files.iter().map(|(_, file)| file.name.clone()).collect(),
-        },
-    })
 }
 
 impl ModelFiles {
@@ -222,7 +183,7 @@ impl ModelFiles {
         Ok(read::numbers(&row))
     }
 
-    /// SHA-256 of the weights file in hexadecimal; `progress` gets the bytes done and all of them. A file that was
+    /// SHA-256 of the weights file, of several one behind the other, in hexadecimal; `progress` gets the bytes done and all of them. A file that was
     /// hashed before is not read once more.
     pub async fn sha256_hex(&self, progress: impl FnMut(u64, u64)) -> Result<String, ModelError> {
         if let Some(known) = self.weights.source.sha256_hex() {
@@ -273,7 +234,7 @@ impl ModelFiles {
                 file: file.clone(),
                 error: ConfigError::Feature {
                     field: ROPE_FACTORS.to_owned(),
-                    value: "scaled rotary embeddings".to_owned(),
+                    value: String::new(),
                 },
             });
         }
@@ -297,9 +258,11 @@ impl ModelFiles {
         if let Some(first) = unreadable.first() {
             return Err(ModelError::Quantisation {
                 file: file.clone(),
+                file_type: self.file_type,
                 type_name: first.type_name,
                 tensor: first.name.clone(),
                 others: unreadable.len() - 1,
+                is_gguf: self.format == ModelFormat::Gguf,
             });
         }
         if problems.is_empty() {

@@ -7,7 +7,10 @@ mod from_json;
 use super::{gguf::GgufError, json::JsonError};
 use crate::protocol::TargetModule;
 
-pub use self::architecture::{is_encoder, looks_like_encoder};
+pub use self::{
+    architecture::{architecture_remedy, is_encoder, looks_like_encoder},
+    from_json::quantized_by,
+};
 
 /// A Llama-class decoder, fields named as in HF's `LlamaConfig`.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,12 +56,35 @@ pub enum ConfigError {
     },
     #[error("the model's architecture is not named (config.json has no model_type)")]
     NoArchitecture,
-    #[error("the architecture {architecture} is not supported")]
+    #[error("{}", architecture::refusal(architecture))]
     Architecture { architecture: String },
     #[error("{architecture} is an encoder; it turns text into vectors and cannot write text")]
     Encoder { architecture: String },
-    #[error("{field} = {value} is not supported")]
+    #[error("{}", feature_refusal(field, value))]
     Feature { field: String, value: String },
+    #[error("its weights are quantized by {method}, which Inlay does not read")]
+    Quantized { method: String },
+}
+
+/// What a feature is, in words where its name alone does not say.
+fn feature_refusal(field: &str, value: &str) -> String {
+    const SCALED: &str = "its positions are scaled for long texts";
+    match field {
+        "rope_freqs.weight" => {
+            format!(
+                "{SCALED}, as those of Llama 3.1 and 3.2 are ({field}), which is not supported yet"
+            )
+        }
+        "rope_scaling" | "rope_parameters" if value == "llama3" => {
+            format!(
+                "{SCALED}, as those of Llama 3.1 and 3.2 are ({field} of the type llama3), which is not supported yet"
+            )
+        }
+        "rope_scaling" | "rope_parameters" | "llama.rope.scaling.type" => {
+            format!("{SCALED} ({field} of the type {value}), which is not supported yet")
+        }
+        _ => format!("{field} = {value} is not supported yet"),
+    }
 }
 
 impl LlamaConfig {
@@ -103,15 +129,25 @@ impl LlamaConfig {
             let reason = "it must be between 0 and 1";
             return Err(invalid("rms_norm_eps", self.rms_norm_eps, reason));
         }
+        Ok(self)
+    }
+
+    /// What the user is told of the special ids that the model has no embedding for, and which are therefore passed over.
+    pub fn unembedded_ids_note(&self) -> Option<String> {
         let special = self.bos_token_id.iter().map(|&id| ("bos_token_id", id));
         let ends = self.eos_token_ids.iter().map(|&id| ("eos_token_id", id));
-        for (field, id) in special.chain(ends) {
-            if id as usize >= self.vocab_size {
-                let reason = format!("the vocabulary has {} tokens", self.vocab_size);
-                return Err(invalid(field, id, reason));
-            }
-        }
-        Ok(self)
+        let beyond = special
+            .chain(ends)
+            .filter(|(_, id)| *id as usize >= self.vocab_size);
+        let beyond: Vec<String> = beyond.map(|(key, id)| format!("{key} {id}")).collect();
+        (!beyond.is_empty()).then(|| {
+            format!(
+                "The model's settings name tokens that it has no embedding for, and they are passed over: {} ({} \
+                 tokens have one).",
+                beyond.join(", "),
+                self.vocab_size
+            )
+        })
     }
 
     /// Every tensor of the model and its shape, slowest dimension first, under HF names.

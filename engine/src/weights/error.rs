@@ -3,8 +3,13 @@
 use std::fmt;
 
 use super::{
-    checkpoint::VocabularyError, config::ConfigError, gguf::GgufError, json::JsonError,
-    pack::NonFinite, safetensors::SafetensorsError, source::SourceError,
+    checkpoint::{Foreign, VocabularyError},
+    config::{ConfigError, architecture_remedy},
+    gguf::{GgufError, GgufProblem},
+    json::JsonError,
+    pack::NonFinite,
+    safetensors::SafetensorsError,
+    source::SourceError,
 };
 use crate::protocol::{Failure, FailureKind};
 
@@ -18,11 +23,17 @@ pub enum ModelError {
     NoFiles,
     #[error("{file} is empty")]
     Empty { file: String },
-    #[error("{file} is {looks_like}, not a model")]
-    NotAModel {
+    #[error("{file} is {}{}", foreign.looks_like, if foreign.is_model { "" } else { ", not a model" })]
+    NotAModel { file: String, foreign: Foreign },
+    /// A GGUF file of another purpose.
+    #[error("{file} is {what}, not a model")]
+    OtherGguf {
         file: String,
-        looks_like: &'static str,
+        what: &'static str,
+        remedy: &'static str,
     },
+    #[error("{file} holds an adapter, not a model")]
+    Adapter { file: String },
     #[error("there is no weights file among these: {}", files.join(", "))]
     NoWeights { files: Vec<String> },
     #[error("more than one file has {what}: {}", files.join(", "))]
@@ -30,12 +41,23 @@ pub enum ModelError {
         what: &'static str,
         files: Vec<String>,
     },
-    #[error("the model is split over several safetensors files, which is not supported")]
-    Sharded { file: String },
+    #[error("{} of the model's {count} files of weights {}: {}", missing.len(), are_missing(missing.len()), missing.join(", "))]
+    MissingParts {
+        /// One that is there.
+        file: String,
+        missing: Vec<String>,
+        count: usize,
+    },
+    #[error("{file} only lists the files of the weights, and none of them was given")]
+    OnlyIndex { file: String },
+    #[error("this GGUF model is split into several files")]
+    SplitGguf { file: String },
     #[error("config.json is missing")]
     MissingConfig { file: String },
     #[error("the model comes without a tokenizer")]
     MissingTokenizer { file: String, is_gguf: bool },
+    #[error("the tokenizer is there as {other} alone, which Inlay does not read")]
+    OtherTokenizer { file: String, other: String },
     #[error("{file}: {error}")]
     Source { file: String, error: SourceError },
     #[error("the GGUF file cannot be used: {error}")]
@@ -60,13 +82,20 @@ pub enum ModelError {
         file: String,
         error: VocabularyError,
     },
-    #[error("unsupported quantization {type_name} of tensor {tensor}{}", and_more(*others))]
+    #[error(
+        "{}the type {type_name} of tensor {tensor}{} is not supported yet",
+        file_type.map_or(String::new(), |name| format!("this is a {name} file, and ")),
+        and_more(*others)
+    )]
     Quantisation {
         file: String,
+        /// What the whole file is called for its types, such as `Q4_K_M`.
+        file_type: Option<&'static str>,
         type_name: &'static str,
         tensor: String,
         /// How many other tensors are of types that are not supported.
         others: usize,
+        is_gguf: bool,
     },
     #[error("the tensors do not fit the model: {}", list(problems))]
     Tensors {
@@ -95,6 +124,8 @@ pub enum TensorProblem {
     },
     #[error("{name} is not part of this architecture")]
     Unexpected { name: String },
+    #[error("{name} is there twice")]
+    Repeated { name: String },
 }
 
 fn list(problems: &[TensorProblem]) -> String {
@@ -102,6 +133,14 @@ fn list(problems: &[TensorProblem]) -> String {
     let shown: Vec<String> = shown.map(ToString::to_string).collect();
     let more = and_more(problems.len().saturating_sub(LISTED_PROBLEMS));
     format!("{}{more}", shown.join("; "))
+}
+
+fn are_missing(count: usize) -> &'static str {
+    if count == 1 {
+        "is missing"
+    } else {
+        "are missing"
+    }
 }
 
 fn and_more(count: usize) -> impl fmt::Display {
@@ -115,13 +154,16 @@ impl ModelError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::Source { .. } => FailureKind::Network,
-            Self::MissingTokenizer { .. } | Self::Vocabulary { .. } => FailureKind::Tokenizer,
-            Self::Sharded { .. }
+            Self::MissingTokenizer { .. }
+            | Self::OtherTokenizer { .. }
+            | Self::Vocabulary { .. } => FailureKind::Tokenizer,
+            Self::SplitGguf { .. }
             | Self::Quantisation { .. }
             | Self::Config {
                 error:
                     ConfigError::Encoder { .. }
                     | ConfigError::Architecture { .. }
+                    | ConfigError::Quantized { .. }
                     | ConfigError::Feature { .. },
                 ..
             } => FailureKind::UnsupportedModel,
@@ -151,7 +193,12 @@ impl ModelError {
             }
             Self::Empty { file }
             | Self::NotAModel { file, .. }
-            | Self::Sharded { file }
+            | Self::MissingParts { file, .. }
+            | Self::OnlyIndex { file }
+            | Self::SplitGguf { file }
+            | Self::OtherGguf { file, .. }
+            | Self::Adapter { file }
+            | Self::OtherTokenizer { file, .. }
             | Self::MissingConfig { file }
             | Self::MissingTokenizer { file, .. }
             | Self::Source { file, .. }
@@ -168,15 +215,28 @@ impl ModelError {
 
     fn remedy(&self) -> &'static str {
         match self {
-            Self::NoFiles
-            | Self::NoWeights { .. }
-            | Self::Empty { .. }
-            | Self::NotAModel { .. } => {
+            Self::NotAModel { foreign, .. } => foreign.remedy,
+            Self::OtherGguf { remedy, .. } => remedy,
+            Self::Adapter { .. } => {
+                "Load the model that it was made for, then add the adapter's files under Adapters."
+            }
+            Self::NoFiles | Self::NoWeights { .. } | Self::Empty { .. } => {
                 "Choose one .gguf file, or model.safetensors together with config.json and tokenizer.json."
             }
-            Self::Ambiguous { .. } => "Choose the files of one model only.",
-            Self::Sharded { .. } => {
-                "Choose a model in one file: a .gguf file, or a single model.safetensors."
+            Self::Ambiguous { .. } => {
+                "Choose the files of one model only: one .gguf file, or the safetensors of one folder."
+            }
+            Self::MissingParts { .. } => {
+                "Choose all of the files together, with config.json and tokenizer.json."
+            }
+            Self::OnlyIndex { .. } => {
+                "Choose the .safetensors files that it lists, with config.json and tokenizer.json."
+            }
+            Self::SplitGguf { .. } => {
+                "Merge its parts with llama.cpp: `llama-gguf-split --merge FIRST-PART.gguf model.gguf`. Then choose model.gguf."
+            }
+            Self::OtherTokenizer { .. } => {
+                "Choose a tokenizer.json as well. Where the model's page has none, transformers makes it: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)`."
             }
             Self::MissingConfig { .. } => "Choose the config.json from the same folder as well.",
             Self::MissingTokenizer { is_gguf: false, .. } => {
@@ -186,30 +246,58 @@ impl ModelError {
                 "Choose a GGUF file that contains its vocabulary, as llama.cpp writes it."
             }
             Self::Source { .. } => "Choose the file again; it may have been moved or changed.",
-            Self::Gguf { .. }
-            | Self::Safetensors { .. }
-            | Self::NonFinite { .. }
-            | Self::Json { .. } => "Download the file again; it is damaged or incomplete.",
+            Self::Gguf { error, .. } => gguf_remedy(&error.problem),
+            Self::Safetensors { .. } | Self::NonFinite { .. } | Self::Json { .. } => {
+                "Download the file again; it is damaged or incomplete."
+            }
             Self::TooLarge { .. } => "Choose the file that belongs to this model.",
             Self::Config { error, .. } => match error {
                 ConfigError::Encoder { .. } => {
                     "Choose a model that writes text, such as SmolLM2-135M-Instruct."
                 }
-                ConfigError::Architecture { .. } | ConfigError::NoArchitecture => {
-                    "Choose a Llama-class model (architecture llama), such as SmolLM2 or TinyLlama."
+                ConfigError::Architecture { architecture } => architecture_remedy(architecture),
+                ConfigError::NoArchitecture => {
+                    "Choose a model of the llama architecture, such as SmolLM2 or TinyLlama."
+                }
+                ConfigError::Quantized { .. } => {
+                    "Take the unquantized repository of the same model (the name without -bnb-4bit, -GPTQ, -AWQ, -FP8 or -4bit), or a .gguf file of it in Q8_0 or F16."
                 }
                 ConfigError::Feature { .. } => {
-                    "Choose a Llama-class model without this feature, such as SmolLM2."
+                    "Choose a model of the llama architecture without it, such as SmolLM2 or TinyLlama."
                 }
                 _ => "Check that the settings belong to this model, or download it again.",
             },
+            Self::Quantisation { is_gguf: true, .. } => {
+                "Take the Q8_0, F16, BF16 or F32 file of this model. Q5_1, Q5_0, Q4_1 and Q4_0 load as well, unless a tensor in them is of another type: llama.cpp often stores the head as Q6_K."
+            }
             Self::Quantisation { .. } => {
-                "Choose a file with F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0 or Q5_1 weights."
+                "Take the model's repository in BF16, F16 or F32, or a .gguf file of it in Q8_0 or F16."
+            }
+            Self::Tensors { problems, .. } if is_without_head(problems) => {
+                "If the model shares its head with its embedding, set \"tie_word_embeddings\": true in config.json; otherwise download the weights again."
             }
             Self::Tensors { .. } => {
                 "Check that weights and config.json belong together, and that the model is a plain Llama."
             }
         }
+    }
+}
+
+/// Whether the head alone is missing.
+fn is_without_head(problems: &[TensorProblem]) -> bool {
+    matches!(problems, [TensorProblem::Missing { name }] if name == "lm_head.weight")
+}
+
+fn gguf_remedy(problem: &GgufProblem) -> &'static str {
+    match problem {
+        GgufProblem::BigEndian => {
+            "Take the model's usual (little-endian) file, or convert this one: `gguf-convert-endian FILE little`, from Python's gguf package."
+        }
+        GgufProblem::Version(_) => "Convert the model again with a current llama.cpp.",
+        GgufProblem::TensorType(_) | GgufProblem::NestedArray => {
+            "The file may be newer than Inlay: take the Q8_0 or F16 file of this model."
+        }
+        _ => "Download the file again; it is damaged or incomplete.",
     }
 }
 

@@ -32,6 +32,73 @@ pub enum SourceError {
     Read(String),
 }
 
+/// Several files as one, each behind the one before it.
+pub struct Joined {
+    /// Each with where it begins.
+    parts: Vec<(u64, Box<dyn ByteSource>)>,
+    num_bytes: u64,
+}
+
+impl Joined {
+    /// Joins the files in their order.
+    pub fn new(sources: Vec<Box<dyn ByteSource>>) -> Self {
+        let mut num_bytes = 0u64;
+        let parts = sources.into_iter().map(|source| {
+            let start = num_bytes;
+            num_bytes = num_bytes.saturating_add(source.num_bytes());
+            (start, source)
+        });
+        Self {
+            parts: parts.collect(),
+            num_bytes,
+        }
+    }
+}
+
+impl ByteSource for Joined {
+    fn num_bytes(&self) -> u64 {
+        self.num_bytes
+    }
+
+    fn sha256_hex(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [(_, only)] => only.sha256_hex(),
+            _ => None,
+        }
+    }
+
+    fn read<'a>(
+        &'a self,
+        offset: u64,
+        num_bytes: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
+        Box::pin(async move {
+            let end = offset.saturating_add(num_bytes as u64);
+            if end > self.num_bytes {
+                return Err(SourceError::OutOfRange {
+                    offset,
+                    end,
+                    num_bytes: self.num_bytes,
+                });
+            }
+            let mut bytes = Vec::new();
+            for (start, source) in &self.parts {
+                // What of this part is wanted, counted from its own start.
+                let from = offset.saturating_sub(*start);
+                let to = end.saturating_sub(*start).min(source.num_bytes());
+                if from < to {
+                    let read = source.read(from, (to - from) as usize).await?;
+                    if read.len() == num_bytes {
+                        return Ok(read);
+                    }
+                    bytes.extend(read);
+                }
+            }
+            Ok(bytes)
+        })
+    }
+}
+
 /// A file that several hold.
 impl ByteSource for Rc<dyn ByteSource> {
     fn num_bytes(&self) -> u64 {

@@ -44,6 +44,10 @@ impl LoadedModel {
             host.emit(Event::Warning { message });
         }
         let (tokenizer, template) = template::of_model(&files)?;
+        let notes = files.notes.iter().cloned();
+        for message in notes.chain(tokenizer.unembedded_note()) {
+            host.emit(Event::Warning { message });
+        }
 
         // Hashing, where it was not done before, reads the file once, loading once more: each is half of the progress.
         let progress = |done: u64, total: u64| {

@@ -184,12 +184,10 @@ fn unsupported_models_are_named() {
     let quantised = gguf_failure(&quantised);
     assert_eq!(quantised.kind, FailureKind::UnsupportedModel);
     assert!(
-        quantised
-            .what
-            .contains("unsupported quantization Q4_K of tensor blk.0."),
+        quantised.what.contains("the type Q4_K of tensor blk.0."),
         "{quantised}"
     );
-    assert!(quantised.what.ends_with("and 13 more"), "{quantised}");
+    assert!(quantised.what.contains("and 13 more"), "{quantised}");
 
     for (key, value) in [
         ("llama.rope.scaling.type", value::text("yarn")),
@@ -225,7 +223,6 @@ fn inconsistent_settings_are_refused() {
         ("llama.block_count", value::u32(u32::MAX)),
         ("llama.context_length", value::u32(0)),
         ("llama.rope.freq_base", value::f32(f32::NAN)),
-        ("tokenizer.ggml.eos_token_id", value::u32(8)),
     ] {
         let failed = gguf_failure(tiny().set(key, value));
         assert_eq!(failed.kind, FailureKind::ModelFile, "{key}: {failed}");
@@ -310,17 +307,6 @@ fn files_of_several_models_are_refused() {
             ..
         }
     ));
-    let index = json!({"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}});
-    let index = named("model.safetensors.index.json", index.to_string());
-    assert!(matches!(error(vec![index]), ModelError::Sharded { .. }));
-    let shard = || tiny_safetensors(PackedKind::F16, "F16", true).0;
-    let shards = vec![
-        named("model-00001-of-00002.safetensors", shard()),
-        named("model-00002-of-00002.safetensors", shard()),
-    ];
-    assert!(matches!(error(shards), ModelError::Sharded { .. }));
-    let first = vec![named("model-00001-of-00002.safetensors", shard())];
-    assert!(matches!(error(first), ModelError::Sharded { .. }));
 }
 
 #[test]

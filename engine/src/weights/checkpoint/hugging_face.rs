@@ -1,17 +1,23 @@
 //! Opens a safetensors file together with config.json and tokenizer.json.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{
-    ModelFiles, ModelFormat, NamedSource, TokenizerSource, main_type,
+    Foreign, ModelFiles, ModelFormat, NamedSource, TokenizerSource, main_type,
+    select::Part,
     sniff::{Content, MAX_JSON_BYTES, MAX_TEMPLATE_BYTES},
     stem,
 };
 use crate::weights::{
-    config::{ConfigError, LlamaConfig, looks_like_encoder},
-    error::ModelError,
+    config::{ConfigError, LlamaConfig, looks_like_encoder, quantized_by},
+    error::{ModelError, TensorProblem},
     json,
+    names::unwrapped,
     safetensors::SafetensorsHeader,
+    source::Joined,
+    tensor::TensorEntry,
 };
 
 /// The files beside the weights.
@@ -35,22 +41,27 @@ impl Beside {
     }
 }
 
-/// Reads the header of `file` and the JSON files beside it.
+/// Reads the headers of `files`, all parts of the weights, and the JSON files beside them.
 pub(super) async fn open(
-    file: NamedSource,
+    files: Vec<NamedSource>,
     beside: Vec<(Content, NamedSource)>,
 ) -> Result<ModelFiles, ModelError> {
-    let header = SafetensorsHeader::read(file.source.as_ref())
-        .await
-        .map_err(|error| ModelError::Safetensors {
-            file: file.name.clone(),
-            error,
-        })?;
+    let (file, entries) = joined(files).await?;
     let mut beside = Beside(beside);
     let config = beside.take(Content::Config, "config.json")?;
-    let is_encoder = looks_like_encoder(header.tensors.iter().map(|t| t.name.as_str()));
+    let names = || entries.iter().map(|entry| entry.name.as_str());
+    if names().any(is_of_adapter) {
+        return Err(ModelError::Adapter { file: file.name });
+    }
+    let is_encoder = looks_like_encoder(names());
+    let quantization = main_type(&entries);
+    let quantized_by = quantized_by(names());
+    let (tensors, mut notes) = plainly_named(&file, entries)?;
     let config = match config {
-        Some(config) => read_config(&config, &mut beside).await?,
+        Some(config) => {
+            let has_head = tensors.contains_key("lm_head.weight");
+            read_config(&config, has_head, &mut beside, &mut notes).await?
+        }
         None if is_encoder => {
             let architecture = "a BERT-like model".to_owned();
             return Err(ModelError::Config {
@@ -60,12 +71,18 @@ pub(super) async fn open(
         }
         None => return Err(ModelError::MissingConfig { file: file.name }),
     };
-    let Some(tokenizer) = beside.take(Content::Tokenizer, "tokenizer.json")? else {
-        return Err(ModelError::MissingTokenizer {
+    if let Some(method) = quantized_by {
+        return Err(ModelError::Config {
             file: file.name,
-            is_gguf: false,
+            error: ConfigError::Quantized {
+                method: method.to_owned(),
+            },
         });
+    }
+    let Some(tokenizer) = beside.take(Content::Tokenizer, "tokenizer.json")? else {
+        return Err(without_tokenizer(file, &beside));
     };
+    notes.extend(config.unembedded_ids_note());
     let (config_json, chat_template) = read_template(&mut beside).await?;
     Ok(ModelFiles {
         parameters: config.num_parameters(),
@@ -74,7 +91,7 @@ pub(super) async fn open(
         name: stem(&file.name),
         // config.json's `_name_or_path` is no help: in a tuned model it names what that was tuned from.
         base_model_name: None,
-        quantization: main_type(&header.tensors),
+        quantization,
         file_bytes: file.source.num_bytes(),
         tokenizer: TokenizerSource::Json {
             tokenizer_json: tokenizer.read_whole(MAX_JSON_BYTES).await?,
@@ -82,24 +99,121 @@ pub(super) async fn open(
         },
         chat_template,
         unused_files: beside.0.into_iter().map(|(_, file)| file.name).collect(),
+        notes,
+        file_type: None,
         weights: file,
-        tensors: header
-            .tensors
-            .into_iter()
-            .map(|tensor| (tensor.name.clone(), tensor))
-            .collect(),
+        tensors,
         unknown_tensors: Vec::new(),
     })
 }
 
-/// config.json, corrected by generation_config.json.
-async fn read_config(file: &NamedSource, beside: &mut Beside) -> Result<LlamaConfig, ModelError> {
+/// All parts of the weights as one file, and every tensor in it.
+async fn joined(files: Vec<NamedSource>) -> Result<(NamedSource, Vec<TensorEntry>), ModelError> {
+    let mut entries = Vec::new();
+    let mut offset = 0;
+    for file in &files {
+        let header = SafetensorsHeader::read(file.source.as_ref()).await;
+        let header = header.map_err(|error| ModelError::Safetensors {
+            file: file.name.clone(),
+            error,
+        })?;
+        entries.extend(header.tensors.into_iter().map(|mut entry| {
+            entry.offset = entry.offset.saturating_add(offset);
+            entry
+        }));
+        offset = file.source.num_bytes().saturating_add(offset);
+    }
+    let mut names = files.iter().map(|file| file.name.as_str());
+    let first = names.next().unwrap_or_default();
+    let name = match (files.len(), Part::of(first)) {
+        (1, _) => first.to_owned(),
+        (count, Some(part)) => format!("{}.safetensors ({count} files)", part.stem),
+        (count, None) => format!("{first} ({count} files)"),
+    };
+    let sources = files.into_iter().map(|file| file.source);
+    let source = Box::new(Joined::new(sources.collect()));
+    Ok((NamedSource { name, source }, entries))
+}
+
+/// Whether a tensor of this name is an adapter's.
+fn is_of_adapter(name: &str) -> bool {
+    let parts = [
+        ".lora_A.",
+        ".lora_B.",
+        ".lora_a",
+        ".lora_b",
+        "lora_magnitude",
+        ".ia3_l",
+        "vera_lambda",
+    ];
+    name.starts_with("base_model.model.") || parts.iter().any(|part| name.contains(part))
+}
+
+/// The tensors by their HF names, without what wrappers such as torch.compile put before those; and a word of it.
+fn plainly_named(
+    file: &NamedSource,
+    entries: Vec<TensorEntry>,
+) -> Result<(BTreeMap<String, TensorEntry>, Vec<String>), ModelError> {
+    let mut tensors = BTreeMap::new();
+    let mut notes = Vec::new();
+    for entry in entries {
+        let name = unwrapped(&entry.name);
+        if name != entry.name && notes.is_empty() {
+            notes.push(format!(
+                "The names of the weights carry marks of the program that saved them ({}); they were read without.",
+                entry.name
+            ));
+        }
+        if let Some(twice) = tensors.insert(name, entry) {
+            return Err(ModelError::Tensors {
+                file: file.name.clone(),
+                problems: vec![TensorProblem::Repeated { name: twice.name }],
+            });
+        }
+    }
+    Ok((tensors, notes))
+}
+
+/// Why there is no tokenizer: there may be one of another kind.
+fn without_tokenizer(file: NamedSource, beside: &Beside) -> ModelError {
+    let is_other = |content: Content, name: &str| {
+        let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        content == Content::TokenizerModel || ["vocab.json", "merges.txt"].contains(&name)
+    };
+    let mut others = beside.0.iter();
+    match others.find(|(content, file)| is_other(*content, &file.name)) {
+        Some((_, other)) => ModelError::OtherTokenizer {
+            file: file.name,
+            other: other.name.clone(),
+        },
+        None => ModelError::MissingTokenizer {
+            file: file.name,
+            is_gguf: false,
+        },
+    }
+}
+
+/// config.json, corrected by generation_config.json, for weights with or without a head of their own.
+async fn read_config(
+    file: &NamedSource,
+    has_head: bool,
+    beside: &mut Beside,
+    notes: &mut Vec<String>,
+) -> Result<LlamaConfig, ModelError> {
     let config_error = |file: &NamedSource, error| ModelError::Config {
         file: file.name.clone(),
         error,
     };
-    let config = LlamaConfig::from_json(&file.read_whole(MAX_JSON_BYTES).await?)
-        .map_err(|error| config_error(file, error))?;
+    let json = file.read_whole(MAX_JSON_BYTES).await?;
+    let config =
+        LlamaConfig::from_json_of(&json, !has_head).map_err(|error| config_error(file, error))?;
+    if !has_head && !LlamaConfig::says_tied(&json) {
+        notes.push(
+            "The weights have no head (lm_head.weight), and config.json does not set tie_word_embeddings: the \
+             embedding is taken as the head."
+                .to_owned(),
+        );
+    }
     match beside.take(Content::GenerationConfig, "generation_config.json")? {
         None => Ok(config),
         Some(generation) => config
@@ -128,7 +242,11 @@ async fn read_template(
         let bytes = file.read_whole(MAX_TEMPLATE_BYTES).await?;
         let text = String::from_utf8(bytes).map_err(|_| ModelError::NotAModel {
             file: file.name,
-            looks_like: "a template that is not valid UTF-8",
+            foreign: Foreign {
+                looks_like: "a chat template that is not valid UTF-8",
+                remedy: "Save it as UTF-8, or leave it out.",
+                is_model: false,
+            },
         })?;
         template = Some(text);
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     GgufVocabulary, ModelFiles, ModelFormat, NamedSource, ROPE_FACTORS, TokenizerSource, main_type,
-    sniff::Content, stem,
+    purpose::{self, check_purpose},
+    sniff::Content,
+    stem,
 };
 use crate::weights::{
     config::LlamaConfig,
@@ -35,6 +37,7 @@ pub(super) async fn open(
     let header = GgufHeader::read(file.source.as_ref())
         .await
         .map_err(gguf_error)?;
+    check_purpose(&file.name, &header)?;
     let metadata = &header.metadata;
     let has_own_head = header.tensors.iter().any(|t| t.name == "output.weight");
     let config =
@@ -42,7 +45,7 @@ pub(super) async fn open(
             file: file.name.clone(),
             error,
         })?;
-    let vocabulary = GgufVocabulary::from_metadata(metadata, config.vocab_size)
+    let vocabulary = GgufVocabulary::from_metadata(metadata)
         .map_err(|error| ModelError::Vocabulary {
             file: file.name.clone(),
             error,
@@ -57,6 +60,9 @@ pub(super) async fn open(
         .map_err(gguf_error)?;
     let base_model_name = base_model_name(metadata).map_err(gguf_error)?;
     let quantization = main_type(&header.tensors);
+    let file_type = metadata.unsigned("general.file_type").map_err(gguf_error)?;
+    let file_type = file_type.and_then(purpose::file_type);
+    let notes = config.unembedded_ids_note().into_iter().collect();
     let mut tensors = BTreeMap::new();
     let mut unknown_tensors = Vec::new();
     for tensor in header.tensors {
@@ -79,6 +85,8 @@ pub(super) async fn open(
         tokenizer: TokenizerSource::Gguf(vocabulary),
         chat_template: template.map(str::to_owned),
         unused_files: rest.into_iter().map(|(_, file)| file.name).collect(),
+        notes,
+        file_type,
         weights: file,
         tensors,
         unknown_tensors,

@@ -63,9 +63,11 @@ pub(super) async fn part(
     let Some(kind) = entry.kind else {
         return Err(ModelError::Quantisation {
             file: file.name.clone(),
+            file_type: None,
             type_name: entry.type_name,
             tensor: entry.name.clone(),
             others: 0,
+            is_gguf: false,
         });
     };
     let row_bytes = kind

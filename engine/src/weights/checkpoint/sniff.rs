@@ -7,7 +7,10 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::NamedSource;
+use super::{
+    NamedSource,
+    foreign::{Foreign, foreign, is_tokenizer_model},
+};
 use crate::weights::{error::ModelError, gguf, json, safetensors};
 
 /// Larger than any tokenizer.json known.
@@ -28,38 +31,16 @@ pub(super) enum Content {
     /// `model.safetensors.index.json`
     ShardIndex,
     Template,
+    /// `tokenizer.model`: SentencePiece's, or Llama 3's own.
+    TokenizerModel,
+    /// `adapter_config.json`
+    AdapterConfig,
     /// JSON that we have no use for, such as special_tokens_map.json.
     OtherJson,
     Empty,
-    /// Nothing of ours; what it looks like.
-    Other(&'static str),
+    /// None of ours.
+    Other(Foreign),
 }
-
-/// First bytes of files that people drop by mistake.
-const SIGNATURES: [(&[u8], &str); 16] = [
-    (
-        b"PK\x03\x04",
-        "a zip archive (a PyTorch checkpoint is one, too)",
-    ),
-    (b"\x80\x02", "a Python pickle (an old PyTorch checkpoint)"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xFF\xD8\xFF", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"%PDF", "a PDF document"),
-    (b"\x1F\x8B", "a gzip archive"),
-    (b"7z\xBC\xAF", "a 7z archive"),
-    (b"\x28\xB5\x2F\xFD", "a zstd archive"),
-    (b"lmgg", "a model in the GGML format that came before GGUF"),
-    (b"fmgg", "a model in the GGML format that came before GGUF"),
-    (b"tjgg", "a model in the GGML format that came before GGUF"),
-    (
-        b"version https://git-lfs",
-        "a Git LFS pointer instead of the file itself",
-    ),
-    (b"<!DOCTYPE", "a web page"),
-    (b"<html", "a web page"),
-];
 
 /// Looks at the file's head and, where that is JSON, at its top-level keys.
 pub(super) async fn sniff(file: &NamedSource) -> Result<Content, ModelError> {
@@ -74,21 +55,17 @@ pub(super) async fn sniff(file: &NamedSource) -> Result<Content, ModelError> {
     if is_safetensors(&head) {
         return Ok(Content::Safetensors);
     }
-    if let Some((_, name)) = SIGNATURES.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Ok(Content::Other(name));
-    }
     if file.name.ends_with(".jinja") {
         return Ok(Content::Template);
     }
+    if is_tokenizer_model(&file.name, &head) {
+        return Ok(Content::TokenizerModel);
+    }
     let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&head);
     if text.trim_ascii_start().starts_with(b"{") {
-        return sniff_json(file).await;
+        return sniff_json(file, &head).await;
     }
-    Ok(Content::Other(if looks_like_text(&head) {
-        "a text file"
-    } else {
-        "a binary file of another kind"
-    }))
+    Ok(Content::Other(foreign(&file.name, &head)))
 }
 
 /// A plausible length, then a JSON object.
@@ -98,30 +75,36 @@ fn is_safetensors(head: &[u8]) -> bool {
     })
 }
 
-fn looks_like_text(head: &[u8]) -> bool {
-    let valid = match std::str::from_utf8(head) {
-        Ok(_) => true,
-        // The head may end within a character.
-        Err(error) => error.error_len().is_none(),
-    };
-    valid && !head.contains(&0)
-}
+/// JSON files that a model is loaded with; whatever else is damaged is passed over.
+const NEEDED: [&str; 4] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
 
-async fn sniff_json(file: &NamedSource) -> Result<Content, ModelError> {
+async fn sniff_json(file: &NamedSource, head: &[u8]) -> Result<Content, ModelError> {
+    let name = file.name.rsplit(['/', '\\']).next().unwrap_or_default();
+    if file.source.num_bytes() > MAX_JSON_BYTES && !NEEDED.contains(&name) {
+        return Ok(Content::OtherJson);
+    }
     let bytes = file.read_whole(MAX_JSON_BYTES).await?;
     let keys = match json::from_slice::<Keys>(&bytes) {
         Ok(Keys(keys)) => keys,
-        Err(error) if file.name.ends_with(".json") => {
+        Err(error) if NEEDED.contains(&name) => {
             return Err(ModelError::Json {
                 file: file.name.clone(),
                 error,
             });
         }
-        Err(_) => return Ok(Content::Other("a text file")),
+        Err(_) if name.ends_with(".json") => return Ok(Content::OtherJson),
+        Err(_) => return Ok(Content::Other(foreign(&file.name, head))),
     };
     let has = |names: &[&str]| names.iter().any(|&name| keys.contains(name));
     Ok(if has(&["weight_map"]) {
         Content::ShardIndex
+    } else if has(&["peft_type", "fine_tune_type"]) {
+        Content::AdapterConfig
     } else if has(&["model"]) && has(&["added_tokens", "pre_tokenizer", "normalizer"]) {
         Content::Tokenizer
     } else if has(&["model_type", "architectures", "hidden_size"]) {

@@ -41,27 +41,19 @@ pub enum VocabularyError {
     },
     #[error("there are {num_types} token types for {num_tokens} tokens")]
     TokenTypes { num_types: usize, num_tokens: usize },
-    #[error("{key} is {id}, but there are only {num_tokens} tokens")]
-    Id {
-        key: &'static str,
-        id: u64,
-        num_tokens: usize,
-    },
 }
 
 impl GgufVocabulary {
-    /// Reads the vocabulary of a model with `vocab_size` embeddings; `None` where the file has none.
-    pub fn from_metadata(
-        metadata: &Metadata,
-        vocab_size: usize,
-    ) -> Result<Option<Self>, VocabularyError> {
+    /// Reads the vocabulary; `None` where the file has none. It may be larger than the model's embedding. Special ids
+    /// beyond it are passed over, as llama.cpp does.
+    pub fn from_metadata(metadata: &Metadata) -> Result<Option<Self>, VocabularyError> {
         let model = metadata.text("tokenizer.ggml.model")?;
         let tokens = metadata.strings("tokenizer.ggml.tokens")?;
         let (Some(model), Some(tokens)) = (model, tokens.filter(|list| !list.is_empty())) else {
             return Ok(None);
         };
         let num_tokens = tokens.len();
-        let tokens = owned("tokenizer.ggml.tokens", tokens, vocab_size.min(MAX_ENTRIES))?;
+        let tokens = owned("tokenizer.ggml.tokens", tokens, MAX_ENTRIES)?;
         let merges = match metadata.strings("tokenizer.ggml.merges")? {
             Some(merges) => owned("tokenizer.ggml.merges", merges, MAX_ENTRIES)?,
             None => Vec::new(),
@@ -76,7 +68,8 @@ impl GgufVocabulary {
             Some(types) => types.to_vec(),
             None => vec![NORMAL_TOKEN; num_tokens],
         };
-        let id = |key| token_id(metadata, key, num_tokens);
+        let is_token = |id: &u32| (*id as usize) < num_tokens;
+        let id = |key| metadata.token_id(key).filter(is_token);
         // SentencePiece adds both unless told otherwise, byte-level BPE neither; as in llama.cpp.
         let is_sentencepiece = model == "llama";
         let flag = |key| Ok::<_, GgufError>(metadata.bool(key)?.unwrap_or(is_sentencepiece));
@@ -89,11 +82,11 @@ impl GgufVocabulary {
             tokens,
             token_types,
             merges,
-            bos_token_id: id("tokenizer.ggml.bos_token_id")?,
-            eos_token_id: id("tokenizer.ggml.eos_token_id")?,
-            eot_token_id: id("tokenizer.ggml.eot_token_id")?,
-            unk_token_id: id("tokenizer.ggml.unknown_token_id")?,
-            pad_token_id: id("tokenizer.ggml.padding_token_id")?,
+            bos_token_id: id("tokenizer.ggml.bos_token_id"),
+            eos_token_id: id("tokenizer.ggml.eos_token_id"),
+            eot_token_id: id("tokenizer.ggml.eot_token_id"),
+            unk_token_id: id("tokenizer.ggml.unknown_token_id"),
+            pad_token_id: id("tokenizer.ggml.padding_token_id"),
             add_bos_token: flag("tokenizer.ggml.add_bos_token")?,
             add_space_prefix: flag("tokenizer.ggml.add_space_prefix")?,
         }))
@@ -110,23 +103,4 @@ fn owned(
         return Err(VocabularyError::TooMany { key, count, limit });
     }
     Ok(list.iter().map(str::to_owned).collect())
-}
-
-fn token_id(
-    metadata: &Metadata,
-    key: &'static str,
-    num_tokens: usize,
-) -> Result<Option<u32>, VocabularyError> {
-    let Some(id) = metadata.unsigned(key)? else {
-        return Ok(None);
-    };
-    u32::try_from(id)
-        .ok()
-        .filter(|_| id < num_tokens as u64)
-        .map(Some)
-        .ok_or(VocabularyError::Id {
-            key,
-            id,
-            num_tokens,
-        })
 }

@@ -49,3 +49,120 @@ pub(super) fn check_architecture(architecture: &str) -> Result<(), ConfigError> 
         })
     }
 }
+
+/// Why a family of models does not run here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    NotYet,
+    Experts,
+    Recurrent,
+    EncoderDecoder,
+    Images,
+    Audio,
+    OtherHead,
+}
+
+/// Parts of the names of families, the more telling first, and what keeps them out.
+const OBSTACLES: [(Obstacle, &[&str]); 6] = [
+    (
+        Obstacle::OtherHead,
+        &[
+            "forsequenceclassification",
+            "fortokenclassification",
+            "forquestionanswering",
+            "rewardmodel",
+        ],
+    ),
+    (
+        Obstacle::Images,
+        &[
+            "vl",
+            "llava",
+            "clip",
+            "mllama",
+            "idefics",
+            "smolvlm",
+            "paligemma",
+            "vision",
+            "gemma3n",
+            "gemma4",
+            "pixtral",
+            "internvl",
+            "flux",
+            "diffusion",
+        ],
+    ),
+    (
+        Obstacle::Audio,
+        &["whisper", "wav2vec", "speech", "voxtral", "audio", "csm"],
+    ),
+    (
+        Obstacle::EncoderDecoder,
+        &["t5", "bart", "pegasus", "marian", "m2m_100"],
+    ),
+    (
+        Obstacle::Recurrent,
+        &[
+            "mamba",
+            "rwkv",
+            "jamba",
+            "zamba",
+            "bamba",
+            "falcon_h1",
+            "falcon-h1",
+            "nemotron_h",
+            "hybrid",
+            "qwen3_next",
+            "qwen3next",
+            "qwen3_5",
+            "qwen35",
+            "plamo2",
+        ],
+    ),
+    (
+        Obstacle::Experts,
+        &[
+            "moe", "mixtral", "deepseek", "gpt_oss", "gpt-oss", "gptoss", "llama4", "dbrx", "grok",
+            "arctic",
+        ],
+    ),
+];
+
+impl Obstacle {
+    fn of(architecture: &str) -> Self {
+        let lower = architecture.to_lowercase();
+        let is_one = |names: &[&str]| names.iter().any(|name| lower.contains(name));
+        let found = OBSTACLES.iter().find(|(_, names)| is_one(names));
+        found.map_or(Self::NotYet, |(obstacle, _)| *obstacle)
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::NotYet => "is not supported yet",
+            Self::Experts => "is a mixture of experts, which Inlay does not train",
+            Self::Recurrent => "has recurrent (state-space) layers, which Inlay does not train",
+            Self::EncoderDecoder => "is an encoder with a decoder; Inlay trains decoders alone",
+            Self::Images => "works on images, which Inlay does not read",
+            Self::Audio => "works on sound, which Inlay does not read",
+            Self::OtherHead => "scores or classifies texts; Inlay trains models that write text",
+        }
+    }
+}
+
+/// Why a model of this architecture does not load.
+pub(super) fn refusal(architecture: &str) -> String {
+    let reason = Obstacle::of(architecture).reason();
+    format!("the architecture {architecture} {reason}")
+}
+
+/// What would load in place of a model of this architecture.
+pub fn architecture_remedy(architecture: &str) -> &'static str {
+    match Obstacle::of(architecture) {
+        Obstacle::OtherHead => {
+            "Choose the language model that it was made from (LlamaForCausalLM), such as SmolLM2-135M-Instruct."
+        }
+        _ => {
+            "Choose a model of the llama architecture, such as SmolLM2 (135M, 360M or 1.7B) or TinyLlama."
+        }
+    }
+}

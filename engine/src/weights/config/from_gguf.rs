@@ -53,8 +53,8 @@ impl LlamaConfig {
             rope_theta: theta.unwrap_or(DEFAULT_ROPE_THETA),
             rms_norm_eps: metadata.float(epsilon)?.ok_or_else(|| missing(epsilon))?,
             tie_word_embeddings,
-            bos_token_id: token_id(metadata, "tokenizer.ggml.bos_token_id")?,
-            eos_token_ids: end_ids(metadata)?,
+            bos_token_id: metadata.token_id("tokenizer.ggml.bos_token_id"),
+            eos_token_ids: end_ids(metadata),
         }
         .validated()
     }
@@ -86,18 +86,12 @@ fn refuse_features(metadata: &Metadata) -> Result<(), ConfigError> {
 }
 
 /// The end of a text and, where the file names it, the end of a turn.
-fn end_ids(metadata: &Metadata) -> Result<Vec<u32>, ConfigError> {
+fn end_ids(metadata: &Metadata) -> Vec<u32> {
     let mut ids = Vec::new();
     for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
-        ids.extend(token_id(metadata, key)?.filter(|id| !ids.contains(id)));
+        ids.extend(metadata.token_id(key).filter(|id| !ids.contains(id)));
     }
-    Ok(ids)
-}
-
-fn token_id(metadata: &Metadata, key: &'static str) -> Result<Option<u32>, ConfigError> {
-    let id = metadata.unsigned(key)?;
-    id.map(|id| u32::try_from(id).map_err(|_| invalid(key, id, "token ids have 32 bits")))
-        .transpose()
+    ids
 }
 
 fn optional(metadata: &Metadata, key: &'static str) -> Result<Option<usize>, ConfigError> {

@@ -1,6 +1,6 @@
 //! Hyper-parameters from HF's config.json, with the defaults of HF's `LlamaConfig`.
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use super::{ConfigError, LlamaConfig, architecture::check_architecture, head_dim_from};
 use crate::weights::json;
@@ -36,7 +36,63 @@ struct Fields {
     rope_scaling: Option<Rope>,
     /// Where transformers 5 writes rope_theta and what was rope_scaling.
     rope_parameters: Option<Rope>,
-    quantization_config: Option<IgnoredAny>,
+    quantization_config: Option<Quantization>,
+    /// Where mlx-lm writes it.
+    quantization: Option<Quantization>,
+}
+
+/// How the weights were quantized, as transformers and mlx-lm say it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Quantization {
+    quant_method: Option<String>,
+    load_in_4bit: Option<bool>,
+    load_in_8bit: Option<bool>,
+    group_size: Option<serde_json::Value>,
+    bits: Option<serde_json::Value>,
+}
+
+impl Quantization {
+    fn method(&self) -> String {
+        let bits = self.bits.as_ref().map(|bits| format!(" ({bits}-bit)"));
+        let bits = bits.unwrap_or_default();
+        match self.quant_method.as_deref() {
+            Some("bitsandbytes") => "bitsandbytes".to_owned() + self.loaded_bits(),
+            Some("gptq") => format!("GPTQ{bits}"),
+            Some("awq") => format!("AWQ{bits}"),
+            Some("fp8" | "fbgemm_fp8" | "modelopt") => "FP8".to_owned(),
+            Some(other) => other.to_owned(),
+            None if !self.loaded_bits().is_empty() => {
+                "bitsandbytes".to_owned() + self.loaded_bits()
+            }
+            None if self.group_size.is_some() => format!("MLX{bits}"),
+            None => "a method that config.json does not name".to_owned(),
+        }
+    }
+
+    fn loaded_bits(&self) -> &'static str {
+        match (self.load_in_4bit, self.load_in_8bit) {
+            (Some(true), _) => " (4-bit)",
+            (_, Some(true)) => " (8-bit)",
+            _ => "",
+        }
+    }
+}
+
+/// What quantized weights whose tensors have these names, where the names alone tell.
+pub fn quantized_by<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
+    const MARKS: [(&str, &str); 5] = [
+        ("quant_state.bitsandbytes", "bitsandbytes"),
+        (".weight.absmax", "bitsandbytes"),
+        (".qweight", "GPTQ or AWQ"),
+        (".weight_packed", "compressed-tensors"),
+        (".scales", "MLX"),
+    ];
+    let mut found = names.into_iter().filter_map(|name| {
+        let mut marks = MARKS.iter();
+        marks.find(|(mark, _)| name.contains(mark))
+    });
+    found.next().map(|(_, method)| *method)
 }
 
 fn default_bos() -> Option<u32> {
@@ -75,6 +131,25 @@ impl TokenIds {
 impl LlamaConfig {
     /// Reads config.json.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ConfigError> {
+        Self::from_json_of(bytes, false)
+    }
+
+    /// Whether config.json says if head and embedding are one.
+    pub fn says_tied(bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Tied {
+            tie_word_embeddings: Option<bool>,
+        }
+        json::from_slice(bytes).is_ok_and(
+            |Tied {
+                 tie_word_embeddings,
+             }| tie_word_embeddings.is_some(),
+        )
+    }
+
+    /// As [`Self::from_json`]; where config.json does not say whether the head is the embedding, `is_tied_by_default`
+    /// does.
+    pub fn from_json_of(bytes: &[u8], is_tied_by_default: bool) -> Result<Self, ConfigError> {
         check_identity(&json::from_slice(bytes)?)?;
         let fields: Fields = json::from_slice(bytes)?;
         refuse_features(&fields)?;
@@ -97,7 +172,7 @@ impl LlamaConfig {
             max_position_embeddings: size(fields.max_position_embeddings, 2048),
             rope_theta: theta.or(fields.rope_theta).unwrap_or(10_000.0),
             rms_norm_eps: fields.rms_norm_eps.unwrap_or(1e-6),
-            tie_word_embeddings: fields.tie_word_embeddings.unwrap_or(false),
+            tie_word_embeddings: fields.tie_word_embeddings.unwrap_or(is_tied_by_default),
             bos_token_id: fields.bos_token_id,
             eos_token_ids: fields.eos_token_id.map_or(Vec::new(), TokenIds::into_vec),
         }
@@ -169,9 +244,13 @@ fn refuse_features(fields: &Fields) -> Result<(), ConfigError> {
         None | Some("silu" | "swish") => {}
         Some(act) => return refuse("hidden_act", act),
     }
-    match fields.quantization_config {
+    // mlx-lm writes both; what it writes under the common name lacks a method.
+    let quantization = [&fields.quantization_config, &fields.quantization];
+    match quantization.into_iter().flatten().next() {
         None => Ok(()),
-        Some(_) => refuse("quantization_config", "{..}"),
+        Some(quantization) => Err(ConfigError::Quantized {
+            method: quantization.method(),
+        }),
     }
 }
 

@@ -117,8 +117,6 @@ fn impossible_numbers_are_refused() {
         ("rope_theta", json!(-1.0)),
         ("rms_norm_eps", json!(0)),
         ("rms_norm_eps", json!(1)),
-        ("eos_token_id", json!(49_152)),
-        ("bos_token_id", json!(50_000)),
     ] {
         let error = with(field, value.clone()).unwrap_err();
         assert!(
@@ -156,7 +154,6 @@ fn features_that_change_the_output_are_refused() {
         ("attention_bias", json!(true)),
         ("mlp_bias", json!(true)),
         ("hidden_act", json!("gelu")),
-        ("quantization_config", json!({"quant_method": "gptq"})),
     ] {
         let error = with(field, value.clone()).unwrap_err();
         assert!(
@@ -164,6 +161,109 @@ fn features_that_change_the_output_are_refused() {
             "{field} {value}: {error}"
         );
     }
+}
+
+#[test]
+fn ids_beyond_the_embedding_are_passed_over_with_a_word() {
+    for (field, value, told) in [
+        ("eos_token_id", json!(49_152), "eos_token_id 49152"),
+        ("eos_token_id", json!([2, 60_000]), "eos_token_id 60000"),
+        ("bos_token_id", json!(50_000), "bos_token_id 50000"),
+    ] {
+        let note = with(field, value).unwrap().unembedded_ids_note().unwrap();
+        assert!(
+            note.contains(told) && note.contains("49152 tokens"),
+            "{note}"
+        );
+    }
+    assert_eq!(without("vocab").unwrap().unembedded_ids_note(), None);
+}
+
+#[test]
+fn quantized_weights_are_named_by_what_made_them() {
+    for (field, value, method) in [
+        (
+            "quantization_config",
+            json!({"quant_method": "gptq", "bits": 4}),
+            "GPTQ (4-bit)",
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "awq", "bits": 4}),
+            "AWQ (4-bit)",
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4"}),
+            "bitsandbytes (4-bit)",
+        ),
+        (
+            "quantization_config",
+            json!({"load_in_8bit": true}),
+            "bitsandbytes (8-bit)",
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "compressed-tensors"}),
+            "compressed-tensors",
+        ),
+        ("quantization_config", json!({"quant_method": "fp8"}), "FP8"),
+        (
+            "quantization",
+            json!({"group_size": 64, "bits": 4}),
+            "MLX (4-bit)",
+        ),
+        (
+            "quantization_config",
+            json!({"group_size": 32, "bits": 8}),
+            "MLX (8-bit)",
+        ),
+    ] {
+        let expected = ConfigError::Quantized {
+            method: method.to_owned(),
+        };
+        assert_eq!(with(field, value), Err(expected));
+    }
+}
+
+#[test]
+fn a_head_that_config_leaves_open_is_the_embedding_where_there_is_none() {
+    let mut config = smollm();
+    config
+        .as_object_mut()
+        .unwrap()
+        .remove("tie_word_embeddings");
+    let bytes = config.to_string().into_bytes();
+    assert!(!LlamaConfig::says_tied(&bytes));
+    for is_tied in [false, true] {
+        let read = LlamaConfig::from_json_of(&bytes, is_tied).unwrap();
+        assert_eq!(read.tie_word_embeddings, is_tied);
+    }
+    let said = smollm().to_string().into_bytes();
+    assert!(LlamaConfig::says_tied(&said));
+    assert!(
+        LlamaConfig::from_json_of(&said, false)
+            .unwrap()
+            .tie_word_embeddings
+    );
+}
+
+#[test]
+fn what_keeps_an_architecture_out_is_told() {
+    for (name, reason) in [
+        ("qwen3", "not supported yet"),
+        ("mixtral", "mixture of experts"),
+        ("mamba2", "recurrent"),
+        ("qwen2_vl", "images"),
+        ("MBartForConditionalGeneration", "encoder with a decoder"),
+        ("whisper", "sound"),
+    ] {
+        let error = with("model_type", json!(name)).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(reason), "{error}");
+    }
+    let classes = json!(["LlamaForSequenceClassification"]);
+    let error = with("architectures", classes).unwrap_err().to_string();
+    assert!(error.contains("classifies"), "{error}");
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Metadata {
         Ok(())
     }
 
+    /// All keys, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
     }
@@ -104,6 +109,14 @@ impl Metadata {
             Value::Unsigned(number) => Some(*number),
             _ => None,
         })
+    }
+
+    /// The id of a token; none where it is none that could be, such as the -1 that some files have.
+    pub fn token_id(&self, key: &str) -> Option<u32> {
+        match self.get(key)? {
+            Value::Unsigned(id) => u32::try_from(*id).ok(),
+            _ => None,
+        }
     }
 
     /// A floating-point number; integers are taken too.
