@@ -1,8 +1,9 @@
-//! An adapter of PEFT's, or of an earlier run, back in: `adapter_config.json` and `adapter_model.safetensors`, or a zip
-//! that holds them.
+//! An adapter that PEFT, mlx-lm, llama.cpp's converter or an earlier run saved, back in: its files, the folder that they
+//! lie in, or a zip that holds them.
 //!
 //! ```text
-//! [NamedSource] -> open -> config::spec -> every tensor against AdapterLayout::tensors -> AdapterFiles -> AdapterForm
+//! [NamedSource] -> Given (which file is what) -> Incoming (PEFT's names and config) -> config::spec
+//!     -> every tensor against AdapterLayout::tensors -> AdapterFiles -> AdapterForm
 //! ```
 //!
 //! Nothing is guessed: what does not fit the loaded model is refused with every reason found, and what PEFT would load
@@ -11,8 +12,10 @@
 mod archive;
 mod config;
 mod error;
+mod given;
+mod incoming;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
 
@@ -20,18 +23,14 @@ use crate::{
     adapter::{AdapterForm, AdapterLayout, ModelShape, PROJECTIONS},
     model::Llama,
     protocol::{AdapterSpec, Failure, Method},
-    weights::{
-        checkpoint::NamedSource,
-        json,
-        pack::word_from,
-        packed::{PackedKind, unpack_row},
-        safetensors::SafetensorsHeader,
-        source::ByteSource,
-        tensor::TensorEntry,
-    },
+    weights::{checkpoint::NamedSource, packed::PackedKind, tensor::TensorEntry},
 };
 
-pub use error::{ImportError, Mismatch};
+use self::{
+    given::{Content, Given},
+    incoming::Incoming,
+};
+pub use error::{ImportError, Mismatch, Remedy};
 
 /// Far more than any config has.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -44,7 +43,9 @@ pub struct AdapterFiles {
     /// `base_model_name_or_path`
     pub base: Option<String>,
     pub spec: AdapterSpec,
-    /// By their names in the file: those of [`AdapterLayout::tensors`].
+    /// Names of the given files that are no part of it.
+    pub unused_files: Vec<String>,
+    /// By PEFT's names: those of [`AdapterLayout::tensors`].
     tensors: BTreeMap<String, Vec<f32>>,
 }
 
@@ -54,54 +55,32 @@ impl AdapterFiles {
     /// # Errors
     /// [`ImportError::Mismatches`] with every reason, or what keeps the files from being read at all.
     pub async fn open(files: Vec<NamedSource>, shape: &ModelShape) -> Result<Self, ImportError> {
-        let files = archive::unpacked(files).await?;
-        let (mut configs, mut weights, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for file in files {
-            match Content::of(&file).await? {
-                Content::Json => configs.push(file),
-                Content::Safetensors => weights.push(file),
-                Content::Pickle => return Err(ImportError::Pickle { file: file.name }),
-                Content::Other => others.push(file.name),
-            }
-        }
-        // Of a whole folder only one JSON file names a type of PEFT's.
-        let mut config = None;
-        for file in configs {
-            let text = whole(&file, MAX_CONFIG_BYTES).await?;
-            match json::from_slice::<serde_json::Map<_, _>>(&text) {
-                Ok(map) if map.contains_key("peft_type") => config = Some(map),
-                Ok(_) => others.push(file.name),
-                Err(error) if file.name.ends_with("adapter_config.json") => {
-                    return Err(ImportError::Config(error));
-                }
-                Err(_) => others.push(file.name),
-            }
-        }
-        let config = config.ok_or(ImportError::NoConfig { others })?;
-        let file = match <[NamedSource; 1]>::try_from(weights) {
-            Ok([file]) => file,
-            Err(weights) if weights.is_empty() => return Err(ImportError::NoWeights),
-            Err(weights) => {
-                let files = weights.into_iter().map(|file| file.name).collect();
-                return Err(ImportError::SeveralWeights { files });
-            }
+        let mut given = Given::of(archive::unpacked(files).await?).await?;
+        let file = given.weights()?;
+        let incoming = match file.1 {
+            Content::Gguf => Incoming::of_gguf(&file.0, shape).await?,
+            _ => Incoming::of_safetensors(&file.0, given.config().await?).await?,
         };
-        let header = SafetensorsHeader::read(&*file.source).await?;
+        let (file, Incoming { config, tensors }) = (file.0, incoming);
+        let entries: Vec<TensorEntry> = tensors.iter().map(|tensor| tensor.entry.clone()).collect();
         let mut mismatches = Vec::new();
-        let spec = config::spec(&config, shape, &header.tensors, &mut mismatches);
-        let mut tensors = BTreeMap::new();
-        if let Some(spec) = &spec {
-            let layout = laid_out(spec, shape, file.source.num_bytes(), &mut mismatches);
-            if let Some(layout) = layout {
-                let fitting = compare(&layout, &header.tensors, &mut mismatches);
-                for entry in fitting {
-                    let values = values(&*file.source, entry).await?;
-                    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                        let (tensor, value) = (entry.name.clone(), f64::from(*value));
-                        mismatches.push(Mismatch::NonFinite { tensor, value });
-                    }
-                    tensors.insert(entry.name.clone(), values);
+        let spec = config::spec(&config, shape, &entries, &mut mismatches);
+        let mut values = BTreeMap::new();
+        if let Some(spec) = &spec
+            && let Some(layout) = laid_out(spec, shape, file.source.num_bytes(), &mut mismatches)
+        {
+            let fitting = compare(&layout, shape, &entries, &mut mismatches);
+            for tensor in tensors
+                .iter()
+                .filter(|tensor| fitting.contains(&tensor.entry.name))
+            {
+                let numbers = tensor.values(&*file.source).await?;
+                let name = &tensor.entry.name;
+                if let Some(value) = numbers.iter().find(|value| !value.is_finite()) {
+                    let (tensor, value) = (name.clone(), f64::from(*value));
+                    mismatches.push(Mismatch::NonFinite { tensor, value });
                 }
+                values.insert(name.clone(), numbers);
             }
         }
         let base = config.get("base_model_name_or_path");
@@ -112,7 +91,8 @@ impl AdapterFiles {
                 name: file.name.split('/').next().unwrap_or_default().to_owned(),
                 base,
                 spec,
-                tensors,
+                unused_files: given.others,
+                tensors: values,
             }),
             _ => Err(ImportError::Mismatches { base, mismatches }),
         }
@@ -151,32 +131,6 @@ impl AdapterFiles {
     }
 }
 
-/// What a file is, by its first bytes.
-enum Content {
-    Json,
-    Safetensors,
-    /// What `torch.save` writes: a zip, or a pickle.
-    Pickle,
-    Other,
-}
-
-impl Content {
-    async fn of(file: &NamedSource) -> Result<Self, ImportError> {
-        let num_bytes = file.source.num_bytes().min(9) as usize;
-        let start = file.source.read(0, num_bytes).await?;
-        let text = start.trim_ascii_start();
-        Ok(if start.len() == 9 && start[8] == b'{' {
-            Self::Safetensors
-        } else if text.first() == Some(&b'{') {
-            Self::Json
-        } else if start.starts_with(b"\x80\x02") || start.starts_with(b"PK\x03\x04") {
-            Self::Pickle
-        } else {
-            Self::Other
-        })
-    }
-}
-
 async fn whole(file: &NamedSource, limit: u64) -> Result<Vec<u8>, ImportError> {
     let num_bytes = file.source.num_bytes();
     if num_bytes > limit {
@@ -206,27 +160,28 @@ fn laid_out(
         let what = format!(
             "an adapter of this size has {num_parameters} parameters, and the file of {num_bytes} bytes holds fewer"
         );
-        mismatches.push(Mismatch::Config {
-            key: key.to_owned(),
-            what,
-        });
+        mismatches.push(Mismatch::config(key, what, Remedy::Base));
         return None;
     }
     Some(AdapterLayout::new(spec, shape))
 }
 
-/// The entries that are as the layout wants them.
-fn compare<'a>(
+/// The names of the tensors that are as the layout wants them.
+fn compare(
     layout: &AdapterLayout,
-    entries: &'a [TensorEntry],
+    shape: &ModelShape,
+    entries: &[TensorEntry],
     mismatches: &mut Vec<Mismatch>,
-) -> Vec<&'a TensorEntry> {
+) -> BTreeSet<String> {
     let mut missing: BTreeMap<String, Vec<usize>> = layout.tensors().into_iter().collect();
-    let mut fitting = Vec::new();
+    let mut fitting = BTreeSet::new();
     for entry in entries {
         let tensor = entry.name.clone();
         match missing.remove(&tensor) {
-            None => mismatches.push(Mismatch::Unexpected { tensor }),
+            None => {
+                let foreign = config::foreign_tensor(&tensor, shape, entries);
+                mismatches.push(foreign.unwrap_or(Mismatch::Unexpected { tensor }));
+            }
             Some(expected) if !is_same(&entry.shape, &expected) => {
                 let actual = entry.shape.clone();
                 mismatches.push(Mismatch::Shape {
@@ -239,7 +194,9 @@ fn compare<'a>(
                 tensor,
                 type_name: entry.type_name,
             }),
-            Some(_) => fitting.push(entry),
+            Some(_) => {
+                fitting.insert(tensor);
+            }
         }
     }
     let missing = missing.into_keys();
@@ -259,14 +216,4 @@ fn is_float(entry: &TensorEntry) -> bool {
         entry.kind,
         Some(PackedKind::F32 | PackedKind::F16 | PackedKind::Bf16)
     )
-}
-
-/// The numbers of a float tensor.
-async fn values(source: &dyn ByteSource, entry: &TensorEntry) -> Result<Vec<f32>, ImportError> {
-    let kind = entry.kind.unwrap_or(PackedKind::F32);
-    let bytes = source.read(entry.offset, entry.num_bytes as usize).await?;
-    let words: Vec<u32> = bytes.chunks(4).map(word_from).collect();
-    let mut values = vec![0.0; entry.num_weights() as usize];
-    unpack_row(kind, &words, &[], &mut values);
-    Ok(values)
 }

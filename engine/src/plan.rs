@@ -81,6 +81,7 @@ impl RunPlan {
             warnings: Vec::new(),
         };
         plan.warnings = plan.find_warnings(dataset);
+        plan.warnings.extend(surplus_rank(spec, model));
         Ok(plan)
     }
 
@@ -147,6 +148,30 @@ impl RunPlan {
         }
         warnings
     }
+}
+
+/// A word on a rank that is higher than a matrix can have; it works, but what is above adds nothing.
+fn surplus_rank(spec: &RunSpec, model: &ModelSummary) -> Option<String> {
+    let adapter = &spec.adapter;
+    if !adapter.method.has_alpha() || adapter.method.starts_from_base() {
+        return None;
+    }
+    let mut surplus = Vec::new();
+    for (layer, module) in adapter.modules(model.num_hidden_layers) {
+        let (input, output) = features(model, module);
+        let (rank, most) = (adapter.rank(layer, module), input.min(output));
+        let told = format!("{} has rank {most} at most, not {rank}", module.name());
+        if rank > most && !surplus.contains(&told) {
+            surplus.push(told);
+        }
+    }
+    (!surplus.is_empty()).then(|| {
+        format!(
+            "The rank is higher than these weights can have: {}. It runs, but what is above learns nothing more; choose \
+             a lower rank.",
+            surplus.join("; ")
+        )
+    })
 }
 
 impl From<&RunPlan> for PlanSummary {

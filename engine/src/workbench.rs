@@ -109,7 +109,7 @@ impl<'h> Workbench<'h> {
             }
             Command::LoadAdapter {} => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
-                if let Some(message) = self.adapters.load(files, model).await? {
+                for message in self.adapters.load(files, model).await? {
                     self.host.emit(Event::Warning { message });
                 }
                 self.tell_new_adapter()

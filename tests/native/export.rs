@@ -66,7 +66,7 @@ impl Run {
         let spec = RunSpec {
             adapter: AdapterSpec {
                 r: 3,
-                lora_alpha: 6,
+                lora_alpha: 6.0,
                 target_modules: TargetModule::ALL.to_vec(),
                 ..AdapterSpec::default()
             },

@@ -107,7 +107,8 @@ impl Form {
             Kind::Real { .. } => real(field, text).err(),
             Kind::Modules => modules(text).err(),
             Kind::Layers => layers(text).err(),
-            Kind::Pattern => pattern(field, text).err(),
+            Kind::Pattern if field == Field::RankPattern => pattern::<usize>(field, text).err(),
+            Kind::Pattern => pattern::<f64>(field, text).err(),
         }
     }
 
@@ -232,10 +233,11 @@ impl Form {
             spec.lora_dropout = self.real(Field::Dropout)?;
         }
         if self.has(Field::Alpha) {
-            spec.lora_alpha = self.size(Field::Alpha)?;
-            let pattern = |field| pattern(field, self.text(field)).map_err(|_| field);
-            spec.rank_pattern = pattern(Field::RankPattern)?;
-            spec.alpha_pattern = pattern(Field::AlphaPattern)?;
+            spec.lora_alpha = self.real(Field::Alpha)?;
+            let ranks = pattern(Field::RankPattern, self.text(Field::RankPattern));
+            spec.rank_pattern = ranks.map_err(|_| Field::RankPattern)?;
+            let alphas = pattern(Field::AlphaPattern, self.text(Field::AlphaPattern));
+            spec.alpha_pattern = alphas.map_err(|_| Field::AlphaPattern)?;
         }
         if self.has(Field::TargetModules) {
             spec.target_modules =

@@ -26,7 +26,7 @@ impl AdapterForm {
         let spec = AdapterSpec {
             r,
             // Makes the scaling 1.
-            lora_alpha: r,
+            lora_alpha: r as f64,
             target_modules: TargetModule::ALL.into_iter().filter(has).collect(),
             layers_to_transform: range
                 .filter(|range| range.first > 0 || range.last + 1 < shape.num_hidden_layers),

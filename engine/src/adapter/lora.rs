@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{Dense, Fixed, HostModule, Parameters, Part, Start, fill_uniform};
 use crate::layers::projection::{Chain, LoraPair, ModuleAdapter};
 
-pub(super) fn scaling(alpha: usize, r: usize) -> f64 {
-    alpha as f64 / r as f64
+pub(super) fn scaling(alpha: f64, r: usize) -> f64 {
+    alpha / r as f64
 }
 
 /// PEFT's initialization: `A` uniform in `+-1 / sqrt(in)` (Kaiming with `a = sqrt(5)`), `B` zero.

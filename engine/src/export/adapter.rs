@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{ExportError, ExportInput, pretty_json};
 use crate::{
     adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input},
-    protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule},
+    protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule, plain_number},
 };
 
 /// A tensor on its way into the file.
@@ -203,23 +203,29 @@ fn put_lora(
 ) {
     let times = spec.rank_factor();
     put("r", json!(times * spec.r));
-    put("lora_alpha", json!(times * spec.lora_alpha));
+    let times_alpha = |alpha: f64| plain_number(times as f64 * alpha);
+    put("lora_alpha", times_alpha(spec.lora_alpha));
     put("lora_dropout", json!(spec.lora_dropout));
     put("use_rslora", json!(spec.method == Method::RsLora));
     put("use_dora", json!(spec.method == Method::Dora));
     put("init_lora_weights", json!(true));
     // Whole paths, because versions differ in which of two matching patterns wins.
-    let pattern = |usual: usize, of: &dyn Fn(usize, TargetModule) -> usize| {
+    let pattern = |of: &dyn Fn(usize, TargetModule) -> Option<Value>| {
         let modules = spec.modules(shape.num_hidden_layers);
-        let entries = modules.filter(|&(layer, module)| of(layer, module) != usual);
-        let entries = entries.map(|(layer, module)| {
+        let entries = modules.filter_map(|(layer, module)| {
             let path = format!("model.layers.{layer}.{}", module.path());
-            (path, json!(times * of(layer, module)))
+            Some((path, of(layer, module)?))
         });
         Value::Object(entries.collect())
     };
-    let ranks = pattern(spec.r, &|layer, module| spec.rank(layer, module));
-    let alphas = pattern(spec.lora_alpha, &|layer, module| spec.alpha(layer, module));
+    let ranks = pattern(&|layer, module| {
+        let rank = spec.rank(layer, module);
+        (rank != spec.r).then(|| json!(times * rank))
+    });
+    let alphas = pattern(&|layer, module| {
+        let alpha = spec.alpha(layer, module);
+        (alpha != spec.lora_alpha).then(|| times_alpha(alpha))
+    });
     put("rank_pattern", ranks);
     put("alpha_pattern", alphas);
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{ExportError, ExportInput};
 use crate::protocol::{
     AdapterSpec, ControlTokens, DataSpec, DeviceKind, Failure, FailureKind, FileSide, FindingKind,
     LayerRange, LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec,
-    TargetModule, TrainOn, default_lr_ratio, default_virtual_tokens,
+    TargetModule, TrainOn, default_lr_ratio, default_virtual_tokens, plain_number,
 };
 
 const FORMAT: &str = "inlay-recipe";
@@ -86,13 +86,14 @@ pub struct RecipeSettings {
     #[serde(default)]
     pub method: Method,
     pub r: usize,
-    pub lora_alpha: usize,
+    #[serde(serialize_with = "plain")]
+    pub lora_alpha: f64,
     pub lora_dropout: f64,
     pub target_modules: Vec<TargetModule>,
     #[serde(default)]
     pub rank_pattern: BTreeMap<String, usize>,
-    #[serde(default)]
-    pub alpha_pattern: BTreeMap<String, usize>,
+    #[serde(default, serialize_with = "plain_map")]
+    pub alpha_pattern: BTreeMap<String, f64>,
     #[serde(default)]
     pub layers_to_transform: Option<LayerRange>,
     #[serde(default)]
@@ -274,6 +275,7 @@ impl RecipeSettings {
             ("learning_rate", self.learning_rate),
             ("warmup_ratio", self.warmup_ratio),
             ("weight_decay", self.weight_decay),
+            ("lora_alpha", self.lora_alpha),
             ("adam_beta1", self.adam_beta1),
             ("adam_beta2", self.adam_beta2),
             ("adam_epsilon", self.adam_epsilon),
@@ -288,6 +290,21 @@ impl RecipeSettings {
             None => Ok(()),
         }
     }
+}
+
+/// Whole numbers without a fraction, as recipes always had them.
+fn plain<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    plain_number(*value).serialize(serializer)
+}
+
+fn plain_map<S: Serializer>(
+    values: &BTreeMap<String, f64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let values = values
+        .iter()
+        .map(|(key, value)| (key, plain_number(*value)));
+    serializer.collect_map(values)
 }
 
 impl From<&RunSpec> for RecipeSettings {

@@ -10,7 +10,12 @@ use crate::weights::checkpoint::NamedSource;
 /// An adapter of every module of a large model has fewer.
 const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
 /// What of an archive is an adapter's.
-const WANTED: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+const WANTED: [&str; 4] = [
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapters.safetensors",
+    "adapter.gguf",
+];
 
 /// The files as they are, or those of the one archive.
 pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>, ImportError> {

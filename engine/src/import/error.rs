@@ -1,18 +1,79 @@
-//! Why an adapter cannot be taken.
+//! Why an adapter cannot be taken, and what helps.
 
 use crate::{
     protocol::{Failure, FailureKind},
-    weights::{json::JsonError, safetensors::SafetensorsError, source::SourceError},
+    weights::{
+        gguf::GgufError, json::JsonError, safetensors::SafetensorsError, source::SourceError,
+    },
 };
 
 /// Reasons told one by one; of more only their number is told.
 const MAX_TOLD: usize = 24;
 
+/// What helps against a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remedy {
+    /// To merge the adapter into its base elsewhere.
+    Merge,
+    /// The same of mlx-lm's.
+    Fuse,
+    /// To save it again in another way.
+    Convert,
+    Complete,
+    Precision,
+    /// To train it again, since its numbers are of no use.
+    Train,
+    /// An adapter for something else than writing text.
+    Task,
+    /// To load the base that it was made for.
+    Base,
+}
+
+impl Remedy {
+    fn text(self, base: Option<&str>) -> String {
+        let text = match self {
+            Self::Merge => {
+                "Merge it into its base with PEFT (`PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().save_pretrained(FOLDER)`), save the adapter's tokenizer into the same folder, and load that folder as the model."
+            }
+            Self::Fuse => {
+                "Load the trained model itself, as mlx-lm saves it with `mlx_lm.fuse`, in place of the base."
+            }
+            Self::Convert => {
+                "Save it again as PEFT's plain form: `save_pretrained` with `path_initial_model_for_weight_conversion` (PiSSA, OLoRA, CorDA), or `save_projection=True` (VeRA)."
+            }
+            Self::Complete => {
+                "Save the adapter again: its config is incomplete, or belongs to other weights."
+            }
+            Self::Precision => "Save it in float32, float16 or bfloat16.",
+            Self::Train => {
+                "Take an earlier checkpoint, or train it again with a lower learning rate."
+            }
+            Self::Task => "Choose an adapter of a model that writes text (task_type CAUSAL_LM).",
+            Self::Base => {
+                return match base {
+                    Some(base) => {
+                        format!(
+                            "It was made for {base}: load that model, or choose another adapter."
+                        )
+                    }
+                    None => "Load the model it was made for, or choose another adapter.".to_owned(),
+                };
+            }
+        };
+        text.to_owned()
+    }
+}
+
 /// A point in which an adapter and the model, or its config and its tensors, differ.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Mismatch {
+    /// Something that the config, or a tensor's name, asks for.
     #[error("{key}: {what}")]
-    Config { key: String, what: String },
+    Config {
+        key: String,
+        what: String,
+        remedy: Remedy,
+    },
     #[error("{tensor} is missing")]
     Missing { tensor: String },
     #[error("{tensor} matches nothing in the config and the model")]
@@ -33,6 +94,21 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
+    pub(super) fn config(key: &str, what: impl Into<String>, remedy: Remedy) -> Self {
+        let (key, what) = (key.to_owned(), what.into());
+        Self::Config { key, what, remedy }
+    }
+
+    /// What helps.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Config { remedy, .. } => *remedy,
+            Self::Missing { .. } | Self::Unexpected { .. } | Self::Shape { .. } => Remedy::Base,
+            Self::Type { .. } => Remedy::Precision,
+            Self::NonFinite { .. } => Remedy::Train,
+        }
+    }
+
     /// The tensor, or the config's key.
     pub fn place(&self) -> &str {
         match self {
@@ -55,6 +131,8 @@ pub enum ImportError {
     NoWeights,
     #[error("there are several weights files: {}", files.join(", "))]
     SeveralWeights { files: Vec<String> },
+    #[error("{file} is a model, not an adapter")]
+    NotAnAdapter { file: String },
     #[error("{file} is a PyTorch pickle; pickles can run programs, so it is not opened")]
     Pickle { file: String },
     #[error("{file} has {num_bytes} bytes, which is too large for this file")]
@@ -63,11 +141,13 @@ pub enum ImportError {
     Config(JsonError),
     #[error("the weights cannot be read: {0}")]
     Header(#[from] SafetensorsError),
+    #[error("the GGUF file cannot be read: {0}")]
+    Gguf(#[from] GgufError),
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] zip::result::ZipError),
     #[error("{0}")]
     Source(#[from] SourceError),
-    #[error("the adapter does not fit the loaded model: {}", counted(mismatches.len()))]
+    #[error("{}", headline(mismatches))]
     Mismatches {
         /// The base that it was made for.
         base: Option<String>,
@@ -76,11 +156,30 @@ pub enum ImportError {
     },
 }
 
-fn counted(num_reasons: usize) -> String {
-    match num_reasons {
-        1 => "1 difference".to_owned(),
-        more => format!("{more} differences"),
+/// What is wrong in a sentence: the reason itself where there is one, or one that matters more than the others.
+fn headline(mismatches: &[Mismatch]) -> String {
+    let others = mismatches.len().saturating_sub(1);
+    let reason = main_reason(mismatches);
+    match (reason, others) {
+        (Some(reason), 0) => format!("the adapter cannot be used here: {reason}"),
+        (Some(reason), 1) => {
+            format!("the adapter cannot be used here, for 2 reasons: {reason}, and another")
+        }
+        (Some(reason), _) => {
+            format!("the adapter cannot be used here: {reason}, and {others} more reasons")
+        }
+        (None, 0) => "the adapter does not fit the loaded model: 1 difference".to_owned(),
+        (None, _) => format!(
+            "the adapter does not fit the loaded model: {} differences",
+            mismatches.len()
+        ),
     }
+}
+
+/// The first of the reasons that another base would not mend.
+fn main_reason(mismatches: &[Mismatch]) -> Option<&Mismatch> {
+    let mut reasons = mismatches.iter();
+    reasons.find(|mismatch| mismatch.remedy() != Remedy::Base)
 }
 
 /// A reason a line.
@@ -110,22 +209,26 @@ impl From<ImportError> for Failure {
             }
             ImportError::SeveralWeights { .. } => failure.remedy("Choose one adapter at a time."),
             ImportError::Pickle { .. } => {
-                failure.remedy("Save it with `safe_serialization=True`, the default in newer versions of PEFT.")
+                failure.remedy("Save it again as safetensors: load it with PEFT and call `save_pretrained(FOLDER, safe_serialization=True)`.")
             }
+            ImportError::NotAnAdapter { .. } => failure.remedy("Load it under Model, in the first step."),
             ImportError::TooLarge { .. } => {
                 failure.remedy("Choose the files as PEFT or Inlay saved them.")
             }
-            ImportError::Config(_) | ImportError::Header(_) | ImportError::Archive(_) => {
+            ImportError::Config(_)
+            | ImportError::Header(_)
+            | ImportError::Gguf(_)
+            | ImportError::Archive(_) => {
                 failure.remedy("Save or download it again.")
             }
             ImportError::Source(_) => failure.remedy("Choose the files again."),
             ImportError::Mismatches { base, mismatches } => {
-                let failure = failure.at(told(&mismatches));
-                match base {
-                    Some(base) => {
-                        failure.remedy(format!("It was made for {base}: load that model, or choose another adapter."))
-                    }
-                    None => failure.remedy("Load the model it was made for, or choose another adapter."),
+                let remedy = main_reason(&mismatches).map_or(Remedy::Base, Mismatch::remedy);
+                let failure = failure.remedy(remedy.text(base.as_deref()));
+                match mismatches.as_slice() {
+                    // The sentence says it already.
+                    [Mismatch::Config { .. }] if remedy != Remedy::Base => failure,
+                    all => failure.at(told(all)),
                 }
             }
         }

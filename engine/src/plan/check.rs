@@ -1,6 +1,6 @@
 //! Every setting against its range, all problems at once.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::fmt::Display;
 
 use super::DeviceBudget;
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 };
 
 const MAX_RANK: usize = 256;
-/// Alphas are small integers; this one is exact in f32 and far beyond any use.
-const MAX_ALPHA: usize = 65_536;
+/// Far beyond any use.
+const MAX_ALPHA: f64 = 65_536.0;
 const MAX_DROPOUT: f64 = 0.95;
 const MAX_LR_RATIO: f64 = 1000.0;
 const MAX_VIRTUAL_TOKENS: usize = 256;
@@ -142,24 +142,16 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
     }
     if method.has_alpha() {
         let alpha = adapter.lora_alpha;
-        let is_possible = (1..=MAX_ALPHA).contains(&alpha);
-        problems.require("Alpha", alpha, is_possible, "from 1 to 65536");
-        check_pattern(
-            "Ranks by module",
-            &adapter.rank_pattern,
-            MAX_RANK,
-            adapter,
-            shape,
-            problems,
-        );
-        check_pattern(
-            "Alphas by module",
-            &adapter.alpha_pattern,
-            MAX_ALPHA,
-            adapter,
-            shape,
-            problems,
-        );
+        let allowed = "above 0 and at most 65536";
+        problems.require("Alpha", alpha, is_alpha(alpha), allowed);
+        let is_rank = |rank: &usize| (1..=MAX_RANK).contains(rank);
+        let ranks = adapter.rank_pattern.iter();
+        let ranks = ranks.map(|(key, rank)| (key, rank.to_string(), is_rank(rank)));
+        let of = (adapter, shape);
+        check_pattern("Ranks by module", ranks, "from 1 to 256", of, problems);
+        let alphas = adapter.alpha_pattern.iter();
+        let alphas = alphas.map(|(key, alpha)| (key, alpha.to_string(), is_alpha(*alpha)));
+        check_pattern("Alphas by module", alphas, allowed, of, problems);
     }
     if method == Method::PromptTuning {
         let tokens = adapter.num_virtual_tokens;
@@ -212,23 +204,26 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
     check_start(adapter, shape, problems);
 }
 
-/// Every entry must fit a module that is adapted.
-fn check_pattern(
+fn is_alpha(alpha: f64) -> bool {
+    alpha > 0.0 && alpha <= MAX_ALPHA
+}
+
+/// Every entry, with its value and whether that is possible, must fit a module that is adapted.
+fn check_pattern<'a>(
     field: &'static str,
-    pattern: &BTreeMap<String, usize>,
-    largest: usize,
-    adapter: &AdapterSpec,
-    shape: &ModelShape,
+    pattern: impl Iterator<Item = (&'a String, String, bool)>,
+    allowed: &str,
+    (adapter, shape): (&AdapterSpec, &ModelShape),
     problems: &mut Problems,
 ) {
-    for (key, &value) in pattern {
+    for (key, value, is_possible) in pattern {
         let mut modules = adapter.modules(shape.num_hidden_layers);
         if !modules.any(|(layer, module)| fits_pattern(key, layer, module)) {
             let what = format!("{key} is not among the modules to train.");
             problems.push(ProblemKind::Setting, field, what);
         }
-        if !(1..=largest).contains(&value) {
-            let what = format!("{key} is {value}; it must be from 1 to {largest}.");
+        if !is_possible {
+            let what = format!("{key} is {value}; it must be {allowed}.");
             problems.push(ProblemKind::Setting, field, what);
         }
     }

@@ -144,7 +144,8 @@ pub struct AdapterSpec {
     #[serde(default)]
     pub method: Method,
     pub r: usize,
-    pub lora_alpha: usize,
+    /// Any number but zero; most are whole.
+    pub lora_alpha: f64,
     pub lora_dropout: f64,
     pub target_modules: Vec<TargetModule>,
     /// Ranks of some modules, by name (`q_proj`) or path (`layers.3.self_attn.q_proj`); the longest that fits counts.
@@ -152,7 +153,7 @@ pub struct AdapterSpec {
     pub rank_pattern: BTreeMap<String, usize>,
     /// Alphas of some modules, as [`Self::rank_pattern`].
     #[serde(default)]
-    pub alpha_pattern: BTreeMap<String, usize>,
+    pub alpha_pattern: BTreeMap<String, f64>,
     /// The blocks that are changed; all where there is none.
     #[serde(default)]
     pub layers_to_transform: Option<LayerRange>,
@@ -186,7 +187,7 @@ impl Default for AdapterSpec {
         Self {
             method: Method::Lora,
             r: 8,
-            lora_alpha: 16,
+            lora_alpha: 16.0,
             lora_dropout: 0.0,
             target_modules: vec![TargetModule::QProj, TargetModule::VProj],
             rank_pattern: BTreeMap::new(),
@@ -265,7 +266,7 @@ impl AdapterSpec {
     }
 
     /// The alpha of a module.
-    pub fn alpha(&self, layer: usize, module: TargetModule) -> usize {
+    pub fn alpha(&self, layer: usize, module: TargetModule) -> f64 {
         lookup(&self.alpha_pattern, layer, module).unwrap_or(self.lora_alpha)
     }
 
@@ -273,6 +274,15 @@ impl AdapterSpec {
     pub fn has_layer(&self, layer: usize) -> bool {
         self.layers_to_transform
             .is_none_or(|range| (range.first..=range.last).contains(&layer))
+    }
+}
+
+/// A number as JSON, a whole one without a fraction: some readers of `lora_alpha` take integers alone.
+pub fn plain_number(value: f64) -> serde_json::Value {
+    // Every whole number of this size is exact.
+    match value.fract() == 0.0 && value.abs() < 1e15 {
+        true => serde_json::Value::from(value as i64),
+        false => serde_json::Value::from(value),
     }
 }
 
@@ -284,7 +294,7 @@ pub fn fits_pattern(key: &str, layer: usize, module: TargetModule) -> bool {
         .is_some_and(|start| start.is_empty() || start.ends_with('.'))
 }
 
-fn lookup(pattern: &BTreeMap<String, usize>, layer: usize, module: TargetModule) -> Option<usize> {
+fn lookup<T: Copy>(pattern: &BTreeMap<String, T>, layer: usize, module: TargetModule) -> Option<T> {
     let fitting = pattern
         .keys()
         .filter(|key| fits_pattern(key, layer, module));

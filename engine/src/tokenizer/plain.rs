@@ -120,6 +120,8 @@ impl Tokenizer {
             }
         }
         let spans = self.encode_around(&text, &guards)?;
+        let ids: Vec<u32> = spans.iter().map(|span| span.id).collect();
+        self.check_embedded(&ids)?;
         let width = guard.len_utf8();
         let before = |at: usize| guards.partition_point(|&guard| guard < at);
         Ok(spans

@@ -147,7 +147,7 @@ impl Adapters {
         Err(Failure::new(FailureKind::WrongState, what).remedy("Remove one of them first."))
     }
 
-    /// Loads one from files; what is there stays.
+    /// Loads one from files, and gives what the user is told of it; what is there stays.
     ///
     /// # Errors
     /// Every reason why it does not fit the model.
@@ -155,15 +155,20 @@ impl Adapters {
         &mut self,
         files: Vec<NamedSource>,
         model: &LoadedModel,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Vec<String>, Failure> {
         self.check_room()?;
         let read = Read::of(files, model).await?;
-        let warning = read
-            .base
-            .as_deref()
-            .and_then(|base| other_base(base, &model.summary));
+        let base = read.base.as_deref();
+        let mut notes: Vec<String> = base
+            .and_then(|base| other_base(base, &model.summary))
+            .into_iter()
+            .collect();
+        if !read.unused_files.is_empty() {
+            let files = read.unused_files.join(", ");
+            notes.push(format!("Not needed for this adapter: {files}."));
+        }
         self.keep(read.name, AdapterOrigin::File, read.adapter, &model.summary);
-        Ok(warning)
+        Ok(notes)
     }
 
     /// Takes those again that an earlier worker had, each in the zip at its place; new ones get ids above `highest`.
@@ -346,6 +351,7 @@ struct Read {
     name: String,
     /// `base_model_name_or_path`
     base: Option<String>,
+    unused_files: Vec<String>,
     adapter: Rc<TrainedAdapter>,
 }
 
@@ -353,10 +359,12 @@ impl Read {
     async fn of(files: Vec<NamedSource>, model: &LoadedModel) -> Result<Self, Failure> {
         let files = AdapterFiles::open(files, &(&model.summary).into()).await?;
         let (name, base) = (files.name.clone(), files.base.clone());
+        let unused_files = files.unused_files.clone();
         let (form, parameters) = files.form(&model.llama).await?;
         Ok(Self {
             name,
             base,
+            unused_files,
             adapter: Rc::new(TrainedAdapter { form, parameters }),
         })
     }

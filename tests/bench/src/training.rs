@@ -112,7 +112,7 @@ impl Training {
         let spec = RunSpec {
             adapter: AdapterSpec {
                 r: rank,
-                lora_alpha: alpha,
+                lora_alpha: alpha as f64,
                 lora_dropout: 0.0,
                 target_modules: vec![TargetModule::QProj, TargetModule::VProj],
                 ..AdapterSpec::default()

@@ -161,7 +161,10 @@ impl Field {
     pub(super) fn kind(self) -> Kind {
         match self {
             Self::Rank | Self::VirtualTokens => Kind::Whole { min: 1, max: 256 },
-            Self::Alpha => Kind::Whole { min: 1, max: 4096 },
+            Self::Alpha => Kind::Real {
+                min: 1e-3,
+                max: 65_536.0,
+            },
             Self::Dropout => Kind::Real {
                 min: 0.0,
                 max: 0.95,

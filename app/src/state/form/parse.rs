@@ -1,6 +1,7 @@
 //! Reads numbers and module names as people write them.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use engine::protocol::{LayerRange, TargetModule};
 
@@ -115,14 +116,16 @@ pub fn layers(text: &str) -> Result<Option<LayerRange>, String> {
 ///
 /// # Errors
 /// A sentence for the user.
-pub fn pattern(field: Field, text: &str) -> Result<BTreeMap<String, usize>, String> {
+pub fn pattern<T: FromStr>(field: Field, text: &str) -> Result<BTreeMap<String, T>, String> {
     let entries = text.split([',', ';', ' ', '\n', '\t']);
     let entries = entries.filter(|entry| !entry.is_empty());
     entries
         .map(|entry| {
             let (name, number) = entry.split_once(['=', ':']).unwrap_or((entry, ""));
+            // No words that are floats to Rust, such as `inf`.
+            let is_number = number.starts_with(|c: char| c.is_ascii_digit() || c == '.');
             match number.parse() {
-                Ok(number) if !name.is_empty() => Ok((name.to_owned(), number)),
+                Ok(number) if is_number && !name.is_empty() => Ok((name.to_owned(), number)),
                 _ => Err(format!(
                     "{} must be pairs such as q_proj=16; \u{201c}{entry}\u{201d} is not one.",
                     field.label()

@@ -54,6 +54,9 @@ fn what_cannot_be_read_is_named() {
         (Field::Layers, "last"),
         (Field::RankPattern, "q_proj"),
         (Field::AlphaPattern, "q_proj=many"),
+        (Field::AlphaPattern, "q_proj=inf"),
+        (Field::RankPattern, "q_proj=1.5"),
+        (Field::Alpha, "0"),
     ] {
         let mut form = Form::default();
         form.set(field, text);
@@ -74,6 +77,13 @@ fn an_adapter_has_what_its_method_has_a_use_for() {
     assert_eq!(spec.rank(3, TargetModule::QProj), 16);
     assert_eq!(spec.rank(3, TargetModule::UpProj), 4);
     assert_eq!(spec.rank(2, TargetModule::UpProj), 8);
+    form.set(Field::Alpha, "0,5");
+    form.set(Field::AlphaPattern, "q_proj=2.5; up_proj=4");
+    let spec = form.run_spec().unwrap().adapter;
+    assert_eq!(spec.alpha(3, TargetModule::VProj), 0.5);
+    assert_eq!(spec.alpha(3, TargetModule::QProj), 2.5);
+    assert_eq!(spec.alpha(3, TargetModule::UpProj), 4.0);
+    form.set(Field::Alpha, "16");
     let usual = AdapterSpec::default();
     assert_eq!(
         spec.loraplus_lr_ratio, usual.loraplus_lr_ratio,

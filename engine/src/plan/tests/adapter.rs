@@ -19,7 +19,7 @@ fn settings_of_an_adapter_that_mean_nothing_are_refused() {
         });
     }
     assert_refused("Alphas by module", |spec| {
-        spec.adapter.alpha_pattern = [("k_proj".to_owned(), 8)].into();
+        spec.adapter.alpha_pattern = [("k_proj".to_owned(), 8.0)].into();
     });
     assert_refused("Learning rate ratio", |spec| {
         spec.adapter.loraplus_lr_ratio = f64::NAN
@@ -50,6 +50,45 @@ fn settings_of_an_adapter_that_mean_nothing_are_refused() {
         })
         .unwrap();
     }
+}
+
+#[test]
+fn a_rank_above_what_a_matrix_can_have_runs_with_a_word() {
+    let told = |change: &dyn Fn(&mut RunSpec)| {
+        let plan = plan(change).unwrap();
+        let warnings = plan.warnings.into_iter();
+        warnings
+            .filter(|warning| warning.contains("rank"))
+            .collect::<Vec<_>>()
+    };
+    // Keys and values of the model have 192 features.
+    let above = told(&|spec| {
+        spec.adapter.r = 256;
+        spec.adapter.target_modules = vec![TargetModule::QProj, TargetModule::VProj];
+    });
+    assert_eq!(above.len(), 1);
+    assert!(
+        above[0].contains("v_proj has rank 192 at most, not 256"),
+        "{above:?}"
+    );
+    assert!(!above[0].contains("q_proj"), "{above:?}");
+    let of_one = told(&|spec| {
+        spec.adapter.target_modules = vec![TargetModule::KProj];
+        spec.adapter.rank_pattern = [("layers.3.self_attn.k_proj".to_owned(), 200)].into();
+    });
+    assert!(
+        of_one[0].contains("k_proj has rank 192 at most, not 200"),
+        "{of_one:?}"
+    );
+    assert!(told(&|spec| spec.adapter.r = 192).is_empty());
+    // The matrices of VeRA are shared by all modules.
+    assert!(
+        told(&|spec| {
+            spec.adapter.method = Method::Vera;
+            spec.adapter.r = 256;
+        })
+        .is_empty()
+    );
 }
 
 /// Counted by the layout, and without it.

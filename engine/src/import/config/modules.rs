@@ -1,0 +1,191 @@
+//! The modules that an adapter's config names, and what of them is not a linear layer of a block.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Mismatch, Reader, Remedy, whole};
+use crate::{
+    adapter::{ModelShape, ia3::scales_input, is_of_module},
+    protocol::{AdapterSpec, LayerRange, Method, TargetModule, fits_pattern},
+    weights::tensor::TensorEntry,
+};
+
+/// The embedding by the names that configs have for it.
+pub(super) const EMBEDDINGS: [&str; 3] = ["embed_tokens", "model.embed_tokens", "wte"];
+const ON_HEAD: &str = "it adapts the head (LoRA on lm_head), which is not supported";
+const ON_EMBEDDING: &str = "it adapts the embedding (LoRA on embed_tokens), which is not supported";
+
+/// That the embedding was trained, and where it shows, over another vocabulary.
+pub(super) fn trained_embeddings(shape: &ModelShape, tensors: &[TensorEntry]) -> String {
+    let mut tensors = tensors.iter();
+    let embedding = tensors.find(|tensor| tensor.name.ends_with("embed_tokens.weight"));
+    let num_tokens = embedding.and_then(|tensor| tensor.shape.first().copied());
+    let trained = "it trained the embedding of all tokens (embed_tokens)";
+    match num_tokens.filter(|&count| count != shape.vocab_size as u64) {
+        Some(count) => format!(
+            "{trained}, over a vocabulary of {count} tokens while this model has {}: tokens were added before training",
+            shape.vocab_size
+        ),
+        None => format!("{trained}, which is not supported"),
+    }
+}
+
+impl Reader<'_> {
+    /// Whether `exclude_modules` leaves a module out. A regular expression leaves it to the tensors.
+    fn excluded(&self, tensors: &[TensorEntry]) -> impl Fn(usize, TargetModule) -> bool + use<> {
+        let names: Option<Vec<String>> = self
+            .list("exclude_modules")
+            .map(|names| names.into_iter().map(str::to_owned).collect());
+        let is_regex = self.text("exclude_modules").is_some();
+        let has = owners(tensors);
+        move |layer, module| match &names {
+            Some(names) => names.iter().any(|name| fits_pattern(name, layer, module)),
+            None => is_regex && !has.contains(&(layer, module)),
+        }
+    }
+
+    /// The adapted modules, which must be the same in each of a range of blocks.
+    pub(super) fn put_modules(
+        &mut self,
+        spec: &mut AdapterSpec,
+        shape: &ModelShape,
+        tensors: &[TensorEntry],
+    ) {
+        let key = "target_modules";
+        let layers = self.layers();
+        let is_excluded = self.excluded(tensors);
+        let has = owners(tensors);
+        let is_named: Box<dyn Fn(usize, TargetModule) -> bool> = match self.config.get(key) {
+            Some(Value::String(all)) if all == "all-linear" => Box::new(|_, _| true),
+            // A regular expression: the tensors say what it means.
+            Some(Value::String(_)) => Box::new(move |layer, module| has.contains(&(layer, module))),
+            Some(Value::Array(_)) => match self.list(key) {
+                Some(names) => {
+                    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+                    self.check_named(&names, shape);
+                    Box::new(move |layer, module| {
+                        names.iter().any(|name| fits_pattern(name, layer, module))
+                    })
+                }
+                None => return self.refuse(key, "it is not a list of names", Remedy::Complete),
+            },
+            _ => return self.refuse(key, "it is missing", Remedy::Complete),
+        };
+        let is_adapted = |layer: usize, module| {
+            layers.as_ref().is_none_or(|layers| layers.contains(&layer))
+                && is_named(layer, module)
+                && !is_excluded(layer, module)
+        };
+        let adapted: Vec<_> = all_modules(shape)
+            .filter(|&(layer, module)| is_adapted(layer, module))
+            .collect();
+        let modules: BTreeSet<TargetModule> = adapted.iter().map(|(_, module)| *module).collect();
+        let (Some(&(first, _)), Some(&(last, _))) = (adapted.first(), adapted.last()) else {
+            let what = "they are not linear layers of this model's blocks";
+            return self.refuse(key, what, Remedy::Base);
+        };
+        spec.target_modules = modules.into_iter().collect();
+        let is_all = first == 0 && last + 1 == shape.num_hidden_layers;
+        spec.layers_to_transform = (!is_all).then_some(LayerRange { first, last });
+        if spec.modules(shape.num_hidden_layers).ne(adapted) {
+            let what = "supported only with the same modules in every block of a range";
+            self.refuse(key, what, Remedy::Merge);
+        }
+        if spec.method == Method::Ia3 {
+            self.check_feedforward(spec);
+        }
+    }
+
+    /// Refuses each name that is not a linear layer of a block, for what it is.
+    fn check_named(&mut self, names: &[String], shape: &ModelShape) {
+        let key = "target_modules";
+        for name in names {
+            let last = name.rsplit('.').next().unwrap_or_default();
+            if all_modules(shape).any(|(layer, module)| fits_pattern(name, layer, module)) {
+                continue;
+            }
+            match last {
+                "lm_head" => self.refuse(key, ON_HEAD, Remedy::Merge),
+                _ if EMBEDDINGS.contains(&last) => self.refuse(key, ON_EMBEDDING, Remedy::Merge),
+                _ => {
+                    let what = format!("{name:?} is not a linear layer of this model's blocks");
+                    self.refuse(key, what, Remedy::Base);
+                }
+            }
+        }
+    }
+
+    /// `layers_to_transform`, a number or a list.
+    fn layers(&mut self) -> Option<BTreeSet<usize>> {
+        let layers = match self.config.get("layers_to_transform") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(list)) => list.iter().map(whole).collect(),
+            Some(one) => whole(one).map(|one| BTreeSet::from([one])),
+        };
+        if layers.is_none() {
+            let what = "it is not a list of whole numbers";
+            self.refuse("layers_to_transform", what, Remedy::Complete);
+        }
+        layers
+    }
+
+    /// IA3 scales the inputs of those modules; here that is the last of a block alone.
+    fn check_feedforward(&mut self, spec: &AdapterSpec) {
+        let names = self.list("feedforward_modules").unwrap_or_default();
+        let names = |module: TargetModule| {
+            names
+                .iter()
+                .any(|name| name.rsplit('.').next() == Some(module.name()))
+        };
+        let mut modules = spec.target_modules.iter();
+        if !modules.all(|&module| names(module) == scales_input(module)) {
+            let what = "only down_proj is supported here";
+            self.refuse("feedforward_modules", what, Remedy::Merge);
+        }
+    }
+}
+
+/// What a tensor that the config does not ask for is, where it is no matter of another base.
+pub(in crate::import) fn foreign_tensor(
+    name: &str,
+    shape: &ModelShape,
+    tensors: &[TensorEntry],
+) -> Option<Mismatch> {
+    let what = if name.contains("trainable_tokens") {
+        "it trained the embeddings of single tokens, which is not supported".to_owned()
+    } else if name.contains("lora_embedding") || name.contains("embed_tokens.lora_") {
+        ON_EMBEDDING.to_owned()
+    } else if name.contains("lm_head.lora_") {
+        ON_HEAD.to_owned()
+    } else if name.ends_with("embed_tokens.weight") {
+        trained_embeddings(shape, tensors)
+    } else {
+        return None;
+    };
+    Some(Mismatch::config(name, what, Remedy::Merge))
+}
+
+/// The modules that have tensors.
+fn owners(tensors: &[TensorEntry]) -> BTreeSet<(usize, TargetModule)> {
+    let owner = |tensor: &TensorEntry| {
+        let path = tensor.name.strip_prefix("base_model.model.model.layers.")?;
+        let (layer, path) = path.split_once('.')?;
+        let layer = layer.parse().ok()?;
+        let mut modules = TargetModule::ALL.into_iter();
+        let module = modules.find(|&module| is_of_module(&tensor.name, layer, module))?;
+        path.starts_with(module.path()).then_some((layer, module))
+    };
+    tensors.iter().filter_map(owner).collect()
+}
+
+pub(super) fn all_modules(
+    shape: &ModelShape,
+) -> impl Iterator<Item = (usize, TargetModule)> + use<> {
+    let layers = 0..shape.num_hidden_layers;
+    layers.flat_map(|layer| {
+        TargetModule::ALL
+            .into_iter()
+            .map(move |module| (layer, module))
+    })
+}

@@ -1,0 +1,143 @@
+//! Which of the given files are an adapter's, and which merely lie next to them: a checkpoint's folder holds pickles, a
+//! tokenizer and more.
+
+use serde_json::{Map, Value};
+
+use super::{ImportError, MAX_CONFIG_BYTES, incoming::is_of_mlx, whole};
+use crate::weights::{checkpoint::NamedSource, gguf, json};
+
+/// What the weights' file is called by PEFT and by mlx-lm.
+const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapters.safetensors"];
+
+/// What a file is, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Json,
+    Safetensors,
+    Gguf,
+    /// What `torch.save` writes: a zip, or a pickle.
+    Pickle,
+    Other,
+}
+
+impl Content {
+    async fn of(file: &NamedSource) -> Result<Self, ImportError> {
+        let num_bytes = file.source.num_bytes().min(9) as usize;
+        let start = file.source.read(0, num_bytes).await?;
+        let text = start.trim_ascii_start();
+        Ok(if start.starts_with(gguf::MAGIC) {
+            Self::Gguf
+        } else if start.len() == 9 && start[8] == b'{' {
+            Self::Safetensors
+        } else if text.first() == Some(&b'{') {
+            Self::Json
+        } else if start.starts_with(b"\x80\x02") || start.starts_with(b"PK\x03\x04") {
+            Self::Pickle
+        } else {
+            Self::Other
+        })
+    }
+}
+
+/// The files by what they are.
+pub(super) struct Given {
+    configs: Vec<NamedSource>,
+    tensors: Vec<NamedSource>,
+    ggufs: Vec<NamedSource>,
+    pickles: Vec<String>,
+    /// Names of those that are no part of the adapter.
+    pub others: Vec<String>,
+}
+
+impl Given {
+    pub async fn of(files: Vec<NamedSource>) -> Result<Self, ImportError> {
+        let mut given = Self {
+            configs: Vec::new(),
+            tensors: Vec::new(),
+            ggufs: Vec::new(),
+            pickles: Vec::new(),
+            others: Vec::new(),
+        };
+        for file in files {
+            match Content::of(&file).await? {
+                Content::Json => given.configs.push(file),
+                Content::Safetensors => given.tensors.push(file),
+                Content::Gguf => given.ggufs.push(file),
+                Content::Pickle => given.pickles.push(file.name),
+                Content::Other => given.others.push(file.name),
+            }
+        }
+        Ok(given)
+    }
+
+    /// Takes the file of the weights.
+    ///
+    /// # Errors
+    /// Why there is none, or more than one.
+    pub fn weights(&mut self) -> Result<(NamedSource, Content), ImportError> {
+        let (mut files, content) = match self.tensors.is_empty() {
+            true => (std::mem::take(&mut self.ggufs), Content::Gguf),
+            false => (std::mem::take(&mut self.tensors), Content::Safetensors),
+        };
+        // Of a folder with more than the adapter in it, the file that is called as an adapter's.
+        let is_called_so = |file: &NamedSource| WEIGHTS.contains(&base_name(&file.name));
+        if files.iter().filter(|file| is_called_so(file)).count() == 1 {
+            let aside = files.extract_if(.., |file| !is_called_so(file));
+            self.others.extend(aside.map(|file| file.name));
+        }
+        self.others
+            .extend(self.ggufs.drain(..).map(|file| file.name));
+        let file = match <[NamedSource; 1]>::try_from(files) {
+            Ok([file]) => file,
+            Err(files) if files.is_empty() => return Err(self.without_weights()),
+            Err(files) => {
+                let files = files.into_iter().map(|file| file.name).collect();
+                return Err(ImportError::SeveralWeights { files });
+            }
+        };
+        self.others.append(&mut self.pickles);
+        Ok((file, content))
+    }
+
+    fn without_weights(&self) -> ImportError {
+        let is_adapter = |name: &&String| base_name(name).starts_with("adapter");
+        let pickle = self.pickles.iter().find(is_adapter);
+        match pickle.or(self.pickles.first()) {
+            Some(file) => ImportError::Pickle { file: file.clone() },
+            None if self.configs.is_empty() => ImportError::NoConfig {
+                others: self.others.clone(),
+            },
+            None => ImportError::NoWeights,
+        }
+    }
+
+    /// The config; of a whole folder only one JSON file is an adapter's.
+    ///
+    /// # Errors
+    /// [`ImportError::NoConfig`], or a config that is damaged.
+    pub async fn config(&mut self) -> Result<Map<String, Value>, ImportError> {
+        let mut found: Option<Map<String, Value>> = None;
+        for file in std::mem::take(&mut self.configs) {
+            let is_config = base_name(&file.name) == "adapter_config.json";
+            if !is_config && file.source.num_bytes() > MAX_CONFIG_BYTES {
+                self.others.push(file.name);
+                continue;
+            }
+            let text = whole(&file, MAX_CONFIG_BYTES).await?;
+            match json::from_slice::<Map<_, _>>(&text) {
+                Ok(map) if map.contains_key("peft_type") || is_of_mlx(&map) => found = Some(map),
+                Ok(_) => self.others.push(file.name),
+                Err(error) if is_config => return Err(ImportError::Config(error)),
+                Err(_) => self.others.push(file.name),
+            }
+        }
+        found.ok_or_else(|| ImportError::NoConfig {
+            others: self.others.clone(),
+        })
+    }
+}
+
+/// The name without the folders before it.
+fn base_name(name: &str) -> &str {
+    name.rsplit(['/', '\\']).next().unwrap_or(name)
+}

@@ -1,0 +1,112 @@
+//! A LoRA adapter as llama.cpp's `convert_lora_to_gguf.py` and this engine write it: one alpha for the whole file, the rank in
+//! each tensor's shape, the rows of queries' and keys' `B` interleaved as those of the base.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{Incoming, IncomingTensor, Order, refused};
+use crate::{
+    adapter::ModelShape,
+    import::{ImportError, Mismatch, error::Remedy},
+    protocol::TargetModule,
+    weights::{config::LlamaConfig, gguf::GgufHeader, names::hf_from_gguf, tensor::TensorEntry},
+};
+
+/// The endings of its tensors, and PEFT's.
+const ENDINGS: [(&str, &str); 2] = [(".lora_a", "lora_A"), (".lora_b", "lora_B")];
+
+pub(super) fn incoming(
+    file: &str,
+    header: GgufHeader,
+    shape: &ModelShape,
+) -> Result<Incoming, ImportError> {
+    let GgufHeader {
+        metadata, tensors, ..
+    } = header;
+    let text = |key: &str| metadata.text(key).ok().flatten();
+    if text("general.type") != Some("adapter") && text("adapter.type").is_none() {
+        let file = file.to_owned();
+        return Err(ImportError::NotAnAdapter { file });
+    }
+    let base = text("general.base_model.0.name").map(str::to_owned);
+    let refuse = |key: &str, what: String, remedy| {
+        Err(refused(base.clone(), Mismatch::config(key, what, remedy)))
+    };
+    if let Some(kind) = text("adapter.type").filter(|kind| *kind != "lora") {
+        let what = format!("GGUF adapters of the type {kind} are not supported");
+        return refuse("adapter.type", what, Remedy::Merge);
+    }
+    if let Some(other) =
+        text("general.architecture").filter(|name| *name != LlamaConfig::ARCHITECTURE)
+    {
+        let what = format!("it is for a model of the architecture {other}");
+        return refuse("general.architecture", what, Remedy::Base);
+    }
+    let Some(alpha) = metadata.float("adapter.lora.alpha")? else {
+        let what = "it is missing, so that the adapter's strength is unknown".to_owned();
+        return refuse("adapter.lora.alpha", what, Remedy::Complete);
+    };
+    let tensors: Vec<IncomingTensor> = tensors
+        .into_iter()
+        .map(|entry| renamed(entry, shape))
+        .collect();
+    let ranks = tensors.iter().filter_map(|tensor| {
+        let module = tensor.entry.name.strip_suffix(".lora_A.weight")?;
+        let module = module.strip_prefix("base_model.model.")?;
+        Some((module.to_owned(), *tensor.entry.shape.first()?))
+    });
+    let mut ranks: BTreeMap<String, u64> = ranks.collect();
+    let r = ranks.values().copied().max().unwrap_or(0);
+    ranks.retain(|_, rank| *rank != r);
+    let config: Map<String, Value> = [
+        ("peft_type", json!("LORA")),
+        ("base_model_name_or_path", json!(base)),
+        ("r", json!(r)),
+        ("lora_alpha", json!(alpha)),
+        ("rank_pattern", json!(ranks)),
+        // The tensors say which they are.
+        ("target_modules", json!(".*")),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect();
+    Ok(Incoming { config, tensors })
+}
+
+/// By PEFT's name, where it is one that PEFT would have.
+fn renamed(entry: TensorEntry, shape: &ModelShape) -> IncomingTensor {
+    let as_it_is = Order::AsInPeft;
+    let ending = ENDINGS.iter().find(|(end, _)| entry.name.ends_with(end));
+    let hf_name = ending.and_then(|(end, peft)| {
+        let weight = hf_from_gguf(entry.name.strip_suffix(end)?)?;
+        let module = weight.strip_suffix(".weight")?.to_owned();
+        Some((module, *peft))
+    });
+    let Some((module, peft)) = hf_name else {
+        let order = as_it_is;
+        return IncomingTensor { entry, order };
+    };
+    let heads = [
+        (TargetModule::QProj, shape.num_attention_heads),
+        (TargetModule::KProj, shape.num_key_value_heads),
+    ];
+    let rotated = heads
+        .into_iter()
+        .find(|(rotated, _)| peft == "lora_B" && module.ends_with(rotated.path()));
+    let order = rotated.map_or(as_it_is, |(_, heads)| {
+        // Of the tensor itself: a base of other widths is found out by the shapes.
+        let rows = entry.shape.first().map_or(0, |&rows| rows as usize);
+        match rows.checked_div(heads) {
+            Some(head_dim) if head_dim > 1 && head_dim % 2 == 0 && rows % heads == 0 => {
+                Order::Interleaved { head_dim }
+            }
+            _ => as_it_is,
+        }
+    });
+    let name = format!("base_model.model.{module}.{peft}.weight");
+    IncomingTensor {
+        entry: TensorEntry { name, ..entry },
+        order,
+    }
+}

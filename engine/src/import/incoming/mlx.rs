@@ -1,0 +1,80 @@
+//! What mlx-lm saves: `adapters.safetensors` and a config of its own, `y = W x + scale (x A) B` with `A` `[in, r]` and
+//! `B` `[r, out]`, DoRA's magnitudes as `m`.
+
+use serde_json::{Map, Value, json};
+
+use super::{Incoming, IncomingTensor, Order, refused};
+use crate::{
+    import::{ImportError, Mismatch, error::Remedy},
+    weights::tensor::TensorEntry,
+};
+
+/// The endings of its tensors, PEFT's, and whether rows and columns change places.
+const ENDINGS: [(&str, &str, Order); 3] = [
+    (".lora_a", ".lora_A.weight", Order::Transposed),
+    (".lora_b", ".lora_B.weight", Order::Transposed),
+    (".m", ".lora_magnitude_vector", Order::AsInPeft),
+];
+
+pub(super) fn incoming(
+    config: &Map<String, Value>,
+    tensors: Vec<TensorEntry>,
+) -> Result<Incoming, ImportError> {
+    let base = config.get("model").and_then(Value::as_str);
+    let refuse = |key: &str, what: &str, remedy| {
+        let mismatch = Mismatch::config(key, what, remedy);
+        Err(refused(base.map(str::to_owned), mismatch))
+    };
+    let is_dora = match config.get("fine_tune_type").map(Value::as_str) {
+        None | Some(Some("lora")) => false,
+        Some(Some("dora")) => true,
+        _ => {
+            let what = "mlx-lm trained the whole model, not an adapter";
+            return refuse("fine_tune_type", what, Remedy::Fuse);
+        }
+    };
+    let parameters = config.get("lora_parameters").and_then(Value::as_object);
+    let number = |key: &str| parameters?.get(key)?.as_f64();
+    let (Some(scale), Some(rank)) = (number("scale"), number("rank")) else {
+        let what = "rank and scale are not there, so that its strength is unknown";
+        return refuse("lora_parameters", what, Remedy::Complete);
+    };
+    let peft = json!({
+        "peft_type": "LORA",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": scale * rank,
+        "use_dora": is_dora,
+        // The tensors say which they are.
+        "target_modules": ".*",
+    });
+    let Value::Object(peft) = peft else {
+        return Err(ImportError::NoWeights);
+    };
+    let tensors = tensors.into_iter().map(|entry| {
+        let ending = ENDINGS.iter().find(|(end, ..)| entry.name.ends_with(end));
+        let Some((end, peft_end, order)) = ending else {
+            let order = Order::AsInPeft;
+            return IncomingTensor { entry, order };
+        };
+        let module = entry.name.trim_end_matches(end);
+        let name = format!("base_model.model.{module}{peft_end}");
+        let mut shape = entry.shape.clone();
+        if *order == Order::Transposed {
+            shape.reverse();
+        }
+        let entry = TensorEntry {
+            name,
+            shape,
+            ..entry
+        };
+        IncomingTensor {
+            entry,
+            order: *order,
+        }
+    });
+    Ok(Incoming {
+        config: peft,
+        tensors: tensors.collect(),
+    })
+}

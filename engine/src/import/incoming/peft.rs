@@ -1,0 +1,113 @@
+//! PEFT's own files, with the names that wrappers and older versions leave in them.
+
+use serde_json::{Map, Value};
+
+use super::{Incoming, IncomingTensor, Order};
+use crate::weights::{names::unwrapped, tensor::TensorEntry};
+
+/// What PEFT puts before the names of the model.
+const PREFIX: &str = "base_model.model.";
+/// Modules of a causal language model; a file with these at the start of its names lacks the prefix.
+const BARE: [&str; 2] = ["model.", "lm_head."];
+/// Parts whose name in memory has the adapter's name behind it.
+const NAMED: [&str; 8] = [
+    "lora_A",
+    "lora_B",
+    "lora_embedding_A",
+    "lora_embedding_B",
+    "lora_magnitude_vector",
+    "vera_lambda_b",
+    "vera_lambda_d",
+    "ia3_l",
+];
+
+pub(super) fn incoming(config: Map<String, Value>, tensors: Vec<TensorEntry>) -> Incoming {
+    let tensors = tensors
+        .into_iter()
+        // What a saved module was before the training.
+        .filter(|entry| !entry.name.contains(".original_module."))
+        .map(|entry| IncomingTensor {
+            entry: TensorEntry {
+                name: peft_name(&entry.name),
+                ..entry
+            },
+            order: Order::AsInPeft,
+        });
+    Incoming {
+        config,
+        tensors: tensors.collect(),
+    }
+}
+
+/// The name that PEFT's `save_pretrained` would give.
+fn peft_name(name: &str) -> String {
+    let mut name = unwrapped(name);
+    let twice = [PREFIX, PREFIX].concat();
+    while name.starts_with(&twice) {
+        name.drain(..PREFIX.len());
+    }
+    if BARE.iter().any(|start| name.starts_with(start)) {
+        name.insert_str(0, PREFIX);
+    }
+    for part in NAMED {
+        name = name.replace(&format!(".{part}.default"), &format!(".{part}"));
+    }
+    name = name.replace(".modules_to_save.default.", ".");
+    match name.strip_suffix("lora_magnitude_vector.weight") {
+        Some(start) => format!("{start}lora_magnitude_vector"),
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_those_of_peft() {
+        let module = "base_model.model.model.layers.0.mlp.up_proj";
+        for (name, expected) in [
+            (
+                "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight",
+                "lora_A.weight",
+            ),
+            (
+                "model.layers.0.mlp.up_proj.lora_A.default.weight",
+                "lora_A.weight",
+            ),
+            (
+                "_orig_mod.base_model.model.model.layers.0.mlp.up_proj.lora_B.weight",
+                "lora_B.weight",
+            ),
+            (
+                "base_model.model._orig_mod.model.layers.0.mlp.up_proj.lora_B.weight",
+                "lora_B.weight",
+            ),
+            (
+                "base_model.model.base_model.model.model.layers.0.mlp.up_proj.lora_B.weight",
+                "lora_B.weight",
+            ),
+            (
+                "base_model.model.model.layers.0.mlp.up_proj.lora_magnitude_vector.weight",
+                "lora_magnitude_vector",
+            ),
+            (
+                "base_model.model.model.layers.0.mlp.up_proj.lora_magnitude_vector.default.weight",
+                "lora_magnitude_vector",
+            ),
+        ] {
+            assert_eq!(peft_name(name), format!("{module}.{expected}"));
+        }
+        assert_eq!(
+            peft_name("base_model.model.lm_head.modules_to_save.default.weight"),
+            "base_model.model.lm_head.weight"
+        );
+        for name in [
+            "my_model.model.lora_A.weight",
+            "prompt_embeddings",
+            "base_model.vera_A",
+        ] {
+            assert_eq!(peft_name(name), name);
+        }
+    }
+}
