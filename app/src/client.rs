@@ -19,7 +19,7 @@ use web_sys::{Blob, File};
 
 use crate::browser::{download, get, zip_of};
 use crate::state::copies::Copies;
-use crate::state::failure::Notice;
+use crate::state::failure::{Death, Notice};
 use crate::state::reading::ReaderId;
 use crate::state::{ExportState, Resting, State, Step};
 
@@ -301,14 +301,14 @@ impl EngineClient {
             });
         }
         let is_last = self.inner.borrow().restarts >= MAX_RESTARTS;
-        let remedy = if is_last {
-            "Reload the page; if it happens again, choose the other device or a smaller model."
+        let (remedy, memory_remedy) = if is_last {
+            let memory =
+                "Reload the page; if it happens again, choose the other device or a smaller model.";
+            ("Reload the page.", memory)
         } else {
-            "It has been restarted with your model, data and adapters. A shorter sequence length or a smaller batch needs less memory."
-        };
-        let what = match message {
-            "" => "the engine stopped unexpectedly".to_owned(),
-            message => format!("the engine stopped unexpectedly ({message})"),
+            let memory = "It has been restarted with your model, data and adapters. A shorter sequence length or a smaller batch needs less memory.";
+            let restarted = "The engine has been restarted with your model, data and adapters.";
+            (restarted, memory)
         };
         self.state.update(|state| {
             let step = if state.is_busy() {
@@ -316,8 +316,21 @@ impl EngineClient {
             } else {
                 Step::Model
             };
-            state.resting = Resting::Failed(what.clone());
-            let failure = Failure::new(FailureKind::Internal, what).remedy(remedy);
+            let device = state.device.report.as_ref();
+            let device = device.map_or(String::new(), |report| {
+                format!("{}, {} threads", report.name, report.threads)
+            });
+            let death = Death {
+                who: "the engine",
+                said: message,
+                device: &device,
+                memory_remedy,
+                remedy,
+            };
+            let mut failure = death.failure();
+            // A plan of the next engine does not refute what happened to this one.
+            failure.run = state.run.as_ref().map(|run| run.id);
+            state.resting = Resting::Failed(failure.what.clone());
             state.notify(Notice::new(step, failure));
         });
         // What was being loaded may be what it died of.

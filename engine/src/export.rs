@@ -201,7 +201,7 @@ pub fn peft_zip(
     archive.finish()
 }
 
-/// A zip for llama.cpp and Ollama: `adapter.gguf` and a `Modelfile`.
+/// A zip for llama.cpp: `adapter.gguf`, and a README that says how to use it. `name` is the base's.
 ///
 /// # Errors
 /// [`ExportError::NoForm`]
@@ -210,7 +210,6 @@ pub fn gguf_zip(
     parameters: &[f32],
     shape: &ModelShape,
     name: &str,
-    modelfile: &str,
 ) -> Result<Vec<u8>, ExportError> {
     if let Some(error) = refusal(ExportKind::Gguf, &form.layout.spec) {
         return Err(error);
@@ -218,7 +217,7 @@ pub fn gguf_zip(
     let mut archive = Archive::default();
     let adapter = gguf::adapter(form.pairs(parameters), shape, name)?;
     archive.write("adapter.gguf", &adapter)?;
-    archive.write("Modelfile", modelfile.as_bytes())?;
+    archive.write("README.md", readme::of_gguf_adapter(name).as_bytes())?;
     archive.finish()
 }
 

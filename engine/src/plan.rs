@@ -150,6 +150,9 @@ impl RunPlan {
     }
 }
 
+/// Blocks that are looked at for a rank that is too high.
+const MAX_LAYERS: usize = 1024;
+
 /// A word on a rank that is higher than a matrix can have; it works, but what is above adds nothing.
 fn surplus_rank(spec: &RunSpec, model: &ModelSummary) -> Option<String> {
     let adapter = &spec.adapter;
@@ -157,7 +160,8 @@ fn surplus_rank(spec: &RunSpec, model: &ModelSummary) -> Option<String> {
         return None;
     }
     let mut surplus = Vec::new();
-    for (layer, module) in adapter.modules(model.num_hidden_layers) {
+    // The settings were checked, but not the model's size; none has as many blocks.
+    for (layer, module) in adapter.modules(model.num_hidden_layers.min(MAX_LAYERS)) {
         let (input, output) = features(model, module);
         let (rank, most) = (adapter.rank(layer, module), input.min(output));
         let told = format!("{} has rank {most} at most, not {rank}", module.name());

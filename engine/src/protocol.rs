@@ -8,7 +8,8 @@
 
 pub mod adapter;
 pub mod batch;
-pub mod data;
+pub mod crash;
+mod data;
 pub mod device;
 pub mod export;
 pub mod failure;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use adapter::*;
 pub use batch::*;
+pub use crash::*;
 pub use data::*;
 pub use device::*;
 pub use export::*;

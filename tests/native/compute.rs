@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod adapters;
+mod brought;
 mod chat;
 mod common;
 mod device;
@@ -17,3 +18,4 @@ mod round_trips;
 mod scored;
 mod session;
 mod train;
+mod unembedded;

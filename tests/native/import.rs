@@ -48,24 +48,24 @@ struct Rows {
     rows: Vec<fixture::Row>,
 }
 
-fn source(name: &str, bytes: Vec<u8>) -> NamedSource {
+pub fn source(name: &str, bytes: Vec<u8>) -> NamedSource {
     let name = name.to_owned();
     let source = Box::new(bytes);
     NamedSource { name, source }
 }
 
-fn pair(config: Vec<u8>, tensors: Vec<u8>) -> Vec<NamedSource> {
+pub fn pair(config: Vec<u8>, tensors: Vec<u8>) -> Vec<NamedSource> {
     vec![
         source("adapter_model.safetensors", tensors),
         source("adapter_config.json", config),
     ]
 }
 
-fn open(files: Vec<NamedSource>, model: &Llama) -> Result<AdapterFiles, ImportError> {
+pub fn open(files: Vec<NamedSource>, model: &Llama) -> Result<AdapterFiles, ImportError> {
     block_on(AdapterFiles::open(files, &ModelShape::from(&model.config)))
 }
 
-fn loss(name: &str, model: &Llama, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
+pub fn loss(name: &str, model: &Llama, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);
     let host = ScriptedHost::default();
@@ -194,13 +194,13 @@ fn a_blend_is_the_sum_of_its_parts() {
 }
 
 /// An adapter's files with something done to them.
-struct Forged {
-    config: Value,
-    tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
+pub struct Forged {
+    pub config: Value,
+    pub tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
 }
 
 impl Forged {
-    fn new(case: &str) -> Self {
+    pub fn new(case: &str) -> Self {
         let config = fixture::json(&format!("strangers/{case}/adapter_config.json"));
         let bytes = file::bytes(&format!("strangers/{case}/adapter_model.safetensors"));
         let read = SafeTensors::deserialize(&bytes).unwrap();
@@ -218,22 +218,22 @@ impl Forged {
         }
     }
 
-    fn set(mut self, key: &str, value: Value) -> Self {
+    pub fn set(mut self, key: &str, value: Value) -> Self {
         self.config[key] = value;
         self
     }
 
-    fn each(mut self, change: impl FnMut(&mut (String, Dtype, Vec<usize>, Vec<u8>))) -> Self {
+    pub fn each(mut self, change: impl FnMut(&mut (String, Dtype, Vec<usize>, Vec<u8>))) -> Self {
         self.tensors.iter_mut().for_each(change);
         self
     }
 
-    fn keep(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
+    pub fn keep(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
         self.tensors.retain(|(name, ..)| is_kept(name));
         self
     }
 
-    fn files(&self) -> Vec<NamedSource> {
+    pub fn files(&self) -> Vec<NamedSource> {
         let views = self.tensors.iter().map(|(name, dtype, shape, data)| {
             (
                 name.as_str(),
@@ -244,8 +244,8 @@ impl Forged {
         pair(self.config.to_string().into_bytes(), bytes)
     }
 
-    /// The reasons for which it is refused.
-    fn mismatches(&self, model: &Llama) -> Vec<Mismatch> {
+    /// What is refused, and why.
+    pub fn mismatches(&self, model: &Llama) -> Vec<Mismatch> {
         match open(self.files(), model) {
             Err(ImportError::Mismatches { mismatches, .. }) => mismatches,
             Err(error) => panic!("{error}"),
@@ -308,7 +308,8 @@ fn a_bad_adapter_is_refused_with_every_reason() {
         ("peft_type", json!("PREFIX_TUNING")),
         ("bias", json!("all")),
         ("init_lora_weights", json!("pissa")),
-        ("lora_alpha", json!(0.5)),
+        ("lora_alpha", json!(0)),
+        ("task_type", json!("SEQ_CLS")),
         ("use_qalora", json!(true)),
         ("target_modules", json!(["q_proj", "c_attn"])),
         ("layers_to_transform", json!([0, "one"])),
@@ -324,8 +325,8 @@ fn a_bad_adapter_is_refused_with_every_reason() {
         .into_iter()
         .fold(good(), |forged, (key, value)| forged.set(key, value));
     // An unknown method has neither rank nor alpha to look at, but is taken as LoRA to find the rest.
-    assert_eq!(places(&all).len(), 8, "{:?}", places(&all));
-    // An adapter that cannot fit into the file is not laid out.
+    assert_eq!(places(&all).len(), 9, "{:?}", places(&all));
+    // What cannot be in the file is not laid out.
     assert_eq!(places(&good().set("r", json!(99_000_000))), ["r"]);
     assert_eq!(
         places(&Forged::new("vera").set("save_projection", json!(false))),

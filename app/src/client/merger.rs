@@ -11,6 +11,8 @@ use web_sys::Blob;
 
 use crate::browser::{download, get};
 
+use crate::state::failure::Death;
+
 use super::EngineClient;
 use super::port::Port;
 
@@ -108,12 +110,15 @@ impl EngineClient {
     }
 
     fn merger_died(&self, message: &str) {
-        let what = match message {
-            "" => "the export stopped unexpectedly".to_owned(),
-            message => format!("the export stopped unexpectedly ({message})"),
+        let remedy = "Your model and adapters are still here; try again.";
+        let death = Death {
+            who: "the export",
+            said: message,
+            device: "",
+            memory_remedy: "Your model and adapters are still here. Export a smaller type, or close other tabs and try again.",
+            remedy,
         };
-        let failure = Failure::new(FailureKind::Internal, what)
-            .remedy("Try again; your model and adapters are still here.");
+        let failure = death.failure();
         self.state.update(|state| state.merging_failed(failure));
         self.end_merger();
     }

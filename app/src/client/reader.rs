@@ -9,6 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, File};
 
 use crate::browser::get;
+use crate::state::failure::Death;
 use crate::state::reading::{Held, ReaderId};
 
 use super::port::Port;
@@ -134,13 +135,14 @@ impl EngineClient {
     }
 
     fn reader_died(&self, reader: ReaderId, message: &str) {
-        let what = match message {
-            "" => "the file reader stopped unexpectedly".to_owned(),
-            message => format!("the file reader stopped unexpectedly ({message})"),
+        let death = Death {
+            who: "the file reader",
+            said: message,
+            device: "",
+            memory_remedy: "What was loaded before is still there. Split the file, or close other tabs and try again.",
+            remedy: "What was loaded before is still there.",
         };
-        let failure = Failure::new(FailureKind::Dataset, what).remedy(
-            "What was loaded before is still there. Try again; a very large file may have to be split.",
-        );
+        let failure = death.failure();
         self.state
             .update(|state| state.reader_failed(reader, failure));
         self.end_old_readers();

@@ -1,9 +1,11 @@
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 
 use super::icon::{Glyph, Icon};
 use super::words::Words;
+use crate::browser::page;
 use crate::state::Step;
-use crate::state::failure::Notice;
+use crate::state::failure::{Notice, report};
 use crate::state::format::sentence;
 use crate::store::Store;
 
@@ -29,17 +31,43 @@ pub fn Notices(step: Step) -> impl IntoView {
 fn card(store: Store, notice: Notice) -> impl IntoView {
     let Notice { step, failure, .. } = notice;
     let label = format!("Dismiss the message in {}", step.title());
+    let report = report(&failure);
     view! {
         <div class="notice">
             <Icon glyph=Glyph::Alert />
             <div class="notice-body">
                 <p class="notice-what"><Words text=sentence(&failure.what) /></p>
                 {failure.place.map(|place| view! { <p class="notice-place">{place}</p> })}
+                {report.map(|report| view! { <CopyReport report=report /> })}
                 {failure.remedy.map(|remedy| view! { <p class="notice-remedy"><Words text=sentence(&remedy) /></p> })}
             </div>
             <button type="button" class="icon-button" aria-label=label on:click=move |_| store.dismiss(step)>
                 <Icon glyph=Glyph::Close />
             </button>
         </div>
+    }
+}
+
+/// A button that copies what a person who reports an internal error needs to say.
+#[component]
+fn CopyReport(report: String) -> impl IntoView {
+    let note = RwSignal::new("");
+    let copy = move |_| {
+        let report = report.clone();
+        spawn_local(async move {
+            let is_copied = page::copy(report).await;
+            note.set(if is_copied {
+                "Copied"
+            } else {
+                "Select the text and copy it by hand"
+            });
+        });
+    };
+    view! {
+        <p>
+            <button type="button" class="button button-small" on:click=copy>"Copy the report"</button>
+            " "
+            <span class="quiet" aria-live="polite">{move || note.get()}</span>
+        </p>
     }
 }

@@ -1,6 +1,6 @@
 //! Where on the page a failure belongs.
 
-use engine::protocol::{Failure, FailureKind};
+use engine::protocol::{Crash, Failure, FailureKind};
 
 use super::{ExportState, State, Step};
 
@@ -31,6 +31,60 @@ impl Notice {
         );
         self.step == Step::Train && is_kind && self.failure.run.is_none()
     }
+}
+
+/// What the page says of a worker that died.
+pub struct Death<'a> {
+    /// Who died, as the user knows it: "the engine".
+    pub who: &'a str,
+    /// What the browser said of it; empty where it said nothing.
+    pub said: &'a str,
+    /// What it ran on, for the report; empty where it does not matter.
+    pub device: &'a str,
+    /// What helps where it ran out of memory.
+    pub memory_remedy: &'a str,
+    /// What helps where it made a mistake, or is still there.
+    pub remedy: &'a str,
+}
+
+impl Death<'_> {
+    /// Lack of memory is told as that; everything else as an internal error, with what to report.
+    pub fn failure(&self) -> Failure {
+        let Self { who, said, .. } = self;
+        let crash = Crash::of(said);
+        if crash.kind == FailureKind::OutOfMemory {
+            return Failure::new(crash.kind, format!("{who} ran out of memory"))
+                .at(crash.message)
+                .remedy(self.memory_remedy);
+        }
+        let message = match crash.message.as_str() {
+            "" => "it stopped without a word",
+            message => message,
+        };
+        let version = format!("Inlay {}", env!("CARGO_PKG_VERSION"));
+        let report = [
+            crash.place.as_deref().unwrap_or_default(),
+            &version,
+            self.device,
+        ];
+        let report: Vec<&str> = report.into_iter().filter(|part| !part.is_empty()).collect();
+        let remedy = format!(
+            "{} This is a mistake in Inlay, not in your files: please report it with the two lines above.",
+            self.remedy
+        );
+        Failure::new(
+            FailureKind::Internal,
+            format!("internal error in {who}: {message}"),
+        )
+        .at(report.join(" \u{b7} "))
+        .remedy(remedy)
+    }
+}
+
+/// What a person who reports an internal error copies; nothing for other failures.
+pub fn report(failure: &Failure) -> Option<String> {
+    let place = failure.place.as_deref()?;
+    (failure.kind == FailureKind::Internal).then(|| format!("{}\n{place}", failure.what))
 }
 
 /// The step that a failure concerns: by its kind where that says it, else by what was asked of the worker.
@@ -71,5 +125,59 @@ fn step_under_way(state: &State) -> Step {
         Step::Data
     } else {
         Step::Train
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn death(said: &str) -> Failure {
+        let death = Death {
+            who: "the engine",
+            said,
+            device: "CPU, 2 threads",
+            memory_remedy: "A smaller batch needs less memory.",
+            remedy: "It was restarted.",
+        };
+        death.failure()
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error_with_what_to_report() {
+        let failure =
+            death("Uncaught Error: panicked at engine/src/a.rs:1:2:\nindex out of bounds");
+        assert_eq!(failure.kind, FailureKind::Internal);
+        assert_eq!(
+            failure.what,
+            "internal error in the engine: index out of bounds"
+        );
+        let place = failure.place.clone().unwrap();
+        for part in ["engine/src/a.rs:1:2", "Inlay ", "CPU, 2 threads"] {
+            assert!(place.contains(part), "{place}");
+        }
+        let remedy = failure.remedy.clone().unwrap();
+        assert!(
+            remedy.contains("please report") && !remedy.contains("memory"),
+            "{remedy}"
+        );
+        assert!(
+            report(&failure)
+                .unwrap()
+                .contains("index out of bounds\nengine/src/a.rs")
+        );
+        assert!(death("").what.contains("without a word"));
+    }
+
+    #[test]
+    fn lack_of_memory_is_told_as_that() {
+        let failure = death("Uncaught RangeError: Array buffer allocation failed");
+        assert_eq!(failure.kind, FailureKind::OutOfMemory);
+        assert_eq!(failure.what, "the engine ran out of memory");
+        assert_eq!(
+            failure.remedy.as_deref(),
+            Some("A smaller batch needs less memory.")
+        );
+        assert_eq!(report(&failure), None);
     }
 }

@@ -158,39 +158,15 @@ pub fn bos_and_stops(tokenizer: &Tokenizer) -> (Option<String>, Vec<String>) {
     (bos.map(|_| tokenizer.special_text(bos)), stops)
 }
 
-/// The Modelfile beside `adapter.gguf`; `stops` are the texts of the tokens that end a turn.
-pub fn render(
-    base: &str,
-    template: Option<&ChatTemplate>,
-    bos: Option<&str>,
-    stops: &[String],
-) -> String {
-    let from = format!(
-        "# FROM names the base that the adapter was trained on: a GGUF file of it, or its name in Ollama.\n\
-         FROM ./{}\n\
-         ADAPTER ./adapter.gguf\n",
-        base.lines().next().unwrap_or_default()
-    );
-    with_from(&from, template, bos, stops)
-}
-
-/// The Modelfile beside a model of its own, the file `model`; the rest as of [`render`].
+/// The Modelfile of the merged model in the file `model`; `stops` are the texts of the tokens that end a turn. Ollama builds
+/// models from whole files alone: since 0.34.1 it takes no `ADAPTER`.
 pub fn of_model(
     model: &str,
     template: Option<&ChatTemplate>,
     bos: Option<&str>,
     stops: &[String],
 ) -> String {
-    with_from(&format!("FROM ./{model}\n"), template, bos, stops)
-}
-
-fn with_from(
-    from: &str,
-    template: Option<&ChatTemplate>,
-    bos: Option<&str>,
-    stops: &[String],
-) -> String {
-    let mut file = format!("# ollama create tuned -f Modelfile\n{from}");
+    let mut file = format!("# ollama create tuned -f Modelfile\nFROM ./{model}\n");
     match template.map(Frame::of) {
         Some(Some(frame)) => {
             if frame.system.is_none() {
@@ -257,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn the_modelfile_has_base_adapter_template_and_stops() {
-        let file = render(
+    fn the_modelfile_has_model_template_and_stops() {
+        let file = of_model(
             "base.gguf",
             Some(&template(LLAMA_3)),
             Some("<s>"),
             &["<|eot_id|>".to_owned()],
         );
-        assert!(file.contains("\nFROM ./base.gguf\nADAPTER ./adapter.gguf\n"));
+        assert!(file.contains("\nFROM ./base.gguf\n") && !file.contains("ADAPTER"));
         assert!(file.contains("\nPARAMETER stop \"<|eot_id|>\"\n"));
         let go = file
             .split("TEMPLATE \"\"\"")
@@ -278,7 +254,7 @@ mod tests {
             go.ends_with("{{- \"<|start_header_id|>assistant<|end_header_id|>\\n\\n\" }}"),
             "{go}"
         );
-        let none = render(
+        let none = of_model(
             "base.gguf",
             Some(&template("{{ messages | length }}")),
             None,

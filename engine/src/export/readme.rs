@@ -25,6 +25,20 @@ pub(super) fn render(input: &ExportInput<'_>) -> Result<String, ExportError> {
     Ok(sections.join("\n"))
 }
 
+/// README.md next to `adapter.gguf`, an adapter of the model called `base`.
+pub(super) fn of_gguf_adapter(base: &str) -> String {
+    let base = base.lines().next().unwrap_or_default().replace('`', "'");
+    format!(
+        "# adapter.gguf\n\n\
+         A LoRA adapter for llama.cpp, trained on `{base}`. It needs a GGUF file of that model:\n\n\
+         ```sh\n\
+         llama-cli -m BASE.gguf --lora adapter.gguf\n\
+         llama-server -m BASE.gguf --lora adapter.gguf\n\
+         ```\n\n\
+         Ollama and LM Studio take whole models only: for them, export the merged GGUF, which comes with a Modelfile.\n"
+    )
+}
+
 const FILES: &str = "\
 ## Files
 | file | what |

@@ -56,7 +56,7 @@ pub enum ModelError {
     MissingConfig { file: String },
     #[error("the model comes without a tokenizer")]
     MissingTokenizer { file: String, is_gguf: bool },
-    #[error("the tokenizer is there as {other} alone, which Inlay does not read")]
+    #[error("the tokenizer comes only as {other}, which Inlay does not read")]
     OtherTokenizer { file: String, other: String },
     #[error("{file}: {error}")]
     Source { file: String, error: SourceError },
@@ -84,7 +84,7 @@ pub enum ModelError {
     },
     #[error(
         "{}the type {type_name} of tensor {tensor}{} is not supported yet",
-        file_type.map_or(String::new(), |name| format!("this is a {name} file, and ")),
+        file_type.map_or(String::new(), |name| format!("this is {} {name} file, and ", article(name))),
         and_more(*others)
     )]
     Quantisation {
@@ -133,6 +133,15 @@ fn list(problems: &[TensorProblem]) -> String {
     let shown: Vec<String> = shown.map(ToString::to_string).collect();
     let more = and_more(problems.len().saturating_sub(LISTED_PROBLEMS));
     format!("{}{more}", shown.join("; "))
+}
+
+/// The article before the name of a type.
+fn article(name: &str) -> &'static str {
+    if name.starts_with(['I', 'M']) {
+        "an"
+    } else {
+        "a"
+    }
 }
 
 fn are_missing(count: usize) -> &'static str {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use super::{model::LoadedModel, run::offers};
 use crate::{
     adapter::{AdapterForm, DeviceAdapter, ModelShape, NotLowRank},
-    export::{self, RecipeAdapter, merged, modelfile},
+    export::{self, RecipeAdapter, merged},
     import::AdapterFiles,
     protocol::{
         AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure,
@@ -87,22 +87,11 @@ impl KeptAdapter {
             }
             ExportKind::Gguf => {
                 let name = model.summary.name.as_str();
-                export::gguf_zip(form, parameters, &shape, name, &modelfile(model))?
+                export::gguf_zip(form, parameters, &shape, name)?
             }
             ExportKind::Mlx => export::mlx_zip(form, parameters, &shape, base)?,
         })
     }
-}
-
-/// For Ollama.
-fn modelfile(model: &LoadedModel) -> String {
-    let (bos, stops) = modelfile::bos_and_stops(&model.tokenizer);
-    modelfile::render(
-        &model.summary.name,
-        model.template.as_ref(),
-        bos.as_deref(),
-        &stops,
-    )
 }
 
 impl Adapters {

@@ -113,6 +113,8 @@ fn a_model_in_parts_is_the_model() {
             }
             let model = opened(parts);
             assert_eq!(model.name, "model");
+            let unused = ["README.md", "consolidated.safetensors"];
+            assert_eq!(model.unused_files, unused);
             assert_eq!(numbers(&model), expected, "{count} files");
             let hash = block_on(model.sha256_hex(|_, _| ())).unwrap();
             assert_eq!(hash.len(), 64);
@@ -459,7 +461,7 @@ fn quantized_gguf_files_are_named_as_they_are_sold() {
             tensor.number = number;
         }
         let what = [
-            format!("this is a {name} file"),
+            format!("{name} file, and"),
             format!("the type {tensor_type} of"),
         ];
         let what = what.each_ref().map(String::as_str);

@@ -61,7 +61,7 @@ pub(super) async fn open(
     let base_model_name = base_model_name(metadata).map_err(gguf_error)?;
     let quantization = main_type(&header.tensors);
     let file_type = metadata.unsigned("general.file_type").map_err(gguf_error)?;
-    let file_type = file_type.and_then(purpose::file_type);
+    let file_type = purpose::file_type(&file.name, file_type);
     let notes = config.unembedded_ids_note().into_iter().collect();
     let mut tensors = BTreeMap::new();
     let mut unknown_tensors = Vec::new();

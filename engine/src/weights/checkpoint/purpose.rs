@@ -61,42 +61,62 @@ pub(super) fn check_purpose(file: &str, header: &GgufHeader) -> Result<(), Model
     }
 }
 
-/// llama.cpp's name for the types of a whole file, by the number in `general.file_type`.
-pub(super) fn file_type(number: u64) -> Option<&'static str> {
-    Some(match number {
-        0 => "F32",
-        1 => "F16",
-        2 => "Q4_0",
-        3 => "Q4_1",
-        7 => "Q8_0",
-        8 => "Q5_0",
-        9 => "Q5_1",
-        10 => "Q2_K",
-        11 => "Q3_K_S",
-        12 => "Q3_K_M",
-        13 => "Q3_K_L",
-        14 => "Q4_K_S",
-        15 => "Q4_K_M",
-        16 => "Q5_K_S",
-        17 => "Q5_K_M",
-        18 => "Q6_K",
-        19 => "IQ2_XXS",
-        20 => "IQ2_XS",
-        21 => "Q2_K_S",
-        22 => "IQ3_XS",
-        23 => "IQ3_XXS",
-        24 => "IQ1_S",
-        25 => "IQ4_NL",
-        26 => "IQ3_S",
-        27 => "IQ3_M",
-        28 => "IQ2_S",
-        29 => "IQ2_M",
-        30 => "IQ4_XS",
-        31 => "IQ1_M",
-        32 => "BF16",
-        36 => "TQ1_0",
-        37 => "TQ2_0",
-        38 => "MXFP4",
-        _ => return None,
-    })
+/// llama.cpp's names for the types of a whole file, with the number in `general.file_type`.
+const FILE_TYPES: [(u64, &str); 28] = [
+    (2, "Q4_0"),
+    (3, "Q4_1"),
+    (7, "Q8_0"),
+    (8, "Q5_0"),
+    (9, "Q5_1"),
+    (10, "Q2_K"),
+    (11, "Q3_K_S"),
+    (12, "Q3_K_M"),
+    (13, "Q3_K_L"),
+    (14, "Q4_K_S"),
+    (15, "Q4_K_M"),
+    (16, "Q5_K_S"),
+    (17, "Q5_K_M"),
+    (18, "Q6_K"),
+    (19, "IQ2_XXS"),
+    (20, "IQ2_XS"),
+    (21, "Q2_K_S"),
+    (22, "IQ3_XS"),
+    (23, "IQ3_XXS"),
+    (24, "IQ1_S"),
+    (25, "IQ4_NL"),
+    (26, "IQ3_S"),
+    (27, "IQ3_M"),
+    (28, "IQ2_S"),
+    (29, "IQ2_M"),
+    (30, "IQ4_XS"),
+    (31, "IQ1_M"),
+    (38, "MXFP4"),
+];
+
+/// What a quantized file is called: as its own name says, which is what people chose it by, else as its header does, where
+/// converters are known to leave the type that they began with.
+pub(super) fn file_type(name: &str, number: Option<u64>) -> Option<&'static str> {
+    let name = name.to_ascii_uppercase();
+    let named = FILE_TYPES.iter().filter(|(_, known)| name.contains(known));
+    let named = named.max_by_key(|(_, known)| known.len());
+    let numbered = || FILE_TYPES.iter().find(|(known, _)| Some(*known) == number);
+    named.or_else(numbered).map(|(_, known)| *known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_as_it_is_sold() {
+        for (name, number, expected) in [
+            ("tiny-Q4_K_M.gguf", Some(1), Some("Q4_K_M")),
+            ("llama.iq4_xs.gguf", None, Some("IQ4_XS")),
+            ("model.gguf", Some(15), Some("Q4_K_M")),
+            ("model.gguf", Some(1), None),
+            ("model.gguf", None, None),
+        ] {
+            assert_eq!(file_type(name, number), expected, "{name}");
+        }
+    }
 }

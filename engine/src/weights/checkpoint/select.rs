@@ -170,6 +170,8 @@ async fn parts(
     }) {
         return Err(ambiguous(found.iter().chain([twice])));
     }
+    // What told of them is of no further use.
+    sniffed.retain(|(content, _)| *content != Content::ShardIndex);
     sniffed.extend(files.into_iter().map(|file| (Content::Safetensors, file)));
     Ok(found)
 }

@@ -142,7 +142,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
         (
             "Download GGUF adapter",
             "-gguf.zip",
-            vec!["Modelfile", "adapter.gguf"],
+            vec!["README.md", "adapter.gguf"],
         ),
         (
             "Download MLX adapter",
