@@ -10,6 +10,7 @@ mod log;
 pub mod merged;
 pub mod mlx;
 pub mod modelfile;
+mod number;
 mod readme;
 pub mod recipe;
 

@@ -1,9 +1,7 @@
 //! The worker that writes a merged model: started once the engine gave out the adapter, ended when the model is there or no
 //! longer wanted.
 
-use engine::protocol::{
-    AdapterId, Command, ExportKind, Failure, FailureKind, MergedKind, MergerCommand, MergerEvent,
-};
+use engine::protocol::{AdapterId, Command, ExportKind, MergedKind, MergerCommand, MergerEvent};
 use leptos::prelude::Update;
 use leptos::task::spawn_local;
 use wasm_bindgen::{JsCast, JsValue};

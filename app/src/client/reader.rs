@@ -1,8 +1,6 @@
 //! The workers that read dataset files: one per reading, kept while its rows may be requested.
 
-use engine::protocol::{
-    Command, DatasetSource, Failure, FailureKind, ReadSpec, ReaderCommand, ReaderEvent, RowFilter,
-};
+use engine::protocol::{Command, DatasetSource, ReadSpec, ReaderCommand, ReaderEvent, RowFilter};
 use leptos::prelude::{Update, WithUntracked};
 use leptos::task::spawn_local;
 use wasm_bindgen::{JsCast, JsValue};

@@ -8,10 +8,10 @@ use std::{
 use safetensors::{Dtype, View};
 use serde_json::{Map, Value, json};
 
-use super::{ExportError, ExportInput, pretty_json};
+use super::{ExportError, ExportInput, number::plain_number, pretty_json};
 use crate::{
     adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input},
-    protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule, plain_number},
+    protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule},
 };
 
 /// A tensor on its way into the file.

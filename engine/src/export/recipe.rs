@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::{ExportError, ExportInput};
+use super::{
+    ExportError, ExportInput,
+    number::{plain, plain_map},
+};
 use crate::protocol::{
     AdapterSpec, ControlTokens, DataSpec, DeviceKind, Failure, FailureKind, FileSide, FindingKind,
     LayerRange, LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec,
-    TargetModule, TrainOn, default_lr_ratio, default_virtual_tokens, plain_number,
+    TargetModule, TrainOn, default_lr_ratio, default_virtual_tokens,
 };
 
 const FORMAT: &str = "inlay-recipe";
@@ -290,21 +293,6 @@ impl RecipeSettings {
             None => Ok(()),
         }
     }
-}
-
-/// Whole numbers without a fraction, as recipes always had them.
-fn plain<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    plain_number(*value).serialize(serializer)
-}
-
-fn plain_map<S: Serializer>(
-    values: &BTreeMap<String, f64>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let values = values
-        .iter()
-        .map(|(key, value)| (key, plain_number(*value)));
-    serializer.collect_map(values)
 }
 
 impl From<&RunSpec> for RecipeSettings {

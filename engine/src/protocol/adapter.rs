@@ -277,15 +277,6 @@ impl AdapterSpec {
     }
 }
 
-/// A number as JSON, a whole one without a fraction: some readers of `lora_alpha` take integers alone.
-pub fn plain_number(value: f64) -> serde_json::Value {
-    // Every whole number of this size is exact.
-    match value.fract() == 0.0 && value.abs() < 1e15 {
-        true => serde_json::Value::from(value as i64),
-        false => serde_json::Value::from(value),
-    }
-}
-
 /// Whether a pattern's key means a module. PEFT takes it as a regular expression that the end of the module's path must
 /// match; these are plain names.
 pub fn fits_pattern(key: &str, layer: usize, module: TargetModule) -> bool {
