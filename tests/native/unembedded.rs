@@ -8,9 +8,9 @@ use engine::{
         stored::{RowFacts, RowWriter, StoredRow},
     },
     protocol::{
-        Command, DataSpec, DatasetSummary, DeviceKind, DeviceReport, Event, Failure, FailureKind,
-        GenerationId, GenerationSpec, ModelSource, Precision, PreparedSummary, RunId, RunSpec,
-        Variant,
+        Command, Conversation, DataSpec, DatasetSummary, DeviceKind, DeviceReport, Event, Failure,
+        FailureKind, GenerationId, GenerationSpec, Message, ModelSource, Precision,
+        PreparedSummary, RunId, RunSpec, Speaker,
     },
     weights::checkpoint::NamedSource,
     workbench::Workbench,
@@ -135,14 +135,18 @@ fn prepared(bench: &mut Workbench<'_>, host: &ScriptedHost) -> Option<PreparedSu
 
 fn ask(bench: &mut Workbench<'_>, prompt: &str) {
     let spec = GenerationSpec {
-        prompt: prompt.to_owned(),
+        conversations: vec![Conversation {
+            speaker: Speaker::Base,
+            messages: vec![Message::new("user", prompt)],
+            tools: Vec::new(),
+        }],
+        as_text: false,
         max_new_tokens: 3,
         temperature: 0.0,
         top_k: 0,
         top_p: 1.0,
         repetition_penalty: 1.0,
         seed: 0,
-        variants: vec![Variant::Base],
     };
     let id = GenerationId(1);
     block_on(bench.handle(Command::Generate { id, spec }, Vec::new()));
