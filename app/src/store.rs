@@ -211,7 +211,8 @@ impl Store {
                 .collect()
         };
         self.load_model_files(of(&sorted.model, files::base_name));
-        self.load_dataset_files(of(&sorted.dataset, files::within_folder));
+        let dataset = [sorted.dataset.as_slice(), &sorted.cards].concat();
+        self.load_dataset_files(of(&dataset, files::within_folder));
         self.load_adapters(
             sorted
                 .adapters

@@ -76,6 +76,8 @@ pub struct Sorted {
     pub model: Vec<usize>,
     /// The files of one dataset, in the order of their names.
     pub dataset: Vec<usize>,
+    /// Files about the dataset, which the reader looks into for the names of labels.
+    pub cards: Vec<usize>,
     /// The files of each adapter; the one to try first comes last.
     pub adapters: Vec<Vec<usize>>,
     /// Files that nothing needs.
@@ -405,6 +407,13 @@ impl Sorting<'_> {
             Vec::new()
         };
         if has_others || !dataset.is_empty() || !self.sorted.remarks.is_empty() {
+            let (cards, companions): (Vec<usize>, Vec<usize>) =
+                companions.into_iter().partition(|&index| {
+                    let path = &self.files[index].path;
+                    let is_of_model = is_in_folder(index) || folders.contains(&folder(path));
+                    is_card(path) && !dataset.is_empty() && !is_of_model
+                });
+            self.sorted.cards = cards;
             passed_over.extend([others, recipes, companions].concat());
             self.sorted.dataset = dataset;
         } else if let Some(&recipe) = recipes.first() {
@@ -465,6 +474,12 @@ pub fn with_folder(path: &str) -> &str {
 /// The name of an adapter whose first file has this name: its folder, or the file.
 pub fn shown_adapter(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
+}
+
+/// Whether a file of that name may tell about a dataset's columns.
+fn is_card(path: &str) -> bool {
+    let names = ["readme.md", "dataset_info.json", "dataset_infos.json"];
+    names.contains(&plain_name(path).as_str())
 }
 
 /// How deeply a folder is nested.

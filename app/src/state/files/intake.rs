@@ -28,7 +28,10 @@ impl Intake {
         }
         let adapters = sorted.adapters.iter();
         taken.extend(adapters.map(|adapter| (Step::Try, names(adapter))));
-        let passed_over = (!sorted.passed_over.is_empty()).then(|| names(&sorted.passed_over));
+        // A card gives no rows.
+        let mut left = [sorted.passed_over.as_slice(), &sorted.cards].concat();
+        left.sort_unstable();
+        let passed_over = (!left.is_empty()).then(|| names(&left));
         let intake = Self {
             taken,
             passed_over,

@@ -41,6 +41,7 @@ struct Names {
     model: Vec<String>,
     dataset: Vec<String>,
     adapters: Vec<Vec<String>>,
+    cards: Vec<String>,
     passed_over: Vec<String>,
     remarks: Vec<String>,
 }
@@ -50,11 +51,18 @@ fn names(files: &[Sample], chosen_for: Option<Step>) -> Names {
         model,
         dataset,
         adapters,
+        cards,
         passed_over,
         remarks,
     } = sort(files, chosen_for);
     let mut all: Vec<usize> = adapters.iter().flatten().copied().collect();
-    all.extend(model.iter().chain(&dataset).chain(&passed_over));
+    all.extend(
+        model
+            .iter()
+            .chain(&dataset)
+            .chain(&cards)
+            .chain(&passed_over),
+    );
     all.sort_unstable();
     let number = all.len();
     all.dedup();
@@ -65,6 +73,7 @@ fn names(files: &[Sample], chosen_for: Option<Step>) -> Names {
     };
     Names {
         model: of(model),
+        cards: of(cards),
         dataset: of(dataset),
         adapters: adapters.into_iter().map(of).collect(),
         passed_over: of(passed_over),
@@ -276,7 +285,8 @@ fn of_a_datasets_folder_the_tables_are_taken() {
     for chosen_for in [None, Some(Step::Data)] {
         let sorted = names(&hub, chosen_for);
         assert_eq!(sorted.dataset, ["data.parquet"]);
-        assert_eq!(sorted.passed_over, ["README.md", "dataset_infos.json"]);
+        assert_eq!(sorted.cards, ["dataset_infos.json", "README.md"]);
+        assert!(sorted.passed_over.is_empty());
         let samples = hub.to_vec();
         let intake = Intake::of(&samples, &sort(&samples, chosen_for), chosen_for).unwrap();
         assert_eq!(
