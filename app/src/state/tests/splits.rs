@@ -72,9 +72,11 @@ fn a_guess_is_asked_and_taken_with_one_click() {
     );
     let paired = Mapping::PromptCompletion {
         system: None,
+        history: None,
         prompt: "Spalte1".into(),
         input: None,
         completion: "Spalte2".into(),
+        verdict: None,
     };
     assert_eq!(
         question(&paired).unwrap(),
