@@ -47,6 +47,7 @@ fn stored(row: usize) -> StoredRow {
             group: None,
             label: None,
             rejected: None,
+            is_good: None,
         },
     }
 }

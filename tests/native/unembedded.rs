@@ -77,6 +77,7 @@ fn give_rows(bench: &mut Workbench<'_>, rows: &[(&str, &str)]) {
             group: None,
             label: None,
             rejected: None,
+            is_good: None,
         };
         let row = Row { row, example };
         assert!(writer.push(&StoredRow { row, facts }).is_none());
