@@ -43,7 +43,7 @@ pub use run::*;
 pub use score::*;
 
 /// Raised whenever a message changes its meaning; a page and a worker of different versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

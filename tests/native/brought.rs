@@ -125,7 +125,8 @@ fn names_that_programs_change_are_read_all_the_same() {
             tensors
         };
         let expected = sorted(form_of(Forged::new(case).files(), &model));
-        let changes: [(&str, fn(&str) -> String); 6] = [
+        type Rename = fn(&str) -> String;
+        let changes: [(&str, Rename); 6] = [
             ("torch.compile", |name| format!("_orig_mod.{name}")),
             ("compiled inside", |name| {
                 name.replacen("base_model.model.", "base_model.model._orig_mod.", 1)

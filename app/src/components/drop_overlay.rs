@@ -62,7 +62,8 @@ fn pasted(store: Store, event: &ClipboardEvent, data: &DataTransfer) {
     let text = data.get_data("text/plain").unwrap_or_default();
     let files = dropped(data);
     let has_text = !text.trim().is_empty();
-    if !files.is_empty() && !(has_text && files.are_pictures()) {
+    let is_text = files.is_empty() || (has_text && files.are_pictures());
+    if !is_text {
         event.prevent_default();
         store.take_dropped(files);
     } else if has_text {

@@ -58,8 +58,8 @@ impl Survey {
                 let choices = Choices::at(fields, choices);
                 if let Some((number, choices)) = number.zip(choices) {
                     let number: f64 = number;
-                    self.num_choices = self.num_choices.max(choices.len());
-                    match (0..=choices.len()).find(|known| *known as f64 == number) {
+                    self.num_choices = self.num_choices.max(choices.count());
+                    match (0..=choices.count()).find(|known| *known as f64 == number) {
                         Some(number) => self.numbers |= 1 << number,
                         None => self.has_other = true,
                     }

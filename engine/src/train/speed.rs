@@ -43,7 +43,7 @@ pub async fn measure(model: &Llama, host: &dyn Host) -> Result<Option<Speed>, Fa
     let block_millis = elapsed / (repetitions * MEASURED_TOKENS) as f64;
 
     let scored = SCORED.min(MEASURED_TOKENS);
-    let rows = x.slice([0..scored]);
+    let rows = x.narrow(0, 0, scored);
     head_millis(model, &rows, host).await?;
     let (words, elapsed) = head_millis(model, &rows, host).await?;
     let share = model.config.vocab_size as f64 / words as f64;

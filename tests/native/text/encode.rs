@@ -407,7 +407,7 @@ fn rows_with_a_bad_answer_are_left_out() {
         train_on: TrainOn::Everything,
         ..spec(99)
     };
-    let preview = |stored| encoder.preview(stored, &spec, None).unwrap().tokens;
+    let preview = |stored: &StoredRow| encoder.preview(stored, &spec, None).unwrap().tokens;
     assert!(
         preview(&marked(0, true))
             .iter()

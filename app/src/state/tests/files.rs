@@ -261,7 +261,7 @@ fn zips_are_told_apart_by_their_directories() {
     );
     assert_eq!(dropped(&[ours]).adapters, [["My adapter.zip"]]);
     let rows = zip("rows.zip", &["train.csv", "README.md"]);
-    assert_eq!(dropped(&[rows.clone()]).dataset, ["rows.zip"]);
+    assert_eq!(dropped(std::slice::from_ref(&rows)).dataset, ["rows.zip"]);
     assert_eq!(
         names(&[rows], Some(Step::Try)).adapters,
         [["rows.zip"]],

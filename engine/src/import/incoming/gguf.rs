@@ -98,7 +98,9 @@ fn renamed(entry: TensorEntry, shape: &ModelShape) -> IncomingTensor {
         // Of the tensor itself: a base of other widths is found out by the shapes.
         let rows = entry.shape.first().map_or(0, |&rows| rows as usize);
         match rows.checked_div(heads) {
-            Some(head_dim) if head_dim > 1 && head_dim % 2 == 0 && rows % heads == 0 => {
+            Some(head_dim)
+                if head_dim > 1 && head_dim.is_multiple_of(2) && rows.is_multiple_of(heads) =>
+            {
                 Order::Interleaved { head_dim }
             }
             _ => as_it_is,

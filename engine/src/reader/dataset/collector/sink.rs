@@ -64,29 +64,29 @@ impl Collector<'_> {
         };
         self.gathered = gatherer.summary();
         gatherer.finish(|Conversation { start, messages }| {
-            let read = messages.and_then(|messages| {
-                let fields = [(MESSAGES.to_owned(), messages)];
-                let mapping = Mapping::Messages {
-                    messages: MESSAGES.to_owned(),
-                    system: None,
-                    verdict: None,
-                };
-                let mapped = mapping::example(&fields, &mapping, Habits::default());
-                let (mapped, _) = mapped.map_err(|fault| (start, fault))?;
-                Ok((fields, mapped))
-            });
-            match read {
-                Ok((fields, mapped)) => {
-                    let at = RowPlace {
-                        file: start.file,
-                        place: start.place,
-                        group: start.group,
+            match messages {
+                Ok(messages) => {
+                    let fields = [(MESSAGES.to_owned(), messages)];
+                    let mapping = Mapping::Messages {
+                        messages: MESSAGES.to_owned(),
+                        system: None,
+                        verdict: None,
                     };
-                    self.keep(at, &fields, mapped, columns.mapping());
+                    match mapping::example(&fields, &mapping, Habits::default()) {
+                        Ok((mapped, _)) => {
+                            let at = RowPlace {
+                                file: start.file,
+                                place: start.place,
+                                group: start.group,
+                            };
+                            self.keep(at, &fields, mapped, columns.mapping());
+                        }
+                        Err(fault) => {
+                            self.refuse(start.file, start.place, fault.what, fault.remedy);
+                        }
+                    }
                 }
-                Err((at, RowFault { what, remedy, .. })) => {
-                    self.refuse(at.file, at.place, what, remedy);
-                }
+                Err((at, fault)) => self.refuse(at.file, at.place, fault.what, fault.remedy),
             }
             self.count_row(start.file);
         });
