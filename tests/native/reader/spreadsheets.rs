@@ -244,7 +244,7 @@ fn encodings_are_guessed_by_what_people_write() {
         assert!(!is_lossy, "{text}");
         let records = read_one(
             "rows.txt",
-            format!("x,y\n")
+            "x,y\n".to_owned()
                 .into_bytes()
                 .into_iter()
                 .chain(bytes.iter().copied())
