@@ -171,7 +171,7 @@ fn surplus_rank(spec: &RunSpec, model: &ModelSummary) -> Option<String> {
     }
     (!surplus.is_empty()).then(|| {
         format!(
-            "The rank is higher than these weights can have: {}. It runs, but what is above learns nothing more; choose \
+            "The rank is higher than these weights allow: {}. Training works, but the extra rank learns nothing; choose \
              a lower rank.",
             surplus.join("; ")
         )

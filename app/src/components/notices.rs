@@ -59,7 +59,7 @@ fn CopyReport(report: String) -> impl IntoView {
             note.set(if is_copied {
                 "Copied"
             } else {
-                "Select the text and copy it by hand"
+                "Select the text and copy it yourself"
             });
         });
     };

@@ -58,7 +58,7 @@ impl Death<'_> {
                 .remedy(self.memory_remedy);
         }
         let message = match crash.message.as_str() {
-            "" => "it stopped without a word",
+            "" => "it stopped without a message",
             message => message,
         };
         let version = format!("Inlay {}", env!("CARGO_PKG_VERSION"));
@@ -69,7 +69,7 @@ impl Death<'_> {
         ];
         let report: Vec<&str> = report.into_iter().filter(|part| !part.is_empty()).collect();
         let remedy = format!(
-            "{} This is a mistake in Inlay, not in your files: please report it with the two lines above.",
+            "{} This is a bug in Inlay, not in your files: please report it with the two lines above.",
             self.remedy
         );
         Failure::new(
@@ -166,7 +166,7 @@ mod tests {
                 .unwrap()
                 .contains("index out of bounds\nengine/src/a.rs")
         );
-        assert!(death("").what.contains("without a word"));
+        assert!(death("").what.contains("without a message"));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn conversation(
     current: Option<&str>,
 ) -> Result<Exported, RowFault> {
     let exported = |found: Result<Exported, String>| {
-        let remedy = "Remove the conversation, or take out what is no text.";
+        let remedy = "Remove the conversation, or the parts that are not text.";
         found.map_err(|what| RowFault::new(path, what, remedy))
     };
     let parsed;

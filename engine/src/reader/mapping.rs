@@ -319,7 +319,7 @@ impl<'a> Reading<'a> {
                 let what = format!(
                     "`{path}` is {value}, which marks the answer neither as good nor as bad"
                 );
-                let remedy = "Use true or false, or choose no such field.";
+                let remedy = "Use true or false, or choose no column for it.";
                 Err(RowFault::new(path, what, remedy))
             }
         });

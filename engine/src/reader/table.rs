@@ -277,7 +277,7 @@ impl Columns {
                 count => format!("{count} rows (the first in line {line})"),
             };
             let note = format!(
-                "{rows} had more cells than named columns; the further ones were put back into the text of {name:?}."
+                "{rows} had more cells than named columns; the extra ones were joined to the text of {name:?}."
             );
             output.note(file, &note);
         }

@@ -89,12 +89,12 @@ fn control_characters_inside_texts_are_kept() {
     assert_read(
         "{\"text\": \"tab\there\"}\n{\"text\": \"b\"}",
         &[json!({"text": "tab\there"}), json!({"text": "b"})],
-        "unescaped inside texts",
+        "inside texts were kept",
     );
     assert_read(
         "[{\"text\": \"two\nlines\"}]",
         &[json!({"text": "two\nlines"})],
-        "unescaped inside texts",
+        "inside texts were kept",
     );
 }
 

@@ -100,7 +100,7 @@ fn empty_columns_at_the_right_are_dropped() {
     assert_eq!(
         notes(&records),
         [
-            "2 rows (the first in line 4) had more cells than named columns; the further ones were put back into the text of \"v2\"."
+            "2 rows (the first in line 4) had more cells than named columns; the extra ones were joined to the text of \"v2\"."
         ]
     );
     let records = read_one(

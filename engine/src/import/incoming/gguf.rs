@@ -44,7 +44,7 @@ pub(super) fn incoming(
         return refuse("general.architecture", what, Remedy::Base);
     }
     let Some(alpha) = metadata.float("adapter.lora.alpha")? else {
-        let what = "it is missing, so that the adapter's strength is unknown".to_owned();
+        let what = "it is missing, so the adapter's strength is unknown".to_owned();
         return refuse("adapter.lora.alpha", what, Remedy::Complete);
     };
     let tensors: Vec<IncomingTensor> = tensors

@@ -36,7 +36,7 @@ pub(super) fn incoming(
     let parameters = config.get("lora_parameters").and_then(Value::as_object);
     let number = |key: &str| parameters?.get(key)?.as_f64();
     let (Some(scale), Some(rank)) = (number("scale"), number("rank")) else {
-        let what = "rank and scale are not there, so that its strength is unknown";
+        let what = "rank and scale are missing, so its strength is unknown";
         return refuse("lora_parameters", what, Remedy::Complete);
     };
     let peft = json!({

@@ -106,6 +106,6 @@ fn named(part: &Value) -> String {
     let mut names = fields.filter(|(_, value)| !value.is_null());
     match names.next() {
         Some((name, _)) => format!("with `{name}`"),
-        None => "that is no text".to_owned(),
+        None => "that is not text".to_owned(),
     }
 }

@@ -68,7 +68,7 @@ impl Tally {
                 Oddity::Comma => format!("Extra commas were ignored in {places}."),
                 Oddity::Comment => format!("Comments were ignored in {places}."),
                 Oddity::Control => format!(
-                    "Line breaks, tabs or other control characters stand unescaped inside texts, and were kept, in {rows}."
+                    "Unescaped line breaks, tabs or other control characters inside texts were kept in {rows}."
                 ),
                 Oddity::Python => format!(
                     "Python's notation (single quotes, True, None) was read in place of JSON in {rows}."

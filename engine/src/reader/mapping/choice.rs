@@ -197,16 +197,16 @@ impl Choices {
                 return match number {
                     Some(number) => by_number(number as i64),
                     None => Err(format!(
-                        "`{name}` is {answer}, which is no number of a choice"
+                        "`{name}` is {answer}, which is not the number of a choice"
                     )),
                 };
             }
             Value::String(text) => text.trim(),
-            other => return Err(format!("`{name}` is {other}, which is no choice")),
+            other => return Err(format!("`{name}` is {other}, which is not a choice")),
         };
         if text.is_empty() {
             return Err(format!(
-                "`{name}` is empty, so that no choice is the right one"
+                "`{name}` is empty, so no choice is marked as right"
             ));
         }
         let by_text = position(&self.texts, text);

@@ -160,7 +160,7 @@ fn plainly_named(
         let name = unwrapped(&entry.name);
         if name != entry.name && notes.is_empty() {
             notes.push(format!(
-                "The names of the weights carry marks of the program that saved them ({}); they were read without.",
+                "The names of the weights have prefixes of the program that saved them ({}), which were ignored.",
                 entry.name
             ));
         }
