@@ -244,7 +244,8 @@ fn encodings_are_guessed_by_what_people_write() {
         assert!(!is_lossy, "{text}");
         let records = read_one(
             "rows.txt",
-            "x,y\n".to_owned()
+            "x,y\n"
+                .to_owned()
                 .into_bytes()
                 .into_iter()
                 .chain(bytes.iter().copied())
