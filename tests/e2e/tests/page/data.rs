@@ -305,7 +305,7 @@ fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome
     give(&visit, &page, &[("nothing.csv", Vec::new())])?;
     page.wait_for_text("nothing.csv is empty", SOON)?;
     page.fill("Sequence length", "64")?;
-    page.wait_for_text("longer than 64 tokens", LOADING)?;
+    page.wait_for_text("longer than the limit of 64 tokens", LOADING)?;
     page.wait_for_text("nothing.csv is empty", Duration::ZERO)?;
     page.press("Dismiss the message in Data")?;
     page.wait_for_status(&["Ready"], SOON)?;

@@ -191,6 +191,7 @@ fn a_ruined_run_is_told_of_and_mended() -> Outcome {
     let page = visit.page()?;
     let dataset = visit.write("questions.jsonl", questions(20, seed()))?;
     load(&page, &dataset)?;
+    page.unfold()?;
     fill(
         &page,
         &[
