@@ -180,8 +180,20 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where there is no such button, or it cannot be clicked.
     pub fn press(&self, button: &str) -> Result<(), PageError> {
-        self.wait(&format!("a click on {button}"), PATIENCE, || {
-            let element = self.by_name(Role::Button, button)?;
+        self.click(Role::Button, button)
+    }
+
+    /// Clicks a checkbox or a radio button, as soon as nothing covers it.
+    ///
+    /// # Errors
+    /// Where there is no such field, or it cannot be clicked.
+    pub fn tick(&self, field: &str) -> Result<(), PageError> {
+        self.click(Role::Field, field)
+    }
+
+    fn click(&self, role: Role, name: &str) -> Result<(), PageError> {
+        self.wait(&format!("a click on {name}"), PATIENCE, || {
+            let element = self.by_name(role, name)?;
             match self.session.act_on(&element, "click") {
                 Ok(()) => Ok(Seen::Yes(())),
                 Err(error) if error.is_covered() => {

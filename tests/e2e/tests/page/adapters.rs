@@ -120,16 +120,14 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     picture(&page, "adapters-blended")?;
 
     // Each is the tuned model in turn.
-    let use_first = page.by_name(Role::Field, &format!("Use {first}"))?;
-    visit.browser.session.act_on(&use_first, "click")?;
+    page.tick(&format!("Use {first}"))?;
     wait_for_list(&visit, &page, &[first, second, &blend], first)?;
     assert_eq!(
         answer(&page)?.1,
         of_first,
         "the same adapter, the same answer"
     );
-    let use_blend = page.by_name(Role::Field, &format!("Use {blend}"))?;
-    visit.browser.session.act_on(&use_blend, "click")?;
+    page.tick(&format!("Use {blend}"))?;
     wait_for_list(&visit, &page, &[first, second, &blend], &blend)?;
 
     // It is exported in every form, and can be loaded again.
@@ -229,8 +227,7 @@ fn other_methods(visit: &Visit, page: &Page) -> Outcome {
     assert_ne!(base, tuned);
 
     page.choose("Method", "LoRA")?;
-    let head = page.by_name(Role::Field, "Train head")?;
-    visit.browser.session.act_on(&head, "click")?;
+    page.tick("Train head")?;
     run("Run 3: LoRA")?;
     let files = unzipped(&visit.browser.downloaded("-lora (2).zip", SOON)?)?;
     let config = String::from_utf8(file(&files, "adapter_config.json")?.to_vec())?;

@@ -70,8 +70,7 @@ fn turns_follow_on_for_each_model() -> Outcome {
     page.fill("Max new tokens", "8")?;
     page.fill("System prompt", "be brief")?;
     let first = "adapter_model.safetensors";
-    let compare = page.by_name(Role::Field, &format!("Compare {first}"))?;
-    visit.browser.session.act_on(&compare, "click")?;
+    page.tick(&format!("Compare {first}"))?;
     ask(&page, "the first")?;
     let third = format!("Output of {first}");
     let outputs = ["Base output", "Tuned output", third.as_str()];

@@ -81,7 +81,9 @@ fn messages_become_json() -> Outcome {
     assert_eq!(page.value("System prompt")?, "Write the booking as JSON.");
     let keys = |text: &str| -> Option<Vec<String>> {
         let json: Value = serde_json::from_str(text.trim()).ok()?;
-        Some(json.as_object()?.keys().cloned().collect())
+        let mut keys: Vec<String> = json.as_object()?.keys().cloned().collect();
+        keys.sort();
+        Some(keys)
     };
     let expected = ["day", "name", "people", "time"].map(str::to_owned);
     assert_eq!(keys(&tuned), Some(expected.to_vec()), "{tuned}");
