@@ -47,15 +47,20 @@ try {
 JAVASCRIPT
 }
 
+# bind FOLDER NAME PROGRAM: the program with its JavaScript. Functions' names would be a tenth of a worker's download or more; a
+# panic tells its place by file and line all the same.
+bind() {
+    wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section \
+        --out-dir "$1" --out-name "$2" "$3"
+}
+
 # make_worker FOLDER NAME BINARY FEATURES KIND
 make_worker() {
     local folder=$1 name=$2 wasm
     wasm=$(build "${@:3}") || die "$name could not be built"
     # See engine/src/web/constructor.rs: each such wrapper would run all constructors at every call from JavaScript.
     if grep -q -a -F .command_export "$wasm"; then die "$name runs its static constructors at every call"; fi
-    # Functions' names would be a tenth of the download; a panic tells its place by file and line all the same.
-    wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section \
-        --out-dir "$folder" --out-name "$name" "$wasm"
+    bind "$folder" "$name" "$wasm"
     loader "$name" >"$folder/${name}_loader.js"
 }
 
@@ -90,6 +95,8 @@ make_workers() {
 }
 
 if [ -n "${TRUNK_STAGING_DIR:-}" ]; then
+    # The page again, as trunk has no option to leave out the functions' names: a fifth of its download.
+    bind "$TRUNK_STAGING_DIR" app "$TARGET/wasm32-unknown-unknown/release/app.wasm"
     make_workers "$TRUNK_STAGING_DIR"
 else
     (($# > 0)) || die "usage: workers.sh FOLDER [NAME...]"
