@@ -115,12 +115,9 @@ fn plans(bench: &mut Workbench<'_>, host: &ScriptedHost, spec: RunSpec) -> Vec<P
     events.iter().filter_map(plan).collect()
 }
 
-fn steps(bench: &mut Workbench<'_>, host: &ScriptedHost) -> Vec<StepMetrics> {
+fn steps(bench: &mut Workbench<'_>, host: &ScriptedHost, spec: RunSpec) -> Vec<StepMetrics> {
     host.events.borrow_mut().clear();
-    let command = Command::StartTraining {
-        run: RUN,
-        spec: spec(),
-    };
+    let command = Command::StartTraining { run: RUN, spec };
     block_on(bench.handle(command, Vec::new()));
     let events = host.events.borrow();
     let step = |(_, event): &(u64, Event)| match event {
@@ -166,7 +163,7 @@ fn a_plan_is_told_at_once_and_again_with_its_time() {
     );
 
     // After a run it is what that one took, by the clock of the tests.
-    let steps = steps(&mut bench, &host);
+    let steps = steps(&mut bench, &host, spec());
     let after = plans(&mut bench, &host, spec())[0].estimated_secs.unwrap();
     let taken = mean_secs(&steps) * NUM_STEPS as f64;
     assert!((after / taken - 1.0).abs() < 1e-6, "{after} s, {taken} s");
@@ -201,9 +198,13 @@ fn the_bundled_models_time_is_about_right() {
         source: Box::new(fs::read(path).unwrap()),
     };
     let mut bench = bench(&host, vec![model]);
-    let planned = plans(&mut bench, &host, spec());
+    let spec = RunSpec {
+        per_device_train_batch_size: 1,
+        ..spec()
+    };
+    let planned = plans(&mut bench, &host, spec.clone());
     let reckoned = planned[1].estimated_secs.unwrap() / NUM_STEPS as f64;
-    let taken = mean_secs(&steps(&mut bench, &host));
+    let taken = mean_secs(&steps(&mut bench, &host, spec));
     println!("a step was reckoned to take {reckoned:.2} s and took {taken:.2} s");
     assert!(
         reckoned < 3.0 * taken && taken < 3.0 * reckoned,
