@@ -190,15 +190,7 @@ fn bench(host: &ScriptedHost, num_rows: usize) -> Workbench<'_> {
     let mut writer = RowWriter::default();
     for row in 0..num_rows {
         let example = Example::Text("what a row says ".repeat(1 + row % 5));
-        let facts = RowFacts {
-            file: 0,
-            line: None,
-            findings: Vec::new(),
-            group: None,
-            label: None,
-            rejected: None,
-            is_good: None,
-        };
+        let facts = RowFacts::default();
         let row = Row { row, example };
         assert!(writer.push(&StoredRow { row, facts }).is_none());
     }

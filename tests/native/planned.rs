@@ -40,15 +40,7 @@ fn stored(row: usize) -> StoredRow {
                 completion: text(6 + row % 7),
             },
         },
-        facts: RowFacts {
-            file: 0,
-            line: None,
-            findings: Vec::new(),
-            group: None,
-            label: None,
-            rejected: None,
-            is_good: None,
-        },
+        facts: RowFacts::default(),
     }
 }
 

@@ -279,13 +279,8 @@ fn stored(row: usize) -> StoredRow {
             example,
         },
         facts: RowFacts {
-            file: 0,
-            line: None,
-            findings: Vec::new(),
-            group: None,
             label: Some(label.to_owned()),
-            rejected: None,
-            is_good: None,
+            ..RowFacts::default()
         },
     }
 }

@@ -70,15 +70,7 @@ fn give_rows(bench: &mut Workbench<'_>, rows: &[(&str, &str)]) {
             prompt: (*prompt).to_owned(),
             completion: (*completion).to_owned(),
         };
-        let facts = RowFacts {
-            file: 0,
-            line: None,
-            findings: Vec::new(),
-            group: None,
-            label: None,
-            rejected: None,
-            is_good: None,
-        };
+        let facts = RowFacts::default();
         let row = Row { row, example };
         assert!(writer.push(&StoredRow { row, facts }).is_none());
     }

@@ -88,7 +88,7 @@ fn cut(text: &str) -> String {
 }
 
 /// What is known about a row besides its text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RowFacts {
     /// Index of its file in [`crate::protocol::DatasetSummary::files`].
     pub file: usize,
@@ -276,13 +276,10 @@ mod tests {
                 example: Example::Text(text),
             },
             facts: RowFacts {
-                file: 0,
                 line: Some(row + 1),
                 findings: vec![FindingKind::Secret],
                 group: Some(u64::MAX),
-                label: None,
-                rejected: None,
-                is_good: None,
+                ..RowFacts::default()
             },
         }
     }

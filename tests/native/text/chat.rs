@@ -144,15 +144,7 @@ fn a_prepared_dataset_says_how_most_of_its_rows_begin() {
                 shape: RowShape::Messages,
             },
         },
-        facts: RowFacts {
-            file: 0,
-            line: None,
-            findings: Vec::new(),
-            group: None,
-            label: None,
-            rejected: None,
-            is_good: None,
-        },
+        facts: RowFacts::default(),
     };
     let rows = [
         ("Be kind.", ""),

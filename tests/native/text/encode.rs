@@ -57,13 +57,8 @@ fn stored(row: &Row) -> StoredRow {
     StoredRow {
         row: row.clone(),
         facts: RowFacts {
-            file: 0,
             line: Some(row.row + 1),
-            findings: Vec::new(),
-            group: None,
-            label: None,
-            rejected: None,
-            is_good: None,
+            ..RowFacts::default()
         },
     }
 }

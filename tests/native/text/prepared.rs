@@ -30,11 +30,7 @@ fn stored(row: Row, file: usize) -> StoredRow {
         facts: RowFacts {
             file,
             line: Some(row.row + 1),
-            findings: Vec::new(),
-            group: None,
-            label: None,
-            rejected: None,
-            is_good: None,
+            ..RowFacts::default()
         },
         row,
     }
