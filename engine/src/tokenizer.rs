@@ -30,7 +30,7 @@ const MAX_VOCAB_SIZE: usize = 1 << 20;
 /// Tokens without an embedding that a note names.
 const NUM_NAMED_TOKENS: usize = 5;
 
-/// Tokens that end a turn or a text in the models that are in use, beside the one that the file names as `eos`.
+/// Tokens that end a turn or a text in the models in use, besides the one that the file names as `eos`.
 const END_OF_TURN_TOKENS: [&str; 9] = [
     "<|im_end|>",
     "<|eot_id|>",
@@ -150,7 +150,7 @@ impl Tokenizer {
         gguf::parts(vocabulary).map(Self::assemble)
     }
 
-    /// Reads a `tokenizer.json` and, where it is there, the `tokenizer_config.json` beside it.
+    /// Reads a `tokenizer.json` and, if there is one, the `tokenizer_config.json` next to it.
     ///
     /// # Errors
     /// A file that is no tokenizer, is damaged, or uses another model than byte-pair encoding.

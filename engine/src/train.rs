@@ -21,7 +21,7 @@ pub mod state;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod step;
 
-/// A defect of ours, as a failure.
+/// A bug in Inlay, as a failure.
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 fn internal(message: &str) -> crate::protocol::Failure {
     crate::protocol::Failure::new(

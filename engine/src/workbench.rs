@@ -59,7 +59,7 @@ impl<'h> Workbench<'h> {
         }
     }
 
-    /// Carries out a command and tells the host of it, of failure too. `files` came beside the command; those of a
+    /// Carries out a command and tells the host of it, of failure too. `files` came with the command; those of a
     /// URL were fetched by the caller. Pause, resume and stop do not come here: the host obeys them at once.
     pub async fn handle(&mut self, command: Command, files: Vec<NamedSource>) {
         if let Err(failure) = self.try_handle(command, files).await {
@@ -281,7 +281,7 @@ impl<'h> Workbench<'h> {
             self.kept = Some(kept);
             self.tell_new_adapter()?;
         }
-        // Behind the adapter: where the device is lost, the page ends this worker as soon as it hears of it.
+        // After the adapter: if the device is lost, the page ends this worker as soon as it hears of it.
         if let Some(failure) = failure {
             self.host.emit(Event::Failed { failure });
         }

@@ -244,7 +244,7 @@ fn texts() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Of all rows these take the most once they are parsed.
+/// These rows take the most memory of all once they are parsed.
 #[test]
 fn rows_of_tiny_values_stay_within_bounds() {
     let _guard = alone();

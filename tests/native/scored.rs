@@ -160,9 +160,9 @@ fn a_tuned_model_is_scored_by_its_own_logits() {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
     let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
-    let learnt = Batch::new(&rows.iter().collect::<Vec<_>>());
+    let learned = Batch::new(&rows.iter().collect::<Vec<_>>());
     for _ in 0..60 {
-        block_on(state.step(&model, std::slice::from_ref(&learnt), 1e-2, &pacing)).unwrap();
+        block_on(state.step(&model, std::slice::from_ref(&learned), 1e-2, &pacing)).unwrap();
     }
     let adapter = state.upload(&model);
     let v = model.config.vocab_size;
@@ -173,7 +173,7 @@ fn a_tuned_model_is_scored_by_its_own_logits() {
         .iter()
         .map(|row| plain(row, &logits(&model, None, &row.ids), v).1);
     let right: usize = tuned.iter().map(|(_, right)| right).sum();
-    assert!(right > base.sum(), "something was learnt by heart");
+    assert!(right > base.sum(), "something was memorized");
     for spec in batchings() {
         for (result, expected) in results(&model, Some(&adapter), &rows, &spec, &[])
             .iter()

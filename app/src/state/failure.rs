@@ -9,8 +9,8 @@ use super::{ExportState, State, Step};
 pub struct Notice {
     pub step: Step,
     pub failure: Failure,
-    /// It came of counting tokens, which happens anew with every change of a setting; what failed to be read stays
-    /// as it is meanwhile.
+    /// Whether it came from counting tokens, which happens again with every change of a setting; a failure to read a
+    /// file stays as it is meanwhile.
     pub is_of_encoding: bool,
 }
 

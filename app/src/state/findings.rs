@@ -14,7 +14,7 @@ use super::summary::lost_rows;
 pub struct Words {
     /// On a row of the table.
     pub tag: &'static str,
-    /// Of one row, and of several.
+    /// The text for one row, and for several.
     pub one: &'static str,
     pub many: &'static str,
     pub meaning: &'static str,

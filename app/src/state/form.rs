@@ -34,7 +34,7 @@ pub struct Form {
     pub precision: PrecisionChoice,
     pub packing: bool,
     pub group_by_length: bool,
-    /// Of the merged model's weights, where it leaves as GGUF.
+    /// The type of the merged model's weights, if it is saved as GGUF.
     pub gguf_type: MergedKind,
     pub prompt: String,
     /// Empty if the conversation has none; the chat template may then write its own.

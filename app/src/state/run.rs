@@ -177,7 +177,7 @@ impl Run {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapter {
     pub run: RunId,
-    /// Of the base that it was trained on.
+    /// The hash of the model it was trained on.
     pub model_sha256: String,
     pub spec: RunSpec,
     pub summary: RunSummary,

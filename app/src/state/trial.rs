@@ -36,7 +36,7 @@ pub struct Trial {
 pub struct Trials {
     pub present: Option<Trial>,
     pub first_batch: Option<BatchPreview>,
-    /// Of the last run's adapter, each side once.
+    /// The scores of the last run's adapter, at most one for each side of the split.
     pub scores: Vec<ScoreReport>,
 }
 

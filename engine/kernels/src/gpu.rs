@@ -15,7 +15,7 @@
 #![allow(
     clippy::assign_op_pattern,
     clippy::duplicate_underscore_argument,
-    reason = "the expansion of cube functions: arguments beside their comptime twins, operations on cells of arrays"
+    reason = "the expansion of cube functions: arguments next to their comptime twins, operations on cells of arrays"
 )]
 
 mod attention;

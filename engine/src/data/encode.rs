@@ -274,7 +274,7 @@ impl Encoder<'_> {
                 let rendered = RenderedConversation::new(template, messages, tools)?;
                 self.conversation(
                     &rendered,
-                    &example.learnt_messages(train_on),
+                    &example.learned_messages(train_on),
                     train_on,
                     (*shape, guard),
                 )?
@@ -312,12 +312,12 @@ impl Encoder<'_> {
         Ok(encoded)
     }
 
-    /// A rendered conversation in which the messages `learnt` are trained: every token that touches their turns; or, if
+    /// A rendered conversation in which the messages `learned` are trained: every token that touches their turns; or, if
     /// everything is trained, every token except those of turns that are context only.
     fn conversation(
         &self,
         rendered: &RenderedConversation<'_>,
-        learnt: &[usize],
+        learned: &[usize],
         train_on: TrainOn,
         (shape, guard): (RowShape, Option<char>),
     ) -> Result<Encoded, EncodeError> {
@@ -331,13 +331,13 @@ impl Encoder<'_> {
                 _ => rendered.turn(index, self.tokenizer)?,
             };
             let first = tokens.partition_point(|token| token.range.end <= turn.start);
-            let behind = tokens.partition_point(|token| token.range.start < turn.end);
-            Ok::<_, TurnError>(first..behind.max(first))
+            let after = tokens.partition_point(|token| token.range.start < turn.end);
+            Ok::<_, TurnError>(first..after.max(first))
         };
         let is_everything = train_on == TrainOn::Everything;
         let mut loss_mask = vec![is_everything; tokens.len()];
         for index in 0..rendered.num_messages() {
-            match (learnt.contains(&index), is_everything) {
+            match (learned.contains(&index), is_everything) {
                 (true, true) => rendered.check_calls(index)?,
                 (true, false) => loss_mask[tokens_of_turn(index)?].fill(true),
                 (false, true) => loss_mask[tokens_of_turn(index)?].fill(false),

@@ -39,7 +39,7 @@ impl Example {
     /// The messages of a conversation that are learned, ascending: the assistant's, its last, or all.
     ///
     /// A message that the dataset marks as context is never among them, so "the last" is the last one that may be learned.
-    pub fn learnt_messages(&self, train_on: TrainOn) -> Vec<usize> {
+    pub fn learned_messages(&self, train_on: TrainOn) -> Vec<usize> {
         let Self::Conversation {
             messages,
             first_trained,
@@ -48,17 +48,17 @@ impl Example {
         else {
             return Vec::new();
         };
-        let is_learnt = |&index: &usize| {
+        let is_learned = |&index: &usize| {
             let message = &messages[index];
             let is_wanted = train_on == TrainOn::Everything
                 || (index >= *first_trained && message.role == ASSISTANT);
             is_wanted && !message.is_context
         };
-        let mut learnt: Vec<usize> = (0..messages.len()).filter(is_learnt).collect();
+        let mut learned: Vec<usize> = (0..messages.len()).filter(is_learned).collect();
         if train_on == TrainOn::LastTurn {
-            learnt.drain(..learnt.len().saturating_sub(1));
+            learned.drain(..learned.len().saturating_sub(1));
         }
-        learnt
+        learned
     }
 
     /// All texts of the row: contents and thoughts.
@@ -92,7 +92,7 @@ impl Example {
     pub fn targets(&self, train_on: TrainOn) -> Vec<&str> {
         match self {
             Self::Conversation { messages, .. } => self
-                .learnt_messages(train_on)
+                .learned_messages(train_on)
                 .into_iter()
                 .flat_map(|index| {
                     let message = &messages[index];

@@ -56,7 +56,7 @@ impl StoredRow {
             Example::Text(text) => ("", text.as_str(), 1),
             Example::Conversation { messages, .. } => {
                 // What the row is there for: its last learned turn.
-                let learned = self.row.example.learnt_messages(TrainOn::LastTurn);
+                let learned = self.row.example.learned_messages(TrainOn::LastTurn);
                 let is_answer = |message: &Message| message.role == ASSISTANT;
                 let last = learned.first().copied();
                 let last = last

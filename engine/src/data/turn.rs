@@ -217,10 +217,10 @@ impl<'a> RenderedConversation<'a> {
 
     /// The position in the text of whatever comes after the mark in `marked`, if the text ends in the same way.
     fn behind_mark(&self, marked: &str) -> Option<usize> {
-        let (_, behind) = marked.split_once(&self.mark)?;
+        let (_, after) = marked.split_once(&self.mark)?;
         self.text
-            .ends_with(behind)
-            .then_some(self.text.len() - behind.len())
+            .ends_with(after)
+            .then_some(self.text.len() - after.len())
     }
 
     /// All messages, with message `index` replaced by one that contains only the mark.

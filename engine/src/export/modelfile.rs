@@ -1,7 +1,7 @@
 //! A Modelfile for Ollama: base, adapter, the chat template in Go's template language, and where answers stop.
 //!
 //! Jinja cannot be translated; what the template writes around each message can be found, by rendering short conversations
-//! whose contents are marks, and written as Go's. A template that writes messages in another way than one behind the other
+//! whose contents are marks, and written as Go's. A template that does not write messages one after the other
 //! has no such parts: the Modelfile then says so, and Ollama takes the template of the base.
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 struct Frame {
     /// Before the first message where that is no system message.
     start: String,
-    /// Before and behind a system message, which comes first; none where the template takes none.
+    /// What comes before and after a system message, which comes first; `None` if the template takes no system message.
     system: Option<[String; 2]>,
     user: [String; 2],
     assistant: [String; 2],
@@ -25,7 +25,7 @@ struct Frame {
 const MARKS: [&str; 3] = ["\u{10FFFA}", "\u{10FFFB}", "\u{10FFFC}"];
 
 impl Frame {
-    /// Of the template; none where messages are not written one behind the other.
+    /// The frame of a template; `None` if it does not write messages one after the other.
     fn of(template: &ChatTemplate) -> Option<Self> {
         let [one, two, three] = MARKS;
         let render = |messages: &[(&str, &str)], opens_answer| {

@@ -74,7 +74,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Of a safetensors file and the config beside it, which is PEFT's or mlx-lm's.
+    /// Reads a safetensors file and the config next to it, which is PEFT's or mlx-lm's.
     ///
     /// # Errors
     /// A header that cannot be read, or what mlx-lm's config lacks.
@@ -90,7 +90,7 @@ impl Incoming {
         }
     }
 
-    /// Of a GGUF file, which says all itself.
+    /// Reads a GGUF file, which needs no other file.
     ///
     /// # Errors
     /// A file that cannot be read or is no LoRA adapter for such a model.

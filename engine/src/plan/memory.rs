@@ -10,7 +10,7 @@
 //! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
 //! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
-//! | kept blocks | what the backward of the last blocks needs, as many as [`KEPT_BYTES`] hold, beside that one |
+//! | kept blocks | what the backward of the last blocks needs, as many as [`KEPT_BYTES`] hold, besides that one |
 //! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
 //! | adapter | multiples of the trainable parameters |
 //!
@@ -48,8 +48,8 @@ const LIVE_DROPOUT: u64 = 2;
 const LIVE_HEAD_HIDDEN: u64 = 5;
 /// What the gaps between allocations add to all that comes and goes, as a share of it.
 const GAPS_RATIO: (u64, u64) = (1, 4);
-/// Of each trainable parameter: weight, two moments, the sound and the best earlier weights, the sum of gradients, and on
-/// their way the tensors of weights and of gradients, these once more in one piece.
+/// Copies of each trainable parameter: the weight, two moments, the last finite and the best earlier weights, the sum of
+/// gradients, and while they are moved the tensors of weights and of gradients, the latter once more in one piece.
 const COPIES_OF_ADAPTER: u64 = 9;
 /// As above, of what is on a device with memory of its own: weights, gradients, and these in one piece.
 const DEVICE_COPIES_OF_ADAPTER: u64 = 3;
@@ -250,7 +250,7 @@ pub(super) fn block_shape(
     }
 }
 
-/// Of the blocks that are not computed again, but for one, whose activations count for themselves.
+/// The memory of the blocks that are not computed again, except for one, whose activations are counted separately.
 fn kept_blocks_bytes(block: BlockShape, model: &ModelSummary, batch: &BatchShape) -> u64 {
     let n = batch.tokens();
     let num_kept = block.num_kept(n, model.num_hidden_layers, KEPT_BYTES) as u64;

@@ -127,7 +127,7 @@ impl Method {
         !matches!(self, Self::LnTuning | Self::PromptTuning)
     }
 
-    /// Whether norms and the head can be trained beside it, as `modules_to_save`.
+    /// Whether norms and the head can be trained along with it, as `modules_to_save`.
     pub fn goes_with_saved_modules(self) -> bool {
         self.has_modules()
     }
@@ -157,17 +157,17 @@ pub struct AdapterSpec {
     /// The blocks that are changed; all where there is none.
     #[serde(default)]
     pub layers_to_transform: Option<LayerRange>,
-    /// The norms' weights are trained beside the method's own.
+    /// Whether the norms' weights are trained along with the method's own.
     #[serde(default)]
     pub train_norms: bool,
-    /// The head is trained beside the method's own, `lm_head` of `modules_to_save`; apart from the embedding, whose
-    /// weights it may have begun with.
+    /// Whether the head is trained along with the method's own weights, as `lm_head` of `modules_to_save`; it is separate
+    /// from the embedding, even if it started with the embedding's weights.
     #[serde(default)]
     pub train_head: bool,
-    /// Of [`Method::LoraPlus`]: what the learning rate of B is a multiple of, as `loraplus_lr_ratio`.
+    /// For [`Method::LoraPlus`]: the learning rate of B divided by that of A, as `loraplus_lr_ratio`.
     #[serde(default = "default_lr_ratio")]
     pub loraplus_lr_ratio: f64,
-    /// Of [`Method::PromptTuning`]: how many embeddings come before every row.
+    /// For [`Method::PromptTuning`]: how many embeddings come before every row.
     #[serde(default = "default_virtual_tokens")]
     pub num_virtual_tokens: usize,
 }

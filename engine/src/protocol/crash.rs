@@ -17,7 +17,7 @@ const OUT_OF_MEMORY: [&str; 10] = [
 ];
 /// What Rust's panic hook writes first; the place follows, and on the next line the message.
 const PANICKED: &str = "panicked at ";
-/// Of a message that goes on for long, such as a shader's source.
+/// The length at which a long message, such as a shader's source, is cut.
 const MAX_CHARS: usize = 400;
 
 /// The death of a worker.

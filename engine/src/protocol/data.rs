@@ -8,13 +8,13 @@ use super::{Mapping, ReadSpec};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetSource {
-    /// `File`s beside the message, read in this order; rows are numbered through.
+    /// `File`s that come with the message, read in this order; rows are numbered across all files.
     Files { names: Vec<String> },
     /// Text that came with the page or was pasted.
     Text { name: String, text: String },
 }
 
-/// What of a row is learnt. `text` is always learnt whole.
+/// Which part of a row is learned. A `text` is always learned whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainOn {
@@ -109,7 +109,7 @@ pub enum RowShape {
 pub struct DatasetSummary {
     pub names: Vec<String>,
     pub file_bytes: u64,
-    /// Of the files' bytes one after the other.
+    /// The hash of the files' bytes, one file after the other.
     pub sha256: String,
     /// Rows in the files, the refused ones included.
     pub num_rows: usize,
@@ -175,7 +175,7 @@ pub struct GatheredSummary {
 /// A file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileSummary {
-    /// An archive's entries stand behind its name: `data.zip/train.csv`.
+    /// An archive's entries follow its name: `data.zip/train.csv`.
     pub name: String,
     /// In words, such as `CSV with semicolons, gzipped`.
     pub format: String,
@@ -281,7 +281,7 @@ pub struct PreparedSummary {
     /// Tokens that the loss is taken over in one epoch.
     pub scored_tokens: u64,
     pub num_truncated: usize,
-    /// Rows left out because no token would be trained (the answer lies behind the cut, or is empty).
+    /// Rows left out because no token would be trained (the answer lies beyond the cut, or is empty).
     pub num_without_target: usize,
     /// The first rows left out.
     pub problems: Vec<RowProblem>,

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One message, with what OpenAI's `messages` carry beside role and content.
+/// One message, with what OpenAI's `messages` carry besides role and content.
 ///
 /// JSON values are kept as the text of the row, so that templates which write them out keep the order of their keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
     pub role: String,
-    /// Empty where the row has `null`, as beside tool calls.
+    /// Empty where the row has `null`, as it does next to tool calls.
     #[serde(default)]
     pub content: String,
     /// What was thought before `content`; templates find it as `reasoning_content` and as `thinking`.

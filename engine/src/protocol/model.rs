@@ -12,7 +12,7 @@ pub enum ModelSource {
         name: String,
         sha256: Option<String>,
     },
-    /// Files beside the message: one GGUF, or a safetensors file with config.json and tokenizer.json.
+    /// Files that come with the message: one GGUF, or a safetensors file with config.json and tokenizer.json.
     Files { names: Vec<String> },
 }
 

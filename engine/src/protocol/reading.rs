@@ -1,7 +1,7 @@
 //! The messages between the page and the reader, the worker that turns dataset files into rows.
 //!
-//! The page sends [`ReaderCommand::Read`] once; to read anew it ends the reader and starts another. The rows come back as
-//! one blob beside [`ReaderEvent::Read`], which the page hands to the engine with [`super::Command::LoadDataset`].
+//! The page sends [`ReaderCommand::Read`] once; to read again it ends the reader and starts another. The rows come back as
+//! one blob with [`ReaderEvent::Read`], which the page hands to the engine with [`super::Command::LoadDataset`].
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::{DatasetSource, DatasetSummary, Failure, FindingKind, RowShape, RowSu
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReaderCommand {
-    /// Reads a dataset. The `File` objects ride beside the message, in the order of the names.
+    /// Reads a dataset. The `File` objects come with the message, in the order of the names.
     Read {
         source: DatasetSource,
         spec: Box<ReadSpec>,
@@ -39,7 +39,7 @@ pub enum ReaderEvent {
     Preview {
         dataset: DatasetSummary,
     },
-    /// All is read. The blob of rows rides beside the message.
+    /// Everything is read. The blob of rows comes with the message.
     Read {
         dataset: DatasetSummary,
     },
@@ -84,7 +84,7 @@ pub enum Mapping {
     /// Each row by the names of its own fields.
     #[default]
     Automatic,
-    /// All of the text is learnt.
+    /// The whole text is learned.
     Text {
         text: String,
     },

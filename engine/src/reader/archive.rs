@@ -23,8 +23,8 @@ use super::{
 };
 use crate::protocol::TextSplit;
 
-/// Reads the entries of an archive in the order of their names. Where some are tables or JSON, texts beside them are
-/// taken for descriptions and passed over.
+/// Reads the entries of an archive in the order of their names. If some are tables or JSON, texts next to them are
+/// taken for descriptions and skipped.
 pub(super) fn read(
     name: &str,
     file: &mut Counting,
@@ -184,7 +184,7 @@ enum Packed {
 }
 
 impl Packed {
-    /// To be said behind its format.
+    /// What is said after its format.
     fn stored(self) -> &'static str {
         match self {
             Self::No => "",

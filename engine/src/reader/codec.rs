@@ -88,16 +88,16 @@ fn lz4_block(data: &[u8], num_bytes: usize) -> Result<Vec<u8>, String> {
 fn lz4_of_hadoop(data: &[u8], num_bytes: usize) -> Result<Vec<u8>, String> {
     let mut rest = data;
     let mut bytes = Vec::new();
-    while let Some((sizes, behind)) = rest.split_first_chunk::<8>() {
+    while let Some((sizes, after)) = rest.split_first_chunk::<8>() {
         let [a, b, c, d, e, f, g, h] = *sizes;
         let size = u32::from_be_bytes([a, b, c, d]) as usize;
         let num_stored = u32::from_be_bytes([e, f, g, h]) as usize;
-        let block = behind.get(..num_stored).ok_or("a block is cut off")?;
+        let block = after.get(..num_stored).ok_or("a block is cut off")?;
         if size > num_bytes - bytes.len() {
             return Err("a block is too large".to_owned());
         }
         bytes.extend(lz4_block(block, size)?);
-        rest = &behind[num_stored..];
+        rest = &after[num_stored..];
     }
     if !rest.is_empty() {
         return Err("there is something after the blocks".to_owned());

@@ -309,9 +309,9 @@ pub fn transcript(text: &str) -> Option<Vec<Message>> {
     let mut rest = text;
     while !rest.is_empty() {
         let (mark, role) = *MARKS.iter().find(|(mark, _)| rest.starts_with(mark))?;
-        let behind = &rest[mark.len()..];
-        let end = MARKS.iter().filter_map(|(mark, _)| behind.find(mark)).min();
-        let (content, next) = behind.split_at(end.unwrap_or(behind.len()));
+        let after = &rest[mark.len()..];
+        let end = MARKS.iter().filter_map(|(mark, _)| after.find(mark)).min();
+        let (content, next) = after.split_at(end.unwrap_or(after.len()));
         messages.push(Message::new(role, content.trim()));
         rest = next;
     }

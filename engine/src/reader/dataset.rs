@@ -27,7 +27,7 @@ pub trait Observer {
     fn rows(&mut self, part: Vec<u8>);
 }
 
-/// What a reading leaves beside the file of rows.
+/// What a reading leaves besides the file of rows.
 pub struct ReadDataset {
     pub summary: DatasetSummary,
     pub index: RowIndex,
@@ -73,7 +73,7 @@ pub fn read_dataset(
     collector.finish(sha256)
 }
 
-/// Of the files' bytes one after the other.
+/// The hash of the files' bytes, one file after the other.
 fn sha256_hex(inputs: &mut [Input]) -> Result<String, DatasetError> {
     let mut hash = Sha256::new();
     let mut slice = vec![0; SLICE_BYTES];

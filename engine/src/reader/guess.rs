@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! few values that repeat            a label
-//! numbers, dates, links             nothing, unless the only column beside a question
+//! numbers, dates, links             nothing, unless the only column besides a question
 //! other texts                       the one that asks is the question; else the left one
 //! ```
 
@@ -304,7 +304,7 @@ mod tests {
             ),
             labelled("x", "y")
         );
-        // The question stands behind its answer.
+        // The question comes after its answer.
         assert_eq!(
             guessed(
                 &["a", "b"],
@@ -316,7 +316,7 @@ mod tests {
             ),
             paired("b", "a")
         );
-        // A number, a date and a link beside them.
+        // With a number, a date and a link.
         assert_eq!(
             guessed(
                 &["n", "Spalte1", "Spalte2", "d", "u"],

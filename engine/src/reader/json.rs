@@ -140,7 +140,7 @@ pub(super) fn read(
 /// The brackets around rows.
 type Brackets = (u8, u8);
 const ARRAY: Brackets = (b'[', b']');
-/// Of an object, in which every row has a name.
+/// The brackets of an object, in which every row has a name.
 const OBJECT: Brackets = (b'{', b'}');
 
 /// A text that rows are read from, and where they go.

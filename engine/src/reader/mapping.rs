@@ -57,9 +57,9 @@ impl RowFault {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapped {
     pub example: Example,
-    /// Of a text with a label.
+    /// The label of a text.
     pub label: Option<String>,
-    /// The answer that is not learned, of a preference.
+    /// The rejected answer of a preference, which is not learned.
     pub rejected: Option<String>,
     /// Whether the answer is marked as a good one, with the field that says so; an answer that is marked as bad is never
     /// learned.
@@ -207,7 +207,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A list of messages, with the system text that stands beside it.
+    /// A list of messages, with the system text next to it.
     fn messages(
         &mut self,
         path: &str,

@@ -104,7 +104,7 @@ pub(super) enum Held {
     Text(TextFile, Kind),
 }
 
-/// Tells what a stream holds. `stored`: how it is stored, to be said behind its format.
+/// Tells what a stream holds. `stored`: how it is stored, said after its format.
 ///
 /// # Errors
 /// Where that is nothing rows can be read from.
@@ -139,7 +139,7 @@ pub(super) fn held(
     }
 }
 
-/// Reads a stream. `stored`: how it is stored, to be said behind its format.
+/// Reads a stream. `stored`: how it is stored, said after its format.
 pub(super) fn read_stream(
     name: &str,
     stored: &'static str,

@@ -27,7 +27,7 @@ pub(super) struct Output<'a> {
     file: String,
     /// What it says of its labels itself, and what a file next to it says.
     features: Option<Features>,
-    beside: Option<Features>,
+    features_aside: Option<Features>,
     cleaned: Cleaned,
 }
 
@@ -103,14 +103,14 @@ impl<'a> Output<'a> {
             reported: 0,
             file: String::new(),
             features: None,
-            beside: None,
+            features_aside: None,
             cleaned: Cleaned::default(),
         }
     }
 
     /// Takes what a file next to those with rows says of their labels.
     pub(super) fn describe_all(&mut self, features: Features) {
-        self.beside = Some(features);
+        self.features_aside = Some(features);
     }
 
     /// Takes what the present file says of its labels itself.
@@ -120,7 +120,7 @@ impl<'a> Output<'a> {
 
     /// Tells what was done to the rows of the present file.
     fn finish_file(&mut self) {
-        let features = self.features.as_mut().or(self.beside.as_mut());
+        let features = self.features.as_mut().or(self.features_aside.as_mut());
         let mut notes = features.map(Features::take_notes).unwrap_or_default();
         notes.extend(std::mem::take(&mut self.cleaned).notes());
         for note in notes {
@@ -163,7 +163,7 @@ impl<'a> Output<'a> {
     }
 
     pub(super) fn record(&mut self, mut record: Record<'_>) {
-        if let Some(features) = self.features.as_mut().or(self.beside.as_mut()) {
+        if let Some(features) = self.features.as_mut().or(self.features_aside.as_mut()) {
             features.apply(&mut record.fields);
         }
         for (_, value) in &mut record.fields {

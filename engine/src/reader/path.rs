@@ -21,14 +21,14 @@ fn descend<'a>(mut value: &'a Value, mut rest: &str) -> Option<&'a Value> {
     while !rest.is_empty() {
         rest = rest.strip_prefix(['.', '[']).unwrap_or(rest);
         let end = rest.find(['.', '[']).unwrap_or(rest.len());
-        let (step, behind) = rest.split_at(end);
+        let (step, after) = rest.split_at(end);
         let step = step.strip_suffix(']').unwrap_or(step);
         value = match value {
             Value::Object(fields) => fields.get(step)?,
             Value::Array(list) => list.get(step.parse::<usize>().ok()?)?,
             _ => return None,
         };
-        rest = behind;
+        rest = after;
     }
     Some(value)
 }

@@ -191,11 +191,11 @@ fn end_of_piece(text: &str, most: usize, is_code: bool) -> usize {
 fn end_of_sentences(text: &str, limit: usize) -> Option<usize> {
     let ends = text[..limit].char_indices().rev();
     for (at, character) in ends {
-        let behind = at + character.len_utf8();
+        let after = at + character.len_utf8();
         let is_end = match character {
             '。' | '！' | '？' => true,
             '.' | '!' | '?' | '…' | '"' | '”' | '»' | ')' => {
-                let is_followed = text[behind..].starts_with(char::is_whitespace);
+                let is_followed = text[after..].starts_with(char::is_whitespace);
                 let before = text[..at].chars().next_back();
                 let is_quote = !matches!(character, '.' | '!' | '?' | '…');
                 is_followed && (!is_quote || matches!(before, Some('.' | '!' | '?' | '…')))
@@ -203,7 +203,7 @@ fn end_of_sentences(text: &str, limit: usize) -> Option<usize> {
             _ => false,
         };
         if is_end {
-            return Some(behind);
+            return Some(after);
         }
     }
     None

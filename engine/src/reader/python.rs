@@ -253,8 +253,8 @@ impl<'t> Parser<'t> {
     fn bare_key(&mut self) -> Option<String> {
         self.skip_space();
         let name = self.name()?;
-        let behind = self.text.get(self.at + name.len()..)?;
-        behind.trim_start().starts_with(':').then(|| {
+        let after = self.text.get(self.at + name.len()..)?;
+        after.trim_start().starts_with(':').then(|| {
             self.at += name.len();
             self.forgiven.python = true;
             name.to_owned()

@@ -15,7 +15,7 @@
 //! 8. a list of messages under any name;
 //! 9. the row's only text;
 //! 10. an object inside the row (`{"row": {..}}`) that one of the rules up to 8 fits; it is a text (7) only where the row
-//!     has no text beside it, lest a remark be learned.
+//!     has no text next to it, so that no remark is learned.
 //!
 //! What was rejected is never taken for anything else.
 
@@ -144,7 +144,7 @@ fn conversation(row: &Row) -> Option<(String, Mapping)> {
     let messages = tree
         .or_else(|| row.find(MESSAGES, is_conversation))
         .or_else(|| row.find(CONTENTS, is_gemini))?;
-    // Messages that end with a question, and the answer beside them.
+    // Messages that end with a question, and the answer in another field.
     if let Some(answer) = completion(row).filter(|answer| row.is_filled(answer))
         && answer != messages
         && row.value(&messages).is_some_and(ends_with_a_question)

@@ -63,7 +63,7 @@ pub(super) enum Content {
     Zip,
     Parquet,
     Arrow,
-    /// Nothing that rows can be read from; in words, behind "is".
+    /// Nothing that rows can be read from; in words that follow "is".
     Other(&'static str),
     Text,
 }

@@ -11,7 +11,7 @@ use super::{
 /// Bytes that a file's kind is told by.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
-/// What is said of a file in which something stands behind its compressed data.
+/// The note on a file in which something follows the compressed data.
 pub(super) const FOLLOWED: &str = "Something that is not compressed comes after its compressed data, and was skipped. \
     If rows are missing, download or compress the file again.";
 
@@ -32,7 +32,7 @@ pub(super) fn head(file: &str, source: &mut dyn Stream) -> Result<(Vec<u8>, bool
 /// A text and its first piece.
 pub(super) struct TextFile {
     pub name: String,
-    /// How it is stored, to be said behind its format: `, gzipped`, or nothing.
+    /// How it is stored, said after its format: `, gzipped`, or nothing.
     pub stored: &'static str,
     pub head: String,
     pub is_head_whole: bool,

@@ -9,10 +9,10 @@ use crate::{
     weights::{checkpoint::NamedSource, hash::sha256_hex, source::SourceError},
 };
 
-/// A model's files: those that came beside the message, or the one that is downloaded.
+/// A model's files: those that came with the message, or the one that is downloaded.
 ///
 /// # Errors
-/// Of a download that fails, or is another file than it should be.
+/// If the download fails, or is not the file it should be.
 pub async fn model_sources(
     source: &ModelSource,
     files: Vec<(String, Blob)>,
@@ -29,7 +29,7 @@ pub async fn model_sources(
     }])
 }
 
-/// Files that came beside a message.
+/// Files that came with a message.
 pub fn named_sources(files: Vec<(String, Blob)>) -> Vec<NamedSource> {
     let named = files.into_iter().map(|(name, blob)| NamedSource {
         name,

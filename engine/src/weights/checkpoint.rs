@@ -101,7 +101,7 @@ pub struct ModelFiles {
     pub notes: Vec<String>,
     /// What the file calls the type of its weights, such as `Q4_K_M`; of a GGUF file.
     file_type: Option<&'static str>,
-    /// Of several files one behind the other.
+    /// If there are several files, they are joined one after the other.
     weights: NamedSource,
     /// By HF name.
     tensors: BTreeMap<String, TensorEntry>,
@@ -183,8 +183,8 @@ impl ModelFiles {
         Ok(read::numbers(&row))
     }
 
-    /// SHA-256 of the weights file, of several one behind the other, in hexadecimal; `progress` gets the bytes done and all of them. A file that was
-    /// hashed before is not read once more.
+    /// The SHA-256 of the weights file, or of several one after the other, in hexadecimal; `progress` gets the bytes done
+    /// and the total. A file that was hashed before is not read again.
     pub async fn sha256_hex(&self, progress: impl FnMut(u64, u64)) -> Result<String, ModelError> {
         if let Some(known) = self.weights.source.sha256_hex() {
             return Ok(known.to_owned());

@@ -32,7 +32,7 @@ pub enum SourceError {
     Read(String),
 }
 
-/// Several files as one, each behind the one before it.
+/// Several files as one, one after the other.
 pub struct Joined {
     /// Each with where it begins.
     parts: Vec<(u64, Box<dyn ByteSource>)>,

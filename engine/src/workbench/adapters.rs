@@ -116,7 +116,7 @@ impl Adapters {
         self.active = Some(id);
     }
 
-    /// The name, with a number behind it where another has it: files of PEFT's are all called the same.
+    /// The name, with a number after it if another adapter has that name: PEFT gives all its files the same one.
     fn unlike(&self, name: String) -> String {
         let is_free = |name: &String| self.list.iter().all(|kept| kept.name != *name);
         let numbered = (2..).map(|number| format!("{name} ({number})"));
@@ -163,7 +163,7 @@ impl Adapters {
     /// Takes those again that an earlier worker had, each in the zip at its place; new ones get ids above `highest`.
     ///
     /// # Errors
-    /// Of the last one that could not be read; the others are there.
+    /// If a copy cannot be read, the error of the last such copy; the others are restored.
     pub async fn restore(
         &mut self,
         copies: Vec<AdapterCopy>,

@@ -136,7 +136,7 @@ fn compare(
     assert!(error < 2e-2, "{what}: gradients are {error} apart");
     assert!(
         single.losses.last() < single.losses.first(),
-        "nothing was learnt: {:?}",
+        "nothing was learned: {:?}",
         single.losses
     );
     for (step, (single, half)) in single.losses.iter().zip(&half.losses).enumerate() {

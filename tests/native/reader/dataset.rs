@@ -93,7 +93,7 @@ impl Reading {
         &self.dataset.summary
     }
 
-    /// Row numbers and what is learnt of each.
+    /// Row numbers and what is learned of each row.
     pub fn targets(&self) -> Vec<(usize, String)> {
         let target = |example: &Example| example.targets(TrainOn::AssistantTurns).join("|");
         self.rows

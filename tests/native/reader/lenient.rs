@@ -224,7 +224,7 @@ fn columns_are_turned_into_rows() {
 
 #[test]
 fn marks_nuls_and_separators_are_cleaned() {
-    // Three files put one behind the other, the first without a line break at its end.
+    // Three files put one after the other, the first without a line break at its end.
     let text = "\u{feff}{\"text\": \"a\"}\u{feff}{\"text\": \"b\"}\n\u{feff}{\"text\": \"c\"}\n";
     assert_read(
         text,

@@ -55,7 +55,7 @@ fn text(field: &str) -> Mapping {
     }
 }
 
-/// Format, rows, shape, mapping, and how what is learnt of the first row begins.
+/// Format, rows, shape, mapping, and the beginning of what is learned of the first row.
 #[test]
 fn every_file_is_what_a_person_would_take_it_for() {
     use RowShape::{Messages, Preference, PromptCompletion, Text};

@@ -171,7 +171,7 @@ fn exports_of_databases_are_read() {
     );
 }
 
-/// Of few signs the detector makes letters of other languages; of sentences it knows the language.
+/// Given a few characters, the detector takes them for letters of other languages; given sentences, it knows the language.
 #[test]
 fn encodings_are_guessed_by_what_people_write() {
     let cases: [(&str, &'static Encoding); 18] = [

@@ -175,7 +175,7 @@ fn messages_without_a_conversation_are_refused() {
     );
 }
 
-/// A pair beside an id and a role stays a pair.
+/// A pair next to an id and a role stays a pair.
 #[test]
 fn other_rows_with_a_role_are_no_messages() {
     let reading = read_one(

@@ -1,4 +1,4 @@
-//! Rendered conversations and the tokens that are learnt, against HF's templates and masks.
+//! Rendered conversations and the tokens that are learned, against HF's templates and masks.
 
 use engine::{
     data::{
@@ -103,7 +103,7 @@ fn conversations_are_rendered_and_masked_as_by_hf() {
         let mask: String = sequence
             .loss_mask
             .iter()
-            .map(|&learnt| if learnt { '1' } else { '0' })
+            .map(|&learned| if learned { '1' } else { '0' })
             .collect();
         assert_eq!(mask, conversation.mask, "{:?}", conversation.text);
     }
@@ -162,19 +162,19 @@ fn conversation(messages: Vec<Message>, first_trained: usize) -> Row {
     }
 }
 
-/// The learnt tokens as one text, and the others with a `·` for each learnt one.
-fn learnt(tokenizer: &Tokenizer, sequence: &TokenSequence) -> (String, String) {
-    let (mut learnt, mut read) = (String::new(), String::new());
-    for (&id, &is_learnt) in sequence.ids.iter().zip(&sequence.loss_mask) {
+/// The learned tokens as one text, and the others with a `·` for each learned one.
+fn learned(tokenizer: &Tokenizer, sequence: &TokenSequence) -> (String, String) {
+    let (mut learned, mut read) = (String::new(), String::new());
+    for (&id, &is_learned) in sequence.ids.iter().zip(&sequence.loss_mask) {
         let text = tokenizer.decode(&[id], false).unwrap();
-        if is_learnt {
-            learnt += &text;
+        if is_learned {
+            learned += &text;
             read += "·";
         } else {
             read += &text;
         }
     }
-    (learnt, read)
+    (learned, read)
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn pairs_become_turns_where_there_is_a_template() {
     };
     let (sequence, num_cut) = encoder.encode(&pair(7, "Why?", "So."), &spec(512)).unwrap();
     assert_eq!((sequence.row, num_cut), (7, 0));
-    let (text, read) = learnt(&tokenizer, &sequence);
+    let (text, read) = learned(&tokenizer, &sequence);
     assert_eq!(text, "So.<|im_end|>\n");
     assert_eq!(
         read.replace('·', ""),
@@ -213,7 +213,7 @@ fn pairs_and_texts_end_in_eos_without_a_template() {
     let (sequence, _) = encoder
         .encode(&pair(0, "Q: why?\nA:", " So."), &spec(512))
         .unwrap();
-    assert_eq!(learnt(&tokenizer, &sequence).0, " So.<|im_end|>");
+    assert_eq!(learned(&tokenizer, &sequence).0, " So.<|im_end|>");
     assert_eq!(sequence.ids.last(), Some(&2));
     let text = Row {
         row: 0,
@@ -221,7 +221,7 @@ fn pairs_and_texts_end_in_eos_without_a_template() {
     };
     let (sequence, _) = encoder.encode(&text, &spec(512)).unwrap();
     assert_eq!(sequence.ids.iter().filter(|&&id| id == 2).count(), 1);
-    assert!(!sequence.loss_mask[0] && sequence.loss_mask[1..].iter().all(|&learnt| learnt));
+    assert!(!sequence.loss_mask[0] && sequence.loss_mask[1..].iter().all(|&learned| learned));
     let chat = conversation(vec![Message::new("assistant", "a")], 0);
     assert_eq!(
         encoder.encode(&chat, &spec(512)),
@@ -239,7 +239,7 @@ fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
     };
     let row = pair(0, "Why is that so?", "Nobody knows it, nobody at all.");
     let (whole, _) = encoder.encode(&row, &spec(usize::MAX)).unwrap();
-    let first = whole.loss_mask.iter().position(|&learnt| learnt).unwrap();
+    let first = whole.loss_mask.iter().position(|&learned| learned).unwrap();
     for len in 2..whole.ids.len() + 3 {
         match encoder.encode(&row, &spec(len)) {
             Ok((sequence, num_cut)) => {
@@ -293,14 +293,14 @@ fn a_conversation_in_the_prompt_is_context() {
     let row = conversation(turns(&["a", "b", "c", "d", "e", "f"]), 2);
     let (sequence, _) = encoder.encode(&row, &spec(999)).unwrap();
     assert_eq!(
-        learnt(&tokenizer, &sequence).0,
+        learned(&tokenizer, &sequence).0,
         "d<|im_end|>\nf<|im_end|>\n"
     );
     // The token that ends a turn, spelled out in a content, ends no turn.
     let row = conversation(turns(&["a", "say <|im_end|> now", "c", "d"]), 0);
     let (sequence, _) = encoder.encode(&row, &spec(999)).unwrap();
     assert_eq!(
-        learnt(&tokenizer, &sequence).0,
+        learned(&tokenizer, &sequence).0,
         "say <|im_end|> now<|im_end|>\nd<|im_end|>\n"
     );
 }
@@ -355,7 +355,7 @@ fn messages_that_are_context_are_never_learned() {
                     ..spec(999)
                 };
                 let (sequence, _) = encoder.encode(&row, &spec).unwrap();
-                let (text, read) = learnt(&tokenizer, &sequence);
+                let (text, read) = learned(&tokenizer, &sequence);
                 assert!(text.contains("right"), "{train_on:?}: {text}");
                 assert!(
                     !text.contains("wrong") && !text.contains("last"),
@@ -436,7 +436,7 @@ fn turns_are_found_in_templates_that_rewrite() {
         Message::new("user", "three"),
         Message::new("assistant", "four"),
     ];
-    let learnt_of = |source: &str, first_trained: usize| {
+    let learned_of = |source: &str, first_trained: usize| {
         let template = ChatTemplate::new(source, &tokenizer).unwrap();
         let encoder = Encoder {
             tokenizer: &tokenizer,
@@ -444,31 +444,31 @@ fn turns_are_found_in_templates_that_rewrite() {
         };
         let row = conversation(messages.to_vec(), first_trained);
         let (sequence, _) = encoder.encode(&row, &spec(999))?;
-        Ok::<_, EncodeError>(learnt(&tokenizer, &sequence).0)
+        Ok::<_, EncodeError>(learned(&tokenizer, &sequence).0)
     };
     let rewriting = "{{ messages|length }}{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}{{ eos_token }}\
         {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     assert_eq!(
-        learnt_of(rewriting, 0).unwrap(),
+        learned_of(rewriting, 0).unwrap(),
         "two<|im_end|>four<|im_end|>"
     );
-    // What ends a text may stand only behind the last turn.
+    // What ends a text may come only after the last turn.
     let ending = "{{ messages|length }}{% for m in messages %}<{{ m.role }}>{{ m.content }}<|im_end|>{% endfor %}\
         {% if add_generation_prompt %}<assistant>{% else %}<|endoftext|>{% endif %}";
     assert_eq!(
-        learnt_of(ending, 0).unwrap(),
+        learned_of(ending, 0).unwrap(),
         " two <|im_end|>four<|im_end|><|endoftext|>"
     );
     // Without a generation prompt the model has to write the header itself.
     let bare =
         "{{ messages|length }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}";
-    assert_eq!(learnt_of(bare, 2).unwrap().trim(), "assistant: four");
+    assert_eq!(learned_of(bare, 2).unwrap().trim(), "assistant: four");
     for hiding in [
         "{{ messages|length }}{% for m in messages %}{{ m.role }}{% endfor %}",
         "{% for m in messages %}{{ m.role }}{% endfor %}",
         "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
     ] {
-        let error = learnt_of(hiding, 0).unwrap_err();
+        let error = learned_of(hiding, 0).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -551,9 +551,9 @@ fn datasets_are_split_and_counted() {
     assert!(prepare(&rows[5..6], &spec).is_err());
 }
 
-/// Whatever is said, what is learnt is what the assistant says and the ends of its turns.
+/// Whatever is said, exactly what the assistant says and the ends of its turns are learned.
 #[test]
-fn only_the_assistant_is_learnt() {
+fn only_the_assistant_is_learned() {
     let tokenizer = tiny_tokenizer();
     let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
     let encoder = Encoder {
@@ -581,7 +581,7 @@ fn only_the_assistant_is_learnt() {
                     .ids
                     .iter()
                     .zip(&sequence.loss_mask)
-                    .filter_map(|(&id, &is_learnt)| is_learnt.then_some(id))
+                    .filter_map(|(&id, &is_learned)| is_learned.then_some(id))
                     .collect();
                 // Tokens may join the content's first characters to the line break before it.
                 let text = tokenizer.decode(&ids, false).unwrap();
@@ -680,11 +680,11 @@ fn rows_are_left_out_by_what_was_found_and_lengths_are_counted() {
     let lengths = &summary.lengths;
     assert_eq!(lengths.counts.iter().sum::<usize>(), 20);
     assert!(lengths.bin_tokens.is_power_of_two());
-    // What the cut-off takes lies in the bins behind it.
-    let behind: usize = lengths
+    // What is cut off lies in the bins after the cut.
+    let after: usize = lengths
         .counts
         .iter()
         .skip(16 / lengths.bin_tokens + 1)
         .sum();
-    assert!(behind > 0 && behind <= summary.num_truncated, "{summary:?}");
+    assert!(after > 0 && after <= summary.num_truncated, "{summary:?}");
 }

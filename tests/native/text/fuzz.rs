@@ -139,16 +139,16 @@ fn turns_hold_what_the_assistant_says_and_nothing_else() {
                 return Ok(());
             }
         };
-        let learnt = sequence.ids.iter().zip(&sequence.loss_mask);
-        let ids: Vec<u32> = learnt.filter_map(|(&id, &is_learnt)| is_learnt.then_some(id)).collect();
-        let learnt = tokenizer.decode(&ids, false).unwrap();
-        prop_assert!(!learnt.contains(HEARD), "{}: {learnt:?}", family.name);
+        let learned = sequence.ids.iter().zip(&sequence.loss_mask);
+        let ids: Vec<u32> = learned.filter_map(|(&id, &is_learned)| is_learned.then_some(id)).collect();
+        let learned = tokenizer.decode(&ids, false).unwrap();
+        prop_assert!(!learned.contains(HEARD), "{}: {learned:?}", family.name);
         let rendered = RenderedConversation::new(template, &messages, &tools).unwrap();
-        let mut behind = 0;
+        let mut after = 0;
         for (index, message) in messages.iter().enumerate().filter(|(_, message)| message.role == "assistant") {
             let turn = rendered.turn(index, tokenizer).unwrap();
-            prop_assert!(behind <= turn.start, "{}: {turn:?} begins before {behind}", family.name);
-            behind = turn.end;
+            prop_assert!(after <= turn.start, "{}: {turn:?} begins before {after}", family.name);
+            after = turn.end;
             let text = &rendered.text[turn];
             // Some templates remove thoughts from contents, and some write calls instead of a content.
             let is_verbatim = !message.content.contains("think>") && message.tool_calls.is_empty();

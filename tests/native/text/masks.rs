@@ -128,7 +128,7 @@ fn encode(encoder: Encoder<'_>, row: &Row) -> Result<(Vec<u32>, String), EncodeE
     let bits = sequence
         .loss_mask
         .iter()
-        .map(|&learnt| b"01"[usize::from(learnt)]);
+        .map(|&learned| b"01"[usize::from(learned)]);
     let mask = bits.map(char::from).collect();
     Ok((sequence.ids, mask))
 }

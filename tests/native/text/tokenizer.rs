@@ -67,7 +67,7 @@ fn ids_of_ten_thousand_strings_are_those_of_hf() {
     let tokens: Tokens = golden("tokens.json.gz");
     assert_eq!(tokens.json.len(), 10_000);
     let ids = u16_from_base64(&tokens.ids);
-    let mut behind = 0;
+    let mut after = 0;
     let mut wrong = Vec::new();
     for (index, (json, length)) in tokens
         .json
@@ -76,8 +76,8 @@ fn ids_of_ten_thousand_strings_are_those_of_hf() {
         .enumerate()
     {
         let text = parse_json::<String>(json).unwrap();
-        let expected = &ids[behind..behind + length as usize];
-        behind += length as usize;
+        let expected = &ids[after..after + length as usize];
+        after += length as usize;
         if tokenizer.encode(&text).unwrap() != expected {
             wrong.push((index, text.clone()));
         }
@@ -85,7 +85,7 @@ fn ids_of_ten_thousand_strings_are_those_of_hf() {
             assert_ne!(other, expected, "{text:?}");
         }
     }
-    assert_eq!(behind, ids.len());
+    assert_eq!(after, ids.len());
     assert!(
         wrong.is_empty(),
         "{} wrong: {:?}",

@@ -561,7 +561,7 @@ fn adapters_are_no_models() {
             "Adapters",
         );
     }
-    // Beside a model it is passed over.
+    // Next to a model it is skipped.
     let mut files = config_and_tokenizer(&tiny_json(true));
     files.push(named(
         "model.safetensors",

@@ -203,7 +203,7 @@ fn modules_have_one_layout() {
         .into_iter()
         .filter(|file| file.path == "mod.rs" || file.path.ends_with("/mod.rs"));
     assert_none(
-        "`foo.rs` beside `foo/`, never mod.rs",
+        "`foo.rs` next to `foo/`, never mod.rs",
         &named.map(|file| file.path).collect::<Vec<_>>(),
     );
 }

@@ -395,7 +395,7 @@ fn several_models_are_told_of() {
         file("gguf/lamp.Q8_0.gguf", b"GGUF"),
     ];
     assert!(dropped(&quantized).remarks[0].contains("gguf/lamp.Q4_0.gguf, gguf/lamp.Q8_0.gguf"));
-    // The parts of one are one, and a projector beside it is none.
+    // The parts of one model count as one, and a projector next to it does not count.
     let parts = [
         file("lamp-00001-of-00002.gguf", b"GGUF"),
         file("lamp-00002-of-00002.gguf", b"GGUF"),

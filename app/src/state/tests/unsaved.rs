@@ -1,4 +1,4 @@
-//! Adapters that were not downloaded, loads of several, and plans that the form has left behind.
+//! Adapters that were not downloaded, loads of several, and plans that no longer match the form.
 
 use engine::protocol::*;
 

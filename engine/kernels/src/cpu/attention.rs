@@ -190,10 +190,10 @@ fn forward_few(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Vec<f
     let scale = heads.scale() as f32;
     parallel::for_each(num_rows * h, sequences.work(), |index| {
         let (row, head) = (index / h, index % h);
-        let behind = sequences
+        let after = sequences
             .list
             .partition_point(|other| other.first_query <= row);
-        let of_row = sequences.list[behind - 1];
+        let of_row = sequences.list[after - 1];
         let visible = of_row.keys - of_row.tokens + row - of_row.first_query + 1;
         let query = &q[row * width + head * hd..][..hd];
         let at = |key: usize| (of_row.first_key + key) * key_width + head / heads.group() * hd;

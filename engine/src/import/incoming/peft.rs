@@ -9,7 +9,7 @@ use crate::weights::{names::unwrapped, tensor::TensorEntry};
 const PREFIX: &str = "base_model.model.";
 /// Modules of a causal language model; a file with these at the start of its names lacks the prefix.
 const BARE: [&str; 2] = ["model.", "lm_head."];
-/// Parts whose name in memory has the adapter's name behind it.
+/// Parts whose name in memory is followed by the adapter's name.
 const NAMED: [&str; 8] = [
     "lora_A",
     "lora_B",

@@ -1,6 +1,6 @@
 //! Conversations as chat services export them: ChatGPT's tree of messages, Claude's list of them.
 //!
-//! Of several branches the current one is read. What a reader of the conversation never saw is left out: hidden messages,
+//! If there are several branches, the current one is read. What a reader of the conversation never saw is left out: hidden messages,
 //! the service's own calls of tools and what those answered. Turns of one speaker that follow each other are joined.
 
 use std::collections::{HashMap, HashSet};

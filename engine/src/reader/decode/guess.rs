@@ -38,9 +38,9 @@ pub(super) fn guess(bytes: &[u8]) -> &'static Encoding {
     let mut characters = text.chars().peekable();
     let mut index = 0;
     while let Some(character) = characters.next() {
-        let behind = characters.peek().copied().unwrap_or(' ');
+        let after = characters.peek().copied().unwrap_or(' ');
         if !character.is_ascii() {
-            let kind = kind(before, character, behind);
+            let kind = kind(before, character, after);
             signs.count(kind);
             if kind == Kind::Sign {
                 letters[index] = b' ';
@@ -97,17 +97,17 @@ enum Kind {
     Odd,
 }
 
-fn kind(before: char, character: char, behind: char) -> Kind {
+fn kind(before: char, character: char, after: char) -> Kind {
     let is_letter = char::is_alphabetic;
-    let (is_after_letter, is_before_letter) = (is_letter(before), is_letter(behind));
+    let (is_after_letter, is_before_letter) = (is_letter(before), is_letter(after));
     let is_inside_word = is_after_letter && is_before_letter;
     let is_fitting = match character {
         '£' | '€' | '¥' | '¢' | '¤' | 'ƒ' => {
             // An amount stands on one side, or none at all.
             let is_amount = |c: char| c.is_ascii_digit();
             is_amount(before)
-                || is_amount(behind)
-                || !is_inside_word && !is_beyond_ascii(before) && !is_beyond_ascii(behind)
+                || is_amount(after)
+                || !is_inside_word && !is_beyond_ascii(before) && !is_beyond_ascii(after)
         }
         '’' | '‘' | '´' | '\u{ad}' => true,
         '“' | '”' | '„' | '«' | '»' | '‹' | '›' | '…' | '–' | '—' | '‚' | '‰' | '™' | '®' | '©'
@@ -116,20 +116,20 @@ fn kind(before: char, character: char, behind: char) -> Kind {
         }
         '½' | '¼' | '¾' | '×' | '÷' | '±' | '²' | '³' | '¹' | 'ª' | 'º' | 'µ' => {
             // As in `m²`, `5½`, `1ª`, `µm`.
-            !is_inside_word && (!is_beyond_ascii(before) && !is_beyond_ascii(behind))
+            !is_inside_word && (!is_beyond_ascii(before) && !is_beyond_ascii(after))
         }
         '¿' | '¡' => !is_after_letter,
         letter if is_letter(letter) => {
             // A capital letter inside a word of small ones is another encoding's letter.
             let is_capital = letter.is_uppercase();
             if is_capital && before.is_lowercase()
-                || is_capital && behind.is_lowercase() && is_after_letter
+                || is_capital && after.is_lowercase() && is_after_letter
             {
                 return Kind::Odd;
             }
             let is_latin = |c: char| c.is_ascii_alphabetic();
             return Kind::Letter {
-                is_lone: !is_latin(before) && !is_latin(behind),
+                is_lone: !is_latin(before) && !is_latin(after),
             };
         }
         // Control characters.

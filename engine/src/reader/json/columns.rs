@@ -30,7 +30,7 @@ impl Column {
     fn item<'t>(&self, text: &'t str, row: usize) -> Option<&'t str> {
         let start = *self.starts.get(row)? as usize;
         let end = match self.starts.get(row + 1) {
-            // Behind a comma.
+            // A comma separates them.
             Some(next) => (*next as usize).saturating_sub(1),
             None => self.end as usize,
         };

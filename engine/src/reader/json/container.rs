@@ -34,8 +34,8 @@ pub(super) fn by_head(
     let first_line = rest.lines().next().unwrap_or_default();
     let is_line_whole = is_whole || first_line.len() < rest.len();
     let len = end_of_value(rest.as_bytes(), quotes).filter(|_| rest.starts_with(['[', '{']));
-    let behind = |len: usize| rest[len..].trim_start_matches([',', ' ', '\t']);
-    let is_followed = len.is_some_and(|len| !behind(len).trim().is_empty());
+    let after = |len: usize| rest[len..].trim_start_matches([',', ' ', '\t']);
+    let is_followed = len.is_some_and(|len| !after(len).trim().is_empty());
     match rest.as_bytes().first() {
         // The first lines are something else; the rows after them are on lines.
         Some(byte) if !b"[{".contains(byte) => Some(Container::Lines),
@@ -71,7 +71,7 @@ struct FirstObject {
     /// Whether it ends on the line it begins on; `None` where the text ends inside it.
     is_one_line: Option<bool>,
     /// What comes after it: the first byte, and where.
-    behind: Option<(u8, Place)>,
+    after: Option<(u8, Place)>,
     /// First byte of its second line.
     second_line: Option<u8>,
     /// Last byte of its first line.
@@ -132,7 +132,7 @@ pub(super) fn by_first_object(
     let opens_more = matches!(object.first_line_end, Some(b'[' | b'{' | b',' | b':'));
     let is_on_lines = object.second_line == Some(b'{') && !opens_more;
     let frame = object.frame.kind(object.is_row, object.has_messages);
-    match (object.is_one_line, object.behind) {
+    match (object.is_one_line, object.after) {
         (Some(true), Some(_)) => Ok(Container::Lines),
         (Some(_), None) if let Some(kind) = frame => Ok(Container::Frame(kind)),
         (Some(true), None) if object.is_row => Ok(Container::Lines),
@@ -173,7 +173,7 @@ fn first_object(stream: &mut TextStream, quotes: Quotes) -> io::Result<FirstObje
                 stream.advance(at + 1);
                 object.is_one_line = Some(stream.place().line == first_line);
                 if stream.skip_space()? {
-                    object.behind = stream.window().first().map(|&byte| (byte, stream.place()));
+                    object.after = stream.window().first().map(|&byte| (byte, stream.place()));
                 }
                 return Ok(object);
             }

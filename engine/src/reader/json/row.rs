@@ -324,7 +324,7 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 }
 
-/// Of fields with one name the last counts, as everywhere.
+/// If several fields have one name, the last counts, as everywhere.
 fn last_of_each(fields: Vec<(String, Value)>) -> Vec<(String, Value)> {
     let mut seen = HashSet::with_capacity(fields.len());
     let mut is_kept: Vec<bool> = fields

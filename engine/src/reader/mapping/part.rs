@@ -43,7 +43,7 @@ impl<'a> Reading<'a> {
         Ok((!text.trim().is_empty()).then_some(text))
     }
 
-    /// The tools that may be called: beside the row's fields, or beside the messages.
+    /// The tools that may be called: next to the row's fields, or next to the messages.
     pub(super) fn tools(&self, path: &str) -> Vec<String> {
         let names = ["tools", "functions"].into_iter();
         let mut places = names.flat_map(|name| [name.to_owned(), sibling(path, name)]);

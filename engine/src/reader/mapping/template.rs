@@ -10,12 +10,12 @@ pub(super) fn fill(fields: &Fields, template: &str) -> Result<String, RowFault> 
         filled.push_str(&rest[..at]);
         let brace = &rest[at..at + 1];
         rest = &rest[at + 1..];
-        if let Some(behind) = rest.strip_prefix(brace) {
+        if let Some(after) = rest.strip_prefix(brace) {
             filled.push_str(brace);
-            rest = behind;
+            rest = after;
             continue;
         }
-        let Some((path, behind)) = (brace == "{").then(|| rest.split_once('}')).flatten() else {
+        let Some((path, after)) = (brace == "{").then(|| rest.split_once('}')).flatten() else {
             let what = format!("the template has a `{brace}` without its counterpart");
             return Err(RowFault::new("", what, "Write literal braces twice."));
         };
@@ -33,7 +33,7 @@ pub(super) fn fill(fields: &Fields, template: &str) -> Result<String, RowFault> 
                 ));
             }
         }
-        rest = behind;
+        rest = after;
     }
     filled.push_str(rest);
     Ok(filled)

@@ -222,19 +222,19 @@ pub(super) fn hybrid(bytes: &[u8], width: usize, count: usize) -> Option<Vec<u32
         let left = count - numbers.len();
         let len = usize::try_from(head >> 1).ok()?;
         if head & 1 == 0 {
-            let (number, behind) = rest.split_at_checked(width.div_ceil(8))?;
-            rest = behind;
+            let (number, after) = rest.split_at_checked(width.div_ceil(8))?;
+            rest = after;
             let number = bits(number, 0, width) as u32;
             numbers.extend(std::iter::repeat_n(number, len.min(left)));
         } else {
             let num_bytes = len.checked_mul(width)?;
             let len = len.saturating_mul(8).min(left);
             // The last pack may be cut off where its numbers end.
-            let (pack, behind) = rest.split_at(num_bytes.min(rest.len()));
+            let (pack, after) = rest.split_at(num_bytes.min(rest.len()));
             if pack.len() * 8 < len * width {
                 return None;
             }
-            rest = behind;
+            rest = after;
             numbers.extend((0..len).map(|index| bits(pack, index * width, width) as u32));
         }
     }
@@ -256,8 +256,8 @@ fn deltas(bytes: &[u8], count: usize) -> Option<(Vec<i64>, &[u8])> {
     numbers.push(number);
     while numbers.len() < count {
         let least = zigzag(&mut rest)?;
-        let (widths, behind) = rest.split_at_checked(num_packs)?;
-        rest = behind;
+        let (widths, after) = rest.split_at_checked(num_packs)?;
+        rest = after;
         for &width in widths {
             let left = count - numbers.len();
             if left == 0 {
@@ -267,8 +267,8 @@ fn deltas(bytes: &[u8], count: usize) -> Option<(Vec<i64>, &[u8])> {
             if width > 64 {
                 return None;
             }
-            let (pack, behind) = rest.split_at_checked((pack_len / 8).checked_mul(width)?)?;
-            rest = behind;
+            let (pack, after) = rest.split_at_checked((pack_len / 8).checked_mul(width)?)?;
+            rest = after;
             for index in 0..pack_len.min(left) {
                 let delta = bits(pack, index * width, width) as i64;
                 number = number.wrapping_add(least).wrapping_add(delta);
@@ -297,8 +297,8 @@ fn bits(bytes: &[u8], start: usize, width: usize) -> u64 {
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
-        let (&byte, behind) = rest.split_first()?;
-        *rest = behind;
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
         number |= u64::from(byte & 0x7F) << shift;
         if byte < 0x80 {
             return Some(number);

@@ -87,8 +87,8 @@ impl Parser<'_> {
     /// The name before `=`.
     fn argument_name(&mut self) -> Option<String> {
         let name = self.name()?;
-        let behind = self.text.get(self.at + name.len()..)?;
-        let is_named = behind.starts_with('=') && !behind.starts_with("==");
+        let after = self.text.get(self.at + name.len()..)?;
+        let is_named = after.starts_with('=') && !after.starts_with("==");
         is_named.then(|| {
             self.at += name.len() + 1;
             name.to_owned()

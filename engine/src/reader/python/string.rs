@@ -109,13 +109,13 @@ impl Parser<'_> {
         let unit = self.digits(4)?;
         let mut character = char::from_u32(unit);
         if (0xD800..0xDC00).contains(&unit) && self.rest().starts_with("\\u") {
-            let behind = self.at;
+            let after = self.at;
             self.at += 2;
             match self.digits(4) {
                 Some(low @ 0xDC00..0xE000) => {
                     character = char::from_u32(0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00));
                 }
-                _ => self.at = behind,
+                _ => self.at = after,
             }
         }
         text.push(character.unwrap_or(char::REPLACEMENT_CHARACTER));

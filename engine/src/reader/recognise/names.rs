@@ -84,7 +84,7 @@ pub(super) const HISTORY: &[&str] = &[
     "previousturns",
     "pastturns",
 ];
-/// Names of what is asked; earlier ones win, so that `input` and `context` beside an instruction are its input.
+/// Names of what is asked; earlier ones win, so that `input` and `context` next to an instruction are its input.
 pub(super) const PROMPT: &[&str] = &[
     "prompt",
     "instruction",

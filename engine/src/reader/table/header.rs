@@ -62,8 +62,8 @@ fn num_titles(rows: &[Vec<String>], num_columns: usize) -> usize {
     let filled = |row: &Vec<String>| row.iter().filter(is_filled).count();
     let num_titles = rows.iter().take_while(|row| filled(row) <= 1).count();
     let is_title = (1..=MAX_TITLES).contains(&num_titles) && num_columns > 1;
-    let behind = rows.get(num_titles..).unwrap_or_default();
-    let is_followed = behind.len() > 1 && behind[0].len() == num_columns && is_header(behind);
+    let after = rows.get(num_titles..).unwrap_or_default();
+    let is_followed = after.len() > 1 && after[0].len() == num_columns && is_header(after);
     if is_title && is_followed {
         num_titles
     } else {

@@ -75,7 +75,7 @@ pub(super) struct Split {
 
 /// What stands in a quoted cell.
 struct Quoted {
-    /// Behind its closing quote and the spaces there.
+    /// The place after its closing quote and the spaces there.
     end: usize,
     has_line_end: bool,
     /// Whether a quote inside is not doubled.
@@ -93,7 +93,7 @@ enum Close {
 /// What was seen of the quotes of a row.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Of its quoted cells, whether one has line breaks, and one of those a quote that is not doubled.
+    /// Whether a quoted cell has line breaks, and whether such a cell has a quote that is not doubled.
     has_line_end: bool,
     has_bare_quote: bool,
     /// Whether nothing closes a quote.
@@ -283,19 +283,19 @@ impl Splitter {
         let mut rest = &written[..end];
         while let Some(at) = memchr2(b'"', b'\\', rest) {
             text.extend_from_slice(&rest[..at]);
-            let behind = &rest[at + 1..];
-            match (rest[at], behind.first()) {
+            let after = &rest[at + 1..];
+            match (rest[at], after.first()) {
                 (b'"', Some(b'"')) => {
                     text.push(b'"');
-                    rest = &behind[1..];
+                    rest = &after[1..];
                 }
                 (b'\\', Some(&escaped)) if self.is_escaping => {
                     text.push(unescaped(escaped));
-                    rest = &behind[1..];
+                    rest = &after[1..];
                 }
                 (byte, _) => {
                     text.push(byte);
-                    rest = behind;
+                    rest = after;
                 }
             }
         }
@@ -319,8 +319,8 @@ impl Splitter {
             match (escape, text.get(at + 1)) {
                 (Some(_), Some(b'N')) if cells.text.len() == begin && at == start => {
                     // Nothing else may stand in the cell.
-                    let behind = text.get(at + 2);
-                    let is_all = behind.is_none_or(|byte| {
+                    let after = text.get(at + 2);
+                    let is_all = after.is_none_or(|byte| {
                         *byte == self.delimiter || *byte == b'\n' || *byte == b'\r'
                     });
                     if is_all {

@@ -28,17 +28,17 @@ impl Attributes<'_> {
     pub(super) fn get(self, name: &str) -> Option<String> {
         let mut rest = self.0;
         loop {
-            let (key, behind) = rest.split_once('=')?;
-            let behind = behind.trim_start();
-            let quote = behind
+            let (key, after) = rest.split_once('=')?;
+            let after = after.trim_start();
+            let quote = after
                 .chars()
                 .next()
                 .filter(|quote| "\"'".contains(*quote))?;
-            let (value, behind) = behind[1..].split_once(quote)?;
+            let (value, after) = after[1..].split_once(quote)?;
             if local(key.trim()) == name {
                 return Some(decoded(value));
             }
-            rest = behind;
+            rest = after;
         }
     }
 }
@@ -175,9 +175,9 @@ fn decoded(text: &str) -> String {
             }
         });
         match (character, reference) {
-            (Some(character), Some((_, behind))) => {
+            (Some(character), Some((_, after))) => {
                 decoded.push(character);
-                rest = behind;
+                rest = after;
             }
             _ => {
                 decoded.push('&');

@@ -1,6 +1,6 @@
 //! Files that hold no model that is read here: what each is, and what to bring in its place.
 
-/// What a file is that is none of ours.
+/// What a file that we cannot use is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
     /// With its article, such as "a PNG image".
@@ -140,7 +140,7 @@ const SIGNATURES: [(&[u8], Foreign); 16] = [
     ),
 ];
 
-/// What a file is whose head is none of ours.
+/// What a file is whose first bytes we cannot use.
 pub(super) fn foreign(name: &str, head: &[u8]) -> Foreign {
     let lower = name.to_lowercase();
     let by_start = SIGNATURES.iter().find(|(magic, _)| head.starts_with(magic));

@@ -20,7 +20,7 @@ use crate::weights::{
     tensor::TensorEntry,
 };
 
-/// The files beside the weights.
+/// The files next to the weights.
 struct Beside(Vec<(Content, NamedSource)>);
 
 impl Beside {
@@ -41,7 +41,7 @@ impl Beside {
     }
 }
 
-/// Reads the headers of `files`, all parts of the weights, and the JSON files beside them.
+/// Reads the headers of `files`, all parts of the weights, and the JSON files next to them.
 pub(super) async fn open(
     files: Vec<NamedSource>,
     beside: Vec<(Content, NamedSource)>,

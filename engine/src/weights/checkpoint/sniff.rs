@@ -38,7 +38,7 @@ pub(super) enum Content {
     /// JSON that we have no use for, such as special_tokens_map.json.
     OtherJson,
     Empty,
-    /// None of ours.
+    /// Nothing we can use.
     Other(Foreign),
 }
 

@@ -98,7 +98,7 @@ fn optional(metadata: &Metadata, key: &'static str) -> Result<Option<usize>, Con
     let number = metadata.unsigned(key)?;
     number
         .map(|number| {
-            // No size of ours needs more than 32 bits, which is what wasm has.
+            // No size we use needs more than 32 bits, which is what wasm has.
             let size = u32::try_from(number).map(|size| size as usize);
             size.map_err(|_| invalid(key, number, "it is too large"))
         })

@@ -14,7 +14,7 @@ pub enum Value {
     Text(String),
     Strings(StringList),
     Integers(Vec<i32>),
-    /// An array of a type that no key of ours has; only its length is kept.
+    /// An array of a type that none of the keys we use has; only its length is kept.
     OtherArray(usize),
 }
 

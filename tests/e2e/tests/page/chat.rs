@@ -13,7 +13,7 @@ fn fixture(name: &str) -> Result<PathBuf, std::io::Error> {
     root().join("tests/fixtures").join(name).canonicalize()
 }
 
-/// The tiny model with a chat template beside it, and two adapters.
+/// The tiny model with a chat template next to it, and two adapters.
 fn prepare(visit: &Visit, page: &Page) -> Outcome {
     let template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}\
                     {% if add_generation_prompt %}[assistant]{% endif %}";

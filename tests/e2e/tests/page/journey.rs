@@ -97,7 +97,7 @@ fn answers_differ(page: &Page) -> Outcome {
     assert_ne!(base, tuned);
     assert!(
         tuned.contains("Zounds") && !base.contains("Zounds"),
-        "the manner is learnt: '{base}' and '{tuned}'"
+        "the manner is learned: '{base}' and '{tuned}'"
     );
     Ok(())
 }
@@ -260,7 +260,7 @@ fn check_tensors(bytes: &[u8]) -> Outcome {
                 );
                 assert!(
                     values.iter().any(|&value| value != 0.0),
-                    "{name} has learnt something"
+                    "{name} has learned something"
                 );
             }
         }
