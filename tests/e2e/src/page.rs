@@ -175,7 +175,7 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// Clicks a button, as soon as nothing covers it.
+    /// Clicks a button, as soon as it can be reached.
     ///
     /// # Errors
     /// Where there is no such button, or it cannot be clicked.
@@ -183,7 +183,7 @@ impl<'a> Page<'a> {
         self.click(Role::Button, button)
     }
 
-    /// Clicks a checkbox or a radio button, as soon as nothing covers it.
+    /// Clicks a checkbox or a radio button, as soon as it can be reached.
     ///
     /// # Errors
     /// Where there is no such field, or it cannot be clicked.
@@ -196,8 +196,9 @@ impl<'a> Page<'a> {
             let element = self.by_name(role, name)?;
             match self.session.act_on(&element, "click") {
                 Ok(()) => Ok(Seen::Yes(())),
-                Err(error) if error.is_covered() => {
-                    // The driver scrolls it to the window's edge, where the page's head may stand before it.
+                Err(error) if error.is_out_of_reach() => {
+                    // The driver scrolls it to the window's edge, where the page's head may stand before it. WebKitGTK's
+                    // does not scroll at all to what is below the window by less than the page's scroll padding.
                     let centre = "arguments[0].scrollIntoView({ block: 'center' })";
                     self.session
                         .script(centre, json!([Session::reference(&element)]))?;
@@ -347,8 +348,18 @@ impl<'a> Page<'a> {
     pub fn text(&self, name: &str) -> Result<String, PageError> {
         self.settled(|| {
             let element = self.by_name(Role::Named, name)?;
-            Ok(self.session.text_of(&element, "text")?)
+            self.shown_text(&element)
         })
+    }
+
+    /// What an element shows as text. WebKitGTK's driver takes an element with `overflow: hidden` for a hidden one if all
+    /// that it holds is text, so the browser itself is asked there.
+    fn shown_text(&self, element: &Element) -> Result<String, PageError> {
+        let text = match self.session.kind {
+            Kind::Chromium | Kind::Firefox => "text",
+            Kind::WebKitGtk => "property/innerText",
+        };
+        Ok(self.session.text_of(element, text)?)
     }
 
     /// The first number in a readout, e.g. `Training loss`; `None` while it shows none.
@@ -366,7 +377,7 @@ impl<'a> Page<'a> {
     pub fn status(&self) -> Result<String, PageError> {
         self.settled(|| {
             let element = self.by_name(Role::Status, "Run status")?;
-            Ok(self.session.text_of(&element, "text")?)
+            self.shown_text(&element)
         })
     }
 

@@ -25,9 +25,10 @@ pub enum WebDriverError {
 }
 
 impl WebDriverError {
-    /// Whether something else was drawn over the element just then.
-    pub fn is_covered(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == "element click intercepted")
+    /// Whether something else was drawn over the element just then, or it was outside the window.
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Refused { code, .. }
+            if code == "element click intercepted" || code == "element not interactable")
     }
 
     /// Whether the element went away between being found and being asked: the page was redrawn meanwhile.

@@ -37,7 +37,6 @@ fn firefox_finishes_the_journey() -> Outcome {
 }
 
 #[test]
-#[ignore = "under WebKitGTK's driver the page does not tell its status yet"]
 fn webkitgtk_finishes_the_journey() -> Outcome {
     let Some(visit) = Visit::start_in(Kind::WebKitGtk, "webkitgtk")? else {
         return Ok(());
