@@ -59,7 +59,7 @@ pub enum DatasetError {
     /// Several files, none of which can be read.
     #[error("none of the {} files can be read: {}", .errors.len(), listed(.errors))]
     NoneRead { errors: Vec<DatasetError> },
-    #[error("{}; the first: {}", none_of(*.num_rows), .first.what)]
+    #[error("{} {}", none_of(*.num_rows), .first.what)]
     NoUsableRow {
         num_rows: usize,
         first: Box<RowProblem>,
@@ -73,8 +73,8 @@ fn listed(errors: &[DatasetError]) -> String {
 
 fn none_of(num_rows: usize) -> String {
     match num_rows {
-        1 => "its only row cannot be used".to_owned(),
-        _ => format!("none of the {num_rows} rows can be used"),
+        1 => "its only row cannot be used:".to_owned(),
+        _ => format!("none of its {num_rows} rows can be used; the first:"),
     }
 }
 

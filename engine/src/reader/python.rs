@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str) -> Option<(Value, Forgiven)> {
         num_values: 0,
         forgiven: Forgiven::default(),
     };
-    let value = parser.value(0, Adjacent::Joined)?;
+    let value = parser.value(0, Adjacent::Apart)?;
     parser.skip_space();
     // What was cut out of an array.
     if parser.take(b',') {
@@ -86,8 +86,8 @@ pub(super) fn start_of_value(text: &str) -> usize {
 enum Adjacent {
     /// One string, as in Python's source.
     Joined,
-    /// Items, as NumPy prints them.
-    Items,
+    /// A string each: items as NumPy prints them, or two values where one is expected.
+    Apart,
 }
 
 struct Parser<'t> {
@@ -143,7 +143,7 @@ impl<'t> Parser<'t> {
             b'{' => self.braces(depth + 1),
             b'[' => {
                 self.at += 1;
-                let (items, _) = self.items(b']', depth + 1, Adjacent::Items)?;
+                let (items, _) = self.items(b']', depth + 1, Adjacent::Apart)?;
                 Some(Value::Array(items))
             }
             b'(' => {

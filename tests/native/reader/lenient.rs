@@ -134,6 +134,38 @@ fn what_python_prints_is_read() {
 }
 
 #[test]
+fn strings_side_by_side_are_no_value() {
+    // Two values in a line, and quotes inside a text doubled as in a table: joining them would learn what nobody wrote.
+    let good = "{\"text\": \"ok\"}\n".repeat(5);
+    let bad = "\"two\" \"three\"\n{\"text\": \"She said \"\"no\"\" to me\"}\n'four' 'five'\n";
+    let rows = read(&format!("{good}{bad}"));
+    assert_eq!(rows.values(), [&json!({"text": "ok"}); 5]);
+    let faults = rows.rows.iter().filter(|(_, row)| row.is_err());
+    let lines: Vec<_> = faults.map(|(place, _)| place.line).collect();
+    assert_eq!(lines, [Some(6), Some(7), Some(8)]);
+    assert!(rows.notes.is_empty(), "{:?}", rows.notes);
+}
+
+#[test]
+fn a_dataset_without_a_usable_row_says_so_plainly() {
+    let told =
+        |text: &str| match read_files(&[("rows.jsonl", text.as_bytes())], &ReadSpec::default()) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{text} is no row"),
+        };
+    let one = told("{\"prompt\": \"p\"}");
+    assert_eq!(
+        one,
+        "its only row cannot be used: the row has a `prompt` but no `completion`"
+    );
+    let two = told("{\"prompt\": \"p\"}\n{\"prompt\": \"q\"}");
+    assert_eq!(
+        two,
+        "none of its 2 rows can be used; the first: the row has a `prompt` but no `completion`"
+    );
+}
+
+#[test]
 fn bare_lists_of_messages_are_conversations() {
     let line = |number: usize| {
         format!(

@@ -13,16 +13,17 @@ impl Parser<'_> {
         rest.len() - bare.len() <= 2 && bare.starts_with(['"', '\''])
     }
 
-    /// A string, together with those that stand after it without a comma where they are one.
+    /// A string, together with those that stand after it without a comma where they are one. White space has to part
+    /// them: `"She said ""no"" to me"` is a quotation inside a text, as a table would have it, and joining it would lose
+    /// the quotes.
     pub(super) fn strings(&mut self, adjacent: Adjacent) -> Option<String> {
         let mut text = self.string()?;
-        if adjacent == Adjacent::Items {
+        if adjacent == Adjacent::Apart {
             return Some(text);
         }
         loop {
             let end = self.at;
-            self.skip_space();
-            if !self.is_string() {
+            if !self.skip_space() || !self.is_string() {
                 self.at = end;
                 return Some(text);
             }
