@@ -23,7 +23,7 @@ pub use self::{
 use super::{
     conversation::{Exported, conversation, truth},
     path::{Fields, first_name, get},
-    recognise::{plain, recognise},
+    recognise::{plain, recognise, unanswered},
 };
 use crate::{
     data::example::{ASSISTANT, Example, USER},
@@ -75,6 +75,8 @@ pub struct Habits {
     pub first_choice: usize,
     /// Whether answers are lists even where they have one item only.
     pub has_lists: bool,
+    /// Whether texts have answers, so that a text without one is half a pair.
+    pub has_answers: bool,
 }
 
 /// Reads `fields` as `mapping` says, and as what the row was recognised where that leaves it open.
@@ -87,7 +89,12 @@ pub fn example(
     habits: Habits,
 ) -> Result<(Mapped, Mapping), RowFault> {
     let mapping = match mapping {
-        Mapping::Automatic => recognise(fields).ok_or_else(|| unknown(fields))?,
+        Mapping::Automatic => match recognise(fields) {
+            Some(text @ Mapping::Text { .. }) if habits.has_answers => {
+                unanswered(fields).unwrap_or(text)
+            }
+            found => found.ok_or_else(|| unknown(fields))?,
+        },
         fixed => fixed.clone(),
     };
     let mut reading = Reading {

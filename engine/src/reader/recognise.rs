@@ -10,12 +10,13 @@
 //! 4. a prompt and a completion under one of their many names, with Alpaca's `input` and `history`, a system text, and
 //!    whether the answer is a good one;
 //! 5. a text and its summary;
-//! 6. a text and a label;
-//! 7. a text under one of its names;
-//! 8. a list of messages under any name;
-//! 9. the row's only text;
-//! 10. an object inside the row (`{"row": {..}}`) that one of the rules up to 8 fits; it is a text (7) only where the row
-//!     has no text next to it, so that no remark is learned.
+//! 6. a text and its answer, where nothing else is asked;
+//! 7. a text and a label;
+//! 8. a text under one of its names;
+//! 9. a list of messages under any name;
+//! 10. the row's only text;
+//! 11. an object inside the row (`{"row": {..}}`) that one of the rules up to 9 fits; it is a text (8) only where the row
+//!     has no other text, so that no remark is learned.
 //!
 //! What was rejected is never taken for anything else.
 
@@ -93,6 +94,11 @@ fn by_names(row: &Row, is_strict: bool) -> Option<Mapping> {
             verdict: None,
         });
     }
+    if let Some((text, answer)) =
+        answered_text(row, Answer::Present).filter(|(text, _)| counts(&[text]))
+    {
+        return Some(pair(row, text, answer));
+    }
     if let (Some(text), Some(label)) = (text(LABELLED), row.find(LABEL, is_label))
         && text != label
         && counts(&[&text])
@@ -107,6 +113,54 @@ fn by_names(row: &Row, is_strict: bool) -> Option<Mapping> {
         .all()
         .find(|(_, plain, value)| !is_of_rejected(plain) && is_list_of_messages(value))?;
     Some(messages_of(row, name.to_owned()))
+}
+
+/// Whether a field has to hold an answer, or only to be there for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Present,
+    OrNull,
+}
+
+/// A text and what answers it: an e-mail and its reply, a ticket's body and its answer. Only where the row has no column
+/// for a prompt: there, a blank prompt says that the text stands alone. `target` and its like are left to labels.
+fn answered_text(row: &Row, answer: Answer) -> Option<(String, String)> {
+    if row.find_or_null(PROMPT, |_| true).is_some() {
+        return None;
+    }
+    let names: Vec<&str> = COMPLETION
+        .iter()
+        .copied()
+        .filter(|name| !LABEL.contains(name))
+        .collect();
+    let is_answer = |value: &Value| !value.is_null();
+    let answer = match answer {
+        Answer::Present => row.find(&names, is_answer),
+        Answer::OrNull => row.find_or_null(&names, is_answer),
+    }?;
+    let text = row
+        .find(LABELLED, is_text)
+        .or_else(|| row.find(TEXT, is_text))?;
+    Some((text, answer))
+}
+
+/// The text of a row and its missing answer, for a file whose other texts have one.
+pub fn unanswered(fields: &Fields) -> Option<Mapping> {
+    let row = Row::new(fields);
+    let (text, answer) = answered_text(&row, Answer::OrNull)?;
+    Some(pair(&row, text, answer))
+}
+
+/// Whether a mapping's prompt is a text that the row answers.
+pub fn is_answered_text(fields: &Fields, mapping: &Mapping) -> bool {
+    let Mapping::PromptCompletion {
+        prompt, completion, ..
+    } = mapping
+    else {
+        return false;
+    };
+    let answered = answered_text(&Row::new(fields), Answer::Present);
+    answered.is_some_and(|(text, answer)| text == *prompt && answer == *completion)
 }
 
 /// Two answers of which one is better, with the names of both. Where only the rejected one has a name of its own, the
@@ -399,6 +453,28 @@ mod tests {
             (
                 json!({"id": 1, "document": "d", "summary": "s"}),
                 pair("document", None, "summary"),
+            ),
+            (
+                json!({"body": "b", "answer": "a", "category": "billing"}),
+                pair("body", None, "answer"),
+            ),
+            (
+                json!({"id": 7, "Email": "e", "Text": "t", "Reply": ""}),
+                pair("Text", None, "Reply"),
+            ),
+            // A text's label, its number of stars or its twin is not its answer; a column for prompts has the say.
+            (
+                json!({"text": "t", "target": "spam"}),
+                Some(Mapping::Classification {
+                    text: "text".into(),
+                    label: "target".into(),
+                }),
+            ),
+            (
+                json!({"text": "t", "prompt": "", "completion": ""}),
+                Some(Mapping::Text {
+                    text: "text".into(),
+                }),
             ),
             (
                 json!({"question": "q", "options": "A. x\nB. y", "answer": "A. x"}),

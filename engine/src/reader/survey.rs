@@ -1,12 +1,12 @@
-//! How the rows of a file are written, where a row alone does not tell: whether answers are lists, and whether choices
-//! are counted from 0 or from 1.
+//! How the rows of a file are written, where a row alone does not tell: whether answers are lists, whether texts have
+//! answers, and whether choices are counted from 0 or from 1.
 
 use serde_json::Value;
 
 use super::{
     mapping::{Choices, Habits, lists_alternatives, scalar},
     path::{Fields, get},
-    recognise::recognise,
+    recognise::{is_answered_text, recognise},
 };
 use crate::protocol::Mapping;
 
@@ -15,6 +15,8 @@ use crate::protocol::Mapping;
 pub struct Survey {
     /// Whether an answer is a list of no item or of several.
     has_lists: bool,
+    /// Whether a text has an answer.
+    has_answers: bool,
     /// The numbers that answers are, a bit for each.
     numbers: u64,
     /// The most choices that a question has.
@@ -32,6 +34,7 @@ impl Survey {
                 let Some(found) = recognise(fields) else {
                     return;
                 };
+                self.has_answers |= is_answered_text(fields, &found);
                 recognised = found;
                 &recognised
             }
@@ -77,6 +80,7 @@ impl Survey {
         Habits {
             first_choice: usize::from(counts_from_one),
             has_lists: self.has_lists,
+            has_answers: self.has_answers,
         }
     }
 }

@@ -809,6 +809,64 @@ fn the_rows_of_a_file_are_read_in_one_way() {
 }
 
 #[test]
+fn a_text_with_an_answer_is_a_prompt() {
+    let all = |reading: &Reading| -> Vec<(String, String)> {
+        let rows = reading.rows.iter();
+        rows.map(|row| {
+            let [(_, asked), (_, answered)] = turns(row)[..] else {
+                panic!("{row:?}")
+            };
+            (asked.to_owned(), answered.to_owned())
+        })
+        .collect()
+    };
+    let pair = |asked: &str, answered: &str| (asked.to_owned(), answered.to_owned());
+    let tickets = "subject,body,answer,queue\nHelp,It squeaks.,Oil it.,repairs\nBill,It is late.,\"Pay, then.\",billing\n";
+    let reading = read_text("tickets.csv", tickets);
+    assert_eq!(
+        all(&reading),
+        [
+            pair("It squeaks.", "Oil it."),
+            pair("It is late.", "Pay, then.")
+        ]
+    );
+    // An answer that is empty is told of; the row is not learned as a text.
+    let reading = read_text("mails.csv", "text,reply\nHello?,Hello.\nAnyone?,\n");
+    assert_eq!(all(&reading)[1], pair("Anyone?", ""));
+    assert_eq!(reading.rows[1].facts.findings, [FindingKind::EmptyAnswer]);
+    // So is one that is null, even in the first row.
+    let reading = read(&[
+        json!({"text": "a", "answer": null}),
+        json!({"text": "b", "answer": "c"}),
+    ]);
+    assert_eq!(all(&reading), [pair("b", "c")]);
+    assert_eq!(problems(&reading), ["`answer` is empty (null)"]);
+    // A column that is null in every row, or that belongs to a prompt, says nothing.
+    for rows in [
+        [
+            json!({"text": "a", "answer": null}),
+            json!({"text": "b", "answer": null}),
+        ],
+        [
+            json!({"text": "a", "prompt": null, "answer": null}),
+            json!({"text": "b", "prompt": "", "answer": ""}),
+        ],
+    ] {
+        let reading = read(&rows);
+        assert_eq!(problems(&reading), [""; 0]);
+        let texts: Vec<_> = reading.rows.iter().flat_map(turns).collect();
+        assert_eq!(texts, [("", "a"), ("", "b")]);
+    }
+    // Whether the answer is a good one is heeded here, too.
+    let reading = read(&[
+        json!({"text": "a", "response": "good", "label": true}),
+        json!({"text": "b", "response": "bad", "label": false}),
+    ]);
+    let verdicts: Vec<_> = reading.rows.iter().map(|row| row.facts.is_good).collect();
+    assert_eq!(verdicts, [Some(true), Some(false)]);
+}
+
+#[test]
 fn what_is_known_but_cannot_be_learned_is_named() {
     let reading = read(&[
         json!({"text": "fine"}),
