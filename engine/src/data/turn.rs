@@ -41,7 +41,9 @@ pub enum TurnError {
         /// 1-based
         message: usize,
     },
-    #[error("the chat template leaves out the tool calls of message {message}")]
+    #[error(
+        "the chat template leaves out the tool calls of message {message} (its `tool_calls` or `function_call`)"
+    )]
     CallsNotWritten {
         /// 1-based
         message: usize,
