@@ -211,8 +211,16 @@ impl Store {
                 .collect()
         };
         self.load_model_files(of(&sorted.model, files::base_name));
-        let dataset = [sorted.dataset.as_slice(), &sorted.cards].concat();
-        self.load_dataset_files(of(&dataset, files::within_folder));
+        let dataset = sorted.dataset.iter().chain(&sorted.cards);
+        let dataset: Vec<&Found> = dataset.map(|&index| &found[index]).collect();
+        let paths: Vec<&str> = dataset.iter().map(|found| found.path.as_str()).collect();
+        let names = files::dataset_names(&paths);
+        let dataset = dataset.into_iter().zip(names);
+        self.load_dataset_files(
+            dataset
+                .map(|(found, name)| renamed(&found.file, &name))
+                .collect(),
+        );
         self.load_adapters(
             sorted
                 .adapters

@@ -457,9 +457,14 @@ pub fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A path without its outermost folder, whose name says nothing about the files in it.
-pub fn within_folder(path: &str) -> &str {
-    path.split_once('/').map_or(path, |(_, within)| within)
+/// The names under which the files of a dataset are read: their paths, whose folders may name a split, without the folder
+/// that all of them came in, which tells nothing apart.
+pub fn dataset_names(paths: &[&str]) -> Vec<String> {
+    let outer = paths.first().and_then(|path| path.split_once('/'));
+    let shared = outer.map(|(folder, _)| format!("{folder}/"));
+    let shared = shared.filter(|shared| paths.iter().all(|path| path.starts_with(shared)));
+    let shared = shared.map_or(0, |shared| shared.len());
+    paths.iter().map(|path| path[shared..].to_owned()).collect()
 }
 
 /// A file's name with its folder, which identifies its adapter: `checkpoint-20/adapter_config.json`.

@@ -2,7 +2,7 @@
 
 use crate::state::Step;
 use crate::state::files::{
-    Intake, Sample, Sorted, base_name, is_for, sort, with_folder, within_folder,
+    Intake, Sample, Sorted, base_name, dataset_names, is_for, sort, with_folder,
 };
 
 fn file(path: &str, head: &[u8]) -> Sample {
@@ -313,7 +313,15 @@ fn of_a_datasets_folder_the_tables_are_taken() {
             "spam/train/part-10.jsonl",
         ]
     );
-    assert_eq!(within_folder(&sorted.dataset[0]), "test/part-10.jsonl");
+    let paths: Vec<&str> = sorted.dataset.iter().map(String::as_str).collect();
+    assert_eq!(
+        dataset_names(&paths),
+        [
+            "test/part-10.jsonl",
+            "train/part-9.jsonl",
+            "train/part-10.jsonl"
+        ]
+    );
     assert_eq!(sorted.passed_over.len(), 5);
     let texts = [
         file("stories/one.txt", b"Once"),
@@ -324,6 +332,35 @@ fn of_a_datasets_folder_the_tables_are_taken() {
         dropped(&texts).dataset,
         ["stories/one.txt", "stories/two.md"]
     );
+}
+
+#[test]
+fn datasets_keep_the_folders_that_tell_their_files_apart() {
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["rows.jsonl"], &["rows.jsonl"]),
+        (&["spam/rows.jsonl"], &["rows.jsonl"]),
+        // Several folders at once, whose files have the same names.
+        (
+            &["test/0.jsonl", "train/0.jsonl"],
+            &["test/0.jsonl", "train/0.jsonl"],
+        ),
+        (
+            &[
+                "spam/data/test/0.jsonl",
+                "spam/data/train/0.jsonl",
+                "spam/README.md",
+            ],
+            &["data/test/0.jsonl", "data/train/0.jsonl", "README.md"],
+        ),
+        (&["one.csv", "spam/two.csv"], &["one.csv", "spam/two.csv"]),
+        (
+            &["spam/0.csv", "spams/0.csv"],
+            &["spam/0.csv", "spams/0.csv"],
+        ),
+    ];
+    for (paths, expected) in cases {
+        assert_eq!(dataset_names(paths), expected, "{paths:?}");
+    }
 }
 
 #[test]

@@ -182,6 +182,56 @@ fn folders_and_files_go_where_they_belong() -> Outcome {
     Ok(())
 }
 
+/// Which split the page takes a file for.
+fn wait_for_split(page: &Page, file: &str, split: &str) -> Outcome {
+    page.wait(&format!("{file} as {split}"), LOADING, || {
+        let side = page.value(&format!("Split of {file}"))?;
+        Ok(if side == split {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(side)
+        })
+    })?;
+    Ok(())
+}
+
+#[test]
+fn folders_named_as_splits_are_splits() -> Outcome {
+    let Some(visit) = Visit::start("split-folders", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    let rows = |seed| questions(4, seed);
+    // All files have the same name, so only their folders tell them apart.
+    let data = folder(
+        &visit,
+        "answers",
+        &[],
+        &[
+            ("train/0.jsonl", &rows(seed())),
+            ("test/0.jsonl", &rows(seed() + 1)),
+            ("README.md", "# Answers"),
+        ],
+    )?;
+    page.choose_files("Dataset folder", &[&data])?;
+    wait_for(&page, "Dataset summary", &["8 rows"])?;
+    wait_for_split(&page, "train/0.jsonl", "Train")?;
+    wait_for_split(&page, "test/0.jsonl", "Test")?;
+    page.wait_for_text("these are never trained on", SOON)?;
+
+    // The folders of the splits by themselves, without the one around them.
+    drop_on_window(&visit, &[&data.join("test"), &data.join("train")])?;
+    wait_for(
+        &page,
+        "What was taken",
+        &["Dataset: test/0.jsonl, train/0.jsonl"],
+    )?;
+    wait_for_split(&page, "train/0.jsonl", "Train")?;
+    wait_for_split(&page, "test/0.jsonl", "Test")?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
+
 /// A teacher tries a rate that ruins the run, is told so before and after, and gets a better one with one click.
 #[test]
 fn a_ruined_run_is_told_of_and_mended() -> Outcome {
