@@ -19,6 +19,7 @@ mod memory;
 mod merged;
 mod samples;
 mod smooth;
+mod spreadsheets;
 mod threads;
 mod visit;
 mod warm_load;
