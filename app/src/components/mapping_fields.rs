@@ -1,8 +1,8 @@
-use engine::protocol::ColumnSummary;
+use engine::protocol::{ColumnSummary, Part};
 use leptos::prelude::*;
 
 use super::template_field::TemplateField;
-use crate::state::mapping::Part;
+use crate::state::mapping::part_label;
 use crate::store::Store;
 
 /// The number of characters of an example next to a field's name.
@@ -28,7 +28,7 @@ pub fn columns(store: Store) -> Memo<Vec<ColumnSummary>> {
 
 /// The `id` of a part's control.
 pub fn part_id(part: Part) -> String {
-    part.label().to_ascii_lowercase().replace(' ', "-")
+    part_label(part).to_ascii_lowercase().replace(' ', "-")
 }
 
 #[component]
@@ -72,7 +72,7 @@ fn ColumnField(part: Part, is_optional: bool) -> impl IntoView {
     };
     view! {
         <div class="field">
-            <label for=id.clone()>{part.label()}</label>
+            <label for=id.clone()>{part_label(part)}</label>
             <select id=id aria-describedby=note.clone()
                 on:change=move |event| form.update(|form| form.set(part, event_target_value(&event)))>
                 <option value="" selected=move || chosen.with(String::is_empty)>{none}</option>

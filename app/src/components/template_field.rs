@@ -1,8 +1,9 @@
+use engine::protocol::Part;
 use leptos::html::Textarea;
 use leptos::prelude::*;
 
 use super::mapping_fields::{columns, part_id};
-use crate::state::mapping::Part;
+use crate::state::mapping::part_label;
 use crate::store::Store;
 
 /// A text with fields of the row in it.
@@ -39,12 +40,12 @@ pub fn TemplateField(part: Part, is_optional: bool) -> impl IntoView {
     };
     view! {
         <div class="field field-wide">
-            <label for=id.clone()>{part.label()}</label>
+            <label for=id.clone()>{part_label(part)}</label>
             <textarea id=id class="mono" rows="3" spellcheck="false" node_ref=area aria-describedby=note.clone()
                 prop:value=move || form.with(|form| form.part(part).to_owned())
                 on:input=move |event| form.update(|form| form.set(part, event_target_value(&event)))></textarea>
             <p class="field-note" id=note>{hint}</p>
-            <div class="chips" role="group" aria-label=format!("Columns for the {}", part.label().to_lowercase())>{chips}</div>
+            <div class="chips" role="group" aria-label=format!("Columns for the {}", part_label(part).to_lowercase())>{chips}</div>
         </div>
     }
 }

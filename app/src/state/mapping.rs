@@ -1,6 +1,6 @@
 //! How rows are read, as a person says it: the shape, the fields of each part, and what plain text is split by.
 
-use engine::protocol::{DatasetSummary, Mapping, ReadSpec, TextSplit};
+use engine::protocol::{DatasetSummary, Mapping, Part, ReadSpec, TextSplit};
 
 /// What rows are said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,63 +120,47 @@ impl Shape {
     }
 }
 
-/// A part of an example that a field, or a template, gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    Prompt,
-    Completion,
-    Input,
-    System,
-    Messages,
-    Text,
-    Label,
-    Chosen,
-    Rejected,
-    History,
-    Verdict,
-    Choices,
-    Answer,
-    PromptTemplate,
-    CompletionTemplate,
-    Conversation,
-    Role,
-    Content,
-    Order,
-}
-
-const NUM_PARTS: usize = 19;
 /// Between the columns that have a choice each.
 const BETWEEN_COLUMNS: &str = ", ";
 
-impl Part {
-    /// The accessible name of its control.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Prompt => "Prompt column",
-            Self::Completion => "Completion column",
-            Self::Input => "Input column",
-            Self::System => "System column",
-            Self::Messages => "Messages column",
-            Self::Text => "Text column",
-            Self::Label => "Label column",
-            Self::Chosen => "Chosen column",
-            Self::Rejected => "Rejected column",
-            Self::History => "History column",
-            Self::Verdict => "Good or bad column",
-            Self::Choices => "Choices column",
-            Self::Answer => "Answer column",
-            Self::PromptTemplate => "Prompt template",
-            Self::CompletionTemplate => "Completion template",
-            Self::Conversation => "Conversation column",
-            Self::Role => "Role column",
-            Self::Content => "Content column",
-            Self::Order => "Order column",
+/// The accessible name of a part's control.
+pub fn part_label(part: Part) -> &'static str {
+    match part {
+        Part::Prompt => "Prompt column",
+        Part::Completion => "Completion column",
+        Part::Input => "Input column",
+        Part::System => "System column",
+        Part::Messages => "Messages column",
+        Part::Text => "Text column",
+        Part::Label => "Label column",
+        Part::Chosen => "Chosen column",
+        Part::Rejected => "Rejected column",
+        Part::History => "History column",
+        Part::Verdict => "Good or bad column",
+        Part::Choices => "Choices column",
+        Part::Answer => "Answer column",
+        Part::PromptTemplate => "Prompt template",
+        Part::CompletionTemplate => "Completion template",
+        Part::Conversation => "Conversation column",
+        Part::Role => "Role column",
+        Part::Content => "Content column",
+        Part::Order => "Order column",
+    }
+}
+
+/// The parts of a mapping; columns that have a choice each are one text.
+fn parts(mapping: &Mapping) -> Vec<(Part, String)> {
+    let mut joined = Vec::<(Part, String)>::new();
+    for (part, path) in mapping.parts() {
+        match joined.last_mut() {
+            Some((last, paths)) if *last == part => {
+                *paths += BETWEEN_COLUMNS;
+                *paths += &path;
+            }
+            _ => joined.push((part, path)),
         }
     }
-
-    pub fn is_template(self) -> bool {
-        matches!(self, Self::PromptTemplate | Self::CompletionTemplate)
-    }
+    joined
 }
 
 /// What plain text is split by.
@@ -214,7 +198,7 @@ const DEFAULT_CHARACTERS: &str = "2000";
 pub struct ReadForm {
     pub shape: Shape,
     /// Paths of fields, or templates; empty where none is chosen.
-    parts: [String; NUM_PARTS],
+    parts: [String; Part::COUNT],
     pub split_by: SplitBy,
     pub characters: String,
     /// Path of the field whose equal values stay together; empty for none.
@@ -264,80 +248,10 @@ impl ReadForm {
     }
 
     fn fill(&mut self, mapping: &Mapping) {
-        let or_none = |path: &Option<String>| path.clone().unwrap_or_default();
-        let parts = match mapping {
-            Mapping::Automatic => vec![],
-            Mapping::Text { text } => vec![(Part::Text, text.clone())],
-            Mapping::PromptCompletion {
-                system,
-                history,
-                prompt,
-                input,
-                completion,
-                verdict,
-            } => vec![
-                (Part::System, or_none(system)),
-                (Part::History, or_none(history)),
-                (Part::Prompt, prompt.clone()),
-                (Part::Input, or_none(input)),
-                (Part::Completion, completion.clone()),
-                (Part::Verdict, or_none(verdict)),
-            ],
-            Mapping::Messages {
-                messages,
-                system,
-                verdict,
-            } => vec![
-                (Part::Messages, messages.clone()),
-                (Part::System, or_none(system)),
-                (Part::Verdict, or_none(verdict)),
-            ],
-            Mapping::Choice {
-                prompt,
-                input,
-                choices,
-                answer,
-            } => vec![
-                (Part::Prompt, prompt.clone()),
-                (Part::Input, or_none(input)),
-                (Part::Choices, choices.join(BETWEEN_COLUMNS)),
-                (Part::Answer, answer.clone()),
-            ],
-            Mapping::MessageRows {
-                conversation,
-                role,
-                content,
-                order,
-            } => vec![
-                (Part::Conversation, conversation.clone()),
-                (Part::Role, role.clone()),
-                (Part::Content, content.clone()),
-                (Part::Order, or_none(order)),
-            ],
-            Mapping::Classification { text, label } => {
-                vec![(Part::Text, text.clone()), (Part::Label, label.clone())]
-            }
-            Mapping::Preference {
-                system,
-                history,
-                prompt,
-                input,
-                chosen,
-                rejected,
-            } => vec![
-                (Part::System, or_none(system)),
-                (Part::History, or_none(history)),
-                (Part::Prompt, or_none(prompt)),
-                (Part::Input, or_none(input)),
-                (Part::Chosen, chosen.clone()),
-                (Part::Rejected, rejected.clone()),
-            ],
-            Mapping::Template { prompt, completion } => vec![
-                (Part::PromptTemplate, prompt.clone()),
-                (Part::CompletionTemplate, completion.clone()),
-            ],
-        };
-        for (part, path) in parts {
+        for (part, _) in Shape::of(mapping).parts() {
+            self.set(*part, "");
+        }
+        for (part, path) in parts(mapping) {
             self.set(part, path);
         }
     }
@@ -364,7 +278,7 @@ impl ReadForm {
             } else {
                 "Choose"
             };
-            return Err(format!("{verb} a {}.", part.label().to_lowercase()));
+            return Err(format!("{verb} a {}.", part_label(*part).to_lowercase()));
         }
         Ok(ReadSpec {
             mapping: self.mapping(),
@@ -458,90 +372,19 @@ fn non_empty(text: &str) -> Option<String> {
 
 /// The mapping in a few words, such as `prompt from question, completion from answer`.
 pub fn in_words(mapping: &Mapping) -> String {
-    let columns;
-    let parts = match mapping {
-        Mapping::Automatic => vec![],
-        Mapping::Text { text } => vec![("text", Some(text))],
-        Mapping::PromptCompletion {
-            system,
-            history,
-            prompt,
-            input,
-            completion,
-            verdict,
-        } => vec![
-            ("system", system.as_ref()),
-            ("history", history.as_ref()),
-            ("prompt", Some(prompt)),
-            ("input", input.as_ref()),
-            ("completion", Some(completion)),
-            ("good or bad mark", verdict.as_ref()),
-        ],
-        Mapping::MessageRows {
-            conversation,
-            role,
-            content,
-            order,
-        } => vec![
-            ("conversation", Some(conversation)),
-            ("role", Some(role)),
-            ("content", Some(content)),
-            ("order", order.as_ref()),
-        ],
-        Mapping::Messages {
-            messages,
-            system,
-            verdict,
-        } => vec![
-            ("messages", Some(messages)),
-            ("system", system.as_ref()),
-            ("good or bad mark", verdict.as_ref()),
-        ],
-        Mapping::Choice {
-            prompt,
-            input,
-            choices,
-            answer,
-        } => {
-            columns = choices.join(BETWEEN_COLUMNS);
-            vec![
-                ("prompt", Some(prompt)),
-                ("input", input.as_ref()),
-                ("choices", Some(&columns)),
-                ("answer", Some(answer)),
-            ]
+    if let Mapping::Template { .. } = mapping {
+        return "your template".to_owned();
+    }
+    let of_part = |(part, path): (Part, String)| {
+        let name = match part {
+            Part::Verdict => "good or bad mark".to_owned(),
+            part => part_label(part).replace(" column", "").to_lowercase(),
+        };
+        match path == name {
+            true => name,
+            false => format!("{name} from \u{201c}{path}\u{201d}"),
         }
-        Mapping::Classification { text, label } => {
-            vec![("text", Some(text)), ("label", Some(label))]
-        }
-        Mapping::Preference {
-            system,
-            history,
-            prompt,
-            input,
-            chosen,
-            rejected,
-        } => vec![
-            ("system", system.as_ref()),
-            ("history", history.as_ref()),
-            ("prompt", prompt.as_ref()),
-            ("input", input.as_ref()),
-            ("chosen", Some(chosen)),
-            ("rejected", Some(rejected)),
-        ],
-        Mapping::Template { .. } => return "your template".to_owned(),
     };
-    let of_part = |(part, path): (&str, Option<&String>)| {
-        let path = path?;
-        Some(if part == path.as_str() {
-            part.to_owned()
-        } else {
-            format!("{part} from \u{201c}{path}\u{201d}")
-        })
-    };
-    parts
-        .into_iter()
-        .filter_map(of_part)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let words: Vec<String> = parts(mapping).into_iter().map(of_part).collect();
+    words.join(", ")
 }

@@ -1,7 +1,7 @@
 use engine::protocol::*;
 
 use crate::state::form::Form;
-use crate::state::mapping::{Part, ReadForm, Shape};
+use crate::state::mapping::{ReadForm, Shape};
 use crate::state::splits::{about_shares, are_told_apart, file_splits};
 use crate::state::suggestion::{question, raw_table};
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     data::Example,
-    protocol::Mapping,
+    protocol::{Mapping, Part},
     reader::path::{Fields, get},
 };
 
@@ -28,6 +28,17 @@ const WORDS: [&str; 15] = [
 ];
 /// Words that may also be a label.
 const LABELS: [&str; 4] = ["None", "N/A", "n/a", "undefined"];
+/// Parts whose text is part of the prompt or is learned.
+const TEXTS: [Part; 8] = [
+    Part::System,
+    Part::Prompt,
+    Part::Input,
+    Part::Completion,
+    Part::Text,
+    Part::Label,
+    Part::Chosen,
+    Part::Rejected,
+];
 
 /// A sentence about the first field of the mapping, or the first message, that is such a word.
 pub(super) fn missing(fields: &Fields, mapping: &Mapping, example: &Example) -> Option<String> {
@@ -43,14 +54,13 @@ pub(super) fn missing(fields: &Fields, mapping: &Mapping, example: &Example) -> 
             Some(format!("message {} is “{word}”", index + 1))
         });
     }
-    let label = match mapping {
-        Mapping::Classification { label, .. } => Some(label.as_str()),
-        _ => None,
-    };
-    let mut paths = paths(mapping).into_iter();
-    paths.find_map(|path| {
-        let word = word(get(fields, path)?)?;
-        let is_label = label == Some(path) && LABELS.contains(&word);
+    let mut texts = mapping
+        .parts()
+        .into_iter()
+        .filter(|(part, _)| TEXTS.contains(part));
+    texts.find_map(|(part, path)| {
+        let word = word(get(fields, &path)?)?;
+        let is_label = part == Part::Label && LABELS.contains(&word);
         (!is_label).then(|| format!("`{path}` is “{word}”"))
     })
 }
@@ -62,40 +72,4 @@ fn word(value: &Value) -> Option<&'static str> {
 fn known(text: &str) -> Option<&'static str> {
     let text = text.trim();
     WORDS.into_iter().find(|word| *word == text)
-}
-
-/// The fields whose text is part of the prompt or is learned.
-fn paths(mapping: &Mapping) -> Vec<&str> {
-    match mapping {
-        Mapping::Text { text } => vec![text],
-        Mapping::PromptCompletion {
-            system,
-            prompt,
-            input,
-            completion,
-            ..
-        } => [
-            system.as_ref(),
-            Some(prompt),
-            input.as_ref(),
-            Some(completion),
-        ]
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect(),
-        Mapping::Choice { prompt, .. } => vec![prompt],
-        Mapping::Classification { text, label } => vec![text, label],
-        Mapping::Preference {
-            prompt,
-            chosen,
-            rejected,
-            ..
-        } => [prompt.as_ref(), Some(chosen), Some(rejected)]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect(),
-        _ => Vec::new(),
-    }
 }
