@@ -6,9 +6,7 @@ use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 use serde_json::json;
 
-use crate::visit::{
-    LOADING, Outcome, RUN, SOON, Visit, fill, load, picture, questions, root, seed,
-};
+use crate::visit::{LOADING, Outcome, SOON, Visit, picture, questions, root, seed};
 
 /// Copies fixtures into a folder of the visit's, with other files next to them, and gives the folder's path.
 fn folder(
@@ -228,64 +226,6 @@ fn folders_named_as_splits_are_splits() -> Outcome {
     )?;
     wait_for_split(&page, "train/0.jsonl", "Train")?;
     wait_for_split(&page, "test/0.jsonl", "Test")?;
-    page.expect_quiet_console()?;
-    Ok(())
-}
-
-/// A teacher tries a rate that ruins the run, is told so before and after, and gets a better one with one click.
-#[test]
-fn a_ruined_run_is_told_of_and_mended() -> Outcome {
-    let Some(visit) = Visit::start("ruined", Window::default())? else {
-        return Ok(());
-    };
-    let page = visit.page()?;
-    let dataset = visit.write("questions.jsonl", questions(20, seed()))?;
-    load(&page, &dataset)?;
-    page.unfold()?;
-    fill(
-        &page,
-        &[
-            ("Max steps", "6"),
-            ("Batch size", "2"),
-            ("Sequence length", "64"),
-            ("Warm-up", "0"),
-            ("Learning rate", "fast"),
-        ],
-    )?;
-    page.wait("a status that names the field", SOON, || {
-        let status = page.status()?;
-        Ok(if status.contains("correct the field Learning rate") {
-            Seen::Yes(())
-        } else {
-            Seen::NotYet(status)
-        })
-    })?;
-    page.fill("Learning rate", "1")?;
-    page.wait_for_text("far above what LoRA usually uses", SOON)?;
-    wait_for(&page, "Planned run", &["6 steps", "to train (estimate)"])?;
-    picture(&page, "ruined-before")?;
-    page.press("Start training")?;
-    page.wait_for_status(&["Finished", "Failed"], RUN)?;
-    let verdict = page.text("Verdict")?;
-    assert!(
-        verdict.contains("It got worse.") || verdict.contains("The run diverged."),
-        "{verdict}"
-    );
-    assert_eq!(page.readout("Time left")?, None, "nothing counts on");
-    picture(&page, "ruined-after")?;
-    page.press("Lower the learning rate to 0.001")?;
-    assert_eq!(page.value("Learning rate")?, "0.001");
-    page.wait_until_enabled("Start training", SOON)?;
-    page.press("Start training")?;
-    page.wait_for_status(&["Finished"], RUN)?;
-    let verdict = page.text("Verdict")?;
-    assert!(verdict.contains("It learned"), "{verdict}");
-    let title = visit
-        .browser
-        .session
-        .script("return document.title", json!([]))?;
-    let title = title.as_str().unwrap_or_default();
-    assert!(title.starts_with("Finished: It learned"), "{title}");
     page.expect_quiet_console()?;
     Ok(())
 }

@@ -17,6 +17,7 @@ mod large_file;
 mod looks;
 mod memory;
 mod merged;
+mod people;
 mod samples;
 mod smooth;
 mod spreadsheets;

@@ -43,17 +43,18 @@ fn taught(
     Ok(answers)
 }
 
-fn score(page: &Page) -> Result<String, Box<dyn std::error::Error>> {
+/// Scores the held-out rows and waits for the result.
+fn score(page: &Page) -> Outcome {
     page.wait_until_enabled("Score the held-out rows", SOON)?;
     page.press("Score the held-out rows")?;
     page.wait("the scores", RUN, || {
         let scores = page.text("Scores")?;
         Ok(match scores.contains("Exact match") {
-            true => Seen::Yes(scores),
+            true => Seen::Yes(()),
             false => Seen::NotYet(scores),
         })
-    })
-    .map_err(Into::into)
+    })?;
+    Ok(())
 }
 
 #[test]
@@ -92,8 +93,6 @@ fn messages_become_json() -> Outcome {
         tuned.contains("Thea") && tuned.contains("Saturday"),
         "{tuned}"
     );
-    let scores = score(&page)?;
-    assert!(scores.contains("Token accuracy"), "{scores}");
     page.expect_quiet_console()?;
     Ok(())
 }
