@@ -129,7 +129,8 @@ impl RunPlan {
             );
         }
         if dataset.num_truncated > 0 {
-            let all = dataset.num_training_rows + dataset.num_validation_rows;
+            let all =
+                dataset.num_training_rows + dataset.num_validation_rows + dataset.num_test_rows;
             let most = self.spec.data.max_seq_length;
             warnings.push(match dataset.num_truncated {
                 1 => format!("1 of {all} rows is longer than {most} tokens and is cut."),

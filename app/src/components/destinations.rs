@@ -4,6 +4,12 @@ use leptos::prelude::*;
 use crate::state::{State, Step};
 use crate::store::Store;
 
+/// The `id`s of the buttons that the sentences lead to.
+pub const DOWNLOAD_ADAPTER: &str = "download-adapter";
+pub const DOWNLOAD_GGUF: &str = "download-gguf";
+pub const DOWNLOAD_MLX: &str = "download-mlx";
+pub const DOWNLOAD_MERGED_GGUF: &str = "download-merged-gguf";
+
 /// Says who each file is for, in a sentence.
 #[component]
 pub fn Destinations() -> impl IntoView {
@@ -17,31 +23,34 @@ pub fn Destinations() -> impl IntoView {
         let files = [
             (
                 "Ollama, LM Studio",
-                "Download merged GGUF",
+                ("Download merged GGUF", DOWNLOAD_MERGED_GGUF),
                 "the whole model in one file, and for Ollama the Modelfile that goes with it.",
                 merged,
             ),
             (
                 "Python",
-                "Download adapter",
+                ("Download adapter", DOWNLOAD_ADAPTER),
                 "a zip that PEFT and transformers load, with everything needed to repeat the run.",
                 refusal(ExportKind::Peft),
             ),
             (
                 "Apple",
-                "Download MLX adapter",
+                ("Download MLX adapter", DOWNLOAD_MLX),
                 "for mlx-lm on a Mac with Apple silicon, next to the base model.",
                 refusal(ExportKind::Mlx),
             ),
             (
                 "llama.cpp",
-                "Download GGUF adapter",
-                "loaded next to the base model with --lora.",
+                ("Download GGUF adapter", DOWNLOAD_GGUF),
+                "loaded next to the base model, as a LoRA.",
                 refusal(ExportKind::Gguf),
             ),
         ];
-        let file = |(place, button, purpose, refusal): (_, _, _, Option<String>)| {
+        let file = |(place, (button, id), purpose, refusal): (_, _, _, Option<String>)| {
             let sentence = match refusal {
+                None if adapter.is_some() => {
+                    view! { <a href=format!("#{id}")>{button}</a>", "{purpose} }.into_any()
+                }
                 None => view! { <em>{button}</em>", "{purpose} }.into_any(),
                 Some(why) => format!("not with this adapter: {why}.").into_any(),
             };

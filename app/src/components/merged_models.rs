@@ -2,6 +2,7 @@ use engine::protocol::MergedKind;
 use leptos::prelude::*;
 
 use super::choice::Choice;
+use super::destinations::DOWNLOAD_MERGED_GGUF;
 use super::progress::Progress;
 use crate::state::form::Form;
 use crate::state::format::bytes;
@@ -67,7 +68,7 @@ pub fn MergedModels() -> impl IntoView {
                 <li>
                     <Choice label="GGUF type" options=types hint=about_type
                         get=|form| form.gguf_type set=|form, kind| form.gguf_type = kind />
-                    <button type="button" class="button" aria-describedby="merged-gguf-note"
+                    <button type="button" id=DOWNLOAD_MERGED_GGUF class="button" aria-describedby="merged-gguf-note"
                         aria-disabled=move || (!is_idle()).to_string()
                         on:click=move |_| download(untrack(gguf_type))>
                         "Download merged GGUF"

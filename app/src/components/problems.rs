@@ -43,11 +43,18 @@ pub fn RefusedFiles() -> impl IntoView {
 pub fn Problems() -> impl IntoView {
     let problems = Store::get().select(problems);
     move || {
-        let (known, num_problems) = problems.get();
-        if num_problems == 0 {
-            return None;
-        }
-        let title = format!("{} cannot be used", counted(num_problems as u64, "row"));
+        let (known, unusable, untrained) = problems.get();
+        let num_problems = unusable + untrained;
+        let title = match (unusable as u64, untrained as u64) {
+            (0, 0) => return None,
+            (unusable, 0) => format!("{} cannot be used", counted(unusable, "row")),
+            (0, untrained) => format!("{} with nothing to train on", counted(untrained, "row")),
+            (unusable, untrained) => format!(
+                "{} cannot be used; {} with nothing to train on",
+                counted(unusable, "row"),
+                count(untrained)
+            ),
+        };
         let shown = known.len();
         Some(view! {
             <details class="disclosure problems" id=PROBLEMS open=shown <= 5>
@@ -61,18 +68,20 @@ pub fn Problems() -> impl IntoView {
     }
 }
 
-/// The known problems and how many there are.
-fn problems(state: &State) -> (Vec<RowProblem>, usize) {
+/// The known problems, the number of rows that cannot be used, and of those with no tokens to train on.
+fn problems(state: &State) -> (Vec<RowProblem>, usize, usize) {
     let dataset = state.shown_dataset();
     let mut known = dataset
         .map(|data| data.problems.clone())
         .unwrap_or_default();
-    let mut total = dataset.map_or(0, |data| data.num_problems);
+    let mut unusable = dataset.map_or(0, |data| data.num_problems);
+    let mut untrained = 0;
     if let Some(prepared) = &state.prepared {
         known.extend(prepared.problems.iter().cloned());
-        total += prepared.num_without_target + prepared.num_not_encoded;
+        unusable += prepared.num_not_encoded;
+        untrained = prepared.num_without_target;
     }
-    (known, total)
+    (known, unusable, untrained)
 }
 
 /// Where a row stands: its file with line and column, or its number. That a line begins in its first column goes without

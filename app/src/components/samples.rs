@@ -11,7 +11,7 @@ pub fn Samples() -> impl IntoView {
         <div class="card choice">
             <h3>"A sample"</h3>
             <p class="sample-lead">
-                "Small datasets with matching settings: the model changes within two minutes, on a CPU too."
+                "Small datasets with matching settings: the model changes within two minutes, even on a CPU."
             </p>
             <ul class="samples">{items}</ul>
         </div>

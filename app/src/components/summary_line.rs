@@ -12,8 +12,11 @@ pub fn SummaryLine() -> impl IntoView {
     let line = store.select(summary);
     let has_problems =
         store.select(|state| row_counts(state).is_some_and(|rows| rows.unusable > 0));
+    // The message and the rows on show below are of a file that was refused since.
+    let is_of_earlier = store.select(|state| state.readings.unusable.is_some());
     view! {
         <p class="summary-line" hidden=move || line.with(Option::is_none)>
+            {move || is_of_earlier.get().then_some("Still in use: ")}
             <output aria-label="Dataset summary">{move || line.get()}</output>
             {move || has_problems.get().then(|| view! {
                 " "

@@ -32,7 +32,7 @@ pub fn DataPage() -> impl IntoView {
     let ratio =
         Signal::derive(move || loading.with(|loading| loading.as_ref().and_then(Loading::ratio)));
     view! {
-        <StepSection step=Step::Data lead="Any file with rows: JSON, CSV, Parquet or plain text, zipped or not. You see what the model will see.">
+        <StepSection step=Step::Data lead="Any file with rows: Excel, CSV, JSON, Parquet or plain text, zipped or not. You see what the model will see.">
             <div class="choices">
                 <div class="card choice">
                     <h3>"Your examples"</h3>

@@ -1,7 +1,9 @@
 use engine::protocol::{AdapterOrigin, AdapterSummary, ExportFile, ExportKind, ExportOffer};
 use leptos::prelude::*;
 
-use crate::components::destinations::Destinations;
+use crate::components::destinations::{
+    DOWNLOAD_ADAPTER, DOWNLOAD_GGUF, DOWNLOAD_MLX, Destinations,
+};
 use crate::components::merged_models::MergedModels;
 use crate::components::model_facts::Facts;
 use crate::components::snippet::Snippet;
@@ -62,7 +64,7 @@ pub fn ExportPage() -> impl IntoView {
             {move || result.get().map(facts)}
             <Destinations />
             <div class="run-controls">
-                <button type="button" class="button button-primary button-large"
+                <button type="button" id=DOWNLOAD_ADAPTER class="button button-primary button-large"
                     aria-disabled=move || (!is_idle()).to_string() aria-describedby="export-note" on:click=move |_| download(ExportKind::Peft)>
                     "Download adapter"
                 </button>
@@ -96,16 +98,18 @@ fn formats(
 ) -> impl IntoView {
     let can_merge = adapter.merge_refusal.is_none();
     let format = move |offer: ExportOffer| {
-        let (label, note, purpose, merged) = match offer.kind {
+        let (label, id, note, purpose, merged) = match offer.kind {
             ExportKind::Peft => return None,
             ExportKind::Gguf => (
                 "Download GGUF adapter",
+                DOWNLOAD_GGUF,
                 "gguf-note",
                 "For llama.cpp, next to the base model",
                 "a merged GGUF",
             ),
             ExportKind::Mlx => (
                 "Download MLX adapter",
+                DOWNLOAD_MLX,
                 "mlx-note",
                 "For mlx-lm on a Mac",
                 "a merged model",
@@ -119,7 +123,7 @@ fn formats(
         };
         Some(view! {
             <li>
-                <button type="button" class="button" aria-describedby=note
+                <button type="button" id=id class="button" aria-describedby=note
                     aria-disabled=move || (is_refused || !is_idle()).to_string()
                     on:click=move |_| if !is_refused { download(offer.kind) }>
                     {label}
@@ -190,10 +194,12 @@ fn python(state: &State) -> String {
     let base = named.unwrap_or_else(|| "HuggingFaceTB/SmolLM2-135M-Instruct".to_owned());
     format!(
         "from peft import PeftModel\n\
-         from transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
+         from transformers import AutoModelForCausalLM\n\
+         from transformers import AutoTokenizer\n\n\
          base = \"{base}\"\n\
+         folder = \"path/to/the/unzipped/folder\"\n\
          tokenizer = AutoTokenizer.from_pretrained(base)\n\
          model = AutoModelForCausalLM.from_pretrained(base)\n\
-         model = PeftModel.from_pretrained(model, \"path/to/the/unzipped/folder\")\n"
+         model = PeftModel.from_pretrained(model, folder)\n"
     )
 }

@@ -47,7 +47,7 @@ impl Shape {
     /// What becomes of such rows.
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Automatic => "Each row by the names of its own columns",
+            Self::Automatic => "Reads each row by its own column names",
             Self::Messages => "A list of turns; the assistant\u{2019}s are learned",
             Self::MessageRows => "Rows with the same conversation become one",
             Self::PromptCompletion => "The completion is learned",

@@ -156,12 +156,18 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
                 loss(base),
                 loss(last)
             )
-        } else {
+        } else if best < last {
             format!(
                 "The loss on held-out rows rose from {} to {}; even the best step left it at {}.",
                 loss(base),
                 loss(last),
                 loss(best)
+            )
+        } else {
+            format!(
+                "The loss on held-out rows rose from {} to {}.",
+                loss(base),
+                loss(last)
             )
         };
         let kept = if best < base {
