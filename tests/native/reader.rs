@@ -8,6 +8,8 @@ mod arrow;
 mod dataset;
 #[path = "reader/json.rs"]
 mod json;
+#[path = "reader/judged.rs"]
+mod judged;
 #[path = "reader/lenient.rs"]
 mod lenient;
 #[path = "reader/meaning.rs"]

@@ -2,10 +2,14 @@
 //! unasked.
 //!
 //! ```text
+//! ids, roles                        nothing
 //! few values that repeat            a label
 //! numbers, dates, links             nothing, unless the only column besides a question
 //! other texts                       the one that asks is the question; else the left one
 //! ```
+//!
+//! Nothing is guessed where the names say that a guess would go wrong: messages of a conversation, several answers of which
+//! one is right or better.
 
 use std::{
     collections::HashSet,
@@ -14,7 +18,12 @@ use std::{
 
 use serde_json::Value;
 
-use super::path::Fields;
+use super::{
+    gather::is_message_row,
+    headers::english,
+    path::Fields,
+    recognise::{compared_names, is_of_rejected, plain},
+};
 use crate::protocol::Mapping;
 
 const MAX_RECORDS: usize = 1000;
@@ -36,6 +45,8 @@ struct Column {
     num_filled: usize,
     num_chars: usize,
     num_questions: usize,
+    /// Texts of more than one word.
+    num_spaced: usize,
     num_numbers: usize,
     /// Dates, links and ids: neither questions nor answers.
     num_marks: usize,
@@ -55,6 +66,7 @@ impl Column {
         self.num_chars += text.chars().count();
         let is_question = text.ends_with(['?', '？', '؟']) || text.starts_with('¿');
         self.num_questions += usize::from(is_question);
+        self.num_spaced += usize::from(text.contains(char::is_whitespace));
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         self.distinct.insert(hasher.finish());
@@ -106,6 +118,19 @@ fn is_mark(text: &str) -> bool {
     let is_date_char =
         |character: char| character.is_ascii_digit() || ":-/. TZ+apmAPM".contains(character);
     let is_date = num_digits >= 4 && text.len() <= 32 && text.chars().all(is_date_char);
+    let months = [
+        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    ];
+    let is_month = |word: &str| {
+        let start = word.get(..3).map(str::to_lowercase);
+        start.is_some_and(|start| months.contains(&start.as_str()))
+    };
+    // As in "Mon Apr 06 22:19:45 PDT 2009".
+    let is_date = is_date
+        || num_digits >= 5
+            && text.len() <= 40
+            && text.contains(':')
+            && text.split_whitespace().any(is_month);
     let is_link = !has_space && (text.contains("://") || text.starts_with("www."));
     let is_id = !has_space
         && num_digits > 0
@@ -116,6 +141,39 @@ fn is_mark(text: &str) -> bool {
             .all(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '_'))
         && num_digits * 4 >= text.len();
     is_date || is_link || is_id
+}
+
+/// Whether a column is called an id or a number of rows.
+fn is_id(name: &str) -> bool {
+    let ends = [
+        "_id", "-id", " id", "Id", "ID", "_ID", "_uuid", "_nr", " nr", " no.",
+    ];
+    let names = ["id", "idx", "index", "uuid", "guid", "nr", "key"];
+    ends.iter().any(|end| name.ends_with(end)) || names.contains(&plain(name).as_str())
+}
+
+/// Whether columns have a choice each: `Answer 1`, `Answer 2`, ..; `Antwort A`, `Antwort B`, ..; `Incorrect Answer 1`, ..
+fn are_choices(names: &[String]) -> bool {
+    const STEMS: [&str; 8] = [
+        "answer",
+        "option",
+        "choice",
+        "response",
+        "distractor",
+        "alternative",
+        "candidate",
+        "ending",
+    ];
+    let is_one = |name: &&String| {
+        let plain = plain(name);
+        let mut characters = plain.chars();
+        let last = characters.next_back();
+        let stem = characters.as_str();
+        let meaning = english(stem).unwrap_or(stem);
+        last.is_some_and(|last| last.is_ascii_digit() || ('a'..='h').contains(&last))
+            && STEMS.iter().any(|known| meaning.ends_with(known))
+    };
+    names.iter().filter(is_one).count() > 1
 }
 
 impl Guess {
@@ -152,10 +210,23 @@ impl Guess {
 
     /// The guessed mapping; `None` if nothing can be said.
     pub fn mapping(&self) -> Option<Mapping> {
+        let names: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect();
+        if is_message_row(&names)
+            || compared_names(&names).is_some()
+            || are_choices(&names)
+            || names.iter().any(|name| is_of_rejected(&plain(name)))
+        {
+            return None;
+        }
         let filled: Vec<&Column> = self
             .columns
             .iter()
             .filter(|column| column.num_filled * 2 >= self.num_seen && column.num_filled > 0)
+            .filter(|column| !is_id(&column.name))
             .collect();
         let (labels, others): (Vec<&Column>, Vec<&Column>) =
             filled.into_iter().partition(|column| column.is_label());
@@ -163,6 +234,12 @@ impl Guess {
             .iter()
             .copied()
             .filter(|column| column.is_text())
+            .collect();
+        // Names of people, of places and the like, next to sentences.
+        let has_sentences = texts.iter().any(|text| text.is_mostly(text.num_spaced));
+        let texts: Vec<&Column> = texts
+            .into_iter()
+            .filter(|text| labels.is_empty() || !has_sentences || text.num_spaced > 0)
             .collect();
         match texts.as_slice() {
             [] => self.of_few(&labels),

@@ -7,6 +7,7 @@ mod part;
 mod preference;
 mod template;
 mod unknown;
+mod verdict;
 
 use serde_json::Value;
 
@@ -19,9 +20,10 @@ pub use self::{
     answer::lists_alternatives,
     choice::Choices,
     conversion::{Conversion, Conversions},
+    verdict::verdict,
 };
 use super::{
-    conversation::{Exported, conversation, truth},
+    conversation::{Exported, conversation},
     path::{Fields, first_name, get},
     recognise::{plain, recognise, unanswered},
 };
@@ -107,15 +109,6 @@ pub fn example(
     reading.conversions.dedup();
     mapped.conversions = reading.conversions;
     Ok((mapped, mapping))
-}
-
-/// Whether an answer is marked as good or as bad: true or false, 1 or 0, or a word for them.
-pub fn verdict(value: &Value) -> Option<bool> {
-    truth(value).or_else(|| match value.as_str()?.trim().to_lowercase().as_str() {
-        "good" | "desirable" | "chosen" => Some(true),
-        "bad" | "undesirable" | "rejected" => Some(false),
-        _ => None,
-    })
 }
 
 /// A record on its way to an example.
@@ -320,7 +313,7 @@ impl<'a> Reading<'a> {
     /// The example with its verdict.
     fn judged(&self, example: Example, path: Option<&str>) -> Result<Mapped, RowFault> {
         let judged = path.and_then(|path| Some((path, get(self.fields, path)?)));
-        let verdict = judged.map(|(path, value)| match verdict(value) {
+        let verdict = judged.map(|(path, value)| match verdict(path, value) {
             Some(is_good) => Ok((is_good, path.to_owned())),
             None => {
                 let what = format!(

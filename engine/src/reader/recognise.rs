@@ -5,29 +5,31 @@
 //! read by its own fields. The first rule that fits decides:
 //!
 //! 1. `chosen` and `rejected`: a preference;
-//! 2. a list of messages, or of texts that take turns, or a conversation as chat services export it;
-//! 3. a question, several choices and which of them is right;
-//! 4. a prompt and a completion under one of their many names, with Alpaca's `input` and `history`, a system text, and
+//! 2. two answers and which of them is better: a preference, too;
+//! 3. a list of messages, or of texts that take turns, or a conversation as chat services export it;
+//! 4. a question, several choices and which of them is right;
+//! 5. a prompt and a completion under one of their many names, with Alpaca's `input` and `history`, a system text, and
 //!    whether the answer is a good one;
-//! 5. a text and its summary;
-//! 6. a text and its answer, where nothing else is asked;
-//! 7. a text and a label;
-//! 8. a text under one of its names;
-//! 9. a list of messages under any name;
-//! 10. the row's only text;
-//! 11. an object inside the row (`{"row": {..}}`) that one of the rules up to 9 fits; it is a text (8) only where the row
+//! 6. a text and its summary;
+//! 7. a text and its answer, where nothing else is asked;
+//! 8. a text and a label;
+//! 9. a text under one of its names;
+//! 10. a list of messages under any name;
+//! 11. the row's only text;
+//! 12. an object inside the row (`{"row": {..}}`) that one of the rules up to 10 fits; it is a text (9) only where the row
 //!     has no other text, so that no remark is learned.
 //!
 //! What was rejected is never taken for anything else.
 
 mod choice;
+mod compare;
 mod field;
 mod inside;
 mod names;
 
 use serde_json::Value;
 
-pub use self::field::plain;
+pub use self::{compare::compared_names, field::plain};
 use self::{field::Row, inside::inside, names::*};
 use super::{
     cell::looks_composite,
@@ -68,6 +70,9 @@ fn by_names(row: &Row, is_strict: bool) -> Option<Mapping> {
     if let Some((.., mapping)) = preferred {
         return Some(mapping);
     }
+    if let Some(mapping) = compare::compared(row, prompt(row)) {
+        return Some(mapping);
+    }
     let messages = conversation(row);
     if let Some((_, mapping)) = messages.filter(|(messages, _)| counts(&[messages])) {
         return Some(mapping);
@@ -94,10 +99,16 @@ fn by_names(row: &Row, is_strict: bool) -> Option<Mapping> {
             verdict: None,
         });
     }
-    if let Some((text, answer)) =
-        answered_text(row, Answer::Present).filter(|(text, _)| counts(&[text]))
-    {
-        return Some(pair(row, text, answer));
+    match decision(row) {
+        // What an annotator turned down is nothing to learn.
+        Some(false) => return None,
+        Some(true) => {}
+        None => {
+            let answered = answered_text(row, Answer::Present);
+            if let Some((text, answer)) = answered.filter(|(text, _)| counts(&[text])) {
+                return Some(pair(row, text, answer));
+            }
+        }
     }
     if let (Some(text), Some(label)) = (text(LABELLED), row.find(LABEL, is_label))
         && text != label
@@ -211,7 +222,7 @@ fn conversation(row: &Row) -> Option<(String, Mapping)> {
 fn messages_of(row: &Row, messages: String) -> Mapping {
     Mapping::Messages {
         system: row.find(SYSTEM, is_system),
-        verdict: row.find(VERDICT, |value| verdict(value).is_some()),
+        verdict: judging(row),
         messages,
     }
 }
@@ -221,10 +232,18 @@ fn pair(row: &Row, prompt: String, completion: String) -> Mapping {
         system: row.find(SYSTEM, is_system),
         history: row.find(HISTORY, is_conversation),
         input: input(row, &prompt, &completion),
-        verdict: row.find(VERDICT, |value| verdict(value).is_some()),
+        verdict: judging(row),
         prompt,
         completion,
     }
+}
+
+/// The field that marks the answer as good or bad.
+fn judging(row: &Row) -> Option<String> {
+    VERDICT.iter().find_map(|name| {
+        let is_mark = |value: &Value| verdict(name, value).is_some();
+        row.find(&[name], is_mark)
+    })
 }
 
 /// What belongs to the prompt besides: a text, or choices.
@@ -262,7 +281,19 @@ fn completion(row: &Row) -> Option<String> {
     })
 }
 
-fn is_of_rejected(plain: &str) -> bool {
+/// Whether an annotator accepted the row, where its `answer` is no answer but says that, as Prodigy writes it.
+fn decision(row: &Row) -> Option<bool> {
+    row.find(&["inputhash", "taskhash", "label", "spans"], |_| true)?;
+    let name = row.find(&["answer"], is_text)?;
+    match row.value(&name)?.as_str()? {
+        "accept" => Some(true),
+        "reject" | "ignore" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether a field of that name holds an answer that was rejected.
+pub fn is_of_rejected(plain: &str) -> bool {
     REJECTED.contains(&plain)
 }
 

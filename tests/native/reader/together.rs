@@ -54,7 +54,7 @@ impl Observer for Last {
 }
 
 /// The reason, and what was told before.
-fn failed(files: &[(&str, &[u8])]) -> (DatasetError, Option<DatasetSummary>) {
+pub fn failed(files: &[(&str, &[u8])]) -> (DatasetError, Option<DatasetSummary>) {
     let mut inputs: Vec<Input> = crate::records::inputs(files);
     let mut last = Last::default();
     let read = read_dataset(&mut inputs, &ReadSpec::default(), &mut last);

@@ -296,6 +296,17 @@ fn by_names(fields: &Fields) -> Option<Result<MessageColumns, RowFault>> {
     }))
 }
 
+/// Whether columns of these names hold a message in each row, also one that says of no role who speaks.
+pub fn is_message_row(names: &[String]) -> bool {
+    let has = |known: &[&str]| {
+        names
+            .iter()
+            .any(|name| known.contains(&plain(name).as_str()))
+    };
+    let speakers = ["from", "speaker", "author", "sender"];
+    (has(ROLE) || has(&speakers) && (has(CONVERSATION) || has(&["value"]))) && has(CONTENT)
+}
+
 fn find(fields: &Fields, names: &[&str], fits: impl Fn(&Value) -> bool) -> Option<String> {
     names.iter().find_map(|wanted| {
         let is_it = |(name, value): &&(String, Value)| plain(name) == *wanted && fits(value);

@@ -1,6 +1,7 @@
 //! Rows that are not understood, and what can be said about them.
 
 use super::{Fields, RowFault, plain};
+use crate::reader::recognise::compared_names;
 
 /// Fields shown of a row that has none of the known ones.
 const MAX_SHOWN_FIELDS: usize = 6;
@@ -56,6 +57,25 @@ pub(super) fn unknown(fields: &Fields) -> RowFault {
     let is_it = |wanted: &&str| names.iter().any(|name| name == wanted);
     if let Some((_, what, remedy)) = KNOWN.iter().find(|(known, ..)| known.iter().all(&is_it)) {
         return RowFault::new("", *what, *remedy);
+    }
+    let filled_names: Vec<String> = fields
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, _)| name.clone())
+        .collect();
+    if let Some((one, other)) = compared_names(&filled_names) {
+        let what = format!(
+            "the row has two answers (`{one}` and `{other}`) and does not say which one is better"
+        );
+        let remedy =
+            "Name the better one `chosen` and the other one `rejected`, or remove the row.";
+        return RowFault::new("", what, remedy);
+    }
+    if let Some((name, value)) = fields.iter().find(|(name, value)| {
+        plain(name) == "answer" && matches!(value.as_str(), Some("reject" | "ignore"))
+    }) {
+        let what = format!("the annotator did not accept the row: its `{name}` is {value}");
+        return RowFault::new(name, what, "Remove the row, or annotate it again.");
     }
     let filled = |wanted: &str| {
         fields

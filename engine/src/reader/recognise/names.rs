@@ -38,6 +38,11 @@ pub(super) const CHOSEN: &[&str] = &[
     "goodanswer",
     "positiveresponse",
     "responsej",
+    "win",
+    "winning",
+    "winningresponse",
+    "winnerresponse",
+    "chosentext",
 ];
 pub(super) const REJECTED: &[&str] = &[
     "rejected",
@@ -64,6 +69,10 @@ pub(super) const REJECTED: &[&str] = &[
     "badanswer",
     "negativeresponse",
     "responsek",
+    "lose",
+    "losing",
+    "losingresponse",
+    "loserresponse",
 ];
 pub(super) const SYSTEM: &[&str] = &[
     "system",
@@ -134,6 +143,22 @@ pub(super) const VERDICT: &[&str] = &[
     "iscorrect",
     "thumbsup",
     "liked",
+    "isbad",
+    "isrejected",
+    "isundesirable",
+    "iswrong",
+    "ishallucination",
+    "thumbsdown",
+    "disliked",
+    "feedback",
+    "userfeedback",
+    "humanfeedback",
+    "thumb",
+    "thumbs",
+    "vote",
+    "rating",
+    "userrating",
+    "humanrating",
 ];
 /// What a summary is of, and its names.
 pub(super) const SUMMARISED: &[&str] = &[

@@ -1,0 +1,178 @@
+//! Two answers next to each other, and which of them is better: `response_a`, `response_b` and `winner`; `answer_0`,
+//! `answer_1` and their scores; and the like.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use super::{
+    field::{Row, plain},
+    names::{HISTORY, INPUT, SYSTEM},
+};
+use crate::{protocol::Mapping, reader::conversation::truth};
+
+/// What the names of the two answers begin with.
+const STEMS: [&str; 12] = [
+    "response",
+    "answer",
+    "completion",
+    "output",
+    "reply",
+    "generation",
+    "conversation",
+    "summary",
+    "humanref",
+    "modelresponse",
+    "modeloutput",
+    "assistant",
+];
+/// What they end with.
+const ENDS: [(&str, &str); 3] = [("a", "b"), ("0", "1"), ("1", "2")];
+/// Which answer is better, by its letter, its number, or a name that ends with either.
+const WINNER: [&str; 16] = [
+    "winner",
+    "preference",
+    "preferred",
+    "preferredresponse",
+    "humanpreference",
+    "overallpreference",
+    "betterresponseid",
+    "betterresponse",
+    "better",
+    "best",
+    "bestresponse",
+    "choice",
+    "chosen",
+    "selected",
+    "label",
+    "labels",
+];
+/// What the names of the marks of each answer begin with: the higher one is better.
+const MARKS: [&str; 5] = ["winnermodel", "winner", "score", "rating", "reward"];
+
+/// Two answers to compare.
+struct Pair {
+    stem: &'static str,
+    ends: (&'static str, &'static str),
+    names: (String, String),
+}
+
+/// A comparison as a preference of this row's better answer; `None` where the row has none, or does not say which answer
+/// is better. `prompt` is what is asked.
+pub(super) fn compared(row: &Row, prompt: Option<String>) -> Option<Mapping> {
+    let pair = pair(row)?;
+    let is_first = is_first_better(row, &pair)?;
+    let (first, second) = pair.names;
+    let (chosen, rejected) = match is_first {
+        true => (first, second),
+        false => (second, first),
+    };
+    let is_free = |name: &String| *name != chosen && *name != rejected;
+    // The whole conversation is in each of the two.
+    let prompt = prompt.filter(|_| pair.stem != "conversation");
+    let prompt = prompt
+        .or_else(|| row.find(HISTORY, Value::is_string))
+        .filter(is_free);
+    let input = row.find(INPUT, Value::is_string).filter(is_free);
+    Some(Mapping::Preference {
+        system: row.find(SYSTEM, Value::is_string),
+        history: row.find(HISTORY, Value::is_array),
+        input: input.filter(|input| prompt.as_ref().is_some_and(|prompt| prompt != input)),
+        prompt,
+        chosen,
+        rejected,
+    })
+}
+
+/// The names of two answers that a row compares.
+pub fn compared_names(names: &[String]) -> Option<(&str, &str)> {
+    let find = |wanted: String| names.iter().find(|name| plain(name) == wanted);
+    STEMS.iter().find_map(|stem| {
+        let of = |(first, second): &(&str, &str)| {
+            let pair = find(format!("{stem}{first}")).zip(find(format!("{stem}{second}")))?;
+            // More than two are choices, or rounds of a talk.
+            let is_third = |end: &&str| find(format!("{stem}{end}")).is_some();
+            let third = ["c", "2", "3"].into_iter().filter(|end| end != second);
+            (third.filter(is_third).count() == 0).then_some((pair.0.as_str(), pair.1.as_str()))
+        };
+        ENDS.iter().find_map(of)
+    })
+}
+
+fn pair(row: &Row) -> Option<Pair> {
+    let names: Vec<String> = row.all().map(|(name, ..)| name.to_owned()).collect();
+    let (first, second) = compared_names(&names)?;
+    let (first_plain, second_plain) = (plain(first), plain(second));
+    let stem = STEMS.into_iter().find(|stem| {
+        first_plain
+            .strip_prefix(stem)
+            .is_some_and(|end| end.len() == 1)
+    })?;
+    let is_it =
+        |(one, other): &(&str, &str)| first_plain.ends_with(one) && second_plain.ends_with(other);
+    let ends = ENDS.into_iter().find(is_it)?;
+    Some(Pair {
+        stem,
+        ends,
+        names: (first.to_owned(), second.to_owned()),
+    })
+}
+
+fn is_first_better(row: &Row, pair: &Pair) -> Option<bool> {
+    let named = WINNER.iter().find_map(|name| {
+        let name = row.find(&[name], |value| value.is_string() || value.is_number())?;
+        is_first(&plain(&name), row.value(&name)?, pair)
+    });
+    named.or_else(|| {
+        MARKS.iter().find_map(|mark| {
+            let mark_of = |end: &str| {
+                let name = row.find(&[&format!("{mark}{end}")], |_| true)?;
+                let value = row.value(&name)?;
+                let number = value
+                    .as_f64()
+                    .or_else(|| value.as_str()?.trim().parse().ok());
+                number.or_else(|| truth(value).map(f64::from))
+            };
+            let (first, second) = (mark_of(pair.ends.0)?, mark_of(pair.ends.1)?);
+            match first.partial_cmp(&second)? {
+                Ordering::Greater => Some(true),
+                Ordering::Less => Some(false),
+                Ordering::Equal => None,
+            }
+        })
+    })
+}
+
+/// Whether a value means the first of two answers.
+fn is_first(name: &str, value: &Value, pair: &Pair) -> Option<bool> {
+    let number = value
+        .as_f64()
+        .or_else(|| value.as_str()?.trim().parse().ok());
+    if let Some(number) = number {
+        return match (pair.ends, number) {
+            // From -3, the first is much better, to 3, the second is.
+            _ if name == "overallpreference" => (number != 0.0).then_some(number < 0.0),
+            // Stanford's: whether it is the first one.
+            (("a", "b"), 0.0 | 1.0) if pair.stem == "humanref" => Some(number == 1.0),
+            (("0", "1"), 0.0 | 1.0) => Some(number == 0.0),
+            (("1", "2"), 1.0 | 2.0) => Some(number == 1.0),
+            _ => None,
+        };
+    }
+    let word = plain(value.as_str()?);
+    let ends_with = |end: &str| {
+        let before = word.strip_suffix(end);
+        before.is_some_and(|before| {
+            ["", "model", "assistant", "option"].contains(&before) || before == pair.stem
+        })
+    };
+    match (ends_with(pair.ends.0), ends_with(pair.ends.1)) {
+        (true, false) => Some(true),
+        (false, true) => Some(false),
+        _ => match word.as_str() {
+            "first" | "left" => Some(true),
+            "second" | "right" => Some(false),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,136 @@
+//! Answers that somebody judged: comparisons of two, marks, what annotators turned down; and guesses that keep off them.
+
+use engine::{
+    data::Example,
+    protocol::{FindingKind, ReadSpec, RowShape, TrainOn},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    dataset::{Reading, read_files},
+    together::failed,
+};
+
+fn read(rows: &[Value]) -> Reading {
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    read_files(&[("rows.jsonl", text.as_bytes())], &ReadSpec::default()).unwrap()
+}
+
+/// Prompt, learned answer and rejected answer of each row.
+fn judged(reading: &Reading) -> Vec<(String, String, String)> {
+    let rows = reading.rows.iter();
+    rows.map(|stored| {
+        let prompt = match &stored.row.example {
+            Example::Pair { prompt, .. } => prompt.clone(),
+            Example::Conversation { messages, .. } => messages[0].content.clone(),
+            Example::Text(_) => String::new(),
+        };
+        let learned = stored
+            .row
+            .example
+            .targets(TrainOn::AssistantTurns)
+            .join("|");
+        (
+            prompt,
+            learned,
+            stored.facts.rejected.clone().unwrap_or_default(),
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn the_better_one_of_two_answers_is_learned() {
+    let said = |text: &str| json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": text}]);
+    let reading = read(&[
+        json!({"prompt": "q", "response_a": "bad", "response_b": "good", "winner": "model_b"}),
+        json!({"prompt": "q", "response_a": "good", "response_b": "bad", "winner": "A"}),
+        json!({"prompt": "q", "response_a": "bad", "response_b": "good", "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}),
+        json!({"model_a": "x", "model_b": "y", "winner": "model_a", "conversation_a": said("good"), "conversation_b": said("bad")}),
+        json!({"prompt": "q", "response_0": "bad", "response_1": "good", "better_response_id": 1, "safer_response_id": 0}),
+        json!({"question": "q", "answer_0": "good", "answer_1": "bad", "score_0": 0.5, "score_1": -0.5}),
+        json!({"history": "q", "human_ref_A": "good", "human_ref_B": "bad", "labels": 1, "score_A": 3, "score_B": 9}),
+        json!({"instruction": "q", "response_1": "bad", "response_2": "good", "preference": "2"}),
+        json!({"context": "q", "response1": "good", "response2": "bad", "overall_preference": -2}),
+        json!({"prompt": "q", "win": "good", "lose": "bad"}),
+    ]);
+    let expected = ("q".to_owned(), "good".to_owned(), "bad".to_owned());
+    assert_eq!(judged(&reading), vec![expected; 10]);
+    assert_eq!(reading.summary().shapes, [(RowShape::Preference, 10)]);
+    // Neither is learned where nothing says which one is better.
+    let reading = read(&[
+        json!({"prompt": "q", "completion": "a"}),
+        json!({"prompt": "q", "response_a": "x", "response_b": "y", "winner": "tie"}),
+        json!({"prompt": "q", "response_a": "x", "response_b": "y", "preference": 1}),
+        json!({"prompt": "q", "response_1": "x", "response_2": "y", "overall_preference": 0}),
+    ]);
+    assert_eq!(reading.rows.len(), 1);
+    for problem in &reading.summary().problems {
+        assert!(
+            problem
+                .what
+                .ends_with("and does not say which one is better"),
+            "{problem:?}"
+        );
+    }
+}
+
+#[test]
+fn thumbs_words_and_inverse_marks_are_verdicts() {
+    let row = |name: &str, mark: Value| json!({"prompt": "q", "completion": "a", (name): mark});
+    let pairs = [
+        ("label", json!(1), json!(-1)),
+        ("label", json!("👍"), json!("👎🏽")),
+        ("rating", json!("thumbs_up"), json!("thumbs_down")),
+        ("feedback", json!("positive"), json!("Negative")),
+        ("vote", json!(1), json!(-1)),
+        ("is_bad", json!(false), json!(true)),
+        ("thumbs_down", json!(0), json!(1)),
+    ];
+    for (name, good, bad) in pairs {
+        let reading = read(&[row(name, good), row(name, bad)]);
+        let marks: Vec<_> = reading.rows.iter().map(|row| row.facts.is_good).collect();
+        assert_eq!(marks, [Some(true), Some(false)], "{name}");
+        let finding = &reading.summary().findings[0];
+        assert_eq!(
+            (finding.kind, finding.num_rows),
+            (FindingKind::BadAnswer, 1)
+        );
+    }
+    // Grades and sentiments are no verdicts.
+    let reading = read(&[
+        row("rating", json!(1)),
+        row("label", json!("positive")),
+        row("feedback", json!("Nice, but long.")),
+    ]);
+    assert!(reading.rows.iter().all(|row| row.facts.is_good.is_none()));
+}
+
+#[test]
+fn what_annotators_turned_down_is_refused() {
+    let row =
+        |answer: &str| json!({"text": "t", "label": "SPORT", "_input_hash": 1, "answer": answer});
+    let reading = read(&[row("accept"), row("reject"), row("ignore")]);
+    assert_eq!(reading.rows.len(), 1);
+    assert_eq!(reading.rows[0].facts.label.as_deref(), Some("SPORT"));
+    let problem = &reading.summary().problems[0];
+    assert_eq!(
+        problem.what,
+        "the annotator did not accept the row: its `answer` is \"reject\""
+    );
+}
+
+/// A click must not swap columns, or learn wrong answers.
+#[test]
+fn nothing_is_guessed_where_a_guess_would_go_wrong() {
+    for text in [
+        "prompt,response_a,response_b,outcome\nq one,x one,y one,z\nq two,x two,y two,z\n",
+        "Frage;Antwort A;Antwort B;Antwort C;Richtig\nWo?;Rom;Bern;Wien;?\nWer?;Bo;Al;Cy;?\n",
+        "Item,Answer 1,Answer 2,Answer 3\nWho is it?,a b,c d,e f\nWhat is it?,g h,i j,k l\n",
+        "dialog_id,turn,speaker,utterance\n1,1,A,Hi there\n1,2,B,Hello\n2,1,A,Good day\n2,2,B,Hey\n",
+        "query,positive,rejected text\nq one,x one,y one\nq two,x two,y two\n",
+    ] {
+        let (_, summary) = failed(&[("rows.csv", text.as_bytes())]);
+        assert_eq!(summary.unwrap().suggestion, None, "{text}");
+    }
+}
