@@ -111,6 +111,21 @@ fn headers_may_be_absent_repeated_or_empty() {
     );
     let records = read("text\na\nb\n\nc\n");
     assert_eq!(records.field("text"), ["a", "b", "c"]);
+    // Questions and answers without names: the first row is one of them. A survey's questions are names.
+    let records = read("What is it?,A thing.\nWho is it?,A man.\nWhere is it?,Here\n");
+    assert_eq!(
+        records.field("column 1"),
+        ["What is it?", "Who is it?", "Where is it?"]
+    );
+    let records = read("Wo liegt Bonn?;Deutschland\nWo liegt Graz?;Österreich\n");
+    assert_eq!(records.field("column 2"), ["Deutschland", "Österreich"]);
+    for survey in [
+        "How old are you?,Where do you live?\n31,Oslo\n47,Lima\n",
+        "Time,Name,What do you want to know?\n2024-02-29,Ann,Why?\n2024-03-01,Bob,When?\n",
+    ] {
+        let records = read(survey);
+        assert_eq!(records.rows.len(), 2, "{survey}");
+    }
     let wide = vec!["c"; 5000].join(",") + "\n";
     let error = read_one("wide.csv", wide).err();
     assert!(matches!(

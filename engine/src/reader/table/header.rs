@@ -118,7 +118,28 @@ fn is_header(rows: &[Vec<String>]) -> bool {
     is_named
         && !has_number
         && !is_repeated
+        && !is_question_above_questions(first, others)
         && first.iter().all(|cell| is_short(cell) && is_word(cell))
+}
+
+/// Whether a question stands above questions, and so is one of them; those of a survey stand above their answers. Numbers
+/// and dates below a word say all the same that the row has names, as does the time of each answer in a form that collects
+/// questions.
+fn is_question_above_questions(first: &[String], others: &[Vec<String>]) -> bool {
+    let asks = |cell: &&String| cell.trim_end().ends_with(['?', '\u{ff1f}', '\u{61f}']);
+    let counts = |cell: &&String| cell.starts_with(|first: char| first.is_ascii_digit());
+    let below = |column: usize| {
+        let cells = others.iter().filter_map(move |row| row.get(column));
+        cells.filter(is_filled)
+    };
+    let is_mostly = |column: usize, is_it: &dyn Fn(&&String) -> bool| {
+        let number = below(column).filter(|cell| is_it(cell)).count();
+        number > 0 && number * 2 > below(column).count()
+    };
+    let mut columns = first.iter().enumerate();
+    let is_name = |(column, cell): (usize, &String)| !counts(&cell) && is_mostly(column, &counts);
+    !columns.clone().any(is_name)
+        && columns.any(|(column, cell)| asks(&cell) && is_mostly(column, &asks))
 }
 
 /// Distinct names of columns; one without a name is called by its number.
