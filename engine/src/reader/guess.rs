@@ -22,7 +22,7 @@ use super::{
     gather::is_message_row,
     headers::english,
     path::Fields,
-    recognise::{compared_names, is_of_rejected, plain},
+    recognise::{compared_names, is_half, is_of_rejected, plain},
 };
 use crate::protocol::Mapping;
 
@@ -254,6 +254,8 @@ impl Guess {
                         .find(|other| other.is_mostly(other.num_numbers) && !other.is_counting);
                     match number.filter(|_| text.asks()) {
                         Some(number) => pair(text, number),
+                        // A question without its answer is no text to learn.
+                        None if is_half(&text.name) => return None,
                         None => Mapping::Text {
                             text: text.name.clone(),
                         },
@@ -444,5 +446,8 @@ mod tests {
         );
         assert_eq!(guessed(&["k", "z"], &[&["1", "2.5"], &["2", "3.5"]]), None);
         assert_eq!(guessed(&["k"], &[]), None);
+        // The answers are missing, or in a form that is not read.
+        let halves: &[&[&str]] = &[&["7", "Name a knot."], &["9", "Name a sail."]];
+        assert_eq!(guessed(&["k", "prompt"], halves), None);
     }
 }

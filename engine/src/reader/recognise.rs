@@ -297,16 +297,20 @@ pub fn is_of_rejected(plain: &str) -> bool {
     REJECTED.contains(&plain)
 }
 
+/// Whether a field's name says that it is half of a pair.
+pub fn is_half(name: &str) -> bool {
+    let halves = [PROMPT, COMPLETION, CHOSEN, REJECTED];
+    halves
+        .iter()
+        .any(|names| names.contains(&plain(name).as_str()))
+}
+
 /// The row's only text.
 fn lone_text(fields: &Fields) -> Option<Mapping> {
     let mut filled = fields.iter().filter(|(_, value)| !value.is_null());
     match (filled.next(), filled.next()) {
         // Half of a pair is no text.
-        (Some((name, Value::String(_))), None)
-            if ![PROMPT, COMPLETION, CHOSEN, REJECTED]
-                .iter()
-                .any(|names| names.contains(&plain(name).as_str())) =>
-        {
+        (Some((name, Value::String(_))), None) if !is_half(name) => {
             Some(Mapping::Text { text: name.clone() })
         }
         _ => None,
