@@ -11,6 +11,17 @@ const TRAIN: &[&str] = &[
     "trainingdata",
     "trainingsdaten",
     "traindaten",
+    "trn",
+    "entrenamiento",
+    "entraînement",
+    "entrainement",
+    "apprentissage",
+    "treino",
+    "treinamento",
+    "addestramento",
+    "обучение",
+    "训练集",
+    "训练",
 ];
 const VALIDATION: &[&str] = &[
     "valid",
@@ -29,6 +40,13 @@ const VALIDATION: &[&str] = &[
     "evalset",
     "validierung",
     "validierungsdaten",
+    "validación",
+    "validacion",
+    "validação",
+    "validacao",
+    "validazione",
+    "验证集",
+    "验证",
 ];
 const TEST: &[&str] = &[
     "test",
@@ -39,12 +57,49 @@ const TEST: &[&str] = &[
     "testdaten",
     "heldout",
     "holdout",
+    "tst",
+    "prueba",
+    "pruebas",
+    "teste",
+    "тест",
+    "测试集",
+    "测试",
+];
+/// Words that say more of a split in a column: Kaggle's `PublicTest`, H4's `test_sft`.
+const MORE: &[&str] = &[
+    "public",
+    "private",
+    "set",
+    "data",
+    "sft",
+    "gen",
+    "prefs",
+    "matched",
+    "mismatched",
 ];
 
 /// The split named by a file: by its own name first, then by its folders from the innermost outward. A name with words
 /// of two splits (`train_test.csv`) says nothing.
 pub fn side_of_name(name: &str) -> Option<Side> {
     name.rsplit(['/', '\\']).find_map(side_of_part)
+}
+
+/// The split that the value of a row's column names; `None` where the value says anything else, too.
+pub fn side_of_value(value: &str) -> Option<Side> {
+    if value.len() > 40 {
+        return None;
+    }
+    let is_of_split = |word: &String| {
+        let word = word.as_str();
+        [TRAIN, VALIDATION, TEST, MORE]
+            .iter()
+            .any(|known| known.contains(&word))
+    };
+    words(value)
+        .iter()
+        .all(is_of_split)
+        .then(|| side_of_part(value))
+        .flatten()
 }
 
 fn side_of_part(part: &str) -> Option<Side> {

@@ -372,3 +372,64 @@ fn tools_of_gathered_messages_come_along() {
     assert_eq!(messages[2].role, "tool");
     assert_eq!(messages[3].content, "It rains.");
 }
+
+#[test]
+fn a_column_that_names_splits_is_followed() {
+    let text =
+        "question,answer,split\nq1,a1,train\nq2,a2,test\nq3,a3,val\nq4,a4,train\nq5,a5,test\n";
+    let reading = read_one("rows.csv", text);
+    assert_eq!(
+        splits(&reading),
+        [
+            ("rows.csv", None),
+            ("rows.csv/test", Some(Side::Test)),
+            ("rows.csv/validation", Some(Side::Validation)),
+        ]
+    );
+    let files: Vec<usize> = reading.rows.iter().map(|row| row.facts.file).collect();
+    assert_eq!(files, [0, 1, 2, 0, 1]);
+    let counts: Vec<usize> = reading
+        .summary()
+        .files
+        .iter()
+        .map(|file| file.num_rows)
+        .collect();
+    assert_eq!(counts, [2, 2, 1]);
+    assert_eq!(
+        reading.summary().notes,
+        ["rows.csv: The column \"split\" says which split each row belongs to."]
+    );
+    // Kaggle's words, with a second file; messages of one conversation.
+    let one = "text,label,Usage\nx y,pos,Training\nz w,neg,PublicTest\nu v,pos,PrivateTest\n";
+    let two = "{\"conversation_id\": 1, \"role\": \"user\", \"content\": \"q\", \"split\": \"test\"}\n\
+        {\"conversation_id\": 1, \"role\": \"assistant\", \"content\": \"a\", \"split\": \"test\"}\n";
+    let reading = read(&[("one.csv", one.as_bytes()), ("two.jsonl", two.as_bytes())]);
+    assert_eq!(
+        splits(&reading),
+        [
+            ("one.csv", None),
+            ("one.csv/test", Some(Side::Test)),
+            ("two.jsonl", None),
+            ("two.jsonl/test", Some(Side::Test)),
+        ]
+    );
+    let files: Vec<usize> = reading.rows.iter().map(|row| row.facts.file).collect();
+    assert_eq!(files, [0, 1, 1, 3]);
+    // A column of that name that says other things is followed by nobody; rows of one split alone are trained on.
+    let reading = read_one(
+        "rows.csv",
+        "question,answer,set\nq1,a1,Testing tips\nq2,a2,train tickets\n",
+    );
+    assert_eq!(splits(&reading), [("rows.csv", None)]);
+    let reading = read_one(
+        "rows.csv",
+        "question,answer,split\nq1,a1,test\nq2,a2,test\n",
+    );
+    assert!(
+        reading
+            .summary()
+            .files
+            .iter()
+            .all(|file| file.split.is_none())
+    );
+}

@@ -1,5 +1,6 @@
 //! Turns records into rows.
 
+mod part;
 mod sink;
 mod waiting;
 
@@ -54,6 +55,8 @@ pub(super) struct Collector<'a> {
     checks: Checks,
     columns: Columns,
     files: Vec<FileSummary>,
+    /// The index of the present file.
+    present: usize,
     notes: Vec<String>,
     num_rows: usize,
     /// The findings of the usable rows; see [`ReadDataset`].
@@ -99,6 +102,7 @@ impl<'a> Collector<'a> {
             checks: Checks::default(),
             columns: Columns::default(),
             files: Vec::new(),
+            present: 0,
             notes: Vec::new(),
             num_rows: 0,
             findings: Vec::new(),
@@ -205,11 +209,6 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The index of the current file.
-    fn present(&self) -> usize {
-        self.files.len().saturating_sub(1)
-    }
-
     fn count_row(&mut self, file: usize) {
         self.num_rows += 1;
         if let Some(file) = self.files.get_mut(file) {
@@ -236,12 +235,7 @@ impl<'a> Collector<'a> {
                 num_rows: 0,
                 rows: vec![RowProblem {
                     what,
-                    ..self.problem(
-                        self.present(),
-                        Place::default(),
-                        String::new(),
-                        String::new(),
-                    )
+                    ..self.problem(self.present, Place::default(), String::new(), String::new())
                 }],
                 can_leave_out: false,
             });

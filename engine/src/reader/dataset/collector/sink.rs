@@ -31,9 +31,8 @@ impl Collector<'_> {
         &mut self,
         record: &Record<'_>,
         columns: Result<MessageColumns, RowFault>,
-        group: Option<u64>,
+        (file, group): (usize, Option<u64>),
     ) {
-        let file = self.present();
         let origin = Origin {
             file,
             side: self
@@ -45,15 +44,15 @@ impl Collector<'_> {
         };
         let taken = columns.and_then(|columns| self.gatherer.add(&columns, &record.fields, origin));
         if let Err(fault) = taken {
-            self.refuse_record(record, fault);
+            self.refuse_record(record, file, fault);
             self.count_row(file);
         }
     }
 
-    fn refuse_record(&mut self, record: &Record<'_>, fault: RowFault) {
+    fn refuse_record(&mut self, record: &Record<'_>, file: usize, fault: RowFault) {
         let RowFault { path, what, remedy } = fault;
         let place = record.place_of(first_name(&record.fields, &path).unwrap_or_default());
-        self.refuse(self.present(), place, what, remedy);
+        self.refuse(file, place, what, remedy);
     }
 
     /// Turns the gathered conversations into rows.
@@ -94,7 +93,7 @@ impl Collector<'_> {
 
     /// Makes a row of a record, or says why there is none.
     pub(super) fn take(&mut self, place: Place, found: Result<Record<'_>, Fault>) {
-        let file = self.present();
+        let file = self.present;
         let record = match found {
             Ok(record) => record,
             Err(Fault { what, remedy }) => {
@@ -102,6 +101,7 @@ impl Collector<'_> {
                 return self.count_row(file);
             }
         };
+        let file = self.part_of(file, &record.fields);
         self.show(&record.fields);
         let group = self
             .spec
@@ -109,7 +109,7 @@ impl Collector<'_> {
             .as_deref()
             .and_then(|path| group(&record.fields, path));
         if let Some(columns) = message_columns(&record.fields, &self.spec.mapping) {
-            return self.gather(&record, columns, group);
+            return self.gather(&record, columns, (file, group));
         }
         match mapping::example(&record.fields, &self.spec.mapping, self.habits) {
             Ok((mapped, mapping)) => {
@@ -120,7 +120,7 @@ impl Collector<'_> {
                 };
                 self.keep(at, &record.fields, mapped, mapping);
             }
-            Err(fault) => self.refuse_record(&record, fault),
+            Err(fault) => self.refuse_record(&record, file, fault),
         }
         self.count_row(file);
     }
@@ -148,6 +148,7 @@ impl Collector<'_> {
 impl Sink for Collector<'_> {
     fn file(&mut self, name: &str, format: &str, encoding: &str) {
         self.begin_waiting();
+        self.present = self.files.len();
         self.files.push(FileSummary {
             name: name.to_owned(),
             format: format.to_owned(),
@@ -177,7 +178,7 @@ impl Sink for Collector<'_> {
     }
 
     fn encoding(&mut self, encoding: &str) {
-        if let Some(file) = self.files.last_mut() {
+        if let Some(file) = self.files.get_mut(self.present) {
             file.encoding = encoding.to_owned();
         }
     }
