@@ -96,6 +96,14 @@ fn of_list(path: &str, list: &[Value]) -> Result<Vec<Message>, RowFault> {
         return Err(too_many(path, list.len()));
     }
     if !list.is_empty() && list.iter().all(Value::is_string) {
+        // Messages that were encoded one by one.
+        let opened: Vec<Value> = list
+            .iter()
+            .map(|item| cell::opened(item).into_owned())
+            .collect();
+        if opened.iter().all(has_role) {
+            return of_list(path, &opened);
+        }
         let texts = list.iter().filter_map(Value::as_str);
         let roles = ["user", "assistant"].into_iter().cycle();
         let turns = roles.zip(texts);
@@ -173,7 +181,9 @@ fn message(
         _ => None,
     };
     let mut message = Message {
-        reasoning_content: text("reasoning_content").or_else(|| text("thinking")),
+        reasoning_content: text("reasoning_content")
+            .or_else(|| text("reasoning"))
+            .or_else(|| text("thinking")),
         tool_call_id: text("tool_call_id"),
         name: text("name"),
         ..Message::new(speaker.role, "")

@@ -167,7 +167,7 @@ impl<'a> Reading<'a> {
                 Ok(example.into())
             }
             Mapping::Classification { text, label } => {
-                let label = self.text(label)?;
+                let label = self.label(label)?;
                 let example = Example::Pair {
                     prompt: self.text(text)?,
                     completion: label.clone(),

@@ -34,7 +34,7 @@ use self::{field::Row, inside::inside, names::*};
 use super::{
     cell::looks_composite,
     conversation::{has_role, is_of_lists, is_tree, role_of},
-    mapping::verdict,
+    mapping::{scalar, verdict},
     path::Fields,
 };
 use crate::protocol::Mapping;
@@ -249,7 +249,13 @@ fn judging(row: &Row) -> Option<String> {
 /// What belongs to the prompt besides: a text, or choices.
 fn input(row: &Row, prompt: &str, completion: &str) -> Option<String> {
     let is_input = |value: &Value| is_text(value) || choice::is_list(value);
-    let input = row.find_or_null(INPUT, is_input)?;
+    // Earlier turns as one text, or what happened before: they belong to the prompt.
+    let is_told = |value: &Value| is_text(value) && !is_conversation(value);
+    let input = row
+        .find_or_null(INPUT, is_input)
+        .filter(|input| row.is_filled(input))
+        .or_else(|| row.find(HISTORY, is_told))
+        .or_else(|| row.find_or_null(INPUT, is_input))?;
     let is_taken =
         input == prompt || input == completion || prompt.starts_with(&format!("{input}."));
     (!is_taken).then_some(input)
@@ -274,11 +280,27 @@ fn prompt(row: &Row) -> Option<String> {
 /// What is answered. A chosen answer is one, too, where the column of rejected ones is empty in this row.
 fn completion(row: &Row) -> Option<String> {
     let is_answer = |value: &Value| value.is_string() || value.is_array() || value.is_object();
-    row.find(COMPLETION, |value| !value.is_null()).or_else(|| {
-        let chosen = row.find(CHOSEN, is_answer)?;
-        let has_rejected = row.find_or_null(REJECTED, |_| false).is_some();
-        has_rejected.then_some(chosen)
-    })
+    row.find(COMPLETION, |value| !value.is_null())
+        .or_else(|| {
+            let chosen = row.find(CHOSEN, is_answer)?;
+            let has_rejected = row.find_or_null(REJECTED, |_| false).is_some();
+            has_rejected.then_some(chosen)
+        })
+        // An object whose fields are all null says that nothing was found.
+        .or_else(|| row.find_nulls(COMPLETION))
+}
+
+/// The field of a prompt or of its answer that is null where the other one is not.
+pub fn missing_half(fields: &Fields) -> Option<String> {
+    let row = Row::new(fields);
+    let find = |names: &[&str]| row.find_or_null(names, |value| !value.is_null());
+    let (prompt, answer) = (find(PROMPT)?, find(COMPLETION)?);
+    let is_null = |name: &String| row.value(name).is_some_and(Value::is_null);
+    match (is_null(&prompt), is_null(&answer)) {
+        (true, false) => Some(prompt),
+        (false, true) => Some(answer),
+        _ => None,
+    }
 }
 
 /// Whether an annotator accepted the row, where its `answer` is no answer but says that, as Prodigy writes it.
@@ -326,8 +348,12 @@ fn is_system(value: &Value) -> bool {
     value.is_string() || value.is_array() || value.is_object()
 }
 
+/// A label, or a list of them.
 fn is_label(value: &Value) -> bool {
-    matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
+    match value {
+        Value::Array(list) => list.iter().all(Value::is_string),
+        value => scalar(value).is_some(),
+    }
 }
 
 /// A list, also one that a table's cell holds as JSON, or an object of lists.

@@ -120,7 +120,7 @@ fn is_text_with_nuls(head: &[u8]) -> bool {
     // NULs in a row are one place, such as the end of a block that was never written.
     let places = head.chunk_by(|one, next| (*one == 0) == (*next == 0));
     let num_nuls = places.filter(|place| place[0] == 0).count();
-    num_controls * 100 <= head.len() && num_nuls * 20 <= head.len()
+    num_controls * 100 <= head.len() && num_nuls <= (head.len() / 20).max(2)
 }
 
 /// A small header length in eight bytes, and a JSON object.

@@ -134,3 +134,87 @@ fn nothing_is_guessed_where_a_guess_would_go_wrong() {
         assert_eq!(summary.unwrap().suggestion, None, "{text}");
     }
 }
+
+#[test]
+fn lists_of_labels_are_labels_and_other_columns_of_texts_are_told() {
+    let reading = read(&[
+        json!({"id": 1, "text": "t", "label": ["news"]}),
+        json!({"id": 2, "text": "u", "labels": ["joy", "fear"]}),
+        json!({"id": 3, "text": "v", "labels": 2}),
+        json!({"id": 4, "text": "w", "label": []}),
+    ]);
+    let labels: Vec<_> = reading
+        .rows
+        .iter()
+        .map(|row| row.facts.label.as_deref())
+        .collect();
+    assert_eq!(labels, [Some("news"), Some("joy, fear"), Some("2")]);
+    assert_eq!(reading.summary().problems[0].what, "`label` lists no label");
+    let reading = read(&[json!({"id": 1, "text": "t", "entities": [{"start": 0, "type": "PER"}]})]);
+    assert_eq!(
+        reading.summary().notes,
+        ["Only \"text\" is learned, as plain text; the columns \"id\", \"entities\" are not."]
+    );
+}
+
+#[test]
+fn answers_and_earlier_turns_are_not_lost() {
+    let reading = read(&[
+        json!({"messages": [json!({"role": "user", "content": "q"}).to_string(), json!({"role": "assistant", "content": "a"}).to_string()]}),
+        json!({"instruction": "q", "output": "a", "history": "User: first\nAssistant: second"}),
+        json!({"input": "q", "output": {"task": null}}),
+        json!({"question": "q", "answer": null}),
+        json!({"question": "q", "choices": ["x", "y"], "answer": null}),
+    ]);
+    assert_eq!(
+        judged(&reading)
+            .into_iter()
+            .map(|(prompt, learned, _)| (prompt, learned))
+            .collect::<Vec<_>>(),
+        [
+            ("q".to_owned(), "a".to_owned()),
+            (
+                "q\n\nUser: first\nAssistant: second".to_owned(),
+                "a".to_owned()
+            ),
+            ("q".to_owned(), "{\"task\":null}".to_owned()),
+        ]
+    );
+    for problem in &reading.summary().problems {
+        assert_eq!(problem.what, "`answer` is empty (null)");
+    }
+    let reading = read(&[
+        json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "reasoning": "r"}]}),
+    ]);
+    let Example::Conversation { messages, .. } = &reading.rows[0].row.example else {
+        panic!("{:?}", reading.rows[0]);
+    };
+    assert_eq!(messages[1].reasoning_content.as_deref(), Some("r"));
+}
+
+#[test]
+fn misread_letters_and_failed_formulas_are_found() {
+    let read_one =
+        |name: &str, bytes: &[u8]| read_files(&[(name, bytes)], &ReadSpec::default()).unwrap();
+    // windows-1252, though a few signs and a letter look like Latvian.
+    let reading = read_one("a.txt", b"Price is \xA35 and \x806 for the na\xEFve\n");
+    let Example::Text(text) = &reading.rows[0].row.example else {
+        panic!("{:?}", reading.rows[0]);
+    };
+    assert_eq!(text, "Price is £5 and €6 for the naïve");
+    // Mac Roman, which is read as something else.
+    let reading = read_one("b.csv", b"question,answer\nCaf\x8E?,Tr\x8Fs bon\n");
+    let finding = &reading.summary().findings[0];
+    assert_eq!(finding.kind, FindingKind::BrokenEncoding);
+    let reading = read_one(
+        "c.csv",
+        b"question,answer\nq1,#REF!\nq2,[deleted]\nq3,fine\n",
+    );
+    let finding = &reading.summary().findings[0];
+    assert_eq!(
+        (finding.kind, finding.num_rows),
+        (FindingKind::MissingValue, 2)
+    );
+    let reading = read_one("d.csv", b"question,answer\nq1,a\x001\nq2,a2\n\0\0\0\n");
+    assert_eq!(reading.rows.len(), 2);
+}

@@ -10,6 +10,16 @@ pub fn broken(text: &str) -> Option<String> {
     if text.contains('\u{FFFD}') {
         return Some("contains the replacement character for lost characters".to_owned());
     }
+    let is_control = |character: char| ('\u{80}'..='\u{9F}').contains(&character);
+    if text
+        .chars()
+        .any(|character| is_control(character) && character != '\u{85}')
+    {
+        return Some(
+            "contains control characters where letters were, so its encoding was probably misread"
+                .to_owned(),
+        );
+    }
     // Runs of consecutive characters beyond ASCII.
     let runs = text.split(|character: char| character.is_ascii());
     for run in runs.filter(|run| !run.is_empty()) {

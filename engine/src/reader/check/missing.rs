@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Words as programs write them. `none` in lower case may be an answer.
-const WORDS: [&str; 15] = [
+const WORDS: [&str; 22] = [
     "nan",
     "NaN",
     "NAN",
@@ -25,6 +25,15 @@ const WORDS: [&str; 15] = [
     "NaT",
     "\\N",
     "undefined",
+    // What a formula of a spreadsheet could not compute.
+    "#REF!",
+    "#NAME?",
+    "#VALUE!",
+    "#DIV/0!",
+    "#NULL!",
+    // What Reddit leaves of a text.
+    "[deleted]",
+    "[removed]",
 ];
 /// Words that may also be a label.
 const LABELS: [&str; 4] = ["None", "N/A", "n/a", "undefined"];

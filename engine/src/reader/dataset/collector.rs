@@ -2,6 +2,7 @@
 
 mod part;
 mod sink;
+mod unused;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -283,6 +284,7 @@ impl<'a> Collector<'a> {
         self.end_waiting();
         self.put_together();
         self.notes.extend(note_splits(&mut self.files));
+        self.notes.extend(self.unused());
         if self.findings.is_empty() {
             // Its fields can be mapped by hand.
             let so_far = self.summary(sha256);

@@ -58,7 +58,13 @@ pub(super) fn guess(bytes: &[u8]) -> &'static Encoding {
     let is_western = signs.num_odd == 0 && signs.num_lone == 0;
     let is_other_script = OTHER_SCRIPTS.contains(&guessed) || !guessed.is_single_byte();
     let is_same = || guessed.decode_without_bom_handling(bytes).0 == text;
-    if is_western && (is_other_script || is_same()) {
+    // Where windows-1252 has signs, encodings that nobody writes any more have control characters.
+    let has_controls = || {
+        let (text, _) = guessed.decode_without_bom_handling(bytes);
+        text.chars()
+            .any(|character| ('\u{80}'..='\u{9F}').contains(&character))
+    };
+    if is_western && (is_other_script || is_same() || has_controls()) {
         return WINDOWS_1252;
     }
     guessed

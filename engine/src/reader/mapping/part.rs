@@ -75,6 +75,19 @@ impl<'a> Reading<'a> {
         })
     }
 
+    /// A label; several are joined by commas.
+    pub(super) fn label(&self, path: &str) -> Result<String, RowFault> {
+        let Value::Array(list) = self.required(path)? else {
+            return self.text(path);
+        };
+        let labels: Option<Vec<String>> = list.iter().map(scalar).collect();
+        let labels = labels.filter(|labels| !labels.is_empty()).ok_or_else(|| {
+            let what = format!("`{path}` lists no label");
+            RowFault::new(path, what, "Fill it in, or remove the row.")
+        })?;
+        Ok(labels.join(", "))
+    }
+
     /// A text that need not be there, or choices, one to a line; empty is as good as absent.
     pub(super) fn optional(&self, path: Option<&str>) -> Result<Option<String>, RowFault> {
         let Some((path, value)) = path.and_then(|path| Some((path, get(self.fields, path)?)))

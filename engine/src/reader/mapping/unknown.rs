@@ -1,7 +1,7 @@
 //! Rows that are not understood, and what can be said about them.
 
 use super::{Fields, RowFault, plain};
-use crate::reader::recognise::compared_names;
+use crate::reader::recognise::{compared_names, missing_half};
 
 /// Fields shown of a row that has none of the known ones.
 const MAX_SHOWN_FIELDS: usize = 6;
@@ -71,8 +71,13 @@ pub(super) fn unknown(fields: &Fields) -> RowFault {
             "Name the better one `chosen` and the other one `rejected`, or remove the row.";
         return RowFault::new("", what, remedy);
     }
+    let is_annotated = ["inputhash", "taskhash", "label", "spans"]
+        .iter()
+        .any(is_it);
     if let Some((name, value)) = fields.iter().find(|(name, value)| {
-        plain(name) == "answer" && matches!(value.as_str(), Some("reject" | "ignore"))
+        is_annotated
+            && plain(name) == "answer"
+            && matches!(value.as_str(), Some("reject" | "ignore"))
     }) {
         let what = format!("the annotator did not accept the row: its `{name}` is {value}");
         return RowFault::new(name, what, "Remove the row, or annotate it again.");
@@ -96,6 +101,10 @@ pub(super) fn unknown(fields: &Fields) -> RowFault {
         };
         let remedy = "Add the missing one, or name the field `text`.";
         return RowFault::new(if has(other) { other } else { one }, what, remedy);
+    }
+    if let Some(name) = missing_half(fields) {
+        let what = format!("`{name}` is empty (null)");
+        return RowFault::new(name, what, "Fill it in, or remove the row.");
     }
     let names: Vec<String> = fields
         .iter()

@@ -77,6 +77,17 @@ impl<'a> Row<'a> {
         })
     }
 
+    /// The field under the first of `names` that is an object of nothing but nulls.
+    pub fn find_nulls(&self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|wanted| {
+            let is_it = |field: &&Field| {
+                field.is_called(wanted) && field.filled == Filled::No && field.value.is_object()
+            };
+            let field = self.fields.iter().find(is_it);
+            field.map(|field| field.name.to_owned())
+        })
+    }
+
     /// Whether something is in the field of that name.
     pub fn is_filled(&self, name: &str) -> bool {
         let is_it = |field: &Field| field.name == name && field.filled == Filled::Yes;

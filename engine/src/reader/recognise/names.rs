@@ -181,6 +181,7 @@ pub(super) const LABEL: &[&str] = &[
     "labeltext",
     "labelname",
     "label",
+    "labels",
     "class",
     "category",
     "sentiment",
