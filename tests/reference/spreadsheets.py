@@ -1,6 +1,6 @@
 """Writes the spreadsheets of tests/fixtures/datasets/spreadsheets, as programs export them, and the Arrow files beside.
 
-pip install openpyxl==3.1.5 pyarrow==26.0.1 datasets==5.2.0 (another version may write other bytes for the same rows).
+pip install openpyxl==3.1.5 pyarrow==26.0.1 datasets==5.2.0 polars==2.1.0 (another version may write other bytes for the same rows).
 """
 
 import csv
@@ -54,6 +54,7 @@ import decimal
 import shutil
 import tempfile
 
+import polars
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.ipc
@@ -161,3 +162,6 @@ for row in [["Question", "Answer", "Share", "Checked"], ["How many?", 12, 0.125,
 for cell in sheet["C"]:
     cell.number_format = "0.0%"
 book.save(FOLDER / "plain.xlsx")
+
+# Polars writes the schema of a file without its length.
+polars.DataFrame({"text": ["ab", "a text that is longer than twelve"]}).write_ipc(ARROW / "polars.arrow")

@@ -28,6 +28,8 @@ use super::{
 const MAGIC: &[u8] = b"ARROW1";
 /// Before a message, and nothing in a length.
 const CONTINUATION: [u8; 4] = [0xFF; 4];
+/// Where the root of a message is that stands without its length.
+const BARE_ROOT: i32 = 4;
 const MAX_METADATA_BYTES: usize = 16 << 20;
 const MAX_ROW_BYTES: usize = 16 << 20;
 const MAX_ROW_VALUES: usize = 200_000;
@@ -228,6 +230,10 @@ impl Reader<'_> {
         if len == 0 {
             return Ok(None);
         }
+        // No message is that short: it is where the message's own root is.
+        if len == BARE_ROOT {
+            return Ok(Some((self.bare_message(prefix)?, Vec::new())));
+        }
         let len = usize::try_from(len).ok();
         let len = len.filter(|&len| len <= MAX_METADATA_BYTES);
         let len = len.ok_or_else(|| self.damaged("a message has an impossible length"))?;
@@ -243,6 +249,25 @@ impl Reader<'_> {
         }
         let bytes = self.bytes(body)?;
         Ok((bytes.len() as u64 == body).then_some((message, bytes)))
+    }
+
+    /// A message without its length, as Polars writes a file's schema, whose length is only in the file's footer: it goes
+    /// on to the mark of the next one, which stands at a multiple of eight bytes.
+    fn bare_message(&mut self, mut message: Vec<u8>) -> Result<Vec<u8>, DatasetError> {
+        message.extend(self.bytes(4)?);
+        while message.len() <= MAX_METADATA_BYTES {
+            let part = self.bytes(8)?;
+            if part.len() < 8 {
+                break;
+            }
+            if part.starts_with(&CONTINUATION) {
+                let rest = std::mem::replace(&mut self.input, Box::new(io::empty()));
+                self.input = Box::new(io::Cursor::new(part).chain(rest));
+                break;
+            }
+            message.extend(part);
+        }
+        Ok(message)
     }
 
     fn schema(&mut self) -> Result<Schema, DatasetError> {

@@ -272,3 +272,15 @@ fn files_beside_the_data_are_skipped_and_named() {
     // By itself a text is one.
     assert_eq!(read_one("README.md", "One.\n\nTwo.").unwrap().rows.len(), 2);
 }
+
+/// Polars writes a schema without its length.
+#[test]
+fn files_of_polars_are_read() {
+    let records = read_one("polars.arrow", &arrow("polars.arrow")).unwrap();
+    let texts: Vec<&str> = records
+        .rows
+        .iter()
+        .filter_map(|(_, row)| row.as_ref().ok()?["text"].as_str())
+        .collect();
+    assert_eq!(texts, ["ab", "a text that is longer than twelve"]);
+}

@@ -218,3 +218,19 @@ fn misread_letters_and_failed_formulas_are_found() {
     let reading = read_one("d.csv", b"question,answer\nq1,a\x001\nq2,a2\n\0\0\0\n");
     assert_eq!(reading.rows.len(), 2);
 }
+
+#[test]
+fn json_in_the_only_cell_is_unpacked() {
+    let text = "data\n\"{\"\"prompt\"\": \"\"q\"\", \"\"completion\"\": \"\"a\"\"}\"\n\"{'text': 'plain'}\"\n";
+    let reading = read_files(&[("rows.csv", text.as_bytes())], &ReadSpec::default()).unwrap();
+    let learned: Vec<String> = reading
+        .targets()
+        .into_iter()
+        .map(|(_, target)| target)
+        .collect();
+    assert_eq!(learned, ["a", "{'text': 'plain'}"]);
+    assert_eq!(
+        reading.summary().notes,
+        ["rows.csv: The JSON in the column \"data\" was unpacked to rows."]
+    );
+}

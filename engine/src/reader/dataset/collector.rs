@@ -2,6 +2,7 @@
 
 mod part;
 mod sink;
+mod unpacked;
 mod unused;
 mod waiting;
 

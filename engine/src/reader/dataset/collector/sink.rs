@@ -160,6 +160,7 @@ impl Sink for Collector<'_> {
     }
 
     fn record(&mut self, record: Record<'_>) {
+        let record = self.unpacked(record);
         self.wait(record.place, Ok(record));
     }
 

@@ -7,10 +7,9 @@ use crate::protocol::Mapping;
 const MAX_NAMED: usize = 5;
 
 impl Collector<'_> {
-    /// A sentence about the other columns, where most rows are plain texts.
+    /// A sentence about the other columns, where all rows are plain texts.
     pub(super) fn unused(&self) -> Option<String> {
-        let (mapping, _) = self.mappings.iter().max_by_key(|(_, count)| *count)?;
-        let Mapping::Text { text } = mapping else {
+        let [(Mapping::Text { text }, _)] = self.mappings.as_slice() else {
             return None;
         };
         let first = |path: &str| path.split(['.', '[']).next().unwrap_or_default().to_owned();
