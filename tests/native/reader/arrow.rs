@@ -276,7 +276,7 @@ fn files_beside_the_data_are_skipped_and_named() {
 /// Polars writes a schema without its length.
 #[test]
 fn files_of_polars_are_read() {
-    let records = read_one("polars.arrow", &arrow("polars.arrow")).unwrap();
+    let records = read_one("polars.arrow", arrow("polars.arrow")).unwrap();
     let texts: Vec<&str> = records
         .rows
         .iter()
