@@ -11,7 +11,10 @@ use std::{
 };
 
 use self::near::NearDuplicates;
-use super::{mapping::Mapped, path::Fields};
+use super::{
+    mapping::{Mapped, is_weight},
+    path::Fields,
+};
 use crate::{
     data::Example,
     protocol::{FindingKind, Mapping, TrainOn},
@@ -55,7 +58,10 @@ impl Checks {
             found.push((kind, what));
         }
         if let Some((false, field)) = &mapped.verdict {
-            let what = format!("`{field}` marks its answer as a bad one");
+            let what = match is_weight(field) {
+                true => format!("is given weight 0 by `{field}`"),
+                false => format!("`{field}` marks its answer as a bad one"),
+            };
             found.push((FindingKind::BadAnswer, what));
         } else if mapped
             .example

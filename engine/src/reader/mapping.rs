@@ -20,7 +20,7 @@ pub use self::{
     answer::lists_alternatives,
     choice::Choices,
     conversion::{Conversion, Conversions},
-    verdict::verdict,
+    verdict::{is_weight, verdict},
 };
 use super::{
     conversation::{Exported, conversation},
@@ -63,8 +63,8 @@ pub struct Mapped {
     pub label: Option<String>,
     /// The rejected answer of a preference, which is not learned.
     pub rejected: Option<String>,
-    /// Whether the answer is marked as a good one, with the field that says so; an answer that is marked as bad is never
-    /// learned.
+    /// Whether the answer is marked as a good one, with the field that says so, which may be the row's weight of 0; an
+    /// answer that is marked as bad is never learned.
     pub verdict: Option<(bool, String)>,
     /// What was done to read it, each at most once.
     pub conversions: Vec<Conversion>,
@@ -90,6 +90,7 @@ pub fn example(
     mapping: &Mapping,
     habits: Habits,
 ) -> Result<(Mapped, Mapping), RowFault> {
+    let is_automatic = *mapping == Mapping::Automatic;
     let mapping = match mapping {
         Mapping::Automatic => match recognise(fields) {
             Some(text @ Mapping::Text { .. }) if habits.has_answers => {
@@ -102,6 +103,7 @@ pub fn example(
     let mut reading = Reading {
         fields,
         habits,
+        is_automatic,
         conversions: Vec::new(),
     };
     let mut mapped = reading.mapped(&mapping)?;
@@ -115,6 +117,8 @@ pub fn example(
 struct Reading<'a> {
     fields: &'a Fields,
     habits: Habits,
+    /// Whether nobody chose the columns by hand.
+    is_automatic: bool,
     conversions: Vec<Conversion>,
 }
 
@@ -146,7 +150,7 @@ impl<'a> Reading<'a> {
             } => {
                 let before = self.before(system.as_deref(), history.as_deref())?;
                 let example = self.pair(before, prompt, input.as_deref(), completion)?;
-                self.judged(example, verdict.as_deref())
+                self.judged(example, verdict.as_deref(), completion)
             }
             Mapping::Messages {
                 messages,
@@ -154,7 +158,7 @@ impl<'a> Reading<'a> {
                 verdict,
             } => {
                 let example = self.messages(messages, system.as_deref(), verdict.as_deref())?;
-                self.judged(example, verdict.as_deref())
+                self.judged(example, verdict.as_deref(), messages)
             }
             Mapping::Choice {
                 prompt,
@@ -310,8 +314,15 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// The example with its verdict.
-    fn judged(&self, example: Example, path: Option<&str>) -> Result<Mapped, RowFault> {
+    /// The example with its verdict, or with its weight where that is 0, which is as good as a bad mark. `learned` is the
+    /// path of what is learned.
+    fn judged(
+        &mut self,
+        example: Example,
+        path: Option<&str>,
+        learned: &str,
+    ) -> Result<Mapped, RowFault> {
+        let weight = self.zero_weight(learned).map(|path| (false, path));
         let judged = path.and_then(|path| Some((path, get(self.fields, path)?)));
         let verdict = judged.map(|(path, value)| match verdict(path, value) {
             Some(is_good) => Ok((is_good, path.to_owned())),
@@ -324,7 +335,7 @@ impl<'a> Reading<'a> {
             }
         });
         Ok(Mapped {
-            verdict: verdict.transpose()?,
+            verdict: weight.or(verdict.transpose()?),
             ..example.into()
         })
     }

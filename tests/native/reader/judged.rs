@@ -234,3 +234,36 @@ fn json_in_the_only_cell_is_unpacked() {
         ["rows.csv: The JSON in the column \"data\" was unpacked to rows."]
     );
 }
+
+#[test]
+fn rows_of_weight_0_are_not_learned() {
+    let said = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
+    let reading = read(&[
+        json!({"prompt": "q0", "completion": "a", "weight": 0}),
+        json!({"prompt": "q1", "completion": "a", "weight": 0.0}),
+        json!({"messages": said, "weight": "0"}),
+        json!({"prompt": "q3", "completion": "a", "weight": 1}),
+        json!({"messages": said, "weight": "1.0"}),
+        json!({"prompt": "q5", "completion": "a", "weight": 0.5}),
+        json!({"prompt": "q6", "completion": "a", "weight": null}),
+        json!({"prompt": "q7", "completion": "a", "weight": "heavy"}),
+    ]);
+    let marks: Vec<_> = reading.rows.iter().map(|row| row.facts.is_good).collect();
+    assert_eq!(marks[..3], [Some(false); 3]);
+    assert_eq!(marks[3..], [None; 5]);
+    let finding = &reading.summary().findings[0];
+    assert_eq!(
+        (
+            finding.kind,
+            finding.num_rows,
+            finding.rows[0].what.as_str()
+        ),
+        (FindingKind::BadAnswer, 3, "is given weight 0 by `weight`")
+    );
+    assert_eq!(
+        reading.summary().notes,
+        [
+            "1 row has a weight that is ignored; only 0 and 1 are followed, and only where the columns are chosen automatically."
+        ]
+    );
+}

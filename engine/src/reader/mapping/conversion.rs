@@ -17,6 +17,8 @@ pub enum Conversion {
     Context,
     /// The conversation has several branches.
     Branches,
+    /// The row has a weight that is not followed.
+    Weight,
 }
 
 impl Conversion {
@@ -64,6 +66,12 @@ impl Conversion {
             Self::Branches => {
                 let have = either("conversation has", "conversations have");
                 format!("{num_rows} {have} several branches; the current one is learned.")
+            }
+            Self::Weight => {
+                let have = either("has a weight that is", "have weights that are");
+                format!(
+                    "{rows} {have} ignored; only 0 and 1 are followed, and only where the columns are chosen automatically."
+                )
             }
         }
     }

@@ -1,8 +1,18 @@
-//! Whether an answer is marked as a good or a bad one.
+//! Whether an answer is marked as a good or a bad one, and the weight of a whole row.
 
 use serde_json::Value;
 
-use crate::reader::{conversation::truth, recognise::plain};
+use super::{Conversion, Reading, sibling};
+use crate::reader::{conversation::truth, path::get, recognise::plain};
+
+/// Names of a column that says how much a row counts.
+const WEIGHTS: [&str; 5] = [
+    "weight",
+    "sampleweight",
+    "rowweight",
+    "exampleweight",
+    "lossweight",
+];
 
 /// Names of marks that are on for a bad answer.
 const BAD: [&str; 7] = [
@@ -64,4 +74,34 @@ pub fn verdict(path: &str, value: &Value) -> Option<bool> {
         (starts('👎') || is_word(&BAD_WORDS, "negative")).then_some(false)
     })?;
     Some(marked != is_among(&BAD))
+}
+
+/// Whether the field at `path` is the weight of a row.
+pub fn is_weight(path: &str) -> bool {
+    let name = plain(path.rsplit('.').next().unwrap_or_default());
+    WEIGHTS.contains(&name.as_str())
+}
+
+impl Reading<'_> {
+    /// The path of the weight that takes the row with the answer at `path` out of training: one of 0, unless somebody
+    /// chose the columns by hand, which is how a mark is overruled. Any other weight but 1 is ignored, which is told.
+    pub(super) fn zero_weight(&mut self, path: &str) -> Option<String> {
+        let fields = self.fields.iter();
+        let names = fields.filter(|(name, _)| is_weight(name));
+        let inner = WEIGHTS[..1].iter().map(|name| sibling(path, name));
+        let places = names.map(|(name, _)| name.clone()).chain(inner);
+        let is_found = |path: String| Some((get(self.fields, &path)?, path));
+        let (value, path) = places.filter_map(is_found).next()?;
+        let number = match value {
+            Value::String(text) => text.trim().parse().ok(),
+            Value::Bool(is_on) => Some(f64::from(*is_on)),
+            value => value.as_f64(),
+        };
+        match number? {
+            0.0 if self.is_automatic => return Some(path),
+            1.0 => {}
+            _ => self.conversions.push(Conversion::Weight),
+        }
+        None
+    }
 }
