@@ -25,9 +25,18 @@ struct Column {
     summary: ColumnSummary,
     /// Whether it is an item of a list, or inside one: offered only if every record has it.
     is_in_list: bool,
+    /// Whether one of its values is a text that somebody wrote, rather than a number, a date or a name.
+    has_prose: bool,
 }
 
 impl Columns {
+    /// The columns that hold texts which somebody wrote, in order of appearance.
+    pub fn with_prose(&self) -> impl Iterator<Item = &str> {
+        let columns = self.columns.iter();
+        let with_prose = columns.filter(|column| column.has_prose && !column.is_in_list);
+        with_prose.map(|column| column.summary.path.as_str())
+    }
+
     pub fn look(&mut self, fields: &Fields) {
         if self.num_seen == MAX_RECORDS {
             return;
@@ -76,11 +85,14 @@ impl Columns {
                         example: String::new(),
                     },
                     is_in_list,
+                    has_prose: false,
                 });
                 self.columns.len() - 1
             }
         };
-        let column = &mut self.columns[at].summary;
+        let column = &mut self.columns[at];
+        column.has_prose = column.has_prose || value.as_str().is_some_and(is_prose);
+        let column = &mut column.summary;
         let written = match value {
             Value::Null => return,
             Value::String(text) if text.trim().is_empty() => return,
@@ -104,6 +116,18 @@ impl Columns {
         };
         self.columns.iter().filter(is_offered).map(seen).collect()
     }
+}
+
+/// Whether a text has several words, or letters of a script that has no spaces.
+fn is_prose(text: &str) -> bool {
+    let text = text.trim();
+    if text.starts_with(['[', '{']) || text.contains("://") && !text.contains(' ') {
+        return false;
+    }
+    let is_word = |word: &&str| word.chars().any(char::is_alphabetic);
+    let has_words = text.split_whitespace().filter(is_word).nth(1).is_some();
+    let is_wide = |character: &char| *character >= '\u{3000}';
+    has_words || text.chars().filter(is_wide).nth(3).is_some()
 }
 
 const MESSAGES: &str = "a list of messages";

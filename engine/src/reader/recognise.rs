@@ -32,7 +32,7 @@ use serde_json::Value;
 pub use self::{compare::compared_names, field::plain};
 use self::{field::Row, inside::inside, names::*};
 use super::{
-    cell::looks_composite,
+    cell::{looks_composite, opened},
     conversation::{has_role, is_of_lists, is_tree, role_of},
     mapping::{scalar, verdict},
     path::Fields,
@@ -220,8 +220,13 @@ fn conversation(row: &Row) -> Option<(String, Mapping)> {
 }
 
 fn messages_of(row: &Row, messages: String) -> Mapping {
+    let system = row.find(SYSTEM, is_system).or_else(|| {
+        let is_alone = row.value(&messages).is_some_and(|list| !has_system(list));
+        let system = row.find(SYSTEM_OF_MESSAGES, is_text);
+        system.filter(|name| is_alone && row.is_filled(name))
+    });
     Mapping::Messages {
-        system: row.find(SYSTEM, is_system),
+        system,
         verdict: judging(row),
         messages,
     }
@@ -371,6 +376,13 @@ fn is_list_of_messages(value: &Value) -> bool {
     list.is_some_and(|list| {
         list.iter().all(has_role) && list.iter().any(|item| role_of(item) == Some("assistant"))
     })
+}
+
+/// Whether a list of messages, also one in a table's cell, has a system message.
+fn has_system(value: &Value) -> bool {
+    let opened = opened(value);
+    let list = opened.as_array();
+    list.is_some_and(|list| list.iter().any(|item| role_of(item) == Some("system")))
 }
 
 /// A list of messages whose last one is not the assistant's.

@@ -153,7 +153,7 @@ fn lists_of_labels_are_labels_and_other_columns_of_texts_are_told() {
     let reading = read(&[json!({"id": 1, "text": "t", "entities": [{"start": 0, "type": "PER"}]})]);
     assert_eq!(
         reading.summary().notes,
-        ["Only \"text\" is learned, as plain text; the columns \"id\", \"entities\" are not."]
+        ["Only \"text\" is learned, as plain text; the columns \"id\" and \"entities\" are not."]
     );
 }
 

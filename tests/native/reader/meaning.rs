@@ -435,6 +435,53 @@ fn system_texts_outside_the_messages_are_kept() {
 }
 
 #[test]
+fn texts_next_to_messages_are_system_texts_and_other_unused_texts_are_told() {
+    let asked = || json!([user("q"), assistant("a")]);
+    let own = json!([{"role": "system", "content": "S"}, user("q"), assistant("a")]);
+    let reading = read(&[
+        json!({"persona": "S", "messages": asked()}),
+        json!({"instructions": "S", "conversations": asked()}),
+        json!({"context": "S", "messages": asked().to_string()}),
+        json!({"system": "S", "context": "C", "messages": asked()}),
+        json!({"persona": "P", "messages": own.clone()}),
+        json!({"persona": ["P"], "messages": asked()}),
+    ]);
+    let expected = [("system", "S"), ("user", "q"), ("assistant", "a")];
+    for stored in &reading.rows[..5] {
+        assert_eq!(turns(stored), expected);
+    }
+    assert_eq!(turns(&reading.rows[5]), expected[1..]);
+    assert_eq!(notes(&reading), [""; 0]);
+    let unused = |row: Value| {
+        let notes = read(&[row.clone(), row]).dataset.summary.notes;
+        notes.join("|")
+    };
+    assert_eq!(
+        unused(json!({"persona": "You are a pirate", "prompt": "q", "completion": "a"})),
+        "The column \"persona\" is not used."
+    );
+    assert_eq!(
+        unused(
+            json!({"row_idx": 0, "row": {"question": "q", "answer": "a", "hint": "Use algebra.", "explanation": "It is so."}})
+        ),
+        "The columns \"row.hint\" and \"row.explanation\" are not used."
+    );
+    assert_eq!(
+        unused(json!({"persona": "You are a pirate", "messages": own})),
+        "The column \"persona\" is not used."
+    );
+    // Where a row comes from, and what it is about, is missed by nobody.
+    assert_eq!(
+        unused(
+            json!({"id": "a b", "conversation_id": "c d", "source": "my own notes", "model": "GPT 4", "url": "https://a.de/x",
+            "category": "Closed QA", "score": 3, "date": "3 May 2024", "sku": "A-17", "meta": {"by": "Jo Fin"},
+            "tools": "[]", "prompt": "q", "completion": "a"})
+        ),
+        ""
+    );
+}
+
+#[test]
 fn roles_are_known_in_any_case_and_named_where_they_are_not() {
     let row = |asks: &str, answers: &str| json!({"conversations": [{"from": asks, "value": "q"}, {"from": answers, "value": "a"}]});
     let known = [

@@ -84,6 +84,8 @@ pub(super) const SYSTEM: &[&str] = &[
     "sysprompt",
     "systemrole",
 ];
+/// Names of texts that are a system text where they stand next to messages without one of their own.
+pub(super) const SYSTEM_OF_MESSAGES: &[&str] = &["persona", "instructions", "context"];
 pub(super) const HISTORY: &[&str] = &[
     "history",
     "chathistory",
