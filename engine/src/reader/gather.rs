@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub use self::columns::{MessageColumns, is_message_row, message_columns};
+pub use self::columns::{MessageColumns, is_message_row, is_of_conversation, message_columns};
 use super::{
     mapping::RowFault,
     path::{Fields, get},

@@ -7,6 +7,7 @@ mod element;
 mod frame;
 mod row;
 mod structure;
+mod talk;
 mod tally;
 mod twice;
 
@@ -101,12 +102,27 @@ pub(super) fn read(
             container::by_first_object(name, &mut stream, quotes)?
         }
     };
-    let mut stream = about.open(source)?;
     let format = match container {
         Container::Lines => "JSONL",
         Container::Values | Container::Array { .. } | Container::Frame(_) => "JSON",
     };
     about.announce(format, output);
+    let is_talk = match container {
+        Container::Array { start, is_whole }
+            if is_whole && talk::may_be_one(&head[start as usize..], quotes) =>
+        {
+            let mut stream = about.open(source)?;
+            stream.advance_to(start).map_err(reading)?;
+            talk::is_one(&mut stream, quotes).map_err(reading)?
+        }
+        _ => false,
+    };
+    let container = if is_talk {
+        Container::Values
+    } else {
+        container
+    };
+    let mut stream = about.open(source)?;
     let mut tally = Tally::default();
     // Comments on lines of their own are looked at among the rows.
     if container != Container::Lines {

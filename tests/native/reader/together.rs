@@ -433,3 +433,48 @@ fn a_column_that_names_splits_is_followed() {
             .all(|file| file.split.is_none())
     );
 }
+
+#[test]
+fn a_file_that_is_one_list_of_messages_is_one_conversation() {
+    let talk = r#"[
+  {"role": "system", "content": "S"},
+  {"role": "user", "content": "q"},
+  {"role": "assistant", "content": "a", "timestamp": "2024-05-01"}
+]"#;
+    let other = r#"[{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]"#;
+    let reading = read_one("talk.json", talk);
+    assert_eq!(
+        conversations(&reading),
+        [["system: S", "user: q", "assistant: a"]]
+    );
+    assert_eq!(
+        reading.summary().notes,
+        [
+            "talk.json: A bare list of messages was read as the field \"messages\" in 1 row (line 1)."
+        ]
+    );
+    assert_eq!(
+        conversations(&read_one("talk.json", other)),
+        [["user: q", "assistant: a"]]
+    );
+    // Longer than what a file's kind is told by.
+    let long = format!(
+        r#"[{{"role": "user", "content": "{}"}}, {{"role": "assistant", "content": "{}"}}]"#,
+        "q".repeat(40_000),
+        "a".repeat(400_000)
+    );
+    assert_eq!(conversations(&read_one("talk.json", &long))[0].len(), 2);
+    // Several conversations, of which nothing says where one ends, and messages that say which one is theirs.
+    let twice = r#"[{"role": "system", "content": "S"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"},
+        {"role": "system", "content": "S"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]"#;
+    assert_eq!(
+        failed(&[("talk.json", twice.as_bytes())])
+            .1
+            .unwrap()
+            .num_problems,
+        6
+    );
+    let named = r#"[{"chat_id": 1, "role": "user", "content": "q"}, {"chat_id": 1, "role": "assistant", "content": "a"},
+        {"chat_id": 2, "role": "user", "content": "q"}, {"chat_id": 2, "role": "assistant", "content": "a"}]"#;
+    assert_eq!(conversations(&read_one("talk.json", named)).len(), 2);
+}

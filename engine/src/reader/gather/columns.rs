@@ -296,6 +296,14 @@ fn by_names(fields: &Fields) -> Option<Result<MessageColumns, RowFault>> {
     }))
 }
 
+/// Whether a column of that name says which conversation a message belongs to, or which message it answers.
+pub fn is_of_conversation(name: &str) -> bool {
+    let name = plain(name);
+    [CONVERSATION, PARENT]
+        .iter()
+        .any(|known| known.contains(&name.as_str()))
+}
+
 /// Whether columns of these names hold a message in each row, also one that says of no role who speaks.
 pub fn is_message_row(names: &[String]) -> bool {
     let has = |known: &[&str]| {
