@@ -104,13 +104,22 @@ pub(super) fn read(
     };
     let format = match container {
         Container::Lines => "JSONL",
-        Container::Values | Container::Array { .. } | Container::Frame(_) => "JSON",
+        _ => "JSON",
     };
-    about.announce(format, output);
+    if !matches!(container, Container::Splits { .. }) {
+        about.announce(format, output);
+    }
+    if let Container::Array { others, .. } | Container::Splits { others, .. } = &container
+        && let Some(note) = unread(others)
+    {
+        output.note(name, &note);
+    }
     let is_talk = match container {
-        Container::Array { start, is_whole }
-            if is_whole && talk::may_be_one(&head[start as usize..], quotes) =>
-        {
+        Container::Array {
+            start,
+            is_whole: true,
+            ..
+        } if talk::may_be_one(&head[start as usize..], quotes) => {
             let mut stream = about.open(source)?;
             stream.advance_to(start).map_err(reading)?;
             talk::is_one(&mut stream, quotes).map_err(reading)?
@@ -141,7 +150,16 @@ pub(super) fn read(
     match container {
         Container::Lines => rows.read_lines().map_err(reading)?,
         Container::Values => rows.read_values().map_err(reading)?,
-        Container::Array { start, is_whole } => {
+        Container::Splits { arrays, .. } => {
+            for (split, start) in arrays {
+                about.announce_part(&split, format, rows.output);
+                rows.stream.advance_to(start).map_err(reading)?;
+                rows.read_elements(ARRAY, false)?;
+            }
+        }
+        Container::Array {
+            start, is_whole, ..
+        } => {
             rows.stream.advance_to(start).map_err(reading)?;
             rows.read_elements(ARRAY, is_whole)?;
         }
@@ -151,6 +169,16 @@ pub(super) fn read(
     about.finish(&stream, output);
     tally.tell(name, output);
     Ok(())
+}
+
+/// A sentence about arrays that are not read.
+fn unread(names: &[String]) -> Option<String> {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    Some(match quoted.as_slice() {
+        [] => return None,
+        [only] => format!("Its array {only} is not read."),
+        [all @ .., last] => format!("Its arrays {} and {last} are not read.", all.join(", ")),
+    })
 }
 
 /// The brackets around rows.

@@ -81,6 +81,12 @@ impl TextFile {
         output.file(&self.name, &format, self.encoding);
     }
 
+    /// Tells that rows of one part of the file follow, which is listed as a file.
+    pub(super) fn announce_part(&self, part: &str, format: &str, output: &mut Output) {
+        let format = format!("{format}{}", self.stored);
+        output.file(&format!("{}/{part}", self.name), &format, self.encoding);
+    }
+
     /// Tells what was found out on the way.
     pub(super) fn finish(&self, stream: &TextStream, output: &mut Output) {
         let decoder = stream.decoder();

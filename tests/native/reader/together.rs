@@ -478,3 +478,45 @@ fn a_file_that_is_one_list_of_messages_is_one_conversation() {
         {"chat_id": 2, "role": "user", "content": "q"}, {"chat_id": 2, "role": "assistant", "content": "a"}]"#;
     assert_eq!(conversations(&read_one("talk.json", named)).len(), 2);
 }
+
+#[test]
+fn arrays_named_as_splits_are_parts_and_other_arrays_are_told() {
+    let row = |name: &str| {
+        format!(
+            r#"[{{"prompt": "{name}", "completion": "a {name}"}}, {{"prompt": "{name} 2", "completion": "b {name}"}}]"#
+        )
+    };
+    let text = format!(
+        r#"{{"version": "1", "train": {}, "validation": {}, "notes": [{{"by": "me"}}], "test": {}}}"#,
+        row("one"),
+        row("two"),
+        row("three")
+    );
+    let reading = read_one("set.json", &text);
+    assert_eq!(
+        splits(&reading),
+        [
+            ("set.json/train", Some(Side::Train)),
+            ("set.json/validation", Some(Side::Validation)),
+            ("set.json/test", Some(Side::Test)),
+        ]
+    );
+    let files: Vec<usize> = reading.rows.iter().map(|row| row.facts.file).collect();
+    assert_eq!(files, [0, 0, 1, 1, 2, 2]);
+    assert_eq!(
+        reading.summary().notes,
+        ["set.json: Its array \"notes\" is not read."]
+    );
+    let text = format!(
+        r#"{{"data": {}, "more": {}, "test": {}}}"#,
+        row("one"),
+        row("two"),
+        row("three")
+    );
+    let reading = read_one("set.json", &text);
+    assert_eq!(reading.rows.len(), 2);
+    assert_eq!(
+        reading.summary().notes,
+        ["set.json: Its arrays \"more\" and \"test\" are not read."]
+    );
+}

@@ -6,7 +6,9 @@ use super::{
     frame::{Frame, Kind},
     structure::{Quotes, Structure, end_of_value},
 };
-use crate::reader::{error::DatasetError, record::Place, text_stream::TextStream};
+use crate::reader::{
+    error::DatasetError, record::Place, split_name::side_of_value, text_stream::TextStream,
+};
 
 /// How rows lie in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,14 @@ pub(super) enum Container {
     Array {
         start: u64,
         is_whole: bool,
+        /// Names of the other arrays of rows next to it, which are not read.
+        others: Vec<String>,
+    },
+    /// An object with an array of rows for each split.
+    Splits {
+        /// The name of each, and where its bracket opens.
+        arrays: Vec<(String, u64)>,
+        others: Vec<String>,
     },
     /// An object whose values are rows, or columns.
     Frame(Kind),
@@ -45,6 +55,7 @@ pub(super) fn by_head(
         Some(b'[') => Some(Container::Array {
             start: start as u64,
             is_whole: true,
+            others: Vec::new(),
         }),
         _ => None,
     }
@@ -96,6 +107,8 @@ const ROW_FIELDS: [&str; 13] = [
 ];
 /// Names of arrays of rows among other arrays, the likeliest first.
 const ROWS_NAMES: [&str; 6] = ["data", "rows", "examples", "records", "items", "train"];
+/// Names of arrays that describe the rows.
+const ABOUT: [&str; 5] = ["features", "fields", "columns", "schema", "licenses"];
 /// Arrays that are told apart.
 const MAX_ARRAYS: usize = 20;
 /// Bytes of a name that are kept.
@@ -109,25 +122,11 @@ pub(super) fn by_first_object(
 ) -> Result<Container, DatasetError> {
     let object =
         first_object(stream, quotes).map_err(|error| DatasetError::reading(file, &error))?;
-    let no_array = |what: String| {
-        Err(DatasetError::NoArray {
+    let holder = |object: FirstObject| {
+        holder(object.arrays).map_err(|what| DatasetError::NoArray {
             file: file.to_owned(),
             what,
         })
-    };
-    let holder = |object: FirstObject| {
-        let named = |name: &&str| object.arrays.iter().find(|array| array.name == *name);
-        match (object.arrays.as_slice(), ROWS_NAMES.iter().find_map(named)) {
-            ([array], _) | (_, Some(array)) => Ok(Container::Array {
-                start: array.start,
-                is_whole: false,
-            }),
-            ([], _) => no_array("without an array of rows".to_owned()),
-            ([first, second, ..], _) => no_array(format!(
-                "with several arrays of objects ({:?} and {:?})",
-                first.name, second.name
-            )),
-        }
     };
     let opens_more = matches!(object.first_line_end, Some(b'[' | b'{' | b',' | b':'));
     let is_on_lines = object.second_line == Some(b'{') && !opens_more;
@@ -154,6 +153,42 @@ pub(super) fn by_first_object(
         (None, _) if object.is_row || object.arrays.is_empty() => Ok(Container::Lines),
         (None, _) => holder(object),
     }
+}
+
+/// Which of an object's arrays hold rows: those named as splits where there are several, or the only or likeliest one.
+fn holder(arrays: Vec<ArrayField>) -> Result<Container, String> {
+    let is_split = |array: &&ArrayField| side_of_value(&array.name).is_some();
+    let others = |is_read: &dyn Fn(&ArrayField) -> bool| {
+        let others = arrays
+            .iter()
+            .filter(|array| !is_read(array) && !ABOUT.contains(&array.name.as_str()));
+        others.map(|array| array.name.clone()).collect()
+    };
+    if arrays.iter().filter(is_split).count() > 1 {
+        let splits = arrays.iter().filter(is_split);
+        return Ok(Container::Splits {
+            arrays: splits
+                .map(|array| (array.name.clone(), array.start))
+                .collect(),
+            others: others(&|array| is_split(&array)),
+        });
+    }
+    let named = |name: &&str| arrays.iter().find(|array| array.name == *name);
+    let array = match (arrays.as_slice(), ROWS_NAMES.iter().find_map(named)) {
+        ([array], _) | (_, Some(array)) => array,
+        ([], _) => return Err("without an array of rows".to_owned()),
+        ([first, second, ..], _) => {
+            return Err(format!(
+                "with several arrays of objects ({:?} and {:?})",
+                first.name, second.name
+            ));
+        }
+    };
+    Ok(Container::Array {
+        start: array.start,
+        is_whole: false,
+        others: others(&|other| other.start == array.start),
+    })
 }
 
 fn first_object(stream: &mut TextStream, quotes: Quotes) -> io::Result<FirstObject> {
