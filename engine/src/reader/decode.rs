@@ -2,10 +2,12 @@
 //!
 //! A byte-order mark decides. Without one a text is taken for ASCII until a byte says otherwise; what follows that byte
 //! decides between UTF-8 and the encodings from before Unicode. So a stray byte in a long text of UTF-8 does not change
-//! how the rest is read: it becomes U+FFFD, and its place is kept.
+//! how the rest is read: it becomes U+FFFD, and its place is kept. Where files of both kinds were put together, each line
+//! is read as what it is.
 
 mod clean;
 mod guess;
+mod mixed;
 
 use std::{
     collections::VecDeque,
@@ -16,6 +18,7 @@ use std::{
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 pub(super) use self::clean::{Cleaned, Removed};
+use self::mixed::OtherLines;
 use super::{
     record::{Place, Position},
     source::{OddEnd, read_full, read_to_end},
@@ -60,6 +63,8 @@ enum State {
     Ascii,
     Utf8,
     Other(encoding_rs::Decoder),
+    /// UTF-8 but for some of its lines.
+    Mixed(OtherLines),
 }
 
 /// Decodes a stream.
@@ -177,6 +182,7 @@ impl<'a> Decoder<'a> {
         match self.state {
             State::Ascii | State::Utf8 => self.decode_utf8(text),
             State::Other(_) => self.decode_other(text),
+            State::Mixed(lines) => self.decode_mixed(text, lines),
         }
         Ok(true)
     }
@@ -201,6 +207,11 @@ impl<'a> Decoder<'a> {
         let (num_chars, num_strays) = count_utf8(evidence);
         if num_strays == 0 || num_chars > CHARS_PER_STRAY * num_strays {
             self.state = State::Utf8;
+            return;
+        }
+        let is_whole = self.is_end && evidence.len() == self.raw.len() - offset;
+        if let Some(lines) = mixed::other_lines(evidence, is_whole) {
+            self.state = State::Mixed(lines);
             return;
         }
         let context = offset.saturating_sub(CONTEXT_BYTES);

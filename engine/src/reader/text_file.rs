@@ -105,6 +105,17 @@ impl TextFile {
             );
             output.note(&self.name, &note);
         }
+        if let Some(lines) = decoder.other_lines() {
+            let first = lines.first.and_then(|place| place.line).unwrap_or(1);
+            let which = match lines.count {
+                1 => format!("Line {first} is not valid UTF-8 and was"),
+                count => format!(
+                    "{count} lines, the first of them line {first}, are not valid UTF-8 and were"
+                ),
+            };
+            let note = format!("{which} read as {}.", lines.encoding());
+            output.note(&self.name, &note);
+        }
         let cleaned = decoder.cleaned();
         for (removed, what) in [
             (cleaned.nuls, "NUL character"),

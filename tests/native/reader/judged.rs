@@ -220,6 +220,32 @@ fn misread_letters_and_failed_formulas_are_found() {
 }
 
 #[test]
+fn lines_of_two_encodings_are_each_read_as_what_they_are() {
+    let text = b"question,answer\nCaf\xC3\xA9,utf8 \xC3\xA9\nCaf\xE9,latin \xE9t\xE9\n\xC3\x89t\xC3\xA9?,oui\nd\xE9j\xE0 vu,oui\n";
+    let reading = read_files(&[("rows.csv", text)], &ReadSpec::default()).unwrap();
+    let rows: Vec<_> = judged(&reading)
+        .into_iter()
+        .map(|(prompt, learned, _)| (prompt, learned))
+        .collect();
+    let expected = [
+        ("Café", "utf8 é"),
+        ("Café", "latin été"),
+        ("Été?", "oui"),
+        ("déjà vu", "oui"),
+    ];
+    assert_eq!(
+        rows,
+        expected.map(|(prompt, learned)| (prompt.to_owned(), learned.to_owned()))
+    );
+    assert_eq!(
+        reading.summary().notes,
+        [
+            "rows.csv: 2 lines, the first of them line 3, are not valid UTF-8 and were read as windows-1252."
+        ]
+    );
+}
+
+#[test]
 fn json_in_the_only_cell_is_unpacked() {
     let text = "data\n\"{\"\"prompt\"\": \"\"q\"\", \"\"completion\"\": \"\"a\"\"}\"\n\"{'text': 'plain'}\"\n";
     let reading = read_files(&[("rows.csv", text.as_bytes())], &ReadSpec::default()).unwrap();
