@@ -190,6 +190,15 @@ impl<'a> Reading<'a> {
                 rejected,
             } => {
                 let before = self.before(system.as_deref(), history.as_deref())?;
+                if let Some((all, rejected)) =
+                    self.compared_turns([prompt.as_deref(), input.as_deref()], chosen, rejected)
+                {
+                    let example = self.turns_preferred(before, all, chosen)?;
+                    return Ok(Mapped {
+                        rejected: Some(rejected),
+                        ..example.into()
+                    });
+                }
                 let asked = prompt.as_deref().zip(Some(input.as_deref()));
                 let example = self.preferred(before, asked, chosen)?;
                 Ok(Mapped {

@@ -76,6 +76,29 @@ fn the_better_one_of_two_answers_is_learned() {
 }
 
 #[test]
+fn lists_around_the_texts_of_comparisons_are_unpacked() {
+    let text = "prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n\
+        \"[\"\"q\"\"]\",\"[\"\"bad\"\"]\",\"[\"\"good\"\"]\",0,1,0\n\
+        \"[\"\"q\"\",\"\"r\"\"]\",\"[\"\"x\"\",\"\"good\"\"]\",\"[\"\"y\"\",\"\"bad\"\"]\",1,0,0\n\
+        q,[1],bad,1,0,0\n";
+    let reading = read_files(&[("rows.csv", text.as_bytes())], &ReadSpec::default()).unwrap();
+    let expected = [
+        ("q", "good", "bad"),
+        ("q", "good", "bad"),
+        ("q", "[1]", "bad"),
+    ];
+    assert_eq!(
+        judged(&reading),
+        expected.map(|(prompt, good, bad)| (prompt.to_owned(), good.to_owned(), bad.to_owned()))
+    );
+    let Example::Conversation { messages, .. } = &reading.rows[1].row.example else {
+        panic!("{:?}", reading.rows[1]);
+    };
+    let said: Vec<_> = messages.iter().map(|said| said.content.as_str()).collect();
+    assert_eq!(said, ["q", "x", "r", "good"]);
+}
+
+#[test]
 fn thumbs_words_and_inverse_marks_are_verdicts() {
     let row = |name: &str, mark: Value| json!({"prompt": "q", "completion": "a", (name): mark});
     let pairs = [

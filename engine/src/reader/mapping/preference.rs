@@ -1,5 +1,7 @@
 //! Two answers to the same prompt, of which the better one is learned.
 
+use serde_json::Value;
+
 use super::{
     Reading, RowFault,
     answer::{Said, said},
@@ -8,7 +10,7 @@ use super::{
 use crate::{
     data::example::{ASSISTANT, Example, USER},
     protocol::{Message, RowShape},
-    reader::conversation::transcript,
+    reader::{cell, conversation::transcript, path::get},
 };
 
 impl Reading<'_> {
@@ -48,6 +50,58 @@ impl Reading<'_> {
         };
         let all = with_system(system, all);
         // Only the last turn differs between the two.
+        let last = all.len().saturating_sub(1);
+        self.conversation(chosen, all, last, RowShape::Preference)
+    }
+
+    /// The turns that led to the better answer and the last turn of the other one, where the prompt and both answers are
+    /// lists of texts in a table's cells, as in the Arena's comparisons: `["What is it?"]`.
+    pub(super) fn compared_turns(
+        &self,
+        [prompt, input]: [Option<&str>; 2],
+        chosen: &str,
+        rejected: &str,
+    ) -> Option<(Vec<Message>, String)> {
+        let texts = |path: &str| {
+            let cell = get(self.fields, path).filter(|value| value.is_string())?;
+            let opened = cell::opened(cell);
+            let text = |item: &Value| match item {
+                Value::Null => Some(String::new()),
+                Value::String(text) => Some(text.clone()),
+                _ => None,
+            };
+            opened
+                .as_array()?
+                .iter()
+                .map(text)
+                .collect::<Option<Vec<_>>>()
+        };
+        let (asked, answered) = (texts(prompt?)?, texts(chosen)?);
+        let last = texts(rejected)?.pop()?;
+        if input.is_some() || asked.len() != answered.len() {
+            return None;
+        }
+        let turns = asked.into_iter().zip(answered);
+        let all = turns.flat_map(|(asked, answered)| {
+            [Message::new(USER, asked), Message::new(ASSISTANT, answered)]
+        });
+        Some((all.collect(), last))
+    }
+
+    /// The example of turns that end with the better answer.
+    pub(super) fn turns_preferred(
+        &mut self,
+        before: Vec<Message>,
+        turns: Vec<Message>,
+        chosen: &str,
+    ) -> Result<Example, RowFault> {
+        if let ([asked, answered], true) = (turns.as_slice(), before.is_empty()) {
+            return Ok(Example::Pair {
+                prompt: asked.content.clone(),
+                completion: answered.content.clone(),
+            });
+        }
+        let all = [before, turns].concat();
         let last = all.len().saturating_sub(1);
         self.conversation(chosen, all, last, RowShape::Preference)
     }
