@@ -79,6 +79,8 @@ pub struct Habits {
     pub has_lists: bool,
     /// Whether texts have answers, so that a text without one is half a pair.
     pub has_answers: bool,
+    /// Whether texts have labels, so that an empty list of labels is a missing one.
+    pub has_labels: bool,
 }
 
 /// Reads `fields` as `mapping` says, and as what the row was recognised where that leaves it open.
@@ -96,6 +98,12 @@ pub fn example(
             Some(text @ Mapping::Text { .. }) if habits.has_answers => {
                 unanswered(fields).unwrap_or(text)
             }
+            // Where labels are spans of the text, as in Doccano, an empty list of them is no label.
+            Some(Mapping::Classification { text, label })
+                if !habits.has_labels && is_empty_list(fields, &label) =>
+            {
+                Mapping::Text { text }
+            }
             found => found.ok_or_else(|| unknown(fields))?,
         },
         fixed => fixed.clone(),
@@ -111,6 +119,12 @@ pub fn example(
     reading.conversions.dedup();
     mapped.conversions = reading.conversions;
     Ok((mapped, mapping))
+}
+
+/// Whether the field at `path` is a list of nothing.
+pub fn is_empty_list(fields: &Fields, path: &str) -> bool {
+    let list = get(fields, path).and_then(Value::as_array);
+    list.is_some_and(Vec::is_empty)
 }
 
 /// A record on its way to an example.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    mapping::{Choices, Habits, lists_alternatives, scalar},
+    mapping::{Choices, Habits, is_empty_list, lists_alternatives, scalar},
     path::{Fields, get},
     recognise::{is_answered_text, recognise},
 };
@@ -17,6 +17,8 @@ pub struct Survey {
     has_lists: bool,
     /// Whether a text has an answer.
     has_answers: bool,
+    /// Whether a text has a label.
+    has_labels: bool,
     /// The numbers that answers are, a bit for each.
     numbers: u64,
     /// The most choices that a question has.
@@ -68,6 +70,9 @@ impl Survey {
                     }
                 }
             }
+            Mapping::Classification { label, .. } => {
+                self.has_labels |= !is_empty_list(fields, label);
+            }
             _ => {}
         }
     }
@@ -81,6 +86,7 @@ impl Survey {
             first_choice: usize::from(counts_from_one),
             has_lists: self.has_lists,
             has_answers: self.has_answers,
+            has_labels: self.has_labels,
         }
     }
 }

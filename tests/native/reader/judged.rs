@@ -181,6 +181,20 @@ fn lists_of_labels_are_labels_and_other_columns_of_texts_are_told() {
 }
 
 #[test]
+fn rows_without_spans_are_texts_as_those_with_spans_are() {
+    let plain = |row: &Value| {
+        let reading = read(&[row.clone(), json!({"id": 2, "text": "u", "label": []})]);
+        assert_eq!(reading.summary().shapes, [(RowShape::Text, 2)]);
+        assert_eq!(
+            reading.summary().notes,
+            ["Only \"text\" is learned, as plain text; the columns \"id\" and \"label\" are not."]
+        );
+    };
+    plain(&json!({"id": 1, "text": "t", "label": [[0, 1, "ORG"]]}));
+    plain(&json!({"id": 1, "text": "t", "label": []}));
+}
+
+#[test]
 fn answers_and_earlier_turns_are_not_lost() {
     let reading = read(&[
         json!({"messages": [json!({"role": "user", "content": "q"}).to_string(), json!({"role": "assistant", "content": "a"}).to_string()]}),
