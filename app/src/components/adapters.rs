@@ -54,7 +54,7 @@ pub fn Adapters() -> impl IntoView {
                 <p id="blend-note" class="run-note">{blend_note}</p>
             </div>
             <FileInput id="adapter-files" label="Adapter files" folder_label="Adapter folder"
-                hint="A zip from Inlay, or PEFT\u{2019}s adapter_config.json with adapter_model.safetensors"
+                hint="A zip or folder from Inlay, PEFT or MLX, or a GGUF adapter"
                 on_files=move |files| store.take_chosen(files, Step::Try) />
             <p class="run-note">{obstacle}</p>
         </section>

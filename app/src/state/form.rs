@@ -45,6 +45,8 @@ pub struct Form {
     pub offers_tools: bool,
     /// How the dataset's rows begin, and whether they are plain text.
     suggested: (Preamble, bool),
+    /// The sequence length that fits the model, as last filled in.
+    fitting_length: String,
 }
 
 impl Default for Form {
@@ -69,6 +71,7 @@ impl Default for Form {
             as_text: false,
             offers_tools: true,
             suggested: (Preamble::default(), false),
+            fitting_length: Field::SequenceLength.default_text().to_owned(),
         }
     }
 }
@@ -288,6 +291,22 @@ impl Form {
             self.as_text = is_text;
         }
         self.suggested = (preamble, is_text);
+    }
+
+    /// Fills in the usual sequence length, or the model's context in tokens where that is shorter; what the user changed
+    /// stays.
+    pub fn fit_length(&mut self, context: usize) {
+        let usual = Field::SequenceLength.default_text();
+        let is_short =
+            whole(Field::SequenceLength, usual).is_ok_and(|usual| (context as u64) < usual);
+        let fitting = match is_short {
+            true => context.to_string(),
+            false => usual.to_owned(),
+        };
+        if self.text(Field::SequenceLength) == self.fitting_length {
+            self.set(Field::SequenceLength, fitting.clone());
+        }
+        self.fitting_length = fitting;
     }
 
     /// JSON of each tool that the dataset's rows offer.

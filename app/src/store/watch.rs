@@ -26,6 +26,7 @@ impl Store {
     pub fn watch(self) {
         self.watch_form();
         self.watch_mapping();
+        self.watch_context();
         self.watch_data_spec();
         self.watch_run_spec();
         self.watch_preview();
@@ -44,6 +45,19 @@ impl Store {
         Effect::new(move |_| {
             if let Some((_, form)) = present.get() {
                 self.read_form.set(form);
+            }
+        });
+    }
+
+    /// Keeps the default sequence length within the model's context.
+    fn watch_context(self) {
+        let context = self.select(|state| {
+            let model = state.model.loaded.as_ref()?;
+            Some(model.max_position_embeddings)
+        });
+        Effect::new(move |_| {
+            if let Some(context) = context.get() {
+                self.form.update(|form| form.fit_length(context));
             }
         });
     }

@@ -38,6 +38,21 @@ fn numbers_are_read_as_people_write_them() {
 }
 
 #[test]
+fn the_default_length_fits_the_model() {
+    let mut form = Form::default();
+    form.fit_length(8192);
+    assert_eq!(form.text(Field::SequenceLength), "512");
+    form.fit_length(64);
+    assert_eq!(form.text(Field::SequenceLength), "64");
+    form.fit_length(8192);
+    assert_eq!(form.text(Field::SequenceLength), "512");
+    // One that was chosen stays, and is refused where it is too long.
+    form.set(Field::SequenceLength, "256");
+    form.fit_length(64);
+    assert_eq!(form.text(Field::SequenceLength), "256");
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     for (field, text) in [
         (Field::Rank, "0"),
