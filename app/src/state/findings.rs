@@ -83,8 +83,8 @@ pub fn words(kind: FindingKind) -> Words {
         },
         FindingKind::BadAnswer => Words {
             tag: "bad answer",
-            one: "row has an answer that is marked as bad",
-            many: "rows have answers that are marked as bad",
+            one: "row has an answer that is marked as bad or has weight 0",
+            many: "rows have answers that are marked as bad or have weight 0",
             meaning: "The dataset says so itself, as sets for preference training do. Such answers are never learned: the run leaves these rows out.",
             advice: "If the mark means something else, choose the columns by hand.",
             what: "bad answers",

@@ -222,7 +222,7 @@ pub enum FindingKind {
     UnbalancedLabels,
     /// A field is a word for a missing value, such as `nan` or `NULL`.
     MissingValue,
-    /// Its answer is marked as bad, as by KTO's `"label": false`. Such rows are never trained.
+    /// Its answer is marked as bad or as not to be learned, as by a weight of 0 or KTO's `"label": false`. Such rows are never trained.
     BadAnswer,
 }
 
