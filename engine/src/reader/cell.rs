@@ -14,6 +14,14 @@ pub fn parsed(text: &str) -> Result<Value, String> {
     parse_cell(text).map_err(|error| format!("is not valid JSON: {error}"))
 }
 
+/// A number, also one that a table's cell holds as text.
+pub fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_f64(),
+    }
+}
+
 /// The value itself, or the list or object that it spells out as text.
 pub fn opened(value: &Value) -> Cow<'_, Value> {
     let Value::String(text) = value else {

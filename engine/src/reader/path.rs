@@ -33,6 +33,11 @@ fn descend<'a>(mut value: &'a Value, mut rest: &str) -> Option<&'a Value> {
     Some(value)
 }
 
+/// The name that a path ends with: `text` of `data.text`.
+pub fn last_name(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or_default()
+}
+
 /// The first name of a path that `fields` contains, which can be searched for in the row's text.
 pub fn first_name<'a>(fields: &'a Fields, path: &str) -> Option<&'a str> {
     let names = fields.iter().map(|(name, _)| name.as_str());

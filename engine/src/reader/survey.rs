@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::{
+    cell::number,
     mapping::{Choices, Habits, is_empty_list, lists_alternatives, scalar},
     path::{Fields, get},
     recognise::{is_answered_text, recognise},
@@ -56,13 +57,9 @@ impl Survey {
             Mapping::Choice {
                 choices, answer, ..
             } => {
-                let number = get(fields, answer).and_then(|value| match value {
-                    Value::String(text) => text.trim().parse().ok(),
-                    other => other.as_f64(),
-                });
+                let number = get(fields, answer).and_then(number);
                 let choices = Choices::at(fields, choices);
                 if let Some((number, choices)) = number.zip(choices) {
-                    let number: f64 = number;
                     self.num_choices = self.num_choices.max(choices.count());
                     match (0..=choices.count()).find(|known| *known as f64 == number) {
                         Some(number) => self.numbers |= 1 << number,

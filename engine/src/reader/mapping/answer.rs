@@ -8,6 +8,7 @@ use crate::{
     reader::{
         cell,
         conversation::{has_role, kind, messages, role_of},
+        path::last_name,
         recognise::plain,
     },
 };
@@ -115,7 +116,7 @@ pub(super) fn said(path: &str, value: &Value) -> Result<Option<Vec<Message>>, Ro
 
 /// Whether lists at this path hold answers that are all right.
 pub fn lists_alternatives(path: &str) -> bool {
-    let name = path.rsplit('.').next().unwrap_or_default();
+    let name = last_name(path);
     ALTERNATIVES.contains(&plain(name).as_str())
 }
 
@@ -126,7 +127,7 @@ fn accepted(path: &str, value: &Value) -> Option<Vec<String>> {
         let list = list.as_array()?;
         list.iter().map(scalar).collect::<Option<Vec<String>>>()
     };
-    let name = path.rsplit('.').next().unwrap_or_default();
+    let name = last_name(path);
     match value {
         Value::Array(_) if lists_alternatives(path) => texts(value),
         Value::Object(fields) if fields.contains_key("answer_start") => texts(fields.get("text")?),

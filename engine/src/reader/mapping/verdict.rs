@@ -3,7 +3,12 @@
 use serde_json::Value;
 
 use super::{Conversion, Reading, sibling};
-use crate::reader::{conversation::truth, path::get, recognise::plain};
+use crate::reader::{
+    cell::number,
+    conversation::truth,
+    path::{get, last_name},
+    recognise::plain,
+};
 
 /// Names of a column that says how much a row counts.
 const WEIGHTS: [&str; 5] = [
@@ -54,7 +59,7 @@ const BAD_WORDS: [&str; 9] = [
 /// Whether the answer is marked as good by the field at `path`: true or false, 1 or 0 (or -1), a thumb, or a word for
 /// them. `None` where the value is no such mark.
 pub fn verdict(path: &str, value: &Value) -> Option<bool> {
-    let name = plain(path.rsplit('.').next().unwrap_or_default());
+    let name = plain(last_name(path));
     let is_among = |names: &[&str]| names.contains(&name.as_str());
     let switch = match value.as_f64() {
         Some(-1.0) => Some(false),
@@ -78,7 +83,7 @@ pub fn verdict(path: &str, value: &Value) -> Option<bool> {
 
 /// Whether the field at `path` is the weight of a row.
 pub fn is_weight(path: &str) -> bool {
-    let name = plain(path.rsplit('.').next().unwrap_or_default());
+    let name = plain(last_name(path));
     WEIGHTS.contains(&name.as_str())
 }
 
@@ -92,11 +97,7 @@ impl Reading<'_> {
         let places = names.map(|(name, _)| name.clone()).chain(inner);
         let is_found = |path: String| Some((get(self.fields, &path)?, path));
         let (value, path) = places.filter_map(is_found).next()?;
-        let number = match value {
-            Value::String(text) => text.trim().parse().ok(),
-            Value::Bool(is_on) => Some(f64::from(*is_on)),
-            value => value.as_f64(),
-        };
+        let number = number(value).or_else(|| value.as_bool().map(f64::from));
         match number? {
             0.0 if self.is_automatic => return Some(path),
             1.0 => {}

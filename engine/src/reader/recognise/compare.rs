@@ -9,7 +9,10 @@ use super::{
     field::{Row, plain},
     names::{HISTORY, INPUT, SYSTEM},
 };
-use crate::{protocol::Mapping, reader::conversation::truth};
+use crate::{
+    protocol::Mapping,
+    reader::{cell::number, conversation::truth},
+};
 
 /// What the names of the two answers begin with.
 const STEMS: [&str; 12] = [
@@ -51,18 +54,19 @@ const WINNER: [&str; 16] = [
 const MARKS: [&str; 5] = ["winnermodel", "winner", "score", "rating", "reward"];
 
 /// Two answers to compare.
-struct Pair {
+struct Pair<'n> {
     stem: &'static str,
     ends: (&'static str, &'static str),
-    names: (String, String),
+    names: (&'n str, &'n str),
 }
 
 /// A comparison as a preference of this row's better answer; `None` where the row has none, or does not say which answer
 /// is better. `prompt` is what is asked.
 pub(super) fn compared(row: &Row, prompt: Option<String>) -> Option<Mapping> {
-    let pair = pair(row)?;
+    let names: Vec<String> = row.all().map(|(name, ..)| name.to_owned()).collect();
+    let pair = pair(&names)?;
     let is_first = is_first_better(row, &pair)?;
-    let (first, second) = pair.names;
+    let (first, second) = (pair.names.0.to_owned(), pair.names.1.to_owned());
     let (chosen, rejected) = match is_first {
         true => (first, second),
         false => (second, first),
@@ -86,35 +90,24 @@ pub(super) fn compared(row: &Row, prompt: Option<String>) -> Option<Mapping> {
 
 /// The names of two answers that a row compares.
 pub fn compared_names(names: &[String]) -> Option<(&str, &str)> {
-    let find = |wanted: String| names.iter().find(|name| plain(name) == wanted);
-    STEMS.iter().find_map(|stem| {
-        let of = |(first, second): &(&str, &str)| {
-            let pair = find(format!("{stem}{first}")).zip(find(format!("{stem}{second}")))?;
-            // More than two are choices, or rounds of a talk.
-            let is_third = |end: &&str| find(format!("{stem}{end}")).is_some();
-            let third = ["c", "2", "3"].into_iter().filter(|end| end != second);
-            (third.filter(is_third).count() == 0).then_some((pair.0.as_str(), pair.1.as_str()))
-        };
-        ENDS.iter().find_map(of)
-    })
+    pair(names).map(|pair| pair.names)
 }
 
-fn pair(row: &Row) -> Option<Pair> {
-    let names: Vec<String> = row.all().map(|(name, ..)| name.to_owned()).collect();
-    let (first, second) = compared_names(&names)?;
-    let (first_plain, second_plain) = (plain(first), plain(second));
-    let stem = STEMS.into_iter().find(|stem| {
-        first_plain
-            .strip_prefix(stem)
-            .is_some_and(|end| end.len() == 1)
-    })?;
-    let is_it =
-        |(one, other): &(&str, &str)| first_plain.ends_with(one) && second_plain.ends_with(other);
-    let ends = ENDS.into_iter().find(is_it)?;
-    Some(Pair {
-        stem,
-        ends,
-        names: (first.to_owned(), second.to_owned()),
+fn pair(names: &[String]) -> Option<Pair<'_>> {
+    let find = |wanted: String| names.iter().find(|name| plain(name) == wanted);
+    STEMS.into_iter().find_map(|stem| {
+        let of = |(first, second): (&'static str, &'static str)| {
+            let one = find(format!("{stem}{first}"))?;
+            let other = find(format!("{stem}{second}"))?;
+            // More than two are choices, or rounds of a talk.
+            let is_third = |end: &str| end != second && find(format!("{stem}{end}")).is_some();
+            (!["c", "2", "3"].into_iter().any(is_third)).then_some(Pair {
+                stem,
+                ends: (first, second),
+                names: (one, other),
+            })
+        };
+        ENDS.into_iter().find_map(of)
     })
 }
 
@@ -128,10 +121,7 @@ fn is_first_better(row: &Row, pair: &Pair) -> Option<bool> {
             let mark_of = |end: &str| {
                 let name = row.find(&[&format!("{mark}{end}")], |_| true)?;
                 let value = row.value(&name)?;
-                let number = value
-                    .as_f64()
-                    .or_else(|| value.as_str()?.trim().parse().ok());
-                number.or_else(|| truth(value).map(f64::from))
+                number(value).or_else(|| truth(value).map(f64::from))
             };
             let (first, second) = (mark_of(pair.ends.0)?, mark_of(pair.ends.1)?);
             match first.partial_cmp(&second)? {
@@ -145,10 +135,7 @@ fn is_first_better(row: &Row, pair: &Pair) -> Option<bool> {
 
 /// Whether a value means the first of two answers.
 fn is_first(name: &str, value: &Value, pair: &Pair) -> Option<bool> {
-    let number = value
-        .as_f64()
-        .or_else(|| value.as_str()?.trim().parse().ok());
-    if let Some(number) = number {
+    if let Some(number) = number(value) {
         return match (pair.ends, number) {
             // From -3, the first is much better, to 3, the second is.
             _ if name == "overallpreference" => (number != 0.0).then_some(number < 0.0),

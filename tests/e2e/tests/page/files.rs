@@ -6,7 +6,7 @@ use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 use serde_json::json;
 
-use crate::visit::{LOADING, Outcome, SOON, Visit, picture, questions, root, seed};
+use crate::visit::{LOADING, Outcome, SOON, Visit, picture, questions, root, seed, wait_for};
 
 /// Copies fixtures into a folder of the visit's, with other files next to them, and gives the folder's path.
 fn folder(
@@ -48,18 +48,6 @@ fn paste(visit: &Visit, text: &str) -> Outcome {
                   const event = new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }); \
                   document.body.dispatchEvent(event)";
     visit.browser.session.script(script, json!([text]))?;
-    Ok(())
-}
-
-fn wait_for(page: &Page, region: &str, words: &[&str]) -> Outcome {
-    page.wait(&format!("{words:?} in {region}"), LOADING, || {
-        let text = page.text(region)?;
-        Ok(if words.iter().all(|word| text.contains(word)) {
-            Seen::Yes(())
-        } else {
-            Seen::NotYet(text)
-        })
-    })?;
     Ok(())
 }
 

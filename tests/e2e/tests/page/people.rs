@@ -10,23 +10,12 @@ use e2e::page::{Page, Seen};
 use serde_json::json;
 
 use crate::accessible::look;
-use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, file, fill, log_lines, picture, unzipped};
+use crate::visit::{
+    LOADING, Outcome, RUN, SOON, Visit, file, fill, log_lines, picture, unzipped, wait_for,
+};
 
 /// A run of seconds.
 const SHORT: [(&str, &str); 3] = [("Max steps", "6"), ("Batch size", "1"), ("Seed", "7")];
-
-/// Waits until whatever carries this name shows these words.
-fn wait_for(page: &Page, name: &str, words: &[&str]) -> Outcome {
-    page.wait(&format!("{words:?} in {name}"), LOADING, || {
-        let text = page.text(name)?;
-        Ok(if words.iter().all(|word| text.contains(word)) {
-            Seen::Yes(())
-        } else {
-            Seen::NotYet(text)
-        })
-    })?;
-    Ok(())
-}
 
 /// The adapter among the downloads, with as many steps in its log.
 fn take_home(visit: &Visit, page: &Page, steps: usize) -> Outcome {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::browser::{Browser, BrowserError, Kind, Window};
-use e2e::page::Page;
+use e2e::page::{Page, Seen};
 use e2e::server::{Isolation, SiteServer};
 use serde_json::Value;
 
@@ -136,6 +136,19 @@ pub fn load(page: &Page, dataset: &Path) -> Outcome {
     page.choose_files("Dataset files", &[dataset])?;
     // The button can be pressed all the while: a run that is asked for early starts once all is loaded.
     page.wait_for_status(&["Ready"], LOADING)?;
+    Ok(())
+}
+
+/// Waits until whatever carries this name shows these words.
+pub fn wait_for(page: &Page, name: &str, words: &[&str]) -> Outcome {
+    page.wait(&format!("{words:?} in {name}"), LOADING, || {
+        let text = page.text(name)?;
+        Ok(if words.iter().all(|word| text.contains(word)) {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(text)
+        })
+    })?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::Collector;
 use crate::{
     protocol::Mapping,
-    reader::{mapping::is_weight, recognise::plain},
+    reader::{mapping::is_weight, path::last_name, recognise::plain},
 };
 
 /// Columns that are named.
@@ -111,7 +111,7 @@ impl Collector<'_> {
             used.iter().any(inside) || self.spec.group_by.as_deref() == Some(path)
         };
         let is_missed = |path: &&str| {
-            let name = plain(path.rsplit('.').next().unwrap_or_default());
+            let name = plain(last_name(path));
             !is_used(path)
                 && is_next_to(path)
                 && !ABOUT.contains(&name.as_str())
