@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use crate::protocol::{Event, Failure, GenerationId, RunId};
+use crate::protocol::{Event, Failure, FailureKind, GenerationId, RunId};
 
 /// A future that stays on its thread, as everything in a worker does.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -33,8 +33,16 @@ pub trait Host {
     /// Whether this generation was stopped.
     fn is_stopped(&self, id: GenerationId) -> bool;
 
+    /// Whether the command being carried out was cancelled.
+    fn is_cancelled(&self) -> bool;
+
     /// The size of the worker's own memory, if known.
     fn memory_bytes(&self) -> Option<u64>;
+}
+
+/// The failure of a command that was cancelled.
+pub fn cancelled() -> Failure {
+    Failure::new(FailureKind::Cancelled, "It was cancelled.")
 }
 
 /// A file that is written front to back, which the engine never holds as a whole.

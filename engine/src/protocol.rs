@@ -45,7 +45,7 @@ pub use run::*;
 pub use score::*;
 
 /// Raised whenever a message changes its meaning; a page and a worker of different versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 8;
+pub const PROTOCOL_VERSION: u32 = 9;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,7 +55,12 @@ pub struct RunId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GenerationId(pub u64);
 
-/// What the page asks of the worker.
+/// Names one command that waits its turn; assigned by the page, ascending, and sent along with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// What the page asks of the worker. A command waits its turn, except for those that control current work
+/// ([`Self::waits`]), and is answered by [`Event::Answered`] at its end, whatever else was said of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(
@@ -127,6 +132,11 @@ pub enum Command {
     StopGeneration {
         id: GenerationId,
     },
+    /// Ends a command at its next step, with a failure of the kind [`FailureKind::Cancelled`], where that changes nothing
+    /// that was there before ([`Command::can_be_cancelled`]); one whose turn has not come is not begun.
+    Cancel {
+        ticket: Ticket,
+    },
     /// Loads an adapter for the current model from files sent along with the message, and answers with
     /// [`Event::Adapters`].
     LoadAdapter {},
@@ -156,6 +166,33 @@ pub enum Command {
         adapter: AdapterId,
         kind: ExportKind,
     },
+}
+
+impl Command {
+    /// Whether the command can be dropped half-way; the others have a stop of their own, or take no time.
+    pub fn can_be_cancelled(&self) -> bool {
+        matches!(
+            self,
+            Self::LoadModel { .. }
+                | Self::LoadDataset { .. }
+                | Self::PrepareDataset { .. }
+                | Self::PreviewRow { .. }
+                | Self::Plan { .. }
+                | Self::LoadAdapter {}
+        )
+    }
+
+    /// Whether the command waits its turn; the others take effect at once and have no [`Event::Answered`].
+    pub fn waits(&self) -> bool {
+        !matches!(
+            self,
+            Self::Pause { .. }
+                | Self::Resume { .. }
+                | Self::Stop { .. }
+                | Self::StopGeneration { .. }
+                | Self::Cancel { .. }
+        )
+    }
 }
 
 /// What the worker tells the page.
@@ -262,6 +299,10 @@ pub enum Event {
     /// A command could not be carried out; what was loaded before is still loaded.
     Failed {
         failure: Failure,
+    },
+    /// The last event of every command that waits its turn: nothing more will come of it.
+    Answered {
+        ticket: Ticket,
     },
 }
 

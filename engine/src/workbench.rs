@@ -147,7 +147,8 @@ impl<'h> Workbench<'h> {
             Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Stop { .. }
-            | Command::StopGeneration { .. } => Ok(()),
+            | Command::StopGeneration { .. }
+            | Command::Cancel { .. } => Ok(()),
         }
     }
 

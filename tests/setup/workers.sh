@@ -37,13 +37,8 @@ build() {
 # The worker's first script, which starts the program.
 loader() {
     cat <<JAVASCRIPT
-import init from "./$1.js";
-try {
-  await init();
-} catch (error) {
-  // As an event that the page hears of; a rejection would stay in here.
-  reportError(error);
-}
+import { live } from "./worker_life.js";
+await live("./$1.js");
 JAVASCRIPT
 }
 
@@ -92,6 +87,7 @@ make_workers() {
     make_some "single fast" "$@"
     wait "$aside"
     cp engine/src/web/thread.js "$folder/worker_thread.js"
+    cp engine/src/web/life.js "$folder/worker_life.js"
 }
 
 if [ -n "${TRUNK_STAGING_DIR:-}" ]; then

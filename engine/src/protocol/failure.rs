@@ -78,6 +78,8 @@ pub enum FailureKind {
     DeviceLost,
     /// The command does not fit the current state (nothing loaded, already training).
     WrongState,
+    /// The user cancelled the command.
+    Cancelled,
     /// A bug in Inlay.
     Internal,
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     host::{Control, Host, LocalFuture},
-    protocol::{Event, GenerationId, RunId},
+    protocol::{Event, GenerationId, RunId, Ticket},
 };
 
 /// The implementation of [`Host`] for a worker.
@@ -33,6 +33,16 @@ impl WebHost {
             turns: Turns::new()?,
             performance,
         })
+    }
+
+    /// A command's turn has come.
+    pub fn begin(&self, ticket: Ticket) {
+        self.port.controls.begin(ticket);
+    }
+
+    /// See [`super::port::Controls::unless_cancelled`].
+    pub async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.port.controls.unless_cancelled(work).await
     }
 }
 
@@ -67,6 +77,10 @@ impl Host for WebHost {
 
     fn is_stopped(&self, id: GenerationId) -> bool {
         self.port.controls.is_stopped(id)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.port.controls.is_cancelled()
     }
 
     fn memory_bytes(&self) -> Option<u64> {

@@ -191,6 +191,11 @@ impl Host for Port {
         false
     }
 
+    /// The worker is ended instead.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
     fn memory_bytes(&self) -> Option<u64> {
         Some(memory_bytes())
     }

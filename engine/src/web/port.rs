@@ -1,10 +1,17 @@
 //! Messages from and to the page.
 //!
-//! Page to worker: `{ json: Command, files: [File] }`. Worker to page: `{ json: Event, payload?: ArrayBuffer }`.
-//! Commands that control current work (pause, resume, stop) take effect at once by setting a flag; the others wait
-//! their turn.
+//! Page to worker: `{ json: Command, files: [File], ticket: number }`. Worker to page: `{ json: Event, payload?: ArrayBuffer }`.
+//! Commands that control current work (pause, resume, stop, cancel) take effect at once by setting a flag; the others wait
+//! their turn. What `life.js` and the page say to each other (pings) never arrives here.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::{Poll, Waker},
+};
 
 use futures_channel::mpsc;
 use js_sys::{Array, Object, Reflect, Uint8Array};
@@ -15,11 +22,12 @@ use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 use super::message;
 use crate::{
     host::Control,
-    protocol::{Command, Event, Failure, FailureKind, GenerationId, RunId},
+    protocol::{Command, Event, Failure, FailureKind, GenerationId, RunId, Ticket},
 };
 
 /// A command with the files that came with it.
 pub struct Request {
+    pub ticket: Ticket,
     pub command: Command,
     pub files: Vec<(String, Blob)>,
 }
@@ -29,6 +37,11 @@ pub struct Request {
 pub struct Controls {
     run: Cell<Option<(RunId, Control)>>,
     stopped_generation: Cell<Option<GenerationId>>,
+    /// The command being carried out.
+    present: Cell<Option<Ticket>>,
+    cancelled: RefCell<BTreeSet<Ticket>>,
+    /// Woken when something is cancelled.
+    waker: RefCell<Option<Waker>>,
 }
 
 impl Controls {
@@ -45,6 +58,31 @@ impl Controls {
         self.stopped_generation.get() == Some(id)
     }
 
+    /// A command's turn has come.
+    pub fn begin(&self, ticket: Ticket) {
+        self.present.set(Some(ticket));
+        self.cancelled.borrow_mut().retain(|&other| other >= ticket);
+    }
+
+    /// Whether the command being carried out was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        let present = self.present.get();
+        present.is_some_and(|ticket| self.cancelled.borrow().contains(&ticket))
+    }
+
+    /// Waits for `work`, but no longer than until it is cancelled: then it is dropped, and the result is `None`.
+    pub async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if self.is_cancelled() {
+                return Poll::Ready(None);
+            }
+            *self.waker.borrow_mut() = Some(context.waker().clone());
+            work.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+
     /// Carries out a command that cannot wait; returns any other.
     fn obey(&self, command: Command) -> Option<Command> {
         match command {
@@ -52,6 +90,12 @@ impl Controls {
             Command::Resume { run } => self.run.set(Some((run, Control::Run))),
             Command::Stop { run } => self.run.set(Some((run, Control::Stop))),
             Command::StopGeneration { id } => self.stopped_generation.set(Some(id)),
+            Command::Cancel { ticket } => {
+                self.cancelled.borrow_mut().insert(ticket);
+                if let Some(waker) = self.waker.take() {
+                    waker.wake();
+                }
+            }
             other => return Some(other),
         }
         None
@@ -75,23 +119,29 @@ impl Port {
         let listener = port.clone();
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             match parse(&event.data()) {
-                Ok(Request { command, files }) => {
+                Ok(Request {
+                    ticket,
+                    command,
+                    files,
+                }) => {
                     if let Some(command) = listener.controls.obey(command) {
                         // The receiver lives as long as the worker.
-                        let _ = sender.unbounded_send(Request { command, files });
+                        let _ = sender.unbounded_send(Request {
+                            ticket,
+                            command,
+                            files,
+                        });
                     }
                 }
-                Err(reason) => listener.emit(
-                    &Event::Failed {
-                        failure: Failure::new(
-                            FailureKind::Internal,
-                            "The engine could not read a message from the page.",
-                        )
+                Err(reason) => {
+                    let what = "The engine could not read a message from the page.";
+                    let failure = Failure::new(FailureKind::Internal, what)
                         .at(reason)
-                        .remedy("Reload the page; if that does not help, clear its cache."),
-                    },
-                    None,
-                ),
+                        .remedy("Reload the page; if that does not help, clear its cache.");
+                    listener.emit(&Event::Failed { failure }, None);
+                    let ticket = ticket(&event.data());
+                    listener.emit(&Event::Answered { ticket }, None);
+                }
             }
         });
         scope.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
@@ -123,7 +173,22 @@ impl Port {
 
 fn parse(data: &JsValue) -> Result<Request, String> {
     let (command, files) = command_and_files(data)?;
-    Ok(Request { command, files })
+    Ok(Request {
+        ticket: ticket(data),
+        command,
+        files,
+    })
+}
+
+/// The ticket sent along with a command; commands that do not wait have none.
+fn ticket(data: &JsValue) -> Ticket {
+    let ticket = Reflect::get(data, &"ticket".into()).ok();
+    // A whole number far below 2^53.
+    Ticket(
+        ticket
+            .and_then(|ticket| ticket.as_f64())
+            .unwrap_or_default() as u64,
+    )
 }
 
 /// Parses what the page sends: `{ json: C, files: [Blob] }`, the files with their names.

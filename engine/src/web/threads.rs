@@ -44,8 +44,8 @@ pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> 
     // A whole number, at least 1.
     let num_threads = (scope.navigator().hardware_concurrency() as usize).clamp(1, MAX_THREADS);
     let (signals, mut signalled) = messages::unbounded();
-    for _ in 1..num_threads {
-        open(scope, &signals).map_err(|error| message(&error))?;
+    for index in 1..num_threads {
+        open(scope, &signals, index).map_err(|error| message(&error))?;
     }
     let scope = scope.clone();
     spawn_local(async move {
@@ -65,7 +65,11 @@ pub async fn start(scope: &DedicatedWorkerGlobalScope) -> Result<usize, String> 
 type Signals = messages::UnboundedSender<Result<(), String>>;
 
 /// Opens one thread's worker; it signals when it has loaded the program, or why it has not.
-fn open(scope: &DedicatedWorkerGlobalScope, signals: &Signals) -> Result<(), JsValue> {
+fn open(
+    scope: &DedicatedWorkerGlobalScope,
+    signals: &Signals,
+    index: usize,
+) -> Result<(), JsValue> {
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);
     let worker = Rc::new(Worker::new_with_options(SCRIPT, &options)?);
@@ -93,5 +97,6 @@ fn open(scope: &DedicatedWorkerGlobalScope, signals: &Signals) -> Result<(), JsV
     Reflect::set(&start, &"memory".into(), &wasm_bindgen::memory())?;
     // Where the page listens, even while the engine waits for its threads.
     Reflect::set(&start, &"channel".into(), &scope.name().into())?;
+    Reflect::set(&start, &"index".into(), &(index as u32).into())?;
     worker.post_message(&start)
 }

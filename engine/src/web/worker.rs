@@ -11,12 +11,12 @@ use super::{
     device::{self, OpenDevice},
     download::Downloads,
     host::WebHost,
-    panic::report_panic,
+    panic::{report_error, report_panic},
     port::{Port, Request},
     sources::{model_sources, named_sources},
 };
 use crate::{
-    host::Host,
+    host::{Host, cancelled},
     protocol::{Command, DeviceProblem, DeviceReport, Event, Failure, PROTOCOL_VERSION},
     self_test,
     weights::checkpoint::NamedSource,
@@ -32,7 +32,7 @@ pub fn serve() {
         let (port, requests) = Port::open(scope.clone());
         match WebHost::new(scope.clone(), port) {
             Ok(host) => run(scope, &host, requests).await,
-            Err(error) => web_sys::console::error_2(&"the worker could not start".into(), &error),
+            Err(error) => report_error(&error),
         }
     });
 }
@@ -58,10 +58,21 @@ async fn run(
     let mut workbench = Workbench::new(host, device, report);
     let downloads = Downloads::new(scope);
     while let Ok(request) = requests.recv().await {
-        match sources(&request.command, request.files, &downloads, host).await {
-            Ok(files) => workbench.handle(request.command, files).await,
-            Err(failure) => host.emit(Event::Failed { failure }),
+        host.begin(request.ticket);
+        if let Err(failure) = carry_out(
+            request.command,
+            request.files,
+            &mut workbench,
+            &downloads,
+            host,
+        )
+        .await
+        {
+            host.emit(Event::Failed { failure });
         }
+        host.emit(Event::Answered {
+            ticket: request.ticket,
+        });
     }
 }
 
@@ -85,6 +96,27 @@ async fn prove_device(
             precision: proven.precision,
         },
     ))
+}
+
+/// Carries out a command, unless it is cancelled.
+async fn carry_out(
+    command: Command,
+    files: Vec<(String, web_sys::Blob)>,
+    workbench: &mut Workbench<'_>,
+    downloads: &Downloads,
+    host: &WebHost,
+) -> Result<(), Failure> {
+    if host.is_cancelled() {
+        return Err(cancelled());
+    }
+    // Not dropped when it is cancelled: a download has something to clear away.
+    let files = sources(&command, files, downloads, host).await?;
+    if !command.can_be_cancelled() {
+        workbench.handle(command, files).await;
+        return Ok(());
+    }
+    let work = workbench.handle(command, files);
+    host.unless_cancelled(work).await.ok_or_else(cancelled)
 }
 
 /// The files that a command works on.

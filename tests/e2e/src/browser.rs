@@ -159,7 +159,7 @@ impl Browser {
                 .map(|entry| entry.path())
                 .collect();
             // A download in progress has a different name until it is complete (`.crdownload`, `.part`, `.wkdownload`).
-            // Firefox also creates an empty file with the final name.
+            // Firefox also creates an empty file with the final name, and WebKitGTK may write into the final file.
             let is_whole = |path: &&PathBuf| {
                 let name = path.to_string_lossy();
                 let part = |other: &PathBuf| {
@@ -169,7 +169,7 @@ impl Browser {
                 name.ends_with(suffix) && !paths.iter().any(part)
             };
             if let Some(path) = paths.iter().find(is_whole)
-                && path.metadata().is_ok_and(|file| file.len() > 0)
+                && std::fs::read(path).is_ok_and(|bytes| ends(path, &bytes))
             {
                 return Ok(path.clone());
             }

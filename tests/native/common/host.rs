@@ -23,6 +23,8 @@ pub struct ScriptedHost {
     pub events: RefCell<Vec<(u64, Event)>>,
     /// The bytes sent along with events.
     pub zips: RefCell<Vec<Vec<u8>>>,
+    /// After how many yields and sleeps the command is cancelled.
+    pub cancelled_at: Option<u64>,
     pub num_yields: Cell<u64>,
     pub num_sleeps: Cell<u64>,
     /// Milliseconds since some moment.
@@ -105,6 +107,10 @@ impl Host for ScriptedHost {
 
     fn is_stopped(&self, _: GenerationId) -> bool {
         false
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled_at.is_some_and(|at| at <= self.now())
     }
 
     fn memory_bytes(&self) -> Option<u64> {
