@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use crate::components::drop_overlay::DropOverlay;
+use crate::components::engine_alert::EngineAlert;
 use crate::components::footer::Footer;
 use crate::components::header::Header;
 use crate::components::intake_note::IntakeNote;
@@ -21,10 +22,12 @@ pub fn App() -> impl IntoView {
     let store = Store::new();
     provide_context(store);
     store.watch();
+    store.supervise();
     store.start_device(DeviceChoice::Automatic);
     view! {
         <a class="skip-link" href="#steps">"Skip to the steps"</a>
         <Header />
+        <EngineAlert />
         <div class="shell">
             <StepNav />
             <main id="steps" class="steps" tabindex="-1">

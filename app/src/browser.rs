@@ -3,6 +3,7 @@
 pub mod channel;
 pub mod files;
 pub mod gpu;
+pub mod lock;
 pub mod notification;
 pub mod page;
 mod property;

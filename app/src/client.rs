@@ -1,17 +1,19 @@
 //! The page's side of the engine: starts the right worker, sends it commands and applies its events to the state. A
-//! worker that dies is replaced, and everything is loaded again. Separate workers read dataset files.
+//! worker that dies is replaced, and everything is loaded again, except what it keeps dying of. Separate workers read
+//! dataset files.
 
 mod merger;
 mod port;
 mod reader;
 mod start;
+mod supervise;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::protocol::{
     AdapterCopy, AdapterId, Command, Event, Failure, FailureKind, GenerationId, ModelSource,
-    PROTOCOL_VERSION, RunId,
+    PROTOCOL_VERSION, RunId, Ticket,
 };
 use leptos::prelude::{RwSignal, Update, WithUntracked};
 use wasm_bindgen::{JsCast, JsValue};
@@ -19,22 +21,20 @@ use web_sys::{Blob, File};
 
 use crate::browser::{download, get, zip_of};
 use crate::state::copies::Copies;
-use crate::state::failure::{Death, Notice};
 use crate::state::reading::ReaderId;
-use crate::state::{ExportState, Resting, State, Step};
+use crate::state::{ExportState, State};
 
 use merger::Merging;
 use port::Port;
 use reader::Readers;
-
-/// How many times a worker is restarted automatically after a crash; after that, the user is asked to reload.
-const MAX_RESTARTS: u32 = 3;
 
 /// A command with the files sent along with it.
 #[derive(Clone)]
 pub struct Parcel {
     command: Command,
     files: Vec<Blob>,
+    /// The ticket under which it was sent last.
+    ticket: Option<Ticket>,
     /// The reader of the dataset that it contains.
     reader: Option<ReaderId>,
 }
@@ -44,6 +44,7 @@ impl Parcel {
         Self {
             command,
             files,
+            ticket: None,
             reader: None,
         }
     }
@@ -92,7 +93,6 @@ struct Inner {
     merging: Merging,
     /// Counts the starts, so that a slow probe of an old one is ignored.
     starts: u64,
-    restarts: u32,
     runs: u64,
     generations: u64,
 }
@@ -131,6 +131,14 @@ impl EngineClient {
         let files = files.into_iter().map(Blob::from).collect();
         let parcel = Parcel::new(Command::LoadModel { source }, files);
         self.inner.borrow_mut().model.asked = Some(parcel.clone());
+        self.send_source(parcel);
+    }
+
+    /// Sends what is given again to every engine; starts one if there is none.
+    fn send_source(&self, parcel: Parcel) {
+        if self.state.with_untracked(|state| state.device.is_down) {
+            return self.restart_by_hand();
+        }
         self.send_parcel(parcel);
     }
 
@@ -147,11 +155,31 @@ impl EngineClient {
         )
     }
 
-    fn send_parcel(&self, parcel: Parcel) {
-        let mut inner = self.inner.borrow_mut();
-        match &inner.port {
-            Some(port) if inner.is_ready => port.post(&parcel.command, &parcel.files),
-            _ => inner.queue.push(parcel),
+    fn send_parcel(&self, mut parcel: Parcel) {
+        let ticket = self.state.try_update(|state| state.ask(&parcel.command));
+        parcel.ticket = ticket.flatten();
+        let posted = {
+            let mut inner = self.inner.borrow_mut();
+            match &inner.port {
+                Some(port) if inner.is_ready => post(port, &parcel),
+                _ => {
+                    inner.queue.push(parcel);
+                    Ok(())
+                }
+            }
+        };
+        self.tell_unsent(posted);
+    }
+
+    /// A command that the browser did not take is answered by the page itself.
+    fn tell_unsent(&self, posted: Result<(), (Option<Ticket>, Failure)>) {
+        if let Err((ticket, failure)) = posted {
+            self.state.update(|state| {
+                state.apply(Event::Failed { failure });
+                if let Some(ticket) = ticket {
+                    state.answered(ticket);
+                }
+            });
         }
     }
 
@@ -163,14 +191,16 @@ impl EngineClient {
                 self.state.update(|state| state.device.is_outdated = true);
                 return;
             }
-            Event::Ready { .. } => self.flush(),
+            Event::Ready { device, .. } => {
+                if let Some(port) = &self.inner.borrow().port {
+                    port.watch_threads(device.threads);
+                }
+                self.flush();
+            }
             Event::DeviceRejected { kind, reason } => return self.rejected(*kind, reason.clone()),
             Event::AdapterKept { copy } => return self.keep_adapter(copy.clone(), message),
             Event::Adapters { list } => {
                 self.inner.borrow_mut().adapters.listed(list);
-                if !list.adapters.is_empty() {
-                    self.recovered();
-                }
             }
             _ => {}
         }
@@ -218,24 +248,9 @@ impl EngineClient {
     /// Gives a worker the adapters for its model that an earlier one had.
     fn restore_adapters(&self, model_sha256: &str) {
         let due = self.inner.borrow_mut().adapters.due(model_sha256);
-        let is_whole = due.as_ref().is_none_or(|(_, zips)| zips.is_empty());
         if let Some((command, zips)) = due {
             self.send_parcel(Parcel::new(command, zips));
         }
-        if is_whole {
-            self.recovered();
-        }
-    }
-
-    /// The worker is running and has everything that the last one had when it died.
-    fn recovered(&self) {
-        self.inner.borrow_mut().restarts = 0;
-    }
-
-    fn drop_unsettled(&self) {
-        let mut inner = self.inner.borrow_mut();
-        inner.model.settle(false);
-        inner.dataset.settle(false);
     }
 
     /// Remembers what was loaded and forgets what failed to.
@@ -259,14 +274,18 @@ impl EngineClient {
     }
 
     fn flush(&self) {
-        let mut inner = self.inner.borrow_mut();
-        inner.is_ready = true;
-        let queue = std::mem::take(&mut inner.queue);
-        if let Some(port) = &inner.port {
-            for parcel in &queue {
-                port.post(&parcel.command, &parcel.files);
-            }
-        }
+        let posted: Vec<_> = {
+            let mut inner = self.inner.borrow_mut();
+            inner.is_ready = true;
+            let queue = std::mem::take(&mut inner.queue);
+            let port = inner.port.as_ref();
+            port.map_or_else(Vec::new, |port| {
+                queue.iter().map(|parcel| post(port, parcel)).collect()
+            })
+        };
+        posted
+            .into_iter()
+            .for_each(|posted| self.tell_unsent(posted));
     }
 
     /// An adapter's zip came: for the user, or for the worker that merges it.
@@ -291,58 +310,18 @@ impl EngineClient {
             };
         });
     }
+}
 
-    /// The worker died: says so, and starts another one with the same model and data.
-    fn crashed(&self, message: &str) {
-        if self.is_starting_threads() {
-            return self.without_threads(match message {
-                "" => "the multi-threaded engine could not be loaded".to_owned(),
-                message => message.to_owned(),
-            });
-        }
-        let is_last = self.inner.borrow().restarts >= MAX_RESTARTS;
-        let (remedy, memory_remedy) = if is_last {
-            let memory =
-                "Reload the page; if it happens again, choose the other device or a smaller model.";
-            ("Reload the page.", memory)
-        } else {
-            let memory = "It has been restarted with your model, data and adapters. A shorter sequence length or a smaller batch needs less memory.";
-            let restarted = "The engine has been restarted with your model, data and adapters.";
-            (restarted, memory)
-        };
-        self.state.update(|state| {
-            let step = if state.is_busy() {
-                Step::Train
-            } else {
-                Step::Model
-            };
-            let device = state.device.report.as_ref();
-            let device = device.map_or(String::new(), |report| {
-                format!("{}, {} threads", report.name, report.threads)
-            });
-            let death = Death {
-                who: "the engine",
-                said: message,
-                device: &device,
-                memory_remedy,
-                remedy,
-            };
-            let mut failure = death.failure();
-            // A plan of the next engine does not refute what happened to this one.
-            failure.run = state.run.as_ref().map(|run| run.id);
-            state.resting = Resting::Failed(failure.what.clone());
-            state.notify(Notice::new(step, failure));
-        });
-        // What was being loaded may be what it died of.
-        self.drop_unsettled();
-        if is_last {
-            self.end_worker();
-            self.end_old_readers();
-        } else {
-            self.inner.borrow_mut().restarts += 1;
-            self.restart();
-        }
-    }
+/// Gives the worker a command; the error is for the user.
+fn post(port: &Port, parcel: &Parcel) -> Result<(), (Option<Ticket>, Failure)> {
+    let posted = port.post(&parcel.command, parcel.ticket, &parcel.files);
+    posted.map_err(|reason| {
+        let what = "the browser could not pass this on to the engine";
+        let failure = Failure::new(FailureKind::Internal, what)
+            .at(reason)
+            .remedy("Try again; if that does not help, reload the page.");
+        (parcel.ticket, failure)
+    })
 }
 
 /// The zip sent along with an event; `None` if the browser lost it.

@@ -24,6 +24,7 @@ pub mod summary;
 pub mod trial;
 pub mod verdict;
 pub mod window;
+pub mod work;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ use rows::Rows;
 use run::{Adapter, Run};
 use slot::{Loading, Slot};
 use trial::Trials;
+use work::{Deaths, Work, Works};
 
 /// The five steps of the page, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,6 +153,9 @@ pub struct State {
     pub not_kept: Option<NotKept>,
     /// Loads requested from the worker and not answered yet, in order.
     pub pending: VecDeque<Step>,
+    /// Every command that the engine has not answered yet.
+    pub works: Works,
+    pub deaths: Deaths,
     /// Adapters requested from the worker that have not been answered yet.
     pub adapter_loads: AdapterLoads,
     /// What became of the latest files.
@@ -235,6 +240,7 @@ impl State {
         self.pending.push_back(Step::Model);
         self.resting = Resting::Plain;
         self.warnings.clear();
+        self.deaths.forgive();
         self.dismiss(Step::Model);
     }
 
@@ -263,7 +269,8 @@ impl State {
         self.preview = None;
         self.plan = None;
         self.pending.retain(|&step| step == Step::Data);
-        self.adapter_loads = AdapterLoads::default();
+        self.works = Works::default();
+        self.adapter_loads.clear();
         self.forget_readings();
         self.adapter = None;
         self.adapters = AdapterList::default();
@@ -289,7 +296,10 @@ impl State {
     /// Applies a message from the worker. Messages of older runs and generations change nothing.
     pub fn apply(&mut self, event: Event) {
         match event {
-            Event::Ready { device, .. } => self.device.ready(device),
+            Event::Ready { device, .. } => {
+                self.device.ready(device);
+                self.deaths.ready();
+            }
             Event::DeviceRejected { kind, reason } => self.device.rejected(kind, reason),
             Event::Progress { phase, done, total } => self.progress(phase, done, total),
             Event::ModelLoaded { model } => self.model_loaded(model),
@@ -331,7 +341,12 @@ impl State {
                 self.warnings.drain(..surplus);
             }
             Event::ModelNotKept { reason } => self.not_kept = Some(reason),
+            // What it ends is settled by the answer that follows.
+            Event::Failed { failure } if failure.kind == FailureKind::Cancelled => {
+                self.start_when_loaded = false;
+            }
             Event::Failed { failure } => self.failed(failure),
+            Event::Answered { ticket } => self.answered(ticket),
         }
     }
 
@@ -519,7 +534,8 @@ impl State {
     }
 
     fn is_of_adapter_load(&self, failure: &Failure) -> bool {
-        let is_answer = failure.kind == FailureKind::Adapter
+        let is_answer = self.works.present() == Some(Work::LoadAdapter)
+            || failure.kind == FailureKind::Adapter
             || failure.kind == FailureKind::WrongState && self.pending.is_empty();
         failure.run.is_none() && is_answer && self.adapter_loads.is_under_way()
     }

@@ -80,6 +80,21 @@ impl Store {
         self.client.with_value(|client| client.start(choice));
     }
 
+    /// Watches over the engine.
+    pub fn supervise(self) {
+        self.client.with_value(EngineClient::supervise);
+    }
+
+    /// Ends what a step shows as under way.
+    pub fn cancel(self, step: Step) {
+        self.client.with_value(|client| client.cancel(step));
+    }
+
+    /// Starts the engine again where it is silent or down.
+    pub fn restart_engine(self) {
+        self.client.with_value(EngineClient::restart_by_hand);
+    }
+
     /// Loads the model that comes with the page, unless it is there or on its way.
     pub fn load_bundled_model(self) {
         let source = bundled_model();

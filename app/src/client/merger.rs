@@ -102,8 +102,13 @@ impl EngineClient {
     fn write_now(&self) {
         let mut inner = self.inner.borrow_mut();
         let merging = &mut inner.merging;
-        if let (Some(port), Some((command, files))) = (&merging.port, merging.parcel.take()) {
-            port.post(&command, &files);
+        let (Some(port), Some((command, files))) = (&merging.port, merging.parcel.take()) else {
+            return;
+        };
+        let posted = port.post(&command, None, &files);
+        drop(inner);
+        if let Err(reason) = posted {
+            self.merger_died(&reason);
         }
     }
 
@@ -112,6 +117,7 @@ impl EngineClient {
         let death = Death {
             who: "the export",
             said: message,
+            doing: "",
             device: "",
             memory_remedy: "Your model and adapters are still here. Export a smaller type, or close other tabs and try again.",
             remedy,

@@ -90,7 +90,11 @@ impl EngineClient {
     fn tell(&self, reader: ReaderId, command: &ReaderCommand, files: &[Blob]) {
         let inner = self.inner.borrow();
         if let Some((_, port)) = inner.readers.ports.iter().find(|(id, _)| *id == reader) {
-            port.post(command, files);
+            let posted = port.post(command, None, files);
+            drop(inner);
+            if let Err(reason) = posted {
+                self.reader_died(reader, &reason);
+            }
         }
     }
 
@@ -126,16 +130,18 @@ impl EngineClient {
                 dataset: held.dataset,
             },
             files: vec![rows],
+            ticket: None,
             reader: Some(held.reader),
         };
         self.inner.borrow_mut().dataset.asked = Some(parcel.clone());
-        self.send_parcel(parcel);
+        self.send_source(parcel);
     }
 
     fn reader_died(&self, reader: ReaderId, message: &str) {
         let death = Death {
             who: "the file reader",
             said: message,
+            doing: "",
             device: "",
             memory_remedy: "What was loaded before is still there. Split the file, or close other tabs and try again.",
             remedy: "What was loaded before is still there.",

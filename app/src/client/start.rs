@@ -8,6 +8,7 @@ use crate::browser::gpu::find_adapter;
 use crate::browser::threads;
 use crate::state::device::{Build, CpuBuild, DeviceChoice, WhySingle, choose_cpu};
 use crate::state::reading::Held;
+use crate::state::work::Next;
 use crate::state::{Resting, State, device};
 
 use super::port::Port;
@@ -130,8 +131,9 @@ impl EngineClient {
 
     /// Trying again would not help.
     fn refused(&self, reason: &str) {
-        self.inner.borrow_mut().restarts = super::MAX_RESTARTS;
-        self.crashed(reason);
+        self.state
+            .update(|state| state.tell_death(reason, None, Next::GiveUp));
+        self.give_up();
     }
 
     /// Queues the last dataset and model for the next worker.

@@ -1,6 +1,7 @@
 use engine::protocol::TrainOn;
 use leptos::prelude::*;
 
+use crate::components::cancel::Cancel;
 use crate::components::choice::Choice;
 use crate::components::data_facts::DataFacts;
 use crate::components::field::FormField;
@@ -45,6 +46,7 @@ pub fn DataPage() -> impl IntoView {
             <PasteBox />
             <div class="load-progress" hidden=move || loading.with(Option::is_none)>
                 <Progress label="Progress of the data" ratio />
+                <Cancel step=Step::Data label="Cancel reading the data" />
             </div>
             <SummaryLine />
             <Alarm />

@@ -1,6 +1,7 @@
 use engine::protocol::NotKept;
 use leptos::prelude::*;
 
+use crate::components::cancel::Cancel;
 use crate::components::device_panel::DevicePanel;
 use crate::components::file_input::FileInput;
 use crate::components::model_facts::ModelFacts;
@@ -40,6 +41,7 @@ pub fn ModelPage() -> impl IntoView {
             </div>
             <div class="load-progress" hidden=move || loading.with(Option::is_none)>
                 <Progress label="Progress of the model" ratio />
+                <Cancel step=Step::Model label="Cancel loading the model" />
                 <p class="quiet">{move || loading.with(|loading| loading.as_ref().map(|loading| loading.name.clone()))}</p>
             </div>
             <ModelFacts />

@@ -37,6 +37,12 @@ impl<Zip: Clone> Copies<Zip> {
         self.copies.push((copy, zip));
     }
 
+    /// Takes out every copy, with its name.
+    pub fn give_out(&mut self) -> Vec<(String, Zip)> {
+        let copies = std::mem::take(&mut self.copies).into_iter();
+        copies.map(|(copy, zip)| (copy.name, zip)).collect()
+    }
+
     /// Drops an adapter that the user removed.
     pub fn forget(&mut self, id: AdapterId) {
         self.copies.retain(|(copy, _)| copy.id != id);

@@ -52,6 +52,10 @@ pub struct DeviceState {
     pub report: Option<DeviceReport>,
     /// Why the engine does not use the GPU.
     pub problem: Option<DeviceProblem>,
+    /// How long it has not answered, in seconds, where that is long enough to be told.
+    pub silent_secs: Option<u64>,
+    /// It died too often and is not started again by itself.
+    pub is_down: bool,
     /// The page and the worker are different versions.
     pub is_outdated: bool,
 }
@@ -64,6 +68,8 @@ impl DeviceState {
     /// Records that a worker was started; `problem` says why it does not use the GPU.
     pub fn start(&mut self, build: Build, problem: Option<DeviceProblem>) {
         self.starting = Some(build);
+        self.silent_secs = None;
+        self.is_down = false;
         self.report = None;
         self.problem = problem;
     }

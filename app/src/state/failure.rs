@@ -2,6 +2,7 @@
 
 use engine::protocol::{Crash, Failure, FailureKind};
 
+use super::work::Work;
 use super::{ExportState, State, Step};
 
 /// A failure and the step that it concerns.
@@ -39,6 +40,8 @@ pub struct Death<'a> {
     pub who: &'a str,
     /// What the browser said of it; empty where it said nothing.
     pub said: &'a str,
+    /// What it was at, as " while training"; empty where that is not known.
+    pub doing: &'a str,
     /// What it ran on, for the report; empty where it does not matter.
     pub device: &'a str,
     /// What helps where it ran out of memory.
@@ -50,17 +53,25 @@ pub struct Death<'a> {
 impl Death<'_> {
     /// Lack of memory is told as that; everything else as an internal error, with what to report.
     pub fn failure(&self) -> Failure {
-        let Self { who, said, .. } = self;
+        let Self {
+            who, said, doing, ..
+        } = self;
         let crash = Crash::of(said);
         if crash.kind == FailureKind::OutOfMemory {
-            return Failure::new(crash.kind, format!("{who} ran out of memory"))
+            return Failure::new(crash.kind, format!("{who} ran out of memory{doing}"))
                 .at(crash.message)
                 .remedy(self.memory_remedy);
         }
-        let message = match crash.message.as_str() {
-            "" => "it stopped without a message",
-            message => message,
-        };
+        if crash.message.is_empty() {
+            // Nothing that this program could have done: it reports its own mistakes.
+            let what = format!("{who} stopped without a message{doing}");
+            let remedy = format!(
+                "{} Browsers end a worker like this when memory is short: close other tabs, or use a smaller model.",
+                self.remedy
+            );
+            return Failure::new(FailureKind::Internal, what).remedy(remedy);
+        }
+        let message = crash.message.as_str();
         let version = format!("Inlay {}", env!("CARGO_PKG_VERSION"));
         let report = [
             crash.place.as_deref().unwrap_or_default(),
@@ -74,7 +85,7 @@ impl Death<'_> {
         );
         Failure::new(
             FailureKind::Internal,
-            format!("internal error in {who}: {message}"),
+            format!("internal error in {who}{doing}: {message}"),
         )
         .at(report.join(" \u{b7} "))
         .remedy(remedy)
@@ -92,6 +103,11 @@ pub fn step_of(state: &State, failure: &Failure) -> Step {
     if failure.run.is_some() {
         let is_export = state.export == ExportState::Packing && !state.is_training();
         return if is_export { Step::Export } else { Step::Train };
+    }
+    match state.works.present() {
+        Some(Work::LoadModel) => return Step::Model,
+        Some(Work::LoadDataset) => return Step::Data,
+        _ => {}
     }
     match failure.kind {
         FailureKind::ModelFile | FailureKind::UnsupportedModel | FailureKind::Tokenizer => {
@@ -136,6 +152,7 @@ mod tests {
         let death = Death {
             who: "the engine",
             said,
+            doing: "",
             device: "CPU, 2 threads",
             memory_remedy: "A smaller batch needs less memory.",
             remedy: "It was restarted.",

@@ -60,6 +60,11 @@ impl AdapterLoads {
         self.waiting.pop_front()
     }
 
+    /// No answer will come.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     pub fn is_under_way(&self) -> bool {
         !self.waiting.is_empty()
     }

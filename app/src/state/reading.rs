@@ -49,6 +49,7 @@ impl State {
         self.readings.unusable = None;
         self.data.begin(name);
         self.resting = Resting::Plain;
+        self.deaths.forgive();
         self.dismiss(Step::Data);
         self.settle_data();
         self.show_rows();
@@ -179,6 +180,16 @@ impl State {
         let held = Held { reader, dataset };
         self.hand_over(held.clone());
         Some(held)
+    }
+
+    /// The user does not want what is being read; what was there before stays.
+    pub fn cancel_reading(&mut self) {
+        if self.readings.present.take().is_some() {
+            self.readings.unusable = None;
+            self.start_when_loaded = false;
+            self.settle_data();
+            self.show_rows();
+        }
     }
 
     /// A reader could not do what it was asked; one that died can do nothing more.

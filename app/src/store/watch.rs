@@ -13,6 +13,7 @@ use crate::state::form::Form;
 use crate::state::mapping::ReadForm;
 use crate::state::reading::ReaderId;
 use crate::state::status;
+use crate::state::work::Work;
 
 use super::Store;
 
@@ -187,7 +188,9 @@ impl Store {
     fn watch_prompts(self) {
         let wanted = Memo::new(move |_| {
             let model = self.state.with(|state| {
-                let is_free = !state.is_busy() && !state.chat.is_active();
+                let is_free = !state.is_busy()
+                    && !state.chat.is_active()
+                    && !state.deaths.is_set_aside(Work::PreviewPrompts);
                 let model = state.model.loaded.as_ref().filter(|_| is_free)?;
                 Some(model.sha256.clone())
             });

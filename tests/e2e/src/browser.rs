@@ -235,6 +235,18 @@ impl Drop for Browser {
     }
 }
 
+/// Whether a downloaded file has come to its end: a zip of ours ends with its directory's end record, without a comment.
+fn ends(path: &Path, bytes: &[u8]) -> bool {
+    const RECORD_BYTES: usize = 22;
+    match path.extension() {
+        Some(extension) if extension == "zip" => bytes
+            .len()
+            .checked_sub(RECORD_BYTES)
+            .is_some_and(|start| bytes[start..].starts_with(b"PK\x05\x06")),
+        _ => !bytes.is_empty(),
+    }
+}
+
 /// A running process, as /proc tells of it.
 struct Process {
     id: u32,
