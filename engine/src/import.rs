@@ -30,7 +30,7 @@ use self::{
     given::{Content, Given},
     incoming::Incoming,
 };
-pub use error::{ImportError, Mismatch, Remedy};
+pub use error::{ArchiveError, ImportError, Mismatch, Remedy};
 
 /// Far more than any config has.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -70,10 +70,13 @@ impl AdapterFiles {
             && let Some(layout) = laid_out(spec, shape, file.source.num_bytes(), &mut mismatches)
         {
             let fitting = compare(&layout, shape, &entries, &mut mismatches);
-            for tensor in tensors
+            let mut wanted: Vec<_> = tensors
                 .iter()
                 .filter(|tensor| fitting.contains(&tensor.entry.name))
-            {
+                .collect();
+            // A file in an archive is inflated from front to back.
+            wanted.sort_by_key(|tensor| tensor.entry.offset);
+            for tensor in wanted {
                 let numbers = tensor.values(&*file.source).await?;
                 let name = &tensor.entry.name;
                 if let Some(value) = numbers.iter().find(|value| !value.is_finite()) {

@@ -38,6 +38,8 @@ pub mod tokenizer;
 pub mod train;
 #[cfg(feature = "files")]
 pub mod weights;
+#[cfg(any(feature = "cpu", feature = "gpu", feature = "reader"))]
+mod zip_directory;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod adapter;

@@ -9,3 +9,4 @@ pub mod golden;
 pub mod host;
 pub mod load;
 pub mod random;
+pub mod zipped;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adapter_zips;
 mod adapters;
 mod brought;
 mod chat;

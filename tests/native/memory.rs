@@ -1,23 +1,32 @@
-//! Measures the peak memory of a step, by tokens and by blocks. A separate test program, since it counts all
-//! allocations.
+//! Measures the peak memory of a step, by tokens and by blocks, and that of loading an adapter's zip. A separate test program, since
+//! it counts all allocations; for the same reason one test runs at a time.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Instant;
+
 use burn::tensor::Device;
 use engine::{
+    adapter::{AdapterForm, ModelShape},
     data::{TokenSequence, batch::Batch},
+    export::adapter_files,
+    import::AdapterFiles,
     layers::block::Block,
     model::Llama,
     protocol::{AdapterSpec, RunSpec, TargetModule},
     train::{pacing::Pacing, state::TrainingState},
+    weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;
+use zip::{CompressionMethod, write::SimpleFileOptions};
 
 use common::{
     golden,
     host::{RUN, ScriptedHost},
+    random::Random,
+    zipped::{deflated, packed, shared},
 };
-use counting::{Counting, forget_peak, live_bytes, peak_bytes};
+use counting::{Counting, allowed, alone, forget_peak, live_bytes, measured, peak_bytes};
 
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod common;
@@ -80,9 +89,73 @@ fn peak_of_step(model: &Llama, tokens: usize) -> usize {
     peak_bytes() - before
 }
 
-// One test, so that nobody else allocates meanwhile.
+#[test]
+fn an_adapters_zip_takes_four_times_its_size_and_64_mb() {
+    let _guard = alone();
+    let model = block_on(golden::model("tiny", &Device::flex()));
+    let shape = ModelShape::from(&model.config);
+    let spec = AdapterSpec {
+        r: 3000,
+        target_modules: TargetModule::ALL.to_vec(),
+        ..AdapterSpec::default()
+    };
+    let (form, mut parameters) = block_on(AdapterForm::start(&spec, &model, 3)).unwrap();
+    let open = |what: &str, zip: Vec<u8>| {
+        let (num_bytes, name) = (zip.len(), "lora.zip".to_owned());
+        let source = Box::new(zip);
+        let before = live_bytes();
+        forget_peak();
+        let start = Instant::now();
+        let opened = block_on(AdapterFiles::open(
+            vec![NamedSource { name, source }],
+            &shape,
+        ));
+        // The zip itself is a file in the browser.
+        let used = peak_bytes() - before;
+        let allowed = 4 * num_bytes + (64 << 20);
+        let (kind, time) = (opened.is_ok(), start.elapsed());
+        println!("{what}: {num_bytes} bytes took {used} of {allowed} in {time:.1?}, {kind}");
+        assert!(used <= allowed, "{what}: {used} bytes of {allowed}");
+        opened.is_ok()
+    };
+    let mut files = |change: &mut dyn FnMut(&mut f32)| {
+        parameters.iter_mut().for_each(change);
+        let tensors = form.tensors(&parameters);
+        adapter_files(&spec, &shape, "base", &tensors).unwrap()
+    };
+    let mut random = Random::new();
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let [weights, config] = files(&mut |value| *value = random.unit());
+    let both = [
+        ("a/adapter_config.json", config.1.as_slice()),
+        ("a/adapter_model.safetensors", &weights.1),
+    ];
+    assert!(open("random", deflated(&both)));
+    assert!(open("random, stored", packed(&both, stored)));
+    let one = packed(&both[1..], stored);
+    assert!(!open("a thousand of one", shared(&one, 1000)));
+    // Half zeros, as `B` is before any step; and of zeros alone, which shrink to nothing.
+    let mut is_zero = false;
+    let [weights, _] = files(&mut |value| {
+        is_zero = !is_zero;
+        *value = if is_zero { 0.0 } else { random.unit() };
+    });
+    let both = [
+        ("adapter_config.json", config.1.as_slice()),
+        ("adapter_model.safetensors", &weights.1),
+    ];
+    assert!(open("half zeros", deflated(&both)));
+    let [weights, _] = files(&mut |value| *value = 0.0);
+    let both = [
+        ("adapter_config.json", config.1.as_slice()),
+        ("adapter_model.safetensors", &weights.1),
+    ];
+    assert!(!open("zeros", deflated(&both)));
+}
+
 #[test]
 fn a_step_grows_with_its_tokens_and_by_one_activation_a_block() {
+    let _guard = alone();
     let model = model_of(3);
     let [short, middle, long] = [512, 1024, 2048].map(|tokens| peak_of_step(&model, tokens));
     println!("3 blocks: {short} bytes for 512 tokens, {middle} for 1024, {long} for 2048");

@@ -5,10 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, MutexGuard},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use engine::{
     protocol::{DatasetSummary, ReadSpec, TextSplit},
@@ -21,7 +18,7 @@ use engine::{
 };
 use zip::CompressionMethod;
 
-use counting::{Counting, forget_peak, live_bytes, peak_bytes};
+use counting::{Counting, allowed, alone, measured};
 use packing::{gzip, zip};
 use records::{fixture, inputs};
 
@@ -35,8 +32,6 @@ mod records;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const RUNS: u64 = 20_000;
 /// Parts of formats that are worth inserting.
@@ -130,26 +125,6 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
 
 fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-/// What `work` gives, and the bytes it takes at its peak beyond what is there before it.
-fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = live_bytes();
-    forget_peak();
-    let outcome = work();
-    (outcome, peak_bytes() - before)
-}
-
-/// The most that reading so many bytes may take.
-fn allowed(num_bytes: usize) -> usize {
-    4 * num_bytes + (64 << 20)
-}
-
-/// While this is held, no other test allocates. One that failed spoils no other.
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn fuzz(name: &str, samples: &[Vec<u8>]) {

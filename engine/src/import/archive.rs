@@ -1,14 +1,31 @@
-//! An adapter's files out of a zip, such as a run leaves.
+//! An adapter's files out of a zip, such as a run leaves or a desktop makes of a folder.
+//!
+//! Nothing is unpacked ahead: a stored file is a part of the archive's own bytes, and a deflated one is inflated up to where it is
+//! read. Both are compared with their checksums before anything in them counts.
 
-use std::io::{Cursor, Read};
+mod inflated;
+mod stored;
 
-use zip::ZipArchive;
+use std::rc::Rc;
 
-use super::{ImportError, whole};
-use crate::weights::checkpoint::NamedSource;
+use self::{inflated::Inflated, stored::Part};
+use super::{ArchiveError, ImportError};
+use crate::{
+    weights::{checkpoint::NamedSource, source::ByteSource},
+    zip_directory::{
+        Directory, LOCAL_HEADER_BYTES, Record, TAIL_BYTES, do_overlap, num_header_bytes,
+    },
+};
 
 /// An adapter of every module of a large model has fewer.
 const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
+/// A folder of checkpoints has fewer.
+const MAX_ENTRIES: u64 = 1000;
+const MAX_DIRECTORY_BYTES: u64 = 16 << 20;
+/// An adapter hardly shrinks, but for one whose matrices are still zeros. What the files in an archive may come to together: this
+/// many times its size, and as many bytes more. The numbers of an adapter take up to twice as much again once they are read.
+const MAX_EXPANSION: u64 = 2;
+const ALWAYS_ALLOWED_BYTES: u64 = 16 << 20;
 /// What of an archive is an adapter's.
 const WANTED: [&str; 4] = [
     "adapter_config.json",
@@ -16,6 +33,8 @@ const WANTED: [&str; 4] = [
     "adapters.safetensors",
     "adapter.gguf",
 ];
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
 
 /// The files as they are, or those of the one archive.
 pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>, ImportError> {
@@ -25,26 +44,103 @@ pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>
     if file.source.num_bytes() < 4 || file.source.read(0, 4).await? != b"PK\x03\x04" {
         return Ok(files);
     }
-    let mut archive = ZipArchive::new(Cursor::new(whole(file, MAX_ARCHIVE_BYTES).await?))?;
-    let mut unpacked = Vec::new();
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index)?;
-        let name = entry.name()?.into_owned();
-        let is_wanted = |wanted: &&str| name.rsplit('/').next() == Some(*wanted);
-        if !WANTED.iter().any(is_wanted) {
-            continue;
-        }
-        let mut bytes = Vec::new();
-        let read = entry
-            .by_ref()
-            .take(MAX_ARCHIVE_BYTES)
-            .read_to_end(&mut bytes);
-        read.map_err(zip::result::ZipError::Io)?;
-        unpacked.push(NamedSource {
-            name: format!("{}/{name}", file.name),
-            source: Box::new(bytes),
-        });
+    let num_bytes = file.source.num_bytes();
+    if num_bytes > MAX_ARCHIVE_BYTES {
+        let file = file.name.clone();
+        return Err(ImportError::TooLarge { file, num_bytes });
     }
-    // A model of PyTorch's is a zip too, without either.
-    Ok(if unpacked.is_empty() { files } else { unpacked })
+    let (records, shift) = records(&*file.source).await?;
+    if records.is_empty() {
+        // A model of PyTorch's is a zip too.
+        return Ok(files);
+    }
+    let limit = MAX_EXPANSION * num_bytes + ALWAYS_ALLOWED_BYTES;
+    let total = records
+        .iter()
+        .fold(0u64, |total, record| total.saturating_add(record.num_bytes));
+    if total > limit {
+        return Err(ArchiveError::Bomb { total, limit }.into());
+    }
+    let [
+        NamedSource {
+            name: archive_name,
+            source,
+        },
+    ] = <[NamedSource; 1]>::try_from(files).map_err(|_| ArchiveError::Directory)?;
+    let archive: Rc<dyn ByteSource> = source.into();
+    let mut unpacked = Vec::new();
+    for record in records {
+        let header_start = record.header_start + shift;
+        let header = archive.read(header_start, LOCAL_HEADER_BYTES).await?;
+        let damaged = || ArchiveError::Entry(record.name.clone());
+        let start = header_start + num_header_bytes(&header).ok_or_else(damaged)?;
+        let end = start.checked_add(record.num_stored_bytes);
+        if end.is_none_or(|end| end > num_bytes) {
+            return Err(damaged().into());
+        }
+        let part = Part {
+            archive: archive.clone(),
+            start,
+            num_bytes: record.num_stored_bytes,
+        };
+        let (source, crc): (Box<dyn ByteSource>, u32) = if record.method == STORED {
+            let crc = part.crc().await?;
+            (Box::new(part), crc)
+        } else {
+            let inflated = Inflated::new(part, record.num_bytes, &record.name);
+            let crc = inflated.crc().await?;
+            (Box::new(inflated), crc)
+        };
+        if crc != record.crc || source.num_bytes() != record.num_bytes {
+            return Err(damaged().into());
+        }
+        let name = format!("{archive_name}/{}", record.name);
+        unpacked.push(NamedSource { name, source });
+    }
+    Ok(unpacked)
+}
+
+/// The records of the files of an adapter, and the number of bytes before the archive.
+async fn records(archive: &dyn ByteSource) -> Result<(Vec<Record>, u64), ImportError> {
+    let num_bytes = archive.num_bytes();
+    let tail_bytes = num_bytes.min(TAIL_BYTES);
+    let tail = archive.read(num_bytes - tail_bytes, tail_bytes as usize);
+    let directory = Directory::find(&tail.await?, num_bytes).ok_or(ArchiveError::Directory)?;
+    let num_entries = directory.num_entries;
+    if num_entries > MAX_ENTRIES || directory.num_bytes > MAX_DIRECTORY_BYTES {
+        return Err(ArchiveError::TooManyEntries { num_entries }.into());
+    }
+    let bytes = archive.read(directory.start, directory.num_bytes as usize);
+    let bytes = bytes.await?;
+    let mut rest = bytes.as_slice();
+    let mut records = Vec::new();
+    for _ in 0..num_entries {
+        records.push(Record::next(&mut rest).ok_or(ArchiveError::Directory)?);
+    }
+    if do_overlap(records.iter()) {
+        return Err(ArchiveError::Overlap.into());
+    }
+    records.retain(|record| {
+        let is_wanted = |wanted: &&str| record.name.rsplit('/').next() == Some(*wanted);
+        (!record.is_aside() || record.is_outside()) && WANTED.iter().any(is_wanted)
+    });
+    for record in &records {
+        let is_inside = record
+            .end(directory.shift)
+            .is_some_and(|end| end <= num_bytes);
+        if record.is_encrypted {
+            return Err(ArchiveError::Encrypted(record.name.clone()).into());
+        }
+        if ![STORED, DEFLATED].contains(&record.method) {
+            let (name, method) = (record.name.clone(), record.method_name());
+            return Err(ArchiveError::Method { name, method }.into());
+        }
+        if record.is_outside() {
+            return Err(ArchiveError::Outside(record.name.clone()).into());
+        }
+        if !is_inside {
+            return Err(ArchiveError::Entry(record.name.clone()).into());
+        }
+    }
+    Ok((records, directory.shift))
 }

@@ -122,6 +122,47 @@ impl Mismatch {
     }
 }
 
+/// What keeps an adapter's zip from being read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArchiveError {
+    #[error("its directory is damaged")]
+    Directory,
+    #[error("it has {num_entries} entries, more than an adapter's archive has")]
+    TooManyEntries { num_entries: u64 },
+    #[error("several of its entries share the same bytes")]
+    Overlap,
+    #[error("its entry {0:?} is damaged")]
+    Entry(String),
+    #[error("its entry {0:?} points outside the archive")]
+    Outside(String),
+    #[error("its entry {0:?} is encrypted")]
+    Encrypted(String),
+    #[error("its entry {name:?} is compressed with {method}")]
+    Method { name: String, method: String },
+    #[error(
+        "the adapter's files in it expand to {total} bytes, more than the {limit} allowed (twice the archive's size and 16 MB)"
+    )]
+    Bomb { total: u64, limit: u64 },
+}
+
+impl ArchiveError {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Directory | Self::Entry(_) => "Save or download it again.",
+            Self::Method { .. } => {
+                "Create the archive again with the usual compression (deflate), or unpack it and choose its files."
+            }
+            Self::TooManyEntries { .. }
+            | Self::Overlap
+            | Self::Outside(_)
+            | Self::Encrypted(_)
+            | Self::Bomb { .. } => {
+                "Unpack it, and choose adapter_config.json and adapter_model.safetensors."
+            }
+        }
+    }
+}
+
 /// Files that are no adapter for the loaded model.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -144,7 +185,7 @@ pub enum ImportError {
     #[error("the GGUF file cannot be read: {0}")]
     Gguf(#[from] GgufError),
     #[error("the archive cannot be read: {0}")]
-    Archive(#[from] zip::result::ZipError),
+    Archive(#[from] ArchiveError),
     #[error("{0}")]
     Source(#[from] SourceError),
     #[error("{}", headline(mismatches))]
@@ -215,12 +256,10 @@ impl From<ImportError> for Failure {
             ImportError::TooLarge { .. } => {
                 failure.remedy("Choose the files as PEFT or Inlay saved them.")
             }
-            ImportError::Config(_)
-            | ImportError::Header(_)
-            | ImportError::Gguf(_)
-            | ImportError::Archive(_) => {
+            ImportError::Config(_) | ImportError::Header(_) | ImportError::Gguf(_) => {
                 failure.remedy("Save or download it again.")
             }
+            ImportError::Archive(error) => failure.remedy(error.remedy()),
             ImportError::Source(_) => failure.remedy("Choose the files again."),
             ImportError::Mismatches { base, mismatches } => {
                 let remedy = main_reason(&mismatches).map_or(Remedy::Base, Mismatch::remedy);

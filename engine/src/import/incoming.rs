@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// The number of weights read at once: even, so that two halves of a word are never apart.
+const SLICE_WEIGHTS: usize = 1 << 20;
+
 /// How a tensor's rows lie in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
@@ -39,10 +42,18 @@ impl IncomingTensor {
     pub async fn values(&self, source: &dyn ByteSource) -> Result<Vec<f32>, ImportError> {
         let entry = &self.entry;
         let kind = entry.kind.unwrap_or(PackedKind::F32);
-        let bytes = source.read(entry.offset, entry.num_bytes as usize).await?;
-        let words: Vec<u32> = bytes.chunks(4).map(word_from).collect();
         let mut values = vec![0.0; entry.num_weights() as usize];
-        unpack_row(kind, &words, &[], &mut values);
+        let mut offset = entry.offset;
+        // By slices, so that what is held is hardly more than the numbers.
+        for slice in values.chunks_mut(SLICE_WEIGHTS) {
+            let end = entry.offset + entry.num_bytes;
+            let num_bytes =
+                (slice.len() as u64 * entry.num_bytes / entry.num_weights()).min(end - offset);
+            let bytes = source.read(offset, num_bytes as usize).await?;
+            let words: Vec<u32> = bytes.chunks(4).map(word_from).collect();
+            unpack_row(kind, &words, &[], slice);
+            offset += num_bytes;
+        }
         let cols = entry.shape.last().map_or(1, |&cols| cols as usize).max(1);
         let rows = values.len() / cols;
         Ok(match self.order {

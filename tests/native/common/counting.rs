@@ -2,11 +2,35 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// While this is held, no other test allocates. One that failed spoils no other.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// What `work` gives, and the bytes it takes at its peak beyond what is there before it.
+pub fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = live_bytes();
+    forget_peak();
+    let outcome = work();
+    (outcome, peak_bytes() - before)
+}
+
+/// The most that reading so many bytes may take.
+pub fn allowed(num_bytes: usize) -> usize {
+    4 * num_bytes + (64 << 20)
+}
 
 /// The number of bytes allocated and not yet freed.
 pub fn live_bytes() -> usize {

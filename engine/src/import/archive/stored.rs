@@ -1,0 +1,60 @@
+//! A file that lies in an archive as it is.
+
+use std::{future::Future, pin::Pin, rc::Rc};
+
+use crate::weights::source::{ByteSource, SourceError};
+
+/// The number of bytes read at once.
+pub(super) const SLICE_BYTES: u64 = 1 << 20;
+
+/// A part of an archive's bytes.
+pub(super) struct Part {
+    pub archive: Rc<dyn ByteSource>,
+    pub start: u64,
+    pub num_bytes: u64,
+}
+
+impl Part {
+    /// The bytes from `offset` on: a slice of them, or what is left.
+    pub(super) async fn slice(&self, offset: u64) -> Result<Vec<u8>, SourceError> {
+        let len = self.num_bytes.saturating_sub(offset).min(SLICE_BYTES);
+        match len {
+            0 => Ok(Vec::new()),
+            len => self.archive.read(self.start + offset, len as usize).await,
+        }
+    }
+
+    /// The checksum of all its bytes.
+    pub(super) async fn crc(&self) -> Result<u32, SourceError> {
+        let mut crc = crc32fast::Hasher::new();
+        let mut offset = 0;
+        while offset < self.num_bytes {
+            let slice = self.slice(offset).await?;
+            crc.update(&slice);
+            offset += slice.len() as u64;
+        }
+        Ok(crc.finalize())
+    }
+}
+
+impl ByteSource for Part {
+    fn num_bytes(&self) -> u64 {
+        self.num_bytes
+    }
+
+    fn read<'a>(
+        &'a self,
+        offset: u64,
+        num_bytes: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
+        let end = offset.saturating_add(num_bytes as u64);
+        if end > self.num_bytes {
+            return Box::pin(std::future::ready(Err(SourceError::OutOfRange {
+                offset,
+                end,
+                num_bytes: self.num_bytes,
+            })));
+        }
+        self.archive.read(self.start + offset, num_bytes)
+    }
+}
