@@ -103,20 +103,15 @@ fn an_adapters_zip_takes_four_times_its_size_and_64_mb() {
     let open = |what: &str, zip: Vec<u8>| {
         let (num_bytes, name) = (zip.len(), "lora.zip".to_owned());
         let source = Box::new(zip);
-        let before = live_bytes();
-        forget_peak();
         let start = Instant::now();
-        let opened = block_on(AdapterFiles::open(
-            vec![NamedSource { name, source }],
-            &shape,
-        ));
+        let files = vec![NamedSource { name, source }];
         // The zip itself is a file in the browser.
-        let used = peak_bytes() - before;
-        let allowed = 4 * num_bytes + (64 << 20);
-        let (kind, time) = (opened.is_ok(), start.elapsed());
-        println!("{what}: {num_bytes} bytes took {used} of {allowed} in {time:.1?}, {kind}");
+        let (opened, used) = measured(|| block_on(AdapterFiles::open(files, &shape)));
+        let (is_taken, time) = (opened.is_ok(), start.elapsed());
+        let allowed = allowed(num_bytes);
+        println!("{what}: {num_bytes} bytes took {used} of {allowed} in {time:.1?}, {is_taken}");
         assert!(used <= allowed, "{what}: {used} bytes of {allowed}");
-        opened.is_ok()
+        is_taken
     };
     let mut files = |change: &mut dyn FnMut(&mut f32)| {
         parameters.iter_mut().for_each(change);
