@@ -316,8 +316,10 @@ impl State {
             Event::BatchStepped { run, batch } => self.batch_stepped(run, batch),
             Event::Scored { run, report } => self.scored(run, report),
             Event::RunState { run, state } => self.with_run(run, |run| run.state_changed(state)),
-            Event::Step { run, metrics } => self.with_run(run, |run| run.step(metrics)),
-            Event::Evaluation { run, metrics } => self.with_run(run, |run| run.evaluated(metrics)),
+            Event::Steps { run, steps } => self.with_run(run, |run| run.stepped(steps)),
+            Event::Evaluations { run, evaluations } => {
+                self.with_run(run, |run| run.evaluated(evaluations));
+            }
             Event::RunEnded { run, summary } => self.run_ended(run, summary),
             Event::GenerationText { .. } | Event::GenerationDone { .. } => self.said(event),
             Event::PromptsPreviewed { prompts } => self.chat.prompts = Some(prompts),

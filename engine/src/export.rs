@@ -5,6 +5,7 @@
 //! The same input gives the same bytes: files have a fixed order and a fixed date.
 
 mod adapter;
+mod archive;
 pub mod gguf;
 mod log;
 pub mod merged;
@@ -14,10 +15,7 @@ mod number;
 mod readme;
 pub mod recipe;
 
-use std::io::{Cursor, Write};
-
 use sha2::{Digest, Sha256};
-use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
 
 pub use adapter::{base_model, files as adapter_files};
 pub use log::{EvaluationReport, LogEntry};
@@ -27,12 +25,13 @@ use crate::{
     adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
     data::TokenSequence,
     protocol::{
-        AdapterSpec, DatasetSummary, DeviceReport, EvaluationMetrics, ExportFile, ExportKind,
+        AdapterSpec, DatasetSummary, DeviceReport, EvaluationHistory, ExportFile, ExportKind,
         Failure, FailureKind, MergedKind, ModelSummary, PreparedSummary, RunSpec, RunSummary,
-        ScoreReport, StepMetrics,
+        ScoreReport, StepHistory,
     },
     text::hex,
 };
+use archive::Archive;
 
 /// A finished or stopped run, as plain data.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +46,8 @@ pub struct ExportInput<'a> {
     pub initial: Option<&'a RecipeAdapter>,
     pub summary: &'a RunSummary,
     pub device: &'a DeviceReport,
-    /// Ascending.
-    pub steps: &'a [StepMetrics],
-    /// Ascending; step 0 is the base model.
-    pub evaluations: &'a [EvaluationMetrics],
+    pub steps: &'a StepHistory,
+    pub evaluations: &'a EvaluationHistory,
     pub evaluation: &'a EvaluationReport,
     /// What was scored after the run.
     pub scores: &'a [ScoreReport],
@@ -93,8 +90,8 @@ pub enum ExportError {
     Safetensors(#[from] safetensors::SafeTensorError),
     #[error("a file of the archive could not be written: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the archive could not be written: {0}")]
-    Zip(#[from] zip::result::ZipError),
+    #[error("it is larger than the 4 GiB that the archive can hold")]
+    TooLarge,
 }
 
 impl From<ExportError> for Failure {
@@ -114,7 +111,9 @@ impl From<ExportError> for Failure {
             | ExportError::WrongShape { name, .. } => {
                 Failure::new(FailureKind::Internal, what).at(name)
             }
-            ExportError::Safetensors(_) | ExportError::Json(_) | ExportError::Zip(_) => {
+            ExportError::TooLarge => Failure::new(FailureKind::OutOfMemory, what)
+                .remedy("Train an adapter of a lower rank, or of fewer modules."),
+            ExportError::Safetensors(_) | ExportError::Json(_) => {
                 Failure::new(FailureKind::Internal, what)
             }
         }
@@ -136,20 +135,23 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     let base = adapter::base_model(input.model);
     let shape = ModelShape::from(input.model);
     for (name, bytes) in adapter::files(&input.spec.adapter, &shape, base, input.tensors)? {
-        archive.add(name, &bytes)?;
+        archive.add(name.name(), &bytes)?;
     }
-    archive.add_text(ExportFile::Readme, &readme::render(input)?)?;
-    archive.add_text(ExportFile::Recipe, &pretty_json(&recipe)?)?;
+    archive.add_text(ExportFile::Readme.name(), &readme::render(input)?)?;
+    archive.add_text(ExportFile::Recipe.name(), &pretty_json(&recipe)?)?;
     archive.add_text(
-        ExportFile::Log,
+        ExportFile::Log.name(),
         &log::lines(input.steps, input.evaluations)?,
     )?;
-    archive.add_text(ExportFile::Evaluation, &log::evaluation_json(input)?)?;
+    archive.add_text(ExportFile::Evaluation.name(), &log::evaluation_json(input)?)?;
     if !input.held_out.is_empty() {
-        archive.add_text(ExportFile::HeldOut, &log::held_out_lines(input.held_out)?)?;
+        archive.add_text(
+            ExportFile::HeldOut.name(),
+            &log::held_out_lines(input.held_out)?,
+        )?;
     }
     if let Some(template) = input.chat_template {
-        archive.add_text(ExportFile::ChatTemplate, template)?;
+        archive.add_text(ExportFile::ChatTemplate.name(), template)?;
     }
     archive.finish()
 }
@@ -194,10 +196,10 @@ pub fn peft_zip(
     let mut archive = Archive::default();
     let tensors = form.tensors(parameters);
     for (name, bytes) in adapter::files(&form.layout.spec, shape, base, &tensors)? {
-        archive.add(name, &bytes)?;
+        archive.add(name.name(), &bytes)?;
     }
     if let Some(template) = chat_template {
-        archive.add_text(ExportFile::ChatTemplate, template)?;
+        archive.add_text(ExportFile::ChatTemplate.name(), template)?;
     }
     archive.finish()
 }
@@ -217,8 +219,8 @@ pub fn gguf_zip(
     }
     let mut archive = Archive::default();
     let adapter = gguf::adapter(form.pairs(parameters), shape, name)?;
-    archive.write("adapter.gguf", &adapter)?;
-    archive.write("README.md", readme::of_gguf_adapter(name).as_bytes())?;
+    archive.add("adapter.gguf", &adapter)?;
+    archive.add_text("README.md", &readme::of_gguf_adapter(name))?;
     archive.finish()
 }
 
@@ -234,7 +236,7 @@ pub fn mlx_zip(
 ) -> Result<Vec<u8>, ExportError> {
     let mut archive = Archive::default();
     for (name, bytes) in mlx::files(form, parameters, shape, base)? {
-        archive.write(name, &bytes)?;
+        archive.add(name, &bytes)?;
     }
     archive.finish()
 }
@@ -275,39 +277,4 @@ fn named(model: &str, end: &str) -> String {
 /// Indented JSON with a newline at its end.
 fn pretty_json(value: &impl serde::Serialize) -> Result<String, ExportError> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
-}
-
-/// A zip being written; the same on every machine.
-struct Archive(ZipWriter<Cursor<Vec<u8>>>);
-
-impl Default for Archive {
-    fn default() -> Self {
-        Self(ZipWriter::new(Cursor::default()))
-    }
-}
-
-impl Archive {
-    /// Trained numbers do not shrink, so nothing is compressed.
-    fn add(&mut self, file: ExportFile, bytes: &[u8]) -> Result<(), ExportError> {
-        self.write(file.name(), bytes)
-    }
-
-    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .last_modified_time(DateTime::default())
-            .system(System::Unix)
-            .unix_permissions(0o644);
-        self.0.start_file(name, options)?;
-        self.0.write_all(bytes).map_err(zip::result::ZipError::Io)?;
-        Ok(())
-    }
-
-    fn add_text(&mut self, file: ExportFile, text: &str) -> Result<(), ExportError> {
-        self.add(file, text.as_bytes())
-    }
-
-    fn finish(self) -> Result<Vec<u8>, ExportError> {
-        Ok(self.0.finish()?.into_inner())
-    }
 }

@@ -1,6 +1,10 @@
 //! What the engine needs from its environment: to send events, to wait, to know the time.
 
+mod gathering;
+
 use std::{future::Future, pin::Pin};
+
+pub use gathering::Gathering;
 
 use crate::protocol::{Event, Failure, FailureKind, GenerationId, RunId};
 

@@ -14,6 +14,7 @@ pub mod device;
 pub mod export;
 pub mod failure;
 pub mod generate;
+pub mod history;
 pub mod kept;
 pub mod merging;
 pub mod message;
@@ -34,6 +35,7 @@ pub use device::*;
 pub use export::*;
 pub use failure::*;
 pub use generate::*;
+pub use history::*;
 pub use kept::*;
 pub use merging::*;
 pub use message::*;
@@ -103,7 +105,7 @@ pub enum Command {
         run: RunId,
         side: Side,
     },
-    /// Starts a run; the worker answers with [`Event::RunState`], then [`Event::Step`]s.
+    /// Starts a run; the worker answers with [`Event::RunState`], then [`Event::Steps`].
     StartTraining {
         run: RunId,
         spec: RunSpec,
@@ -243,15 +245,17 @@ pub enum Event {
         run: RunId,
         state: RunState,
     },
-    Step {
+    /// The steps since the last such message, ascending: fast steps come many at a time.
+    Steps {
         run: RunId,
-        metrics: StepMetrics,
+        steps: Vec<StepMetrics>,
     },
-    Evaluation {
+    /// The evaluations since the last such message, ascending.
+    Evaluations {
         run: RunId,
-        metrics: EvaluationMetrics,
+        evaluations: Vec<EvaluationMetrics>,
     },
-    /// The run is over; its best adapter is kept, and can be tried and exported.
+    /// The run is over; its best adapter is kept, and can be tried and exported. If it failed, [`Event::Failed`] follows.
     RunEnded {
         run: RunId,
         summary: RunSummary,

@@ -1,8 +1,10 @@
 //! Training: the loss, the step, the learning rate, the optimizer and the session around them.
 
+pub mod non_finite;
 pub mod optimizer;
 pub mod schedule;
 pub mod sizes;
+pub mod time_left;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod loss;

@@ -282,11 +282,11 @@ impl<'h> Workbench<'h> {
             self.kept = Some(kept);
             self.tell_new_adapter()?;
         }
-        // After the adapter: if the device is lost, the page ends this worker as soon as it hears of it.
+        self.host.emit(Event::RunEnded { run, summary });
+        // After everything else: if the device is lost, the page ends this worker as soon as it hears of it.
         if let Some(failure) = failure {
             self.host.emit(Event::Failed { failure });
         }
-        self.host.emit(Event::RunEnded { run, summary });
         Ok(())
     }
 

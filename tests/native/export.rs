@@ -19,9 +19,10 @@ use engine::{
     },
     plan,
     protocol::{
-        AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationMetrics,
-        ExportFile, ExportKind, Failure, FailureKind, FindingKind, ModelSummary, Precision,
-        PreparedSummary, RunOutcome, RunSpec, RunSummary, ScoreReport, StepMetrics, TargetModule,
+        AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationHistory,
+        EvaluationMetrics, ExportFile, ExportKind, Failure, FailureKind, FindingKind, ModelSummary,
+        Precision, PreparedSummary, RunOutcome, RunSpec, RunSummary, ScoreReport, StepHistory,
+        StepMetrics, StepSpan, TargetModule,
     },
 };
 use proptest::prelude::*;
@@ -50,8 +51,8 @@ struct Run {
     spec: RunSpec,
     summary: RunSummary,
     device: DeviceReport,
-    steps: Vec<StepMetrics>,
-    evaluations: Vec<EvaluationMetrics>,
+    steps: StepHistory,
+    evaluations: EvaluationHistory,
     evaluation: EvaluationReport,
     scores: Vec<ScoreReport>,
     tensors: Vec<NamedTensor>,
@@ -99,7 +100,7 @@ impl Run {
                 precision: Precision::Half,
             },
             steps: (1..=4).map(step).collect(),
-            evaluations: [0, 2, 4].map(evaluation_metrics).to_vec(),
+            evaluations: [0, 2, 4].map(evaluation_metrics).into_iter().collect(),
             chat_template: Some("{% for message in messages %}...{% endfor %}".to_owned()),
             evaluation,
             scores: Vec::new(),
@@ -399,14 +400,14 @@ fn the_log_has_every_number_in_order() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let expected = [
-        LogEntry::Evaluation(run.evaluations[0]),
-        LogEntry::Step(run.steps[0]),
-        LogEntry::Step(run.steps[1]),
-        LogEntry::Evaluation(run.evaluations[1]),
-        LogEntry::Step(run.steps[2]),
-        LogEntry::Step(run.steps[3]),
-        LogEntry::Evaluation(run.evaluations[2]),
-        LogEntry::Evaluation(run.evaluations[3]),
+        LogEntry::Evaluation(evaluation_metrics(0)),
+        LogEntry::Step(step(1)),
+        LogEntry::Step(step(2)),
+        LogEntry::Evaluation(evaluation_metrics(2)),
+        LogEntry::Step(step(3)),
+        LogEntry::Step(step(4)),
+        LogEntry::Evaluation(evaluation_metrics(4)),
+        LogEntry::Evaluation(evaluation_metrics(9)),
     ];
     assert_eq!(entries, expected);
     assert!(
@@ -416,10 +417,82 @@ fn the_log_has_every_number_in_order() {
     assert!(log.contains("\n{\"type\":\"step\",\"step\":1,"), "{log}");
 }
 
+/// A log of a quarter of a million steps is as large as one of a few thousand, says so, and loses no sum.
+#[test]
+fn the_log_of_a_long_run_is_thinned_and_says_by_which_rule() {
+    let mut run = Run::new(4);
+    let num_steps = 250_000;
+    run.steps = (1..=num_steps).map(step).collect();
+    run.evaluations = (0..=num_steps).map(evaluation_metrics).collect();
+    let zip = run.zip();
+    println!("the zip of {num_steps} steps: {} bytes", zip.len());
+    assert!(zip.len() < 1_000_000, "{} bytes", zip.len());
+    let log = text_of(&unzip(&zip), "log.jsonl");
+    assert!(log.len() < 3_000_000, "{} bytes", log.len());
+    let entries: Vec<LogEntry> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let LogEntry::Thinned {
+        steps,
+        steps_per_line,
+        evaluations_per_pair,
+        rule,
+    } = &entries[0]
+    else {
+        panic!("the first line says nothing of it: {:?}", entries[0]);
+    };
+    assert_eq!(
+        (*steps, *steps_per_line, *evaluations_per_pair),
+        (num_steps, 64, 256)
+    );
+    for name in ["first_step", "loss_max", "grad_norm_max", "num_tokens"] {
+        assert!(rule.contains(name), "{rule}");
+    }
+    let spans: Vec<StepSpan> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            LogEntry::Steps(span) => Some(*span),
+            _ => None,
+        })
+        .collect();
+    let tokens: u64 = spans.iter().map(|span| span.num_tokens).sum();
+    assert_eq!(tokens, 100 * num_steps);
+    assert_eq!(spans.iter().map(StepSpan::count).sum::<u64>(), num_steps);
+    let order = entries[1..].iter().map(|entry| match entry {
+        LogEntry::Steps(span) => span.step,
+        LogEntry::Evaluation(evaluation) => evaluation.step,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(order.clone().next(), Some(0));
+    assert_eq!(order.clone().next_back(), Some(num_steps));
+    assert!(log.contains(r#"{"type":"evaluation","step":250000,"#));
+}
+
+#[test]
+fn weights_are_stored_and_texts_deflated() {
+    let bytes = Run::new(4).zip();
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    for index in 0..archive.len() {
+        let file = archive.by_index(index).unwrap();
+        let name = file.name().unwrap().into_owned();
+        let is_text = !name.ends_with(".safetensors") && name != "adapter_config.json";
+        assert_eq!(file.compressed_size() < file.size(), is_text, "{name}");
+    }
+}
+
 #[test]
 fn a_log_that_ends_with_nan_does_not_lose_the_adapter() {
     let mut run = Run::new(5);
-    run.steps[3].loss = f64::NAN;
+    run.steps = (1..=4)
+        .map(step)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|step| StepMetrics {
+            loss: if step.step == 4 { f64::NAN } else { step.loss },
+            ..step
+        })
+        .collect();
     let log = text_of(&unzip(&run.zip()), "log.jsonl");
     assert!(
         log.contains(r#""step":4,"num_steps":4,"epoch":1.0,"loss":null"#),

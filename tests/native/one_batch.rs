@@ -234,11 +234,11 @@ fn previews(host: &ScriptedHost) -> Vec<Option<BatchPreview>> {
 
 fn steps(host: &ScriptedHost) -> Vec<StepMetrics> {
     let events = host.events.borrow();
-    let step = |(_, event): &(u64, Event)| match event {
-        Event::Step { metrics, .. } => Some(*metrics),
-        _ => None,
+    let steps = |(_, event): &(u64, Event)| match event {
+        Event::Steps { steps, .. } => steps.clone(),
+        _ => Vec::new(),
     };
-    events.iter().filter_map(step).collect()
+    events.iter().flat_map(steps).collect()
 }
 
 #[test]

@@ -112,11 +112,11 @@ fn steps(bench: &mut Workbench<'_>, host: &ScriptedHost, spec: RunSpec) -> Vec<S
     let command = Command::StartTraining { run: RUN, spec };
     block_on(bench.handle(command, Vec::new()));
     let events = host.events.borrow();
-    let step = |(_, event): &(u64, Event)| match event {
-        Event::Step { metrics, .. } => Some(*metrics),
-        _ => None,
+    let steps = |(_, event): &(u64, Event)| match event {
+        Event::Steps { steps, .. } => steps.clone(),
+        _ => Vec::new(),
     };
-    events.iter().filter_map(step).collect()
+    events.iter().flat_map(steps).collect()
 }
 
 /// Seconds of the steps but the first, each.

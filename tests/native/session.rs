@@ -8,7 +8,9 @@ use engine::{
     host::Control,
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
-    protocol::{FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec, RunState},
+    protocol::{
+        EvaluationMetrics, FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec, RunState,
+    },
     train::{
         pacing::Pacing,
         session::{TrainingInput, TrainingResult, train},
@@ -85,7 +87,7 @@ impl Bench {
     fn run_through(&self) -> TrainingResult {
         let result = self.run(&ScriptedHost::default());
         assert_eq!(result.summary.outcome, RunOutcome::Finished);
-        assert_eq!(result.steps.len() as u64, self.num_steps);
+        assert_eq!(result.steps.num_steps(), self.num_steps);
         result
     }
 
@@ -104,11 +106,8 @@ impl Bench {
 
 fn losses(result: &TrainingResult) -> Vec<[u64; 2]> {
     let bits = |loss: f64, norm: f64| [loss.to_bits(), norm.to_bits()];
-    result
-        .steps
-        .iter()
-        .map(|step| bits(step.loss, step.grad_norm))
-        .collect()
+    let steps = result.steps.spans().iter();
+    steps.map(|step| bits(step.loss, step.grad_norm)).collect()
 }
 
 #[test]
@@ -158,8 +157,8 @@ fn a_stop_is_heard_at_the_next_block_and_keeps_the_best_adapter() {
     assert_eq!(result.summary.outcome, RunOutcome::Stopped);
     assert_eq!((result.summary.steps, result.failure.as_ref()), (7, None));
     assert_eq!(losses(&result), losses(&expected)[..7]);
-    let seen = &expected.evaluations[1..3];
-    let best = seen
+    let seen: Vec<EvaluationMetrics> = expected.evaluations.iter().collect();
+    let best = seen[1..3]
         .iter()
         .min_by(|a, b| a.loss.total_cmp(&b.loss))
         .unwrap();
@@ -232,7 +231,7 @@ fn the_best_adapter_by_validation_is_kept() {
     for _ in 0..4 {
         let bench = overfitting_bench(&mut random);
         let result = bench.run_through();
-        let scored = result.evaluations[1..].iter();
+        let scored = result.evaluations.iter().skip(1);
         let best = scored.min_by(|a, b| a.loss.total_cmp(&b.loss)).unwrap();
         num_overfitted += usize::from(best.step < bench.num_steps);
         assert_eq!(result.summary.best_step, best.step);
@@ -240,7 +239,7 @@ fn the_best_adapter_by_validation_is_kept() {
         let loss = bench.validation_loss(result.parameters());
         assert_share("loss of the kept adapter", loss, best.loss, 1e-5);
         let mut lowest = f64::INFINITY;
-        for evaluation in &result.evaluations {
+        for evaluation in result.evaluations.iter() {
             assert_eq!(evaluation.is_best, evaluation.loss < lowest);
             lowest = lowest.min(evaluation.loss);
         }
@@ -321,7 +320,7 @@ fn an_explosion_after_a_good_evaluation_keeps_the_best() {
     let result = bench.run(&ScriptedHost::default());
     assert_eq!(result.failure.clone().unwrap().kind, FailureKind::NonFinite);
     assert_eq!(result.summary.best_step, 1);
-    assert_eq!(result.evaluations.len(), 2);
+    assert_eq!(result.evaluations.iter().count(), 2);
 }
 
 #[test]
@@ -403,7 +402,7 @@ fn a_packed_run_has_the_curve_of_the_same_rows_accumulated() {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host, RUN);
     let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();
-    for step in &packed.steps {
+    for step in packed.steps.spans() {
         let rows: Vec<usize> = batches
             .next_step()
             .into_iter()
@@ -453,7 +452,8 @@ fn accumulation_weighs_every_token_alike() {
     bench.spec.per_device_train_batch_size = 4;
     bench.spec.gradient_accumulation_steps = 1;
     let whole = bench.run_through();
-    for (accumulated, whole) in accumulated.steps.iter().zip(&whole.steps) {
+    let spans = accumulated.steps.spans().iter().zip(whole.steps.spans());
+    for (accumulated, whole) in spans {
         assert_eq!(accumulated.scored_tokens, whole.scored_tokens);
         assert_eq!(accumulated.num_tokens, whole.num_tokens);
         assert_share("loss", accumulated.loss, whole.loss, 1e-5);

@@ -5,20 +5,20 @@ use leptos::html::Div;
 use leptos::prelude::*;
 
 use super::picture::{Line, Picture, Size, Stroke, picture};
-use super::series::{Point, nearest};
+use super::series::nearest;
 use crate::browser::page::watch_width;
 
 const HEIGHT: f64 = 280.0;
 
-/// A chart of lines over steps. `cursor` is the index of the selected step, and `readout` describes it.
+/// A chart of lines over steps. `cursor` is where the selected step is drawn, and `readout` describes it.
 #[component]
 pub fn LineChart(
     #[prop(into)] lines: Signal<Vec<Line>>,
     #[prop(into)] is_log: Signal<bool>,
-    /// The steps that the cursor moves over, as points.
+    /// Where the steps that the cursor moves over are drawn, ascending.
     #[prop(into)]
-    steps: Signal<Vec<Point>>,
-    cursor: RwSignal<Option<usize>>,
+    steps: Signal<Vec<f64>>,
+    cursor: RwSignal<Option<f64>>,
     #[prop(into)] readout: Signal<String>,
 ) -> impl IntoView {
     let frame = NodeRef::<Div>::new();
@@ -36,17 +36,26 @@ pub fn LineChart(
         lines.with(|lines| picture(lines, size, is_log.get()))
     });
     let num_steps = move || steps.with(Vec::len);
-    let point_at = move |event: PointerEvent| {
-        let step = drawn.with(|drawn| {
-            drawn
-                .as_ref()
-                .map(|drawn| drawn.x.value_from_pixel(f64::from(event.offset_x())))
-        });
-        cursor.set(step.and_then(|step| steps.with(|steps| nearest(steps, step))));
+    let point_at =
+        move |event: PointerEvent| {
+            let step = drawn.with(|drawn| {
+                drawn
+                    .as_ref()
+                    .map(|drawn| drawn.x.value_from_pixel(f64::from(event.offset_x())))
+            });
+            cursor.set(step.and_then(|step| {
+                steps.with(|steps| nearest(steps, step).map(|index| steps[index]))
+            }));
+        };
+    let selected = move || {
+        let last = num_steps().saturating_sub(1);
+        let step = cursor.get();
+        step.and_then(|step| steps.with(|steps| nearest(steps, step)))
+            .unwrap_or(last)
     };
     let walk = move |event: KeyboardEvent| {
         let last = num_steps().saturating_sub(1);
-        let now = cursor.get().unwrap_or(last).min(last);
+        let now = selected();
         let next = match event.key().as_str() {
             "ArrowLeft" | "ArrowDown" => now.saturating_sub(1),
             "ArrowRight" | "ArrowUp" => (now + 1).min(last),
@@ -57,12 +66,10 @@ pub fn LineChart(
             _ => return,
         };
         event.prevent_default();
-        cursor.set(Some(next));
+        cursor.set(steps.with(|steps| steps.get(next).copied()));
     };
     let cursor_x = move || {
-        let step = cursor
-            .get()
-            .and_then(|index| steps.with(|steps| steps.get(index).map(|point| point.0)))?;
+        let step = cursor.get()?;
         drawn.with(|drawn| drawn.as_ref().map(|drawn| drawn.x.pixel_from_value(step)))
     };
     view! {
@@ -71,7 +78,7 @@ pub fn LineChart(
                 tabindex=move || if num_steps() == 0 { "-1" } else { "0" }
                 aria-disabled=move || (num_steps() == 0).to_string()
                 aria-valuemax=move || num_steps().saturating_sub(1).to_string()
-                aria-valuenow=move || cursor.get().unwrap_or(num_steps().saturating_sub(1)).to_string()
+                aria-valuenow=move || selected().to_string()
                 aria-valuetext=move || readout.get()
                 on:pointermove=point_at on:pointerdown=point_at
                 on:pointerleave=move |_| cursor.set(None) on:keydown=walk>

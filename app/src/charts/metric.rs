@@ -1,6 +1,8 @@
 //! The quantities of a run that can be drawn.
 
-use crate::state::format::{loss, rate, small};
+use engine::protocol::StepSpan;
+
+use crate::state::format::{count, loss, rate, small};
 use crate::state::run::Run;
 
 use super::picture::{Line, Stroke};
@@ -38,18 +40,40 @@ impl Metric {
         }
     }
 
-    fn points(self, run: &Run) -> Vec<Point> {
-        let value = |step: &engine::protocol::StepMetrics| match self {
-            Self::Loss => step.loss,
-            Self::LearningRate => step.learning_rate,
-            Self::GradientNorm => step.grad_norm,
-            Self::Speed => step.tokens_per_sec,
+    /// The mean of each span.
+    fn means(self, run: &Run) -> Vec<Point> {
+        let value = |span: &StepSpan| match self {
+            Self::Loss => span.loss,
+            Self::LearningRate => span.learning_rate,
+            Self::GradientNorm => span.grad_norm,
+            Self::Speed => span.tokens_per_sec,
         };
-        run.steps
-            .iter()
-            .map(|step| (step.step as f64, value(step)))
-            .collect()
+        let spans = run.steps.spans().iter();
+        spans.map(|span| (middle(span), value(span))).collect()
     }
+
+    /// Each step; of a span of several the lowest and the highest, where both are known.
+    fn points(self, run: &Run) -> Vec<Point> {
+        let ends = |span: &StepSpan| match self {
+            Self::Loss => Some((span.loss_min, span.loss_max)),
+            Self::GradientNorm => Some((span.grad_norm, span.grad_norm_max)),
+            Self::LearningRate | Self::Speed => None,
+        };
+        if run.steps.steps_per_span() == 1 {
+            return self.means(run);
+        }
+        let points = self.means(run).into_iter().zip(run.steps.spans());
+        let points = points.flat_map(|(mean, span)| match ends(span) {
+            Some((low, high)) => vec![(mean.0, low), (mean.0, high)],
+            None => vec![mean],
+        });
+        points.collect()
+    }
+}
+
+/// Where a span is drawn.
+pub fn middle(span: &StepSpan) -> f64 {
+    (span.first_step + span.step) as f64 / 2.0
 }
 
 /// The lines of a run's chart, back to front.
@@ -67,7 +91,7 @@ pub fn lines(run: &Run, metric: Metric, is_smooth: bool) -> Vec<Line> {
         });
     }
     if is_smooth {
-        let points = smooth(&raw, SMOOTHING);
+        let points = smooth(&metric.means(run), SMOOTHING);
         lines.push(Line {
             class: "of-training",
             stroke: Stroke::Faint,
@@ -100,19 +124,42 @@ pub fn lines(run: &Run, metric: Metric, is_smooth: bool) -> Vec<Line> {
     lines
 }
 
-/// The step at an index in words.
+/// The steps of a span, such as `65 to 128`.
+pub fn steps_of(span: &StepSpan) -> String {
+    match span.single() {
+        Some(step) => step.step.to_string(),
+        None => format!("{} to {}", count(span.first_step), count(span.step)),
+    }
+}
+
+/// The last held-out loss measured within a span.
+pub fn validation_of(run: &Run, span: &StepSpan) -> Option<f64> {
+    let steps = span.first_step..=span.step;
+    let within = run.evaluations.iter();
+    let within = within.filter(|evaluation| steps.contains(&evaluation.step));
+    within.last().map(|evaluation| evaluation.loss)
+}
+
+/// The step, or the span of steps, at an index in words.
 pub fn describe(run: &Run, index: usize) -> Option<String> {
-    let step = run.steps.get(index)?;
-    let mut parts = vec![
-        format!("Step {}", step.step),
-        format!("training {}", loss(step.loss)),
-    ];
-    if let Some(evaluation) = run
-        .evaluations
-        .iter()
-        .find(|evaluation| evaluation.step == step.step)
-    {
-        parts.push(format!("validation {}", loss(evaluation.loss)));
+    let step = run.steps.spans().get(index)?;
+    let mut parts = match step.single() {
+        Some(_) => vec![
+            format!("Step {}", step.step),
+            format!("training {}", loss(step.loss)),
+        ],
+        None => vec![
+            format!("Steps {}", steps_of(step)),
+            format!(
+                "training {} ({} to {})",
+                loss(step.loss),
+                loss(step.loss_min),
+                loss(step.loss_max)
+            ),
+        ],
+    };
+    if let Some(validation) = validation_of(run, step) {
+        parts.push(format!("validation {}", loss(validation)));
     }
     parts.push(format!("rate {}", small(step.learning_rate)));
     parts.push(format!("gradient {}", rate(step.grad_norm)));
@@ -129,7 +176,7 @@ mod tests {
     fn run(num_steps: u64) -> Run {
         let mut run = Run::new(RunId(1), RunSpec::default());
         for step in 1..=num_steps {
-            run.step(StepMetrics {
+            let step = StepMetrics {
                 step,
                 num_steps,
                 epoch: 0.0,
@@ -142,7 +189,8 @@ mod tests {
                 elapsed_millis: 1.0,
                 device_memory_bytes: None,
                 remaining_secs: None,
-            });
+            };
+            run.stepped(vec![step]);
         }
         let metrics = EvaluationMetrics {
             step: 0,
@@ -151,12 +199,12 @@ mod tests {
             is_best: true,
             elapsed_millis: 1.0,
         };
-        run.evaluated(metrics);
-        run.evaluated(EvaluationMetrics {
+        let later = EvaluationMetrics {
             step: 2,
             loss: 2.5,
             ..metrics
-        });
+        };
+        run.evaluated(vec![metrics, later]);
         run
     }
 
@@ -185,5 +233,50 @@ mod tests {
         let expected = "Step 2 · training 1.5000 · validation 2.5000 · rate 1.0e-3 · gradient 0.50 · 123 tokens/s";
         assert_eq!(describe(&run, 1).as_deref(), Some(expected));
         assert_eq!(describe(&run, 3), None);
+    }
+
+    /// What is drawn of 250,000 steps is no more than of 4,096, and no peak is lost.
+    #[test]
+    fn a_long_run_is_drawn_with_its_peaks_from_few_points() {
+        let mut run = Run::new(RunId(1), RunSpec::default());
+        let (low, high) = (100_001, 200_002);
+        let step = |step: u64| StepMetrics {
+            step,
+            num_steps: 250_000,
+            epoch: 0.0,
+            loss: match step {
+                _ if step == low => 0.25,
+                _ if step == high => 77.0,
+                _ => 3.0,
+            },
+            learning_rate: 1e-3,
+            grad_norm: if step == high { 55.0 } else { 0.5 },
+            num_tokens: 1,
+            scored_tokens: 1,
+            tokens_per_sec: 123.4,
+            elapsed_millis: 1.0,
+            device_memory_bytes: None,
+            remaining_secs: None,
+        };
+        for first in (1..250_000).step_by(100) {
+            run.stepped((first..first + 100).map(step).collect());
+        }
+        for metric in Metric::ALL {
+            for line in lines(&run, metric, true) {
+                assert!(line.points.len() <= 2 * 4096, "{}", line.points.len());
+                assert!(line.points.is_sorted_by(|a, b| a.0 <= b.0), "x ascends");
+            }
+        }
+        let raw = &lines(&run, Metric::Loss, true)[0].points;
+        let near = |step: u64, value: f64| {
+            let is_near = |point: &&Point| (point.0 - step as f64).abs() < 64.0;
+            raw.iter().filter(is_near).any(|point| point.1 == value)
+        };
+        assert!(near(low, 0.25) && near(high, 77.0));
+        let gradient = &lines(&run, Metric::GradientNorm, true)[0].points;
+        assert!(gradient.iter().any(|point| point.1 == 55.0));
+        let told = describe(&run, 1).unwrap();
+        let expected = "Steps 65 to 128 · training 3.0000 (3.0000 to 3.0000) · rate";
+        assert!(told.starts_with(expected), "{told}");
     }
 }

@@ -3,13 +3,16 @@
 use super::scale::{Scale, tick_text};
 use super::series::{Point, decimate, extent};
 
+/// With more points than this, a line has no dots: they would cover it, and each is an element of the page.
+const MAX_DOTS: usize = 200;
+
 /// How a line is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stroke {
     /// A thin line in the background of its smoothed form.
     Faint,
     Solid,
-    /// A line with a dot at every point, for few points.
+    /// A line with a dot at every point, as long as there are at most [`MAX_DOTS`].
     Dotted,
     /// A level across the whole chart, at the first point's height.
     Level,
@@ -75,7 +78,7 @@ pub fn picture(lines: &[Line], size: Size, is_log: bool) -> Option<Picture> {
         .collect();
     let dots = lines
         .iter()
-        .filter(|line| line.stroke == Stroke::Dotted)
+        .filter(|line| line.stroke == Stroke::Dotted && line.points.len() <= MAX_DOTS)
         .flat_map(|line| line.points.iter().map(move |point| (line.class, point)))
         .filter(|(_, point)| point.1.is_finite())
         .map(|(class, point)| {
@@ -193,6 +196,18 @@ mod tests {
         let points = (0..10_000).map(|i| (i as f64, (i as f64).cos())).collect();
         let picture = picture(&[line(Stroke::Solid, points)], SIZE, false).unwrap();
         assert!(picture.paths[0].2.matches('L').count() <= 1200);
+    }
+
+    #[test]
+    fn many_evaluations_are_a_line_without_dots() {
+        let dots = |count: usize| {
+            let points = (0..count).map(|i| (i as f64, (i as f64).cos())).collect();
+            let picture = picture(&[line(Stroke::Dotted, points)], SIZE, false).unwrap();
+            assert!(!picture.paths[0].2.is_empty());
+            picture.dots.len()
+        };
+        assert_eq!(dots(MAX_DOTS), MAX_DOTS);
+        assert_eq!(dots(MAX_DOTS + 1), 0);
     }
 
     #[test]

@@ -52,17 +52,17 @@ pub fn decimate(points: &[Point], columns: usize) -> Vec<Point> {
     kept
 }
 
-/// The index of the point closest in `x`.
-pub fn nearest(points: &[Point], x: f64) -> Option<usize> {
-    let after = points.partition_point(|point| point.0 < x);
+/// The index of the place closest to `x`; places ascend.
+pub fn nearest(places: &[f64], x: f64) -> Option<usize> {
+    let after = places.partition_point(|place| *place < x);
     let candidates = [
         after.checked_sub(1),
-        (after < points.len()).then_some(after),
+        (after < places.len()).then_some(after),
     ];
     candidates
         .into_iter()
         .flatten()
-        .min_by(|&a, &b| (points[a].0 - x).abs().total_cmp(&(points[b].0 - x).abs()))
+        .min_by(|&a, &b| (places[a] - x).abs().total_cmp(&(places[b] - x).abs()))
 }
 
 #[cfg(test)]
@@ -106,9 +106,9 @@ mod tests {
 
     #[test]
     fn nearest_finds_the_closer_neighbour() {
-        let points = [(1.0, 0.0), (2.0, 0.0), (10.0, 0.0)];
+        let places = [1.0, 2.0, 10.0];
         for (x, index) in [(-5.0, 0), (1.4, 0), (1.6, 1), (5.9, 1), (6.1, 2), (99.0, 2)] {
-            assert_eq!(nearest(&points, x), Some(index), "{x}");
+            assert_eq!(nearest(&places, x), Some(index), "{x}");
         }
         assert_eq!(nearest(&[], 1.0), None);
     }

@@ -1,12 +1,17 @@
+use std::time::Duration;
+
 use leptos::prelude::*;
 
 use crate::charts::line_chart::LineChart;
-use crate::charts::metric::{Metric, describe, lines};
+use crate::charts::metric::{Metric, describe, lines, middle};
 use crate::charts::picture::Line;
-use crate::charts::series::Point;
+use crate::charts::series::nearest;
 use crate::state::State;
 use crate::state::run::Run;
 use crate::store::Store;
+
+/// The chart is drawn again at most this often: nobody sees more, and the engine needs the processor.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The run as curves: loss, rate, gradient or speed over its steps.
 #[component]
@@ -15,7 +20,7 @@ pub fn RunChart() -> impl IntoView {
     let metric = RwSignal::new(Metric::Loss);
     let is_smooth = RwSignal::new(true);
     let is_log = RwSignal::new(false);
-    let cursor = RwSignal::new(None::<usize>);
+    let cursor = RwSignal::new(None::<f64>);
     let frame = changes_by_frame(store);
     let drawn = Signal::derive(move || -> Vec<Line> {
         frame.track();
@@ -23,26 +28,23 @@ pub fn RunChart() -> impl IntoView {
         let run = |state: &State| state.run.as_ref().map(|run| lines(run, metric, is_smooth));
         store.state.with_untracked(run).unwrap_or_default()
     });
-    let steps = Signal::derive(move || -> Vec<Point> {
+    let steps = Memo::new(move |_| -> Vec<f64> {
         frame.track();
-        store.state.with_untracked(|state| {
-            let steps = state
-                .run
-                .as_ref()
-                .map(|run| run.steps.as_slice())
-                .unwrap_or_default();
-            steps
-                .iter()
-                .map(|step| (step.step as f64, step.loss))
-                .collect()
-        })
-    });
-    let readout = Signal::derive(move || {
-        frame.track();
-        let index = |run: &Run| cursor.get().unwrap_or(run.steps.len().saturating_sub(1));
+        let places = |run: &Run| run.steps.spans().iter().map(middle).collect();
         store
             .state
-            .with_untracked(|state| state.run.as_ref().and_then(|run| describe(run, index(run))))
+            .with_untracked(|state| state.run.as_ref().map(places).unwrap_or_default())
+    });
+    let readout = Memo::new(move |_| {
+        frame.track();
+        let selected = cursor.get();
+        let index = steps.with(|steps| match selected {
+            Some(place) => nearest(steps, place),
+            None => steps.len().checked_sub(1),
+        });
+        store
+            .state
+            .with_untracked(|state| describe(state.run.as_ref()?, index?))
     });
     let is_of_loss = move || metric.get() == Metric::Loss;
     view! {
@@ -70,21 +72,50 @@ pub fn RunChart() -> impl IntoView {
     }
 }
 
-/// Notified of changes of the state at most once per frame, and not at all while the tab is hidden.
+/// Notified of changes of the state within a frame, then not again for [`INTERVAL`], and not at all while the tab is
+/// hidden.
 fn changes_by_frame(store: Store) -> Trigger {
-    let changed = Trigger::new();
-    let is_due = StoredValue::new(false);
+    let drawing = Drawing {
+        changed: Trigger::new(),
+        is_due: StoredValue::new(false),
+        is_resting: StoredValue::new(false),
+    };
     Effect::new(move |_| {
         store.state.track();
-        if !is_due.get_value() {
-            is_due.set_value(true);
-            request_animation_frame(move || {
-                is_due.set_value(false);
-                changed.notify();
-            });
+        if !drawing.is_due.get_value() {
+            drawing.is_due.set_value(true);
+            if !drawing.is_resting.get_value() {
+                drawing.draw();
+            }
         }
     });
-    changed
+    drawing.changed
+}
+
+/// When the chart is drawn again.
+#[derive(Clone, Copy)]
+struct Drawing {
+    changed: Trigger,
+    is_due: StoredValue<bool>,
+    is_resting: StoredValue<bool>,
+}
+
+impl Drawing {
+    fn draw(self) {
+        request_animation_frame(move || {
+            self.is_due.set_value(false);
+            self.is_resting.set_value(true);
+            self.changed.notify();
+            set_timeout(move || self.rested(), INTERVAL);
+        });
+    }
+
+    fn rested(self) {
+        self.is_resting.set_value(false);
+        if self.is_due.get_value() {
+            self.draw();
+        }
+    }
 }
 
 fn segment(metric: RwSignal<Metric>, shown: Metric) -> impl IntoView {

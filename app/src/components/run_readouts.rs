@@ -43,7 +43,7 @@ pub fn RunReadouts() -> impl IntoView {
         </div>
         <div class="readouts readouts-small">
             <Readout label="Time left" value=number(Run::remaining_secs, duration) />
-            <Readout label="Gradient norm" value=number(|run| run.steps.last().map(|step| step.grad_norm), rate) />
+            <Readout label="Gradient norm" value=number(|run| run.steps.latest().map(|step| step.grad_norm), rate) />
             <Readout label="Learning rate now" value=number(Run::present_rate, small) />
             <Readout label="Memory in use" value=number(memory, |value| bytes(value as u64)) />
         </div>
@@ -55,7 +55,7 @@ pub fn RunReadouts() -> impl IntoView {
 
 fn memory(run: &Run) -> Option<f64> {
     run.steps
-        .last()?
+        .latest()?
         .device_memory_bytes
         .map(|bytes| bytes as f64)
 }

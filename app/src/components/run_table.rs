@@ -1,9 +1,10 @@
-use engine::protocol::StepMetrics;
+use engine::protocol::StepSpan;
 use leptos::prelude::*;
 
 use super::pager::Pager;
+use crate::charts::metric::{steps_of, validation_of};
 use crate::state::State;
-use crate::state::format::{NONE, loss, rate, small};
+use crate::state::format::{NONE, count, loss, rate, small};
 use crate::store::Store;
 
 const PAGE_LEN: usize = 20;
@@ -24,7 +25,14 @@ pub fn RunTable() -> impl IntoView {
 #[component]
 fn OpenTable(store: Store) -> impl IntoView {
     let start = RwSignal::new(0_usize);
-    let total = store.select(|state| state.run.as_ref().map_or(0, |run| run.steps.len()));
+    let total = store.select(|state| {
+        let run = state.run.as_ref();
+        run.map_or(0, |run| run.steps.spans().len())
+    });
+    let per_row = store.select(|state| {
+        let run = state.run.as_ref();
+        run.map_or(1, |run| run.steps.steps_per_span())
+    });
     let page = store.select(move |state| page(state, start.get()));
     let rows = move || {
         page.get()
@@ -32,7 +40,11 @@ fn OpenTable(store: Store) -> impl IntoView {
             .map(|(step, validation)| row(step, validation))
             .collect_view()
     };
+    let is_thinned = move || per_row.get() > 1;
     view! {
+        <p class="note" hidden=move || !is_thinned()>
+            {move || format!("A row is the mean of {} steps, so that a long run stays light.", count(per_row.get()))}
+        </p>
         <div class="table-scroll" tabindex="0" role="region" aria-label="Steps of the run">
             <table>
                 <thead>
@@ -49,35 +61,25 @@ fn OpenTable(store: Store) -> impl IntoView {
     }
 }
 
-/// The steps of a page, each with the held-out loss measured after it.
-fn page(state: &State, start: usize) -> Vec<(StepMetrics, Option<f64>)> {
+/// The steps of a page, or the spans of steps, each with the held-out loss measured last in it.
+fn page(state: &State, start: usize) -> Vec<(StepSpan, Option<f64>)> {
     let Some(run) = &state.run else {
         return Vec::new();
     };
-    let steps = run.steps.iter().skip(start).take(PAGE_LEN);
-    let validation = |step: u64| {
-        run.evaluations
-            .iter()
-            .find(|evaluation| evaluation.step == step)
-    };
-    steps
-        .map(|step| {
-            (
-                *step,
-                validation(step.step).map(|evaluation| evaluation.loss),
-            )
-        })
+    let spans = run.steps.spans().iter().skip(start).take(PAGE_LEN);
+    spans
+        .map(|span| (*span, validation_of(run, span)))
         .collect()
 }
 
-fn row(step: StepMetrics, validation: Option<f64>) -> impl IntoView {
+fn row(span: StepSpan, validation: Option<f64>) -> impl IntoView {
     let cells = [
-        step.step.to_string(),
-        loss(step.loss),
+        steps_of(&span),
+        loss(span.loss),
         validation.map_or(NONE.to_owned(), loss),
-        small(step.learning_rate),
-        rate(step.grad_norm),
-        rate(step.tokens_per_sec),
+        small(span.learning_rate),
+        rate(span.grad_norm),
+        rate(span.tokens_per_sec),
     ];
     view! { <tr>{cells.map(|cell| view! { <td class="num">{cell}</td> }).collect_view()}</tr> }
 }

@@ -1,7 +1,8 @@
 //! A training run as the page follows it.
 
 use engine::protocol::{
-    EvaluationMetrics, FailureKind, RunId, RunSpec, RunState, RunSummary, StepMetrics,
+    EvaluationHistory, EvaluationMetrics, FailureKind, RunId, RunSpec, RunState, RunSummary,
+    StepHistory, StepMetrics,
 };
 
 use super::slot::ratio;
@@ -21,8 +22,8 @@ pub struct Run {
     pub spec: RunSpec,
     /// `None` once the run is over.
     pub state: Option<RunState>,
-    pub steps: Vec<StepMetrics>,
-    pub evaluations: Vec<EvaluationMetrics>,
+    pub steps: StepHistory,
+    pub evaluations: EvaluationHistory,
     /// Rows done and rows in all of the evaluation under way.
     pub evaluating: Option<(u64, Option<u64>)>,
     pub asked: Option<Asked>,
@@ -37,8 +38,8 @@ impl Run {
             id,
             spec,
             state: Some(RunState::Preparing),
-            steps: Vec::new(),
-            evaluations: Vec::new(),
+            steps: StepHistory::default(),
+            evaluations: EvaluationHistory::default(),
             evaluating: None,
             asked: None,
             summary: None,
@@ -73,21 +74,13 @@ impl Run {
         }
     }
 
-    /// A repeated step (after a roll-back) takes the place of its forerunner.
-    pub fn step(&mut self, metrics: StepMetrics) {
-        while self
-            .steps
-            .last()
-            .is_some_and(|last| last.step >= metrics.step)
-        {
-            self.steps.pop();
-        }
-        self.steps.push(metrics);
+    pub fn stepped(&mut self, steps: Vec<StepMetrics>) {
+        steps.into_iter().for_each(|step| self.steps.push(step));
     }
 
-    pub fn evaluated(&mut self, metrics: EvaluationMetrics) {
-        self.evaluations.retain(|known| known.step != metrics.step);
-        self.evaluations.push(metrics);
+    pub fn evaluated(&mut self, evaluations: Vec<EvaluationMetrics>) {
+        let evaluations = evaluations.into_iter();
+        evaluations.for_each(|evaluation| self.evaluations.push(evaluation));
         self.evaluating = None;
     }
 
@@ -110,15 +103,12 @@ impl Run {
 
     /// Mean loss per scored token of the last step.
     pub fn training_loss(&self) -> Option<f64> {
-        self.steps.last().map(|step| step.loss)
+        self.steps.latest().map(|step| step.loss)
     }
 
     /// Held-out loss of the base model.
     pub fn base_validation_loss(&self) -> Option<f64> {
-        let measured = self
-            .evaluations
-            .iter()
-            .find(|evaluation| evaluation.step == 0);
+        let measured = self.evaluations.base();
         measured
             .map(|evaluation| evaluation.loss)
             .or_else(|| self.summary.as_ref()?.base_validation_loss)
@@ -130,40 +120,32 @@ impl Run {
             .summary
             .as_ref()
             .and_then(|summary| summary.tuned_validation_loss);
-        kept.or_else(|| {
-            let latest = self
-                .evaluations
-                .iter()
-                .rfind(|evaluation| evaluation.step > 0);
-            latest.map(|evaluation| evaluation.loss)
-        })
+        kept.or_else(|| self.evaluations.latest().map(|evaluation| evaluation.loss))
     }
 
     /// The speed of the last step during the run, and of all its steps afterward.
     pub fn tokens_per_sec(&self) -> Option<f64> {
         if self.is_active() {
-            return self.steps.last().map(|step| step.tokens_per_sec);
+            return self.steps.latest().map(|step| step.tokens_per_sec);
         }
-        let tokens: u64 = self.steps.iter().map(|step| step.num_tokens).sum();
-        let millis: f64 = self.steps.iter().map(|step| step.elapsed_millis).sum();
-        (millis > 0.0).then_some(tokens as f64 / (millis / 1000.0))
+        self.steps.tokens_per_sec()
     }
 
     /// The remaining seconds; `None` for a run that is over.
     pub fn remaining_secs(&self) -> Option<f64> {
-        let last = self.steps.last().filter(|_| self.is_active());
+        let last = self.steps.latest().filter(|_| self.is_active());
         last?.remaining_secs
     }
 
     /// The learning rate of the last step; `None` for a run that is over.
     pub fn present_rate(&self) -> Option<f64> {
-        let last = self.steps.last().filter(|_| self.is_active());
+        let last = self.steps.latest().filter(|_| self.is_active());
         Some(last?.learning_rate)
     }
 
     /// Steps done and steps in all.
     pub fn position(&self) -> Option<(u64, u64)> {
-        self.steps.last().map(|step| (step.step, step.num_steps))
+        self.steps.latest().map(|step| (step.step, step.num_steps))
     }
 
     /// Done share from 0 to 1.

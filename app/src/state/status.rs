@@ -267,7 +267,7 @@ fn run_status(run: &Run) -> Status {
                 };
                 return Status::new(Activity::Training, detail);
             };
-            let remaining = run.steps.last().and_then(|step| step.remaining_secs);
+            let remaining = run.remaining_secs();
             let detail = match remaining {
                 Some(secs) => format!("{position}, {} left", duration(secs)),
                 None => position,

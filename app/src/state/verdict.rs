@@ -1,6 +1,6 @@
 //! What a run's numbers mean, in plain words, and what to do about it.
 
-use engine::protocol::{FailureKind, StepMetrics};
+use engine::protocol::{FailureKind, RunOutcome, StepSpan};
 
 use super::format::{counted, loss};
 use super::run::Run;
@@ -30,8 +30,10 @@ pub enum Judgement {
     /// Both got worse from the best step on.
     Unsteady,
     GotWorse,
-    /// The loss or a gradient was not finite.
+    /// The loss or a gradient was no longer finite.
     Diverged,
+    /// They were not finite before the adapter had changed.
+    NoNumbers,
     TooShort,
     /// Something else ended it, such as a lack of memory.
     EndedEarly,
@@ -64,7 +66,10 @@ impl Verdict {
             | Judgement::OverFitted
             | Judgement::Unsteady
             | Judgement::TooShort => Mood::Fair,
-            Judgement::GotWorse | Judgement::Diverged | Judgement::EndedEarly => Mood::Bad,
+            Judgement::GotWorse
+            | Judgement::Diverged
+            | Judgement::NoNumbers
+            | Judgement::EndedEarly => Mood::Bad,
         }
     }
 }
@@ -74,10 +79,12 @@ pub fn verdict(run: &Run) -> Option<Verdict> {
     if run.is_active() {
         return None;
     }
+    let outcome = run.summary.as_ref().map(|summary| &summary.outcome);
     let judged = match run.failure {
-        Some(FailureKind::NonFinite) => diverged(run),
+        Some(FailureKind::NonFinite) if run.steps.has_learned() => diverged(run),
+        Some(FailureKind::NonFinite) => no_numbers(run),
         Some(_) => ended_early(run),
-        None if run.summary.is_none() => ended_early(run),
+        None if matches!(outcome, None | Some(RunOutcome::Failed)) => ended_early(run),
         None => match HeldOut::of(run) {
             Some(held_out) => by_held_out(run, &held_out),
             None => by_training(run),
@@ -111,9 +118,8 @@ impl HeldOut {
     /// `None` if nothing was held out, or nothing was scored after a step.
     fn of(run: &Run) -> Option<Self> {
         let base = run.base_validation_loss()?;
-        let after = || run.evaluations.iter().filter(|scored| scored.step > 0);
-        let best = after().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
-        let last = after().max_by_key(|scored| scored.step)?;
+        let best = run.evaluations.best()?;
+        let last = run.evaluations.latest()?;
         Some(Self {
             base,
             best: best.loss,
@@ -247,11 +253,11 @@ fn by_held_out(run: &Run, held_out: &HeldOut) -> Judged {
 /// The verdict by the losses of the steps, each measured before the step.
 fn by_training(run: &Run) -> Judged {
     let is_held_out = run.base_validation_loss().is_some();
-    let losses: Vec<f64> = run.steps.iter().map(|step| step.loss).collect();
+    let losses: Vec<f64> = run.steps.spans().iter().map(|span| span.loss).collect();
     if losses.len() < MIN_STEPS || is_held_out {
         let detail = format!(
             "The run took {}: too few to say what it learned. Train longer.",
-            counted(losses.len() as u64, "step")
+            counted(run.steps.num_steps(), "step")
         );
         return (Judgement::TooShort, "Too short to tell.".to_owned(), detail);
     }
@@ -287,18 +293,26 @@ fn by_training(run: &Run) -> Judged {
 }
 
 fn diverged(run: &Run) -> Judged {
-    let steps = run.steps.len() as u64;
     let rate = run_rate(run);
     let detail = format!(
         "After {} the loss or a gradient was no longer finite: the learning rate, {rate}, is probably too high. {}",
-        counted(steps, "step"),
+        counted(run.steps.num_steps(), "step"),
         kept(run)
     );
     (Judgement::Diverged, "The run diverged.".to_owned(), detail)
 }
 
+fn no_numbers(run: &Run) -> Judged {
+    let detail = format!(
+        "Its loss or a gradient was infinite or not a number before the adapter had learned anything, so the learning rate is not the cause; the message in this step says what helps. {}",
+        kept(run)
+    );
+    let headline = "The model itself gave no usable numbers.".to_owned();
+    (Judgement::NoNumbers, headline, detail)
+}
+
 fn ended_early(run: &Run) -> Judged {
-    let steps = counted(run.steps.len() as u64, "step");
+    let steps = counted(run.steps.num_steps(), "step");
     let detail = format!(
         "After {steps}; the message in this step says why. {}",
         kept(run)
@@ -333,7 +347,7 @@ fn kept(run: &Run) -> String {
 
 /// What helps if little was learned.
 fn more(run: &Run) -> &'static str {
-    if run.steps.iter().all(|step| step.learning_rate == 0.0) {
+    if !run.steps.has_learned() {
         "Every step had a learning rate of 0: the run ended within the warm-up. Train more steps, or set Warm-up to 0."
     } else if run_rate(run) < usual_rate(run) {
         "A higher learning rate, more steps or more rows help."
@@ -344,11 +358,10 @@ fn more(run: &Run) -> &'static str {
 
 /// By which share the mean training loss fell from around the best step to the end; below 0 where it rose.
 fn training_change(run: &Run, best_step: u64) -> Option<f64> {
-    let (before, after): (Vec<_>, Vec<_>) =
-        run.steps.iter().partition(|step| step.step <= best_step);
-    let losses =
-        |steps: &[&StepMetrics]| -> Vec<f64> { steps.iter().map(|step| step.loss).collect() };
-    let few = (run.steps.len() / 5).clamp(1, 10);
+    let spans = run.steps.spans();
+    let (before, after): (Vec<_>, Vec<_>) = spans.iter().partition(|span| span.step <= best_step);
+    let losses = |spans: &[&StepSpan]| -> Vec<f64> { spans.iter().map(|span| span.loss).collect() };
+    let few = (spans.len() / 5).clamp(1, 10);
     let (before, after) = (losses(&before), losses(&after));
     let before = &before[before.len().saturating_sub(few)..];
     let after = &after[after.len().saturating_sub(few)..];

@@ -156,6 +156,11 @@ impl Batch {
         self.lengths.iter().sum()
     }
 
+    /// Tokens with padding, which is what is computed.
+    pub fn num_padded(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The number of tokens that the loss covers.
     pub fn num_scored(&self) -> usize {
         self.loss_mask.iter().filter(|&&scored| scored).count()
@@ -218,6 +223,8 @@ pub struct BatchSchedule<'a> {
     num_epochs: u64,
     /// The number of bins of the current epoch already handed out.
     position: usize,
+    /// The tokens, with padding, of the current epoch from each of its steps on; 0 at its end.
+    tokens_from: Vec<usize>,
 }
 
 impl<'a> BatchSchedule<'a> {
@@ -233,6 +240,7 @@ impl<'a> BatchSchedule<'a> {
             bins: Bins::default(),
             num_epochs: 0,
             position: 0,
+            tokens_from: Vec::new(),
         }
     }
 
@@ -242,9 +250,10 @@ impl<'a> BatchSchedule<'a> {
             self.num_epochs += 1;
             self.bins = self.bins_of_epoch();
             self.position = 0;
+            self.tokens_from = self.tokens_of_epoch();
         }
         let start = self.position;
-        self.position = (start + self.batch_size * self.accumulation_steps).min(self.bins.len());
+        self.position = (start + self.bins_of_step()).min(self.bins.len());
         let starts = (start..self.position).step_by(self.batch_size);
         starts
             .map(|start| {
@@ -266,6 +275,49 @@ impl<'a> BatchSchedule<'a> {
         } else {
             permutation(self.sequences.len(), seed, stream)
         })
+    }
+
+    fn bins_of_step(&self) -> usize {
+        self.batch_size * self.accumulation_steps
+    }
+
+    fn tokens_of_epoch(&self) -> Vec<usize> {
+        let length = |row: &usize| self.sequences[*row].ids.len();
+        let tokens = |start: usize| {
+            let rows = self.bins.rows(start, self.batch_size);
+            if self.capacity.is_some() {
+                let sum: usize = rows.iter().map(length).sum();
+                sum.next_multiple_of(TOKEN_MULTIPLE)
+            } else {
+                let longest = rows.iter().map(length).max().unwrap_or(0);
+                rows.len() * longest.next_multiple_of(TOKEN_MULTIPLE)
+            }
+        };
+        let of_step = |start: usize| -> usize {
+            let end = (start + self.bins_of_step()).min(self.bins.len());
+            (start..end).step_by(self.batch_size).map(tokens).sum()
+        };
+        let starts = (0..self.bins.len()).step_by(self.bins_of_step());
+        let mut tokens_from: Vec<usize> = starts.map(of_step).chain([0]).collect();
+        for step in (1..tokens_from.len()).rev() {
+            tokens_from[step - 1] += tokens_from[step];
+        }
+        tokens_from
+    }
+
+    /// The tokens, with padding, of so many steps ahead: counted in the current epoch; a later one is taken to have as
+    /// many as the current one.
+    pub fn tokens_ahead(&self, num_steps: u64) -> f64 {
+        let per_epoch = self.tokens_from.len().saturating_sub(1);
+        let done = self.position.div_ceil(self.bins_of_step());
+        let Some(&in_epoch) = self.tokens_from.get(done) else {
+            return 0.0;
+        };
+        let beyond = num_steps.saturating_sub((per_epoch - done) as u64);
+        if beyond == 0 {
+            return (in_epoch - self.tokens_from[done + num_steps as usize]) as f64;
+        }
+        in_epoch as f64 + beyond as f64 * self.tokens_from[0] as f64 / per_epoch as f64
     }
 
     /// The number of epochs done, as a fraction.
@@ -415,6 +467,49 @@ mod tests {
         };
         let (shuffled, grouped) = (padding(false), padding(true));
         assert!(5 * grouped < shuffled, "{grouped} of {shuffled} tokens");
+    }
+
+    /// Compares what is ahead with what then comes, in every position of two epochs.
+    #[test]
+    fn the_tokens_ahead_are_those_of_the_batches_to_come() {
+        let rows: Vec<_> = (0..61)
+            .map(|row| sequence(row, 2 + row * 13 % 50))
+            .collect();
+        for (packing, group_by_length) in [(false, false), (false, true), (true, false)] {
+            let mut spec = RunSpec {
+                packing,
+                group_by_length,
+                per_device_train_batch_size: 3,
+                gradient_accumulation_steps: 2,
+                ..RunSpec::default()
+            };
+            spec.data.max_seq_length = 64;
+            let mut schedule = BatchSchedule::new(&rows, &spec);
+            let tokens = |schedule: &mut BatchSchedule<'_>| -> usize {
+                schedule.next_step().iter().map(Batch::num_padded).sum()
+            };
+            let mut num_seen = 0;
+            while schedule.epoch() < 2.0 || schedule.num_epochs < 2 {
+                tokens(&mut schedule);
+                let per_epoch = schedule.tokens_from.len() - 1;
+                let left = per_epoch - schedule.position.div_ceil(6);
+                for num_steps in 0..=left {
+                    let mut ahead = schedule.clone();
+                    let expected: usize = (0..num_steps).map(|_| tokens(&mut ahead)).sum();
+                    let counted = schedule.tokens_ahead(num_steps as u64);
+                    assert_eq!(counted, expected as f64, "{num_steps} steps");
+                    num_seen += 1;
+                }
+                let whole = schedule.tokens_ahead((left + per_epoch) as u64);
+                let rest = schedule.tokens_ahead(left as u64);
+                assert_eq!(
+                    whole - rest,
+                    schedule.tokens_from[0] as f64,
+                    "an epoch more"
+                );
+            }
+            assert!(num_seen > 20, "{num_seen}");
+        }
     }
 
     #[test]

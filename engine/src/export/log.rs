@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExportError, ExportInput, pretty_json};
 use crate::{
     data::TokenSequence,
-    protocol::{EvaluationMetrics, StepMetrics, TrainOn},
+    protocol::{EvaluationHistory, EvaluationMetrics, StepHistory, StepMetrics, StepSpan, TrainOn},
 };
 
 /// Loss over the held-out rows: mean negative log-likelihood per scored token, natural logarithm.
@@ -35,33 +35,62 @@ impl EvaluationReport {
     }
 }
 
-/// One line of `log.jsonl`; `type` is `step` or `evaluation`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// One line of `log.jsonl`; `type` says which.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum LogEntry {
+    /// The first line of a log that does not have a line for each step or evaluation.
+    Thinned {
+        steps: u64,
+        steps_per_line: u64,
+        /// Of how many evaluations two have lines.
+        evaluations_per_pair: u64,
+        rule: String,
+    },
     Step(StepMetrics),
+    /// Several steps, in a thinned log.
+    Steps(StepSpan),
     Evaluation(EvaluationMetrics),
 }
 
+/// What a reader of a thinned log has to know.
+const RULE: &str = "a line of type steps covers the steps from first_step to step: loss is their mean per scored token, \
+    grad_norm their mean; loss_min, loss_max and grad_norm_max are the lowest and highest of a single step; num_tokens, \
+    scored_tokens and elapsed_millis are sums, tokens_per_sec is their quotient, and the rest is as of the last step. Of \
+    evaluations_per_pair evaluations in a row, those with the lowest and the highest loss have lines, and always the base's, \
+    the best and the last";
+
 /// `log.jsonl`: each evaluation comes after the step it followed.
 pub(super) fn lines(
-    steps: &[StepMetrics],
-    evaluations: &[EvaluationMetrics],
+    steps: &StepHistory,
+    evaluations: &EvaluationHistory,
 ) -> Result<String, ExportError> {
-    let mut entries: Vec<LogEntry> = Vec::with_capacity(steps.len() + evaluations.len());
-    let mut left = evaluations.iter().copied().peekable();
-    for &step in steps {
-        while let Some(evaluation) = left.next_if(|evaluation| evaluation.step < step.step) {
-            entries.push(LogEntry::Evaluation(evaluation));
-        }
-        entries.push(LogEntry::Step(step));
-    }
-    entries.extend(left.map(LogEntry::Evaluation));
     let mut text = String::new();
-    for entry in entries {
+    let mut put = |entry: LogEntry| -> Result<(), ExportError> {
         text.push_str(&serde_json::to_string(&entry)?);
         text.push('\n');
+        Ok(())
+    };
+    if steps.steps_per_span() > 1 || evaluations.evaluations_per_stretch() > 1 {
+        put(LogEntry::Thinned {
+            steps: steps.num_steps(),
+            steps_per_line: steps.steps_per_span(),
+            evaluations_per_pair: evaluations.evaluations_per_stretch(),
+            rule: RULE.to_owned(),
+        })?;
     }
+    let mut left = evaluations.iter().peekable();
+    for &span in steps.spans() {
+        while let Some(evaluation) = left.next_if(|evaluation| evaluation.step < span.first_step) {
+            put(LogEntry::Evaluation(evaluation))?;
+        }
+        // A thinned log may end with a span of one step: it has the form of the others.
+        put(match span.single() {
+            Some(step) if steps.steps_per_span() == 1 => LogEntry::Step(step),
+            _ => LogEntry::Steps(span),
+        })?;
+    }
+    left.try_for_each(|evaluation| put(LogEntry::Evaluation(evaluation)))?;
     Ok(text)
 }
 

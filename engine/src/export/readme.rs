@@ -46,7 +46,7 @@ const FILES: &str = "\
 | `adapter_model.safetensors` | the adapter's weights, float32, named as PEFT names them |
 | `adapter_config.json` | PEFT's configuration |
 | `recipe.json` | everything needed to repeat the run: seeds, hashes, and every setting |
-| `log.jsonl` | one JSON object per step and evaluation, in order; null stands for a number that was not finite |
+| `log.jsonl` | one JSON object per step and evaluation, in order; null stands for a number that was not finite. Beyond 4,096 steps or 1,024 evaluations it is thinned, as its first line then says |
 | `evaluation.json` | held-out loss of the base and the adapter, and the rows it was measured on; under `scores`, what was scored after the run: perplexity, token accuracy, exact matches, each row, labels, and general prompts |
 | `held_out.jsonl` | those rows as token ids and labels, to measure the loss again |
 | `chat_template.jinja` | the chat template that rendered the rows, where the model has one |

@@ -22,7 +22,7 @@ pub struct StepMetrics {
     pub elapsed_millis: f64,
     /// The device memory in use after the step, if known.
     pub device_memory_bytes: Option<u64>,
-    /// The median duration of recent steps times the number of remaining steps.
+    /// The estimated remaining time of the run, with its evaluations.
     pub remaining_secs: Option<f64>,
 }
 
@@ -61,7 +61,7 @@ pub struct RunSummary {
 pub enum RunOutcome {
     Finished,
     Stopped,
-    /// The failure was sent just before in a separate event.
+    /// The failure is sent right after in a separate event.
     Failed,
 }
 

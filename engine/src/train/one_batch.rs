@@ -1,9 +1,10 @@
 //! The first optimizer step of a run by itself, on an adapter that is discarded.
 
 use super::{
+    non_finite::NonFinite,
     pacing::{Interruption, Pacing},
     session::{self, TrainedAdapter},
-    state::{StepOutcome, non_finite},
+    state::StepOutcome,
     step::{evaluate, token_losses},
 };
 use crate::{
@@ -72,7 +73,7 @@ pub async fn step(
     let scored: usize = micro_batches.iter().map(Batch::num_scored).sum();
     let loss_after = nll_sum / scored as f64;
     if !loss_after.is_finite() {
-        let failure = non_finite(1, loss_after, Some(rate), model.precision);
+        let failure = NonFinite::Loss.failure(1, Some(rate), model.precision);
         return Err(Interruption::Failed(failure));
     }
     Ok(OneBatch {

@@ -93,8 +93,18 @@ fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<Ro
     results
 }
 
-/// The mean negative log-likelihood over `rows`, and the number of scored tokens; under the base if there is no
-/// adapter. Reports its progress.
+/// The loss over held-out rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldOutLoss {
+    /// Mean negative log-likelihood per scored token.
+    pub loss: f64,
+    pub scored_tokens: u64,
+    /// Where it is not finite: the first row that makes it so.
+    pub bad_row: Option<usize>,
+    pub num_bad_rows: usize,
+}
+
+/// The loss over `rows`, under the base if there is no adapter. Reports its progress.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -105,12 +115,19 @@ pub async fn mean_loss(
     spec: &RunSpec,
     pacing: &Pacing<'_>,
     host: &dyn Host,
-) -> Result<(f64, u64), Interruption> {
+) -> Result<HeldOutLoss, Interruption> {
     let ends = BTreeSet::new();
     let results = score_rows(model, adapter, rows, spec, &ends, pacing, host).await?;
     let nll_sum: f64 = results.iter().map(|result| result.nll_sum).sum();
     let scored: usize = results.iter().map(|result| result.num_scored).sum();
-    Ok((nll_sum / scored as f64, scored as u64))
+    let is_bad = |result: &&RowResult| !result.nll_sum.is_finite();
+    let bad = results.iter().filter(is_bad).map(|result| result.row);
+    Ok(HeldOutLoss {
+        loss: nll_sum / scored as f64,
+        scored_tokens: scored as u64,
+        bad_row: bad.clone().min(),
+        num_bad_rows: bad.count(),
+    })
 }
 
 /// The index of the likeliest of `candidates`, which differ in their scored tokens: the one whose scored tokens have

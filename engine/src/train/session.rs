@@ -7,13 +7,15 @@
 //! Losses and gradients are sums over scored tokens until the whole optimizer step is known, and are divided once by
 //! its number of scored tokens: accumulation weighs every token equally, however rows are grouped into micro-batches.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::rc::Rc;
 
 use super::{
+    non_finite::NonFinite,
     pacing::{Interruption, Pacing},
     schedule::Schedule,
-    score::mean_loss,
-    state::{Snapshot, StepOutcome, TrainingState, non_finite},
+    score::{HeldOutLoss, mean_loss},
+    state::{Snapshot, StepOutcome, TrainingState},
+    time_left::{Ahead, TimeLeft},
 };
 use crate::{
     adapter::AdapterForm,
@@ -25,13 +27,10 @@ use crate::{
     model::Llama,
     plan::RunPlan,
     protocol::{
-        EvaluationMetrics, Event, Failure, FailureKind, RunId, RunOutcome, RunSpec, RunState,
-        RunSummary, StepMetrics,
+        EvaluationHistory, EvaluationMetrics, Event, Failure, FailureKind, RunId, RunOutcome,
+        RunSpec, RunState, RunSummary, StepHistory, StepMetrics,
     },
 };
-
-/// The number of steps whose median duration predicts the rest.
-const RECENT_STEPS: usize = 20;
 
 /// The input of a run.
 pub struct TrainingInput<'a> {
@@ -52,8 +51,8 @@ pub struct TrainingResult {
     pub failure: Option<Failure>,
     /// The kept adapter, if a step was kept.
     pub adapter: Option<Rc<TrainedAdapter>>,
-    pub steps: Vec<StepMetrics>,
-    pub evaluations: Vec<EvaluationMetrics>,
+    pub steps: StepHistory,
+    pub evaluations: EvaluationHistory,
 }
 
 /// An adapter after a run.
@@ -86,8 +85,8 @@ impl TrainingResult {
             },
             failure: Some(failure),
             adapter: None,
-            steps: Vec::new(),
-            evaluations: Vec::new(),
+            steps: StepHistory::default(),
+            evaluations: EvaluationHistory::default(),
         }
     }
 }
@@ -108,7 +107,8 @@ pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult 
     match ended {
         Err(Interruption::Failed(failure)) => {
             session.fall_back().await;
-            session.into_result(RunOutcome::Failed, Some(failure.in_run(input.run)))
+            let failure = session.with_what_is_kept(failure).in_run(input.run);
+            session.into_result(RunOutcome::Failed, Some(failure))
         }
         _ => session.into_result(outcome, None),
     }
@@ -135,9 +135,9 @@ struct Session<'a> {
     pacing: Pacing<'a>,
     state: TrainingState,
     best: Option<Best>,
-    steps: Vec<StepMetrics>,
-    evaluations: Vec<EvaluationMetrics>,
-    recent_millis: VecDeque<f64>,
+    steps: StepHistory,
+    evaluations: EvaluationHistory,
+    time_left: TimeLeft,
     started_millis: f64,
 }
 
@@ -157,9 +157,9 @@ impl<'a> Session<'a> {
             pacing,
             state: start(&input.plan.spec, input.initial, input.model).await?,
             best: None,
-            steps: Vec::new(),
-            evaluations: Vec::new(),
-            recent_millis: VecDeque::new(),
+            steps: StepHistory::default(),
+            evaluations: EvaluationHistory::default(),
+            time_left: TimeLeft::default(),
             started_millis,
         })
     }
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
         for step in 1..=plan.num_steps {
             let micro_batches = batches.next_step();
             let learning_rate = schedule.learning_rate_at(step);
-            self.step(step, &micro_batches, learning_rate, batches.epoch())
+            self.step(step, &micro_batches, learning_rate, &batches)
                 .await?;
             if step % plan.eval_steps == 0 || step == plan.num_steps {
                 self.evaluate(step).await?;
@@ -191,7 +191,7 @@ impl<'a> Session<'a> {
         step: u64,
         micro_batches: &[Batch],
         learning_rate: f64,
-        epoch: f64,
+        batches: &BatchSchedule<'_>,
     ) -> Result<(), Interruption> {
         let started = self.pacing.active_millis();
         let StepOutcome {
@@ -202,12 +202,17 @@ impl<'a> Session<'a> {
             .state
             .step(self.input.model, micro_batches, learning_rate, &self.pacing)
             .await?;
-        let elapsed_millis = self.pacing.active_millis() - started;
+        let now = self.pacing.active_millis();
+        let elapsed_millis = now - started;
         let num_tokens: usize = micro_batches.iter().map(Batch::num_tokens).sum();
+        let num_padded: usize = micro_batches.iter().map(Batch::num_padded).sum();
+        self.time_left
+            .stepped(step, num_padded as f64, elapsed_millis);
+        let ahead = self.ahead_of(step, batches);
         let metrics = StepMetrics {
             step,
             num_steps: self.input.plan.num_steps,
-            epoch,
+            epoch: batches.epoch(),
             loss,
             learning_rate,
             grad_norm,
@@ -216,12 +221,12 @@ impl<'a> Session<'a> {
             tokens_per_sec: num_tokens as f64 / (elapsed_millis / 1000.0).max(1e-9),
             elapsed_millis,
             device_memory_bytes: self.memory_bytes(),
-            remaining_secs: self.remaining_secs(step, elapsed_millis),
+            remaining_secs: self.time_left.secs(ahead, now),
         };
         self.steps.push(metrics);
-        self.host.emit(Event::Step {
+        self.host.emit(Event::Steps {
             run: self.input.run,
-            metrics,
+            steps: vec![metrics],
         });
         Ok(())
     }
@@ -230,12 +235,7 @@ impl<'a> Session<'a> {
     async fn evaluate(&mut self, step: u64) -> Result<(), Interruption> {
         let parameters = &self.state.parameters;
         if !parameters.iter().all(|parameter| parameter.is_finite()) {
-            return Err(Interruption::Failed(non_finite(
-                step,
-                f64::NAN,
-                None,
-                self.input.model.precision,
-            )));
+            return Err(self.non_finite(NonFinite::Adapter, step));
         }
         if self.input.validation.is_empty() {
             if step > 0 {
@@ -247,7 +247,12 @@ impl<'a> Session<'a> {
         let started = self.pacing.active_millis();
         let model = self.input.model;
         let adapter = (step > 0).then(|| self.state.upload(model));
-        let (loss, scored_tokens) = mean_loss(
+        let HeldOutLoss {
+            loss,
+            scored_tokens,
+            bad_row,
+            num_bad_rows,
+        } = mean_loss(
             model,
             adapter.as_ref(),
             self.input.validation,
@@ -257,12 +262,11 @@ impl<'a> Session<'a> {
         )
         .await?;
         if !loss.is_finite() {
-            return Err(Interruption::Failed(non_finite(
-                step,
-                loss,
-                None,
-                model.precision,
-            )));
+            let what = NonFinite::HeldOutLoss {
+                row: bad_row,
+                is_alone: num_bad_rows == 1 && self.input.validation.len() > 1,
+            };
+            return Err(self.non_finite(what, step));
         }
         let is_best = self.evaluations.iter().all(|earlier| loss < earlier.loss);
         let beats_kept = self
@@ -281,12 +285,18 @@ impl<'a> Session<'a> {
             is_best,
             elapsed_millis,
         };
+        self.time_left.evaluated(step, elapsed_millis);
         self.evaluations.push(metrics);
-        self.host.emit(Event::Evaluation {
+        self.host.emit(Event::Evaluations {
             run: self.input.run,
-            metrics,
+            evaluations: vec![metrics],
         });
         Ok(())
+    }
+
+    fn non_finite(&self, what: NonFinite, step: u64) -> Interruption {
+        let precision = self.input.model.precision;
+        Interruption::Failed(what.failure(step, self.state.learned_at, precision))
     }
 
     fn keep(&mut self, step: u64, loss: Option<f64>) {
@@ -325,26 +335,30 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The remaining seconds, from the median of recent steps; the first step compiles and is left out.
-    fn remaining_secs(&mut self, step: u64, elapsed_millis: f64) -> Option<f64> {
-        if step > 1 {
-            self.recent_millis.push_back(elapsed_millis);
-            if self.recent_millis.len() > RECENT_STEPS {
-                self.recent_millis.pop_front();
-            }
-        }
-        let mut sorted: Vec<f64> = self.recent_millis.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        let median = sorted.get(sorted.len() / 2)?;
+    /// Adds to a failure what the run leaves.
+    fn with_what_is_kept(&self, failure: Failure) -> Failure {
+        let kept = match &self.best {
+            Some(best) => format!("The adapter of step {} is kept.", best.adapter.step),
+            None => "No adapter was kept.".to_owned(),
+        };
+        let what = format!("{} {kept}", failure.what);
+        Failure { what, ..failure }
+    }
+
+    /// What is still to be done after a step; the evaluation that is due after it, too.
+    fn ahead_of(&self, step: u64, batches: &BatchSchedule<'_>) -> Ahead {
         let plan = self.input.plan;
-        let per_evaluation = self
-            .evaluations
-            .last()
-            .map_or(0.0, |evaluation| evaluation.elapsed_millis);
-        let num_evaluations = plan.num_steps.div_ceil(plan.eval_steps) - step / plan.eval_steps;
-        let millis =
-            median * (plan.num_steps - step) as f64 + per_evaluation * num_evaluations as f64;
-        Some(millis / 1000.0)
+        let steps = plan.num_steps - step;
+        let evaluations = if self.input.validation.is_empty() {
+            0
+        } else {
+            plan.num_steps.div_ceil(plan.eval_steps) - (step - 1) / plan.eval_steps
+        };
+        Ahead {
+            steps,
+            tokens: batches.tokens_ahead(steps),
+            evaluations,
+        }
     }
 
     /// The memory held by the device's allocator, or by the worker if the backend has no allocator of its own.
@@ -356,14 +370,10 @@ impl<'a> Session<'a> {
     }
 
     fn into_result(self, outcome: RunOutcome, failure: Option<Failure>) -> TrainingResult {
-        let base_validation_loss = self
-            .evaluations
-            .iter()
-            .find(|metrics| metrics.step == 0)
-            .map(|metrics| metrics.loss);
+        let base_validation_loss = self.evaluations.base().map(|metrics| metrics.loss);
         let summary = RunSummary {
             outcome,
-            steps: self.steps.len() as u64,
+            steps: self.steps.num_steps(),
             base_validation_loss,
             tuned_validation_loss: self.best.as_ref().and_then(|best| best.loss),
             best_step: self.best.as_ref().map_or(0, |best| best.adapter.step),

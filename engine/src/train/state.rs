@@ -4,6 +4,7 @@ use std::{borrow::Cow, slice};
 
 use super::{
     internal,
+    non_finite::NonFinite,
     optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
     pacing::{Interruption, Pacing},
     sizes::{KEPT_BYTES, SHORT_PASSES},
@@ -14,7 +15,7 @@ use crate::{
     data::batch::Batch,
     layers::dropout::Dropout,
     model::Llama,
-    protocol::{Failure, FailureKind, Precision, RunSpec},
+    protocol::{Failure, RunSpec},
 };
 
 /// An adapter in training.
@@ -27,6 +28,8 @@ pub struct TrainingState {
     /// The newest parameters known to give a finite loss and gradient; `None` before the second step, since the initial
     /// parameters are not a tuned adapter.
     pub sound: Option<Snapshot>,
+    /// The learning rate of the latest step that changed the parameters; a rate of 0 changes nothing.
+    pub learned_at: Option<f64>,
     /// How much the blocks may keep of a forward beyond their inputs; more saves recomputing them.
     pub kept_bytes: usize,
     max_grad_norm: f64,
@@ -78,6 +81,7 @@ impl TrainingState {
             form,
             parameters,
             sound: None,
+            learned_at: None,
             kept_bytes: KEPT_BYTES,
             max_grad_norm: spec.max_grad_norm,
             dropout_probability: spec.adapter.lora_dropout,
@@ -110,7 +114,8 @@ impl TrainingState {
         let done = self.optimizer.step;
         let grad_norm = global_norm(&gradients);
         if !loss.is_finite() || !grad_norm.is_finite() {
-            let failure = non_finite(done + 1, loss, Some(learning_rate), model.precision);
+            let what = NonFinite::of_step(loss);
+            let failure = what.failure(done + 1, self.learned_at, model.precision);
             return Err(Interruption::Failed(failure));
         }
         if done > 0 {
@@ -126,6 +131,9 @@ impl TrainingState {
         self.optimizer
             .update(&mut self.parameters, &gradients, learning_rate)
             .map_err(|error| Interruption::Failed(internal(&error.to_string())))?;
+        if learning_rate > 0.0 {
+            self.learned_at = Some(learning_rate);
+        }
         Ok(StepOutcome {
             loss,
             grad_norm,
@@ -207,46 +215,4 @@ fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption>
         *sum += gradient;
     }
     Ok(())
-}
-
-/// The failure of a `step` whose loss, gradient or parameter is NaN or infinite.
-pub fn non_finite(
-    step: u64,
-    loss: f64,
-    learning_rate: Option<f64>,
-    precision: Precision,
-) -> Failure {
-    let what = if loss.is_finite() {
-        "A gradient became infinite or not a number."
-    } else {
-        "The loss became infinite or not a number."
-    };
-    let rate = learning_rate.map_or_else(String::new, |rate| format!(", learning rate {rate:.2e}"));
-    Failure::new(
-        FailureKind::NonFinite,
-        format!("{what} The last good adapter is kept."),
-    )
-    .at(format!("step {step}{rate}"))
-    .remedy(match precision {
-        Precision::Single => "Lower the learning rate (a tenth is a good try) and start again.",
-        // Halves end at 65504.
-        Precision::Half => {
-            "Choose 32-bit as the precision, or lower the learning rate (a tenth is a good try), and start again."
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_ends_in_halves_can_be_tried_in_single_precision() {
-        for (precision, named) in [(Precision::Half, true), (Precision::Single, false)] {
-            let failure = non_finite(3, f64::NAN, Some(1e-3), precision);
-            assert_eq!(failure.kind, FailureKind::NonFinite);
-            let remedy = failure.remedy.unwrap();
-            assert_eq!(remedy.contains("32-bit"), named, "{remedy}");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use crate::{
     adapter::{AdapterLayout, DeviceAdapter},
     data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
     export::{self, EvaluationReport, ExportError, ExportInput, RecipeAdapter, build_zip},
-    host::Host,
+    host::{Gathering, Host},
     plan::{DeviceBudget, RunPlan},
     protocol::{
         BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
@@ -66,7 +66,9 @@ pub async fn train(
         train: &prepared.train,
         validation: &prepared.validation,
     };
-    let result = session::train(input, host).await;
+    let gathering = Gathering::new(host, run);
+    let result = session::train(input, &gathering).await;
+    gathering.send();
     // Releases the memory of activations; the weights stay.
     model.llama.device.memory_cleanup();
     result
@@ -238,7 +240,8 @@ impl KeptRun {
         let scored = self
             .result
             .evaluations
-            .first()
+            .iter()
+            .next()
             .map_or(0, |metrics| metrics.scored_tokens);
         let evaluation = EvaluationReport {
             base_loss: summary.base_validation_loss,

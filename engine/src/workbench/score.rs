@@ -4,7 +4,7 @@ use super::{model::LoadedModel, run::KeptRun};
 use crate::{
     adapter::DeviceAdapter,
     data::{Example, TokenSequence, example::Row, keep::KEEP_PROMPTS, stored::StoredRow},
-    host::Host,
+    host::{Gathering, Host},
     protocol::{
         BothScores, DataSpec, Event, Failure, FailureKind, KeepScore, LabelScore, ModelScore,
         Phase, RowChange, RowScore, RunId, RunState, ScoreReport, Side,
@@ -39,15 +39,17 @@ pub async fn score(
             .remedy("Set a validation or a test split and train again."));
     }
     let adapter = kept.adapter_for(model)?;
+    let gathering = Gathering::new(host, id);
     let scoring = Scoring {
         kept,
         model,
         adapter: &adapter,
-        pacing: Pacing::new(host, id),
-        host,
+        pacing: Pacing::new(&gathering, id),
+        host: &gathering,
     };
     scoring.pacing.enter(RunState::Evaluating);
     let report = scoring.report(side, rows).await;
+    gathering.send();
     model.llama.device.memory_cleanup();
     match report {
         Ok(report) => Ok(Some(report)),

@@ -5,7 +5,7 @@ use crate::{
     data::{TokenSequence, prepare::Prepared},
     host::Host,
     plan::{RowLengths, RunPlan, Speed, TimeEstimate},
-    protocol::StepMetrics,
+    protocol::StepHistory,
     train::speed::measure,
 };
 
@@ -37,15 +37,12 @@ impl KnownSpeed {
         plan: &RunPlan,
         model: &LoadedModel,
         prepared: &Prepared,
-        steps: &[StepMetrics],
+        steps: &StepHistory,
     ) {
-        // The first step may include compilation.
-        let steps = if steps.len() > 1 { &steps[1..] } else { steps };
-        let Some(speed) = self.of(model).filter(|_| !steps.is_empty()) else {
+        let Some((speed, millis)) = self.of(model).zip(steps.mean_millis()) else {
             return;
         };
-        let millis: f64 = steps.iter().map(|step| step.elapsed_millis).sum();
-        let taken = millis / 1000.0 / steps.len() as f64;
+        let taken = millis / 1000.0;
         let reckoned = estimate(plan, model, prepared, speed).step_secs;
         let ratio = speed.ratio * taken / reckoned;
         if ratio.is_finite() && ratio > 0.0 {

@@ -62,7 +62,7 @@ impl ScriptedHost {
     pub fn end_of_step(&self, step: u64) -> u64 {
         let events = self.events.borrow();
         let ends =
-            |event: &Event| matches!(event, Event::Step { metrics, .. } if metrics.step == step);
+            |event: &Event| matches!(event, Event::Steps { steps, .. } if steps[0].step == step);
         events.iter().find(|(_, event)| ends(event)).unwrap().0
     }
 }

@@ -7,7 +7,7 @@ use engine::{
     data::TokenSequence,
     host::{Control, Host, LocalFuture},
     plan::{MemoryEstimate, RunPlan},
-    protocol::{Event, GenerationId, Precision, RunId, RunOutcome, RunSpec, StepMetrics},
+    protocol::{Event, GenerationId, Precision, RunId, RunOutcome, RunSpec, StepSpan},
     train::session::{TrainingInput, train},
 };
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
@@ -26,7 +26,7 @@ const NUM_STEPS: u64 = 1_000;
 const SETTLED_AT: u64 = 100;
 const EVAL_STEPS: u64 = 40;
 /// The log of the steps is meant to grow, by doubling. Compared with a real model it is negligible.
-const LOG_BYTES: u64 = 2 * NUM_STEPS * size_of::<StepMetrics>() as u64;
+const LOG_BYTES: u64 = 2 * NUM_STEPS * size_of::<StepSpan>() as u64;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -64,8 +64,8 @@ impl Meter {
 
 impl Host for Meter {
     fn emit(&self, event: Event) {
-        if let Event::Step { metrics, .. } = event {
-            match metrics.step {
+        if let Event::Steps { steps, .. } = event {
+            match steps[0].step {
                 SETTLED_AT => self.settled.set(Some(self.read())),
                 NUM_STEPS => self.last.set(Some(self.read())),
                 _ => {}
@@ -158,7 +158,7 @@ async fn a_thousand_steps_take_no_more_memory_than_a_hundred() {
     };
     let result = train(input, &meter).await;
     assert_eq!(result.summary.outcome, RunOutcome::Finished);
-    assert_eq!(result.steps.len() as u64, NUM_STEPS);
+    assert_eq!(result.steps.num_steps(), NUM_STEPS);
     let (settled, last) = (meter.settled.get().unwrap(), meter.last.get().unwrap());
     let mut kinds = vec![
         ("wasm memory", settled.wasm, last.wasm, LOG_BYTES),

@@ -36,7 +36,7 @@ impl Curve<'_> {
         spec.adapter.method = self.method;
         let mut run = Run::new(RunId(1), spec);
         for (step, &loss) in (1..).zip(self.training) {
-            run.step(StepMetrics {
+            run.stepped(vec![StepMetrics {
                 step,
                 num_steps: self.training.len() as u64,
                 epoch: 0.0,
@@ -49,16 +49,16 @@ impl Curve<'_> {
                 elapsed_millis: 1000.0,
                 device_memory_bytes: None,
                 remaining_secs: Some(3.0),
-            });
+            }]);
         }
         for &(step, loss) in self.held_out {
-            run.evaluated(EvaluationMetrics {
+            run.evaluated(vec![EvaluationMetrics {
                 step,
                 loss,
                 scored_tokens: 5,
                 is_best: false,
                 elapsed_millis: 1.0,
-            });
+            }]);
         }
         let after = self.held_out.iter().filter(|(step, _)| *step > 0);
         let best = after.min_by(|a, b| a.1.total_cmp(&b.1));
@@ -226,7 +226,15 @@ fn numbers_that_are_not_finite_are_a_divergence() {
         failure: Some(FailureKind::NonFinite),
         ..curve(&[], &[])
     };
-    assert!(at_once.verdict().detail.contains("No adapter was kept."));
+    let at_once = at_once.verdict();
+    assert_eq!(at_once.judgement, Judgement::NoNumbers);
+    assert!(
+        at_once
+            .detail
+            .contains("the learning rate is not the cause")
+    );
+    assert!(at_once.detail.contains("No adapter was kept."));
+    assert_eq!(at_once.lower_rate, None);
     let other = Curve {
         failure: Some(FailureKind::OutOfMemory),
         ..curve(&FALLING, &[(0, 2.9), (6, 2.0)])
@@ -263,9 +271,8 @@ fn the_title_and_the_notification_tell_of_the_end() {
     assert_eq!(status::title(&state), "12/12 · Inlay");
     assert_eq!(status::ended(&state), None);
     let summary = over.summary.clone().unwrap();
-    for evaluation in over.evaluations {
-        state.run.as_mut().unwrap().evaluated(evaluation);
-    }
+    let evaluations = over.evaluations.iter().collect();
+    state.run.as_mut().unwrap().evaluated(evaluations);
     state.apply(Event::RunEnded {
         run: RunId(1),
         summary,

@@ -3,16 +3,18 @@
 
 use crc32fast::Hasher;
 
-use crate::{host::FileSink, protocol::Failure};
+use crate::{
+    export::archive::{MODE, STORED, UTF8, VERSION, put_kind, put_sizes},
+    host::FileSink,
+    protocol::Failure,
+};
 
 /// Sizes and offsets from this value on do not fit into 32 bits and need the zip64 form.
 pub const ZIP64_FROM: u64 = u32::MAX as u64;
 /// A data descriptor follows; names are UTF-8.
-const FLAGS: u16 = 0x0808;
-/// 1980-01-01, so that the same files make the same zip.
-const DATE: u16 = 0x21;
-/// Unix mode of a regular file that the owner can write and all can read.
-const MODE: u32 = 0o100_644 << 16;
+const FLAGS: u16 = UTF8 | 0x0008;
+/// The version of the format that has zip64.
+const ZIP64_VERSION: u16 = 45;
 
 /// A file in the zip.
 struct Entry {
@@ -56,8 +58,9 @@ impl<'a> Zip<'a> {
         let size = if is_zip64 { u32::MAX } else { 0 };
         let mut header = Vec::new();
         header.extend(0x0403_4b50u32.to_le_bytes());
-        put_kind(&mut header, is_zip64);
-        put_sizes(&mut header, 0, size, name, if is_zip64 { 20 } else { 0 });
+        put_kind(&mut header, version(is_zip64), FLAGS, STORED);
+        let extra = if is_zip64 { 20 } else { 0 };
+        put_sizes(&mut header, [0, size, size], name, extra);
         header.extend(name.as_bytes());
         if is_zip64 {
             header.extend([1, 0, 16, 0]);
@@ -119,11 +122,11 @@ impl<'a> Zip<'a> {
             };
             directory.extend(0x0201_4b50u32.to_le_bytes());
             // Made on Unix.
-            directory.extend([if entry.is_zip64 { 45 } else { 20 }, 3]);
-            put_kind(&mut directory, entry.is_zip64);
+            directory.extend([version(entry.is_zip64) as u8, 3]);
+            put_kind(&mut directory, version(entry.is_zip64), FLAGS, STORED);
             let extra = if entry.is_zip64 { 28 } else { 0 };
             let size = narrow(entry.num_bytes);
-            put_sizes(&mut directory, entry.crc, size, &entry.name, extra);
+            put_sizes(&mut directory, [entry.crc, size, size], &entry.name, extra);
             // No comment, first disk, no internal attributes.
             directory.extend([0; 6]);
             directory.extend(MODE.to_le_bytes());
@@ -164,18 +167,6 @@ impl<'a> Zip<'a> {
     }
 }
 
-/// The version needed, flags, stored, time and date.
-fn put_kind(header: &mut Vec<u8>, is_zip64: bool) {
-    let version: u16 = if is_zip64 { 45 } else { 20 };
-    for field in [version, FLAGS, 0, 0, DATE] {
-        header.extend(field.to_le_bytes());
-    }
-}
-
-fn put_sizes(header: &mut Vec<u8>, crc: u32, size: u32, name: &str, extra: u16) {
-    for field in [crc, size, size] {
-        header.extend(field.to_le_bytes());
-    }
-    header.extend((name.len() as u16).to_le_bytes());
-    header.extend(extra.to_le_bytes());
+fn version(is_zip64: bool) -> u16 {
+    if is_zip64 { ZIP64_VERSION } else { VERSION }
 }

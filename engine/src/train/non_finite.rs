@@ -1,0 +1,173 @@
+//! The failure of a run whose numbers are no longer finite: what happened, whether the learning rate can be the cause,
+//! and what helps. Nothing is said here about what was kept; the session adds that, since only it knows.
+
+use crate::protocol::{Failure, FailureKind, Precision};
+
+/// What was infinite or not a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonFinite {
+    /// The loss of a step.
+    Loss,
+    /// A gradient, at a finite loss.
+    Gradient,
+    /// A number of the adapter after a step.
+    Adapter,
+    /// The loss of held-out rows.
+    HeldOutLoss {
+        /// The number of the first such row, counted from 0.
+        row: Option<usize>,
+        /// Whether the rows before or after it are fine.
+        is_alone: bool,
+    },
+}
+
+impl NonFinite {
+    /// Of the two numbers of a step, the one that is not finite.
+    pub fn of_step(loss: f64) -> Self {
+        if loss.is_finite() {
+            Self::Gradient
+        } else {
+            Self::Loss
+        }
+    }
+
+    /// The failure in a step, or in the evaluation after it; step 0 is the base's. `learned_at` is the latest learning
+    /// rate at which the adapter was changed before, `None` if it never was: then the model itself gives such numbers.
+    pub fn failure(self, step: u64, learned_at: Option<f64>, precision: Precision) -> Failure {
+        let (what, remedy) = match learned_at {
+            Some(_) => (self.in_training(), of_training(precision).to_owned()),
+            None => (self.at_the_start(step), self.of_start(precision)),
+        };
+        let rate = learned_at.map_or(String::new(), |rate| format!(", learning rate {rate:.2e}"));
+        let row = match self {
+            Self::HeldOutLoss { row: Some(row), .. } => format!(", row {}", row + 1),
+            _ => String::new(),
+        };
+        Failure::new(FailureKind::NonFinite, what)
+            .at(format!("step {step}{row}{rate}"))
+            .remedy(remedy)
+    }
+
+    fn in_training(self) -> String {
+        let what = match self {
+            Self::Loss => "The loss became infinite or not a number.",
+            Self::Gradient => "A gradient became infinite or not a number.",
+            Self::Adapter => "The adapter's numbers became too large.",
+            Self::HeldOutLoss { .. } => {
+                "The loss on the held-out rows became infinite or not a number."
+            }
+        };
+        what.to_owned()
+    }
+
+    fn at_the_start(self, step: u64) -> String {
+        let what = match self {
+            Self::Loss | Self::Adapter => "loss",
+            Self::Gradient => "gradient",
+            Self::HeldOutLoss { .. } => "loss on the held-out rows",
+        };
+        let when = match step {
+            0 => "before the first step",
+            _ => "before the adapter had learned anything",
+        };
+        format!("The model's {what} was infinite or not a number {when}.")
+    }
+
+    /// What helps where the adapter has not changed yet.
+    fn of_start(self, precision: Precision) -> String {
+        let cause = "The learning rate is not the cause.";
+        let row = match self {
+            Self::HeldOutLoss {
+                row: Some(row),
+                is_alone: true,
+            } => format!(" Look at row {}: the other rows are fine.", row + 1),
+            _ => String::new(),
+        };
+        match precision {
+            Precision::Half => {
+                format!("{cause}{row} Choose 32-bit as the precision and start again.")
+            }
+            Precision::Single => format!(
+                "{cause}{row} Try the CPU as the device, or another file of the model: this one may be damaged."
+            ),
+        }
+    }
+}
+
+fn of_training(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Single => "Lower the learning rate (a tenth is a good try) and start again.",
+        // Halves end at 65504.
+        Precision::Half => {
+            "Choose 32-bit as the precision, or lower the learning rate (a tenth is a good try), and start again."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [NonFinite; 4] = [
+        NonFinite::Loss,
+        NonFinite::Gradient,
+        NonFinite::Adapter,
+        NonFinite::HeldOutLoss {
+            row: Some(6),
+            is_alone: true,
+        },
+    ];
+
+    #[test]
+    fn what_ends_in_halves_can_be_tried_in_single_precision() {
+        for (precision, is_named) in [(Precision::Half, true), (Precision::Single, false)] {
+            for what in ALL {
+                for learned_at in [None, Some(1e-3)] {
+                    let failure = what.failure(3, learned_at, precision);
+                    assert_eq!(failure.kind, FailureKind::NonFinite);
+                    let remedy = failure.remedy.unwrap();
+                    assert_eq!(remedy.contains("32-bit"), is_named, "{remedy}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rate_is_to_blame_only_where_it_changed_something() {
+        for what in ALL {
+            for precision in [Precision::Half, Precision::Single] {
+                let learned = what.failure(3, Some(1e-3), precision);
+                assert!(learned.remedy.unwrap().contains("ower the learning rate"));
+                assert!(learned.place.unwrap().contains("learning rate 1.00e-3"));
+                let base = what.failure(0, None, precision);
+                let remedy = base.remedy.unwrap();
+                assert!(remedy.starts_with("The learning rate is not the cause."));
+                assert!(!remedy.contains("ower the learning rate"), "{remedy}");
+                assert!(!base.what.contains("kept") && !base.place.unwrap().contains("rate"));
+                assert!(
+                    base.what.ends_with("before the first step."),
+                    "{}",
+                    base.what
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_named_as_the_page_counts_it() {
+        let failure = ALL[3].failure(0, None, Precision::Single);
+        assert_eq!(failure.place.as_deref(), Some("step 0, row 7"));
+        assert!(
+            failure
+                .remedy
+                .unwrap()
+                .contains("Look at row 7: the other rows are fine.")
+        );
+        let all = NonFinite::HeldOutLoss {
+            row: Some(6),
+            is_alone: false,
+        };
+        let failure = all.failure(0, None, Precision::Single);
+        assert!(!failure.remedy.unwrap().contains("row 7"));
+    }
+}
