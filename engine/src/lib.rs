@@ -53,6 +53,8 @@ pub mod layers;
 pub mod model;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod self_test;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod transfer;
 #[cfg(all(
     feature = "web",
     any(feature = "cpu", feature = "gpu", feature = "reader")

@@ -10,6 +10,8 @@ mod device;
 mod download;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod host;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod kept_file;
 #[cfg(feature = "cpu")]
 mod merger;
 mod panic;

@@ -1,38 +1,63 @@
 //! A model from the page's own origin, kept in the origin's private file system (OPFS) after the first download. Where
 //! the browser keeps no files, the model is held in memory, and the page is told why.
 
-use js_sys::{Reflect, Uint8Array};
+use std::cell::Cell;
+
+use js_sys::{Array, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Blob, DedicatedWorkerGlobalScope, FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
-    ReadableStreamDefaultReader, Response,
+    AbortController, Blob, DedicatedWorkerGlobalScope, ReadableStreamDefaultReader, RequestCache,
+    RequestInit, Response,
 };
 
 use super::{
     blob_parts::BlobParts,
+    kept_file::{KeptFile, remove_old_parts},
     message,
-    storage::{Entry, Folder, why_not},
+    storage::{Folder, why_not},
+    timer::timer,
 };
 use crate::{
     host::Host,
     protocol::{Event, Failure, FailureKind, NotKept, Phase},
+    transfer::{Answer, Transfer, TransferProblem},
 };
 
 /// Folder of the downloaded models.
 const FOLDER: &str = "models";
-/// Bytes that are read back at a time from a file that cannot grow any more.
-const PIECE_BYTES: u32 = 8 << 20;
+/// How often a download that is waited for is looked at: whether it is silent for too long, and whether it is still wanted.
+const LOOK_MILLIS: u32 = 250;
+
+/// Why a download should end now, if it should.
+pub type Stop<'a> = &'a dyn Fn() -> Option<Failure>;
+
+/// Why there is no file.
+pub enum Unfetched {
+    Failed(Failure),
+    /// The browser does not give back what it kept.
+    NotKept,
+}
+
+impl From<Failure> for Unfetched {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
 
 /// The models that were downloaded. Whether a file's content is what it should be is told by its hash, which the caller
 /// takes; [`Self::remove`] is for the case that it is not.
 pub struct Downloads {
     scope: DedicatedWorkerGlobalScope,
+    is_cleared: Cell<bool>,
 }
 
 impl Downloads {
     pub fn new(scope: DedicatedWorkerGlobalScope) -> Self {
-        Self { scope }
+        Self {
+            scope,
+            is_cleared: Cell::new(false),
+        }
     }
 
     /// The file kept under `key`, if there is one.
@@ -50,73 +75,41 @@ impl Downloads {
         }
     }
 
-    /// Downloads `url`, to OPFS under `key` where that can be, else to a blob in the browser's memory.
+    /// Downloads `url`, to OPFS under `key` where that can be, else to a blob in the browser's memory; past the browser's
+    /// cache if `is_past_cache`. Nothing is left of a download that fails.
     ///
     /// # Errors
-    /// [`FailureKind::Network`] with the URL, where the server does not answer, refuses, or breaks off.
+    /// [`FailureKind::Network`] with the URL where the server does not answer, refuses, breaks off or falls silent;
+    /// [`FailureKind::OutOfMemory`] where the browser has no room; or what `stop` gives.
     pub async fn fetch(
         &self,
         url: &str,
         key: Option<&str>,
+        is_past_cache: bool,
         host: &dyn Host,
-    ) -> Result<Blob, Failure> {
-        let failure = |what: String| {
-            Failure::new(FailureKind::Network, what)
-                .at(url)
-                .remedy("Check that the page's server is still running and try again, or drop a model file here.")
-        };
-        let broken = |error: JsValue| {
-            failure(format!(
-                "The model could not be downloaded: {}.",
-                message(&error)
-            ))
-        };
-        let unstored = |error: JsValue| {
-            let what = format!("The model could not be stored: {}.", message(&error));
-            failure(what).remedy("Free up some disk space, or drop a model file here.")
-        };
-        let response: Response = JsFuture::from(self.scope.fetch_with_str(url))
-            .await
-            .map_err(broken)?
-            .unchecked_into();
-        if !response.ok() {
-            return Err(failure(format!(
-                "The server answered {} instead of the model.",
-                response.status()
-            )));
-        }
-        let total = response
-            .headers()
-            .get("content-length")
-            .ok()
-            .flatten()
-            .and_then(|length| length.parse::<u64>().ok());
-        let body = response
-            .body()
-            .ok_or_else(|| failure("The server's answer is empty.".to_owned()))?;
-        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        stop: Stop<'_>,
+    ) -> Result<Blob, Unfetched> {
+        let mut request = Request::send(&self.scope, url, is_past_cache, host, stop);
+        let reader = request.answer().await?;
         let mut sink = self.sink(key, host).await;
-        let mut done = 0;
-        while let Some(chunk) = next_chunk(&reader).await.map_err(broken)? {
-            done += u64::from(chunk.length());
-            sink = self.write(sink, &chunk, host).await.map_err(unstored)?;
-            host.emit(Event::Progress {
-                phase: Phase::DownloadingModel,
-                done,
-                total,
-            });
+        match receive(&mut request, &reader, &mut sink).await {
+            Ok(()) => sink.finish(host).await,
+            Err(unfetched) => {
+                sink.discard().await;
+                Err(unfetched)
+            }
         }
-        if total.is_some_and(|total| total != done) {
-            return Err(failure("The download ended too early.".to_owned()));
-        }
-        self.finish(sink, host).await.map_err(unstored)
     }
 
     async fn sink(&self, key: Option<&str>, host: &dyn Host) -> Sink {
         let Some(key) = key else {
             return Sink::Memory(BlobParts::default());
         };
-        match self.kept_file(key).await {
+        let begun = match self.folder().await {
+            Ok(folder) => KeptFile::begin(folder, key).await,
+            Err(error) => Err(error),
+        };
+        match begun {
             Ok(file) => Sink::Kept(file),
             Err(error) => {
                 say(why_not(&error), host);
@@ -125,80 +118,162 @@ impl Downloads {
         }
     }
 
-    /// Fails where there is no OPFS, and where another tab is writing the same file.
-    async fn kept_file(&self, key: &str) -> Result<KeptFile, JsValue> {
-        let entry = self.folder().await?.entry(key, true).await?;
-        let access = entry.open().await?;
-        if let Err(error) = access.truncate_with_f64(0.0) {
-            access.close();
-            return Err(error);
-        }
-        Ok(KeptFile {
-            key: key.to_owned(),
-            entry,
-            access,
-            num_bytes: 0.0,
-        })
-    }
-
-    async fn write(
-        &self,
-        sink: Sink,
-        chunk: &Uint8Array,
-        host: &dyn Host,
-    ) -> Result<Sink, JsValue> {
-        let parts = match sink {
-            Sink::Memory(parts) => parts,
-            Sink::Kept(mut file) => match file.write(chunk) {
-                Ok(()) => return Ok(Sink::Kept(file)),
-                Err(error) => self.give_up(file, &error, host).await?,
-            },
-        };
-        parts.push_array(chunk)?;
-        Ok(Sink::Memory(parts))
-    }
-
-    /// Takes a file that cannot grow back into memory, and removes it.
-    async fn give_up(
-        &self,
-        file: KeptFile,
-        error: &JsValue,
-        host: &dyn Host,
-    ) -> Result<BlobParts, JsValue> {
-        let parts = file.read_back();
-        file.access.close();
-        self.remove(&file.key).await;
-        say(why_not(error), host);
-        parts
-    }
-
-    async fn finish(&self, sink: Sink, host: &dyn Host) -> Result<Blob, JsValue> {
-        let parts = match sink {
-            Sink::Memory(parts) => parts,
-            Sink::Kept(mut file) => match file.access.flush() {
-                Ok(()) => {
-                    file.access.close();
-                    match file.entry.file().await {
-                        Ok(whole) => return Ok(whole.into()),
-                        Err(error) => {
-                            file.access = file.entry.open().await?;
-                            self.give_up(file, &error, host).await?
-                        }
-                    }
-                }
-                Err(error) => self.give_up(file, &error, host).await?,
-            },
-        };
-        parts.finish()
-    }
-
     async fn folder(&self) -> Result<Folder, JsValue> {
-        Folder::open(&self.scope, FOLDER).await
+        let folder = Folder::open(&self.scope, FOLDER).await?;
+        if !self.is_cleared.replace(true) {
+            remove_old_parts(&folder).await;
+        }
+        Ok(folder)
+    }
+}
+
+/// Passes on what comes until the answer ends.
+async fn receive(
+    request: &mut Request<'_>,
+    reader: &ReadableStreamDefaultReader,
+    sink: &mut Sink,
+) -> Result<(), Unfetched> {
+    while let Some(chunk) = request.chunk(reader).await? {
+        sink.write(&chunk, request.host).await?;
+        request.host.emit(Event::Progress {
+            phase: Phase::DownloadingModel,
+            done: request.transfer.done(),
+            total: request.transfer.total(),
+        });
+    }
+    request.end()
+}
+
+/// A request under way. The browser gives it up when it is dropped before its end.
+struct Request<'a> {
+    scope: &'a DedicatedWorkerGlobalScope,
+    host: &'a dyn Host,
+    stop: Stop<'a>,
+    url: &'a str,
+    answer: Promise,
+    controller: Option<AbortController>,
+    transfer: Transfer,
+    /// Resolves at the next look.
+    look: Option<Promise>,
+}
+
+impl<'a> Request<'a> {
+    fn send(
+        scope: &'a DedicatedWorkerGlobalScope,
+        url: &'a str,
+        is_past_cache: bool,
+        host: &'a dyn Host,
+        stop: Stop<'a>,
+    ) -> Self {
+        let options = RequestInit::new();
+        if is_past_cache {
+            options.set_cache(RequestCache::Reload);
+        }
+        let controller = AbortController::new().ok();
+        if let Some(controller) = &controller {
+            options.set_signal(Some(&controller.signal()));
+        }
+        Self {
+            scope,
+            host,
+            stop,
+            url,
+            answer: scope.fetch_with_str_and_init(url, &options),
+            controller,
+            transfer: Transfer::begin(host.now_millis()),
+            look: None,
+        }
+    }
+
+    /// The body of the server's answer.
+    async fn answer(&mut self) -> Result<ReadableStreamDefaultReader, Failure> {
+        let promise = self.answer.clone();
+        let response: Response = self.wait(&promise).await?.unchecked_into();
+        let header = |name: &str| response.headers().get(name).ok().flatten();
+        let (kind, encoding, length) = (
+            header("content-type"),
+            header("content-encoding"),
+            header("content-length"),
+        );
+        let answer = Answer {
+            status: response.status(),
+            content_type: kind.as_deref(),
+            content_encoding: encoding.as_deref(),
+            content_length: length.as_deref(),
+        };
+        let now_millis = self.host.now_millis();
+        self.transfer
+            .answered(&answer, now_millis)
+            .map_err(|problem| problem.failure(self.url))?;
+        let body = response
+            .body()
+            .ok_or_else(|| TransferProblem::Empty.failure(self.url))?;
+        Ok(body.get_reader().unchecked_into())
+    }
+
+    /// The next piece of the body, none at its end.
+    async fn chunk(
+        &mut self,
+        reader: &ReadableStreamDefaultReader,
+    ) -> Result<Option<Uint8Array>, Failure> {
+        let result = self.wait(&reader.read()).await?;
+        let part = |name: &str| Reflect::get(&result, &name.into()).unwrap_or(JsValue::UNDEFINED);
+        if part("done").is_truthy() {
+            return Ok(None);
+        }
+        let chunk: Uint8Array = part("value").unchecked_into();
+        let now_millis = self.host.now_millis();
+        self.transfer
+            .received(u64::from(chunk.length()), now_millis);
+        Ok(Some(chunk))
+    }
+
+    /// The body is at its end.
+    fn end(&mut self) -> Result<(), Unfetched> {
+        // There is nothing left to give up.
+        self.controller = None;
+        let ended = self.transfer.ended();
+        ended.map_err(|problem| problem.failure(self.url).into())
+    }
+
+    /// Waits for what the browser promises, as long as it is wanted and the server is not silent.
+    async fn wait(&mut self, promise: &Promise) -> Result<JsValue, Failure> {
+        loop {
+            if let Some(failure) = (self.stop)() {
+                return Err(failure);
+            }
+            let look = self
+                .look
+                .get_or_insert_with(|| timer(self.scope, LOOK_MILLIS))
+                .clone();
+            // The first of them, in this order, that is settled.
+            let first = JsFuture::from(Promise::race(&Array::of2(promise, &look))).await;
+            match first {
+                Ok(value) if !value.is_undefined() => return Ok(value),
+                Ok(_) => {
+                    self.look = None;
+                    let looked = self.transfer.look(self.host.now_millis());
+                    looked.map_err(|problem| problem.failure(self.url))?;
+                }
+                Err(error) => {
+                    let broken = self.transfer.broken(message(&error));
+                    return Err(broken.failure(self.url));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        if let Some(controller) = &self.controller {
+            controller.abort();
+        }
     }
 }
 
 /// Tells the page that the model will not be there at the next visit.
-fn say(reason: Option<NotKept>, host: &dyn Host) {
+pub fn say(reason: Option<NotKept>, host: &dyn Host) {
     if let Some(reason) = reason {
         host.emit(Event::ModelNotKept { reason });
     }
@@ -210,65 +285,55 @@ enum Sink {
     Memory(BlobParts),
 }
 
-/// A file in OPFS that is being written.
-struct KeptFile {
-    key: String,
-    entry: Entry,
-    access: FileSystemSyncAccessHandle,
-    /// Written so far: a whole number far below 2^53.
-    num_bytes: f64,
-}
-
-impl KeptFile {
-    fn write(&mut self, chunk: &Uint8Array) -> Result<(), JsValue> {
-        let written = self
-            .access
-            .write_with_js_u8_array_and_options(chunk, &at(self.num_bytes))?;
-        if written < f64::from(chunk.length()) {
-            // Some browsers write what has room and say so, where others throw.
-            return Err(web_sys::DomException::new_with_message_and_name(
-                "no room",
-                "QuotaExceededError",
-            )?
-            .into());
-        }
-        self.num_bytes += written;
+impl Sink {
+    /// Where the file cannot grow, the download goes on in memory.
+    async fn write(&mut self, chunk: &Uint8Array, host: &dyn Host) -> Result<(), Unfetched> {
+        let parts = match self {
+            Self::Memory(parts) => return parts.push_array(chunk).map_err(unstored),
+            Self::Kept(file) => match file.write(chunk) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    say(why_not(&error), host);
+                    match std::mem::replace(self, Self::Memory(BlobParts::default())) {
+                        Self::Kept(file) => file.take_back().await,
+                        Self::Memory(parts) => Ok(parts),
+                    }
+                }
+            },
+        };
+        let parts = parts.map_err(|_| Unfetched::NotKept)?;
+        parts.push_array(chunk).map_err(unstored)?;
+        *self = Self::Memory(parts);
         Ok(())
     }
 
-    /// What was written so far.
-    fn read_back(&self) -> Result<BlobParts, JsValue> {
-        let parts = BlobParts::default();
-        let mut offset = 0.0;
-        while offset < self.num_bytes {
-            let piece = (self.num_bytes - offset).min(f64::from(PIECE_BYTES));
-            let bytes = Uint8Array::new_with_length(piece as u32);
-            let read = self
-                .access
-                .read_with_js_u8_array_and_options(&bytes, &at(offset))?;
-            if read < piece {
-                return Err("the file became shorter".into());
-            }
-            parts.push_array(&bytes)?;
-            offset += piece;
+    async fn finish(self, host: &dyn Host) -> Result<Blob, Unfetched> {
+        let parts = match self {
+            Self::Memory(parts) => parts,
+            Self::Kept(file) => match file.finish().await {
+                Ok(blob) => return Ok(blob),
+                Err((error, parts)) => {
+                    say(why_not(&error), host);
+                    parts.map_err(|_| Unfetched::NotKept)?
+                }
+            },
+        };
+        parts.finish().map_err(unstored)
+    }
+
+    async fn discard(self) {
+        if let Self::Kept(file) = self {
+            file.discard().await;
         }
-        Ok(parts)
     }
 }
 
-fn at(offset: f64) -> FileSystemReadWriteOptions {
-    let options = FileSystemReadWriteOptions::new();
-    options.set_at(offset);
-    options
-}
-
-/// The next piece of a body, none at its end.
-async fn next_chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, JsValue> {
-    let result = JsFuture::from(reader.read()).await?;
-    if Reflect::get(&result, &"done".into())?.is_truthy() {
-        return Ok(None);
-    }
-    Ok(Some(
-        Reflect::get(&result, &"value".into())?.unchecked_into(),
-    ))
+fn unstored(error: JsValue) -> Unfetched {
+    let what = format!(
+        "The browser has no room for the model ({}).",
+        message(&error)
+    );
+    let failure = Failure::new(FailureKind::OutOfMemory, what)
+        .remedy("Close other tabs or free up some disk space, then try again.");
+    Unfetched::Failed(failure)
 }

@@ -2,27 +2,32 @@
 
 use web_sys::Blob;
 
-use super::{blob::BlobSource, download::Downloads};
+use super::{
+    blob::BlobSource,
+    download::{Downloads, Stop, Unfetched, say},
+};
 use crate::{
     host::Host,
-    protocol::{Event, Failure, FailureKind, ModelSource, Phase},
+    protocol::{Event, Failure, FailureKind, ModelSource, NotKept, Phase},
+    transfer::{Attempt, Flaw},
     weights::{checkpoint::NamedSource, hash::sha256_hex, source::SourceError},
 };
 
-/// A model's files: those that came with the message, or the one that is downloaded.
+/// A model's files: those that came with the message, or the one that is downloaded, until `stop` gives a reason to end that.
 ///
 /// # Errors
-/// If the download fails, or is not the file it should be.
+/// If the download fails or is ended, or is not the file it should be.
 pub async fn model_sources(
     source: &ModelSource,
     files: Vec<(String, Blob)>,
     downloads: &Downloads,
     host: &dyn Host,
+    stop: Stop<'_>,
 ) -> Result<Vec<NamedSource>, Failure> {
     let ModelSource::Url { url, name, sha256 } = source else {
         return Ok(named_sources(files));
     };
-    let source = downloaded(url, sha256.as_deref(), downloads, host).await?;
+    let source = downloaded(url, sha256.as_deref(), downloads, host, stop).await?;
     Ok(vec![NamedSource {
         name: name.clone(),
         source: Box::new(source),
@@ -44,10 +49,16 @@ async fn downloaded(
     sha256: Option<&str>,
     downloads: &Downloads,
     host: &dyn Host,
+    stop: Stop<'_>,
 ) -> Result<BlobSource, Failure> {
     let Some(sha256) = sha256 else {
-        let blob = downloads.fetch(url, None, host).await?;
-        return Ok(BlobSource::new(blob));
+        let fetched = downloads.fetch(url, None, false, host, stop).await;
+        return fetched
+            .map(BlobSource::new)
+            .map_err(|unfetched| match unfetched {
+                Unfetched::Failed(failure) => failure,
+                Unfetched::NotKept => lost(url),
+            });
     };
     if let Some(kept) = downloads.find(sha256).await {
         if hash(&kept, host).await.is_ok_and(|actual| actual == sha256) {
@@ -55,31 +66,54 @@ async fn downloaded(
         }
         downloads.remove(sha256).await;
     }
-    // A file that cannot be read again was kept badly, not sent badly: the second time it is held in memory.
-    for key in [Some(sha256), None] {
-        let fresh = downloads.fetch(url, key, host).await?;
-        match hash(&fresh, host).await {
-            Ok(actual) if actual == sha256 => {
-                return Ok(BlobSource::hashed(fresh, sha256.to_owned()));
-            }
-            Ok(_) => {
-                downloads.remove(sha256).await;
-                return Err(Failure::new(
-                    FailureKind::Network,
-                    "The downloaded model is not the expected file.",
-                )
-                .at(format!("{url}: its SHA-256 is not {sha256}"))
-                .remedy("Try again; if it happens twice, the server has a different file."));
-            }
-            Err(_) => downloads.remove(sha256).await,
+    let mut attempt = Attempt::FIRST;
+    loop {
+        let key = attempt.is_kept.then_some(sha256);
+        let fetched = downloads
+            .fetch(url, key, attempt.is_past_cache, host, stop)
+            .await;
+        let flaw = match fetched {
+            Ok(fresh) => match hash(&fresh, host).await {
+                Ok(actual) if actual == sha256 => {
+                    return Ok(BlobSource::hashed(fresh, sha256.to_owned()));
+                }
+                Ok(_) => Flaw::Unexpected,
+                Err(_) => {
+                    let is_told = attempt.is_kept.then_some(NotKept::NoStorage);
+                    say(is_told, host);
+                    Flaw::Unreadable
+                }
+            },
+            Err(Unfetched::Failed(failure)) => return Err(failure),
+            Err(Unfetched::NotKept) => Flaw::Unreadable,
+        };
+        if attempt.is_kept {
+            downloads.remove(sha256).await;
         }
+        attempt = match (attempt.after(flaw), flaw) {
+            (Some(next), _) => next,
+            (None, Flaw::Unexpected) => return Err(unexpected(url, sha256)),
+            (None, Flaw::Unreadable) => return Err(lost(url)),
+        };
     }
-    Err(Failure::new(
+}
+
+fn unexpected(url: &str, sha256: &str) -> Failure {
+    Failure::new(
+        FailureKind::Network,
+        "The downloaded model is not the expected file, and neither was it when the server was asked again.",
+    )
+    .at(format!("{url}: its SHA-256 is not {sha256}"))
+    .remedy("The server has a different file: drop a model file here instead.")
+}
+
+fn lost(url: &str) -> Failure {
+    Failure::new(
         FailureKind::Network,
         "The browser does not give back the model that it downloaded.",
     )
     .at(url)
-    .remedy("Free up some disk space and memory, then try again; or drop a model file here."))
+    .remedy("Free up some disk space and memory, then try again; or drop a model file here.")
 }
 
 /// Hashing reads the file once, loading once more: each is half of what the user waits for.

@@ -37,6 +37,22 @@ impl Folder {
         Ok(Entry(call(&self.0, "getFileHandle", &arguments).await?))
     }
 
+    /// The names of all that is in the folder.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub async fn names(&self) -> Result<Vec<String>, JsValue> {
+        let keys = call(&self.0, "keys", &Array::new()).await?;
+        let mut names = Vec::new();
+        loop {
+            let next = call(&keys, "next", &Array::new()).await?;
+            if Reflect::get(&next, &"done".into())?.is_truthy() {
+                return Ok(names);
+            }
+            names.extend(Reflect::get(&next, &"value".into())?.as_string());
+        }
+    }
+
     /// Removes the file `name`.
     ///
     /// # Errors
@@ -55,6 +71,20 @@ impl Entry {
     pub async fn file(&self) -> Result<File, JsValue> {
         let file = call(&self.0, "getFile", &Array::new()).await?;
         file.dyn_into()
+    }
+
+    /// Whether the browser can give the file another name.
+    pub fn can_be_renamed(&self) -> bool {
+        Reflect::get(&self.0, &"move".into()).is_ok_and(|method| method.is_function())
+    }
+
+    /// Gives the file another name in its folder.
+    ///
+    /// # Errors
+    /// Where the browser cannot, or the file is open here or in another tab.
+    pub async fn rename(&self, name: &str) -> Result<(), JsValue> {
+        let renamed = call(&self.0, "move", &Array::of1(&name.into())).await;
+        renamed.map(drop)
     }
 
     /// Opens the file for writing, which no other tab can do meanwhile.

@@ -55,7 +55,13 @@ impl Turns {
 
 /// Waits for a timer of the worker.
 pub async fn sleep(scope: &DedicatedWorkerGlobalScope, millis: u32) {
-    let promise = Promise::new(&mut |resolve, _| {
+    // The promise is only ever resolved.
+    let _ = JsFuture::from(timer(scope, millis)).await;
+}
+
+/// Resolves to `undefined` after this time.
+pub fn timer(scope: &DedicatedWorkerGlobalScope, millis: u32) -> Promise {
+    Promise::new(&mut |resolve, _| {
         let millis = i32::try_from(millis).unwrap_or(i32::MAX);
         // Without timers the promise would never end; ending at once is the lesser evil.
         if scope
@@ -64,7 +70,5 @@ pub async fn sleep(scope: &DedicatedWorkerGlobalScope, millis: u32) {
         {
             let _ = resolve.call0(&JsValue::NULL);
         }
-    });
-    // The promise is only ever resolved.
-    let _ = JsFuture::from(promise).await;
+    })
 }

@@ -127,7 +127,9 @@ async fn sources(
     host: &dyn Host,
 ) -> Result<Vec<NamedSource>, Failure> {
     match command {
-        Command::LoadModel { source } => model_sources(source, files, downloads, host).await,
+        Command::LoadModel { source } => {
+            model_sources(source, files, downloads, host, &|| None).await
+        }
         _ => Ok(named_sources(files)),
     }
 }
