@@ -199,8 +199,7 @@ pub fn advice(problem: &DeviceProblem, browser: Browser) -> &'static str {
         (
             DeviceProblem::InitFailed { .. }
             | DeviceProblem::NoThreads { .. }
-            | DeviceProblem::WrongResult { .. }
-            | DeviceProblem::RejectedShader { .. },
+            | DeviceProblem::WrongResult { .. },
             _,
         ) => {
             "Updating the browser and the graphics driver often helps. The CPU engine gives the same numbers."

@@ -60,7 +60,8 @@ impl Death<'_> {
         if crash.kind == FailureKind::OutOfMemory {
             return Failure::new(crash.kind, format!("{who} ran out of memory{doing}"))
                 .at(crash.message)
-                .remedy(self.memory_remedy);
+                .remedy(self.memory_remedy)
+                .raw(crash.raw);
         }
         if crash.message.is_empty() {
             // Nothing that this program could have done: it reports its own mistakes.
@@ -89,13 +90,20 @@ impl Death<'_> {
         )
         .at(report.join(" \u{b7} "))
         .remedy(remedy)
+        .raw(crash.raw)
     }
 }
 
-/// What a person who reports an internal error copies; nothing for other failures.
+/// What a person who reports an internal error copies, or a failure of which a graphics library said more than the page
+/// shows; nothing for other failures.
 pub fn report(failure: &Failure) -> Option<String> {
-    let place = failure.place.as_deref()?;
-    (failure.kind == FailureKind::Internal).then(|| format!("{}\n{place}", failure.what))
+    let Failure {
+        what, place, raw, ..
+    } = failure;
+    let is_internal = failure.kind == FailureKind::Internal && place.is_some();
+    let lines = [Some(what), place.as_ref(), raw.as_ref()];
+    let lines: Vec<&str> = lines.into_iter().flatten().map(String::as_str).collect();
+    (is_internal || raw.is_some()).then(|| lines.join("\n"))
 }
 
 /// The step that a failure concerns: by its kind where that says it, else by what was asked of the worker.
@@ -184,6 +192,29 @@ mod tests {
                 .contains("index out of bounds\nengine/src/a.rs")
         );
         assert!(death("").what.contains("without a message"));
+    }
+
+    #[test]
+    fn a_graphics_library_is_quoted_in_the_report_alone() {
+        let failure = death(
+            "Uncaught Error: panicked at /registry/cubecl-wgpu-0.11.3/src/compute/device_poison.rs:42:17:\nwgpu error: Validation Error\n\nCaused by:\n  In Device::create_bind_group, label = 'group'",
+        );
+        let shown = [Some(failure.what.as_str()), failure.remedy.as_deref()];
+        for text in shown.into_iter().flatten() {
+            assert!(
+                !text.contains("create_bind_group") && !text.contains("Validation"),
+                "{text}"
+            );
+        }
+        assert!(
+            failure.what.contains("the graphics driver refused"),
+            "{}",
+            failure.what
+        );
+        assert!(report(&failure).unwrap().contains("create_bind_group"));
+
+        let failure = death("panicked at wgpu/a.rs:1:1:\nwgpu error: Out of Memory");
+        assert_eq!(failure.place.as_deref(), Some("the GPU ran out of memory"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the browser says of a worker that died: lack of memory, or a mistake of this program.
 
-use super::FailureKind;
+use super::{FailureKind, GpuFault};
 
 /// What browsers and Rust say where memory runs out, in lower case.
 const OUT_OF_MEMORY: [&str; 10] = [
@@ -25,8 +25,10 @@ const MAX_CHARS: usize = 400;
 pub struct Crash {
     /// [`FailureKind::OutOfMemory`] or [`FailureKind::Internal`].
     pub kind: FailureKind,
-    /// What was said; empty where nothing was.
+    /// What was said, in plain words where a graphics library said it; empty where nothing was.
     pub message: String,
+    /// The words of that library, for a report.
+    pub raw: Option<String>,
     /// File, line and column of a panic.
     pub place: Option<String>,
 }
@@ -53,9 +55,14 @@ impl Crash {
         if is_abort && !is_named {
             message = "an allocation failed".to_owned();
         }
+        let mut raw = None;
+        if let Some(fault) = GpuFault::find(&message, place) {
+            raw = Some(std::mem::replace(&mut message, fault.to_string()));
+        }
         Self {
             kind,
             message,
+            raw,
             place: place.map(str::to_owned),
         }
     }
@@ -125,6 +132,23 @@ mod tests {
             assert_eq!(crash.kind, FailureKind::OutOfMemory, "{said}");
             assert!(!crash.message.is_empty());
         }
+    }
+
+    #[test]
+    fn a_graphics_library_is_not_quoted() {
+        let said = "Uncaught Error: panicked at /registry/cubecl-wgpu-0.11.3/src/compute/device_poison.rs:42:17:\nwgpu error: Validation Error\n\nCaused by:\n  In Device::create_bind_group, label = 'group'\n    the layout does not match\n";
+        let crash = Crash::of(said);
+        assert_eq!(crash.kind, FailureKind::Internal);
+        assert_eq!(crash.message, GpuFault::Refused.to_string());
+        assert!(
+            crash
+                .raw
+                .is_some_and(|raw| raw.contains("create_bind_group"))
+        );
+        let crash = Crash::of("panicked at wgpu/src/backend.rs:1:1:\nwgpu error: Out of Memory");
+        assert_eq!(crash.kind, FailureKind::OutOfMemory);
+        assert_eq!(crash.message, GpuFault::OutOfMemory.to_string());
+        assert_eq!(Crash::of("Uncaught Error: oops").raw, None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 pub use kernels::Precision;
 use serde::{Deserialize, Serialize};
 
+use super::GpuFault;
+
 /// The two builds of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,7 +53,8 @@ pub enum DeviceProblem {
         actual: u64,
         needed: u64,
     },
-    #[error("the GPU could not be opened: {message}")]
+    /// With what the graphics library said.
+    #[error("the GPU could not be used: {}", GpuFault::of(message))]
     InitFailed { message: String },
     #[error(
         "the self-test `{case}` gave a wrong result (error {max_error:.2e}, allowed {tolerance:.0e})"
@@ -61,8 +64,6 @@ pub enum DeviceProblem {
         max_error: f64,
         tolerance: f64,
     },
-    #[error("the graphics driver rejected a program: {message}")]
-    RejectedShader { message: String },
     #[error("the engine's threads could not be started: {message}")]
     NoThreads { message: String },
     #[error("chosen by you")]

@@ -15,6 +15,8 @@ pub struct Failure {
     pub place: Option<String>,
     /// One sentence: what the user can do.
     pub remedy: Option<String>,
+    /// What a graphics library said, word for word: for a report, as the page does not show it.
+    pub raw: Option<String>,
     /// The run that failed, if one did.
     pub run: Option<RunId>,
 }
@@ -27,6 +29,7 @@ impl Failure {
             what: what.into(),
             place: None,
             remedy: None,
+            raw: None,
             run: None,
         }
     }
@@ -40,6 +43,12 @@ impl Failure {
     /// Adds what the user can do.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Adds what a graphics library said.
+    pub fn raw(mut self, raw: Option<String>) -> Self {
+        self.raw = raw;
         self
     }
 

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use crate::{
     host::{Control, Host},
-    protocol::{Event, Failure, FailureKind, RunId, RunState},
+    protocol::{Event, Failure, FailureKind, GpuFault, RunId, RunState},
 };
 
 /// How much work may be queued for the device: long enough to hide the wait, short enough not to be noticed.
@@ -134,7 +134,8 @@ impl<'a> Pacing<'a> {
 pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
     let lost = |message: String| {
         Failure::new(FailureKind::DeviceLost, "The GPU stopped responding.")
-            .at(message)
+            .at(GpuFault::of(&message).to_string())
+            .raw(Some(message))
             .remedy(
                 "Close other tabs that use the GPU, or choose CPU as the device, and start again.",
             )

@@ -45,6 +45,9 @@ async fn run(
     let (device, report) = match prove_device(&scope, host).await {
         Ok(proven) => proven,
         Err(reason) => {
+            // With the words of the graphics library, which the page does not show.
+            let reason_text = format!("{reason:?}");
+            web_sys::console::warn_2(&"the device was rejected:".into(), &reason_text.into());
             return host.emit(Event::DeviceRejected {
                 kind: device::KIND,
                 reason,

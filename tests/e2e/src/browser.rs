@@ -65,7 +65,17 @@ impl Browser {
     /// # Errors
     /// Where the driver or the browser is missing or does not start.
     pub fn start(folder: &Path, window: Window) -> Result<Self, BrowserError> {
-        Self::launch(Kind::Chromium, folder, window, false)
+        Self::launch(Kind::Chromium, folder, window, |_| {})
+    }
+
+    /// As [`Self::start`], but pages are not waited for when they are opened: some never load whole.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_hasty(folder: &Path, window: Window) -> Result<Self, BrowserError> {
+        Self::launch(Kind::Chromium, folder, window, |capabilities| {
+            capabilities["pageLoadStrategy"] = json!("none");
+        })
     }
 
     /// As [`Self::start`], with a record of what the page's thread does; see [`Self::collect_trace`].
@@ -73,7 +83,14 @@ impl Browser {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_traced(folder: &Path, window: Window) -> Result<Self, BrowserError> {
-        Self::launch(Kind::Chromium, folder, window, true)
+        Self::launch(Kind::Chromium, folder, window, |capabilities| {
+            capabilities["goog:loggingPrefs"]["performance"] = json!("ALL");
+            capabilities["goog:chromeOptions"]["perfLoggingPrefs"] = json!({
+                "enableNetwork": false,
+                "enablePage": false,
+                "traceCategories": trace::CATEGORIES,
+            });
+        })
     }
 
     /// Like [`Self::start`], with another browser than Chromium.
@@ -81,14 +98,14 @@ impl Browser {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_kind(kind: Kind, folder: &Path, window: Window) -> Result<Self, BrowserError> {
-        Self::launch(kind, folder, window, false)
+        Self::launch(kind, folder, window, |_| {})
     }
 
     fn launch(
         kind: Kind,
         folder: &Path,
         window: Window,
-        is_traced: bool,
+        adjust: impl FnOnce(&mut serde_json::Value),
     ) -> Result<Self, BrowserError> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).map_err(BrowserError::Folder)?;
@@ -96,14 +113,7 @@ impl Browser {
         std::fs::create_dir_all(folder.join("downloads")).map_err(BrowserError::Folder)?;
         let driver = Driver::start(kind, folder, window)?;
         let mut capabilities = kind.capabilities(folder, window);
-        if is_traced {
-            capabilities["goog:loggingPrefs"]["performance"] = json!("ALL");
-            capabilities["goog:chromeOptions"]["perfLoggingPrefs"] = json!({
-                "enableNetwork": false,
-                "enablePage": false,
-                "traceCategories": trace::CATEGORIES,
-            });
-        }
+        adjust(&mut capabilities);
         let session = Session::open(&driver.url, kind, capabilities)?;
         let browser = Self {
             session,

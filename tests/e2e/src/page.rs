@@ -39,6 +39,7 @@ pub enum PageError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Button,
+    Link,
     FileInput,
     /// Anything that a value is typed into or chosen from.
     Field,
@@ -52,6 +53,7 @@ impl Role {
     fn candidates(self) -> &'static str {
         match self {
             Self::Button => "button, [role=button], summary",
+            Self::Link => "a[href]",
             Self::FileInput => "input[type=file]",
             Self::Field => {
                 "input:not([type=file]), select, textarea, fieldset, [role=group], [role=textbox], [role=spinbutton], \
@@ -67,6 +69,7 @@ impl Role {
     fn word(self) -> &'static str {
         match self {
             Self::Button => "button",
+            Self::Link => "link",
             Self::FileInput => "file input",
             Self::Field => "field",
             Self::Status => "status region",
@@ -183,6 +186,14 @@ impl<'a> Page<'a> {
         self.click(Role::Button, button)
     }
 
+    /// Clicks a link, as soon as it can be reached.
+    ///
+    /// # Errors
+    /// Where there is no such link, or it cannot be clicked.
+    pub fn follow(&self, link: &str) -> Result<(), PageError> {
+        self.click(Role::Link, link)
+    }
+
     /// Clicks a checkbox or a radio button, as soon as it can be reached.
     ///
     /// # Errors
@@ -196,6 +207,8 @@ impl<'a> Page<'a> {
             let element = self.by_name(role, name)?;
             match self.session.act_on(&element, "click") {
                 Ok(()) => Ok(Seen::Yes(())),
+                // The driver looks at a link again after the click, when it may have led away from it.
+                Err(error) if role == Role::Link && error.is_stale() => Ok(Seen::Yes(())),
                 Err(error) if error.is_out_of_reach() => {
                     // The driver scrolls it to the window's edge, where the page's head may stand before it. WebKitGTK's
                     // does not scroll at all to what is below the window by less than the page's scroll padding.

@@ -4,6 +4,7 @@
 //! headers with files only, not with errors. A worker obeys the policy of its own response, so the headers must be on
 //! every one: a `<meta>` policy does not reach it.
 
+mod fault;
 mod http;
 
 use std::fs::File;
@@ -15,6 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+pub use fault::Fault;
+
+use fault::Faults;
 use http::{Body, Request, Response};
 
 /// Sent with every response, whatever its status.
@@ -74,6 +78,7 @@ pub enum ServeError {
 pub struct SiteServer {
     address: SocketAddr,
     is_over: Arc<AtomicBool>,
+    faults: Faults,
     acceptor: Option<JoinHandle<()>>,
 }
 
@@ -99,13 +104,15 @@ impl SiteServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(port_error)?;
         let address = listener.local_addr().map_err(port_error)?;
         let is_over = Arc::new(AtomicBool::new(false));
+        let faults = Faults::default();
         let acceptor = std::thread::spawn({
-            let is_over = Arc::clone(&is_over);
-            move || accept(&listener, &root, isolation, &is_over)
+            let (is_over, faults) = (Arc::clone(&is_over), faults.clone());
+            move || accept(&listener, &root, isolation, &faults, &is_over)
         });
         Ok(Self {
             address,
             is_over,
+            faults,
             acceptor: Some(acceptor),
         })
     }
@@ -113,6 +120,11 @@ impl SiteServer {
     /// The page's origin without a trailing slash, e.g. `http://127.0.0.1:8080`.
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on, something goes wrong with answers for paths with this end; `None` mends it, for answers under way too.
+    pub fn set_fault(&self, path_end: &str, fault: Option<Fault>) {
+        self.faults.set(path_end, fault);
     }
 
     /// Serves until the process ends.
@@ -126,23 +138,38 @@ impl SiteServer {
 impl Drop for SiteServer {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Release);
+        self.faults.clear();
         // Wakes the acceptor, which then sees that it is over.
         let _ = TcpStream::connect(self.address);
     }
 }
 
 /// A thread for each connection: a browser opens six, and each must be answered while the others are kept open.
-fn accept(listener: &TcpListener, root: &Arc<Path>, isolation: Isolation, is_over: &AtomicBool) {
+fn accept(
+    listener: &TcpListener,
+    root: &Arc<Path>,
+    isolation: Isolation,
+    faults: &Faults,
+    is_over: &AtomicBool,
+) {
     for connection in listener.incoming() {
         if is_over.load(Ordering::Acquire) {
             break;
         }
         let Ok(connection) = connection else { continue };
-        let root = Arc::clone(root);
+        let (root, faults) = (Arc::clone(root), faults.clone());
         std::thread::spawn(move || {
             // A visitor who hangs up, or sends something that is not a request, is not our failure.
             let _ = connection.set_read_timeout(Some(SILENCE));
-            let _ = http::serve(connection, |request| answer(&root, isolation, request));
+            let _ = http::serve(connection, |request| {
+                let Some(fault) = faults.of(request.path()) else {
+                    return answer(&root, isolation, request);
+                };
+                // What the browser has already is sent again, so that something can go wrong with it.
+                let mut response = answer(&root, isolation, &request.without("If-None-Match"));
+                faults.spoil(fault, request, &mut response);
+                response
+            });
         });
     }
 }
@@ -156,12 +183,14 @@ fn answer(root: &Path, isolation: Isolation, request: &Request) -> Response {
                 status: "404 Not Found",
                 headers,
                 body: Body::Text("Not found\n"),
+                trouble: None,
             }
         }),
         _ => Response {
             status: "405 Method Not Allowed",
             headers: vec![("Allow", "GET, HEAD".to_owned())],
             body: Body::None,
+            trouble: None,
         },
     };
     let headers = HEADERS
@@ -196,6 +225,7 @@ fn file_response(root: &Path, request: &Request) -> Option<Response> {
             status: "304 Not Modified",
             headers,
             body: Body::None,
+            trouble: None,
         });
     }
     let range = request
@@ -220,12 +250,13 @@ fn file_response(root: &Path, request: &Request) -> Option<Response> {
         status,
         headers,
         body,
+        trouble: None,
     })
 }
 
 /// The file that a request names, if it lies inside `root`.
 fn file_of(root: &Path, url: &str) -> Option<PathBuf> {
-    let path = percent_decoded(url.split(['?', '#']).next()?)?;
+    let path = percent_decoded(http::path_of(url))?;
     let relative = Path::new(path.trim_start_matches('/'));
     if !relative
         .components()

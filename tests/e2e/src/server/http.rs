@@ -5,11 +5,14 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
+use super::fault::Trouble;
+
 /// A request's head is refused beyond this.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
 /// A request; its body, if it has one, is never read.
+#[derive(Clone)]
 pub struct Request {
     pub method: String,
     /// Path and query as sent.
@@ -27,6 +30,19 @@ impl Request {
         found.map(|(_, value)| value.as_str())
     }
 
+    pub fn path(&self) -> &str {
+        path_of(&self.target)
+    }
+
+    /// The same request without one of its headers.
+    pub fn without(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other
+            .headers
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        other
+    }
+
     /// Whether another request may follow on the same connection.
     fn keeps_connection(&self) -> bool {
         let has_body = self.header("Transfer-Encoding").is_some()
@@ -36,6 +52,11 @@ impl Request {
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         self.is_1_1 && !has_body && !is_closing
     }
+}
+
+/// An address without its query.
+pub fn path_of(target: &str) -> &str {
+    target.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// What follows an answer's head.
@@ -51,6 +72,8 @@ pub struct Response {
     pub status: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub body: Body,
+    /// What goes wrong with this answer, if something does.
+    pub trouble: Option<Trouble>,
 }
 
 /// Answers the requests of one connection until the other end closes it or falls silent.
@@ -62,6 +85,9 @@ pub fn serve(mut connection: TcpStream, answer: impl Fn(&Request) -> Response) -
     let mut received = Vec::new();
     while let Some(request) = read(&mut connection, &mut received)? {
         let response = answer(&request);
+        if let Some(trouble) = &response.trouble {
+            trouble.before_head();
+        }
         write(&mut connection, response, request.method == "HEAD")?;
         if !request.keeps_connection() {
             break;
@@ -129,7 +155,12 @@ fn write(connection: &mut TcpStream, response: Response, is_head_only: bool) -> 
         Body::None => {}
         Body::Text(text) => connection.write_all(text.as_bytes())?,
         Body::File(file, len_bytes) => {
-            let sent = io::copy(&mut file.take(len_bytes), connection)?;
+            let mut file = file.take(len_bytes);
+            let mut sent = 0;
+            if let Some(trouble) = response.trouble {
+                sent += trouble.before_body(&mut file, connection)?;
+            }
+            sent += io::copy(&mut file, connection)?;
             if sent < len_bytes {
                 // The file shrank meanwhile; only a broken connection tells the other end.
                 return Err(ErrorKind::UnexpectedEof.into());

@@ -6,6 +6,7 @@ mod adapters;
 mod bad_input;
 mod browsers;
 mod chat;
+mod connection;
 mod control;
 mod data;
 mod devices;

@@ -37,7 +37,7 @@ pub struct Visit {
     pub browser: Browser,
     pub origin: String,
     pub folder: PathBuf,
-    _server: SiteServer,
+    pub server: SiteServer,
 }
 
 impl Visit {
@@ -51,6 +51,14 @@ impl Visit {
         let site = root().join("dist");
         Self::start_with(test, Kind::Chromium, &site, Isolation::Isolated, |folder| {
             Browser::start_traced(folder, Window::default())
+        })
+    }
+
+    /// As [`Self::start`], in a browser that does not wait for a page that it opens.
+    pub fn start_hasty(test: &str) -> Result<Option<Self>, Box<dyn Error>> {
+        let site = root().join("dist");
+        Self::start_with(test, Kind::Chromium, &site, Isolation::Isolated, |folder| {
+            Browser::start_hasty(folder, Window::default())
         })
     }
 
@@ -100,7 +108,7 @@ impl Visit {
             browser,
             origin: server.origin(),
             folder,
-            _server: server,
+            server,
         }))
     }
 
