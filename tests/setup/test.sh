@@ -107,6 +107,8 @@ browser_tests() {
 
 stage "format" cargo fmt --all --check || true
 stage "structure" tests_of --package tidy || true
+stage "licenses" bash tests/setup/supply.sh licenses || true
+stage "vulnerabilities" bash tests/setup/supply.sh vulnerabilities || true
 # In the background: a compiler often waits for one large crate, so two builds at once take little more than the longer.
 aside build_page
 stage "lints (native)" clippy_native || true

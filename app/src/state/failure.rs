@@ -101,7 +101,8 @@ pub fn report(failure: &Failure) -> Option<String> {
         what, place, raw, ..
     } = failure;
     let is_internal = failure.kind == FailureKind::Internal && place.is_some();
-    let lines = [Some(what), place.as_ref(), raw.as_ref()];
+    let raw = raw.as_ref().map(|raw| &raw.0);
+    let lines = [Some(what), place.as_ref(), raw];
     let lines: Vec<&str> = lines.into_iter().flatten().map(String::as_str).collect();
     (is_internal || raw.is_some()).then(|| lines.join("\n"))
 }

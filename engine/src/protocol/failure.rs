@@ -16,10 +16,14 @@ pub struct Failure {
     /// One sentence: what the user can do.
     pub remedy: Option<String>,
     /// What a graphics library said, word for word: for a report, as the page does not show it.
-    pub raw: Option<String>,
+    pub raw: Option<Box<Raw>>,
     /// The run that failed, if one did.
     pub run: Option<RunId>,
 }
+
+/// A text as it came; failures hold it in a box, as hardly any has one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Raw(pub String);
 
 impl Failure {
     /// A failure with neither place nor remedy yet.
@@ -48,7 +52,7 @@ impl Failure {
 
     /// Adds what a graphics library said.
     pub fn raw(mut self, raw: Option<String>) -> Self {
-        self.raw = raw;
+        self.raw = raw.map(|raw| Box::new(Raw(raw)));
         self
     }
 

@@ -124,6 +124,6 @@ async fn read_corner(tensor: Tensor<2>) -> Result<(), DeviceProblem> {
     let read = read_all(corner).await;
     read.map(|_| ())
         .map_err(|failure| DeviceProblem::InitFailed {
-            message: failure.raw.unwrap_or(failure.what),
+            message: failure.raw.map_or(failure.what, |raw| raw.0),
         })
 }

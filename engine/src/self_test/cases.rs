@@ -290,7 +290,7 @@ impl Bench<'_> {
         let values = read_all(result.cast(FloatDType::F32))
             .await
             .map_err(|failure| DeviceProblem::InitFailed {
-                message: failure.raw.unwrap_or(failure.what),
+                message: failure.raw.map_or(failure.what, |raw| raw.0),
             })?;
         let elapsed_millis = self.host.now_millis() - started;
         let (mut max_difference, mut max_reference) = (0.0f64, 0.0f64);

@@ -19,7 +19,7 @@ use super::{
     timer::timer,
 };
 use crate::{
-    host::Host,
+    host::{Host, cancelled},
     protocol::{Event, Failure, FailureKind, NotKept, Phase},
     transfer::{Answer, Transfer, TransferProblem},
 };
@@ -28,9 +28,6 @@ use crate::{
 const FOLDER: &str = "models";
 /// How often a download that is waited for is looked at: whether it is silent for too long, and whether it is still wanted.
 const LOOK_MILLIS: u32 = 250;
-
-/// Why a download should end now, if it should.
-pub type Stop<'a> = &'a dyn Fn() -> Option<Failure>;
 
 /// Why there is no file.
 pub enum Unfetched {
@@ -80,16 +77,15 @@ impl Downloads {
     ///
     /// # Errors
     /// [`FailureKind::Network`] with the URL where the server does not answer, refuses, breaks off or falls silent;
-    /// [`FailureKind::OutOfMemory`] where the browser has no room; or what `stop` gives.
+    /// [`FailureKind::OutOfMemory`] where the browser has no room; [`FailureKind::Cancelled`].
     pub async fn fetch(
         &self,
         url: &str,
         key: Option<&str>,
         is_past_cache: bool,
         host: &dyn Host,
-        stop: Stop<'_>,
     ) -> Result<Blob, Unfetched> {
-        let mut request = Request::send(&self.scope, url, is_past_cache, host, stop);
+        let mut request = Request::send(&self.scope, url, is_past_cache, host);
         let reader = request.answer().await?;
         let mut sink = self.sink(key, host).await;
         match receive(&mut request, &reader, &mut sink).await {
@@ -148,7 +144,6 @@ async fn receive(
 struct Request<'a> {
     scope: &'a DedicatedWorkerGlobalScope,
     host: &'a dyn Host,
-    stop: Stop<'a>,
     url: &'a str,
     answer: Promise,
     controller: Option<AbortController>,
@@ -163,7 +158,6 @@ impl<'a> Request<'a> {
         url: &'a str,
         is_past_cache: bool,
         host: &'a dyn Host,
-        stop: Stop<'a>,
     ) -> Self {
         let options = RequestInit::new();
         if is_past_cache {
@@ -176,7 +170,6 @@ impl<'a> Request<'a> {
         Self {
             scope,
             host,
-            stop,
             url,
             answer: scope.fetch_with_str_and_init(url, &options),
             controller,
@@ -239,8 +232,8 @@ impl<'a> Request<'a> {
     /// Waits for what the browser promises, as long as it is wanted and the server is not silent.
     async fn wait(&mut self, promise: &Promise) -> Result<JsValue, Failure> {
         loop {
-            if let Some(failure) = (self.stop)() {
-                return Err(failure);
+            if self.host.is_cancelled() {
+                return Err(cancelled());
             }
             let look = self
                 .look

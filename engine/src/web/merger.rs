@@ -72,7 +72,7 @@ async fn write(data: &JsValue, port: &Port) -> Result<(MergerEvent, Blob), Failu
     }
     let adapter = named_sources(files.drain(..1).collect());
     let downloads = Downloads::new(port.scope.clone());
-    let model = model_sources(&source, files, &downloads, port, &|| None).await?;
+    let model = model_sources(&source, files, &downloads, port).await?;
     let mut sink = BlobSink::default();
     let written = merge_files(model, adapter, kind, RUN, port, &mut sink).await;
     let file_name = written.map_err(|interruption| match interruption {

@@ -4,7 +4,7 @@ use web_sys::Blob;
 
 use super::{
     blob::BlobSource,
-    download::{Downloads, Stop, Unfetched, say},
+    download::{Downloads, Unfetched, say},
 };
 use crate::{
     host::Host,
@@ -13,21 +13,20 @@ use crate::{
     weights::{checkpoint::NamedSource, hash::sha256_hex, source::SourceError},
 };
 
-/// A model's files: those that came with the message, or the one that is downloaded, until `stop` gives a reason to end that.
+/// A model's files: those that came with the message, or the one that is downloaded.
 ///
 /// # Errors
-/// If the download fails or is ended, or is not the file it should be.
+/// If the download fails or is cancelled, or is not the file it should be.
 pub async fn model_sources(
     source: &ModelSource,
     files: Vec<(String, Blob)>,
     downloads: &Downloads,
     host: &dyn Host,
-    stop: Stop<'_>,
 ) -> Result<Vec<NamedSource>, Failure> {
     let ModelSource::Url { url, name, sha256 } = source else {
         return Ok(named_sources(files));
     };
-    let source = downloaded(url, sha256.as_deref(), downloads, host, stop).await?;
+    let source = downloaded(url, sha256.as_deref(), downloads, host).await?;
     Ok(vec![NamedSource {
         name: name.clone(),
         source: Box::new(source),
@@ -49,10 +48,9 @@ async fn downloaded(
     sha256: Option<&str>,
     downloads: &Downloads,
     host: &dyn Host,
-    stop: Stop<'_>,
 ) -> Result<BlobSource, Failure> {
     let Some(sha256) = sha256 else {
-        let fetched = downloads.fetch(url, None, false, host, stop).await;
+        let fetched = downloads.fetch(url, None, false, host).await;
         return fetched
             .map(BlobSource::new)
             .map_err(|unfetched| match unfetched {
@@ -69,9 +67,7 @@ async fn downloaded(
     let mut attempt = Attempt::FIRST;
     loop {
         let key = attempt.is_kept.then_some(sha256);
-        let fetched = downloads
-            .fetch(url, key, attempt.is_past_cache, host, stop)
-            .await;
+        let fetched = downloads.fetch(url, key, attempt.is_past_cache, host).await;
         let flaw = match fetched {
             Ok(fresh) => match hash(&fresh, host).await {
                 Ok(actual) if actual == sha256 => {

@@ -130,9 +130,7 @@ async fn sources(
     host: &dyn Host,
 ) -> Result<Vec<NamedSource>, Failure> {
     match command {
-        Command::LoadModel { source } => {
-            model_sources(source, files, downloads, host, &|| None).await
-        }
+        Command::LoadModel { source } => model_sources(source, files, downloads, host).await,
         _ => Ok(named_sources(files)),
     }
 }
