@@ -85,8 +85,8 @@ const SIGNS: [(GpuFault, &[&str]); 5] = [
     ),
 ];
 
-/// What only graphics libraries say, in lower case.
-const MARKS: [&str; 4] = ["wgpu", "cubecl", "webgpu", "wgsl"];
+/// What only graphics libraries say, or have in their places, in lower case.
+const MARKS: [&str; 5] = ["wgpu", "webgpu", "wgsl", "/cube", "cube dim"];
 
 impl GpuFault {
     /// Sorts a text that is known to be about the GPU.
@@ -236,6 +236,7 @@ mod tests {
         for place in [
             "/registry/src/cubecl-wgpu-0.11.3/src/compute/server.rs:1:1",
             "/registry/src/wgpu-30.0.1/src/backend/webgpu.rs:1:1",
+            "/registry/src/cubecl-runtime-0.11.3/src/client.rs:1:1",
         ] {
             let found = GpuFault::find(unwrapped, Some(place));
             assert_eq!(found, Some(GpuFault::Refused));
