@@ -17,3 +17,4 @@ mod summary;
 mod trial;
 mod unsaved;
 mod verdict;
+mod work;

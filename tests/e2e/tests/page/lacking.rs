@@ -16,7 +16,7 @@ const NO_SPACE: &str =
     "This browser has no room left to keep the model: it is downloaded again next time.";
 
 /// Opens the page with this script before those of the page and of every worker; `None` where the test cannot run.
-fn visit_with(test: &str, script: &str) -> Result<Option<Visit>, Box<dyn std::error::Error>> {
+pub fn visit_with(test: &str, script: &str) -> Result<Option<Visit>, Box<dyn std::error::Error>> {
     let dist = root().join("dist");
     if !dist.join("start.js").exists() {
         println!("SKIPPED {test}: the page is not built (make build)");

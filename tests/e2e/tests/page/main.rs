@@ -9,6 +9,7 @@ mod chat;
 mod connection;
 mod control;
 mod data;
+mod deaths;
 mod devices;
 mod downloads;
 mod files;

@@ -1,0 +1,239 @@
+//! The engine dies, in every way that a worker can, whatever it is at: the page hears of it, and goes on with what it had.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use e2e::page::{Page, Role, Seen};
+use serde_json::json;
+
+use crate::lacking::visit_with;
+use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, picture, root, sentences};
+
+/// A death is heard within this time; some of it is the driver's, which asks every 100 ms or so.
+const HEARD: Duration = Duration::from_secs(6);
+
+/// Runs in the page and in every worker before their own scripts: lets the test kill the engine, and slow its reading down.
+const SCRIPT: &str = r#"
+    const channel = new BroadcastChannel("test");
+    if (self.WorkerGlobalScope) {
+      if (self.location.pathname.includes("worker_cpu")) {
+        const program = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 5, 1, 3, 0, 0, 11]);
+        const deep = (depth) => deep(depth + 1) + 1;
+        const later = (die) => Promise.resolve().then(die);
+        const ways = {
+          error: () => { throw new Error("thrown by the test"); },
+          rejection: () => { Promise.reject(new Error("rejected by the test")); },
+          trap: () => later(() => new WebAssembly.Instance(new WebAssembly.Module(program)).exports.f()),
+          overflow: () => later(() => deep(0)),
+          memory: () => later(() => new ArrayBuffer(2 ** 53 - 1)),
+          close: () => self.close(),
+          silence: () => { for (;;); },
+        };
+        let delay = 0;
+        const arrayBuffer = Blob.prototype.arrayBuffer;
+        Blob.prototype.arrayBuffer = async function () {
+          await new Promise((resolve) => setTimeout(resolve, delay));
+          return arrayBuffer.call(this);
+        };
+        channel.onmessage = ({ data }) => {
+          if (typeof data === "number") delay = data;
+          else ways[data]?.();
+        };
+      }
+    } else {
+      const Native = self.Worker;
+      const workers = [];
+      self.Worker = class extends Native {
+        constructor(script, options) {
+          super(script, options);
+          if (String(script).includes("worker_cpu")) workers.push(this);
+        }
+      };
+      self.tellEngine = (what) => channel.postMessage(what);
+      // As the browser does to a worker where memory is short.
+      self.endEngine = () => Native.prototype.terminate.call(workers.at(-1));
+    }
+"#;
+
+/// The ways to die.
+const WAYS: [&str; 8] = [
+    "error",
+    "rejection",
+    "trap",
+    "overflow",
+    "memory",
+    "close",
+    "terminate",
+    "silence",
+];
+
+/// What the engine is at when it dies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum At {
+    Idle,
+    Loading,
+    Training,
+    Answering,
+}
+
+const ALL: [At; 4] = [At::Idle, At::Loading, At::Training, At::Answering];
+
+fn fixture(name: &str) -> Result<PathBuf, std::io::Error> {
+    root().join("tests/fixtures").join(name).canonicalize()
+}
+
+fn tiny() -> Result<Vec<PathBuf>, std::io::Error> {
+    ["config.json", "model.safetensors", "tokenizer.json"]
+        .iter()
+        .map(|name| fixture(&format!("model/tiny/{name}")))
+        .collect()
+}
+
+fn choose(page: &Page, input: &str, files: &[PathBuf]) -> Outcome {
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    Ok(page.choose_files(input, &files)?)
+}
+
+/// Every way once, each at something else; with `INLAY_DRILLS` all of them at everything, five times.
+#[test]
+fn an_engine_that_dies_is_heard_and_replaced() -> Outcome {
+    let is_drill = std::env::var_os("INLAY_DRILLS").is_some();
+    let Some(visit) = visit_with("deaths", SCRIPT)? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    let dataset = visit.write("sentences.jsonl", sentences(40, 7))?;
+    choose(&page, "Model files", &tiny()?)?;
+    page.wait_for_text("SHA-256", LOADING)?;
+    let adapter = ["adapter_config.json", "adapter_model.safetensors"]
+        .iter()
+        .map(|name| fixture(&format!("strangers/lora.all_linear/{name}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    choose(&page, "Adapter files", &adapter)?;
+    wait_for_adapter(&page)?;
+    page.choose_files("Dataset files", &[&dataset])?;
+    page.wait_for_status(&["Ready"], LOADING)?;
+    fill(
+        &page,
+        &[("Sequence length", "32"), ("Max new tokens", "2000")],
+    )?;
+
+    let deaths: Vec<(&str, At)> = if is_drill {
+        let at = |way| ALL.map(|at| (way, at));
+        let once: Vec<_> = WAYS.into_iter().flat_map(at).collect();
+        once.repeat(5)
+    } else {
+        let at = WAYS.into_iter().zip(ALL.into_iter().cycle());
+        at.collect()
+    };
+    for (way, at) in deaths {
+        let heard =
+            kill(&visit, &page, way, at).map_err(|error| format!("{way}, {at:?}: {error}"))?;
+        println!("{way}, {at:?}: heard after {:.1} s", heard.as_secs_f64());
+    }
+
+    // After all of that, a run.
+    dismiss(&page)?;
+    fill(&page, &[("Max steps", "3")])?;
+    page.wait_until_enabled("Start training", SOON)?;
+    page.press("Start training")?;
+    page.wait_for_status(&["Finished"], RUN)?;
+    Ok(())
+}
+
+/// Kills the engine; returns how long it took the page to hear of it, once everything is there again.
+fn kill(visit: &Visit, page: &Page, way: &str, at: At) -> Result<Duration, Box<dyn Error>> {
+    let script = |script: &str| visit.browser.session.script(script, json!([]));
+    dismiss(page)?;
+    match at {
+        At::Idle => {}
+        At::Loading => {
+            script("tellEngine(600)")?;
+            choose(page, "Model files", &tiny()?)?;
+            page.wait_for_status(&["Loading model"], SOON)?;
+        }
+        At::Training => {
+            fill(page, &[("Max steps", "100000")])?;
+            page.wait_until_enabled("Start training", SOON)?;
+            page.press("Start training")?;
+            page.wait("a step", SOON, || {
+                let loss = page.readout("Training loss")?;
+                Ok(match loss {
+                    Some(_) if page.status()?.contains("step ") => Seen::Yes(()),
+                    _ => Seen::NotYet(format!("{loss:?}")),
+                })
+            })?;
+        }
+        At::Answering => {
+            page.fill("Prompt", "Once upon a time")?;
+            page.wait_until_enabled("Generate", SOON)?;
+            page.press("Generate")?;
+        }
+    }
+    let since = Instant::now();
+    match way {
+        "terminate" => script("endEngine()")?,
+        way => script(&format!("tellEngine('{way}')"))?,
+    };
+    let said = match way {
+        "error" => "thrown by the test",
+        "rejection" => "rejected by the test",
+        "trap" | "memory" => "The engine ran out of memory",
+        "overflow" => "Maximum call stack size exceeded",
+        "silence" => "has not answered for",
+        _ => "The engine stopped without a message",
+    };
+    page.wait(said, HEARD, || {
+        let body = page.body_text()?;
+        Ok(if body.contains(said) {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(body)
+        })
+    })?;
+    let heard = since.elapsed();
+    if way == "silence" {
+        picture(page, "engine-silent")?;
+        page.press("Restart the engine")?;
+    } else if at == At::Training {
+        picture(page, "engine-died")?;
+    }
+    page.wait("the engine, the model and the data", LOADING, || {
+        let status = page.status()?;
+        let is_there = page.body_text()?.contains("SHA-256")
+            && !["Loading model", "Reading data", "Training"]
+                .iter()
+                .any(|busy| status.starts_with(busy));
+        Ok(if is_there {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(status)
+        })
+    })?;
+    wait_for_adapter(page)?;
+    Ok(heard)
+}
+
+fn wait_for_adapter(page: &Page) -> Outcome {
+    page.wait("the adapter", LOADING, || {
+        let names = page.names(Role::Field)?;
+        let uses = names.iter().filter(|(_, name)| name.starts_with("Use "));
+        Ok(match uses.count() {
+            1 => Seen::Yes(()),
+            number => Seen::NotYet(format!("{number} adapters")),
+        })
+    })?;
+    Ok(())
+}
+
+/// Dismisses every message, so that the next one is news.
+fn dismiss(page: &Page) -> Outcome {
+    let names = page.names(Role::Button)?;
+    for (_, name) in names {
+        if name.starts_with("Dismiss the message in") {
+            page.press(&name)?;
+        }
+    }
+    Ok(())
+}
