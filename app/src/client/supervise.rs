@@ -91,7 +91,7 @@ impl EngineClient {
     fn set_aside(&self, input: Input) {
         match input {
             Input::Model => self.inner.borrow_mut().model.forget_latest(),
-            Input::Dataset => self.inner.borrow_mut().dataset = Source::default(),
+            Input::Dataset => self.inner.borrow_mut().dataset.forget_latest(),
             Input::Adapters => {
                 // They are somebody's work: what the engine does not take, the user gets.
                 let copies = self.inner.borrow_mut().adapters.give_out();
@@ -154,20 +154,23 @@ impl EngineClient {
 
     /// The engine does not come to an end: another one takes its place, without what was cancelled.
     fn end_uncancelled(&self, step: Step) {
-        self.set_aside(match step {
-            Step::Model => Input::Model,
-            _ => Input::Dataset,
-        });
-        let name = self.state.with_untracked(|state| {
-            state.name_of(match step {
-                Step::Model => Input::Model,
-                _ => Input::Dataset,
-            })
-        });
+        let input = match step {
+            Step::Model => Some(Input::Model),
+            Step::Data => Some(Input::Dataset),
+            // An adapter's file is not given again.
+            Step::Train | Step::Try | Step::Export => None,
+        };
+        let name = input.map_or_else(
+            || "the adapter".to_owned(),
+            |input| self.state.with_untracked(|state| state.name_of(input)),
+        );
+        if let Some(input) = input {
+            self.set_aside(input);
+        }
         self.restart();
-        let what = format!("{name} was set aside: the engine did not stop working on it");
+        let what = format!("the engine was stuck on {name}, which was set aside");
         let failure = Failure::new(FailureKind::Cancelled, what)
-            .remedy("The engine was started again; what else was loaded is loaded again.");
+            .remedy("The engine has been restarted with everything else.");
         self.state
             .update(|state| state.notify(Notice::new(step, failure)));
     }

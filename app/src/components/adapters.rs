@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use engine::protocol::{AdapterId, AdapterOrigin, AdapterSummary};
 use leptos::prelude::*;
 
+use super::cancel::Cancel;
 use super::file_input::FileInput;
+use super::progress::Progress;
 use crate::state::form::number;
 use crate::state::format::count;
 use crate::state::{State, Step};
@@ -18,6 +20,7 @@ pub fn Adapters() -> impl IntoView {
     let store = Store::get();
     let list = store.select(|state| state.adapters.clone());
     let obstacle = store.select(obstacle);
+    let is_loading = store.select(|state| state.adapter_loads.is_under_way());
     // By adapter, as typed; what is not there is as at first.
     let weights = RwSignal::new(BTreeMap::<AdapterId, String>::new());
     let can_blend = move || list.with(|list| list.adapters.len() > 1);
@@ -56,6 +59,10 @@ pub fn Adapters() -> impl IntoView {
             <FileInput id="adapter-files" label="Adapter files" folder_label="Adapter folder"
                 hint="A zip or folder from Inlay, PEFT or MLX, or a GGUF adapter"
                 on_files=move |files| store.take_chosen(files, Step::Try) />
+            <div class="load-progress" hidden=move || !is_loading.get()>
+                <Progress label="Progress of the adapter" ratio=Signal::derive(|| None) />
+                <Cancel step=Step::Try label="Cancel loading the adapter" />
+            </div>
             <p class="run-note">{obstacle}</p>
         </section>
     }

@@ -132,10 +132,9 @@ impl Works {
         self.queue.front().map(|&(_, work)| work)
     }
 
-    /// The commands about this input.
-    fn of_input(&self, input: Input) -> Vec<Ticket> {
+    fn tickets(&self, is_meant: impl Fn(Work) -> bool) -> Vec<Ticket> {
         let queue = self.queue.iter();
-        let meant = queue.filter(|(_, work)| work.input() == Some(input));
+        let meant = queue.filter(|&&(_, work)| is_meant(work));
         meant.map(|&(ticket, _)| ticket).collect()
     }
 
@@ -292,12 +291,13 @@ impl State {
 
     /// The commands that are cancelled to end what this step shows as under way.
     pub fn cancellable(&self, step: Step) -> Vec<Ticket> {
-        let input = match step {
-            Step::Model => Input::Model,
-            Step::Data => Input::Dataset,
-            Step::Train | Step::Try | Step::Export => return Vec::new(),
-        };
-        self.works.of_input(input)
+        self.works.tickets(|work| match step {
+            Step::Model => work.input() == Some(Input::Model),
+            Step::Data => work.input() == Some(Input::Dataset),
+            Step::Try => work == Work::LoadAdapter,
+            // They have a stop of their own.
+            Step::Train | Step::Export => false,
+        })
     }
 
     fn num_pending(&self, step: Step) -> usize {

@@ -215,6 +215,54 @@ fn kill(visit: &Visit, page: &Page, way: &str, at: At) -> Result<Duration, Box<d
     Ok(heard)
 }
 
+/// What is under way ends when it is not wanted, and what was there before stays; an engine that does not even hear of it is
+/// replaced.
+#[test]
+fn what_is_under_way_is_cancelled() -> Outcome {
+    let Some(visit) = visit_with("cancelled", SCRIPT)? else {
+        return Ok(());
+    };
+    let tell = |what: &str| {
+        let session = &visit.browser.session;
+        session.script(&format!("tellEngine({what})"), json!([]))
+    };
+    let page = visit.page()?;
+    choose(&page, "Model files", &tiny()?)?;
+    page.wait_for_text("SHA-256", LOADING)?;
+
+    // Another model, which would take long.
+    tell("500")?;
+    choose(&page, "Model files", &tiny()?)?;
+    page.wait_for_status(&["Loading model"], SOON)?;
+    page.press("Cancel loading the model")?;
+    page.wait_for_status(&["Idle", "Ready"], HEARD)?;
+    assert!(
+        page.body_text()?.contains("SHA-256"),
+        "the model is still there"
+    );
+
+    // The same while the engine is stuck: it is replaced, and has the model that it had.
+    choose(&page, "Model files", &tiny()?)?;
+    page.wait_for_status(&["Loading model"], SOON)?;
+    tell("'silence'")?;
+    page.press("Cancel loading the model")?;
+    page.wait_for_text("the engine was stuck on", 2 * HEARD)?;
+    page.wait_for_text("SHA-256", LOADING)?;
+    dismiss(&page)?;
+
+    // Data, while it is read or its tokens are counted: whatever is under way ends.
+    let rows = visit.write("many.jsonl", sentences(60_000, 7))?;
+    page.choose_files("Dataset files", &[&rows])?;
+    page.wait_for_status(&["Reading data"], SOON)?;
+    page.press("Cancel reading the data")?;
+    page.wait_for_status(&["Idle", "Ready"], HEARD)?;
+    let few = visit.write("few.jsonl", sentences(20, 7))?;
+    page.choose_files("Dataset files", &[&few])?;
+    page.wait_for_status(&["Ready"], LOADING)?;
+    page.expect_quiet_console()?;
+    Ok(())
+}
+
 fn wait_for_adapter(page: &Page) -> Outcome {
     page.wait("the adapter", LOADING, || {
         let names = page.names(Role::Field)?;
