@@ -125,13 +125,12 @@ impl EngineClient {
     }
 
     fn hand_over(&self, held: Held, rows: Blob) {
+        let command = Command::LoadDataset {
+            dataset: held.dataset,
+        };
         let parcel = Parcel {
-            command: Command::LoadDataset {
-                dataset: held.dataset,
-            },
-            files: vec![rows],
-            ticket: None,
             reader: Some(held.reader),
+            ..Parcel::new(command, vec![rows])
         };
         self.inner.borrow_mut().dataset.asked = Some(parcel.clone());
         self.send_source(parcel);

@@ -181,7 +181,7 @@ impl Source {
     fn forget_latest(&mut self) {
         let asked = self.asked.take();
         let is_good = match (&asked, &self.good) {
-            (Some(asked), Some(good)) => asked.command == good.command,
+            (Some(asked), Some(good)) => asked.is_same(good),
             (None, _) => true,
             (Some(_), None) => false,
         };

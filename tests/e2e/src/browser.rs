@@ -198,8 +198,25 @@ impl Browser {
     /// # Errors
     /// Where the system does not tell (it is Linux's /proc that does).
     pub fn peak_page_bytes(&self) -> Result<u64, BrowserError> {
+        let peaks = self.renderers()?;
+        Ok(peaks.iter().map(|process| process.peak_bytes).sum())
+    }
+
+    /// Begins [`Self::peak_page_bytes`] anew, with what is held now.
+    ///
+    /// # Errors
+    /// As [`Self::peak_page_bytes`].
+    pub fn forget_peaks(&self) -> Result<(), BrowserError> {
+        for process in self.renderers()? {
+            // Linux: 5 resets the peak.
+            let _ = std::fs::write(format!("/proc/{}/clear_refs", process.id), "5");
+        }
+        Ok(())
+    }
+
+    fn renderers(&self) -> Result<Vec<Process>, BrowserError> {
         let mut ours = vec![self.driver.id()];
-        let mut peak_bytes = 0;
+        let mut renderers = Vec::new();
         let processes = processes().map_err(BrowserError::Processes)?;
         // Parents come before their children once sorted by when they were first reached.
         let mut next = 0;
@@ -207,12 +224,12 @@ impl Browser {
             for process in processes.iter().filter(|process| process.parent == parent) {
                 ours.push(process.id);
                 if process.is_renderer {
-                    peak_bytes += process.peak_bytes;
+                    renderers.push(process.clone());
                 }
             }
             next += 1;
         }
-        Ok(peak_bytes)
+        Ok(renderers)
     }
 
     /// Adds to the record of the page's thread what came since the last call, of a browser that was started with one. The
@@ -258,6 +275,7 @@ fn ends(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// A running process, as /proc tells of it.
+#[derive(Clone)]
 struct Process {
     id: u32,
     parent: u32,

@@ -23,6 +23,7 @@ mod people;
 mod samples;
 mod smooth;
 mod spreadsheets;
+mod stuck;
 mod threads;
 mod visit;
 mod warm_load;
