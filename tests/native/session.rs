@@ -6,18 +6,20 @@ use engine::{
         batch::{Batch, BatchSchedule},
     },
     host::Control,
+    layers::frozen::FrozenMatrix,
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
     protocol::{
         EvaluationMetrics, FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec, RunState,
     },
     train::{
-        pacing::Pacing,
+        pacing::{Interruption, Pacing},
         session::{TrainingInput, TrainingResult, train},
         sizes::KEPT_BYTES,
         state::TrainingState,
         step::evaluate,
     },
+    weights::packed::{PackedKind, PackedMatrix},
 };
 use futures_executor::block_on;
 
@@ -282,6 +284,12 @@ fn a_rate_that_explodes_fails_and_keeps_the_last_sound_adapter() {
         let failure = result.failure.clone().unwrap();
         assert_eq!(failure.kind, FailureKind::NonFinite);
         assert_eq!(failure.run, Some(RUN));
+        assert!(
+            failure.what.ends_with("The adapter of step 1 is kept."),
+            "{}",
+            failure.what
+        );
+        assert!(failure.remedy.unwrap().contains("Lower the learning rate"));
         assert!(failure.place.unwrap().starts_with("step 3"));
         assert_eq!(result.summary.outcome, RunOutcome::Failed);
         assert_eq!((result.summary.steps, result.summary.best_step), (2, 1));
@@ -305,7 +313,14 @@ fn an_explosion_in_the_first_step_leaves_no_adapter() {
     let mut bench = Bench::new(&mut random);
     bench.spec.learning_rate = 1e30;
     let result = bench.run(&ScriptedHost::default());
-    assert_eq!(result.failure.clone().unwrap().kind, FailureKind::NonFinite);
+    let failure = result.failure.clone().unwrap();
+    assert_eq!(failure.kind, FailureKind::NonFinite);
+    assert!(
+        failure.what.ends_with("No adapter was kept."),
+        "{}",
+        failure.what
+    );
+    assert!(failure.remedy.unwrap().contains("Lower the learning rate"));
     assert!(!result.summary.has_adapter);
     assert!(result.parameters().is_empty());
 }
@@ -318,9 +333,117 @@ fn an_explosion_after_a_good_evaluation_keeps_the_best() {
     bench.spec.learning_rate = 1e30;
     bench.spec.warmup_ratio = 0.2;
     let result = bench.run(&ScriptedHost::default());
-    assert_eq!(result.failure.clone().unwrap().kind, FailureKind::NonFinite);
+    let failure = result.failure.clone().unwrap();
+    assert_eq!(failure.kind, FailureKind::NonFinite);
+    assert!(
+        failure.what.ends_with("The adapter of step 1 is kept."),
+        "{}",
+        failure.what
+    );
     assert_eq!(result.summary.best_step, 1);
     assert_eq!(result.evaluations.iter().count(), 2);
+}
+
+/// A model whose numbers are not finite, whatever is held out: the learning rate has nothing to do with it.
+#[test]
+fn a_base_that_gives_no_numbers_fails_before_it_learns_and_keeps_nothing() {
+    let mut random = Random::new();
+    for bad in [f32::NAN, f32::INFINITY] {
+        for has_validation in [true, false] {
+            let mut bench = Bench::new(&mut random);
+            bench.model.norm = bench.model.norm.clone().full_like(bad);
+            if !has_validation {
+                bench.validation.clear();
+            }
+            let result = bench.run(&ScriptedHost::default());
+            let failure = result.failure.clone().unwrap();
+            assert_eq!(failure.kind, FailureKind::NonFinite);
+            let expected = if has_validation {
+                "The model's loss on the held-out rows was infinite or not a number before the first step. No adapter was kept."
+            } else {
+                "The model's loss was infinite or not a number before the adapter had learned anything. No adapter was kept."
+            };
+            assert_eq!(failure.what, expected);
+            let remedy = failure.remedy.unwrap();
+            assert!(
+                remedy.starts_with("The learning rate is not the cause."),
+                "{remedy}"
+            );
+            assert!(
+                !remedy.contains("Look at row"),
+                "all rows are alike: {remedy}"
+            );
+            assert_eq!(
+                (result.summary.steps, result.summary.has_adapter),
+                (0, false)
+            );
+        }
+    }
+}
+
+/// As above, in a run that begins with steps at a rate of 0: the first update is still to come.
+#[test]
+fn a_rate_of_zero_is_never_to_blame() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    bench.validation.clear();
+    bench.spec.learning_rate = 0.0;
+    bench.num_steps = 4;
+    let host = ScriptedHost::default();
+    let pacing = Pacing::new(&host, RUN);
+    let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();
+    let batch = [Batch::new(&bench.train.iter().collect::<Vec<_>>())];
+    block_on(state.step(&bench.model, &batch, 0.0, &pacing)).unwrap();
+    assert_eq!(state.learned_at, None);
+    bench.model.norm = bench.model.norm.clone().full_like(f32::NAN);
+    let ended = block_on(state.step(&bench.model, &batch, 0.0, &pacing));
+    let Err(Interruption::Failed(failure)) = ended else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(failure.place.as_deref(), Some("step 2"));
+    let remedy = failure.remedy.unwrap();
+    assert!(
+        remedy.starts_with("The learning rate is not the cause."),
+        "{remedy}"
+    );
+}
+
+/// One held-out row has a token whose embedding is damaged; the row is named as the page counts it.
+#[test]
+fn a_single_row_that_gives_no_number_is_named() {
+    let mut random = Random::new();
+    let mut bench = Bench::new(&mut random);
+    let embedding = &bench.model.embed_tokens;
+    let (rows, cols) = (embedding.rows(), embedding.cols());
+    let values = embedding.dense().into_data().try_to_vec::<f32>().unwrap();
+    let mut values: Vec<u16> = values
+        .iter()
+        .map(|&value| half::f16::from_f32(value).to_bits())
+        .collect();
+    values[5 * cols..6 * cols].fill(half::f16::NAN.to_bits());
+    let words: Vec<u32> = values
+        .chunks(cols)
+        .flat_map(|row| row.chunks(2))
+        .map(|pair| u32::from(pair[0]) | u32::from(pair.get(1).copied().unwrap_or(0)) << 16)
+        .collect();
+    let matrix = PackedMatrix {
+        kind: PackedKind::F16,
+        rows,
+        cols,
+        words,
+        scales: Vec::new(),
+    };
+    bench.model.embed_tokens = FrozenMatrix::from_packed(matrix, &bench.model.device);
+    let held_out = bench.validation.iter_mut().chain(&mut bench.train);
+    held_out.for_each(|row| row.ids.iter_mut().for_each(|id| *id = (*id).max(6)));
+    bench.validation[2].ids[0] = 5;
+    let row = bench.validation[2].row + 1;
+    let result = bench.run(&ScriptedHost::default());
+    let failure = result.failure.clone().unwrap();
+    assert_eq!(failure.place, Some(format!("step 0, row {row}")));
+    let expected = format!("Look at row {row}: the other rows are fine.");
+    let remedy = failure.remedy.unwrap();
+    assert!(remedy.contains(&expected), "{remedy}");
 }
 
 #[test]

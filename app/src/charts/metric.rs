@@ -169,9 +169,17 @@ pub fn describe(run: &Run, index: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use engine::protocol::{EvaluationMetrics, RunId, RunSpec, StepMetrics};
 
     use super::*;
+    use crate::charts::picture::{Size, picture};
+
+    const SIZE: Size = Size {
+        width: 900.0,
+        height: 280.0,
+    };
 
     fn run(num_steps: u64) -> Run {
         let mut run = Run::new(RunId(1), RunSpec::default());
@@ -258,9 +266,19 @@ mod tests {
             device_memory_bytes: None,
             remaining_secs: None,
         };
-        for first in (1..250_000).step_by(100) {
-            run.stepped((first..first + 100).map(step).collect());
+        let mut secs = Vec::new();
+        for first in (1..250_000).step_by(1_000) {
+            run.stepped((first..first + 1_000).map(step).collect());
+            let start = Instant::now();
+            let drawn = lines(&run, Metric::Loss, true);
+            assert!(picture(&drawn, SIZE, false).is_some());
+            secs.push(start.elapsed().as_secs_f64());
         }
+        // A frame late in the run takes as long as one early in it, when 4,000 steps are kept one by one.
+        let (early, late) = (secs[3], secs[secs.len() / 2..].iter().copied());
+        let late = late.fold(f64::INFINITY, f64::min);
+        println!("a frame: {early:.5} s after 4,000 steps, {late:.5} s later");
+        assert!(late < 4.0 * early, "{late} s, from {early} s");
         for metric in Metric::ALL {
             for line in lines(&run, metric, true) {
                 assert!(line.points.len() <= 2 * 4096, "{}", line.points.len());

@@ -289,3 +289,75 @@ fn the_title_and_the_notification_tell_of_the_end() {
     state.device.is_outdated = true;
     assert_eq!(status::title(&state), "Failed · Inlay");
 }
+
+/// Whether the failure or the summary comes first, and whatever the run kept: the page claims an adapter only where
+/// there is one, and blames the learning rate only for what it did.
+#[test]
+fn what_a_failed_run_kept_is_said_truly() {
+    let mut num_claims = 0;
+    for kind in [
+        FailureKind::NonFinite,
+        FailureKind::DeviceLost,
+        FailureKind::OutOfMemory,
+    ] {
+        for (training, held_out) in [
+            (&[][..], &[][..]),
+            (&[2.4], &[(0, 2.4)]),
+            (&[2.4, 2.3], &[]),
+            (&[2.4, 2.3, 2.2], &[(0, 2.4), (3, 2.2)]),
+        ] {
+            for has_adapter in [false, true] {
+                let run = curve(training, held_out).run();
+                let mut summary = run.summary.clone().unwrap();
+                summary.outcome = RunOutcome::Failed;
+                summary.has_adapter = has_adapter;
+                let failure = Failure::new(kind, "It failed.").in_run(RunId(1));
+                let mut events = [
+                    Event::Failed { failure },
+                    Event::RunEnded {
+                        run: RunId(1),
+                        summary,
+                    },
+                ];
+                for _ in 0..2 {
+                    events.reverse();
+                    let mut state = training_state(&run);
+                    for event in &events {
+                        state.apply(event.clone());
+                        let judgement = verdict(state.run.as_ref().unwrap()).unwrap().judgement;
+                        let is_bad = matches!(
+                            judgement,
+                            Judgement::Diverged | Judgement::NoNumbers | Judgement::EndedEarly
+                        );
+                        assert!(is_bad, "{judgement:?} of a run that failed");
+                    }
+                    let (_, told) = status::ended(&state).unwrap();
+                    assert_eq!(told.title, "Training failed");
+                    let denies = told.body.contains("No adapter was kept.");
+                    let claims = told.body.contains("was kept:") || told.body.contains("was kept;");
+                    assert_eq!(
+                        (claims, denies),
+                        (has_adapter, !has_adapter),
+                        "{}",
+                        told.body
+                    );
+                    assert_eq!(status::status(&state).text(), "Failed \u{2014} It failed.");
+                    let blames = told.body.contains("is probably too high");
+                    let is_rate = kind == FailureKind::NonFinite && !training.is_empty();
+                    assert_eq!(blames, is_rate, "{}", told.body);
+                    num_claims += usize::from(claims);
+                }
+            }
+        }
+    }
+    assert_eq!(num_claims, 24);
+}
+
+/// The page while a run with these steps and evaluations goes on.
+fn training_state(run: &Run) -> State {
+    let mut state = training();
+    let going = state.run.as_mut().unwrap();
+    going.steps.clone_from(&run.steps);
+    going.evaluations.clone_from(&run.evaluations);
+    state
+}

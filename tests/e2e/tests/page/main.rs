@@ -16,6 +16,7 @@ mod files;
 mod journey;
 mod lacking;
 mod large_file;
+mod long_run;
 mod looks;
 mod memory;
 mod merged;

@@ -2,7 +2,7 @@
 
 use e2e::browser::Window;
 
-use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, load, model_file};
+use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, load, megabytes, model_file};
 
 #[test]
 fn loading_takes_less_than_twice_the_file() -> Outcome {
@@ -66,13 +66,4 @@ fn a_run_takes_what_was_estimated() -> Outcome {
         "{estimate} MB were estimated, {taken} MB taken"
     );
     Ok(())
-}
-
-/// The number before `MB`.
-fn megabytes(text: &str) -> Result<f64, Box<dyn std::error::Error>> {
-    let before = text.split("MB").next().unwrap_or_default();
-    let number = before.split_whitespace().last().unwrap_or_default();
-    number
-        .parse()
-        .map_err(|_| format!("no megabytes in '{text}'").into())
 }

@@ -267,6 +267,15 @@ pub fn log_lines(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Value>, Box<dy
         .collect::<Result<_, _>>()?)
 }
 
+/// The number before `MB`.
+pub fn megabytes(text: &str) -> Result<f64, Box<dyn Error>> {
+    let before = text.split("MB").next().unwrap_or_default();
+    let number = before.split_whitespace().last().unwrap_or_default();
+    number
+        .parse()
+        .map_err(|_| format!("no megabytes in '{text}'").into())
+}
+
 /// A copy of the site, made of links, without one file.
 pub fn copy_site(from: &Path, to: &Path, missing: &str) -> Outcome {
     if to.exists() {
