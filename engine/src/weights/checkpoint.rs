@@ -109,8 +109,12 @@ pub struct ModelFiles {
     unknown_tensors: Vec<String>,
 }
 
+/// Bytes of weights that can be held. A worker's memory ends at 4 GiB, and besides the weights it holds the program, the
+/// tokenizer and what a step needs.
+pub const MAX_WEIGHTS_BYTES: u64 = 3 << 30;
+
 /// Opens the model in `files`, given in any order; decides by content what each is. Checks every tensor's name,
-/// shape and type, and reads no weights yet.
+/// shape and type and their size together, and reads no weights yet.
 pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
     let mut sniffed = Vec::new();
     for file in files {
@@ -121,6 +125,7 @@ pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
         Weights::Safetensors(files) => hugging_face::open(files, sniffed).await?,
     };
     model.check()?;
+    model.check_size()?;
     Ok(model)
 }
 
@@ -272,6 +277,20 @@ impl ModelFiles {
             file: file.clone(),
             problems,
         })
+    }
+
+    /// Refuses weights that could not be held, which would otherwise show only once all of them are read.
+    fn check_size(&self) -> Result<(), ModelError> {
+        let sizes = self.tensors.values().map(|entry| entry.num_bytes);
+        let num_bytes = sizes.fold(0, u64::saturating_add);
+        match num_bytes > MAX_WEIGHTS_BYTES {
+            false => Ok(()),
+            true => Err(ModelError::TooHeavy {
+                file: self.weights.name.clone(),
+                num_bytes,
+                limit: MAX_WEIGHTS_BYTES,
+            }),
+        }
     }
 
     /// The entry of a tensor that must have `shape`.

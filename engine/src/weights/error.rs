@@ -75,6 +75,17 @@ pub enum ModelError {
         num_bytes: u64,
         limit: u64,
     },
+    /// The weights alone are more than the engine can hold.
+    #[error(
+        "this model is too large: its weights take {}, and a browser tab can hold at most {} of them",
+        gigabytes(*num_bytes),
+        gigabytes(*limit)
+    )]
+    TooHeavy {
+        file: String,
+        num_bytes: u64,
+        limit: u64,
+    },
     #[error("this model cannot be used: {error}")]
     Config { file: String, error: ConfigError },
     #[error("the tokenizer in the file cannot be used: {error}")]
@@ -135,6 +146,12 @@ fn list(problems: &[TensorProblem]) -> String {
     format!("{}{more}", shown.join("; "))
 }
 
+/// Bytes in gigabytes, rounded up to one decimal place, so that what is too much never looks like the limit.
+fn gigabytes(num_bytes: u64) -> String {
+    let tenths = num_bytes.div_ceil(100_000_000);
+    format!("{}.{} GB", tenths / 10, tenths % 10)
+}
+
 /// The article before the name of a type.
 fn article(name: &str) -> &'static str {
     if name.starts_with(['I', 'M']) {
@@ -168,6 +185,7 @@ impl ModelError {
             | Self::Vocabulary { .. } => FailureKind::Tokenizer,
             Self::SplitGguf { .. }
             | Self::Quantisation { .. }
+            | Self::TooHeavy { .. }
             | Self::Config {
                 error:
                     ConfigError::Encoder { .. }
@@ -212,6 +230,7 @@ impl ModelError {
             | Self::MissingTokenizer { file, .. }
             | Self::Source { file, .. }
             | Self::TooLarge { file, .. }
+            | Self::TooHeavy { file, .. }
             | Self::Config { file, .. }
             | Self::Vocabulary { file, .. }
             | Self::Tensors { file, .. } => (file, None),
@@ -260,6 +279,9 @@ impl ModelError {
                 "Download the file again; it is damaged or incomplete."
             }
             Self::TooLarge { .. } => "Choose the file that belongs to this model.",
+            Self::TooHeavy { .. } => {
+                "Take a model with fewer parameters, such as SmolLM2-360M or TinyLlama-1.1B, or this one with fewer bits per weight: its Q8_0 or Q4_0 .gguf file."
+            }
             Self::Config { error, .. } => match error {
                 ConfigError::Encoder { .. } => {
                     "Choose a model that writes text, such as SmolLM2-135M-Instruct."

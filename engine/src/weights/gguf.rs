@@ -189,14 +189,15 @@ async fn read_array(reader: &mut HeaderReader<'_>) -> Result<Value, GgufError> {
     };
     let count = reader.check_count("array length", count, item_bytes)?;
     if number == 8 {
-        let mut list = StringList::with_capacity(count);
+        let mut list = StringList::default();
         for _ in 0..count {
             list.push(reader.text("string length", MAX_TEXT_BYTES).await?);
         }
         return Ok(Value::Strings(list));
     }
     let is_integer = matches!(number, 4 | 5);
-    let mut integers = Vec::with_capacity(if is_integer { count } else { 0 });
+    // Grows as the file is read: a count is a claim until then.
+    let mut integers = Vec::new();
     let mut left = count;
     while left > 0 {
         let taken = left.min(ARRAY_CHUNK);

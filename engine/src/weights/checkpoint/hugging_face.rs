@@ -7,7 +7,9 @@ use serde::Deserialize;
 use super::{
     Foreign, ModelFiles, ModelFormat, NamedSource, TokenizerSource, main_type,
     select::Part,
-    sniff::{Content, MAX_JSON_BYTES, MAX_TEMPLATE_BYTES},
+    sniff::{
+        Content, MAX_CONFIG_BYTES, MAX_JSON_BYTES, MAX_TEMPLATE_BYTES, MAX_TOKENIZER_CONFIG_BYTES,
+    },
     stem,
 };
 use crate::weights::{
@@ -204,7 +206,7 @@ async fn read_config(
         file: file.name.clone(),
         error,
     };
-    let json = file.read_whole(MAX_JSON_BYTES).await?;
+    let json = file.read_whole(MAX_CONFIG_BYTES).await?;
     let config =
         LlamaConfig::from_json_of(&json, !has_head).map_err(|error| config_error(file, error))?;
     if !has_head && !LlamaConfig::says_tied(&json) {
@@ -217,7 +219,7 @@ async fn read_config(
     match beside.take(Content::GenerationConfig, "generation_config.json")? {
         None => Ok(config),
         Some(generation) => config
-            .with_generation_config(&generation.read_whole(MAX_JSON_BYTES).await?)
+            .with_generation_config(&generation.read_whole(MAX_CONFIG_BYTES).await?)
             .map_err(|error| config_error(&generation, error)),
     }
 }
@@ -229,7 +231,7 @@ async fn read_template(
     let mut config_json = None;
     let mut template = None;
     if let Some(file) = beside.take(Content::TokenizerConfig, "tokenizer_config.json")? {
-        let bytes = file.read_whole(MAX_JSON_BYTES).await?;
+        let bytes = file.read_whole(MAX_TOKENIZER_CONFIG_BYTES).await?;
         let config: TokenizerConfig =
             json::from_slice(&bytes).map_err(|error| ModelError::Json {
                 file: file.name.clone(),

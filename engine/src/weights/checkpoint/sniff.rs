@@ -15,6 +15,12 @@ use crate::weights::{error::ModelError, gguf, json, safetensors};
 
 /// Larger than any tokenizer.json known.
 pub(super) const MAX_JSON_BYTES: u64 = 64 << 20;
+/// config.json and generation_config.json of real models have a few KB. They are read into values that take ten times
+/// the file.
+pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// tokenizer_config.json of real models has up to 3 MB, as it may list every added token. Parts of it are read into
+/// values that take ten times their text.
+pub(super) const MAX_TOKENIZER_CONFIG_BYTES: u64 = 8 << 20;
 /// Templates of real models have some 10 KB.
 pub(super) const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 const HEAD_BYTES: u64 = 512;
@@ -118,8 +124,29 @@ async fn sniff_json(file: &NamedSource, head: &[u8]) -> Result<Content, ModelErr
     })
 }
 
-/// The top-level keys of an object; the values are skipped, for a tokenizer's would take ten times the file.
-struct Keys(BTreeSet<String>);
+/// The top-level keys that tell what a file is.
+const TELLING: [&str; 16] = [
+    "weight_map",
+    "peft_type",
+    "fine_tune_type",
+    "model",
+    "added_tokens",
+    "pre_tokenizer",
+    "normalizer",
+    "model_type",
+    "architectures",
+    "hidden_size",
+    "tokenizer_class",
+    "added_tokens_decoder",
+    "chat_template",
+    "transformers_version",
+    "eos_token_id",
+    "bos_token_id",
+];
+
+/// Those of an object's top-level keys that tell what it is; the values are skipped, for a tokenizer's would take ten
+/// times the file.
+struct Keys(BTreeSet<&'static str>);
 
 impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -139,7 +166,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
         let mut keys = BTreeSet::new();
         while let Some((key, _)) = map.next_entry::<String, IgnoredAny>()? {
-            keys.insert(key);
+            keys.extend(TELLING.iter().filter(|telling| **telling == key));
         }
         Ok(Keys(keys))
     }

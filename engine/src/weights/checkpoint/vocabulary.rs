@@ -2,8 +2,8 @@
 
 use crate::weights::gguf::{GgufError, Metadata, StringList};
 
-/// Tokens, and merges, that are read: four times the largest vocabularies.
-const MAX_ENTRIES: usize = 1 << 20;
+/// Tokens, and merges, that are read: twice as many tokens as the largest vocabularies have.
+const MAX_ENTRIES: usize = 1 << 19;
 /// `token_types` of a token that is text like any other.
 const NORMAL_TOKEN: i32 = 1;
 

@@ -41,14 +41,6 @@ pub struct StringList {
 }
 
 impl StringList {
-    /// An empty list with room for `count` strings.
-    pub(super) fn with_capacity(count: usize) -> Self {
-        Self {
-            text: String::new(),
-            ends: Vec::with_capacity(count),
-        }
-    }
-
     /// Appends; the header's cap keeps the sum of all lengths below `u32::MAX`.
     pub(super) fn push(&mut self, text: &str) {
         self.text.push_str(text);
