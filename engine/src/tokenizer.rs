@@ -25,7 +25,9 @@ use crate::{
 };
 
 /// Vocabularies beyond this are taken for damaged files; the largest in use have 262,144 tokens.
-const MAX_VOCAB_SIZE: usize = 1 << 20;
+const MAX_VOCAB_SIZE: usize = 400_000;
+/// Merges beyond this likewise; the most in use are 514,906.
+const MAX_MERGES: usize = 1 << 19;
 
 /// Tokens without an embedding that a note names.
 const NUM_NAMED_TOKENS: usize = 5;

@@ -3,7 +3,7 @@
 //! GGUF stores the vocabulary and the merges, but identifies the pre-tokenizer (`tokenizer.ggml.pre`) only by a
 //! keyword; [`splitting`] is the table of known keywords.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value, json};
 use tokenizers::{
@@ -18,7 +18,9 @@ use tokenizers::{
     },
 };
 
-use super::{MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, byte_level};
+use super::{
+    MAX_MERGES, MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, byte_level, plain::check_added,
+};
 use crate::weights::checkpoint::GgufVocabulary;
 
 /// The token types of GGUF that matter here: control tokens such as `<|im_end|>`, and words that are matched whole.
@@ -183,8 +185,10 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(pre_tokenizer(&splitting)?));
     inner.with_decoder(Some(ByteLevel::default()));
+    let added = added_tokens(vocabulary, special);
+    check_added(added.iter().map(|token| token.content.as_str()))?;
     inner
-        .add_tokens(added_tokens(vocabulary, special))
+        .add_tokens(added)
         .map_err(|error| TokenizerError::Damaged(error.to_string()))?;
     let prefix = special.bos.filter(|_| vocabulary.add_bos_token);
     Ok(Parts {
@@ -212,7 +216,7 @@ fn check_sizes(vocabulary: &GgufVocabulary) -> Result<(), TokenizerError> {
             "it has {num_tokens} tokens but {num_types} token types"
         )));
     }
-    if vocabulary.merges.len() > 4 * MAX_VOCAB_SIZE {
+    if vocabulary.merges.len() > MAX_MERGES {
         return Err(TokenizerError::Damaged(format!(
             "it has {} merges",
             vocabulary.merges.len()
@@ -247,7 +251,7 @@ fn model(vocabulary: &GgufVocabulary, ignore_merges: bool) -> Result<BPE, Tokeni
             None => byte_level::spell(token),
         })
         .collect();
-    let ids = tokens.into_iter().zip(0..).collect::<HashMap<_, u32>>();
+    let ids: Vocab = tokens.into_iter().zip(0..).collect();
     let merges = vocabulary
         .merges
         .iter()
@@ -269,7 +273,7 @@ fn model(vocabulary: &GgufVocabulary, ignore_merges: bool) -> Result<BPE, Tokeni
 /// buffer and panics.
 pub(super) fn build_bpe(
     builder: BpeBuilder,
-    ids: HashMap<String, u32>,
+    ids: Vocab,
     merges: Vec<(String, String)>,
 ) -> Result<BPE, TokenizerError> {
     for (index, (left, right)) in merges.iter().enumerate() {
@@ -282,7 +286,6 @@ pub(super) fn build_bpe(
             )));
         }
     }
-    let ids: Vocab = ids.into_iter().collect();
     builder
         .vocab_and_merges(ids, merges)
         .build()

@@ -3,7 +3,9 @@
 //! The file is read into our own types, and the tokenizer is built from them, so nothing reaches `tokenizers`
 //! unchecked. [`component`] lists what such a file may contain; anything else is refused by name.
 
+mod budget;
 mod component;
+mod extent;
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,12 +16,14 @@ use tokenizers::{
 
 use component::{Decoder, Normalizer, PostProcessor, PreTokenizer, collect_special};
 
-use super::{MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, gguf::build_bpe};
+use super::{
+    MAX_MERGES, MAX_VOCAB_SIZE, Parts, SpecialIds, TokenizerError, gguf::build_bpe,
+    plain::check_added,
+};
 use crate::weights::json;
 
 /// The largest files in use have 34 MB.
 const MAX_FILE_BYTES: usize = 64 << 20;
-const MAX_ADDED_TOKENS: usize = 1 << 16;
 const MAX_TOKEN_BYTES: usize = 1 << 14;
 
 /// `tokenizer.json`. Truncation and padding are left out on purpose.
@@ -131,6 +135,7 @@ struct NamedTemplate {
 }
 
 pub(super) fn parts(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Parts, TokenizerError> {
+    extent::check(tokenizer)?;
     let kind: FileKind = read("tokenizer.json", tokenizer)?;
     match kind.model.kind.as_deref() {
         None | Some("BPE") => {}
@@ -196,7 +201,7 @@ fn build(
         .chain(added.iter().map(|token| &token.id))
         .max()
         .map_or(0, |&id| id as usize);
-    if model.vocab.is_empty() || highest >= MAX_VOCAB_SIZE || added.len() > MAX_ADDED_TOKENS {
+    if model.vocab.is_empty() || highest >= MAX_VOCAB_SIZE {
         return Err(TokenizerError::Damaged(format!(
             "it has {} tokens, {} added tokens, and {highest} as its highest id",
             model.vocab.len(),
@@ -253,6 +258,12 @@ fn bpe(model: Model) -> Result<BPE, TokenizerError> {
             "two tokens have the id {id}"
         )));
     }
+    if model.merges.len() > MAX_MERGES {
+        return Err(TokenizerError::Damaged(format!(
+            "it has {} merges; up to {MAX_MERGES} are possible",
+            model.merges.len()
+        )));
+    }
     let merges = model
         .merges
         .into_iter()
@@ -274,19 +285,12 @@ fn bpe(model: Model) -> Result<BPE, TokenizerError> {
     if let Some(unk) = model.unk_token {
         builder = builder.unk_token(unk);
     }
-    build_bpe(builder, model.vocab, merges)
+    build_bpe(builder, model.vocab.into_iter().collect(), merges)
 }
 
 /// Adds the tokens that are matched whole. `tokenizers` numbers them itself: a file whose ids disagree is refused.
 fn add_tokens(inner: &mut tokenizers::Tokenizer, added: &[Added]) -> Result<(), TokenizerError> {
-    if added
-        .iter()
-        .any(|token| token.content.is_empty() || token.content.len() > MAX_TOKEN_BYTES)
-    {
-        return Err(TokenizerError::Damaged(
-            "one of its added tokens is empty or endless".into(),
-        ));
-    }
+    check_added(added.iter().map(|token| token.content.as_str()))?;
     let tokens = added.iter().map(|token| {
         AddedToken::from(token.content.as_str(), token.special)
             .normalized(token.normalized)

@@ -5,7 +5,7 @@
 //! [`Tokenizer::encode_guarded`] removes these guards and encodes the tokens that contained them as plain text, like
 //! transformers with `split_special_tokens=True`.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeSet, ops::Range};
 
 use tokenizers::{
     Model, NormalizedString, Normalizer, OffsetType, PreTokenizedString, PreTokenizer, Token,
@@ -14,12 +14,22 @@ use tokenizers::{
 
 use super::{TokenSpan, Tokenizer, TokenizerError, encode_error};
 
+/// Tokens that are matched whole in a text; the most in use are some 6,500.
+pub(super) const MAX_ADDED_TOKENS: usize = 1 << 16;
+/// Bytes of such a token, and of all of them together.
+const MAX_ADDED_TOKEN_BYTES: usize = 512;
+const MAX_ADDED_BYTES: usize = 1 << 20;
+
 /// The private-use characters used as guards; the mark of the turns is another one.
 const GUARDS: std::ops::RangeInclusive<char> = '\u{10FF00}'..='\u{10FFFB}';
 
-/// The added tokens of a tokenizer by their first byte, longest first.
+/// The added tokens of a tokenizer in the order of their bytes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct AddedTokens(BTreeMap<u8, Vec<AddedToken>>);
+pub(super) struct AddedTokens {
+    tokens: Vec<AddedToken>,
+    /// The bytes that one of them begins with, for most places in a text begin none.
+    first_bytes: BTreeSet<u8>,
+}
 
 #[derive(Debug, Clone)]
 struct AddedToken {
@@ -28,41 +38,61 @@ struct AddedToken {
     is_special: bool,
     /// Whether whitespace before and after it belongs to it.
     strips: (bool, bool),
+    /// The place of the longest other token that this one begins with.
+    beginning: Option<usize>,
 }
 
 impl AddedTokens {
     pub(super) fn of(inner: &tokenizers::Tokenizer) -> Self {
-        let mut by_first: BTreeMap<u8, Vec<AddedToken>> = BTreeMap::new();
         let decoder = inner.get_added_vocabulary().get_added_tokens_decoder();
-        for (&id, token) in decoder {
-            if let Some(&first) = token.content.as_bytes().first() {
-                by_first.entry(first).or_default().push(AddedToken {
-                    id,
-                    text: token.content.clone(),
-                    is_special: token.special,
-                    strips: (token.lstrip, token.rstrip),
-                });
+        let tokens = decoder
+            .iter()
+            .filter(|(_, token)| !token.content.is_empty());
+        let mut tokens: Vec<AddedToken> = tokens
+            .map(|(&id, token)| AddedToken {
+                id,
+                text: token.content.clone(),
+                is_special: token.special,
+                strips: (token.lstrip, token.rstrip),
+                beginning: None,
+            })
+            .collect();
+        tokens.sort_by(|one, other| one.text.cmp(&other.text));
+        for place in 1..tokens.len() {
+            let mut beginning = Some(place - 1);
+            while let Some(found) = beginning
+                && !tokens[place].text.starts_with(&tokens[found].text)
+            {
+                beginning = tokens[found].beginning;
             }
+            tokens[place].beginning = beginning;
         }
-        for tokens in by_first.values_mut() {
-            tokens.sort_by(|one, other| {
-                let by_length = other.text.len().cmp(&one.text.len());
-                by_length.then_with(|| one.text.cmp(&other.text))
-            });
+        let first_bytes = tokens.iter().filter_map(|token| token.text.bytes().next());
+        Self {
+            first_bytes: first_bytes.collect(),
+            tokens,
         }
-        Self(by_first)
     }
 
     /// The longest token at every position where one begins, in the order of the text.
     fn all<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a AddedToken)> {
-        let bytes = text.as_bytes().iter().enumerate();
-        bytes.filter_map(|(at, first)| {
-            let token = self.0.get(first)?.iter().find(|token| {
-                // The first byte of a character never occurs inside another character.
-                text.as_bytes()[at..].starts_with(token.text.as_bytes())
-            })?;
-            Some((at, token))
-        })
+        let starts = text.char_indices().map(|(at, _)| at);
+        starts.filter_map(|at| Some((at, self.longest(&text[at..])?)))
+    }
+
+    /// The longest token that a text begins with. It is the last in order that is not after the text, or one that this
+    /// begins with: whatever lies between the two begins with it as well.
+    fn longest(&self, text: &str) -> Option<&AddedToken> {
+        if !self.first_bytes.contains(text.as_bytes().first()?) {
+            return None;
+        }
+        let tokens = &self.tokens;
+        let after = tokens.partition_point(|token| token.text.as_str() <= text);
+        let mut place = after.checked_sub(1)?;
+        while !text.starts_with(&tokens[place].text) {
+            place = tokens[place].beginning?;
+        }
+        Some(&tokens[place])
     }
 
     fn special<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a AddedToken)> {
@@ -210,4 +240,26 @@ fn pieces(
     }
     pieces.extend(slice(done..whole.len_original()).map(|piece| (piece, None)));
     pieces
+}
+
+/// Refuses tokens that are matched whole in a text if there are too many of them: what finds them takes many times their
+/// bytes.
+pub(super) fn check_added<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<(), TokenizerError> {
+    let (mut count, mut num_bytes) = (0, 0);
+    for token in tokens {
+        if token.is_empty() || token.len() > MAX_ADDED_TOKEN_BYTES {
+            return Err(TokenizerError::Damaged(
+                "one of its added tokens is empty or endless".into(),
+            ));
+        }
+        count += 1;
+        num_bytes += token.len();
+    }
+    match count > MAX_ADDED_TOKENS || num_bytes > MAX_ADDED_BYTES {
+        true => Err(TokenizerError::Unsupported(format!(
+            "it has {count} added tokens of {num_bytes} bytes in all; {MAX_ADDED_TOKENS} of {MAX_ADDED_BYTES} bytes are \
+             possible"
+        ))),
+        false => Ok(()),
+    }
 }

@@ -1,5 +1,6 @@
 //! What a `tokenizer.json` may contain around its model: one enum per kind of component lists those that are supported.
-//! Parameters that make `tokenizers` panic or grow without bound are refused here.
+//! Parameters that make `tokenizers` panic or grow without bound are refused here. A [`Budget`] is kept
+//! for all components of a kind together.
 
 use serde::Deserialize;
 use tokenizers::{
@@ -8,7 +9,7 @@ use tokenizers::{
         byte_fallback::ByteFallback, fuse::Fuse, sequence::Sequence as DecoderSequence,
         strip::Strip as StripDecoder,
     },
-    normalizers::{self, replace::ReplacePattern},
+    normalizers,
     pre_tokenizers::{
         byte_level::ByteLevel,
         digits::Digits,
@@ -20,11 +21,10 @@ use tokenizers::{
     },
 };
 
-use super::super::TokenizerError;
+use super::{super::TokenizerError, budget::Budget};
 
-/// Patterns and replacements longer than this are not part of a real tokenizer.
-const MAX_PATTERN_BYTES: usize = 1 << 13;
-const MAX_REPLACEMENT_BYTES: usize = 64;
+/// Special tokens that may be put around a text; real tokenizers put up to 3.
+const MAX_SPECIAL_TOKENS: usize = 64;
 
 #[derive(Deserialize)]
 #[serde(tag = "type")]
@@ -167,15 +167,20 @@ fn isolated() -> SplitDelimiterBehavior {
     SplitDelimiterBehavior::Isolated
 }
 
-fn unsupported(error: impl std::fmt::Display) -> TokenizerError {
+pub(super) fn unsupported(error: impl std::fmt::Display) -> TokenizerError {
     TokenizerError::Unsupported(error.to_string())
 }
 
 impl Normalizer {
     pub(super) fn build(&self) -> Result<NormalizerWrapper, TokenizerError> {
+        self.build_within(&mut Budget::new("normalizers"))
+    }
+
+    fn build_within(&self, budget: &mut Budget) -> Result<NormalizerWrapper, TokenizerError> {
+        budget.component()?;
         Ok(match self {
             Self::Sequence { normalizers } => {
-                let steps = normalizers.iter().map(Self::build);
+                let steps = normalizers.iter().map(|step| step.build_within(budget));
                 normalizers::Sequence::new(steps.collect::<Result<_, _>>()?).into()
             }
             Self::Nfc => normalizers::NFC.into(),
@@ -193,18 +198,24 @@ impl Normalizer {
                 return Err(unsupported("it prepends an empty text"));
             }
             Self::Prepend { prepend } => {
-                normalizers::Prepend::new(replacement(prepend)?.to_owned()).into()
+                budget.prepended(prepend)?;
+                normalizers::Prepend::new(prepend.clone()).into()
             }
-            Self::Replace { pattern, content } => replace(pattern, content)?.into(),
+            Self::Replace { pattern, content } => budget.replace(pattern, content)?.into(),
         })
     }
 }
 
 impl PreTokenizer {
     pub(super) fn build(&self) -> Result<PreTokenizerWrapper, TokenizerError> {
+        self.build_within(&mut Budget::new("pre-tokenizers"))
+    }
+
+    fn build_within(&self, budget: &mut Budget) -> Result<PreTokenizerWrapper, TokenizerError> {
+        budget.component()?;
         Ok(match self {
             Self::Sequence { pretokenizers } => {
-                let steps = pretokenizers.iter().map(Self::build);
+                let steps = pretokenizers.iter().map(|step| step.build_within(budget));
                 PreTokenizerSequence::new(steps.collect::<Result<_, _>>()?).into()
             }
             Self::ByteLevel {
@@ -217,7 +228,7 @@ impl PreTokenizer {
                 behavior,
                 invert,
             } => {
-                let pattern = match pattern.checked()? {
+                let pattern = match budget.pattern(pattern)? {
                     Pattern::String(text) => SplitPattern::String(text.clone()),
                     Pattern::Regex(regex) => SplitPattern::Regex(regex.clone()),
                 };
@@ -235,9 +246,14 @@ impl PreTokenizer {
 
 impl Decoder {
     pub(super) fn build(&self) -> Result<DecoderWrapper, TokenizerError> {
+        self.build_within(&mut Budget::new("decoders"))
+    }
+
+    fn build_within(&self, budget: &mut Budget) -> Result<DecoderWrapper, TokenizerError> {
+        budget.component()?;
         Ok(match self {
             Self::Sequence { decoders } => {
-                let steps = decoders.iter().map(Self::build);
+                let steps = decoders.iter().map(|step| step.build_within(budget));
                 DecoderSequence::new(steps.collect::<Result<_, _>>()?).into()
             }
             Self::ByteLevel => ByteLevel::default().into(),
@@ -250,7 +266,7 @@ impl Decoder {
                 ));
             }
             Self::Strip { content, start, .. } => StripDecoder::new(*content, *start, 0).into(),
-            Self::Replace { pattern, content } => replace(pattern, content)?.into(),
+            Self::Replace { pattern, content } => budget.replace(pattern, content)?.into(),
             Self::Metaspace(fields) => fields.build().into(),
         })
     }
@@ -276,40 +292,6 @@ impl MetaspaceFields {
     }
 }
 
-impl Pattern {
-    fn checked(&self) -> Result<&Self, TokenizerError> {
-        let (Self::String(text) | Self::Regex(text)) = self;
-        match text.len() {
-            1..=MAX_PATTERN_BYTES => Ok(self),
-            num_bytes => Err(unsupported(format!(
-                "it has a pattern of {num_bytes} bytes"
-            ))),
-        }
-    }
-}
-
-/// Only plain patterns: `tokenizers` overruns its alignments if a regular expression matches nothing, and no
-/// Llama-class model uses one.
-fn replace(pattern: &Pattern, content: &str) -> Result<normalizers::Replace, TokenizerError> {
-    let Pattern::String(text) = pattern.checked()? else {
-        return Err(unsupported(
-            "it replaces text with a regular expression, which is not supported",
-        ));
-    };
-    let pattern = ReplacePattern::String(text.clone());
-    normalizers::Replace::new(pattern, replacement(content)?).map_err(unsupported)
-}
-
-fn replacement(content: &str) -> Result<&str, TokenizerError> {
-    if content.len() > MAX_REPLACEMENT_BYTES {
-        return Err(unsupported(format!(
-            "it replaces a text with {} bytes",
-            content.len()
-        )));
-    }
-    Ok(content)
-}
-
 /// The ids that the post-processor adds before and after a text.
 pub(super) fn collect_special(
     processor: Option<&PostProcessor>,
@@ -331,6 +313,16 @@ pub(super) fn collect_special(
     }
 }
 
+/// Checks that `more` special tokens can be put around a text that has `prefix` and `suffix` already.
+fn check_special(prefix: &[u32], suffix: &[u32], more: usize) -> Result<(), TokenizerError> {
+    match prefix.len() + suffix.len() + more > MAX_SPECIAL_TOKENS {
+        true => Err(unsupported(format!(
+            "its post-processor puts more than {MAX_SPECIAL_TOKENS} tokens around a text"
+        ))),
+        false => Ok(()),
+    }
+}
+
 impl PostProcessor {
     fn collect(&self, prefix: &mut Vec<u32>, suffix: &mut Vec<u32>) -> Result<(), TokenizerError> {
         match self {
@@ -341,6 +333,7 @@ impl PostProcessor {
                 }
             }
             Self::RobertaProcessing { sep, cls } | Self::BertProcessing { sep, cls } => {
+                check_special(prefix, suffix, 2)?;
                 prefix.push(cls.1);
                 suffix.push(sep.1);
             }
@@ -357,6 +350,7 @@ impl PostProcessor {
                     let token = special_tokens.get(id).ok_or_else(|| {
                         TokenizerError::Damaged(format!("its template names {id:?} without ids"))
                     })?;
+                    check_special(prefix, suffix, token.ids.len())?;
                     let side = if is_after_text {
                         &mut *suffix
                     } else {

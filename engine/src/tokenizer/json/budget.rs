@@ -1,0 +1,169 @@
+//! What the components of a tokenizer may do together. What one of them may do, many of them do in turn, so a budget
+//! counts over all of a kind: how many there are, how much text may grow in all of them, how large their patterns are.
+
+use tokenizers::normalizers::{self, replace::ReplacePattern};
+
+use super::{
+    super::TokenizerError,
+    component::{Pattern, unsupported},
+};
+
+/// Patterns and replacements longer than this are not part of a real tokenizer.
+const MAX_PATTERN_BYTES: usize = 1 << 13;
+const MAX_REPLACEMENT_BYTES: usize = 64;
+/// Components of one kind, in sequences or not; the most in use are 8.
+const MAX_COMPONENTS: usize = 32;
+/// How many times its length a text may take after all replacements; Llama 2's `" "` to `"\u{2581}"` takes 3.
+const MAX_GROWTH: f64 = 8.0;
+/// Bytes that may be put before a text.
+const MAX_PREPENDED_BYTES: usize = 256;
+/// How often a counted repetition may repeat what it repeats, all repetitions of a pattern multiplied, since they may be
+/// inside each other. Real ones are `{1,3}`.
+const MAX_REPETITIONS: u64 = 1_000;
+/// Classes of characters in all patterns, each counted as often as its pattern's repetitions repeat. A class such as
+/// `\p{L}` takes some 60 KB once its pattern is compiled; real patterns have up to 90.
+const MAX_CLASSES: u64 = 500;
+/// What the components of one kind may do together.
+pub(super) struct Budget {
+    /// Such as "normalizers", for messages.
+    kind: &'static str,
+    components: usize,
+    growth: f64,
+    prepended_bytes: usize,
+    pattern_bytes: usize,
+    classes: u64,
+}
+
+impl Budget {
+    pub(super) fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            components: 0,
+            growth: 1.0,
+            prepended_bytes: 0,
+            pattern_bytes: 0,
+            classes: 0,
+        }
+    }
+
+    /// Counts one more component.
+    pub(super) fn component(&mut self) -> Result<(), TokenizerError> {
+        self.components += 1;
+        match self.components > MAX_COMPONENTS {
+            true => Err(unsupported(format!(
+                "it has more than {MAX_COMPONENTS} {}",
+                self.kind
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts a text that is put before each text.
+    pub(super) fn prepended(&mut self, text: &str) -> Result<(), TokenizerError> {
+        self.prepended_bytes += replacement(text)?.len();
+        match self.prepended_bytes > MAX_PREPENDED_BYTES {
+            true => Err(unsupported(format!(
+                "its {} put more than {MAX_PREPENDED_BYTES} bytes before a text",
+                self.kind
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn pattern<'a>(
+        &mut self,
+        pattern: &'a Pattern,
+    ) -> Result<&'a Pattern, TokenizerError> {
+        let (Pattern::String(text) | Pattern::Regex(text)) = pattern;
+        self.pattern_bytes += text.len();
+        if text.is_empty() || self.pattern_bytes > MAX_PATTERN_BYTES {
+            return Err(unsupported(format!(
+                "its {} have an empty pattern, or patterns of more than {MAX_PATTERN_BYTES} bytes",
+                self.kind
+            )));
+        }
+        let Pattern::Regex(regex) = pattern else {
+            return Ok(pattern);
+        };
+        let repetitions = repetitions(regex);
+        if repetitions > MAX_REPETITIONS {
+            return Err(unsupported(format!(
+                "one of its {} repeats a pattern more than {MAX_REPETITIONS} times",
+                self.kind
+            )));
+        }
+        let classes = ["\\p", "\\P", "\\w", "\\W", "\\d", "\\D", "\\s", "\\S"];
+        let classes = classes.map(|class| regex.matches(class).count() as u64);
+        self.classes += repetitions * classes.iter().sum::<u64>();
+        match self.classes > MAX_CLASSES {
+            true => Err(unsupported(format!(
+                "its {} have more than {MAX_CLASSES} classes of characters in their patterns",
+                self.kind
+            ))),
+            false => Ok(pattern),
+        }
+    }
+
+    /// Only plain patterns: `tokenizers` overruns its alignments if a regular expression matches nothing, and no
+    /// Llama-class model uses one.
+    pub(super) fn replace(
+        &mut self,
+        pattern: &Pattern,
+        content: &str,
+    ) -> Result<normalizers::Replace, TokenizerError> {
+        let Pattern::String(text) = self.pattern(pattern)? else {
+            return Err(unsupported(
+                "it replaces text with a regular expression, which is not supported",
+            ));
+        };
+        let content = replacement(content)?;
+        self.growth *= (content.len() as f64 / text.len() as f64).max(1.0);
+        if self.growth > MAX_GROWTH {
+            return Err(unsupported(format!(
+                "its {} make a text more than {MAX_GROWTH} times as long",
+                self.kind
+            )));
+        }
+        let pattern = ReplacePattern::String(text.clone());
+        normalizers::Replace::new(pattern, content).map_err(unsupported)
+    }
+}
+
+/// How often the counted repetitions of a pattern (`{3}`, `{1,3}`, `{2,}`) repeat at most, multiplied.
+fn repetitions(pattern: &str) -> u64 {
+    let mut product = 1u64;
+    for (start, _) in pattern.match_indices('{') {
+        // `\x{41}` and `\p{L}` are characters.
+        let is_character = pattern[..start].ends_with(['x', 'u', 'p', 'P', 'U']);
+        let Some((inside, _)) = pattern[start + 1..].split_once('}') else {
+            continue;
+        };
+        let is_count = !is_character || !pattern[..start - 1].ends_with('\\');
+        let bounds = inside.split(',').map(str::trim);
+        let numbers: Option<Vec<u64>> = bounds
+            .filter(|bound| !bound.is_empty())
+            .map(
+                |bound| match bound.bytes().all(|byte| byte.is_ascii_digit()) {
+                    true => Some(bound.parse().unwrap_or(u64::MAX)),
+                    false => None,
+                },
+            )
+            .collect();
+        if let Some(most) = numbers.and_then(|numbers| numbers.into_iter().max())
+            && is_count
+        {
+            product = product.saturating_mul(most.max(1));
+        }
+    }
+    product
+}
+
+fn replacement(content: &str) -> Result<&str, TokenizerError> {
+    if content.len() > MAX_REPLACEMENT_BYTES {
+        return Err(unsupported(format!(
+            "it replaces a text with {} bytes",
+            content.len()
+        )));
+    }
+    Ok(content)
+}
