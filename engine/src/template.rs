@@ -1,16 +1,23 @@
 //! HF chat templates, rendered under limits.
 //!
 //! Templates are Jinja written for Python. They are rendered by minijinja set up as `transformers` sets up Jinja2
-//! (`trim_blocks`, `lstrip_blocks`, Python's string methods, its own `tojson`), with a bound on the work and on the
-//! length of the output, because a template is part of an untrusted file.
+//! (`trim_blocks`, `lstrip_blocks`, Python's string methods, its own `tojson`). A template is part of an untrusted file,
+//! so there are bounds on how deep its source is ([`shape`]), on the work ([`MAX_FUEL`]), on what its values may hold
+//! ([`bounds`]) and on the length of the output.
 
+mod bounds;
+mod code;
 mod conversation;
 mod function;
+mod shape;
 mod writer;
 
 use std::sync::Arc;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, syntax::SyntaxConfig};
+use minijinja::{
+    AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, context, machinery,
+    syntax::SyntaxConfig,
+};
 
 pub use crate::protocol::Message;
 use crate::{
@@ -18,8 +25,12 @@ use crate::{
     tokenizer::Tokenizer,
     weights::checkpoint::ModelFiles,
 };
+use bounds::TooLarge;
+use code::Code;
 use function::Raised;
-use writer::{CappedWriter, OutputCapReached};
+
+pub use bounds::{MAX_VALUE_BYTES, MAX_VALUE_DEPTH};
+pub use shape::{MAX_BLOCKS, MAX_BRACKETS, MAX_EXPRESSION_DEPTH};
 
 /// Steps of the interpreter that one rendering may take.
 pub const MAX_FUEL: u64 = 100_000;
@@ -27,6 +38,9 @@ pub const MAX_FUEL: u64 = 100_000;
 pub const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// Bytes of a template's source; the longest in use have 20 KB.
 const MAX_SOURCE_BYTES: usize = 1 << 18;
+/// How deep macros may call each other, four for each call and one for each loop in them. A call takes some 4 KB of the
+/// stack.
+const MAX_RECURSION: usize = 200;
 const NAME: &str = "chat_template";
 
 /// A template that cannot be compiled or rendered.
@@ -34,6 +48,15 @@ const NAME: &str = "chat_template";
 pub enum TemplateError {
     #[error("the chat template has {num_bytes} bytes, more than the {MAX_SOURCE_BYTES} allowed")]
     SourceTooLong { num_bytes: usize },
+    #[error(
+        "the chat template has {what} (its line {line}): {count}, and at most {limit} are read"
+    )]
+    TooDeep {
+        line: usize,
+        what: &'static str,
+        count: usize,
+        limit: usize,
+    },
     #[error("the chat template cannot be compiled{}: {what}", in_line(.line))]
     Syntax { line: Option<usize>, what: String },
     /// The template called `raise_exception`, which is how templates refuse a conversation.
@@ -43,6 +66,11 @@ pub enum TemplateError {
     OutOfFuel,
     #[error("the chat template writes more than {MAX_OUTPUT_BYTES} bytes")]
     OutputTooLong,
+    #[error(
+        "the chat template makes a value of more than {MAX_VALUE_BYTES} bytes or {MAX_VALUE_DEPTH} levels{}",
+        in_line(.line)
+    )]
+    ValueTooLarge { line: Option<usize> },
     #[error("the chat template cannot be rendered{}: {what}", in_line(.line))]
     Render { line: Option<usize>, what: String },
 }
@@ -56,7 +84,9 @@ impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         let remedy = match &error {
             TemplateError::Refused(_) => "Change the conversation to fit the template.",
-            TemplateError::OutOfFuel | TemplateError::OutputTooLong => "Shorten the conversation.",
+            TemplateError::OutOfFuel
+            | TemplateError::OutputTooLong
+            | TemplateError::ValueTooLarge { .. } => "Shorten the conversation.",
             _ => "Use a model file with a working chat template, or one without any.",
         };
         Self::new(FailureKind::Template, error.to_string()).remedy(remedy)
@@ -67,6 +97,7 @@ impl From<TemplateError> for Failure {
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
+    code: Code,
     /// `bos_token`, `eos_token` and so on, as far as the tokenizer has them.
     tokens: Vec<(&'static str, String)>,
     source: String,
@@ -91,7 +122,7 @@ impl ChatTemplate {
     /// Compiles a template, which sees the tokenizer's special tokens by their HF names.
     ///
     /// # Errors
-    /// [`TemplateError::Syntax`] or [`TemplateError::SourceTooLong`].
+    /// [`TemplateError::Syntax`], [`TemplateError::TooDeep`] or [`TemplateError::SourceTooLong`].
     pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
         let special = tokenizer.special_ids();
         let tokens = [
@@ -118,15 +149,20 @@ impl ChatTemplate {
                 num_bytes: source.len(),
             });
         }
-        let mut environment = environment()?;
-        environment
-            .add_template_owned(NAME, without_generation_marks(source))
-            .map_err(|error| TemplateError::Syntax {
-                line: error.line(),
-                what: text(&error),
-            })?;
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(render_error)?;
+        let compiled = without_generation_marks(source);
+        shape::check(&compiled, &syntax)?;
+        let code = Code::new(NAME, compiled, syntax).map_err(|error| TemplateError::Syntax {
+            line: error.line(),
+            what: text(&error),
+        })?;
         Ok(Self {
-            environment: Arc::new(environment),
+            environment: Arc::new(environment()),
+            code,
             tokens,
             source: source.to_owned(),
         })
@@ -147,7 +183,6 @@ impl ChatTemplate {
         tools: &[String],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        let template = self.environment.get_template(NAME).map_err(render_error)?;
         let tokens = self
             .tokens
             .iter()
@@ -165,33 +200,41 @@ impl ChatTemplate {
             add_generation_prompt,
             ..tokens
         };
-        let mut output = CappedWriter::new(MAX_OUTPUT_BYTES);
-        template
-            .render_captured_to(context, &mut output)
-            .map_err(render_error)?;
-        Ok(output.into_string())
+        let code = self.code.compiled();
+        let mut text = String::new();
+        let mut output = machinery::make_string_output(&mut text);
+        machinery::eval(
+            &self.environment,
+            &code.instructions,
+            context,
+            &code.blocks,
+            &mut output,
+            AutoEscape::None,
+        )
+        .map_err(render_error)?;
+        // Fuel bounds what was written to a few times this.
+        match text.len() > MAX_OUTPUT_BYTES {
+            true => Err(TemplateError::OutputTooLong),
+            false => Ok(text),
+        }
     }
 }
 
 /// The environment that `transformers` gives its templates.
-fn environment() -> Result<Environment<'static>, TemplateError> {
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()
-        .map_err(render_error)?;
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
-    environment.set_syntax(syntax);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(function::method);
     environment.set_formatter(function::format);
     environment.set_fuel(Some(MAX_FUEL));
+    environment.set_recursion_limit(MAX_RECURSION);
+    bounds::install(&mut environment);
     environment.add_filter("tojson", function::tojson);
     environment.add_filter("trim", function::trim);
     environment.add_function("raise_exception", function::raise_exception);
     environment.add_function("strftime_now", function::strftime_now);
-    Ok(environment)
+    environment
 }
 
 fn render_error(error: minijinja::Error) -> TemplateError {
@@ -200,11 +243,8 @@ fn render_error(error: minijinja::Error) -> TemplateError {
         if let Some(Raised(message)) = cause.downcast_ref() {
             return TemplateError::Refused(message.clone());
         }
-        let io_cause = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if io_cause.is_some_and(|cause| cause.is::<OutputCapReached>()) {
-            return TemplateError::OutputTooLong;
+        if cause.is::<TooLarge>() {
+            return TemplateError::ValueTooLarge { line: error.line() };
         }
         source = cause.source();
     }

@@ -10,6 +10,8 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
+use super::{bounds, writer::CappedWriter};
+
 /// A template's own refusal, stored as the source of minijinja's error so that it is recognized by its type.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -74,6 +76,19 @@ pub(super) fn method(
         ("strip", Some(text), []) => Ok(Value::from(text.trim_matches(is_space))),
         ("lstrip", Some(text), []) => Ok(Value::from(text.trim_start_matches(is_space))),
         ("rstrip", Some(text), []) => Ok(Value::from(text.trim_end_matches(is_space))),
+        ("split", Some(_), args) => {
+            let separator = args.first().and_then(Value::as_str);
+            bounds::check_pieces(value, separator)?;
+            unknown_method_callback(state, value, name, args)
+        }
+        ("splitlines", Some(_), _) => {
+            bounds::check_pieces(value, Some("\n"))?;
+            unknown_method_callback(state, value, name, args)
+        }
+        ("format", Some(text), args) => {
+            bounds::charge_format(state, text, '{', args)?;
+            unknown_method_callback(state, value, name, args)
+        }
         _ => unknown_method_callback(state, value, name, args),
     }
 }
@@ -90,25 +105,34 @@ pub(super) fn format(out: &mut Output, state: &mut State, value: &Value) -> Resu
 
 /// `value|tojson(indent=None)` as Python's `json.dumps(value, ensure_ascii=False)` writes it, unlike Jinja's own
 /// filter, which escapes HTML.
-pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
+///
+/// What is written is bounded by the fuel that is left, which pays for it.
+pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     options.assert_all_used()?;
     let written = match indent {
         Some(indent) => {
             let indent = " ".repeat(indent.min(16));
-            write(value, PrettyFormatter::with_indent(indent.as_bytes()))
+            write(
+                state,
+                value,
+                PrettyFormatter::with_indent(indent.as_bytes()),
+            )
         }
-        None => write(value, Spaced),
+        None => write(state, value, Spaced),
     };
     written.map(Value::from)
 }
 
-fn write(value: &Value, formatter: impl Formatter) -> Result<String, Error> {
-    let mut bytes = Vec::new();
-    value
-        .serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn write(state: &State, value: &Value, formatter: impl Formatter) -> Result<String, Error> {
+    let fuel = state.fuel_levels().map_or(0, |(_, left)| left) as usize;
+    let mut bytes = CappedWriter::new(fuel * bounds::BYTES_PER_FUEL);
+    let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
+    match written {
+        Ok(()) => Ok(bytes.into_string()),
+        Err(error) if error.is_io() => Err(Error::from(ErrorKind::OutOfFuel)),
+        Err(error) => Err(Error::new(ErrorKind::BadSerialization, error.to_string())),
+    }
 }
 
 /// JSON on one line with a space after commas and colons.

@@ -1,11 +1,6 @@
-//! The output of a template: memory, up to a limit.
+//! Memory that is written to up to a limit.
 
 use std::io::{self, Write};
-
-/// The limit was reached; recognized by its type inside an [`io::Error`].
-#[derive(Debug, thiserror::Error)]
-#[error("the output is too long")]
-pub(super) struct OutputCapReached;
 
 pub(super) struct CappedWriter {
     bytes: Vec<u8>,
@@ -21,7 +16,7 @@ impl CappedWriter {
     }
 
     pub(super) fn into_string(self) -> String {
-        // Templates write strings only, so nothing is lost here.
+        // JSON is text, so nothing is lost here.
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
@@ -29,7 +24,7 @@ impl CappedWriter {
 impl Write for CappedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.max_bytes - self.bytes.len() {
-            return Err(io::Error::other(OutputCapReached));
+            return Err(io::ErrorKind::StorageFull.into());
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
