@@ -64,6 +64,10 @@ impl Host for BenchHost {
         false
     }
 
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
     fn memory_bytes(&self) -> Option<u64> {
         None
     }

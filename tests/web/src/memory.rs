@@ -101,6 +101,10 @@ impl Host for Meter {
         false
     }
 
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
     fn memory_bytes(&self) -> Option<u64> {
         None
     }
