@@ -69,3 +69,20 @@ pub enum DeviceProblem {
     #[error("chosen by you")]
     ChosenByUser,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graphics_library_is_not_quoted() {
+        let message = "Unable to request a wgpu device: OperationError: Required limit (1073741824) is greater than the supported limit (134217728).";
+        let problem = DeviceProblem::InitFailed {
+            message: message.to_owned(),
+        };
+        assert_eq!(
+            problem.to_string(),
+            "the GPU could not be used: the browser gave no access to the GPU"
+        );
+    }
+}

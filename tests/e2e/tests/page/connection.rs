@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::browser::Window;
 use e2e::page::{Page, Seen};
@@ -57,6 +57,31 @@ fn wait_for_part(visit: &Visit, page: &Page) -> Outcome {
     Ok(())
 }
 
+/// Waits until a page that does not start says so by itself.
+fn wait_for_patience_to_end(page: &Page) -> Outcome {
+    const LATE: &str = "The page's program has not arrived in 20 seconds.";
+    page.wait(
+        "the page's styles, which hide what is for later",
+        SOON,
+        || {
+            let body = page.body_text()?;
+            Ok(
+                match body.contains("The page is loading") && !body.contains(LATE) {
+                    true => Seen::Yes(()),
+                    false => Seen::NotYet(body),
+                },
+            )
+        },
+    )?;
+    let start = Instant::now();
+    page.wait_for_text(LATE, SILENCE)?;
+    assert!(
+        start.elapsed() > Duration::from_secs(10),
+        "it is said too early"
+    );
+    Ok(())
+}
+
 fn assert_whole_model_is_kept(visit: &Visit) -> Outcome {
     let names = kept(visit)?;
     assert!(
@@ -99,6 +124,48 @@ fn a_model_that_does_not_come_says_why_and_leaves_nothing_behind() -> Outcome {
     page.press("Use the bundled model")?;
     loaded(&page)?;
     assert_whole_model_is_kept(&visit)
+}
+
+/// Whether the server is silent or sends a byte now and then.
+#[test]
+fn a_download_is_cancelled_at_once() -> Outcome {
+    let Some(visit) = Visit::start("cancelled-download", Window::default())? else {
+        return Ok(());
+    };
+    let page = visit.page()?;
+    for fault in [
+        Fault::Silent,
+        Fault::StallAfter(20_000_000),
+        Fault::DripAfter(20_000_000, Duration::from_millis(500)),
+    ] {
+        visit.server.set_fault(MODEL, Some(fault));
+        page.press("Use the bundled model")?;
+        if fault == Fault::Silent {
+            page.wait_for_status(&["Loading model"], SOON)?;
+        } else {
+            wait_for_part(&visit, &page)?;
+        }
+        page.press("Cancel loading the model")?;
+        let start = Instant::now();
+        page.wait_for_status(&["Idle"], SOON)?;
+        page.wait("no part of the model", SOON, || {
+            let names = kept(&visit).unwrap_or_default();
+            Ok(if names.is_empty() {
+                Seen::Yes(())
+            } else {
+                Seen::NotYet(format!("{names:?}"))
+            })
+        })?;
+        let elapsed = start.elapsed();
+        println!("{fault:?}: cancelled after {elapsed:.1?}");
+        assert!(elapsed < Duration::from_secs(5), "{fault:?}: {elapsed:?}");
+    }
+    visit.server.set_fault(MODEL, None);
+    page.press("Use the bundled model")?;
+    loaded(&page)?;
+    assert_whole_model_is_kept(&visit)?;
+    page.expect_quiet_console()?;
+    Ok(())
 }
 
 /// The browser's cache may hold a damaged file, which it would hand out each time.
@@ -282,8 +349,7 @@ fn a_page_whose_program_is_late_says_so_and_starts_when_it_comes() -> Outcome {
         .server
         .set_fault(PROGRAM, Some(Fault::StallAfter(500_000)));
     let page = Page::open(&visit.browser.session, &visit.origin)?;
-    page.wait_for_text("The page is loading", SOON)?;
-    page.wait_for_text("The page's program has not arrived in 20 seconds.", SILENCE)?;
+    wait_for_patience_to_end(&page)?;
     visit.server.set_fault(PROGRAM, None);
     page.wait_for_status(&["Idle"], SOON)?;
     assert!(!page.body_text()?.contains("has not arrived"));
@@ -301,7 +367,7 @@ fn a_page_whose_first_script_does_not_come_says_so() -> Outcome {
         .server
         .set_fault("/start.js", Some(Fault::Status("404 Not Found")));
     let page = Page::open(&visit.browser.session, &visit.origin)?;
-    page.wait_for_text("The page's program has not arrived in 20 seconds.", SILENCE)?;
+    wait_for_patience_to_end(&page)?;
     visit.server.set_fault("/start.js", None);
     page.follow("Reload")?;
     page.wait_for_status(&["Idle"], SOON)?;
