@@ -17,7 +17,7 @@ const STEPS: [u64; 2] = [1_000, 6_000];
 /// Those where `INLAY_DRILLS` is set.
 const DRILL_STEPS: [u64; 3] = [1_000, 100_000, 250_000];
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// The status is looked at this seldom, since looking takes the page's time as well.
+/// The tab's title is looked at this seldom, since looking takes the page's time as well.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const TIMER_MILLIS: f64 = 50.0;
 /// The end of a run is measured: this many rounds of the timer, or 20 seconds.
@@ -122,12 +122,13 @@ fn run(visit: &Visit, page: &Page, steps: u64) -> Result<Left, Box<dyn Error>> {
     page.press("Start training")?;
     page.wait_for_status(&["Training", "Evaluating"], SOON)?;
     loop {
-        let status = page.status()?;
-        if status.starts_with("Finished") {
+        let title = session.script("return document.title;", json!([]))?;
+        let title = title.as_str().unwrap_or_default();
+        if title.starts_with("Finished") {
             break;
         }
-        if status.starts_with("Failed") || start.elapsed() > PATIENCE {
-            return Err(format!("{steps} steps: {status}").into());
+        if title.starts_with("Failed") || start.elapsed() > PATIENCE {
+            return Err(format!("{steps} steps: {title}").into());
         }
         std::thread::sleep(LOOK_EVERY);
     }
