@@ -5,6 +5,7 @@
 //!            BatchSchedule -> the batches [b, t] of each step
 //! ```
 
+pub(crate) mod chunks;
 pub mod example;
 pub mod stored;
 

@@ -11,10 +11,10 @@ export INLAY_DRILLS=1 INLAY_FUZZ_RUNS=${INLAY_FUZZ_RUNS:-200000} INLAY_FUZZ_FACT
     INLAY_LARGE_FILE_MB=${INLAY_LARGE_FILE_MB:-1000}
 cargo test --locked --package engine --features cpu,threads,reader \
 <<<<<<< HEAD
-    --test compute --test long_run --test reader_fuzz --test text --test weights -- --show-output
+    --test compute --test long_run --test reader_bounds --test reader_fuzz --test text --test weights -- --show-output
 =======
-    --test bounds --test compute --test reader_fuzz --test text --test weights -- --show-output
->>>>>>> 559d91d (A test program holds model files to four times their size and 64 MB, on a quarter of a worker's stack)
+    --test compute --test reader_bounds --test reader_fuzz --test text --test weights -- --show-output
+>>>>>>> 058b804 (What a dataset file becomes is bounded by its size: rows, pages, dictionaries, messages and what is remembered of rows; bombs are told early)
 cargo test --locked --package e2e --test page -- --show-output large_file
 # By itself, since it measures how late the page's timers come.
 cargo test --locked --package e2e --test page -- --show-output long_run

@@ -12,7 +12,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::example::{ASSISTANT, Example, Row, USER};
+use super::{
+    chunks::Chunks,
+    example::{ASSISTANT, Example, Row, USER},
+};
 use crate::protocol::{FindingKind, Message, RowShape, RowSummary, TrainOn};
 
 const MAGIC: &[u8; 8] = b"inlayrow";
@@ -121,8 +124,10 @@ impl RowFacts {
 /// Where the rows are in a file of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowIndex {
-    /// Where a row starts, and its number; ascending in both.
-    entries: Vec<(u64, u64)>,
+    /// The lower halves of where a row starts, and its number; ascending in both.
+    entries: Chunks<(u32, u32)>,
+    /// The indices of the rows at which the upper half of the start grows by one.
+    carries: Vec<usize>,
     /// Where the last row ends.
     end: u64,
 }
@@ -143,15 +148,38 @@ impl RowIndex {
 
     /// The bytes of the rows in `range`, as far as they exist.
     pub fn bytes(&self, range: Range<usize>) -> Range<u64> {
-        let at = |index: usize| self.entries.get(index).map_or(self.end, |entry| entry.0);
-        at(range.start)..at(range.end.max(range.start))
+        self.start(range.start)..self.start(range.end.max(range.start))
+    }
+
+    /// Where the row of that index starts; the end, if there is none.
+    fn start(&self, index: usize) -> u64 {
+        match self.entries.get(index) {
+            Some((low, _)) => {
+                let high = self.carries.partition_point(|&carry| carry <= index);
+                (high as u64) << 32 | u64::from(low)
+            }
+            None => self.end,
+        }
+    }
+
+    /// The index of the first row in `range` for which `is_before` no longer holds; its end, if there is none.
+    fn partition(range: Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
+        let Range { mut start, mut end } = range;
+        while start < end {
+            let middle = start + (end - start) / 2;
+            match is_before(middle) {
+                true => start = middle + 1,
+                false => end = middle,
+            }
+        }
+        start
     }
 
     /// The index of the row with this number.
     pub fn find(&self, row: usize) -> Option<usize> {
-        self.entries
-            .binary_search_by_key(&(row as u64), |entry| entry.1)
-            .ok()
+        let number = |index: usize| self.entries.get(index).map(|(_, row)| row as usize);
+        let found = Self::partition(0..self.len(), |index| number(index) < Some(row));
+        (number(found) == Some(row)).then_some(found)
     }
 
     /// Ranges of rows to be read at once, in order.
@@ -159,15 +187,13 @@ impl RowIndex {
         let mut next = 0;
         std::iter::from_fn(move || {
             let start = next;
-            let limit = self.entries.get(start)?.0 + SLICE_BYTES;
-            let rest = &self.entries[start + 1..];
+            if start >= self.len() {
+                return None;
+            }
+            let limit = self.start(start) + SLICE_BYTES;
             // Each row ends where the next one starts.
-            let num_whole = rest.partition_point(|entry| entry.0 <= limit);
-            next = if num_whole == rest.len() && self.end <= limit {
-                self.len()
-            } else {
-                start + num_whole.max(1)
-            };
+            let is_whole = |index: usize| self.start(index + 1) <= limit;
+            next = Self::partition(start..self.len(), is_whole).max(start + 1);
             Some(start..next)
         })
     }
@@ -195,18 +221,33 @@ impl RowIndex {
     /// Reads the index, which starts at `end`.
     pub fn parse(bytes: &[u8], end: u64) -> Result<Self, Damaged> {
         let word = |bytes: &[u8]| bytes.first_chunk().map(|word| u64::from_le_bytes(*word));
-        let entries: Option<Vec<_>> = bytes
-            .chunks(ENTRY_BYTES)
-            .map(|entry| Some((word(entry)?, word(entry.get(8..)?)?)))
-            .collect();
-        let entries = entries.ok_or(Damaged)?;
-        let is_sorted = entries
-            .windows(2)
-            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
-        if !is_sorted || entries.last().is_some_and(|last| last.0 >= end) {
-            return Err(Damaged);
+        let mut index = Self::default();
+        let mut before = None;
+        for entry in bytes.chunks(ENTRY_BYTES) {
+            let start = word(entry).ok_or(Damaged)?;
+            let row = entry.get(8..).and_then(word).ok_or(Damaged)?;
+            let is_further =
+                before.is_none_or(|before: (u64, u64)| before.0 < start && before.1 < row);
+            if !is_further || start >= end || !index.push_at(start, row) {
+                return Err(Damaged);
+            }
+            before = Some((start, row));
         }
-        Ok(Self { entries, end })
+        index.end = end;
+        Ok(index)
+    }
+
+    /// Adds a row; `false` where it is too far from the one before, or has too large a number.
+    fn push_at(&mut self, start: u64, row: u64) -> bool {
+        let high = (start >> 32) as usize;
+        if high > self.carries.len() {
+            self.carries.push(self.len());
+        }
+        let Ok(row) = u32::try_from(row) else {
+            return false;
+        };
+        self.entries.push((start as u32, row));
+        high == self.carries.len()
     }
 
     /// The rows in `bytes`, which are [`Self::bytes`] of `range`.
@@ -224,18 +265,16 @@ impl RowIndex {
 
     /// Records a row that was just written at the end.
     fn push(&mut self, row: usize, num_bytes: usize) {
-        self.entries.push((self.end, row as u64));
+        self.push_at(self.end, row as u64);
         self.end += num_bytes as u64;
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
-        let words = self.entries.iter().flat_map(|&(start, row)| [start, row]);
-        let mut bytes: Vec<u8> = words
-            .chain([self.len() as u64])
-            .flat_map(u64::to_le_bytes)
-            .collect();
-        bytes.extend_from_slice(MAGIC);
-        bytes
+    /// The start and the number of every row, then the trailer.
+    fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        let entries = self.entries.iter().enumerate();
+        let words = entries.flat_map(|(index, (_, row))| [self.start(index), u64::from(row)]);
+        let magic = u64::from_le_bytes(*MAGIC);
+        words.chain([self.len() as u64, magic])
     }
 }
 
@@ -258,10 +297,16 @@ impl RowWriter {
         is_full.then(|| std::mem::take(&mut self.buffer))
     }
 
-    /// The last part, and the index.
-    pub fn finish(mut self) -> (Vec<u8>, RowIndex) {
-        self.buffer.extend(self.index.to_bytes());
-        (self.buffer, self.index)
+    /// Gives the last parts, which hold the last rows and the index, and returns the index.
+    pub fn finish(mut self, mut give: impl FnMut(Vec<u8>)) -> RowIndex {
+        for word in self.index.words() {
+            self.buffer.extend(word.to_le_bytes());
+            if self.buffer.len() as u64 >= SLICE_BYTES {
+                give(std::mem::take(&mut self.buffer));
+            }
+        }
+        give(self.buffer);
+        self.index
     }
 }
 
@@ -298,8 +343,7 @@ mod tests {
             .filter_map(|row| writer.push(row))
             .flatten()
             .collect();
-        let (last, index) = writer.finish();
-        file.extend(last);
+        let index = writer.finish(|part| file.extend(part));
 
         let num_bytes = file.len() as u64;
         let part = |range: Range<u64>| &file[range.start as usize..range.end as usize];
@@ -316,6 +360,36 @@ mod tests {
         }
         assert_eq!(back, rows);
         assert_eq!((read.find(6), read.find(7), read.len()), (Some(3), None, 8));
+    }
+
+    #[test]
+    fn rows_lie_beyond_four_gigabytes() {
+        let starts = [
+            0,
+            5,
+            u64::from(u32::MAX),
+            1 << 32,
+            (2 << 32) + 7,
+            (2 << 32) + 8,
+        ];
+        let words = starts
+            .into_iter()
+            .zip(3u64..)
+            .flat_map(|(start, row)| [start, row]);
+        let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        let index = RowIndex::parse(&bytes, 3 << 32).unwrap();
+        for (at, start) in starts.into_iter().enumerate() {
+            let end = starts.get(at + 1).copied().unwrap_or(3 << 32);
+            assert_eq!(index.bytes(at..at + 1), start..end);
+            assert_eq!(index.find(at + 3), Some(at));
+        }
+        assert!(
+            index
+                .words()
+                .flat_map(u64::to_le_bytes)
+                .take(bytes.len())
+                .eq(bytes)
+        );
     }
 
     #[test]

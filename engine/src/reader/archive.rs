@@ -17,7 +17,7 @@ use super::{
     open::{Held, held, read_stream},
     output::Output,
     sniff::Kind,
-    source::{Counting, Limited, Stream, StreamError, expansion_limit, read_full},
+    source::{Bomb, Counting, Limited, Stream, StreamError, consumed, expansion_limit, read_full},
     xlsx,
     zstd::Unzstd,
 };
@@ -114,14 +114,12 @@ impl<'f> Archive<'_, 'f> {
         let name = entry.full_name(archive);
         let mut stream = self.stream(entry);
         let packed = packed(&name, &mut stream)?;
+        let (inner, most_read) = (&mut stream, Rc::default());
+        let stored = packed.stored();
         let held = match packed {
-            Packed::No => held(&name, "", &mut stream)?,
-            Packed::Gzip => held(
-                &name,
-                packed.stored(),
-                &mut Gunzipped { inner: &mut stream },
-            )?,
-            Packed::Zstd => held(&name, packed.stored(), &mut Unzstd { inner: &mut stream })?,
+            Packed::No => held(&name, stored, inner)?,
+            Packed::Gzip => held(&name, stored, &mut Gunzipped { inner, most_read })?,
+            Packed::Zstd => held(&name, stored, &mut Unzstd { inner, most_read })?,
         };
         Ok(IsTable(match held {
             Held::Parquet | Held::Arrow => true,
@@ -136,22 +134,31 @@ impl<'f> Archive<'_, 'f> {
         split: TextSplit,
         output: &mut Output,
     ) -> Result<(), DatasetError> {
+        // What an entry says of itself, and what is left for it.
+        if entry.num_bytes > self.limit.saturating_sub(self.used) {
+            return Err(DatasetError::Bomb {
+                file: name.to_owned(),
+                bomb: Bomb::Content(self.limit),
+            });
+        }
         let mut stream = self.stream(entry);
         let num_bytes = Rc::clone(&stream.num_bytes);
         let packed = packed(name, &mut stream)?;
         let stored = packed.stored();
+        let (inner, most_read) = (&mut stream, Rc::<Cell<u64>>::default());
+        let num_unpacked = Rc::clone(&most_read);
         let read = match packed {
-            Packed::No => read_stream(name, stored, &mut stream, split, output),
+            Packed::No => read_stream(name, stored, inner, split, output),
             Packed::Gzip => {
-                let mut stream = Gunzipped { inner: &mut stream };
+                let mut stream = Gunzipped { inner, most_read };
                 read_stream(name, stored, &mut stream, split, output)
             }
             Packed::Zstd => {
-                let mut stream = Unzstd { inner: &mut stream };
+                let mut stream = Unzstd { inner, most_read };
                 read_stream(name, stored, &mut stream, split, output)
             }
         };
-        self.used += num_bytes.get();
+        self.used += num_bytes.get().max(num_unpacked.get());
         read
     }
 }
@@ -222,6 +229,7 @@ impl Stream for EntryStream<'_, '_> {
         self.file.seek(SeekFrom::Start(start))?;
         self.file.count.set(self.entry.before);
         let stored = (&mut *self.file).take(self.entry.num_stored_bytes);
+        let (stored, count) = consumed(stored);
         let bytes: Box<dyn Read> = match self.entry.method {
             Method::Stored => Box::new(stored),
             Method::Deflate => Box::new(DeflateDecoder::new(BufReader::with_capacity(
@@ -230,12 +238,15 @@ impl Stream for EntryStream<'_, '_> {
             ))),
         };
         Ok(Box::new(Checked {
-            inner: Limited::new(bytes, self.limit),
+            inner: Limited::new(bytes, self.limit, count, Rc::clone(&self.num_bytes)),
             crc: Crc::new(),
             entry: self.entry,
             num_read: 0,
-            most_read: Rc::clone(&self.num_bytes),
         }))
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.min(expansion_limit(self.num_stored_bytes()))
     }
 
     fn num_stored_bytes(&self) -> u64 {
@@ -249,7 +260,6 @@ struct Checked<'a, R> {
     crc: Crc,
     entry: &'a Entry,
     num_read: u64,
-    most_read: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Read for Checked<'_, R> {
@@ -257,10 +267,9 @@ impl<R: Read> Read for Checked<'_, R> {
         let len = self.inner.read(buffer)?;
         self.crc.update(&buffer[..len]);
         self.num_read += len as u64;
-        self.most_read.set(self.most_read.get().max(self.num_read));
         let is_end = len == 0 && !buffer.is_empty();
         let is_sound = self.crc.sum() == self.entry.crc && self.num_read == self.entry.num_bytes;
-        if is_end && !is_sound {
+        if is_end && !is_sound || self.num_read > self.entry.num_bytes {
             let what = "its checksum does not match".to_owned();
             return Err(io::Error::other(StreamError::Damaged(what)));
         }

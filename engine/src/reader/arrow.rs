@@ -21,7 +21,7 @@ use super::{
     features::Features,
     output::Output,
     record::{Place, Record},
-    source::{MAX_DECOMPRESSED_BYTES, OddEnd, Stream, expansion_limit, read_to_end},
+    source::{Bomb, OddEnd, Stream, read_to_end, rows_limit},
     text_file,
 };
 
@@ -35,7 +35,6 @@ const MAX_ROW_BYTES: usize = 16 << 20;
 const MAX_ROW_VALUES: usize = 200_000;
 /// What a row counts for in addition to its texts, as in Parquet.
 const ROW_COST: u64 = 16;
-const MAX_REPETITION: u64 = 50;
 
 /// Whether a file begins as an Arrow stream does: with a message that holds a schema.
 pub(super) fn is_stream(head: &[u8]) -> bool {
@@ -75,7 +74,8 @@ pub(super) fn read(
         input,
         // What is held at once is hardly more than the file, but for what is compressed well.
         most: 3 * num_stored_bytes + (32 << 20),
-        rows_left: (expansion_limit(num_stored_bytes) * MAX_REPETITION).min(MAX_DECOMPRESSED_BYTES),
+        rows_left: rows_limit(num_stored_bytes),
+        rows_limit: rows_limit(num_stored_bytes),
         end: None,
     };
     reader.skip_magic()?;
@@ -99,16 +99,18 @@ pub(super) fn read(
                     dictionary: None,
                     ..field.clone()
                 };
-                let batch = Batch::new(data, &body, &[plain], reader.most)
-                    .map_err(|error| reader.failed(error))?;
                 let batches = dictionaries.entry(id).or_default();
                 if !is_delta {
                     batches.clear();
                 }
-                batches.push(batch);
+                let left = left(&dictionaries, reader.most);
+                let batch = Batch::new(data, &body, &[plain], left)
+                    .map_err(|error| reader.failed(error))?;
+                dictionaries.entry(id).or_default().push(batch);
             }
             (BATCH, Some(header)) => {
-                let batch = Batch::new(header, &body, &schema.fields, reader.most)
+                let left = left(&dictionaries, reader.most);
+                let batch = Batch::new(header, &body, &schema.fields, left)
                     .map_err(|error| reader.failed(error))?;
                 drop(body);
                 reader.rows(&batch, &schema, &dictionaries, &mut num_left_out, output)?;
@@ -126,6 +128,13 @@ pub(super) fn read(
         output.note(name, note);
     }
     Ok(())
+}
+
+/// The bytes that a batch may have next to the dictionaries.
+fn left(dictionaries: &Dictionaries, most: u64) -> u64 {
+    let batches = dictionaries.values().flatten();
+    let held: u64 = batches.map(Batch::num_bytes).sum();
+    most.saturating_sub(held)
 }
 
 /// Tells of values of a field that were not read.
@@ -162,6 +171,7 @@ struct Reader<'a> {
     most: u64,
     /// Bytes that rows may still become.
     rows_left: u64,
+    rows_limit: u64,
     end: Option<OddEnd>,
 }
 
@@ -174,10 +184,10 @@ impl Reader<'_> {
         }
     }
 
-    fn bomb(&self, limit: u64) -> DatasetError {
+    fn bomb(&self, bomb: Bomb) -> DatasetError {
         DatasetError::Bomb {
             file: self.name.to_owned(),
-            limit,
+            bomb,
         }
     }
 
@@ -185,7 +195,7 @@ impl Reader<'_> {
         match error {
             BatchError::Damaged(what) => self.damaged(what),
             BatchError::Codec(what) => self.damaged(&what),
-            BatchError::Bomb => self.bomb(self.most),
+            BatchError::Bomb => self.bomb(Bomb::Held(self.most)),
         }
     }
 
@@ -245,7 +255,7 @@ impl Reader<'_> {
         let body = u64::try_from(table.long(3).unwrap_or(0));
         let body = body.map_err(|_| self.damaged("a message has an impossible length"))?;
         if body > self.most {
-            return Err(self.bomb(self.most));
+            return Err(self.bomb(Bomb::Held(self.most)));
         }
         let bytes = self.bytes(body)?;
         Ok((bytes.len() as u64 == body).then_some((message, bytes)))
@@ -317,7 +327,7 @@ impl Reader<'_> {
             self.rows_left = self
                 .rows_left
                 .checked_sub(cost)
-                .ok_or_else(|| self.bomb(MAX_DECOMPRESSED_BYTES))?;
+                .ok_or_else(|| self.bomb(Bomb::Rows(self.rows_limit)))?;
             if reading.is_too_long() {
                 let what = format!(
                     "the row has more than the {MAX_ROW_BYTES} bytes or {MAX_ROW_VALUES} values allowed"

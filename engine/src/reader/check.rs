@@ -25,9 +25,16 @@ const MAX_LABELS: usize = 1000;
 /// Rows of the most frequent label for each of the rarest, from which labels count as unbalanced.
 const UNBALANCED: usize = 10;
 
+/// The memory that rows are remembered in: so many bytes, and a part of the size of the files.
+const ALWAYS_ALLOWED_BYTES: u64 = 12 << 20;
+/// The bytes that a hash table takes for each of its entries, while it grows.
+const ENTRY_BYTES: usize = 58;
+
 /// Looks at one row after the other.
-#[derive(Default)]
 pub struct Checks {
+    most_bytes: usize,
+    /// The number of rows that were looked at when that was used up.
+    full_at: Option<usize>,
     /// Hash of an example to the number of the first row that has it. Two rows of 2^32 may share one by accident.
     seen: HashMap<u64, usize>,
     near: NearDuplicates,
@@ -38,6 +45,25 @@ pub struct Checks {
 pub type Found = (FindingKind, String);
 
 impl Checks {
+    pub fn new(file_bytes: u64) -> Self {
+        let most_bytes = ALWAYS_ALLOWED_BYTES + file_bytes + file_bytes / 4;
+        Self {
+            most_bytes: usize::try_from(most_bytes).unwrap_or(usize::MAX),
+            full_at: None,
+            seen: HashMap::new(),
+            near: NearDuplicates::default(),
+            labels: HashMap::new(),
+        }
+    }
+
+    /// A sentence about rows that were not compared with all others.
+    pub fn note(&self) -> Option<String> {
+        let row = self.full_at?;
+        Some(format!(
+            "The rows after row {row} were compared with those up to it, but not with each other: more do not fit into the memory allowed, so repetitions may be left among them."
+        ))
+    }
+
     /// What is found about the row of that number, whose `fields` were read as `mapping` says.
     pub fn look(
         &mut self,
@@ -99,11 +125,19 @@ impl Checks {
     fn repeats(&mut self, row: usize, example: &Example) -> Option<(FindingKind, usize)> {
         let mut hasher = DefaultHasher::new();
         example.hash(&mut hasher);
-        let earlier = *self.seen.entry(hasher.finish()).or_insert(row);
-        if earlier != row {
+        let hash = hasher.finish();
+        if let Some(&earlier) = self.seen.get(&hash) {
             return Some((FindingKind::Duplicate, earlier));
         }
-        let near = self.near.find_or_add(row, example.texts().into_iter())?;
+        let is_full = self.full_at.is_some();
+        if !is_full {
+            self.seen.insert(hash, row);
+            if ENTRY_BYTES * self.seen.len() + self.near.num_bytes() > self.most_bytes {
+                self.full_at = Some(row + 1);
+            }
+        }
+        let texts = example.texts().into_iter();
+        let near = self.near.find_or_add(row, texts, is_full)?;
         Some((FindingKind::NearDuplicate, near))
     }
 

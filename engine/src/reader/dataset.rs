@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use self::collector::Collector;
 use super::{DatasetError, Input, read};
 use crate::{
-    data::stored::RowIndex,
+    data::{chunks::Chunks, stored::RowIndex},
     protocol::{DatasetSummary, FindingKind, ReadSpec, RowFilter},
     text::hex,
 };
@@ -32,7 +32,7 @@ pub struct ReadDataset {
     pub summary: DatasetSummary,
     pub index: RowIndex,
     /// What was found of each usable row, a bit for each kind.
-    findings: Vec<u16>,
+    findings: Chunks<u16>,
 }
 
 impl ReadDataset {
@@ -43,11 +43,13 @@ impl ReadDataset {
             let end = start.saturating_add(count).min(total);
             return ((start.min(end)..end).collect(), total);
         };
-        let passing: Vec<usize> = (0..self.findings.len())
-            .filter(|&index| self.findings[index] & bit(kind) != 0)
-            .collect();
-        let total = passing.len();
-        (passing.into_iter().skip(start).take(count).collect(), total)
+        let findings = self.findings.iter().enumerate();
+        let passing = || {
+            let has_it = |(_, found): &(usize, u16)| *found & bit(kind) != 0;
+            findings.clone().filter(has_it).map(|(index, _)| index)
+        };
+        let rows = passing().skip(start).take(count).collect();
+        (rows, passing().count())
     }
 }
 

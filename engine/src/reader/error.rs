@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::source::StreamError;
+use super::source::{Bomb, StreamError};
 use crate::protocol::{Failure, FailureKind, RowProblem};
 
 /// A file that cannot be read at all, or a dataset without a usable row.
@@ -20,8 +20,8 @@ pub enum DatasetError {
     OtherFormat { file: String, format: &'static str },
     #[error("{file} cannot be decompressed: {what}")]
     Damaged { file: String, what: String },
-    #[error("{file} expands to more than the {limit} bytes allowed")]
-    Bomb { file: String, limit: u64 },
+    #[error("{file} {bomb}")]
+    Bomb { file: String, bomb: Bomb },
     #[error("{file} cannot be unpacked: {what}")]
     Archive {
         file: String,
@@ -84,10 +84,7 @@ impl DatasetError {
         let file = file.to_owned();
         let stopped = error.get_ref().and_then(|inner| inner.downcast_ref());
         match stopped {
-            Some(StreamError::Bomb { limit }) => Self::Bomb {
-                file,
-                limit: *limit,
-            },
+            Some(StreamError::Bomb(bomb)) => Self::Bomb { file, bomb: *bomb },
             Some(StreamError::Damaged(what)) => Self::Damaged {
                 file,
                 what: what.clone(),

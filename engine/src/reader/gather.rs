@@ -20,7 +20,10 @@ use super::{
     path::{Fields, get},
     record::Place,
 };
-use crate::protocol::{GatheredSummary, Side};
+use crate::{
+    data::chunks::Chunks,
+    protocol::{GatheredSummary, Side},
+};
 
 /// The fields of a message besides its role and its text.
 const EXTRAS: [&str; 12] = [
@@ -62,31 +65,45 @@ pub struct Origin {
 /// In the buffer, marks a message that stands there as JSON; others are a byte for the role, then the text.
 const AS_JSON: u8 = u8::MAX;
 
+/// The bytes that are held of messages, at most: so many, and a part of the size of the files.
+const ALWAYS_ALLOWED_BYTES: u64 = 24 << 20;
+const MAX_FILES: u64 = 2;
+/// What a conversation takes for itself, and a message besides its text, while all are put in order.
+const CONVERSATION_BYTES: usize = 70;
+const MESSAGE_BYTES: usize = 30;
+/// Bytes of messages that lie together.
+const BLOCK_BYTES: usize = 1 << 20;
+/// As much as a row of JSON may hold.
+const MAX_MESSAGES: usize = 20_000;
+const MAX_CONVERSATION_BYTES: usize = 16 << 20;
+
 /// The messages, in sequence.
-#[derive(Default)]
 pub struct Gatherer {
+    most_bytes: usize,
+    num_bytes: usize,
     columns: Option<MessageColumns>,
     known: HashMap<u64, u32>,
-    conversations: Vec<Start>,
+    conversations: Chunks<Start>,
     /// What keeps conversations together, of those that have such.
     groups: HashMap<u32, u64>,
-    messages: Vec<Stored>,
+    messages: Chunks<Stored>,
     /// What orders each message, NaN for nothing; shorter where the last ones have nothing.
-    orders: Vec<f64>,
-    bytes: Vec<u8>,
+    orders: Chunks<f64>,
+    /// The messages' bytes, in blocks that none of them crosses.
+    blocks: Vec<Vec<u8>>,
     /// The first message of a conversation that cannot be used.
     faults: HashMap<u32, (Origin, RowFault)>,
 }
 
-/// A message in the buffer, where each follows the one before.
-#[derive(Clone, Copy)]
+/// A message in the buffers, where each follows the one before.
+#[derive(Debug, Clone, Copy)]
 struct Stored {
     conversation: u32,
     num_bytes: u32,
 }
 
 /// Where a conversation begins; `line` and `column` are 0 where the format has none.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Start {
     file: u32,
     line: u32,
@@ -118,6 +135,23 @@ impl Start {
 }
 
 impl Gatherer {
+    /// A gatherer of the messages of files of that size in all.
+    pub fn new(file_bytes: u64) -> Self {
+        let most_bytes = ALWAYS_ALLOWED_BYTES + MAX_FILES * file_bytes;
+        Self {
+            most_bytes: usize::try_from(most_bytes).unwrap_or(usize::MAX),
+            num_bytes: 0,
+            columns: None,
+            known: HashMap::new(),
+            conversations: Chunks::default(),
+            groups: HashMap::new(),
+            messages: Chunks::default(),
+            orders: Chunks::default(),
+            blocks: Vec::new(),
+            faults: HashMap::new(),
+        }
+    }
+
     /// Takes a row.
     ///
     /// # Errors
@@ -134,12 +168,25 @@ impl Gatherer {
             let what = format!("`{path}` is empty, so the message belongs to no conversation");
             RowFault::new(path, what, "Fill it in, or remove the row.")
         })?;
+        if self.num_bytes > self.most_bytes {
+            let what = format!(
+                "the {} messages before it take more memory than the {} MB allowed for files of this size",
+                self.messages.len(),
+                self.most_bytes >> 20
+            );
+            return Err(RowFault::new(
+                path,
+                what,
+                "Use fewer conversations, or write each as one row.",
+            ));
+        }
         let mut hasher = DefaultHasher::new();
         (id, origin.side.map(|side| side as u8)).hash(&mut hasher);
         let fresh = self.conversations.len() as u32;
         let conversation = *self.known.entry(hasher.finish()).or_insert(fresh);
         if conversation == fresh {
             self.conversations.push(Start::of(&origin));
+            self.num_bytes += CONVERSATION_BYTES;
             self.groups
                 .extend(origin.group.map(|group| (conversation, group)));
         }
@@ -151,15 +198,25 @@ impl Gatherer {
             Ok(message) => {
                 let order = columns.order.as_deref().and_then(|path| get(fields, path));
                 if let Some(order) = order.and_then(order::number) {
-                    self.orders.resize(self.messages.len(), f64::NAN);
+                    while self.orders.len() < self.messages.len() {
+                        self.orders.push(f64::NAN);
+                    }
                     self.orders.push(order);
                 }
-                let start = self.bytes.len();
-                write(&message, &mut self.bytes);
+                let mut bytes = Vec::new();
+                write(&message, &mut bytes);
                 self.messages.push(Stored {
                     conversation,
-                    num_bytes: (self.bytes.len() - start) as u32,
+                    num_bytes: bytes.len() as u32,
                 });
+                self.num_bytes += bytes.len() + MESSAGE_BYTES;
+                match self.blocks.last_mut() {
+                    Some(block) if block.len() + bytes.len() <= BLOCK_BYTES => block.extend(bytes),
+                    _ => {
+                        bytes.reserve_exact(BLOCK_BYTES.saturating_sub(bytes.len()));
+                        self.blocks.push(bytes);
+                    }
+                }
             }
             Err(fault) => {
                 self.faults.entry(conversation).or_insert((origin, fault));
@@ -186,46 +243,76 @@ impl Gatherer {
 
     /// Assembles the conversations and passes them on, in the order of their first messages.
     pub fn finish(mut self, mut give: impl FnMut(Conversation)) {
-        let mut starts: Vec<usize> = Vec::with_capacity(self.messages.len());
-        let mut start = 0;
-        for message in &self.messages {
-            starts.push(start);
-            start += message.num_bytes as usize;
+        // The block of each message, and where it begins there, by the rule that they were put there by.
+        let mut starts: Vec<(u32, u32)> = Vec::with_capacity(self.messages.len());
+        let (mut block, mut start) = (0u32, 0usize);
+        for message in self.messages.iter() {
+            let len = message.num_bytes as usize;
+            if start > 0 && start + len > BLOCK_BYTES {
+                (block, start) = (block + 1, 0);
+            }
+            starts.push((block, start as u32));
+            start += len;
         }
         let mut sorted: Vec<u32> = (0..self.messages.len() as u32).collect();
-        let conversation = |index: &u32| self.messages[*index as usize].conversation;
+        let message = |index: &u32| self.messages.get(*index as usize);
+        let conversation = |index: &u32| message(index).map_or(0, |message| message.conversation);
         // A stable sort: within a conversation, messages keep the order of the files.
         sorted.sort_by_key(conversation);
         let order_of = |index: &u32| {
-            let order = self.orders.get(*index as usize).copied();
+            let order = self.orders.get(*index as usize);
             order.unwrap_or(f64::NAN)
         };
         let mut rest = sorted.as_mut_slice();
-        for (number, start) in (0u32..).zip(&self.conversations) {
+        for (number, start) in (0u32..).zip(self.conversations.iter()) {
             let num = rest.partition_point(|index| conversation(index) <= number);
             let (own, others) = std::mem::take(&mut rest).split_at_mut(num);
             rest = others;
             if own.iter().all(|index| !order_of(index).is_nan()) {
                 own.sort_by(|one, other| order_of(one).total_cmp(&order_of(other)));
             }
-            let messages = match self.faults.remove(&number) {
+            let start = start.origin(self.groups.get(&number).copied());
+            let lens = own.iter().filter_map(message);
+            let num_bytes: usize = lens.map(|message| message.num_bytes as usize).sum();
+            let fault = self.faults.remove(&number);
+            let fault =
+                fault.or_else(|| too_long(own.len(), num_bytes).map(|fault| (start, fault)));
+            let messages = match fault {
                 Some(fault) => Err(fault),
                 None => Ok(Value::Array(
                     own.iter()
                         .filter_map(|index| {
-                            let start = *starts.get(*index as usize)?;
-                            let len = self.messages[*index as usize].num_bytes as usize;
-                            read(self.bytes.get(start..start + len)?)
+                            let (block, start) = *starts.get(*index as usize)?;
+                            let len = message(index)?.num_bytes as usize;
+                            let start = start as usize;
+                            read(self.blocks.get(block as usize)?.get(start..start + len)?)
                         })
                         .collect(),
                 )),
             };
-            give(Conversation {
-                start: start.origin(self.groups.get(&number).copied()),
-                messages,
-            });
+            give(Conversation { start, messages });
         }
     }
+}
+
+/// What is wrong with a conversation that is longer than a row may be.
+fn too_long(num_messages: usize, num_bytes: usize) -> Option<RowFault> {
+    let what = if num_messages > MAX_MESSAGES {
+        format!(
+            "the conversation has {num_messages} messages, more than the {MAX_MESSAGES} allowed"
+        )
+    } else if num_bytes > MAX_CONVERSATION_BYTES {
+        format!(
+            "the conversation has {num_bytes} bytes, more than the {MAX_CONVERSATION_BYTES} allowed"
+        )
+    } else {
+        return None;
+    };
+    Some(RowFault::new(
+        "",
+        what,
+        "Split it into several conversations.",
+    ))
 }
 
 /// Appends a message: a byte for its role and its text, or JSON if it has more than these.

@@ -1,10 +1,14 @@
 //! Reads the content of a gzip file: all of its members, as far as they are complete.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    cell::Cell,
+    io::{self, BufRead, BufReader, Read},
+    rc::Rc,
+};
 
 use flate2::bufread::GzDecoder;
 
-use super::source::{Limited, OddEnd, Stream, expansion_limit};
+use super::source::{Limited, OddEnd, Stream, consumed};
 
 /// The number of bytes of the compressed file read at once.
 const SLICE_BYTES: usize = 256 << 10;
@@ -12,16 +16,20 @@ const SLICE_BYTES: usize = 256 << 10;
 /// A gzip file's content.
 pub(super) struct Gunzipped<'a> {
     pub inner: &'a mut dyn Stream,
+    /// The number of bytes that it became, in the reading of it that went furthest.
+    pub most_read: Rc<Cell<u64>>,
 }
 
 impl Stream for Gunzipped<'_> {
     fn open(&mut self) -> io::Result<Box<dyn Read + '_>> {
-        let limit = expansion_limit(self.inner.num_stored_bytes());
-        let compressed = BufReader::with_capacity(SLICE_BYTES, self.inner.open()?);
+        let limit = self.inner.limit();
+        let most_read = Rc::clone(&self.most_read);
+        let (compressed, count) = consumed(self.inner.open()?);
+        let compressed = BufReader::with_capacity(SLICE_BYTES, compressed);
         let members = Members {
             present: Some(GzDecoder::new(compressed)),
         };
-        Ok(Box::new(Limited::new(members, limit)))
+        Ok(Box::new(Limited::new(members, limit, count, most_read)))
     }
 
     fn num_stored_bytes(&self) -> u64 {

@@ -14,7 +14,7 @@ use super::{
     parquet, prose,
     record::Sink,
     sniff::{self, Content, Kind},
-    source::{Counting, Input, OddEnd, Plain, Stream},
+    source::{Bomb, Counting, Input, OddEnd, Plain, Stream},
     table,
     text_file::{self, TextFile},
     zstd::Unzstd,
@@ -54,7 +54,9 @@ pub fn read(
         }
         let file = Counting {
             source: input.source.as_mut(),
-            count: Rc::clone(&output.count),
+            count: output.count(),
+            sign: output.sign(),
+            num_silent: 0,
         };
         let read = read_file(&input.name, file, input.num_bytes, split, &mut output);
         if let Err(error) = read {
@@ -86,11 +88,17 @@ fn read_file(
         Content::Zip => archive::read(name, &mut plain.file, num_bytes, split, output),
         Content::Parquet => parquet::read(name, "", &mut plain.file, num_bytes, output),
         Content::Gzip => {
-            let mut stream = Gunzipped { inner: &mut plain };
+            let mut stream = Gunzipped {
+                inner: &mut plain,
+                most_read: Rc::default(),
+            };
             read_stream(name, ", gzipped", &mut stream, split, output)
         }
         Content::Zstd => {
-            let mut stream = Unzstd { inner: &mut plain };
+            let mut stream = Unzstd {
+                inner: &mut plain,
+                most_read: Rc::default(),
+            };
             read_stream(name, ", compressed by zstd", &mut stream, split, output)
         }
         _ => read_stream(name, "", &mut plain, split, output),
@@ -188,7 +196,7 @@ fn whole(name: &str, stream: &mut dyn Stream) -> Result<(Vec<u8>, bool), Dataset
     if bytes.len() as u64 > most {
         return Err(DatasetError::Bomb {
             file: name.to_owned(),
-            limit: most,
+            bomb: Bomb::Held(most),
         });
     }
     Ok((bytes, is_followed))

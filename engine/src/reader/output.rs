@@ -1,6 +1,9 @@
 //! Hands on what was read, and says how far the reading is.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    rc::Rc,
+};
 
 use serde_json::Value;
 
@@ -13,22 +16,40 @@ use super::{
 /// Bytes between two reports of progress.
 const PROGRESS_BYTES: u64 = 256 << 10;
 
-/// A [`Sink`] that is told the progress as records come.
+/// A [`Sink`] that is told the progress as bytes are read and as records come.
 pub(super) struct Output<'a> {
-    sink: &'a mut dyn Sink,
-    /// Bytes of the present file that were read so far.
-    pub(super) count: Rc<Cell<u64>>,
-    /// Bytes of the files before it.
-    before: u64,
-    /// Size of the present file.
-    num_bytes: u64,
-    reported: u64,
+    progress: Rc<Progress<'a>>,
     /// The present file with rows, and what was done to those.
     file: String,
     /// What it says of its labels itself, and what a file next to it says.
     features: Option<Features>,
     features_aside: Option<Features>,
     cleaned: Cleaned,
+}
+
+/// How far the reading is.
+struct Progress<'a> {
+    sink: RefCell<&'a mut dyn Sink>,
+    /// Bytes of the present file that were read so far.
+    count: Rc<Cell<u64>>,
+    /// Bytes of the files before it.
+    before: Cell<u64>,
+    /// Size of the present file.
+    num_bytes: Cell<u64>,
+    reported: Cell<u64>,
+}
+
+impl Progress<'_> {
+    /// The number of bytes read. A file that is looked at twice counts once.
+    fn done(&self) -> u64 {
+        let done = self.before.get() + self.count.get().min(self.num_bytes.get());
+        done.max(self.reported.get())
+    }
+
+    fn report(&self, done: u64) {
+        self.reported.set(done);
+        self.sink.borrow_mut().progress(done);
+    }
 }
 
 /// Characters of texts that were replaced or taken out.
@@ -96,16 +117,33 @@ impl Cleaned {
 impl<'a> Output<'a> {
     pub(super) fn new(sink: &'a mut dyn Sink) -> Self {
         Self {
-            sink,
-            count: Rc::default(),
-            before: 0,
-            num_bytes: 0,
-            reported: 0,
+            progress: Rc::new(Progress {
+                sink: RefCell::new(sink),
+                count: Rc::default(),
+                before: Cell::new(0),
+                num_bytes: Cell::new(0),
+                reported: Cell::new(0),
+            }),
             file: String::new(),
             features: None,
             features_aside: None,
             cleaned: Cleaned::default(),
         }
+    }
+
+    fn sink(&self) -> RefMut<'_, &'a mut dyn Sink> {
+        self.progress.sink.borrow_mut()
+    }
+
+    /// Where the bytes of the present file are counted.
+    pub(super) fn count(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.progress.count)
+    }
+
+    /// What tells the sink that the reading goes on.
+    pub(super) fn sign(&self) -> Rc<dyn Fn() + 'a> {
+        let progress = Rc::clone(&self.progress);
+        Rc::new(move || progress.report(progress.done()))
     }
 
     /// Takes what a file next to those with rows says of their labels.
@@ -124,42 +162,45 @@ impl<'a> Output<'a> {
         let mut notes = features.map(Features::take_notes).unwrap_or_default();
         notes.extend(std::mem::take(&mut self.cleaned).notes());
         for note in notes {
-            self.sink.note(&self.file, &note);
+            self.sink().note(&self.file, &note);
         }
         self.features = None;
     }
 
     /// A dropped file begins.
     pub(super) fn begin(&mut self, num_bytes: u64) {
-        self.count.set(0);
-        self.num_bytes = num_bytes;
+        self.progress.count.set(0);
+        self.progress.num_bytes.set(num_bytes);
     }
 
     /// It was read to its end.
     pub(super) fn end(&mut self) {
         self.finish_file();
-        self.before += self.num_bytes;
-        self.num_bytes = 0;
-        self.count.set(0);
-        self.report(self.before);
+        let progress = &self.progress;
+        progress
+            .before
+            .update(|before| before + progress.num_bytes.get());
+        progress.num_bytes.set(0);
+        progress.count.set(0);
+        progress.report(progress.before.get());
     }
 
     pub(super) fn file(&mut self, name: &str, format: &str, encoding: &str) {
         self.finish_file();
         name.clone_into(&mut self.file);
-        self.sink.file(name, format, encoding);
+        self.sink().file(name, format, encoding);
     }
 
     pub(super) fn encoding(&mut self, encoding: &str) {
-        self.sink.encoding(encoding);
+        self.sink().encoding(encoding);
     }
 
     pub(super) fn note(&mut self, file: &str, note: &str) {
-        self.sink.note(file, note);
+        self.sink().note(file, note);
     }
 
     pub(super) fn refused(&mut self, file: &str, error: &DatasetError) {
-        self.sink.refused(file, error);
+        self.sink().refused(file, error);
     }
 
     pub(super) fn record(&mut self, mut record: Record<'_>) {
@@ -169,12 +210,12 @@ impl<'a> Output<'a> {
         for (_, value) in &mut record.fields {
             self.cleaned.clean(value, record.place);
         }
-        self.sink.record(record);
+        self.sink().record(record);
         self.progress();
     }
 
     pub(super) fn fault(&mut self, place: Place, what: impl Into<String>, remedy: &str) {
-        self.sink.fault(
+        self.sink().fault(
             place,
             Fault {
                 what: what.into(),
@@ -184,18 +225,11 @@ impl<'a> Output<'a> {
         self.progress();
     }
 
-    /// Tells how much was read, where that has moved on. A file that is looked at twice counts once.
+    /// Tells how much was read, where that has moved on.
     pub(super) fn progress(&mut self) {
-        let done = self.before + self.count.get().min(self.num_bytes);
-        if done >= self.reported + PROGRESS_BYTES {
-            self.report(done);
-        }
-    }
-
-    fn report(&mut self, done: u64) {
-        if done > self.reported {
-            self.reported = done;
-            self.sink.progress(done);
+        let done = self.progress.done();
+        if done >= self.progress.reported.get() + PROGRESS_BYTES {
+            self.progress.report(done);
         }
     }
 }

@@ -38,7 +38,7 @@ use super::{
     open::Seekable,
     output::Output,
     record::{Place, Record},
-    source::{MAX_DECOMPRESSED_BYTES, expansion_limit, read_full},
+    source::{Bomb, expansion_limit, read_full, rows_limit},
 };
 
 /// `PAR1`, and before it the length of the footer.
@@ -50,11 +50,12 @@ const UNCOUNTED_BYTES: u64 = 100;
 const MAX_COLUMNS: usize = 4096;
 const MAX_ROW_BYTES: usize = 16 << 20;
 const MAX_ROW_VALUES: usize = 200_000;
+/// The bytes that pages may take at once: so many, and a multiple of the file's size.
+const ALWAYS_HELD_BYTES: u64 = 24 << 20;
+const MAX_HELD: u64 = 2;
 /// What a row counts for besides its texts where the rows are held to what a file may expand to: a few bytes can say
 /// that a million rows are equal.
 const ROW_COST: u64 = 16;
-/// Equal texts are stored once, so that rows may be this many times what was decompressed.
-const MAX_REPETITION: u64 = 50;
 
 pub(super) fn read(
     name: &str,
@@ -70,7 +71,8 @@ pub(super) fn read(
         num_bytes,
         allowance: Rc::new(Cell::new(limit)),
         limit,
-        rows_left: (limit * MAX_REPETITION).min(MAX_DECOMPRESSED_BYTES),
+        most_held: MAX_HELD * num_bytes + ALWAYS_HELD_BYTES,
+        rows_left: rows_limit(num_bytes),
     };
     let metadata = reading.metadata()?;
     let schema = metadata.file_metadata().schema_descr();
@@ -113,6 +115,8 @@ struct Reading<'a> {
     /// Bytes that may still be decompressed, and that might be at first.
     allowance: Rc<Cell<u64>>,
     limit: u64,
+    /// Bytes that pages may take at once.
+    most_held: u64,
     /// The same for the rows that are made of them.
     rows_left: u64,
 }
@@ -129,14 +133,15 @@ impl Reading<'_> {
     fn failed(&self, error: PageError) -> DatasetError {
         match error {
             PageError::Damaged(what) => self.damaged(&what),
-            PageError::Bomb => self.bomb(self.limit),
+            PageError::Bomb => self.bomb(Bomb::Content(self.limit)),
+            PageError::Held => self.bomb(Bomb::Held(self.most_held)),
         }
     }
 
-    fn bomb(&self, limit: u64) -> DatasetError {
+    fn bomb(&self, bomb: Bomb) -> DatasetError {
         DatasetError::Bomb {
             file: self.name.to_owned(),
-            limit,
+            bomb,
         }
     }
 
@@ -199,8 +204,15 @@ impl Reading<'_> {
         output: &mut Output,
     ) -> Result<(), DatasetError> {
         let mut columns = Vec::with_capacity(group.num_columns());
+        let room = Rc::new(Cell::new(self.most_held));
+        let mut num_stored = 0;
         for chunk in group.columns() {
-            columns.push(Column::new(chunk.column_descr(), self.pages(chunk)?));
+            let pages = self.pages(chunk, &room)?;
+            num_stored += pages.bytes.len() as u64 - UNCOUNTED_BYTES.min(pages.bytes.len() as u64);
+            if num_stored > self.num_bytes {
+                return Err(self.damaged("several of its columns share the same bytes"));
+            }
+            columns.push(Column::new(chunk.column_descr(), pages));
         }
         if columns.is_empty() {
             return Ok(());
@@ -219,7 +231,11 @@ impl Reading<'_> {
     }
 
     /// The pages of a column, which are read at once as they are stored.
-    fn pages(&mut self, chunk: &ColumnChunkMetaData) -> Result<Pages, DatasetError> {
+    fn pages(
+        &mut self,
+        chunk: &ColumnChunkMetaData,
+        room: &Rc<Cell<u64>>,
+    ) -> Result<Pages, DatasetError> {
         let name = chunk.column_path();
         let codec = match chunk.compression() {
             Compression::UNCOMPRESSED => Codec::None,
@@ -257,6 +273,7 @@ impl Reading<'_> {
             at: 0,
             codec,
             allowance: Rc::clone(&self.allowance),
+            room: Rc::clone(room),
             num_values: u64::try_from(chunk.num_values()).unwrap_or(0),
             has_defs: chunk.column_descr().max_def_level() > 0,
             has_reps: chunk.column_descr().max_rep_level() > 0,
@@ -288,7 +305,7 @@ impl Reading<'_> {
         self.rows_left = self
             .rows_left
             .checked_sub(cost)
-            .ok_or_else(|| self.bomb((self.limit * MAX_REPETITION).min(MAX_DECOMPRESSED_BYTES)))?;
+            .ok_or_else(|| self.bomb(Bomb::Rows(rows_limit(self.num_bytes))))?;
         if row.is_too_long() {
             let what = format!(
                 "the row has more than the {MAX_ROW_BYTES} bytes or {MAX_ROW_VALUES} values allowed"

@@ -133,6 +133,8 @@ fn read_pieces(
             continue;
         }
         let (mut rest, mut offset) = (paragraph.text.as_str(), 0);
+        // Where the last piece began.
+        let (mut last, mut last_place) = (0, paragraph.place);
         loop {
             let begin = rest.trim_start();
             offset += rest.len() - begin.len();
@@ -145,7 +147,8 @@ fn read_pieces(
                 piece.clear();
             }
             if piece.is_empty() {
-                place = paragraph.place.further(&paragraph.text, offset);
+                last_place = last_place.further(&paragraph.text[last..], offset - last);
+                (last, place) = (offset, last_place);
                 num_chars = part_chars;
             } else {
                 piece += "\n\n";

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     io::{self, Read, Seek, SeekFrom},
     rc::Rc,
 };
@@ -18,18 +19,70 @@ pub struct Input {
     pub source: Box<dyn Source>,
 }
 
-/// The maximum number of decompressed bytes, wherever they come from.
-pub(super) const MAX_DECOMPRESSED_BYTES: u64 = 2 << 30;
-/// The maximum ratio of decompressed to compressed bytes.
+/// The maximum number of bytes that a file may become, wherever they come from.
+const MAX_EXPANDED_BYTES: u64 = 2 << 30;
+/// The maximum ratio of what a file becomes to its size.
 const MAX_EXPANSION: u64 = 200;
 /// Small files may expand beyond that ratio, since a few equal rows do.
 const ALWAYS_ALLOWED_BYTES: u64 = 1 << 20;
+/// So may the rows of a format that stores equal texts once.
+const ALWAYS_ALLOWED_ROW_BYTES: u64 = 64 << 20;
+/// The number of bytes by which decompressed data may run ahead of that ratio: a bomb is told long before its end.
+const AHEAD_BYTES: u64 = 16 << 20;
+/// The number of bytes read between two signs of progress.
+const PROGRESS_BYTES: u64 = 256 << 10;
+
+/// What a file became too much of, and the limit on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bomb {
+    /// Its content, decompressed.
+    Content(u64),
+    /// The rows that its content stands for.
+    Rows(u64),
+    /// What has to be held at once.
+    Held(u64),
+}
+
+impl fmt::Display for Bomb {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = format!("{MAX_EXPANSION} times its size, at least 1 MB and at most 2 GB");
+        match *self {
+            Self::Content(limit) => {
+                write!(formatter, "expands to more than {} ({rule})", Size(limit))
+            }
+            Self::Rows(limit) => write!(
+                formatter,
+                "stands for rows of more than {} ({})",
+                Size(limit),
+                rule.replace("1 MB", "64 MB")
+            ),
+            Self::Held(limit) => write!(
+                formatter,
+                "has a part that expands to more than {} at once",
+                Size(limit)
+            ),
+        }
+    }
+}
+
+/// A number of bytes as people write it.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = self.0 as f64 / (1 << 20) as f64;
+        match megabytes {
+            1024.0.. => write!(formatter, "{:.1} GB", megabytes / 1024.0),
+            _ => write!(formatter, "{megabytes:.1} MB"),
+        }
+    }
+}
 
 /// What stops a stream besides read errors; carried inside an [`io::Error`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum StreamError {
-    #[error("it expands to more than {limit} bytes")]
-    Bomb { limit: u64 },
+    #[error("it {0}")]
+    Bomb(Bomb),
     #[error("its compressed data is damaged: {0}")]
     Damaged(String),
     #[error("{0}")]
@@ -66,7 +119,14 @@ impl From<OddEnd> for io::Error {
 pub(super) fn expansion_limit(num_bytes: u64) -> u64 {
     num_bytes
         .saturating_mul(MAX_EXPANSION)
-        .clamp(ALWAYS_ALLOWED_BYTES, MAX_DECOMPRESSED_BYTES)
+        .clamp(ALWAYS_ALLOWED_BYTES, MAX_EXPANDED_BYTES)
+}
+
+/// The maximum size of the rows that a file stands for where it stores equal ones once, from its size.
+pub(super) fn rows_limit(num_bytes: u64) -> u64 {
+    num_bytes
+        .saturating_mul(MAX_EXPANSION)
+        .clamp(ALWAYS_ALLOWED_ROW_BYTES, MAX_EXPANDED_BYTES)
 }
 
 /// Bytes that can be read repeatedly from the start.
@@ -74,20 +134,56 @@ pub(super) trait Stream {
     fn open(&mut self) -> io::Result<Box<dyn Read + '_>>;
     /// The size of the stored form, before any decompression.
     fn num_stored_bytes(&self) -> u64;
+    /// The maximum number of bytes that its content may be decompressed to.
+    fn limit(&self) -> u64 {
+        expansion_limit(self.num_stored_bytes())
+    }
 }
 
 /// Counts the bytes read, to report progress.
 pub(super) struct Counting<'a> {
     pub source: &'a mut dyn Source,
     pub count: Rc<Cell<u64>>,
+    /// Called as bytes are read, whether or not rows come of them.
+    pub sign: Rc<dyn Fn() + 'a>,
+    pub num_silent: u64,
 }
 
 impl Read for Counting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let num_bytes = self.source.read(buffer)?;
         self.count.set(self.count.get() + num_bytes as u64);
+        self.num_silent += num_bytes as u64;
+        if self.num_silent >= PROGRESS_BYTES {
+            self.num_silent = 0;
+            (self.sign)();
+        }
         Ok(num_bytes)
     }
+}
+
+/// Counts the compressed bytes that were decompressed so far.
+pub(super) struct Consumed<R> {
+    inner: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Consumed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let num_bytes = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + num_bytes as u64);
+        Ok(num_bytes)
+    }
+}
+
+/// A reader of compressed bytes, and the number of them that were read.
+pub(super) fn consumed<R: Read>(inner: R) -> (Consumed<R>, Rc<Cell<u64>>) {
+    let count = Rc::new(Cell::new(0));
+    let reader = Consumed {
+        inner,
+        count: Rc::clone(&count),
+    };
+    (reader, count)
 }
 
 impl Seek for Counting<'_> {
@@ -118,15 +214,26 @@ impl Stream for Plain<'_> {
 pub(super) struct Limited<R> {
     inner: R,
     limit: u64,
+    /// The number of compressed bytes read.
+    consumed: Rc<Cell<u64>>,
     num_read: u64,
+    most_read: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Limited<R> {
-    pub(super) fn new(inner: R, limit: u64) -> Self {
+    /// `most_read`: the number of bytes that the content became, in the reading of it that went furthest.
+    pub(super) fn new(
+        inner: R,
+        limit: u64,
+        consumed: Rc<Cell<u64>>,
+        most_read: Rc<Cell<u64>>,
+    ) -> Self {
         Self {
             inner,
             limit,
+            consumed,
             num_read: 0,
+            most_read,
         }
     }
 }
@@ -141,9 +248,11 @@ impl<R: Read> Read for Limited<R> {
             Err(error) => return Err(error),
         };
         self.num_read += num_bytes as u64;
-        if self.num_read > self.limit {
-            let limit = self.limit;
-            return Err(io::Error::other(StreamError::Bomb { limit }));
+        self.most_read.set(self.most_read.get().max(self.num_read));
+        let ahead = self.consumed.get().saturating_mul(MAX_EXPANSION) + AHEAD_BYTES;
+        if self.num_read > self.limit.min(ahead) {
+            let bomb = Bomb::Content(self.limit);
+            return Err(io::Error::other(StreamError::Bomb(bomb)));
         }
         Ok(num_bytes)
     }

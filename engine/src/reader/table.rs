@@ -8,7 +8,7 @@ use std::io;
 
 use serde_json::Value;
 
-use self::splitter::{Cells, Split};
+use self::splitter::{Cells, MAX_DOUBTFUL_OF_MANY, Split};
 pub(super) use self::{
     dialect::{Dialect, dialect},
     header::{Header, column_names},
@@ -23,6 +23,8 @@ use super::{
 };
 
 const MAX_ROW_BYTES: usize = 16 << 20;
+/// Bytes that may be looked at in vain before quotes get less attention.
+const ALWAYS_IN_VAIN_BYTES: usize = 4 << 20;
 /// Names and values of a row are kept for each, so that more would take many times the memory of the file.
 pub(super) const MAX_COLUMNS: usize = 4096;
 
@@ -104,6 +106,9 @@ struct Rows<'a> {
     stream: TextStream<'a>,
     dialect: &'a Dialect,
     cells: Cells,
+    /// The bytes of rows, and those that were looked at in vain for a closing quote.
+    num_bytes: usize,
+    num_vain: usize,
 }
 
 impl<'a> Rows<'a> {
@@ -112,6 +117,8 @@ impl<'a> Rows<'a> {
             stream,
             dialect,
             cells: Cells::default(),
+            num_bytes: 0,
+            num_vain: 0,
         }
     }
 
@@ -153,7 +160,10 @@ impl<'a> Rows<'a> {
 
     fn read(&mut self) -> io::Result<Row> {
         let place = self.stream.place();
-        let splitter = self.dialect.splitter;
+        let mut splitter = self.dialect.splitter;
+        if self.num_vain > ALWAYS_IN_VAIN_BYTES + self.num_bytes {
+            splitter.most_doubtful = MAX_DOUBTFUL_OF_MANY;
+        }
         let expected = Some(self.dialect.num_columns).filter(|&count| count > 1);
         let mut is_end = false;
         let split = loop {
@@ -175,6 +185,8 @@ impl<'a> Rows<'a> {
                 is_cut_off: false,
             });
         }
+        self.num_bytes += split.len;
+        self.num_vain += split.num_vain;
         self.stream.advance(split.len);
         Ok(Row {
             place,
@@ -190,6 +202,7 @@ impl<'a> Rows<'a> {
             len: self.stream.window().len(),
             is_unclosed: false,
             is_at_end: true,
+            num_vain: 0,
         }
     }
 }

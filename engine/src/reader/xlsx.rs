@@ -16,7 +16,7 @@ use self::{
 use super::{
     error::DatasetError,
     output::Output,
-    source::{MAX_DECOMPRESSED_BYTES, Stream, expansion_limit},
+    source::{Stream, rows_limit},
 };
 
 /// The part that a zip is told to be a workbook by.
@@ -24,8 +24,6 @@ pub(super) const WORKBOOK: &str = "xl/workbook.xml";
 const RELATIONS: &str = "xl/_rels/workbook.xml.rels";
 const SHARED_TEXTS: &str = "xl/sharedStrings.xml";
 const STYLES: &str = "xl/styles.xml";
-/// Equal texts are stored once, so that rows may be this many times what was decompressed.
-const MAX_REPETITION: u64 = 50;
 
 /// The parts of a workbook.
 pub(super) trait Parts {
@@ -86,12 +84,7 @@ pub(super) fn read(
             Ok(())
         };
         parts.with(part, &mut told).map_err(reading)?;
-        let limit = expansion_limit(num_bytes);
-        let mut table = Table::new(
-            name,
-            &sheet.name,
-            (limit * MAX_REPETITION).min(MAX_DECOMPRESSED_BYTES),
-        );
+        let mut table = Table::new(name, &sheet.name, rows_limit(num_bytes));
         let mut outcome = Ok(());
         let mut told = |stream: &mut dyn Stream| {
             let mut rows = Sheet::new(stream.open()?, &texts, &formats, is_1904, &merged);

@@ -1,8 +1,10 @@
 //! What is inside a zstd file: all of its frames, as far as they are whole.
 
 use std::{
+    cell::Cell,
     error::Error,
     io::{self, BufRead, BufReader, Read},
+    rc::Rc,
 };
 
 use ruzstd::decoding::{
@@ -12,7 +14,7 @@ use ruzstd::decoding::{
 
 use super::{
     codec::MAX_WINDOW_BYTES,
-    source::{Limited, OddEnd, Stream, StreamError, expansion_limit},
+    source::{Limited, OddEnd, Stream, StreamError, consumed},
 };
 
 /// Bytes of the compressed file that are read at once.
@@ -24,16 +26,20 @@ const SKIPPED: [u8; 3] = [0x2A, 0x4D, 0x18];
 /// A zstd file's content.
 pub(super) struct Unzstd<'a> {
     pub inner: &'a mut dyn Stream,
+    /// The number of bytes that it became, in the reading of it that went furthest.
+    pub most_read: Rc<Cell<u64>>,
 }
 
 impl Stream for Unzstd<'_> {
     fn open(&mut self) -> io::Result<Box<dyn Read + '_>> {
-        let limit = expansion_limit(self.inner.num_stored_bytes());
-        let compressed = BufReader::with_capacity(SLICE_BYTES, self.inner.open()?);
+        let limit = self.inner.limit();
+        let most_read = Rc::clone(&self.most_read);
+        let (compressed, count) = consumed(self.inner.open()?);
+        let compressed = BufReader::with_capacity(SLICE_BYTES, compressed);
         let frames = Frames {
             present: Present::Between(compressed),
         };
-        Ok(Box::new(Limited::new(frames, limit)))
+        Ok(Box::new(Limited::new(frames, limit, count, most_read)))
     }
 
     fn num_stored_bytes(&self) -> u64 {

@@ -120,6 +120,12 @@ impl Batch {
         }
     }
 
+    /// The bytes that it takes.
+    pub(super) fn num_bytes(&self) -> u64 {
+        let buffers = self.buffers.iter();
+        buffers.map(|buffer| buffer.len() as u64).sum()
+    }
+
     /// A buffer of a field; an empty one where it has none of that number.
     pub(super) fn buffer(&self, column: &Column, number: usize) -> &[u8] {
         self.buffers

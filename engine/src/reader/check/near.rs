@@ -15,8 +15,12 @@ const MIN_SHINGLES: usize = 32;
 const BINS: usize = 16;
 const MIN_ALIKE: usize = 13;
 const BINS_PER_BAND: usize = 4;
+const NUM_BANDS: usize = BINS / BINS_PER_BAND;
 /// The number of candidates checked per band: if all rows shared a band, checking all would take quadratic time.
 const MAX_CANDIDATES: usize = 32;
+
+use super::ENTRY_BYTES;
+use crate::data::chunks::Chunks;
 
 /// The lowest hash of each bin.
 type Sketch = [u32; BINS];
@@ -26,25 +30,40 @@ type Sketch = [u32; BINS];
 pub struct NearDuplicates {
     /// Maps the hash of all words to the first row that has them.
     words: HashMap<u64, usize>,
-    sketches: Vec<(Sketch, usize)>,
-    /// Maps the hash of a band to the rows that have it, by index in `sketches`.
-    bands: HashMap<u64, Vec<u32>>,
+    sketches: Chunks<(Sketch, usize)>,
+    /// Maps the hash of a band to the last row that has it, by index in `sketches`.
+    bands: HashMap<u64, u32>,
+    /// The row before with the same band, for each band of each sketch.
+    before: Chunks<[u32; NUM_BANDS]>,
 }
 
+/// No row before.
+const NONE: u32 = u32::MAX;
+
 impl NearDuplicates {
-    /// Returns an earlier row that is nearly equal to this one; if there is none, remembers this row.
+    /// The number of bytes that the rows so far take.
+    pub fn num_bytes(&self) -> usize {
+        let sketch = size_of::<(Sketch, usize)>() + size_of::<[u32; NUM_BANDS]>();
+        ENTRY_BYTES * (self.words.len() + self.bands.len()) + sketch * self.sketches.len()
+    }
+
+    /// Returns an earlier row that is nearly equal to this one; if there is none, remembers this row, unless `is_full`.
     pub fn find_or_add<'a>(
         &mut self,
         row: usize,
         texts: impl Iterator<Item = &'a str>,
+        is_full: bool,
     ) -> Option<usize> {
         let words: Vec<u64> = texts.flat_map(words).collect();
         if words.is_empty() {
             return None;
         }
-        let earlier = *self.words.entry(hash(&words)).or_insert(row);
-        if earlier != row {
+        let all = hash(&words);
+        if let Some(&earlier) = self.words.get(&all) {
             return Some(earlier);
+        }
+        if !is_full {
+            self.words.insert(all, row);
         }
         if words.len() < MIN_SHINGLES + WORDS - 1 {
             return None;
@@ -55,19 +74,26 @@ impl NearDuplicates {
             .enumerate()
             .map(|band| hash(&band))
             .collect();
-        let found = bands.iter().find_map(|band| {
-            let candidates = self.bands.get(band)?.iter().take(MAX_CANDIDATES);
+        let found = bands.iter().enumerate().find_map(|(number, band)| {
+            let before = |place: &u32| {
+                let before = self.before.get(*place as usize)?[number];
+                (before != NONE).then_some(before)
+            };
+            let last = self.bands.get(band).copied();
+            let candidates = std::iter::successors(last, before).take(MAX_CANDIDATES);
             candidates
-                .filter_map(|&place| self.sketches.get(place as usize))
+                .filter_map(|place| self.sketches.get(place as usize))
                 .find(|(other, _)| num_alike(other, &sketch) >= MIN_ALIKE)
-                .map(|&(_, row)| row)
+                .map(|(_, row)| row)
         });
-        if found.is_none() {
+        if found.is_none() && !is_full {
             let place = self.sketches.len() as u32;
             self.sketches.push((sketch, row));
-            for band in bands {
-                self.bands.entry(band).or_default().push(place);
+            let mut before = [NONE; NUM_BANDS];
+            for (before, band) in before.iter_mut().zip(bands) {
+                *before = self.bands.insert(band, place).unwrap_or(NONE);
             }
+            self.before.push(before);
         }
         found
     }
@@ -116,7 +142,7 @@ mod tests {
     fn find(texts: &[String]) -> Vec<Option<usize>> {
         let mut near = NearDuplicates::default();
         let rows = texts.iter().enumerate();
-        rows.map(|(row, text)| near.find_or_add(row, [text.as_str()].into_iter()))
+        rows.map(|(row, text)| near.find_or_add(row, [text.as_str()].into_iter(), false))
             .collect()
     }
 

@@ -12,6 +12,7 @@ use super::{Observer, ReadDataset, bit};
 use crate::{
     data::{
         Row,
+        chunks::Chunks,
         stored::{RowFacts, RowWriter, StoredRow},
     },
     protocol::{
@@ -47,6 +48,26 @@ const FINDINGS: [FindingKind; 9] = [
     FindingKind::Email,
 ];
 
+/// The number of ways in which rows were read that are told apart.
+const MAX_MAPPINGS: usize = 1000;
+/// The number of rows that a dataset of any size may have, and the number of bytes for each further one: every row leaves a few
+/// bytes.
+const ALWAYS_ALLOWED_ROWS: usize = 2_000_000;
+const BYTES_PER_FURTHER_ROW: u64 = 5;
+/// Characters of a sentence about a row, which may quote it.
+const MAX_TOLD_CHARS: usize = 500;
+
+fn max_rows(file_bytes: u64) -> usize {
+    ALWAYS_ALLOWED_ROWS + (file_bytes / BYTES_PER_FURTHER_ROW) as usize
+}
+
+fn cut(told: String) -> String {
+    match told.char_indices().nth(MAX_TOLD_CHARS) {
+        Some((end, _)) => format!("{}…", &told[..end]),
+        None => told,
+    }
+}
+
 /// Takes records and makes rows of them.
 pub(super) struct Collector<'a> {
     spec: &'a ReadSpec,
@@ -62,7 +83,9 @@ pub(super) struct Collector<'a> {
     notes: Vec<String>,
     num_rows: usize,
     /// The findings of the usable rows; see [`ReadDataset`].
-    findings: Vec<u16>,
+    findings: Chunks<u16>,
+    /// The most usable rows that a dataset of its size may have.
+    max_rows: usize,
     found: BTreeMap<FindingKind, Finding>,
     problems: Vec<RowProblem>,
     num_problems: usize,
@@ -95,19 +118,21 @@ impl<'a> Collector<'a> {
         spec: &'a ReadSpec,
         observer: &'a mut dyn Observer,
     ) -> Self {
+        let file_bytes = inputs.iter().map(|input| input.num_bytes).sum();
         Self {
             spec,
             observer,
             names: inputs.iter().map(|input| input.name.clone()).collect(),
-            file_bytes: inputs.iter().map(|input| input.num_bytes).sum(),
+            file_bytes,
             writer: RowWriter::default(),
-            checks: Checks::default(),
+            checks: Checks::new(file_bytes),
             columns: Columns::default(),
             files: Vec::new(),
             present: 0,
             notes: Vec::new(),
             num_rows: 0,
-            findings: Vec::new(),
+            findings: Chunks::default(),
+            max_rows: max_rows(file_bytes),
             found: BTreeMap::new(),
             problems: Vec::new(),
             num_problems: 0,
@@ -117,7 +142,7 @@ impl<'a> Collector<'a> {
             first_records: Vec::new(),
             guess: Guess::default(),
             refused_files: Vec::new(),
-            gatherer: Gatherer::default(),
+            gatherer: Gatherer::new(file_bytes),
             gathered: None,
             conversions: Conversions::default(),
             waiting: waiting::Waiting::default(),
@@ -128,6 +153,13 @@ impl<'a> Collector<'a> {
     /// A usable row. `fields` are those that the mapping names.
     fn keep(&mut self, at: RowPlace, fields: &Fields, mapped: Mapped, mapping: Mapping) {
         let place = at.place;
+        if self.findings.len() >= self.max_rows {
+            let what = format!(
+                "the dataset has more than the {} rows allowed for its size",
+                self.max_rows
+            );
+            return self.refuse(at.file, place, what, "Use fewer rows.".to_owned());
+        }
         let found = self.checks.look(self.num_rows, fields, &mapping, &mapped);
         self.findings
             .push(found.iter().fold(0, |bits, (kind, _)| bits | bit(*kind)));
@@ -135,14 +167,13 @@ impl<'a> Collector<'a> {
         for (kind, what) in found {
             self.note(kind, at, what);
         }
-        match self
-            .mappings
-            .iter_mut()
-            .find(|(known, _)| *known == mapping)
-        {
+        let mut mappings = self.mappings.iter_mut();
+        match mappings.find(|(known, _)| *known == mapping) {
             Some((_, count)) => *count += 1,
             None => self.mappings.push((mapping, 1)),
         }
+        // The most frequent one is wanted, which comes early.
+        self.mappings.truncate(MAX_MAPPINGS);
         self.conversions.count(&mapped.conversions);
         let stored = StoredRow {
             row: Row {
@@ -206,7 +237,7 @@ impl<'a> Collector<'a> {
                 .map_or_else(String::new, |file| file.name.clone()),
             line: place.line,
             column: place.column,
-            what,
+            what: cut(what),
             remedy,
         }
     }
@@ -286,6 +317,7 @@ impl<'a> Collector<'a> {
         self.put_together();
         self.notes.extend(note_splits(&mut self.files));
         self.notes.extend(self.unused());
+        self.notes.extend(self.checks.note());
         if self.findings.is_empty() {
             // Its fields can be mapped by hand.
             let so_far = self.summary(sha256);
@@ -301,8 +333,8 @@ impl<'a> Collector<'a> {
             });
         }
         let summary = self.summary(sha256);
-        let (last, index) = self.writer.finish();
-        self.observer.rows(last);
+        let observer = self.observer;
+        let index = self.writer.finish(|part| observer.rows(part));
         Ok(ReadDataset {
             summary,
             index,

@@ -4,7 +4,7 @@ use parquet::{basic::Type, schema::types::ColumnDescriptor};
 use serde_json::Value;
 
 use super::{
-    encoding::{Physical, Stored, Values, hybrid, with_length},
+    encoding::{Physical, Runs, Stored, Values, with_length},
     pages::{Page, PageError, Pages},
     value::{self, Meaning},
 };
@@ -17,14 +17,17 @@ pub(super) struct Column {
     max_def: u32,
     max_rep: u32,
     dictionary: Option<Values>,
-    /// The definition levels of the current page; empty if the column has none.
-    defs: Vec<u32>,
-    reps: Vec<u32>,
+    /// The definition levels of the current page; `None` if the column has none.
+    defs: Option<Runs>,
+    reps: Option<Runs>,
     stored: Stored,
     num_levels: usize,
     /// The current position in the page.
     at: usize,
     value_at: usize,
+    /// The bytes of the current page and of the dictionary.
+    num_held: u64,
+    num_held_by_dictionary: u64,
     /// Whether the current record has values before that position.
     is_begun: bool,
     /// The error that ended the reading.
@@ -42,9 +45,11 @@ impl Column {
             max_def: u32::try_from(about.max_def_level()).unwrap_or(0),
             max_rep: u32::try_from(about.max_rep_level()).unwrap_or(0),
             dictionary: None,
-            defs: Vec::new(),
-            reps: Vec::new(),
-            stored: Stored::Indices(Vec::new()),
+            defs: None,
+            reps: None,
+            stored: Stored::Indices(Runs::default()),
+            num_held: 0,
+            num_held_by_dictionary: 0,
             num_levels: 0,
             at: 0,
             value_at: 0,
@@ -81,11 +86,12 @@ impl Column {
     }
 
     fn rep_here(&self) -> u32 {
-        self.reps.get(self.at).copied().unwrap_or(0)
+        self.reps.as_ref().and_then(Runs::current).unwrap_or(0)
     }
 
     fn def_here(&self) -> u32 {
-        self.defs.get(self.at).copied().unwrap_or(self.max_def)
+        let def = self.defs.as_ref().and_then(Runs::current);
+        def.unwrap_or(self.max_def)
     }
 
     /// The definition level at the current position; `None` at the record's end.
@@ -106,8 +112,16 @@ impl Column {
         if self.is_at_end() {
             return;
         }
-        self.value_at += usize::from(self.def_here() == self.max_def);
+        if self.def_here() == self.max_def {
+            self.value_at += 1;
+            if let Stored::Indices(indices) = &mut self.stored {
+                indices.advance();
+            }
+        }
         self.at += 1;
+        for levels in [&mut self.defs, &mut self.reps].into_iter().flatten() {
+            levels.advance();
+        }
         self.is_begun = true;
         // More items of a list may follow.
         if self.at == self.num_levels && self.max_rep > 0 {
@@ -127,7 +141,7 @@ impl Column {
         let bytes = match &self.stored {
             Stored::Values(values) => values.get(self.value_at)?,
             Stored::Indices(indices) => {
-                let index = *indices.get(self.value_at)?;
+                let index = indices.current()?;
                 self.dictionary.as_ref()?.get(index as usize)?
             }
         };
@@ -160,13 +174,30 @@ impl Column {
 
     fn try_load(&mut self) -> Result<(), PageError> {
         let damaged = || PageError::damaged("the values of a page are damaged");
+        // The last page is done with.
+        (self.defs, self.reps) = (None, None);
+        self.stored = Stored::Indices(Runs::default());
+        self.pages.release(std::mem::take(&mut self.num_held));
         while let Some(page) = self.pages.next()? {
+            let needed = self.physical.num_bytes(&page);
+            self.pages.hold(needed)?;
             if page.is_dictionary {
+                let before = std::mem::replace(&mut self.num_held_by_dictionary, needed);
+                self.pages.release(before);
                 let values = self.physical.plain(&page.bytes, page.num_values);
                 self.dictionary = Some(values.ok_or_else(damaged)?);
-            } else if page.num_values > 0 {
-                self.num_levels = self.decode(&page).ok_or_else(damaged)?;
-                return Ok(());
+            } else {
+                self.num_held = needed;
+                if page.num_values > 0 {
+                    self.num_levels = self.decode(&page).ok_or_else(damaged)?;
+                    // Texts that are written by what they share with the one before.
+                    let num_bytes = self.stored.num_bytes();
+                    let more = num_bytes.saturating_sub(page.bytes.len() as u64);
+                    self.pages.hold(more)?;
+                    self.num_held += more;
+                    return Ok(());
+                }
+                self.pages.release(std::mem::take(&mut self.num_held));
             }
         }
         Ok(())
@@ -188,20 +219,24 @@ impl Column {
             };
             let width = most.checked_ilog2().map_or(0, |log| log as usize + 1);
             *levels = match most {
-                0 => Vec::new(),
-                _ => hybrid(bytes, width, count)?,
+                0 => None,
+                most => Some(Runs::new(bytes, width, count)?).filter(|runs| runs.largest <= most),
             };
+            if most > 0 && levels.is_none() {
+                return None;
+            }
         }
-        let num_values = match self.max_def {
-            0 => count,
-            most => self.defs.iter().filter(|&&def| def == most).count(),
+        let num_values = match &self.defs {
+            None => count,
+            Some(defs) if defs.largest == self.max_def => defs.num_largest,
+            Some(_) => 0,
         };
         let most = page.most_bytes;
         let physical = self.physical;
         self.stored = physical.decode(page.encoding, rest, num_values, most)?;
         if let Stored::Indices(indices) = &self.stored {
             let len = self.dictionary.as_ref().map_or(0, Values::len);
-            if indices.iter().any(|&index| index as usize >= len) {
+            if num_values > 0 && indices.largest as usize >= len {
                 return None;
             }
         }

@@ -3,6 +3,8 @@
 
 use parquet::basic::Type;
 
+use super::pages::Page;
+
 /// Consecutive values as bytes: numbers are little-endian, booleans 0 or 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Values {
@@ -50,7 +52,17 @@ impl Values {
 pub(super) enum Stored {
     Values(Values),
     /// Indices into the dictionary.
-    Indices(Vec<u32>),
+    Indices(Runs),
+}
+
+impl Stored {
+    /// The bytes of the values themselves.
+    pub(super) fn num_bytes(&self) -> u64 {
+        match self {
+            Self::Values(values) => values.data.len() as u64,
+            Self::Indices(indices) => indices.bytes.len() as u64,
+        }
+    }
 }
 
 /// The physical type of a column.
@@ -74,6 +86,20 @@ impl Physical {
         Self { kind, width }
     }
 
+    /// The bytes that a page takes while it is decoded and read, as it is and decoded.
+    pub(super) fn num_bytes(self, page: &Page) -> u64 {
+        let per_value = match (page.encoding, self.width) {
+            // Numbers, and where each text begins and ends.
+            (5..=7, _) => 40,
+            (_, None) => size_of::<(usize, usize)>(),
+            _ if self.kind == Type::BOOLEAN => 1,
+            _ => 0,
+        };
+        let is_indices = matches!(page.encoding, 2 | 8) && !page.is_dictionary;
+        let num_values = if is_indices { 0 } else { page.num_values };
+        2 * page.bytes.len() as u64 + (num_values * per_value) as u64
+    }
+
     /// Decodes `count` values of a page into at most `most` bytes.
     pub(super) fn decode(
         self,
@@ -90,12 +116,17 @@ impl Physical {
             (0, _) => self.plain(bytes, count)?,
             (2 | 8, _) => {
                 let (&width, rest) = bytes.split_first()?;
-                return Some(Stored::Indices(hybrid(rest, width.into(), count)?));
+                return Some(Stored::Indices(Runs::new(rest, width.into(), count)?));
             }
             (3, _) if self.kind == Type::BOOLEAN => {
-                let bits = hybrid(with_length(bytes)?.0, 1, count)?;
+                let mut bits = Runs::new(with_length(bytes)?.0, 1, count)?;
+                let mut data = Vec::with_capacity(count);
+                while let Some(bit) = bits.current() {
+                    data.push(bit as u8);
+                    bits.advance();
+                }
                 Values {
-                    data: bits.into_iter().map(|bit| bit as u8).collect(),
+                    data,
                     layout: Layout::Fixed(1),
                 }
             }
@@ -210,35 +241,130 @@ pub(super) fn with_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }
 
-/// Decodes runs of equal numbers and packs of numbers of `width` bits.
-pub(super) fn hybrid(bytes: &[u8], width: usize, count: usize) -> Option<Vec<u32>> {
-    if width > 32 {
-        return None;
+/// Runs of equal numbers and packs of numbers, taken one by one: a few bytes may say that millions are equal.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Runs {
+    bytes: Vec<u8>,
+    width: usize,
+    /// Where the next run begins.
+    next: usize,
+    run: Run,
+    /// The numbers left in the run, and in all, the present one included.
+    left_in_run: usize,
+    left: usize,
+    /// The largest of all, and how many times it comes.
+    pub largest: u32,
+    pub num_largest: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    Equal(u32),
+    /// The bit at which the present number begins.
+    Packed(usize),
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self::Equal(0)
     }
-    let mut numbers = Vec::with_capacity(count);
-    let mut rest = bytes;
-    while numbers.len() < count {
-        let head = varint(&mut rest)?;
-        let left = count - numbers.len();
-        let len = usize::try_from(head >> 1).ok()?;
-        if head & 1 == 0 {
-            let (number, after) = rest.split_at_checked(width.div_ceil(8))?;
-            rest = after;
-            let number = bits(number, 0, width) as u32;
-            numbers.extend(std::iter::repeat_n(number, len.min(left)));
-        } else {
-            let num_bytes = len.checked_mul(width)?;
-            let len = len.saturating_mul(8).min(left);
-            // The last pack may be cut off where its numbers end.
-            let (pack, after) = rest.split_at(num_bytes.min(rest.len()));
-            if pack.len() * 8 < len * width {
-                return None;
-            }
-            rest = after;
-            numbers.extend((0..len).map(|index| bits(pack, index * width, width) as u32));
+}
+
+impl Runs {
+    /// `count` numbers of `width` bits; `None` if there are fewer.
+    pub(super) fn new(bytes: &[u8], width: usize, count: usize) -> Option<Self> {
+        if width > 32 {
+            return None;
+        }
+        let mut runs = Self {
+            bytes: bytes.to_vec(),
+            width,
+            left: count,
+            ..Self::default()
+        };
+        if count > 0 {
+            runs.begin()?;
+        }
+        // All of them are there before the first is taken.
+        let first = (runs.next, runs.run, runs.left_in_run);
+        runs.survey()?;
+        (runs.next, runs.run, runs.left_in_run) = first;
+        runs.left = count;
+        Some(runs)
+    }
+
+    /// Begins the next run that has numbers.
+    fn begin(&mut self) -> Option<()> {
+        self.left_in_run = 0;
+        while self.left_in_run == 0 {
+            let mut rest = self.bytes.get(self.next..)?;
+            let head = varint(&mut rest)?;
+            let len = usize::try_from(head >> 1).ok()?;
+            let start = self.bytes.len() - rest.len();
+            let num_bytes = if head & 1 == 0 {
+                let num_bytes = self.width.div_ceil(8);
+                self.run = Run::Equal(bits(rest.get(..num_bytes)?, 0, self.width) as u32);
+                self.left_in_run = len.min(self.left);
+                num_bytes
+            } else {
+                self.run = Run::Packed(8 * start);
+                self.left_in_run = len.saturating_mul(8).min(self.left);
+                // The last pack may be cut off where its numbers end.
+                if rest.len() * 8 < self.left_in_run * self.width {
+                    return None;
+                }
+                len.checked_mul(self.width)?.min(rest.len())
+            };
+            self.next = start + num_bytes;
+        }
+        Some(())
+    }
+
+    /// The present number; `None` at the end.
+    pub(super) fn current(&self) -> Option<u32> {
+        match self.run {
+            _ if self.left == 0 => None,
+            Run::Equal(number) => Some(number),
+            Run::Packed(at) => Some(bits(&self.bytes, at, self.width) as u32),
         }
     }
-    Some(numbers)
+
+    pub(super) fn advance(&mut self) {
+        if self.left == 0 {
+            return;
+        }
+        self.left -= 1;
+        self.left_in_run -= 1;
+        if let Run::Packed(at) = &mut self.run {
+            *at += self.width;
+        }
+        if self.left_in_run == 0 && self.left > 0 && self.begin().is_none() {
+            self.left = 0;
+        }
+    }
+
+    /// Goes through all of them for the largest, and how many times it comes.
+    fn survey(&mut self) -> Option<()> {
+        while let Some(number) = self.current() {
+            let times = match self.run {
+                Run::Equal(_) => self.left_in_run,
+                Run::Packed(_) => 1,
+            };
+            if number > self.largest {
+                (self.largest, self.num_largest) = (number, 0);
+            }
+            self.num_largest += if number == self.largest { times } else { 0 };
+            if let Run::Packed(at) = &mut self.run {
+                *at += self.width;
+            }
+            self.left -= times;
+            self.left_in_run -= times;
+            if self.left_in_run == 0 && self.left > 0 {
+                self.begin()?;
+            }
+        }
+        Some(())
+    }
 }
 
 /// Decodes numbers stored as differences in blocks; returns the rest after them.
@@ -321,11 +447,26 @@ mod tests {
         // The example of Encodings.md: 0 to 7 in three bits; before it four times 5.
         let bytes = [8, 5, 3, 0b1000_1000, 0b1100_0110, 0b1111_1010];
         let expected = [5, 5, 5, 5, 0, 1, 2, 3, 4, 5, 6, 7];
-        assert_eq!(hybrid(&bytes, 3, 12).unwrap(), expected);
-        assert_eq!(hybrid(&bytes, 3, 13), None);
-        assert_eq!(hybrid(&bytes, 3, 2).unwrap(), [5, 5]);
-        assert_eq!(hybrid(&[6], 0, 3).unwrap(), [0, 0, 0]);
-        assert_eq!(hybrid(&[6], 33, 3), None);
+        let numbers = |bytes: &[u8], width, count| -> Option<Vec<u32>> {
+            let mut runs = Runs::new(bytes, width, count)?;
+            let take = || {
+                let number = runs.current();
+                runs.advance();
+                number
+            };
+            Some(std::iter::from_fn(take).collect())
+        };
+        assert_eq!(numbers(&bytes, 3, 12).unwrap(), expected);
+        assert_eq!(numbers(&bytes, 3, 13), None);
+        assert_eq!(numbers(&bytes, 3, 2).unwrap(), [5, 5]);
+        assert_eq!(numbers(&[6], 0, 3).unwrap(), [0, 0, 0]);
+        assert_eq!(numbers(&[0, 0, 0, 6], 0, 3).unwrap(), [0, 0, 0]);
+        assert_eq!(numbers(&[6], 33, 3), None);
+        assert!(numbers(&[], 3, 0).unwrap().is_empty());
+        let runs = Runs::new(&bytes, 3, 12).unwrap();
+        assert_eq!((runs.largest, runs.num_largest), (7, 1));
+        let runs = Runs::new(&bytes, 3, 4).unwrap();
+        assert_eq!((runs.largest, runs.num_largest), (5, 4));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) enum PageError {
     Damaged(String),
     /// It expands to more than is allowed.
     Bomb,
+    /// Its pages take more at once than is allowed.
+    Held,
 }
 
 impl PageError {
@@ -51,6 +53,8 @@ pub(super) struct Pages {
     pub codec: Codec,
     /// The number of bytes that may still be decompressed, over the whole file.
     pub allowance: Rc<Cell<u64>>,
+    /// The number of bytes that pages of all columns may still take at once.
+    pub room: Rc<Cell<u64>>,
     /// The number of remaining values.
     pub num_values: u64,
     pub has_defs: bool,
@@ -128,6 +132,17 @@ impl Header {
 }
 
 impl Pages {
+    /// Takes room for so many bytes.
+    pub(super) fn hold(&self, num_bytes: u64) -> Result<(), PageError> {
+        let left = self.room.get().checked_sub(num_bytes);
+        self.room.set(left.ok_or(PageError::Held)?);
+        Ok(())
+    }
+
+    pub(super) fn release(&self, num_bytes: u64) {
+        self.room.set(self.room.get() + num_bytes);
+    }
+
     pub(super) fn next(&mut self) -> Result<Option<Page>, PageError> {
         while self.num_values > 0 && self.at < self.bytes.len() {
             let rest = &self.bytes[self.at..];
@@ -174,7 +189,7 @@ impl Pages {
             encoding: header.encoding,
             def_bytes: of_version_2(header.def_bytes),
             rep_bytes: of_version_2(header.rep_bytes),
-            most_bytes: usize::try_from(self.allowance.get()).unwrap_or(usize::MAX),
+            most_bytes: usize::try_from(self.room.get()).unwrap_or(usize::MAX),
         })
     }
 
@@ -189,6 +204,9 @@ impl Pages {
             let what = "the levels of a page are longer than the page";
             return Err(PageError::damaged(what));
         };
+        if num_bytes as u64 > self.room.get() {
+            return Err(PageError::Held);
+        }
         let left = self.allowance.get().checked_sub(num_bytes as u64);
         self.allowance.set(left.ok_or(PageError::Bomb)?);
         // A page of only nulls may consist of levels only.

@@ -63,7 +63,7 @@ struct Pair<'n> {
 /// A comparison as a preference of this row's better answer; `None` where the row has none, or does not say which answer
 /// is better. `prompt` is what is asked.
 pub(super) fn compared(row: &Row, prompt: Option<String>) -> Option<Mapping> {
-    let names: Vec<String> = row.all().map(|(name, ..)| name.to_owned()).collect();
+    let names: Vec<(&str, &str)> = row.all().map(|(name, plain, _)| (name, plain)).collect();
     let pair = pair(&names)?;
     let is_first = is_first_better(row, &pair)?;
     let (first, second) = (pair.names.0.to_owned(), pair.names.1.to_owned());
@@ -90,17 +90,29 @@ pub(super) fn compared(row: &Row, prompt: Option<String>) -> Option<Mapping> {
 
 /// The names of two answers that a row compares.
 pub fn compared_names(names: &[String]) -> Option<(&str, &str)> {
-    pair(names).map(|pair| pair.names)
+    let plains: Vec<String> = names.iter().map(|name| plain(name)).collect();
+    let names = names.iter().map(String::as_str);
+    let names: Vec<(&str, &str)> = names.zip(plains.iter().map(String::as_str)).collect();
+    pair(&names).map(|pair| pair.names)
 }
 
-fn pair(names: &[String]) -> Option<Pair<'_>> {
-    let find = |wanted: String| names.iter().find(|name| plain(name) == wanted);
+/// `names`: each as it is written, and plain.
+fn pair<'n>(names: &[(&'n str, &str)]) -> Option<Pair<'n>> {
     STEMS.into_iter().find_map(|stem| {
+        let ends = names.iter().filter_map(|(name, plain)| {
+            let end = plain.strip_prefix(stem)?;
+            (end.len() == 1).then_some((end, *name))
+        });
+        let ends: Vec<(&str, &str)> = ends.collect();
+        let find = |wanted: &str| {
+            let found = ends.iter().find(|(end, _)| *end == wanted);
+            found.map(|(_, name)| *name)
+        };
         let of = |(first, second): (&'static str, &'static str)| {
-            let one = find(format!("{stem}{first}"))?;
-            let other = find(format!("{stem}{second}"))?;
+            let one = find(first)?;
+            let other = find(second)?;
             // More than two are choices, or rounds of a talk.
-            let is_third = |end: &str| end != second && find(format!("{stem}{end}")).is_some();
+            let is_third = |end: &str| end != second && find(end).is_some();
             (!["c", "2", "3"].into_iter().any(is_third)).then_some(Pair {
                 stem,
                 ends: (first, second),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     header::{Header, is_short},
-    splitter::{Cells, Splitter},
+    splitter::{Cells, MAX_DOUBTFUL, Splitter},
 };
 
 /// Delimiters, the likeliest first, in words.
@@ -118,6 +118,7 @@ fn trial(head: &str, is_whole: bool, delimiter: u8, is_quoting: bool) -> Trial {
         delimiter,
         is_quoting: false,
         is_escaping: false,
+        most_doubtful: MAX_DOUBTFUL,
     };
     // Only databases write this, and they escape line breaks and delimiters by backslashes, too.
     let is_escaping =
@@ -126,6 +127,7 @@ fn trial(head: &str, is_whole: bool, delimiter: u8, is_quoting: bool) -> Trial {
         delimiter,
         is_quoting: is_quoting && !(is_escaping && delimiter == b'\t'),
         is_escaping,
+        most_doubtful: MAX_DOUBTFUL,
     };
     // How many cells a row has tells which quotes are parts of texts.
     let (rows, _) = first_rows(head, is_whole, splitter, None);

@@ -11,8 +11,9 @@ use memchr::{memchr2, memchr3};
 /// Cells that are kept of a row; further ones are only counted.
 pub(super) const MAX_CELLS: usize = 4097;
 
-/// Bytes in which a quote must be closed once another one inside is not doubled.
-const MAX_DOUBTFUL: usize = 64 << 10;
+/// Bytes in which a quote must be closed once another one inside is not doubled; fewer where a file has quotes of which hardly any is.
+pub(super) const MAX_DOUBTFUL: usize = 64 << 10;
+pub(super) const MAX_DOUBTFUL_OF_MANY: usize = 1 << 10;
 
 /// How rows are split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(in crate::reader) struct Splitter {
     pub is_quoting: bool,
     /// Whether a backslash escapes what follows it, as databases write texts.
     pub is_escaping: bool,
+    /// [`MAX_DOUBTFUL`], or less.
+    pub most_doubtful: usize,
 }
 
 /// The cells of a row, one after the other, and where each ends.
@@ -71,6 +74,8 @@ pub(super) struct Split {
     pub is_unclosed: bool,
     /// Whether it ends because the text does.
     pub is_at_end: bool,
+    /// The number of bytes that were looked at in vain for a quote that closes a cell.
+    pub num_vain: usize,
 }
 
 /// What stands in a quoted cell.
@@ -88,6 +93,8 @@ enum Close {
     Missing,
     /// It is not a quoted cell.
     Refused,
+    /// Nor is this one, which took a look at so many bytes to tell.
+    Doubtful(usize),
 }
 
 /// What was seen of the quotes of a row.
@@ -98,6 +105,8 @@ struct Seen {
     has_bare_quote: bool,
     /// Whether nothing closes a quote.
     is_missing: bool,
+    /// The number of bytes that were looked at in vain.
+    num_vain: usize,
 }
 
 impl Splitter {
@@ -146,6 +155,7 @@ impl Splitter {
         Some(Split {
             is_at_end: split.len == text.len() && !has_line_end(text),
             is_unclosed: seen.is_missing && expected.is_some_and(|count| count != cells.count),
+            num_vain: seen.num_vain,
             ..split
         })
     }
@@ -201,6 +211,9 @@ impl Splitter {
                 }
                 close => {
                     seen.is_missing |= matches!(close, Close::Missing);
+                    if let Close::Doubtful(num_bytes) = close {
+                        seen.num_vain += num_bytes;
+                    }
                     at = self.bare(text, at, cells);
                 }
             }
@@ -220,6 +233,7 @@ impl Splitter {
                 len,
                 is_unclosed: false,
                 is_at_end,
+                num_vain: seen.num_vain,
             });
         }
     }
@@ -246,9 +260,9 @@ impl Splitter {
             quoted.has_line_end |= has_line_end(&text[at..found]);
             let is_doubtful = quoted.has_line_end && quoted.has_bare_quote;
             if is_doubtful
-                && (found - start > MAX_DOUBTFUL || fits_alone.is_some_and(|fits| fits()))
+                && (found - start > self.most_doubtful || fits_alone.is_some_and(|fits| fits()))
             {
-                return Close::Refused;
+                return Close::Doubtful(found - start);
             }
             if text[found] == b'\\' {
                 at = (found + 1 + usize::from(self.is_escaping)).min(text.len());

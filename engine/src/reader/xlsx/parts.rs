@@ -3,7 +3,13 @@
 use std::io::{self, Read};
 
 use super::xml::{Token, Xml};
-use crate::reader::{parquet::value::Meaning, source::StreamError};
+use crate::{
+    data::chunks::Chunks,
+    reader::{
+        parquet::value::Meaning,
+        source::{Bomb, StreamError},
+    },
+};
 
 /// Sheets that are looked at.
 const MAX_SHEETS: usize = 1000;
@@ -64,9 +70,16 @@ pub(super) fn relations(input: impl Read) -> io::Result<Vec<(String, String)>> {
 /// Texts that cells refer to by their number.
 #[derive(Debug, Default)]
 pub(super) struct SharedTexts {
-    text: String,
-    ends: Vec<usize>,
+    /// The texts one after another, in blocks that none of them crosses.
+    blocks: Vec<String>,
+    /// The block of each text, and its range there.
+    places: Chunks<(u32, u32, u32)>,
 }
+
+/// Bytes of texts that lie together.
+const BLOCK_BYTES: usize = 1 << 20;
+/// What a text takes besides its own bytes.
+const PLACE_BYTES: usize = size_of::<(u32, u32, u32)>();
 
 impl SharedTexts {
     /// Reads them; they may take `most` bytes.
@@ -74,30 +87,48 @@ impl SharedTexts {
         let mut xml = Xml::new(input);
         let mut texts = Self::default();
         let (mut is_text, mut is_reading_aid) = (false, false);
+        let (mut text, mut num_bytes) = (String::new(), 0);
         while let Some(token) = xml.next()? {
             match token {
                 Token::Start { name: "t", .. } => is_text = true,
                 Token::End("t") => is_text = false,
                 Token::Start { name: "rPh", .. } => is_reading_aid = true,
                 Token::End("rPh") => is_reading_aid = false,
-                Token::Text(text) if is_text && !is_reading_aid => texts.text += text,
-                Token::End("si") => texts.ends.push(texts.text.len()),
+                Token::Text(part) if is_text && !is_reading_aid => text += part,
+                Token::End("si") => {
+                    num_bytes += text.len() + PLACE_BYTES;
+                    texts.push(&text);
+                    text.clear();
+                }
                 _ => {}
             }
-            if texts.text.len() + 8 * texts.ends.len() > most {
-                let limit = most as u64;
-                return Err(io::Error::other(StreamError::Bomb { limit }));
+            if text.len() + num_bytes > most {
+                let bomb = Bomb::Held(most as u64);
+                return Err(io::Error::other(StreamError::Bomb(bomb)));
             }
         }
         Ok(texts)
     }
 
+    fn push(&mut self, text: &str) {
+        let fits = |block: &String| block.len() + text.len() <= BLOCK_BYTES;
+        if !self.blocks.last().is_some_and(fits) {
+            let capacity = text.len().max(BLOCK_BYTES);
+            self.blocks.push(String::with_capacity(capacity));
+        }
+        let number = self.blocks.len() - 1;
+        let block = &mut self.blocks[number];
+        let start = block.len();
+        *block += text;
+        let place = (number as u32, start as u32, block.len() as u32);
+        self.places.push(place);
+    }
+
     pub(super) fn get(&self, index: usize) -> Option<&str> {
-        let start = match index.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
-            None => 0,
-        };
-        self.text.get(start..*self.ends.get(index)?)
+        let (block, start, end) = self.places.get(index)?;
+        self.blocks
+            .get(block as usize)?
+            .get(start as usize..end as usize)
     }
 }
 

@@ -15,12 +15,14 @@ use crate::reader::{
     error::DatasetError,
     output::Output,
     record::{Place, Record},
+    source::Bomb,
     table::{Header, MAX_COLUMNS, column_names},
 };
 
 const MAX_ROW_BYTES: usize = 16 << 20;
-/// Rows that the names of columns are looked for in.
+/// Rows that the names of columns are looked for in, and bytes of them.
 const HEAD_ROWS: usize = 50;
+const HEAD_BYTES: usize = 1 << 20;
 /// What a row counts for in addition to its texts.
 const ROW_COST: u64 = 16;
 
@@ -137,7 +139,8 @@ impl<'w, R: Read> Sheet<'w, R> {
                     let column = cell.column;
                     let text = self.shown(cell);
                     // A row that is too long is told by its length.
-                    if !text.trim().is_empty() && num_bytes <= MAX_ROW_BYTES {
+                    let is_kept = num_bytes <= MAX_ROW_BYTES && row.cells.len() <= MAX_COLUMNS;
+                    if !text.trim().is_empty() && is_kept {
                         num_bytes += text.len();
                         row.cells.insert(column, text);
                     }
@@ -190,6 +193,8 @@ impl<'w, R: Read> Sheet<'w, R> {
             if first == row.number
                 && let Some(text) = row.cells.get(&column)
             {
+                // Merged cells of one column never overlap.
+                self.reaching.retain(|((other, ..), _)| *other != column);
                 self.reaching.push((*merged, text.clone()));
             }
             self.merged = rest;
@@ -230,22 +235,26 @@ pub(super) struct Table<'w> {
     file: &'w str,
     sheet: &'w str,
     head: Vec<Row>,
+    head_bytes: usize,
     names: Option<Vec<String>>,
     first_column: usize,
     /// Bytes that rows may still become.
     bytes_left: u64,
+    limit: u64,
     pub has_rows: bool,
 }
 
 impl<'w> Table<'w> {
-    pub(super) fn new(file: &'w str, sheet: &'w str, bytes_left: u64) -> Self {
+    pub(super) fn new(file: &'w str, sheet: &'w str, limit: u64) -> Self {
         Self {
             file,
             sheet,
             head: Vec::new(),
+            head_bytes: 0,
             names: None,
             first_column: 0,
-            bytes_left,
+            bytes_left: limit,
+            limit,
             has_rows: false,
         }
     }
@@ -262,8 +271,9 @@ impl<'w> Table<'w> {
         if self.names.is_some() {
             return self.emit(row, output);
         }
+        self.head_bytes += row.cells.values().map(String::len).sum::<usize>();
         self.head.push(row);
-        match self.head.len() < HEAD_ROWS {
+        match self.head.len() < HEAD_ROWS && self.head_bytes < HEAD_BYTES {
             true => Ok(()),
             false => self.begin(output),
         }
@@ -317,7 +327,7 @@ impl<'w> Table<'w> {
         let left = self.bytes_left.checked_sub(cost);
         self.bytes_left = left.ok_or_else(|| DatasetError::Bomb {
             file: self.file.to_owned(),
-            limit: self.bytes_left,
+            bomb: Bomb::Rows(self.limit),
         })?;
         let place = Place {
             line: Some(row.number),

@@ -1,10 +1,10 @@
-//! XML as spreadsheet programs write it, token by token, none of which may be longer than a row.
+//! XML as spreadsheet programs write it, token by token, none of which may be much longer than a cell, which has at most 32,767 characters.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::reader::source::StreamError;
 
-const MAX_TOKEN_BYTES: u64 = 16 << 20;
+const MAX_TOKEN_BYTES: u64 = 4 << 20;
 const SLICE_BYTES: usize = 64 << 10;
 
 /// A piece of XML. Names are without their prefixes.

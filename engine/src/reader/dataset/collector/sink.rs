@@ -9,7 +9,7 @@ use crate::{
     protocol::{FileProblem, FileSummary, Mapping},
     reader::{
         DatasetError,
-        gather::{Conversation, MessageColumns, Origin, message_columns},
+        gather::{Conversation, Gatherer, MessageColumns, Origin, message_columns},
         mapping::{self, Habits, RowFault},
         path::{Fields, first_name, get},
         record::{Fault, Place, Record, Sink},
@@ -57,7 +57,7 @@ impl Collector<'_> {
 
     /// Turns the gathered conversations into rows.
     pub(super) fn put_together(&mut self) {
-        let gatherer = std::mem::take(&mut self.gatherer);
+        let gatherer = std::mem::replace(&mut self.gatherer, Gatherer::new(0));
         let Some(columns) = gatherer.columns().cloned() else {
             return;
         };
