@@ -34,7 +34,7 @@ const MAX_METADATA_BYTES: usize = 16 << 20;
 const MAX_ROW_BYTES: usize = 16 << 20;
 const MAX_ROW_VALUES: usize = 200_000;
 /// What a row counts for in addition to its texts, as in Parquet.
-const ROW_COST: u64 = 16;
+const ROW_COST: u64 = 64;
 
 /// Whether a file begins as an Arrow stream does: with a message that holds a schema.
 pub(super) fn is_stream(head: &[u8]) -> bool {

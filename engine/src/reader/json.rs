@@ -17,7 +17,7 @@ use self::{
     container::Container,
     element::Element,
     frame::Kind,
-    row::{MAX_ROW_BYTES, RawRow, too_long},
+    row::{RawRow, too_long},
     structure::Quotes,
     tally::{Oddity, Tally},
 };
@@ -213,13 +213,14 @@ impl Rows<'_, '_, '_> {
     /// A row on every line; empty lines and comments are none.
     fn read_lines(&mut self) -> io::Result<()> {
         let mut is_in_comment = false;
+        let most = self.stream.row_limit();
         loop {
-            let (len, is_last) = match self.stream.line(MAX_ROW_BYTES + 1)? {
+            let (len, is_last) = match self.stream.line(most + 1)? {
                 Line::Whole(len) => (len, false),
                 Line::Last(len) => (len, true),
                 Line::TooLong => {
                     let place = self.stream.place();
-                    let (_, what, remedy) = too_long(self.stream.skip_line()?);
+                    let (_, what, remedy) = too_long(self.stream.skip_line()?, most);
                     self.output.fault(place, what, remedy);
                     continue;
                 }
@@ -252,7 +253,8 @@ impl Rows<'_, '_, '_> {
             if !matches!(self.stream.window().first(), Some(b'/' | b'#')) {
                 return Ok(true);
             }
-            let (Line::Whole(len) | Line::Last(len)) = self.stream.line(MAX_ROW_BYTES)? else {
+            let (Line::Whole(len) | Line::Last(len)) = self.stream.line(self.stream.row_limit())?
+            else {
                 return Ok(true);
             };
             if !python::is_comment(self.stream.text(len)) {
@@ -334,7 +336,11 @@ impl Rows<'_, '_, '_> {
 
     /// An object of columns, which is held as a whole.
     fn read_columns(&mut self, kind: Kind) -> Result<(), DatasetError> {
-        let mut element = Element::begin(self.stream, self.quotes, columns::MAX_BYTES);
+        let mut element = Element::begin(
+            self.stream,
+            self.quotes,
+            columns::MAX_BYTES.min(4 * self.stream.row_limit()),
+        );
         element
             .read(self.stream, true)
             .map_err(|error| self.failed(error))?;
@@ -367,12 +373,15 @@ impl Rows<'_, '_, '_> {
 
     /// An element that begins here.
     fn element(&self) -> Element {
-        Element::begin(self.stream, self.quotes, MAX_ROW_BYTES)
+        Element::begin(self.stream, self.quotes, self.stream.row_limit())
     }
 
     fn emit(&mut self, element: &Element, is_named: bool) {
         if element.num_dropped > 0 {
-            let (_, what, remedy) = too_long(element.num_dropped + element.len as u64);
+            let (_, what, remedy) = too_long(
+                element.num_dropped + element.len as u64,
+                self.stream.row_limit(),
+            );
             self.output.fault(element.place, what, remedy);
         } else {
             let row = element.row(self.stream, is_named);

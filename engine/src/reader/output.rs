@@ -16,9 +16,14 @@ use super::{
 /// Bytes between two reports of progress.
 const PROGRESS_BYTES: u64 = 256 << 10;
 
+/// Rows between two of them, where many come of the same bytes.
+const PROGRESS_ROWS: usize = 10_000;
+const BYTES_LIKE_A_ROW: usize = 100;
+
 /// A [`Sink`] that is told the progress as bytes are read and as records come.
 pub(super) struct Output<'a> {
     progress: Rc<Progress<'a>>,
+    num_silent: usize,
     /// The present file with rows, and what was done to those.
     file: String,
     /// What it says of its labels itself, and what a file next to it says.
@@ -117,6 +122,7 @@ impl Cleaned {
 impl<'a> Output<'a> {
     pub(super) fn new(sink: &'a mut dyn Sink) -> Self {
         Self {
+            num_silent: 0,
             progress: Rc::new(Progress {
                 sink: RefCell::new(sink),
                 count: Rc::default(),
@@ -209,6 +215,8 @@ impl<'a> Output<'a> {
         }
         for (_, value) in &mut record.fields {
             self.cleaned.clean(value, record.place);
+            // A long text takes as long as many rows.
+            self.num_silent += value.as_str().map_or(0, str::len) / BYTES_LIKE_A_ROW;
         }
         self.sink().record(record);
         self.progress();
@@ -228,7 +236,10 @@ impl<'a> Output<'a> {
     /// Tells how much was read, where that has moved on.
     pub(super) fn progress(&mut self) {
         let done = self.progress.done();
-        if done >= self.progress.reported.get() + PROGRESS_BYTES {
+        self.num_silent += 1;
+        if done >= self.progress.reported.get() + PROGRESS_BYTES || self.num_silent >= PROGRESS_ROWS
+        {
+            self.num_silent = 0;
             self.progress.report(done);
         }
     }

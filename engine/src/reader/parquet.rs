@@ -55,7 +55,7 @@ const ALWAYS_HELD_BYTES: u64 = 24 << 20;
 const MAX_HELD: u64 = 2;
 /// What a row counts for besides its texts where the rows are held to what a file may expand to: a few bytes can say
 /// that a million rows are equal.
-const ROW_COST: u64 = 16;
+const ROW_COST: u64 = 64;
 
 pub(super) fn read(
     name: &str,

@@ -17,8 +17,6 @@ use super::{
 };
 use crate::protocol::TextSplit;
 
-const MAX_ROW_BYTES: usize = 16 << 20;
-
 /// Reads a text. Line breaks of all kinds become `\n`.
 pub(super) fn read(
     about: &TextFile,
@@ -56,13 +54,13 @@ fn emit(place: Place, text: &str, output: &mut Output) {
     });
 }
 
-fn refuse(place: Place, what: &str, output: &mut Output) {
-    let what = format!("{what} has more than the {MAX_ROW_BYTES} bytes allowed");
+fn refuse(place: Place, what: &str, most: usize, output: &mut Output) {
+    let what = format!("{what} has more than the {most} bytes allowed");
     output.fault(place, what, "Split the text by length.");
 }
 
 /// Whether a paragraph cannot be used; if so, reports the reason.
-fn is_refused(paragraph: &Paragraph, output: &mut Output) -> bool {
+fn is_refused(paragraph: &Paragraph, most: usize, output: &mut Output) -> bool {
     if paragraph.is_cut_off {
         output.fault(
             paragraph.place,
@@ -70,7 +68,7 @@ fn is_refused(paragraph: &Paragraph, output: &mut Output) -> bool {
             CUT_OFF,
         );
     } else if paragraph.is_too_long {
-        refuse(paragraph.place, "the paragraph", output);
+        refuse(paragraph.place, "the paragraph", most, output);
     }
     paragraph.is_cut_off || paragraph.is_too_long
 }
@@ -78,15 +76,16 @@ fn is_refused(paragraph: &Paragraph, output: &mut Output) -> bool {
 fn read_document(stream: &mut TextStream, output: &mut Output) -> io::Result<()> {
     stream.skip_space()?;
     let place = stream.place();
+    let most = stream.row_limit();
     let mut text = String::new();
     loop {
-        let (len, is_last) = match stream.line(MAX_ROW_BYTES)? {
+        let (len, is_last) = match stream.line(most)? {
             Line::Whole(len) => (len, false),
             Line::Last(len) => (len, true),
-            Line::TooLong => (MAX_ROW_BYTES + 1, true),
+            Line::TooLong => (most + 1, true),
         };
-        if text.len() + len > MAX_ROW_BYTES {
-            refuse(place, "the document", output);
+        if text.len() + len > most {
+            refuse(place, "the document", most, output);
             return Ok(());
         }
         let line = stream.text(len);
@@ -109,9 +108,10 @@ fn read_paragraphs(
     is_markdown: bool,
     output: &mut Output,
 ) -> io::Result<()> {
+    let row_limit = stream.row_limit();
     let mut paragraphs = Paragraphs::new(stream, is_markdown);
     while let Some(paragraph) = paragraphs.next()? {
-        if !is_refused(&paragraph, output) {
+        if !is_refused(&paragraph, row_limit, output) {
             emit(paragraph.place, &paragraph.text, output);
         }
     }
@@ -125,11 +125,12 @@ fn read_pieces(
     most: usize,
     output: &mut Output,
 ) -> io::Result<()> {
+    let row_limit = stream.row_limit();
     let mut paragraphs = Paragraphs::new(stream, is_markdown);
     let mut piece = String::new();
     let (mut place, mut num_chars) = (Place::default(), 0);
     while let Some(paragraph) = paragraphs.next()? {
-        if is_refused(&paragraph, output) {
+        if is_refused(&paragraph, row_limit, output) {
             continue;
         }
         let (mut rest, mut offset) = (paragraph.text.as_str(), 0);

@@ -27,6 +27,8 @@ const MAX_EXPANSION: u64 = 200;
 const ALWAYS_ALLOWED_BYTES: u64 = 1 << 20;
 /// So may the rows of a format that stores equal texts once.
 const ALWAYS_ALLOWED_ROW_BYTES: u64 = 64 << 20;
+const MAX_ROW_BYTES: u64 = 16 << 20;
+const ALWAYS_ALLOWED_IN_ROW: u64 = 4 << 20;
 /// The number of bytes by which decompressed data may run ahead of that ratio: a bomb is told long before its end.
 const AHEAD_BYTES: u64 = 16 << 20;
 /// The number of bytes read between two signs of progress.
@@ -120,6 +122,12 @@ pub(super) fn expansion_limit(num_bytes: u64) -> u64 {
     num_bytes
         .saturating_mul(MAX_EXPANSION)
         .clamp(ALWAYS_ALLOWED_BYTES, MAX_EXPANDED_BYTES)
+}
+
+/// The maximum size of a row, which is held several times while it is read, from the file's size: a small file may stand for a
+/// long row once it is decompressed.
+pub(super) fn row_limit(num_bytes: u64) -> usize {
+    (ALWAYS_ALLOWED_IN_ROW + 2 * num_bytes.min(MAX_ROW_BYTES)).min(MAX_ROW_BYTES) as usize
 }
 
 /// The maximum size of the rows that a file stands for where it stores equal ones once, from its size.

@@ -22,7 +22,6 @@ use super::{
     text_stream::TextStream,
 };
 
-const MAX_ROW_BYTES: usize = 16 << 20;
 /// Bytes that may be looked at in vain before quotes get less attention.
 const ALWAYS_IN_VAIN_BYTES: usize = 4 << 20;
 /// Names and values of a row are kept for each, so that more would take many times the memory of the file.
@@ -160,6 +159,7 @@ impl<'a> Rows<'a> {
 
     fn read(&mut self) -> io::Result<Row> {
         let place = self.stream.place();
+        let row_limit = self.stream.row_limit();
         let mut splitter = self.dialect.splitter;
         if self.num_vain > ALWAYS_IN_VAIN_BYTES + self.num_bytes {
             splitter.most_doubtful = MAX_DOUBTFUL_OF_MANY;
@@ -169,14 +169,14 @@ impl<'a> Rows<'a> {
         let split = loop {
             let window = self.stream.window();
             // Beyond this a quote that is still open is taken for one that nothing closes.
-            let is_long = window.len() > MAX_ROW_BYTES;
+            let is_long = window.len() > row_limit;
             match splitter.split(window, is_end || is_long, expected, &mut self.cells) {
                 Some(split) => break split,
                 None if is_long => break self.first_line(),
                 None => is_end = !self.stream.more()?,
             }
         };
-        if split.len > MAX_ROW_BYTES || split.is_at_end && !is_end {
+        if split.len > row_limit || split.is_at_end && !is_end {
             let num_bytes = self.stream.skip_line()?;
             return Ok(Row {
                 place,
@@ -227,8 +227,10 @@ impl Columns {
             return output.fault(row.place, "the file ends inside this row", CUT_OFF);
         }
         if let Some(num_bytes) = row.too_long {
-            let what =
-                format!("the row has {num_bytes} bytes, more than the {MAX_ROW_BYTES} allowed");
+            let what = format!(
+                "the row has {num_bytes} bytes, more than the {} allowed",
+                rows.stream.row_limit()
+            );
             return output.fault(row.place, what, "Split the row, or close its quotes.");
         }
         let mut cells: Vec<Option<String>> = rows.cells().collect();

@@ -4,7 +4,7 @@ use super::{
     decode::{Decoder, Removed},
     error::DatasetError,
     output::Output,
-    source::{OddEnd, Stream, read_to_end},
+    source::{OddEnd, Stream, read_to_end, row_limit},
     text_stream::TextStream,
 };
 
@@ -68,11 +68,12 @@ impl TextFile {
         &self,
         source: &'a mut dyn Stream,
     ) -> Result<TextStream<'a>, DatasetError> {
+        let row_limit = row_limit(source.num_stored_bytes());
         let decoder = source
             .open()
             .and_then(|input| Decoder::new(input, &self.raw_head));
         let decoder = decoder.map_err(|error| DatasetError::reading(&self.name, &error))?;
-        Ok(TextStream::new(decoder))
+        Ok(TextStream::new(decoder, row_limit))
     }
 
     /// Tells what the file is; its rows follow.

@@ -27,16 +27,19 @@ pub(super) struct TextStream<'a> {
     /// The number of bytes before the window.
     offset: u64,
     position: Position,
+    /// The most bytes that a row may have.
+    row_limit: usize,
 }
 
 impl<'a> TextStream<'a> {
-    pub(super) fn new(decoder: Decoder<'a>) -> Self {
+    pub(super) fn new(decoder: Decoder<'a>, row_limit: usize) -> Self {
         Self {
             decoder,
             buffer: Vec::new(),
             start: 0,
             offset: 0,
             position: Position::default(),
+            row_limit,
         }
     }
 
@@ -137,6 +140,10 @@ impl<'a> TextStream<'a> {
                 }
             }
         }
+    }
+
+    pub(super) fn row_limit(&self) -> usize {
+        self.row_limit
     }
 
     pub(super) fn offset(&self) -> u64 {

@@ -9,7 +9,7 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 
-use crate::{alone, check, each, megabytes};
+use crate::{alone, are_drills, check, each};
 
 fn properties() -> parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder()
@@ -88,7 +88,7 @@ fn parquet_that_expands() {
         .set_dictionary_enabled(false)
         .set_encoding(Encoding::DELTA_BYTE_ARRAY)
         .build();
-    let many = megabytes(1);
+    let many = if are_drills() { 1 << 20 } else { 1 << 14 };
     each!((what, bytes) in [
         (
             "50 million nulls",

@@ -316,9 +316,11 @@ pub fn is_message_row(names: &[String]) -> bool {
 }
 
 fn find(fields: &Fields, names: &[&str], fits: impl Fn(&Value) -> bool) -> Option<String> {
-    names.iter().find_map(|wanted| {
-        let is_it = |(name, value): &&(String, Value)| plain(name) == *wanted && fits(value);
-        let (name, _) = fields.iter().find(is_it)?;
-        Some(name.clone())
-    })
+    let fitting = fields.iter().filter_map(|(name, value)| {
+        let plain = plain(name);
+        let rank = names.iter().position(|wanted| *wanted == plain)?;
+        fits(value).then_some((rank, name))
+    });
+    let (_, name) = fitting.min_by_key(|(rank, _)| *rank)?;
+    Some(name.clone())
 }

@@ -22,7 +22,7 @@ use crate::{
     text::{MAX_DEPTH, without_lone_surrogates},
 };
 
-pub(super) const MAX_ROW_BYTES: usize = 16 << 20;
+const MAX_ROW_BYTES: usize = 16 << 20;
 /// Values in a row. Each takes up to 300 bytes once it is parsed, and 2 bytes before.
 const MAX_ROW_VALUES: usize = 100_000;
 const RENAME: &str = "Make every row an object with named fields.";
@@ -156,7 +156,7 @@ impl RawRow<'_> {
     /// Refuses what would take far more memory once it is parsed, or more stack.
     pub(super) fn check_bounds(&self) -> Result<(), RowFault> {
         if self.text.len() > MAX_ROW_BYTES {
-            return Err(too_long(self.text.len() as u64));
+            return Err(too_long(self.text.len() as u64, MAX_ROW_BYTES));
         }
         let mut structure = Structure::new(Quotes::of(self.text));
         let (mut depth, mut num_values) = (0usize, 0usize);
@@ -217,10 +217,10 @@ impl RawRow<'_> {
 }
 
 /// The fault of a row of that many bytes, which is not kept.
-pub(super) fn too_long(num_bytes: u64) -> RowFault {
+pub(super) fn too_long(num_bytes: u64, most: usize) -> RowFault {
     (
         0,
-        format!("the row has {num_bytes} bytes, more than the {MAX_ROW_BYTES} allowed"),
+        format!("the row has {num_bytes} bytes, more than the {most} allowed"),
         "Split the row, or put each row on its own line.",
     )
 }

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::{
     element::Element,
-    row::MAX_ROW_BYTES,
     structure::{Quotes, end_of_value},
     tally::Tally,
 };
@@ -33,7 +32,7 @@ pub(super) fn may_be_one(text: &str, quotes: Quotes) -> bool {
 pub(super) fn is_one(stream: &mut TextStream, quotes: Quotes) -> io::Result<bool> {
     // Reads a first window.
     stream.skip_space()?;
-    let mut element = Element::begin(stream, quotes, MAX_ROW_BYTES);
+    let mut element = Element::begin(stream, quotes, stream.row_limit());
     element.read(stream, true)?;
     if element.num_dropped > 0 || element.is_cut_off {
         return Ok(false);

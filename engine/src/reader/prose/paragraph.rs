@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Line, MAX_ROW_BYTES, Place, TextStream};
+use super::{Line, Place, TextStream};
 
 pub(super) struct Paragraph {
     pub place: Place,
@@ -44,7 +44,7 @@ impl<'a, 's> Paragraphs<'a, 's> {
     pub(super) fn next(&mut self) -> io::Result<Option<Paragraph>> {
         let mut building: Option<Building> = None;
         while !self.is_done {
-            let (len, is_last) = match self.stream.line(MAX_ROW_BYTES)? {
+            let (len, is_last) = match self.stream.line(self.stream.row_limit())? {
                 Line::Whole(len) => (len, false),
                 Line::Last(len) => (len, true),
                 Line::TooLong => {
@@ -66,12 +66,12 @@ impl<'a, 's> Paragraphs<'a, 's> {
                         self.pass(len, is_last);
                         break;
                     }
-                    begun.add(line, self.is_markdown);
+                    begun.add(line, self.is_markdown, self.stream.row_limit());
                 }
                 None if line.is_empty() => {}
                 None => {
                     let mut begun = Building::new(self.stream.place());
-                    begun.add(line, self.is_markdown);
+                    begun.add(line, self.is_markdown, self.stream.row_limit());
                     building = Some(begun);
                 }
             }
@@ -102,7 +102,7 @@ impl Building {
         }
     }
 
-    fn add(&mut self, line: &str, is_markdown: bool) {
+    fn add(&mut self, line: &str, is_markdown: bool, most: usize) {
         let is_first = self.paragraph.text.is_empty();
         let is_heading = is_markdown && is_heading(line) && self.fence.is_none();
         self.has_headings_only = is_heading && (is_first || self.has_headings_only)
@@ -110,7 +110,7 @@ impl Building {
         if is_markdown {
             self.look_for_fence(line, is_first);
         }
-        if self.paragraph.text.len() + line.len() > MAX_ROW_BYTES {
+        if self.paragraph.text.len() + line.len() > most {
             self.overflow();
         }
         if !self.paragraph.is_too_long {

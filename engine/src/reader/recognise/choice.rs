@@ -140,6 +140,9 @@ fn nested(row: &Row) -> Option<(String, String)> {
 fn columns(row: &Row) -> Option<Vec<String>> {
     let is_choice = |value: &Value| value.is_string() || value.is_number();
     STEMS.iter().find_map(|stem| {
+        if !row.has_name_from(stem) {
+            return None;
+        }
         [b'a', b'0', b'1'].into_iter().find_map(|first| {
             // Numbers alone are no names of choices.
             if stem.is_empty() && first != b'a' {

@@ -88,6 +88,15 @@ impl<'a> Row<'a> {
         })
     }
 
+    /// Whether a field's name begins so.
+    pub fn has_name_from(&self, stem: &str) -> bool {
+        let is_it = |field: &Field| {
+            let english = field.english.unwrap_or_default();
+            field.plain.starts_with(stem) || english.starts_with(stem)
+        };
+        self.fields.iter().any(is_it)
+    }
+
     /// Whether something is in the field of that name.
     pub fn is_filled(&self, name: &str) -> bool {
         let is_it = |field: &Field| field.name == name && field.filled == Filled::Yes;
