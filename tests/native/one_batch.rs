@@ -196,7 +196,11 @@ fn bench(host: &ScriptedHost, num_rows: usize) -> Workbench<'_> {
     }
     let rows = NamedSource {
         name: "rows".to_owned(),
-        source: Box::new(writer.finish().0),
+        source: Box::new({
+            let mut bytes = Vec::new();
+            writer.finish(|part| bytes.extend(part));
+            bytes
+        }),
     };
     let dataset = DatasetSummary {
         num_rows,

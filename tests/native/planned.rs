@@ -62,7 +62,11 @@ fn bench(host: &ScriptedHost, model: Vec<NamedSource>) -> Workbench<'_> {
     }
     let rows = NamedSource {
         name: "rows".to_owned(),
-        source: Box::new(writer.finish().0),
+        source: Box::new({
+            let mut bytes = Vec::new();
+            writer.finish(|part| bytes.extend(part));
+            bytes
+        }),
     };
     let dataset = DatasetSummary {
         num_rows: NUM_ROWS,

@@ -309,7 +309,11 @@ fn bench(host: &ScriptedHost) -> Workbench<'_> {
     }
     let rows = NamedSource {
         name: "rows".to_owned(),
-        source: Box::new(writer.finish().0),
+        source: Box::new({
+            let mut bytes = Vec::new();
+            writer.finish(|part| bytes.extend(part));
+            bytes
+        }),
     };
     let count = |label| (0..NUM_ROWS).filter(|&row| label_of(row) == label).count();
     let labels = (0..3).map(|label| (LABELS[label].1.to_owned(), count(label)));

@@ -80,7 +80,9 @@ fn give_rows(bench: &mut Workbench<'_>, rows: &[(&str, &str)]) {
         num_usable_rows: num_rows,
         ..DatasetSummary::default()
     };
-    let file = named("rows", writer.finish().0);
+    let mut bytes = Vec::new();
+    writer.finish(|part| bytes.extend(part));
+    let file = named("rows", bytes);
     block_on(bench.handle(Command::LoadDataset { dataset }, vec![file]));
 }
 
