@@ -10,11 +10,7 @@ bash tests/setup/browser.sh
 export INLAY_DRILLS=1 INLAY_FUZZ_RUNS=${INLAY_FUZZ_RUNS:-200000} INLAY_FUZZ_FACTOR=${INLAY_FUZZ_FACTOR:-4} \
     INLAY_LARGE_FILE_MB=${INLAY_LARGE_FILE_MB:-1000}
 cargo test --locked --package engine --features cpu,threads,reader \
-<<<<<<< HEAD
-    --test compute --test long_run --test reader_bounds --test reader_fuzz --test text --test weights -- --show-output
-=======
-    --test compute --test reader_bounds --test reader_fuzz --test text --test weights -- --show-output
->>>>>>> 058b804 (What a dataset file becomes is bounded by its size: rows, pages, dictionaries, messages and what is remembered of rows; bombs are told early)
+    --test bounds --test compute --test long_run --test reader_bounds --test reader_fuzz --test text --test weights -- --show-output
 cargo test --locked --package e2e --test page -- --show-output large_file
 # By itself, since it measures how late the page's timers come.
 cargo test --locked --package e2e --test page -- --show-output long_run
