@@ -11,6 +11,6 @@ export INLAY_DRILLS=1 INLAY_FUZZ_RUNS=${INLAY_FUZZ_RUNS:-200000} INLAY_FUZZ_FACT
     INLAY_LARGE_FILE_MB=${INLAY_LARGE_FILE_MB:-1000}
 cargo test --locked --package engine --features cpu,threads,reader \
     --test bounds --test compute --test long_run --test reader_bounds --test reader_fuzz --test text --test weights -- --show-output
-cargo test --locked --package e2e --test page -- --show-output large_file
+cargo test --locked --package e2e --test page -- --show-output large_file deaths stuck
 # By itself, since it measures how late the page's timers come.
 cargo test --locked --package e2e --test page -- --show-output long_run
