@@ -13,7 +13,7 @@ use crate::state::{Resting, State, Step};
 
 const TICK: Duration = Duration::from_secs(1);
 /// A silence of this length, in milliseconds, is shown: something is amiss, or one step takes very long.
-const TOLD_MILLIS: f64 = 3500.0;
+const TOLD_MILLIS: f64 = 3000.0;
 /// An idle engine that is silent for so long has died.
 const DEAD_MILLIS: f64 = 15_000.0;
 /// An engine that does not cancel within this time is ended.

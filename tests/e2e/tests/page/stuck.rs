@@ -149,22 +149,42 @@ fn large(visit: &Visit) -> Result<Input, Box<dyn Error>> {
     })
 }
 
-/// A Llama with one tensor of 7 GB less its header.
+/// The front of a Llama whose embedding alone has more than 7 GB.
 fn large_header() -> Vec<u8> {
-    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+    const HIDDEN: u32 = 4096;
+    const VOCABULARY: u32 = 458_000;
     let text = |bytes: &mut Vec<u8>, text: &str| {
         bytes.extend((text.len() as u64).to_le_bytes());
         bytes.extend(text.as_bytes());
     };
+    let numbers = [
+        ("llama.context_length", 2048),
+        ("llama.embedding_length", HIDDEN),
+        ("llama.block_count", 1),
+        ("llama.feed_forward_length", 8192),
+        ("llama.attention.head_count", 32),
+        ("llama.attention.head_count_kv", 32),
+        ("llama.vocab_size", VOCABULARY),
+    ];
+    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
     bytes.extend(1u64.to_le_bytes());
-    bytes.extend(1u64.to_le_bytes());
+    bytes.extend((numbers.len() as u64 + 2).to_le_bytes());
     text(&mut bytes, "general.architecture");
     bytes.extend(8u32.to_le_bytes());
     text(&mut bytes, "llama");
+    text(&mut bytes, "llama.attention.layer_norm_rms_epsilon");
+    bytes.extend(6u32.to_le_bytes());
+    bytes.extend(1e-5f32.to_le_bytes());
+    for (key, number) in numbers {
+        text(&mut bytes, key);
+        bytes.extend(4u32.to_le_bytes());
+        bytes.extend(number.to_le_bytes());
+    }
     text(&mut bytes, "token_embd.weight");
     bytes.extend(2u32.to_le_bytes());
-    bytes.extend(4096u64.to_le_bytes());
-    bytes.extend(458_000u64.to_le_bytes());
+    bytes.extend(u64::from(HIDDEN).to_le_bytes());
+    bytes.extend(u64::from(VOCABULARY).to_le_bytes());
+    // F32, at the start of the data.
     bytes.extend(0u32.to_le_bytes());
     bytes.extend(0u64.to_le_bytes());
     bytes
