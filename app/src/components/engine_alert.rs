@@ -18,12 +18,17 @@ pub fn EngineAlert() -> impl IntoView {
         (false, None) => String::new(),
     };
     view! {
-        <div class="engine-alert" role="status" aria-label="Engine" hidden=move || !is_shown()>
-            <Icon glyph=Glyph::Alert />
-            <p>{text}</p>
-            <button type="button" class="button button-small" on:click=move |_| store.restart_engine()>
-                "Restart the engine"
-            </button>
+        // Always there, so that what comes into it is announced.
+        <div class="engine-alert-place" role="status" aria-label="Engine">
+            <Show when=is_shown>
+                <div class="engine-alert">
+                    <Icon glyph=Glyph::Alert />
+                    <p>{text}</p>
+                    <button type="button" class="button button-small" on:click=move |_| store.restart_engine()>
+                        "Restart the engine"
+                    </button>
+                </div>
+            </Show>
         </div>
     }
 }
