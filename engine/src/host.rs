@@ -2,7 +2,8 @@
 
 mod gathering;
 
-use std::{future::Future, pin::Pin};
+use std::future::{Future, ready};
+use std::pin::Pin;
 
 pub use gathering::Gathering;
 
@@ -11,7 +12,8 @@ use crate::protocol::{Event, Failure, FailureKind, GenerationId, RunId};
 /// A future that stays on its thread, as everything in a worker does.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// The worker's environment; in memory for tests.
+/// The worker's environment; in memory for tests. What has a default is that of an environment that nobody commands: it has
+/// no messages to let in, no requests, no calendar and no memory of its own.
 pub trait Host {
     /// Sends an event to the page.
     fn emit(&self, event: Event);
@@ -23,25 +25,39 @@ pub trait Host {
     fn now_millis(&self) -> f64;
 
     /// The date and time in UTC, if known.
-    fn now_iso8601(&self) -> Option<String>;
+    fn now_iso8601(&self) -> Option<String> {
+        None
+    }
 
     /// Lets messages arrive. Awaited between the blocks of a model, so that commands take effect there.
-    fn yield_now(&self) -> LocalFuture<'_, ()>;
+    fn yield_now(&self) -> LocalFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
 
     /// Waits, letting messages arrive.
-    fn sleep(&self, millis: u32) -> LocalFuture<'_, ()>;
+    fn sleep(&self, _millis: u32) -> LocalFuture<'_, ()> {
+        self.yield_now()
+    }
 
     /// The latest request for the run.
-    fn control(&self, run: RunId) -> Control;
+    fn control(&self, _run: RunId) -> Control {
+        Control::Run
+    }
 
     /// Whether this generation was stopped.
-    fn is_stopped(&self, id: GenerationId) -> bool;
+    fn is_stopped(&self, _id: GenerationId) -> bool {
+        false
+    }
 
     /// Whether the command being carried out was cancelled.
-    fn is_cancelled(&self) -> bool;
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 
     /// The size of the worker's own memory, if known.
-    fn memory_bytes(&self) -> Option<u64>;
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The failure of a command that was cancelled.

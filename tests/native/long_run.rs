@@ -2,19 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    cell::{Cell, RefCell},
-    future::ready,
-};
+use std::cell::{Cell, RefCell};
 
 use burn::tensor::Device;
 use engine::{
-    host::{Control, Gathering, Host, LocalFuture},
+    host::{Gathering, Host},
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
     protocol::{
-        EvaluationMetrics, Event, GenerationId, MAX_SPANS, MAX_STRETCHES, Precision, RunId,
-        RunOutcome, RunSpec, StepSpan,
+        EvaluationMetrics, Event, MAX_SPANS, MAX_STRETCHES, Precision, RunOutcome, RunSpec,
+        StepSpan,
     },
     train::session::{TrainingInput, train},
 };
@@ -69,37 +66,9 @@ impl Host for Meter {
         self.emit(event);
     }
 
-    fn now_iso8601(&self) -> Option<String> {
-        None
-    }
-
     fn now_millis(&self) -> f64 {
         let start = std::time::UNIX_EPOCH.elapsed().unwrap();
         start.as_secs_f64() * 1000.0
-    }
-
-    fn yield_now(&self) -> LocalFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-
-    fn sleep(&self, _: u32) -> LocalFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-
-    fn control(&self, _: RunId) -> Control {
-        Control::Run
-    }
-
-    fn is_stopped(&self, _: GenerationId) -> bool {
-        false
-    }
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-
-    fn memory_bytes(&self) -> Option<u64> {
-        None
     }
 }
 

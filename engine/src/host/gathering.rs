@@ -139,8 +139,6 @@ impl Host for Gathering<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
-
     use super::*;
     use crate::protocol::{EvaluationMetrics, StepMetrics};
 
@@ -164,34 +162,6 @@ mod tests {
 
         fn now_millis(&self) -> f64 {
             self.millis.get()
-        }
-
-        fn now_iso8601(&self) -> Option<String> {
-            None
-        }
-
-        fn yield_now(&self) -> LocalFuture<'_, ()> {
-            Box::pin(ready(()))
-        }
-
-        fn sleep(&self, _: u32) -> LocalFuture<'_, ()> {
-            Box::pin(ready(()))
-        }
-
-        fn control(&self, _: RunId) -> Control {
-            Control::Run
-        }
-
-        fn is_stopped(&self, _: GenerationId) -> bool {
-            false
-        }
-
-        fn is_cancelled(&self) -> bool {
-            false
-        }
-
-        fn memory_bytes(&self) -> Option<u64> {
-            None
         }
     }
 

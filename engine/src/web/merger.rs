@@ -23,10 +23,8 @@ use super::{
 };
 use crate::{
     export::merged::merge_files,
-    host::{Control, FileSink, Host, LocalFuture},
-    protocol::{
-        Event, Failure, FailureKind, GenerationId, MergerCommand, MergerEvent, Phase, RunId,
-    },
+    host::{FileSink, Host},
+    protocol::{Event, Failure, FailureKind, MergerCommand, MergerEvent, Phase, RunId},
     train::pacing::Interruption,
 };
 
@@ -147,6 +145,7 @@ impl Port {
     }
 }
 
+/// No message arrives while it works: to cancel it, the worker is ended.
 impl Host for Port {
     fn emit(&self, event: Event) {
         if let Event::Progress {
@@ -172,28 +171,6 @@ impl Host for Port {
 
     fn now_iso8601(&self) -> Option<String> {
         js_sys::Date::new_0().to_iso_string().as_string()
-    }
-
-    /// No other message arrives.
-    fn yield_now(&self) -> LocalFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
-
-    fn sleep(&self, _millis: u32) -> LocalFuture<'_, ()> {
-        self.yield_now()
-    }
-
-    fn control(&self, _run: RunId) -> Control {
-        Control::Run
-    }
-
-    fn is_stopped(&self, _id: GenerationId) -> bool {
-        false
-    }
-
-    /// The worker is ended instead.
-    fn is_cancelled(&self) -> bool {
-        false
     }
 
     fn memory_bytes(&self) -> Option<u64> {

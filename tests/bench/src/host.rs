@@ -1,10 +1,10 @@
 //! The engine's environment in the bench: a clock, and turns of the event loop as in the page's worker.
 
-use std::{cell::Cell, future::ready};
+use std::cell::Cell;
 
 use engine::{
-    host::{Control, Host, LocalFuture},
-    protocol::{Event, GenerationId, RunId},
+    host::{Host, LocalFuture},
+    protocol::Event,
 };
 use js_sys::Promise;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -37,10 +37,6 @@ impl Host for BenchHost {
         self.emit(event);
     }
 
-    fn now_iso8601(&self) -> Option<String> {
-        None
-    }
-
     fn now_millis(&self) -> f64 {
         now()
     }
@@ -50,25 +46,5 @@ impl Host for BenchHost {
             // A failed turn still counts as a turn.
             let _ = JsFuture::from(next_turn()).await;
         })
-    }
-
-    fn sleep(&self, _: u32) -> LocalFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-
-    fn control(&self, _: RunId) -> Control {
-        Control::Run
-    }
-
-    fn is_stopped(&self, _: GenerationId) -> bool {
-        false
-    }
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-
-    fn memory_bytes(&self) -> Option<u64> {
-        None
     }
 }

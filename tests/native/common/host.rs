@@ -7,7 +7,7 @@ use std::{
 
 use engine::{
     host::{Control, Host, LocalFuture},
-    protocol::{Event, GenerationId, RunId, RunState},
+    protocol::{Event, RunId, RunState},
 };
 
 /// The run of the tests.
@@ -77,10 +77,6 @@ impl Host for ScriptedHost {
         self.emit(event);
     }
 
-    fn now_iso8601(&self) -> Option<String> {
-        None
-    }
-
     fn now_millis(&self) -> f64 {
         if let Some(clock) = self.clock {
             return clock();
@@ -105,15 +101,7 @@ impl Host for ScriptedHost {
         pressed.map_or(Control::Run, |(_, control)| *control)
     }
 
-    fn is_stopped(&self, _: GenerationId) -> bool {
-        false
-    }
-
     fn is_cancelled(&self) -> bool {
         self.cancelled_at.is_some_and(|at| at <= self.now())
-    }
-
-    fn memory_bytes(&self) -> Option<u64> {
-        None
     }
 }

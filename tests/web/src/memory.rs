@@ -1,13 +1,13 @@
 //! A long run takes no more memory than a short one.
 
-use std::{cell::Cell, future::ready};
+use std::cell::Cell;
 
 use burn::tensor::Device;
 use engine::{
     data::TokenSequence,
-    host::{Control, Host, LocalFuture},
+    host::Host,
     plan::{MemoryEstimate, RunPlan},
-    protocol::{Event, GenerationId, Precision, RunId, RunOutcome, RunSpec, StepSpan},
+    protocol::{Event, Precision, RunId, RunOutcome, RunSpec, StepSpan},
     train::session::{TrainingInput, train},
 };
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
@@ -77,36 +77,8 @@ impl Host for Meter {
         self.emit(event);
     }
 
-    fn now_iso8601(&self) -> Option<String> {
-        None
-    }
-
     fn now_millis(&self) -> f64 {
         js_sys::Date::now()
-    }
-
-    fn yield_now(&self) -> LocalFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-
-    fn sleep(&self, _: u32) -> LocalFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-
-    fn control(&self, _: RunId) -> Control {
-        Control::Run
-    }
-
-    fn is_stopped(&self, _: GenerationId) -> bool {
-        false
-    }
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-
-    fn memory_bytes(&self) -> Option<u64> {
-        None
     }
 }
 
