@@ -49,14 +49,7 @@ impl ByteSource for BlobSource {
         num_bytes: usize,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
         Box::pin(async move {
-            let end = offset.saturating_add(num_bytes as u64);
-            if end > self.num_bytes() {
-                return Err(SourceError::OutOfRange {
-                    offset,
-                    end,
-                    num_bytes: self.num_bytes(),
-                });
-            }
+            let end = self.end_of(offset, num_bytes)?;
             let slice = self
                 .blob
                 .slice_with_f64_and_f64(offset as f64, end as f64)

@@ -11,6 +11,22 @@ pub trait ByteSource {
         None
     }
 
+    /// Where `num_bytes` bytes from `offset` on end.
+    ///
+    /// # Errors
+    /// Where that is past the file's end.
+    fn end_of(&self, offset: u64, num_bytes: usize) -> Result<u64, SourceError> {
+        let end = offset.saturating_add(num_bytes as u64);
+        if end > self.num_bytes() {
+            return Err(SourceError::OutOfRange {
+                offset,
+                end,
+                num_bytes: self.num_bytes(),
+            });
+        }
+        Ok(end)
+    }
+
     /// Reads exactly `num_bytes` bytes from `offset` on.
     fn read<'a>(
         &'a self,
@@ -73,14 +89,7 @@ impl ByteSource for Joined {
         num_bytes: usize,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
         Box::pin(async move {
-            let end = offset.saturating_add(num_bytes as u64);
-            if end > self.num_bytes {
-                return Err(SourceError::OutOfRange {
-                    offset,
-                    end,
-                    num_bytes: self.num_bytes,
-                });
-            }
+            let end = self.end_of(offset, num_bytes)?;
             let mut bytes = Vec::new();
             for (start, source) in &self.parts {
                 // What of this part is wanted, counted from its own start.
@@ -129,15 +138,8 @@ impl ByteSource for Vec<u8> {
         offset: u64,
         num_bytes: usize,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
-        let slice = offset
-            .checked_add(num_bytes as u64)
-            .filter(|&end| end <= self.len() as u64)
-            .map(|end| self[offset as usize..end as usize].to_vec())
-            .ok_or(SourceError::OutOfRange {
-                offset,
-                end: offset.saturating_add(num_bytes as u64),
-                num_bytes: self.len() as u64,
-            });
+        let end = self.end_of(offset, num_bytes);
+        let slice = end.map(|end| self[offset as usize..end as usize].to_vec());
         Box::pin(std::future::ready(slice))
     }
 }

@@ -118,14 +118,7 @@ impl ByteSource for Inflated {
         num_bytes: usize,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
         Box::pin(async move {
-            let end = offset.saturating_add(num_bytes as u64);
-            if end > self.num_bytes {
-                return Err(SourceError::OutOfRange {
-                    offset,
-                    end,
-                    num_bytes: self.num_bytes,
-                });
-            }
+            self.end_of(offset, num_bytes)?;
             // Taken out, so that it is not borrowed while a slice is awaited.
             let mut place = self.place.take();
             if place.offset > offset {

@@ -47,14 +47,9 @@ impl ByteSource for Part {
         offset: u64,
         num_bytes: usize,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
-        let end = offset.saturating_add(num_bytes as u64);
-        if end > self.num_bytes {
-            return Box::pin(std::future::ready(Err(SourceError::OutOfRange {
-                offset,
-                end,
-                num_bytes: self.num_bytes,
-            })));
+        match self.end_of(offset, num_bytes) {
+            Ok(_) => self.archive.read(self.start + offset, num_bytes),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
         }
-        self.archive.read(self.start + offset, num_bytes)
     }
 }
