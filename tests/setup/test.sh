@@ -99,10 +99,15 @@ clippy_wasm() {
 # --show-output: passing tests may have said that they skip.
 tests_of() { cargo test --locked "$@" -- --show-output; }
 browser_tests() {
+    local temporary status=0
+    # The driver is ended before it could remove the browser's profile.
+    temporary=$(mktemp -d "${TMPDIR:-/tmp}/inlay-browser.XXXXXX")
     # Seconds for one test file; a software GPU compiles its shaders slowly.
-    WASM_BINDGEN_TEST_TIMEOUT=1800 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=180 \
+    TMPDIR=$temporary WASM_BINDGEN_TEST_TIMEOUT=1800 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=180 \
         wasm-pack test --headless --chrome --chromedriver "${CHROMEDRIVER:-/usr/bin/chromedriver}" --release tests/web \
-        --locked --features "$1"
+        --locked --features "$1" || status=$?
+    rm -rf "$temporary"
+    return "$status"
 }
 
 stage "format" cargo fmt --all --check || true

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::netlog::{self, NetLogError};
 use crate::trace::{self, Record};
@@ -57,6 +58,8 @@ pub struct Browser {
     pub session: Session,
     folder: PathBuf,
     driver: Driver,
+    /// The profile, which often stays behind when a driver is ended: some 100 MB each. Dropped last, after those who use it.
+    _temporary: TempDir,
 }
 
 impl Browser {
@@ -111,7 +114,12 @@ impl Browser {
             std::fs::remove_dir_all(folder).map_err(BrowserError::Folder)?;
         }
         std::fs::create_dir_all(folder.join("downloads")).map_err(BrowserError::Folder)?;
-        let driver = Driver::start(kind, folder, window)?;
+        // Not inside `folder`: a browser's sockets lie in it, whose paths may have 107 bytes.
+        let temporary = tempfile::Builder::new()
+            .prefix("inlay-browser.")
+            .tempdir()
+            .map_err(BrowserError::Folder)?;
+        let driver = Driver::start(kind, folder, temporary.path(), window)?;
         let mut capabilities = kind.capabilities(folder, window);
         adjust(&mut capabilities);
         let session = Session::open(&driver.url, kind, capabilities)?;
@@ -119,6 +127,7 @@ impl Browser {
             session,
             folder: folder.to_owned(),
             driver,
+            _temporary: temporary,
         };
         browser.set_window(window)?;
         Ok(browser)

@@ -21,12 +21,19 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Starts the driver on a free port. The output of the driver and its browser goes into `driver.log`.
-    pub fn start(kind: Kind, folder: &Path, window: Window) -> Result<Self, BrowserError> {
+    /// Starts the driver on a free port. The output of the driver and its browser goes into `driver.log`, and their temporary
+    /// files into `temporary`.
+    pub fn start(
+        kind: Kind,
+        folder: &Path,
+        temporary: &Path,
+        window: Window,
+    ) -> Result<Self, BrowserError> {
         let Programs {
             driver, display, ..
         } = kind.programs();
         let mut command = Command::new(&driver);
+        command.env("TMPDIR", temporary);
         if kind != Kind::Chromium {
             prepare_home(folder).map_err(BrowserError::Folder)?;
             let home = folder.join("home");
