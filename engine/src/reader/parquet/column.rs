@@ -173,7 +173,6 @@ impl Column {
     }
 
     fn try_load(&mut self) -> Result<(), PageError> {
-        let damaged = || PageError::damaged("the values of a page are damaged");
         // The last page is done with.
         (self.defs, self.reps) = (None, None);
         self.stored = Stored::Indices(Runs::default());
@@ -185,11 +184,11 @@ impl Column {
                 let before = std::mem::replace(&mut self.num_held_by_dictionary, needed);
                 self.pages.release(before);
                 let values = self.physical.plain(&page.bytes, page.num_values);
-                self.dictionary = Some(values.ok_or_else(damaged)?);
+                self.dictionary = Some(values.ok_or_else(PageError::values)?);
             } else {
                 self.num_held = needed;
                 if page.num_values > 0 {
-                    self.num_levels = self.decode(&page).ok_or_else(damaged)?;
+                    self.num_levels = self.decode(&page)?;
                     // Texts that are written by what they share with the one before.
                     let num_bytes = self.stored.num_bytes();
                     let more = num_bytes.saturating_sub(page.bytes.len() as u64);
@@ -204,7 +203,27 @@ impl Column {
     }
 
     /// Decodes the levels and values of a page; returns the number of levels.
-    fn decode(&mut self, page: &Page) -> Option<usize> {
+    fn decode(&mut self, page: &Page) -> Result<usize, PageError> {
+        let count = page.num_values;
+        let rest = self.levels(page).ok_or_else(PageError::values)?;
+        let num_values = match &self.defs {
+            None => count,
+            Some(defs) if defs.largest == self.max_def => defs.num_largest,
+            Some(_) => 0,
+        };
+        let physical = self.physical;
+        self.stored = physical.decode(page.encoding, rest, num_values, page.most_bytes)?;
+        if let Stored::Indices(indices) = &self.stored {
+            let len = self.dictionary.as_ref().map_or(0, Values::len);
+            if num_values > 0 && indices.largest as usize >= len {
+                return Err(PageError::values());
+            }
+        }
+        Ok(count)
+    }
+
+    /// Decodes the levels of a page; returns the values after them.
+    fn levels<'a>(&mut self, page: &'a Page) -> Option<&'a [u8]> {
         let count = page.num_values;
         let mut rest = page.bytes.as_slice();
         for (most, levels, of_version_2) in [
@@ -226,20 +245,6 @@ impl Column {
                 return None;
             }
         }
-        let num_values = match &self.defs {
-            None => count,
-            Some(defs) if defs.largest == self.max_def => defs.num_largest,
-            Some(_) => 0,
-        };
-        let most = page.most_bytes;
-        let physical = self.physical;
-        self.stored = physical.decode(page.encoding, rest, num_values, most)?;
-        if let Stored::Indices(indices) = &self.stored {
-            let len = self.dictionary.as_ref().map_or(0, Values::len);
-            if num_values > 0 && indices.largest as usize >= len {
-                return None;
-            }
-        }
-        Some(count)
+        Some(rest)
     }
 }

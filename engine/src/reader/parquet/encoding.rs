@@ -7,7 +7,7 @@ use parquet::basic::Type;
 
 pub(super) use self::runs::Runs;
 use self::runs::{bits, varint};
-use super::pages::Page;
+use super::pages::{Page, PageError};
 
 /// Consecutive values as bytes: numbers are little-endian, booleans 0 or 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,13 +105,26 @@ impl Physical {
     }
 
     /// Decodes `count` values of a page into at most `most` bytes.
+    ///
+    /// # Errors
+    /// Damaged values, or more bytes.
     pub(super) fn decode(
         self,
         encoding: i64,
         bytes: &[u8],
         count: usize,
         most: usize,
-    ) -> Option<Stored> {
+    ) -> Result<Stored, PageError> {
+        match encoding {
+            7 if count > 0 => Ok(Stored::Values(self.front_coded(bytes, count, most)?)),
+            _ => self
+                .decode_plainly(encoding, bytes, count)
+                .ok_or_else(PageError::values),
+        }
+    }
+
+    /// Decodes values that take no more room than they are stored in.
+    fn decode_plainly(self, encoding: i64, bytes: &[u8], count: usize) -> Option<Stored> {
         let values = match (encoding, self.width) {
             _ if count == 0 => Values {
                 data: Vec::new(),
@@ -141,7 +154,6 @@ impl Physical {
                 let (lengths, rest) = deltas(bytes, count)?;
                 ranges(rest, &lengths)?
             }
-            (7, _) => self.front_coded(bytes, count, most)?,
             (9, Some(width)) if self.kind != Type::BOOLEAN => split(bytes, width, count)?,
             _ => return None,
         };
@@ -183,18 +195,24 @@ impl Physical {
     }
 
     /// Values stored as the length of the prefix shared with the previous one, and the rest.
-    fn front_coded(self, bytes: &[u8], count: usize, most: usize) -> Option<Values> {
-        let (shared, rest) = deltas(bytes, count)?;
-        let (lengths, rest) = deltas(rest, count)?;
-        let tails = ranges(rest, &lengths)?;
+    fn front_coded(self, bytes: &[u8], count: usize, most: usize) -> Result<Values, PageError> {
+        let stored = || -> Option<(Vec<i64>, Values)> {
+            let (shared, rest) = deltas(bytes, count)?;
+            let (lengths, rest) = deltas(rest, count)?;
+            Some((shared, ranges(rest, &lengths)?))
+        };
+        let (shared, tails) = stored().ok_or_else(PageError::values)?;
         let mut data: Vec<u8> = Vec::new();
         let (mut ranges, mut before) = (Vec::with_capacity(count), (0, 0));
         for (index, &shared) in shared.iter().enumerate() {
-            let shared = usize::try_from(shared).ok()?;
             let (start, end) = before;
-            let tail = tails.get(index)?;
-            if shared > end - start || data.len() + shared + tail.len() > most {
-                return None;
+            let shared = usize::try_from(shared).ok();
+            let shared = shared.filter(|&shared| shared <= end - start);
+            let (Some(shared), Some(tail)) = (shared, tails.get(index)) else {
+                return Err(PageError::values());
+            };
+            if data.len() + shared + tail.len() > most {
+                return Err(PageError::Held);
             }
             before.0 = data.len();
             data.extend_from_within(start..start + shared);
@@ -204,7 +222,10 @@ impl Physical {
         }
         let fits =
             |&(start, end): &(usize, usize)| self.width.is_none_or(|width| end - start == width);
-        ranges.iter().all(fits).then_some(Values {
+        if !ranges.iter().all(fits) {
+            return Err(PageError::values());
+        }
+        Ok(Values {
             data,
             layout: Layout::Ranges(ranges),
         })
@@ -302,5 +323,23 @@ mod tests {
         assert_eq!((numbers, rest), (vec![7, 5, 3, 1, 2, 3, 4, 5], &[99][..]));
         assert_eq!(bits(&[0xFF; 9], 7, 64), u64::MAX);
         assert_eq!(bits(&[0xFF; 9], 7, 0), 0);
+    }
+
+    #[test]
+    fn texts_that_take_too_much_room_are_not_called_damaged() {
+        let texts = Physical::new(Type::BYTE_ARRAY, 0);
+        // 0 and 3 bytes shared, 3 and 1 bytes more: "abc", "abcd".
+        let shared = [0x80, 0x01, 4, 2, 0, 6, 0, 0, 0, 0];
+        let lengths = [0x80, 0x01, 4, 2, 6, 3, 0, 0, 0, 0];
+        let bytes = [&shared[..], &lengths[..], b"abcd"].concat();
+        let decode = |most| texts.decode(7, &bytes, 2, most);
+        let Ok(Stored::Values(values)) = decode(7) else {
+            panic!("seven bytes are enough");
+        };
+        assert_eq!(values.get(0), Some(&b"abc"[..]));
+        assert_eq!(values.get(1), Some(&b"abcd"[..]));
+        assert_eq!(decode(6).err(), Some(PageError::Held));
+        let cut = texts.decode(7, &bytes[..bytes.len() - 1], 2, 7);
+        assert_eq!(cut.err(), Some(PageError::values()));
     }
 }

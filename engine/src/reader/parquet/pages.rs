@@ -30,6 +30,10 @@ impl PageError {
     pub(super) fn damaged(what: &str) -> Self {
         Self::Damaged(what.to_owned())
     }
+
+    pub(super) fn values() -> Self {
+        Self::damaged("the values of a page are damaged")
+    }
 }
 
 /// A page, decompressed.
