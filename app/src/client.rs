@@ -94,6 +94,8 @@ struct Inner {
     is_ready: bool,
     /// Commands given before the worker listens.
     queue: Vec<Parcel>,
+    /// The files of adapters that no worker has had yet, each with its name.
+    waiting_adapters: Vec<(String, Parcel)>,
     model: Source,
     dataset: Source,
     adapters: Copies<Blob>,

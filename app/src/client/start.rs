@@ -42,13 +42,18 @@ impl EngineClient {
         });
     }
 
-    /// Ends the worker; commands that it did not receive are dropped.
+    /// Ends the worker; commands that it did not receive are dropped, except for adapters' files, which the next one gets.
     pub(super) fn end_worker(&self) {
         let old = {
             let mut inner = self.inner.borrow_mut();
             inner.starts += 1;
             inner.is_ready = false;
-            inner.queue.clear();
+            let mut unsent = std::mem::take(&mut inner.queue);
+            unsent.retain(|parcel| matches!(parcel.command, Command::LoadAdapter {}));
+            let names = self
+                .state
+                .with_untracked(|state| state.adapter_loads.last(unsent.len()));
+            inner.waiting_adapters.extend(names.into_iter().zip(unsent));
             inner.adapters.worker_ended();
             inner.port.take()
         };
@@ -136,19 +141,25 @@ impl EngineClient {
         self.give_up();
     }
 
-    /// Queues the last dataset and model for the next worker.
+    /// Queues for the next worker the last dataset and model, and adapters' files that no worker has had.
     fn replay(&self) {
-        let (dataset, model) = {
+        let (dataset, model, adapters) = {
             let mut inner = self.inner.borrow_mut();
+            let adapters = std::mem::take(&mut inner.waiting_adapters);
             let sources = (
                 inner.dataset.latest().cloned(),
                 inner.model.latest().cloned(),
             );
             (inner.dataset.asked, inner.model.asked) = sources.clone();
-            sources
+            (sources.0, sources.1, adapters)
         };
         for parcel in [dataset, model].into_iter().flatten() {
             self.state.update(|state| begin_again(state, &parcel));
+            self.send_parcel(parcel);
+        }
+        for (name, parcel) in adapters {
+            self.state
+                .update(|state| state.adapter_loads.add(vec![name]));
             self.send_parcel(parcel);
         }
     }

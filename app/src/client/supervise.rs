@@ -154,12 +154,7 @@ impl EngineClient {
 
     /// The engine does not come to an end: another one takes its place, without what was cancelled.
     fn end_uncancelled(&self, step: Step) {
-        let input = match step {
-            Step::Model => Some(Input::Model),
-            Step::Data => Some(Input::Dataset),
-            // An adapter's file is not given again.
-            Step::Train | Step::Try | Step::Export => None,
-        };
+        let input = Input::of(step);
         let name = input.map_or_else(
             || "the adapter".to_owned(),
             |input| self.state.with_untracked(|state| state.name_of(input)),

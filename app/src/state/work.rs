@@ -110,6 +110,18 @@ pub enum Input {
     Prompts,
 }
 
+impl Input {
+    /// What is chosen in a step.
+    pub fn of(step: Step) -> Option<Self> {
+        match step {
+            Step::Model => Some(Self::Model),
+            Step::Data => Some(Self::Dataset),
+            // What runs there has a stop of its own.
+            Step::Train | Step::Try | Step::Export => None,
+        }
+    }
+}
+
 /// The commands that were sent and not answered, in their order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Works {
@@ -292,11 +304,9 @@ impl State {
     /// The commands that are cancelled to end what this step shows as under way.
     pub fn cancellable(&self, step: Step) -> Vec<Ticket> {
         self.works.tickets(|work| match step {
-            Step::Model => work.input() == Some(Input::Model),
-            Step::Data => work.input() == Some(Input::Dataset),
+            // Here an adapter's file is loaded, which is not given again.
             Step::Try => work == Work::LoadAdapter,
-            // They have a stop of their own.
-            Step::Train | Step::Export => false,
+            _ => Input::of(step).is_some_and(|input| work.input() == Some(input)),
         })
     }
 
