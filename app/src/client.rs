@@ -1,6 +1,6 @@
-//! The page's side of the engine: starts the right worker, sends it commands and applies its events to the state. A
-//! worker that dies is replaced, and everything is loaded again, except what it keeps dying of. Separate workers read
-//! dataset files.
+//! The page's side of the engine. The client owns the workers, the commands that wait for one, and the files and copies that a new
+//! one is given again; it applies their events to the state, and keeps nothing that is shown. A worker that dies is replaced, and
+//! everything is loaded again, except what it keeps dying of. Separate workers read dataset files.
 
 mod merger;
 mod port;

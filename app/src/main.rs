@@ -1,12 +1,12 @@
 //! Inlay's page: mounts the application into the document of `index.html`.
 
-mod app;
 mod browser;
 mod charts;
 mod client;
-mod components;
-mod pages;
+mod shared;
+mod shell;
 mod state;
+mod step;
 mod store;
 
 use leptos::prelude::{document, mount_to};
@@ -23,5 +23,5 @@ fn main() {
         return;
     };
     root.set_inner_html("");
-    mount_to(root, app::App).forget();
+    mount_to(root, shell::App).forget();
 }

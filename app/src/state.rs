@@ -1,5 +1,5 @@
-//! Everything the page knows, and the one way it changes: [`State::apply`] and the `begin_*` functions are pure, so
-//! that the page's behavior can be tested natively. No browser type appears below this module.
+//! Everything the page knows, and the one way it changes. The state owns what is shown, as plain data; [`State::apply`] and the
+//! `begin_*` functions are pure, so that the page's behavior can be tested natively. No browser type appears below this module.
 
 pub mod chat;
 pub mod copies;

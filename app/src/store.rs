@@ -1,4 +1,5 @@
-//! What every component shares: the state, the form and the things a person can do with them.
+//! What a person can do. The store owns the signals that components read (the state, the form, what is shown), and turns each
+//! wish into a change of them and commands to the engine, through its client.
 
 mod watch;
 

@@ -36,7 +36,8 @@ impl Tracked {
 /// Every tracked or new, not ignored file below `folder` whose name ends with `ending`.
 ///
 /// # Panics
-/// If git does not answer: these checks only make sense in a checkout.
+/// If git does not answer, as these checks only make sense in a checkout, and if there is no such file: a rule about what is gone
+/// would hold for ever.
 #[expect(clippy::expect_used, reason = "only tests call it")]
 pub fn files(folder: &str, ending: &str) -> Vec<Tracked> {
     let list = Command::new("git")
@@ -63,14 +64,19 @@ pub fn files(folder: &str, ending: &str) -> Vec<Tracked> {
         .split('\0')
         .filter(|path| !path.is_empty() && path.ends_with(ending));
     // A file that is deleted but not committed is still listed.
-    paths
+    let files: Vec<Tracked> = paths
         .filter_map(|path| {
             Some(Tracked {
                 path: path.to_owned(),
                 bytes: std::fs::read(root().join(path)).ok()?,
             })
         })
-        .collect()
+        .collect();
+    assert!(
+        !files.is_empty(),
+        "no file of {folder} ends with '{ending}'"
+    );
+    files
 }
 
 /// The words of a line: maximal runs of letters, digits and underscores.

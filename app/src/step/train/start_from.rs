@@ -1,0 +1,36 @@
+use leptos::prelude::*;
+
+use crate::shared::choice::Choice;
+use crate::store::Store;
+
+/// Chooses whether the run begins with a new adapter or continues an existing one.
+#[component]
+pub fn StartFrom() -> impl IntoView {
+    let store = Store::get();
+    let form = store.form;
+    let adapters = store.select(|state| state.adapters.adapters.clone());
+    // An adapter that was removed, or is for another model, cannot be chosen.
+    Effect::new(move |_| {
+        let is_there = |id| adapters.with(|all| all.iter().any(|adapter| adapter.id == id));
+        let chosen = form.with(|form| form.initial_adapter);
+        if chosen.is_some_and(|id| !is_there(id)) {
+            form.update(|form| form.initial_adapter = None);
+        }
+    });
+    let options = move || {
+        let present = adapters.get().into_iter();
+        let present = present.map(|adapter| (Some(adapter.id), adapter.name));
+        let new = (None, "A new adapter".to_owned());
+        std::iter::once(new).chain(present).collect()
+    };
+    view! {
+        <Show when=move || !adapters.with(Vec::is_empty)>
+            <Choice label="Start from" options
+                hint=|form| match form.initial_adapter {
+                    None => "A new adapter starts out changing nothing",
+                    Some(_) => "Keeps its method, rank and modules; the result is a new adapter",
+                }
+                get=|form| form.initial_adapter set=|form, adapter| form.initial_adapter = adapter />
+        </Show>
+    }
+}

@@ -1,0 +1,46 @@
+mod adapters;
+mod answer;
+mod answers;
+mod chat_log;
+mod chat_opening;
+mod composer;
+mod prompt_view;
+mod scores;
+
+use leptos::prelude::*;
+
+use self::adapters::Adapters;
+use self::answers::Answers;
+use self::chat_log::ChatLog;
+use self::chat_opening::ChatOpening;
+use self::composer::Composer;
+use self::prompt_view::PromptView;
+use self::scores::Scores;
+use crate::shared::field::FormField;
+use crate::shared::step_section::StepSection;
+use crate::state::Step;
+use crate::state::form::Field;
+
+/// Step 4: a chat with the base model and with the adapters, side by side.
+#[component]
+pub fn TryStep() -> impl IntoView {
+    view! {
+        <StepSection step=Step::Try lead="One chat, answered side by side: before and after training.">
+            <Adapters />
+            <ChatOpening />
+            <ChatLog />
+            <Answers />
+            <Composer />
+            <details class="disclosure">
+                <summary>"Sampling settings"</summary>
+                <div class="fields">
+                    {[Field::Temperature, Field::TopK, Field::TopP, Field::RepetitionPenalty, Field::Variation]
+                        .map(|field| view! { <FormField field /> })
+                        .collect_view()}
+                </div>
+            </details>
+            <PromptView />
+            <Scores />
+        </StepSection>
+    }
+}
