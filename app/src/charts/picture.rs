@@ -2,6 +2,7 @@
 
 use super::scale::{Scale, tick_text};
 use super::series::{Point, decimate, extent};
+use crate::state::format::count;
 
 /// With more points than this, a line has no dots: they would cover it, and each is an element of the page.
 const MAX_DOTS: usize = 200;
@@ -64,7 +65,9 @@ pub fn picture(lines: &[Line], size: Size, is_log: bool) -> Option<Picture> {
     let (first, last) = extent(points().map(|point| point.0), false)?;
     let inner_right = (size.width - MARGIN_RIGHT).max(MARGIN_LEFT + 1.0);
     let inner_bottom = (size.height - MARGIN_BOTTOM).max(MARGIN_TOP + 1.0);
-    let x = Scale::new((first, last), (MARGIN_LEFT, inner_right), false);
+    // Steps are whole: before the second one, the axis has room for it.
+    let steps = (first, last.max(first + 1.0));
+    let x = Scale::new(steps, (MARGIN_LEFT, inner_right), false);
     let y = Scale::new(
         with_headroom((low, high), is_log),
         (inner_bottom, MARGIN_TOP),
@@ -88,15 +91,14 @@ pub fn picture(lines: &[Line], size: Size, is_log: bool) -> Option<Picture> {
             )
         })
         .collect();
-    let x_ticks = ticks(&x, (columns / 80).clamp(2, 10))
-        .into_iter()
-        .filter(|tick| !tick.1.contains('.'))
-        .collect();
+    let mut x_ticks = x.ticks((columns / 80).clamp(2, 10));
+    x_ticks.retain(|step| step.fract() == 0.0);
+    let y_ticks = y.ticks(5);
     Some(Picture {
         x,
         y,
-        x_ticks,
-        y_ticks: ticks(&y, 5),
+        x_ticks: ticks(&x, &x_ticks, |step| count(step as u64)),
+        y_ticks: ticks(&y, &y_ticks, |value| tick_text(value, &y_ticks)),
         paths,
         dots,
     })
@@ -112,12 +114,9 @@ fn with_headroom((low, high): (f64, f64), is_log: bool) -> (f64, f64) {
     )
 }
 
-fn ticks(scale: &Scale, count: usize) -> Vec<Tick> {
-    let values = scale.ticks(count);
-    values
-        .iter()
-        .map(|&value| (scale.pixel_from_value(value), tick_text(value, &values)))
-        .collect()
+fn ticks(scale: &Scale, values: &[f64], text: impl Fn(f64) -> String) -> Vec<Tick> {
+    let tick = |&value: &f64| (scale.pixel_from_value(value), text(value));
+    values.iter().map(tick).collect()
 }
 
 fn path(line: &Line, x: &Scale, y: &Scale, columns: usize) -> String {
@@ -189,6 +188,16 @@ mod tests {
             "{:?}",
             picture.x_ticks
         );
+    }
+
+    #[test]
+    fn the_first_step_stands_at_a_whole_number() {
+        for (step, texts) in [(0.0, ["0", "1"]), (150_000.0, ["150,000", "150,001"])] {
+            let first = line(Stroke::Dotted, vec![(step, 2.5)]);
+            let picture = picture(&[first], SIZE, false).unwrap();
+            let shown: Vec<&str> = picture.x_ticks.iter().map(|tick| tick.1.as_str()).collect();
+            assert_eq!(shown, texts);
+        }
     }
 
     #[test]

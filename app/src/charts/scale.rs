@@ -98,9 +98,6 @@ fn thin(ticks: Vec<f64>, count: usize) -> Vec<f64> {
 /// The text of a tick, with as few digits as distinguish it from its neighbors.
 pub fn tick_text(value: f64, ticks: &[f64]) -> String {
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-3..1e5).contains(&magnitude) {
-        return format!("{value:.0e}");
-    }
     let gap = ticks
         .windows(2)
         .map(|pair| (pair[1] - pair[0]).abs())
@@ -110,7 +107,12 @@ pub fn tick_text(value: f64, ticks: &[f64]) -> String {
     } else {
         magnitude.max(1.0)
     };
-    let decimals = (-gap.log10().floor()).clamp(0.0, 4.0) as usize;
+    let place = gap.log10().floor();
+    if magnitude != 0.0 && !(1e-3..1e5).contains(&magnitude) {
+        let digits = (magnitude.log10().floor() - place).clamp(0.0, 4.0) as usize;
+        return format!("{value:.digits$e}");
+    }
+    let decimals = (-place).clamp(0.0, 4.0) as usize;
     format!("{value:.decimals$}")
 }
 
@@ -161,5 +163,8 @@ mod tests {
         assert_eq!(tick_text(1.5, &[1.0, 1.5]), "1.5");
         assert_eq!(tick_text(200.0, &[100.0, 200.0]), "200");
         assert_eq!(tick_text(0.0004, &[0.0002, 0.0004]), "4e-4");
+        let rates = [1e-4, 1.5e-4, 2e-4];
+        let texts = rates.map(|rate| tick_text(rate, &rates));
+        assert_eq!(texts, ["1.0e-4", "1.5e-4", "2.0e-4"]);
     }
 }
