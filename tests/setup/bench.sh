@@ -28,10 +28,10 @@ place_peer() {
 }
 
 place_site() {
-    mkdir -p "$SITE/models" "$SITE/ours"
+    mkdir -p "$SITE/ours"
     cp "$BENCH"/site/* "$SITE/"
     cp engine/src/web/thread.js "$SITE/worker_thread.js"
-    ln -sf "$MATERIAL/$MODEL_NAME" "$SITE/models/$MODEL_NAME"
+    place_model "$SITE/models"
     local modules=$BENCH/node_modules
     place_peer jax "$modules"/@jax-js/jax/dist/*
     place_peer tfjs "$modules"/@tensorflow/tfjs-core/dist/tf-core.min.js \

@@ -5,12 +5,12 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 bash tests/setup/model.sh
 
-# The sources of the page. Directories count, too: their time changes when a file in them is removed.
+# The sources of the page, without its server. Directories count, too: their time changes when a file in them is removed.
 SOURCES=(app engine/src engine/Cargo.toml engine/kernels index.html Trunk.toml Cargo.toml Cargo.lock .cargo rust-toolchain.toml
     tests/setup/common.sh tests/setup/workers.sh "$MATERIAL/$MODEL_NAME")
 
 is_fresh() {
-    [ -f dist/index.html ] && [ -f "dist/models/$MODEL_NAME" ] && [ -z "$(find "${SOURCES[@]}" -newer dist/index.html -print -quit)" ]
+    [ -f dist/index.html ] && [ -f "dist/models/$MODEL_NAME" ] && [ -z "$(find "${SOURCES[@]}" -path app/server -prune -o -newer dist/index.html -print -quit)" ]
 }
 
 if is_fresh; then

@@ -34,6 +34,14 @@ elapsed() {
     if ((secs < 60)); then printf '%d s' "$secs"; else printf '%d min %02d s' $((secs / 60)) $((secs % 60)); fi
 }
 
+# place_model FOLDER: puts the bundled model there, as a hard link if the file system allows it. (The server follows no link
+# that leads out of the page's folder.)
+place_model() {
+    mkdir -p "$1"
+    rm -f "$1/$MODEL_NAME"
+    cp --dereference --link "$MATERIAL/$MODEL_NAME" "$1/" 2>/dev/null || cp --dereference "$MATERIAL/$MODEL_NAME" "$1/"
+}
+
 # aside COMMAND...: starts it in the background, as process $aside. It is stopped where the script ends before it.
 aside() {
     # With job control it and all that it starts are a group of their own, which can be stopped.

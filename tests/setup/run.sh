@@ -5,5 +5,5 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 
 trap 'echo; say "Stopped"; exit 0' INT TERM
-slowly "Building the server" cargo build --locked --package e2e --bin serve || die "the server could not be built"
-cargo run --quiet --locked --package e2e --bin serve -- dist "${PORT:-8080}"
+slowly "Building the server" cargo build --locked --package server --bin serve || die "the server could not be built"
+cargo run --quiet --locked --package server --bin serve -- dist "${PORT:-8080}"

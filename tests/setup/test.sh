@@ -78,7 +78,7 @@ ENGINE=(--package engine --package kernels --features engine/cpu,engine/threads,
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 # All at once, so that shared dependencies are checked once.
 clippy_native() {
-    clippy "${ENGINE[@]}" --package app --package e2e --package tidy --package bench --features bench/driver --all-targets
+    clippy "${ENGINE[@]}" --package app --package server --package e2e --package tidy --package bench --features bench/driver --all-targets
 }
 # With a second configuration, which bans what blocks a worker.
 clippy_wasm() {
@@ -119,6 +119,7 @@ aside build_page
 stage "lints (native)" clippy_native || true
 stage "engine tests" tests_of "${ENGINE[@]}" || true
 stage "page logic tests" tests_of --package app || true
+stage "server tests" tests_of --package server || true
 stage "harness tests" tests_of --package e2e --lib --test harness || true
 stage "lints (wasm)" clippy_wasm || true
 if stage "page build, the rest" finish_page; then

@@ -1,7 +1,7 @@
-//! The built page's server and the harness that drives the page in a real browser.
+//! The harness that drives the built page in a real browser.
 //!
 //! ```text
-//! server   the static server of `make run` and of the tests: one set of headers, byte ranges
+//! server   the server of `make run`, with answers that go wrong on request
 //! browser  a headless Chromium with its driver, started and ended with the test
 //! page the page as a person sees it: controls found by role and accessible name
 //! axe      what is wrong with the page for those who use a keyboard, a magnifier or a screen reader

@@ -249,7 +249,7 @@ fn kept_connections_hold_up_no_other() -> Outcome {
         for connection in &mut connections {
             connection
                 .get_mut()
-                .write_all(b"HEAD /site.css HTTP/1.1\r\nHost: here\r\n\r\n")?;
+                .write_all(b"HEAD /site.css HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         }
         for connection in &mut connections {
             let mut head = Vec::new();

@@ -1,12 +1,16 @@
 //! What can go wrong between a server and a page, on request.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::http::{Body, Request, Response};
+use server::hyper::body::Bytes;
+use server::hyper::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
+};
+use server::hyper::{Method, StatusCode};
+use server::{Body, Request, Response, Sender};
 
 /// How often an answer that is held up looks whether it still is.
 const LOOK: Duration = Duration::from_millis(20);
@@ -48,55 +52,23 @@ impl Faults {
         };
     }
 
-    pub fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+    /// What goes wrong with the answer for this path.
+    pub fn of(&self, path: &str) -> Option<Trouble> {
+        Some(Trouble {
+            fault: self.find(path)?,
+            path: path.to_owned(),
+            faults: self.clone(),
+        })
     }
 
-    /// What goes wrong with answers for this path.
-    pub fn of(&self, path: &str) -> Option<Fault> {
+    fn find(&self, path: &str) -> Option<Fault> {
         let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = faults.iter().find(|(end, _)| path.ends_with(end.as_str()));
         found.map(|(_, fault)| *fault)
     }
-
-    /// Does to an answer what can be done to it before it is sent, and leaves the rest as its trouble.
-    pub fn spoil(&self, fault: Fault, request: &Request, response: &mut Response) {
-        match fault {
-            Fault::Status(status) => {
-                response.status = status;
-                response.body = Body::Text("no\n");
-            }
-            Fault::Page => {
-                response.status = "200 OK";
-                set_header(response, "Content-Type", "text/html; charset=utf-8");
-                response.body = Body::Text("<!doctype html><title>Start</title>");
-            }
-            Fault::Encoded(encoding) => set_header(response, "Content-Encoding", encoding),
-            Fault::WrongOnceAt(_) if request.header("Cache-Control") == Some("no-cache") => return,
-            Fault::WrongOnceAt(_) => set_header(response, "Cache-Control", "max-age=3600"),
-            _ => {}
-        }
-        if !matches!(fault, Fault::WrongOnceAt(_)) {
-            // Once the fault is mended, nothing of it is still taken for the file.
-            set_header(response, "Cache-Control", "no-store");
-        }
-        response.trouble = Some(Trouble {
-            fault,
-            path: request.path().to_owned(),
-            faults: self.clone(),
-        });
-    }
 }
 
-fn set_header(response: &mut Response, name: &'static str, value: &str) {
-    response.headers.retain(|(known, _)| *known != name);
-    response.headers.push((name, value.to_owned()));
-}
-
-/// The fault of an answer that is being sent.
+/// The fault of one answer.
 pub struct Trouble {
     fault: Fault,
     path: String,
@@ -105,51 +77,154 @@ pub struct Trouble {
 
 impl Trouble {
     fn is_there(&self) -> bool {
-        self.faults.of(&self.path) == Some(self.fault)
+        self.faults.find(&self.path) == Some(self.fault)
     }
 
-    fn hold_up(&self) {
+    async fn hold_up(&self) {
         while self.is_there() {
-            std::thread::sleep(LOOK);
+            tokio::time::sleep(LOOK).await;
         }
     }
 
-    pub fn before_head(&self) {
+    pub async fn before_answer(&self) {
         if self.fault == Fault::Silent {
-            self.hold_up();
+            self.hold_up().await;
         }
     }
 
-    /// Sends the beginning of the body; returns the number of bytes.
-    pub fn before_body(&self, body: &mut impl Read, connection: &mut TcpStream) -> io::Result<u64> {
-        let first = match self.fault {
+    /// Does to an answer what can be done to its head, and to its body what is done while it is sent.
+    pub fn spoil(self, request: &Request, mut response: Response) -> Response {
+        match self.fault {
+            Fault::Status(status) => {
+                let code = status.split(' ').next().unwrap_or_default();
+                let code = StatusCode::from_bytes(code.as_bytes());
+                *response.status_mut() = code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                replace_body(&mut response, "no\n");
+            }
+            Fault::Page => {
+                *response.status_mut() = StatusCode::OK;
+                let html = HeaderValue::from_static("text/html; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, html);
+                replace_body(&mut response, "<!doctype html><title>Start</title>");
+            }
+            Fault::Encoded(encoding) => {
+                let encoding = HeaderValue::from_static(encoding);
+                response.headers_mut().insert(CONTENT_ENCODING, encoding);
+            }
+            Fault::WrongOnceAt(_)
+                if request
+                    .headers()
+                    .get(CACHE_CONTROL)
+                    .is_some_and(|value| value == "no-cache") =>
+            {
+                return response;
+            }
+            _ => {}
+        }
+        let keeping = match self.fault {
+            Fault::WrongOnceAt(_) => "max-age=3600",
+            // Once the fault is mended, nothing of it is still taken for the file.
+            _ => "no-store",
+        };
+        let keeping = HeaderValue::from_static(keeping);
+        response.headers_mut().insert(CACHE_CONTROL, keeping);
+        if request.method() == Method::GET && self.first().is_some() {
+            let (sender, spoiled) = Body::stream();
+            let whole = std::mem::replace(response.body_mut(), spoiled);
+            tokio::spawn(async move {
+                if let Err(error) = self.send(Pieces::of(whole), &sender).await {
+                    // Nobody listens any more where this fails.
+                    let _ = sender.send(Err(error)).await;
+                }
+            });
+        }
+        response
+    }
+
+    /// The number of bytes that are sent as they are.
+    fn first(&self) -> Option<u64> {
+        match self.fault {
             Fault::StallAfter(first)
             | Fault::CutAfter(first)
             | Fault::DripAfter(first, _)
             | Fault::WrongAt(first)
-            | Fault::WrongOnceAt(first) => first,
-            Fault::Status(_) | Fault::Page | Fault::Silent | Fault::Encoded(_) => return Ok(0),
-        };
-        let mut sent = io::copy(&mut body.take(first), connection)?;
-        connection.flush()?;
-        let mut byte = [0];
+            | Fault::WrongOnceAt(first) => Some(first),
+            Fault::Status(_) | Fault::Page | Fault::Silent | Fault::Encoded(_) => None,
+        }
+    }
+
+    async fn send(&self, mut body: Pieces, sender: &Sender) -> io::Result<()> {
+        let mut first = self.first().unwrap_or_default();
+        while first > 0
+            && let Some(piece) = body.next(first).await?
+        {
+            first -= piece.len() as u64;
+            send(sender, piece).await?;
+        }
         match self.fault {
-            Fault::StallAfter(_) => self.hold_up(),
-            Fault::CutAfter(_) => return Err(ErrorKind::ConnectionAborted.into()),
+            Fault::StallAfter(_) => self.hold_up().await,
+            Fault::CutAfter(_) => {
+                // What is still on its way would be lost with the connection.
+                tokio::time::sleep(LOOK).await;
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
             Fault::DripAfter(_, pause) => {
-                while self.is_there() && body.read(&mut byte)? == 1 {
-                    connection.write_all(&byte)?;
-                    sent += 1;
-                    std::thread::sleep(pause);
+                while self.is_there()
+                    && let Some(byte) = body.next(1).await?
+                {
+                    send(sender, byte).await?;
+                    tokio::time::sleep(pause).await;
                 }
             }
             _ => {
-                let count = body.read(&mut byte)?;
-                byte[0] = !byte[0];
-                connection.write_all(&byte[..count])?;
-                sent += count as u64;
+                if let Some(byte) = body.next(1).await? {
+                    let wrong = byte.iter().map(|byte| !byte).collect();
+                    send(sender, wrong).await?;
+                }
             }
         }
-        Ok(sent)
+        while let Some(piece) = body.next(u64::MAX).await? {
+            send(sender, piece).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn send(sender: &Sender, piece: Bytes) -> io::Result<()> {
+    let sent = sender.send(Ok(piece)).await;
+    sent.map_err(|_| ErrorKind::ConnectionAborted.into())
+}
+
+fn replace_body(response: &mut Response, text: &'static str) {
+    *response.body_mut() = Body::text(text);
+    response.headers_mut().remove(CONTENT_LENGTH);
+}
+
+/// A body, in pieces of any length.
+struct Pieces {
+    body: Body,
+    /// Came with the last piece, and belongs to the next one.
+    rest: Bytes,
+}
+
+impl Pieces {
+    fn of(body: Body) -> Self {
+        Self {
+            body,
+            rest: Bytes::new(),
+        }
+    }
+
+    /// At most this many bytes more; `None` at the end.
+    async fn next(&mut self, most_bytes: u64) -> io::Result<Option<Bytes>> {
+        if self.rest.is_empty() {
+            let Some(piece) = self.body.next().await else {
+                return Ok(None);
+            };
+            self.rest = piece?;
+        }
+        let most_bytes = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+        let count = self.rest.len().min(most_bytes);
+        Ok(Some(self.rest.split_to(count)))
     }
 }

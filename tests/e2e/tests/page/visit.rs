@@ -276,7 +276,7 @@ pub fn megabytes(text: &str) -> Result<f64, Box<dyn Error>> {
         .map_err(|_| format!("no megabytes in '{text}'").into())
 }
 
-/// A copy of the site, made of links, without one file.
+/// A copy of the site without one file. It shares the files, where the file system can: links would lead out of it.
 pub fn copy_site(from: &Path, to: &Path, missing: &str) -> Outcome {
     if to.exists() {
         std::fs::remove_dir_all(to)?;
@@ -290,7 +290,8 @@ pub fn copy_site(from: &Path, to: &Path, missing: &str) -> Outcome {
             if entry.file_type()?.is_dir() {
                 folders.push(path);
             } else if entry.file_name() != missing {
-                std::os::unix::fs::symlink(entry.path().canonicalize()?, to.join(path))?;
+                let (from, to) = (entry.path().canonicalize()?, to.join(path));
+                std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop))?;
             }
         }
     }

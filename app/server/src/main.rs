@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use e2e::server::SiteServer;
+use server::{Server, Site};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         eprintln!("error: '{port}' is not a port: give a number from 1 to 65535");
         return ExitCode::from(2);
     };
-    match SiteServer::start(&folder, port) {
+    match Site::new(&folder).and_then(|site| Server::start(site, port)) {
         Ok(server) => {
             println!("\nInlay is at {} (Ctrl-C stops it)", server.origin());
             server.wait();
