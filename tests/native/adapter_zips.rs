@@ -13,9 +13,10 @@ use crate::{
     common::{
         file, golden,
         random::Random,
+        workbench::named,
         zipped::{changed, deflated, packed, piped, shared},
     },
-    import::{open, pair, source},
+    import::{open, pair},
 };
 
 const CONFIG: &str = "adapter_config.json";
@@ -31,7 +32,7 @@ fn model() -> Llama {
 }
 
 fn taken(zip: Vec<u8>, model: &Llama) -> Result<AdapterFiles, ImportError> {
-    open(vec![source("my adapter.zip", zip)], model)
+    open(vec![named("my adapter.zip", zip)], model)
 }
 
 #[test]

@@ -15,8 +15,8 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use crate::{
-    common::{drawn, fixture, golden, random::Random},
-    import::{Forged, open, pair, source},
+    common::{drawn, fixture, golden, random::Random, workbench::named},
+    import::{Forged, open, pair},
 };
 
 type ForgedTensor = (String, Dtype, Vec<usize>, Vec<u8>);
@@ -377,7 +377,7 @@ fn of_a_checkpoints_folder_the_adapter_is_taken() {
     for folder in ["", "checkpoint-20/"] {
         let others = rest
             .iter()
-            .map(|(name, bytes)| source(&format!("{folder}{name}"), bytes.to_vec()));
+            .map(|(name, bytes)| named(&format!("{folder}{name}"), bytes.to_vec()));
         let mut files: Vec<NamedSource> = others.collect();
         for mut file in Forged::new("lora").files() {
             file.name = format!("{folder}{}", file.name);
@@ -405,8 +405,8 @@ fn of_a_checkpoints_folder_the_adapter_is_taken() {
     // Pickles alone are refused, the adapter's own by its name.
     let config = Forged::new("lora").files().remove(1);
     let files = vec![
-        source("optimizer.pt", b"PK\x03\x04".to_vec()),
-        source("adapter_model.bin", b"PK\x03\x04".to_vec()),
+        named("optimizer.pt", b"PK\x03\x04".to_vec()),
+        named("adapter_model.bin", b"PK\x03\x04".to_vec()),
         config,
     ];
     let failure = failure(files, &model);
@@ -442,7 +442,7 @@ fn what_was_exported_for_mlx_and_llama_cpp_comes_in_again() {
         let expected = merged(&model, &made);
         let (form, parameters) = &made;
         let [weights, config] = mlx::files(form, parameters, &shape, "a/base").unwrap();
-        let files = vec![source(weights.0, weights.1), source(config.0, config.1)];
+        let files = vec![named(weights.0, weights.1), named(config.0, config.1)];
         let read = open(files, &model).unwrap();
         assert_eq!(read.base.as_deref(), Some("a/base"));
         let again = block_on(read.form(&model)).unwrap();
@@ -456,7 +456,7 @@ fn what_was_exported_for_mlx_and_llama_cpp_comes_in_again() {
         }
         let bytes = gguf::adapter(form.pairs(parameters), &shape, "base").unwrap();
         let zip = gguf_zip(form, parameters, &shape, "base").unwrap();
-        for file in [source("adapter.gguf", bytes), source("inlay-gguf.zip", zip)] {
+        for file in [named("adapter.gguf", bytes), named("inlay-gguf.zip", zip)] {
             let again = form_of(vec![file], &model);
             assert_near(
                 &format!("{spec:?} of GGUF"),
@@ -477,8 +477,8 @@ fn other_files_of_mlx_and_llama_cpp_are_refused_by_name() {
     let config: Value = serde_json::from_slice(&config).unwrap();
     let told = |config: Value| {
         let files = vec![
-            source("adapters.safetensors", weights.clone()),
-            source("adapter_config.json", config.to_string().into_bytes()),
+            named("adapters.safetensors", weights.clone()),
+            named("adapter_config.json", config.to_string().into_bytes()),
         ];
         failure(files, &model)
     };
@@ -501,7 +501,7 @@ fn other_files_of_mlx_and_llama_cpp_are_refused_by_name() {
             .unwrap();
         let mut bytes = bytes.clone();
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
-        failure(vec![source("x.gguf", bytes)], &model)
+        failure(vec![named("x.gguf", bytes)], &model)
     };
     let other = replaced("llama", "qwen3");
     assert!(
@@ -515,7 +515,7 @@ fn other_files_of_mlx_and_llama_cpp_are_refused_by_name() {
         "{no_alpha}"
     );
     let no_adapter = block_on(AdapterFiles::open(
-        vec![source(
+        vec![named(
             "m.gguf",
             b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
         )],
@@ -530,7 +530,7 @@ fn other_files_of_mlx_and_llama_cpp_are_refused_by_name() {
             0 => damaged.truncate(at),
             _ => damaged[at.min(2000)] = random.size(0..256) as u8,
         }
-        let _ = open(vec![source("x.gguf", damaged)], &model);
+        let _ = open(vec![named("x.gguf", damaged)], &model);
     }
     let _ = pair(Vec::new(), Vec::new());
 }

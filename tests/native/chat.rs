@@ -1,26 +1,23 @@
 //! Conversations: several models that each go on with their own, what they read, and where the context ends.
 
-use burn::tensor::Device;
 use engine::{
     data::Encoder,
     generate::{GenerationInput, generate},
     protocol::{
-        AdapterId, Command, Conversation, DeviceKind, DeviceReport, Event, Failure, FailureKind,
-        GenerationId, GenerationSpec, GenerationSummary, Message, ModelSource, Precision,
-        PromptPreview, Speaker, StopReason,
+        AdapterId, Command, Conversation, Event, Failure, FailureKind, GenerationId,
+        GenerationSpec, GenerationSummary, Message, PromptPreview, Speaker, StopReason,
     },
     tokenizer::Tokenizer,
-    weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
 
 use crate::common::{
-    file,
     golden::{self, continued},
     host::ScriptedHost,
     load,
     random::Random,
+    workbench::{self, adapter, load_model, named},
 };
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}\
@@ -28,40 +25,17 @@ const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' +
 
 /// A workbench with the tiny model, whose chat template may be missing, and two adapters.
 fn bench<'h>(host: &'h ScriptedHost, template: Option<&str>) -> Workbench<'h> {
-    let report = DeviceReport {
-        kind: DeviceKind::Cpu,
-        name: "tests".to_owned(),
-        self_test: Vec::new(),
-        threads: 1,
-        precision: Precision::Single,
-    };
-    let mut bench = Workbench::new(host, Device::flex(), report);
-    let mut files: Vec<NamedSource> = ["config.json", "model.safetensors", "tokenizer.json"]
-        .map(|name| source(name, file::bytes(&format!("model/tiny/{name}"))))
-        .into();
+    let mut bench = workbench::empty(host);
+    let mut files = golden::sources("tiny");
     if let Some(template) = template {
-        files.push(source("chat_template.jinja", template.as_bytes().to_vec()));
+        files.push(named("chat_template.jinja", template.as_bytes().to_vec()));
     }
-    let source_of_model = ModelSource::Files { names: Vec::new() };
-    let load_model = Command::LoadModel {
-        source: source_of_model,
-    };
-    block_on(bench.handle(load_model, files));
+    load_model(&mut bench, files);
     for case in ["lora.all_linear", "lora.regex"] {
-        let names = ["adapter_config.json", "adapter_model.safetensors"];
-        let files =
-            names.map(|name| source(name, file::bytes(&format!("strangers/{case}/{name}"))));
-        block_on(bench.handle(Command::LoadAdapter {}, files.into()));
+        block_on(bench.handle(Command::LoadAdapter {}, adapter(case)));
     }
     host.events.borrow_mut().clear();
     bench
-}
-
-fn source(name: &str, bytes: Vec<u8>) -> NamedSource {
-    NamedSource {
-        name: name.to_owned(),
-        source: Box::new(bytes),
-    }
 }
 
 /// The user speaks first, then model and user in turn.

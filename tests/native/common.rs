@@ -9,4 +9,5 @@ pub mod golden;
 pub mod host;
 pub mod load;
 pub mod random;
+pub mod workbench;
 pub mod zipped;

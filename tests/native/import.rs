@@ -20,6 +20,7 @@ use crate::common::{
     golden,
     host::{RUN, ScriptedHost},
     random::Random,
+    workbench::named,
 };
 
 /// Folders under `fixtures/strangers`.
@@ -48,16 +49,10 @@ struct Rows {
     rows: Vec<fixture::Row>,
 }
 
-pub fn source(name: &str, bytes: Vec<u8>) -> NamedSource {
-    let name = name.to_owned();
-    let source = Box::new(bytes);
-    NamedSource { name, source }
-}
-
 pub fn pair(config: Vec<u8>, tensors: Vec<u8>) -> Vec<NamedSource> {
     vec![
-        source("adapter_model.safetensors", tensors),
-        source("adapter_config.json", config),
+        named("adapter_model.safetensors", tensors),
+        named("adapter_config.json", config),
     ]
 }
 
@@ -116,7 +111,7 @@ fn what_is_written_comes_in_again() {
         let expected = loss("tiny", &model, Some((&form, &parameters)));
         for files in [
             pair(config.1, adapter.1),
-            vec![source("inlay-tiny-lora.zip", zipped)],
+            vec![named("inlay-tiny-lora.zip", zipped)],
         ] {
             let files = open(files, &model).unwrap_or_else(|error| panic!("{spec:?}: {error}"));
             let (again, values) = block_on(files.form(&model)).unwrap();
@@ -343,24 +338,23 @@ fn files_that_are_no_adapter_are_refused() {
     let odd = block_on(golden::model("odd", &Device::flex()));
     let config = file::bytes("strangers/lora/adapter_config.json");
     let tensors = file::bytes("strangers/lora/adapter_model.safetensors");
-    let named = |name: &str, bytes: &[u8]| source(name, bytes.to_vec());
     let told = |files: Vec<NamedSource>| match open(files, &odd) {
         Ok(_) => panic!("it was taken"),
         Err(error) => error.to_string(),
     };
     assert!(told(vec![]).contains("adapter_config.json is missing"));
-    assert!(told(vec![named("a.json", &config)]).contains("adapter_model.safetensors is missing"));
-    assert!(told(vec![named("w", &tensors)]).contains("adapter_config.json is missing"));
+    assert!(told(vec![named("a.json", &*config)]).contains("adapter_model.safetensors is missing"));
+    assert!(told(vec![named("w", &*tensors)]).contains("adapter_config.json is missing"));
     assert!(told(pair(b"{\"peft_type\": ".to_vec(), tensors.clone())).contains("damaged"));
     let two = vec![
-        named("a.json", &config),
-        named("a", &tensors),
-        named("b", &tensors),
+        named("a.json", &*config),
+        named("a", &*tensors),
+        named("b", &*tensors),
     ];
     assert!(told(two).contains("several weights files"));
     assert!(
         told(vec![
-            named("a.json", &config),
+            named("a.json", &*config),
             named("m.bin", b"\x80\x02}q\x00.")
         ])
         .contains("pickle")

@@ -1,50 +1,20 @@
 //! Several adapters: how a workbench keeps, uses, blends, continues and exports them.
 
-use burn::tensor::Device;
 use engine::{
     protocol::{
-        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Command, DeviceKind, DeviceReport,
-        Event, ExportKind, Failure, FailureKind, ModelSource, Precision,
+        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Command, Event, ExportKind, Failure,
+        FailureKind,
     },
     weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
 
-use crate::common::{file, host::ScriptedHost};
-
-fn sources(folder: &str, names: &[&str]) -> Vec<NamedSource> {
-    let source = |name: &&str| NamedSource {
-        name: (*name).to_owned(),
-        source: Box::new(file::bytes(&format!("{folder}/{name}"))),
-    };
-    names.iter().map(source).collect()
-}
-
-fn adapter(case: &str) -> Vec<NamedSource> {
-    let names = ["adapter_config.json", "adapter_model.safetensors"];
-    sources(&format!("strangers/{case}"), &names)
-}
-
-fn load_model(bench: &mut Workbench<'_>, name: &str) {
-    let names = ["config.json", "model.safetensors", "tokenizer.json"];
-    let files = sources(&format!("model/{name}"), &names);
-    let source = ModelSource::Files {
-        names: names.map(str::to_owned).into(),
-    };
-    block_on(bench.handle(Command::LoadModel { source }, files));
-}
-
-fn bench(host: &ScriptedHost) -> Workbench<'_> {
-    let report = DeviceReport {
-        kind: DeviceKind::Cpu,
-        name: "tests".to_owned(),
-        self_test: Vec::new(),
-        threads: 1,
-        precision: Precision::Single,
-    };
-    Workbench::new(host, Device::flex(), report)
-}
+use crate::common::{
+    golden,
+    host::ScriptedHost,
+    workbench::{self, adapter, load_model, named},
+};
 
 fn last(host: &ScriptedHost) -> Event {
     host.events.borrow().last().cloned().unwrap().1
@@ -71,7 +41,7 @@ fn ids(list: &AdapterList) -> Vec<u64> {
 #[test]
 fn adapters_are_kept_side_by_side_for_their_model() {
     let host = ScriptedHost::default();
-    let mut bench = bench(&host);
+    let mut bench = workbench::empty(&host);
     let handle = |bench: &mut Workbench<'_>, command, files| block_on(bench.handle(command, files));
     handle(
         &mut bench,
@@ -80,7 +50,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
     );
     assert_eq!(failed(&host).kind, FailureKind::WrongState);
 
-    load_model(&mut bench, "tiny");
+    load_model(&mut bench, golden::sources("tiny"));
     assert_eq!(list(&host), AdapterList::default());
     handle(
         &mut bench,
@@ -173,7 +143,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
     }
 
     // Adapters of another model wait until their model is back.
-    load_model(&mut bench, "odd");
+    load_model(&mut bench, golden::sources("odd"));
     assert_eq!(list(&host), AdapterList::default());
     handle(
         &mut bench,
@@ -186,7 +156,7 @@ fn adapters_are_kept_side_by_side_for_their_model() {
     assert_eq!(failed(&host).kind, FailureKind::WrongState);
     handle(&mut bench, Command::LoadAdapter {}, adapter("dora"));
     assert_eq!(ids(&list(&host)), [5]);
-    load_model(&mut bench, "tiny");
+    load_model(&mut bench, golden::sources("tiny"));
     assert_eq!(
         (ids(&list(&host)), list(&host).active),
         (vec![1, 2, 3, 4], Some(AdapterId(4)))
@@ -215,11 +185,7 @@ fn copies(host: &ScriptedHost) -> (Vec<AdapterCopy>, Vec<Vec<u8>>) {
 }
 
 fn zipped(zips: &[Vec<u8>]) -> Vec<NamedSource> {
-    let source = |zip: &Vec<u8>| NamedSource {
-        name: String::new(),
-        source: Box::new(zip.clone()),
-    };
-    zips.iter().map(source).collect()
+    zips.iter().map(|zip| named("", zip.clone())).collect()
 }
 
 /// A pattern is exported as the modules that it matched.
@@ -233,8 +199,8 @@ fn without_patterns(mut list: AdapterList) -> AdapterList {
 #[test]
 fn a_later_worker_takes_the_adapters_again() {
     let host = ScriptedHost::default();
-    let mut first = bench(&host);
-    load_model(&mut first, "tiny");
+    let mut first = workbench::empty(&host);
+    load_model(&mut first, golden::sources("tiny"));
     for case in ["lora.all_linear", "lora.regex", "lora.patterns"] {
         block_on(first.handle(Command::LoadAdapter {}, adapter(case)));
     }
@@ -250,13 +216,13 @@ fn a_later_worker_takes_the_adapters_again() {
     };
 
     let host = ScriptedHost::default();
-    let mut later = bench(&host);
+    let mut later = workbench::empty(&host);
     block_on(later.handle(restore(2), zipped(&zips)));
     assert_eq!(failed(&host).kind, FailureKind::WrongState, "no model yet");
-    load_model(&mut later, "odd");
+    load_model(&mut later, golden::sources("odd"));
     block_on(later.handle(restore(2), zipped(&zips)));
     assert_eq!(list(&host), AdapterList::default(), "another model's");
-    load_model(&mut later, "tiny");
+    load_model(&mut later, golden::sources("tiny"));
     for _ in 0..2 {
         block_on(later.handle(restore(2), zipped(&zips)));
         let active = Some(AdapterId(2));
@@ -277,8 +243,8 @@ fn a_later_worker_takes_the_adapters_again() {
 
     // A damaged one is reported, and the others are kept.
     let host = ScriptedHost::default();
-    let mut third = bench(&host);
-    load_model(&mut third, "tiny");
+    let mut third = workbench::empty(&host);
+    load_model(&mut third, golden::sources("tiny"));
     let mut damaged = zips.clone();
     damaged[1].truncate(100);
     block_on(third.handle(restore(2), zipped(&damaged)));

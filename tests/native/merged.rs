@@ -23,7 +23,7 @@ use engine::{
         state::TrainingState,
         step::evaluate,
     },
-    weights::checkpoint::{ModelFiles, NamedSource, open},
+    weights::checkpoint::{ModelFiles, open},
 };
 use futures_executor::block_on;
 
@@ -33,6 +33,7 @@ use crate::common::{
     golden::{self, EXACT},
     host::{RUN, ScriptedHost},
     random::Random,
+    workbench::named,
 };
 
 /// A file in memory with limited space.
@@ -128,10 +129,7 @@ pub fn singles(bytes: &[u8]) -> Vec<f32> {
 
 pub fn opened(files: BTreeMap<String, Vec<u8>>) -> ModelFiles {
     let files = files.into_iter().filter(|(name, _)| name != "Modelfile");
-    let sources = files.map(|(name, bytes)| NamedSource {
-        name,
-        source: Box::new(bytes),
-    });
+    let sources = files.map(|(name, bytes)| named(&name, bytes));
     block_on(open(sources.collect())).unwrap()
 }
 
@@ -209,10 +207,8 @@ fn merges_from_files(name: &str, of: &Case) {
         form, parameters, ..
     } = &of.state;
     let shape = ModelShape::from(&of.files.config);
-    let adapter = NamedSource {
-        name: "inlay-lora.zip".to_owned(),
-        source: Box::new(peft_zip(form, parameters, &shape, name, None).unwrap()),
-    };
+    let zip = peft_zip(form, parameters, &shape, name, None).unwrap();
+    let adapter = named("inlay-lora.zip", zip);
     let kind = MergedKind::Safetensors;
     let (host, mut sink) = (ScriptedHost::default(), Memory::default());
     let model = golden::sources(name);

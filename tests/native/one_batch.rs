@@ -1,20 +1,18 @@
 //! Tests the first step by itself: its losses, and that it leaves no traces.
 
-use burn::tensor::Device;
 use engine::{
     data::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
         example::{Example, Row},
-        stored::{RowFacts, RowWriter, StoredRow},
+        stored::{RowFacts, StoredRow},
     },
     host::Control,
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
     protocol::{
-        AdapterId, AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, DeviceKind,
-        DeviceReport, Event, ExportKind, FailureKind, ModelSource, Precision, RunId, RunSpec,
-        StepMetrics, TargetModule,
+        AdapterId, AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, Event,
+        ExportKind, FailureKind, Precision, RunId, RunSpec, StepMetrics, TargetModule,
     },
     train::{
         one_batch::{self, OneBatch},
@@ -22,17 +20,17 @@ use engine::{
         state::TrainingState,
         step::evaluate,
     },
-    weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
 
 use crate::common::{
-    file,
     fixture::{self, assert_near, assert_share},
+    golden,
     host::{RUN, ScriptedHost},
     load,
     random::Random,
+    workbench::{self, load_model, load_rows},
 };
 
 fn plan(spec: &RunSpec) -> RunPlan {
@@ -170,44 +168,17 @@ fn a_stop_is_heard_wherever_the_step_is() {
 
 /// A workbench with the tiny model and rows of text.
 fn bench(host: &ScriptedHost, num_rows: usize) -> Workbench<'_> {
-    let report = DeviceReport {
-        kind: DeviceKind::Cpu,
-        name: String::new(),
-        self_test: Vec::new(),
-        threads: 1,
-        precision: Precision::Single,
+    let mut bench = workbench::empty(host);
+    load_model(&mut bench, golden::sources("tiny"));
+    let stored = |row: usize| StoredRow {
+        row: Row {
+            row,
+            example: Example::Text("what a row says ".repeat(1 + row % 5)),
+        },
+        facts: RowFacts::default(),
     };
-    let mut bench = Workbench::new(host, Device::flex(), report);
-    let names = ["config.json", "model.safetensors", "tokenizer.json"];
-    let model = names.map(|name| NamedSource {
-        name: name.to_owned(),
-        source: Box::new(file::bytes(&format!("model/tiny/{name}"))),
-    });
-    let source = ModelSource::Files {
-        names: names.map(str::to_owned).to_vec(),
-    };
-    block_on(bench.handle(Command::LoadModel { source }, model.into()));
-    let mut writer = RowWriter::default();
-    for row in 0..num_rows {
-        let example = Example::Text("what a row says ".repeat(1 + row % 5));
-        let facts = RowFacts::default();
-        let row = Row { row, example };
-        assert!(writer.push(&StoredRow { row, facts }).is_none());
-    }
-    let rows = NamedSource {
-        name: "rows".to_owned(),
-        source: Box::new({
-            let mut bytes = Vec::new();
-            writer.finish(|part| bytes.extend(part));
-            bytes
-        }),
-    };
-    let dataset = DatasetSummary {
-        num_rows,
-        num_usable_rows: num_rows,
-        ..DatasetSummary::default()
-    };
-    block_on(bench.handle(Command::LoadDataset { dataset }, vec![rows]));
+    let rows: Vec<StoredRow> = (0..num_rows).map(stored).collect();
+    load_rows(&mut bench, &rows, DatasetSummary::default());
     bench
 }
 

@@ -2,24 +2,21 @@
 
 use std::{fs, sync::LazyLock, time::Instant};
 
-use burn::tensor::Device;
 use engine::{
     data::{
         example::{Example, Row},
-        stored::{RowFacts, RowWriter, StoredRow},
+        stored::{RowFacts, StoredRow},
     },
-    protocol::{
-        Command, DataSpec, DatasetSummary, DeviceKind, DeviceReport, Event, ModelSource,
-        PlanSummary, Precision, RunSpec, StepMetrics,
-    },
+    protocol::{Command, DataSpec, DatasetSummary, Event, PlanSummary, RunSpec, StepMetrics},
     weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
 
 use crate::common::{
-    fetched, file,
+    fetched, golden,
     host::{RUN, ScriptedHost},
+    workbench::{self, load_model, load_rows, named},
 };
 
 const NUM_ROWS: usize = 24;
@@ -45,45 +42,11 @@ fn stored(row: usize) -> StoredRow {
 }
 
 fn bench(host: &ScriptedHost, model: Vec<NamedSource>) -> Workbench<'_> {
-    let report = DeviceReport {
-        kind: DeviceKind::Cpu,
-        name: "tests".to_owned(),
-        self_test: Vec::new(),
-        threads: 1,
-        precision: Precision::Single,
-    };
-    let mut bench = Workbench::new(host, Device::flex(), report);
-    let names = model.iter().map(|file| file.name.clone()).collect();
-    let source = ModelSource::Files { names };
-    block_on(bench.handle(Command::LoadModel { source }, model));
-    let mut writer = RowWriter::default();
-    for row in 0..NUM_ROWS {
-        assert!(writer.push(&stored(row)).is_none());
-    }
-    let rows = NamedSource {
-        name: "rows".to_owned(),
-        source: Box::new({
-            let mut bytes = Vec::new();
-            writer.finish(|part| bytes.extend(part));
-            bytes
-        }),
-    };
-    let dataset = DatasetSummary {
-        num_rows: NUM_ROWS,
-        num_usable_rows: NUM_ROWS,
-        ..DatasetSummary::default()
-    };
-    block_on(bench.handle(Command::LoadDataset { dataset }, vec![rows]));
+    let mut bench = workbench::empty(host);
+    load_model(&mut bench, model);
+    let rows: Vec<StoredRow> = (0..NUM_ROWS).map(stored).collect();
+    load_rows(&mut bench, &rows, DatasetSummary::default());
     bench
-}
-
-fn tiny() -> Vec<NamedSource> {
-    let names = ["config.json", "model.safetensors", "tokenizer.json"];
-    let source = |name: &str| NamedSource {
-        name: name.to_owned(),
-        source: Box::new(file::bytes(&format!("model/tiny/{name}"))),
-    };
-    names.map(source).into()
 }
 
 fn spec() -> RunSpec {
@@ -132,7 +95,7 @@ fn mean_secs(steps: &[StepMetrics]) -> f64 {
 #[test]
 fn a_plan_is_told_at_once_and_again_with_its_time() {
     let host = ScriptedHost::default();
-    let mut bench = bench(&host, tiny());
+    let mut bench = bench(&host, golden::sources("tiny"));
     let first = plans(&mut bench, &host, spec());
     assert_eq!(first.len(), 2);
     assert_eq!(first[0].estimated_secs, None);
@@ -165,13 +128,7 @@ fn a_plan_is_told_at_once_and_again_with_its_time() {
     assert!((after / taken - 1.0).abs() < 1e-6, "{after} s, {taken} s");
 
     // Another model is another matter.
-    let other = ["config.json", "model.safetensors", "tokenizer.json"].map(|name| NamedSource {
-        name: name.to_owned(),
-        source: Box::new(file::bytes(&format!("model/odd/{name}"))),
-    });
-    let names = other.iter().map(|file| file.name.clone()).collect();
-    let source = ModelSource::Files { names };
-    block_on(bench.handle(Command::LoadModel { source }, other.into()));
+    load_model(&mut bench, golden::sources("odd"));
     assert_eq!(plans(&mut bench, &host, spec()).len(), 2);
 }
 
@@ -189,10 +146,7 @@ fn the_bundled_models_time_is_about_right() {
     };
     let mut host = ScriptedHost::default();
     host.clock = Some(clock);
-    let model = NamedSource {
-        name: "model.gguf".to_owned(),
-        source: Box::new(fs::read(path).unwrap()),
-    };
+    let model = named("model.gguf", fs::read(path).unwrap());
     let mut bench = bench(&host, vec![model]);
     let spec = RunSpec {
         per_device_train_batch_size: 1,

@@ -11,7 +11,6 @@ use engine::{
     protocol::{AdapterSpec, ExportKind, MergedKind, Method, RunSpec, TargetModule},
     train::{pacing::Pacing, state::TrainingState, step::evaluate},
     weights::{
-        checkpoint::NamedSource,
         config::LlamaConfig,
         gguf::{GgufHeader, Value},
         names::gguf_from_hf,
@@ -27,6 +26,7 @@ use crate::{
         fixture::assert_share,
         host::{RUN, ScriptedHost},
         random::Random,
+        workbench::named,
     },
     merged::{Case, loaded, opened, singles, untrained, unzip},
 };
@@ -125,6 +125,16 @@ fn methods() -> impl Iterator<Item = Method> {
     Method::ALL.into_iter().cycle().take(3 * Method::ALL.len())
 }
 
+/// Of all of them, what this form of file can hold.
+fn trained_for(kind: ExportKind) -> Vec<Trained> {
+    let mut random = Random::new();
+    let trained = methods().map(|method| Trained::of_modules(method, &mut random));
+    let fits = |of: &Trained| refusal(kind, &of.state.form.layout.spec).is_none();
+    let trained: Vec<Trained> = trained.filter(fits).collect();
+    assert!(!trained.is_empty());
+    trained
+}
+
 fn sorted(mut tensors: Vec<NamedTensor>) -> Vec<NamedTensor> {
     tensors.sort_by(|one, other| one.name.cmp(&other.name));
     tensors
@@ -189,10 +199,7 @@ fn adapters_of_peft_are_read_as_they_were_written() {
             form, parameters, ..
         } = &of.state;
         let zip = peft_zip(form, parameters, &of.shape(), "base", None).unwrap();
-        let zip = NamedSource {
-            name: "inlay-lora.zip".to_owned(),
-            source: Box::new(zip),
-        };
+        let zip = named("inlay-lora.zip", zip);
         let files = block_on(AdapterFiles::open(vec![zip], &of.shape())).unwrap();
         let (again, values) = block_on(files.form(&of.model)).unwrap();
         let what = format!("{:?} on {:?}", form.layout.spec, of.base.config);
@@ -206,17 +213,10 @@ fn adapters_of_peft_are_read_as_they_were_written() {
 /// As llama.cpp has it: `alpha / r b a` on weights whose rows of queries and keys come in pairs of a head's halves.
 #[test]
 fn gguf_adapters_are_read_as_they_were_written() {
-    let mut random = Random::new();
-    let mut num_read = 0;
-    for method in methods() {
-        let of = Trained::of_modules(method, &mut random);
+    for of in trained_for(ExportKind::Gguf) {
         let TrainingState {
             form, parameters, ..
         } = &of.state;
-        if refusal(ExportKind::Gguf, &form.layout.spec).is_some() {
-            continue;
-        }
-        num_read += 1;
         let shape = of.shape();
         let file = gguf::adapter(form.pairs(parameters), &shape, "name").unwrap();
         let header = block_on(GgufHeader::read(&file)).unwrap();
@@ -269,23 +269,15 @@ fn gguf_adapters_are_read_as_they_were_written() {
             );
         }
     }
-    assert!(num_read > 0);
 }
 
 /// As mlx-lm has it: `scale (a b)^T` with `a` `[in, r]` and `b` `[r, out]`, and DoRA's magnitudes.
 #[test]
 fn mlx_adapters_are_read_as_they_were_written() {
-    let mut random = Random::new();
-    let mut num_read = 0;
-    for method in methods() {
-        let of = Trained::of_modules(method, &mut random);
+    for of in trained_for(ExportKind::Mlx) {
         let TrainingState {
             form, parameters, ..
         } = &of.state;
-        if refusal(ExportKind::Mlx, &form.layout.spec).is_some() {
-            continue;
-        }
-        num_read += 1;
         let [tensors, config] = mlx::files(form, parameters, &of.shape(), "base").unwrap();
         let config: serde_json::Value = serde_json::from_slice(&config.1).unwrap();
         let scale = config["lora_parameters"]["scale"].as_f64().unwrap();
@@ -330,7 +322,6 @@ fn mlx_adapters_are_read_as_they_were_written() {
         }
         assert_eq!(tensors.len(), num_tensors);
     }
-    assert!(num_read > 0);
 }
 
 /// Everything that a type can represent is preserved: a merged model that was read is written as the same bytes.

@@ -6,7 +6,6 @@ use std::{
     io::{Cursor, Read},
 };
 
-use burn::tensor::Device;
 use engine::{
     adapter::DeviceAdapter,
     data::{
@@ -14,14 +13,13 @@ use engine::{
         batch::Batch,
         example::{Example, Row},
         keep::KEEP_PROMPTS,
-        stored::{RowFacts, RowWriter, StoredRow},
+        stored::{RowFacts, StoredRow},
     },
     host::{Control, Host},
     model::Llama,
     protocol::{
-        AdapterId, AdapterSpec, Command, DataSpec, DatasetSummary, DeviceKind, DeviceReport, Event,
-        ExportKind, FailureKind, LabelScore, ModelSource, Precision, RunId, RunSpec, ScoreReport,
-        Side, TargetModule,
+        AdapterId, AdapterSpec, Command, DataSpec, DatasetSummary, Event, ExportKind, FailureKind,
+        LabelScore, RunId, RunSpec, ScoreReport, Side, TargetModule,
     },
     tokenizer::Tokenizer,
     train::{
@@ -30,7 +28,6 @@ use engine::{
         state::TrainingState,
         step::evaluate,
     },
-    weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
@@ -39,10 +36,11 @@ use serde_json::Value;
 use crate::common::{
     file,
     fixture::{self, assert_share},
-    golden::continued,
+    golden::{self, continued},
     host::{RUN, ScriptedHost},
     load,
     random::Random,
+    workbench::{self, load_model, load_rows},
 };
 
 fn results(
@@ -286,45 +284,18 @@ fn stored(row: usize) -> StoredRow {
 }
 
 fn bench(host: &ScriptedHost) -> Workbench<'_> {
-    let report = DeviceReport {
-        kind: DeviceKind::Cpu,
-        name: "tests".to_owned(),
-        self_test: Vec::new(),
-        threads: 1,
-        precision: Precision::Single,
-    };
-    let mut bench = Workbench::new(host, Device::flex(), report);
-    let names = ["config.json", "model.safetensors", "tokenizer.json"];
-    let model = names.map(|name| NamedSource {
-        name: name.to_owned(),
-        source: Box::new(file::bytes(&format!("model/tiny/{name}"))),
-    });
-    let source = ModelSource::Files {
-        names: names.map(str::to_owned).to_vec(),
-    };
-    block_on(bench.handle(Command::LoadModel { source }, model.into()));
-    let mut writer = RowWriter::default();
-    for row in 0..NUM_ROWS {
-        assert!(writer.push(&stored(row)).is_none());
-    }
-    let rows = NamedSource {
-        name: "rows".to_owned(),
-        source: Box::new({
-            let mut bytes = Vec::new();
-            writer.finish(|part| bytes.extend(part));
-            bytes
-        }),
-    };
+    let mut bench = workbench::empty(host);
+    load_model(&mut bench, golden::sources("tiny"));
+    let rows: Vec<StoredRow> = (0..NUM_ROWS).map(stored).collect();
     let count = |label| (0..NUM_ROWS).filter(|&row| label_of(row) == label).count();
     let labels = (0..3).map(|label| (LABELS[label].1.to_owned(), count(label)));
     let dataset = DatasetSummary {
         num_rows: NUM_ROWS + 2,
-        num_usable_rows: NUM_ROWS,
         sha256: "of these rows".to_owned(),
         labels: labels.collect(),
         ..DatasetSummary::default()
     };
-    block_on(bench.handle(Command::LoadDataset { dataset }, vec![rows]));
+    load_rows(&mut bench, &rows, dataset);
     bench
 }
 

@@ -1,44 +1,31 @@
 //! Tokens that a tokenizer has and the model's embedding has not: told when the model loads, refused by name in rows and
 //! prompts, and never on the device.
 
-use burn::tensor::Device;
 use engine::{
     data::{
         example::{Example, Row},
-        stored::{RowFacts, RowWriter, StoredRow},
+        stored::{RowFacts, StoredRow},
     },
     protocol::{
-        Command, Conversation, DataSpec, DatasetSummary, DeviceKind, DeviceReport, Event, Failure,
-        FailureKind, GenerationId, GenerationSpec, Message, ModelSource, Precision,
-        PreparedSummary, RunId, RunSpec, Speaker,
+        Command, Conversation, DataSpec, DatasetSummary, Event, Failure, FailureKind, GenerationId,
+        GenerationSpec, Message, PreparedSummary, RunId, RunSpec, Speaker,
     },
-    weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
 use serde_json::{Value, json};
 
-use crate::common::{file, host::ScriptedHost};
+use crate::common::{
+    file,
+    host::ScriptedHost,
+    workbench::{self, load_model, load_rows, named},
+};
 
 /// Tokens of the model's embedding.
 const NUM_EMBEDDINGS: u64 = 320;
 
-fn named(name: &str, bytes: Vec<u8>) -> NamedSource {
-    NamedSource {
-        name: name.to_owned(),
-        source: Box::new(bytes),
-    }
-}
-
 /// A workbench with the odd model, these tokens added to its tokenizer and these settings to its config.
 fn bench<'h>(host: &'h ScriptedHost, added: &[&str], settings: &[(&str, Value)]) -> Workbench<'h> {
-    let report = DeviceReport {
-        kind: DeviceKind::Cpu,
-        name: String::new(),
-        self_test: Vec::new(),
-        threads: 1,
-        precision: Precision::Single,
-    };
     let read = |name: &str| file::bytes(&format!("model/odd/{name}"));
     let mut tokenizer: Value = serde_json::from_slice(&read("tokenizer.json")).unwrap();
     let list = tokenizer["added_tokens"].as_array_mut().unwrap();
@@ -57,33 +44,24 @@ fn bench<'h>(host: &'h ScriptedHost, added: &[&str], settings: &[(&str, Value)])
         named("tokenizer.json", tokenizer.to_string().into_bytes()),
         named("model.safetensors", read("model.safetensors")),
     ];
-    let source = ModelSource::Files { names: Vec::new() };
-    let mut bench = Workbench::new(host, Device::flex(), report);
-    block_on(bench.handle(Command::LoadModel { source }, files));
+    let mut bench = workbench::empty(host);
+    load_model(&mut bench, files);
     bench
 }
 
 fn give_rows(bench: &mut Workbench<'_>, rows: &[(&str, &str)]) {
-    let mut writer = RowWriter::default();
-    for (row, (prompt, completion)) in rows.iter().enumerate() {
-        let example = Example::Pair {
-            prompt: (*prompt).to_owned(),
-            completion: (*completion).to_owned(),
-        };
-        let facts = RowFacts::default();
-        let row = Row { row, example };
-        assert!(writer.push(&StoredRow { row, facts }).is_none());
-    }
-    let num_rows = rows.len();
-    let dataset = DatasetSummary {
-        num_rows,
-        num_usable_rows: num_rows,
-        ..DatasetSummary::default()
+    let stored = |(row, (prompt, completion)): (usize, &(&str, &str))| StoredRow {
+        row: Row {
+            row,
+            example: Example::Pair {
+                prompt: (*prompt).to_owned(),
+                completion: (*completion).to_owned(),
+            },
+        },
+        facts: RowFacts::default(),
     };
-    let mut bytes = Vec::new();
-    writer.finish(|part| bytes.extend(part));
-    let file = named("rows", bytes);
-    block_on(bench.handle(Command::LoadDataset { dataset }, vec![file]));
+    let rows: Vec<StoredRow> = rows.iter().enumerate().map(stored).collect();
+    load_rows(bench, &rows, DatasetSummary::default());
 }
 
 fn events<T>(host: &ScriptedHost, wanted: impl Fn(&Event) -> Option<T>) -> Vec<T> {
