@@ -6,19 +6,11 @@ use serde_json::{Value, json};
 
 use super::{
     packing::zip,
-    records::{Records, fixture, read_one, read_split},
+    records::{fixture, notes, read_one, read_split},
 };
 
 fn arrow(name: &str) -> Vec<u8> {
     fixture(&format!("arrow/{name}"))
-}
-
-fn notes(records: &Records) -> Vec<&str> {
-    records
-        .notes
-        .iter()
-        .map(|(_, note)| note.as_str())
-        .collect()
 }
 
 fn saved(row: usize) -> Value {

@@ -46,6 +46,13 @@ fn learned(stored: &StoredRow, train_on: TrainOn) -> String {
     stored.row.example.targets(train_on).join("|")
 }
 
+/// What is learned of each row.
+fn all_learned(reading: &Reading) -> Vec<String> {
+    let rows = reading.rows.iter();
+    rows.map(|row| learned(row, TrainOn::AssistantTurns))
+        .collect()
+}
+
 fn problems(reading: &Reading) -> Vec<&str> {
     let problems = &reading.dataset.summary.problems;
     problems
@@ -236,11 +243,7 @@ fn each_row_is_read_by_the_columns_that_it_fills() {
             row(empty.clone(), json!({"text": "the tide"})),
         ]);
         assert_eq!(problems(&reading), [""; 0], "{empty}");
-        let all: Vec<String> = reading
-            .rows
-            .iter()
-            .map(|row| learned(row, TrainOn::AssistantTurns))
-            .collect();
+        let all = all_learned(&reading);
         assert_eq!(
             all,
             ["the bowline", "the jib", "the tern", "the cod", "the tide"]
@@ -767,11 +770,7 @@ fn answers_that_are_lists_or_objects_are_learned_as_json() {
         json!({"instruction": "From?", "output": [{"from": "Rome", "to": "Bern"}]}),
     ]);
     assert_eq!(problems(&reading), [""; 0]);
-    let all: Vec<String> = reading
-        .rows
-        .iter()
-        .map(|row| learned(row, TrainOn::AssistantTurns))
-        .collect();
+    let all = all_learned(&reading);
     assert_eq!(
         all,
         [
@@ -795,11 +794,7 @@ fn answers_that_are_lists_or_objects_are_learned_as_json() {
         json!({"question": "q", "answer": {"value": "first", "aliases": ["second"]}}),
         json!({"question": "q", "answers": {"text": [], "answer_start": []}}),
     ]);
-    let all: Vec<String> = reading
-        .rows
-        .iter()
-        .map(|row| learned(row, TrainOn::AssistantTurns))
-        .collect();
+    let all = all_learned(&reading);
     assert_eq!(all, ["only", "same", "first", "first", "first"]);
     assert_eq!(
         notes(&reading),
@@ -812,25 +807,20 @@ fn answers_that_are_lists_or_objects_are_learned_as_json() {
 fn the_rows_of_a_file_are_read_in_one_way() {
     // Lists of one are lists where others have more, or none.
     let row = |list: Value| json!({"input": "x", "output": list});
-    let all = |reading: &Reading| -> Vec<String> {
-        let rows = reading.rows.iter();
-        rows.map(|row| learned(row, TrainOn::AssistantTurns))
-            .collect()
-    };
     let reading = read(&[row(json!(["a"])), row(json!(["a", "b"])), row(json!([]))]);
-    assert_eq!(all(&reading), ["[\"a\"]", "[\"a\",\"b\"]", "[]"]);
+    assert_eq!(all_learned(&reading), ["[\"a\"]", "[\"a\",\"b\"]", "[]"]);
     let reading = read(&[row(json!(["a"])), row(json!(["b"]))]);
-    assert_eq!(all(&reading), ["a", "b"]);
+    assert_eq!(all_learned(&reading), ["a", "b"]);
     // Choices are counted from 1 where answers are all numbers from 1 to the last; one number too many is a mistake.
     let asked =
         |answer: Value| json!({"question": "q", "choices": ["w", "x", "y", "z"], "answer": answer});
     let reading = read(&[1, 2, 3, 4].map(|number| asked(json!(number))));
-    assert_eq!(all(&reading), ["A. w", "B. x", "C. y", "D. z"]);
+    assert_eq!(all_learned(&reading), ["A. w", "B. x", "C. y", "D. z"]);
     let lettered = |label: &str| json!({"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "label": label});
     let reading = read(&[lettered("1"), lettered("2"), lettered("3")]);
-    assert_eq!(all(&reading), ["A. x", "B. y", "C. z"]);
+    assert_eq!(all_learned(&reading), ["A. x", "B. y", "C. z"]);
     let reading = read(&[asked(json!(1)), asked(json!(0)), asked(json!(4))]);
-    assert_eq!(all(&reading), ["B. x", "A. w"]);
+    assert_eq!(all_learned(&reading), ["B. x", "A. w"]);
     assert_eq!(
         problems(&reading),
         ["`answer` is 4, but the choices are numbered 0 to 3"]
@@ -847,7 +837,7 @@ fn the_rows_of_a_file_are_read_in_one_way() {
     ];
     let reading = read_files(&files, &ReadSpec::default()).unwrap();
     assert_eq!(
-        all(&reading),
+        all_learned(&reading),
         ["A. w", "D. z", "A. w", "D. z", "B. x", "C. y"]
     );
     let numbers: Vec<usize> = reading.rows.iter().map(|stored| stored.row.row).collect();

@@ -86,6 +86,12 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{folder}/{name}")).unwrap()
 }
 
+/// What was noted, whichever file it was about.
+pub fn notes(records: &Records) -> Vec<&str> {
+    let notes = records.notes.iter();
+    notes.map(|(_, note)| note.as_str()).collect()
+}
+
 impl Records {
     /// The rows that could be read.
     pub fn values(&self) -> Vec<&Value> {

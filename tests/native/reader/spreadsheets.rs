@@ -9,16 +9,8 @@ use serde_json::json;
 
 use super::{
     packing::zip,
-    records::{Records, fixture, read_one},
+    records::{fixture, notes, read_one},
 };
-
-fn notes(records: &Records) -> Vec<&str> {
-    records
-        .notes
-        .iter()
-        .map(|(_, note)| note.as_str())
-        .collect()
-}
 
 #[test]
 fn a_lone_quote_is_part_of_its_text() {

@@ -9,7 +9,10 @@ use engine::{
     template::ChatTemplate,
 };
 
-use crate::{golden::golden, masks::Masks};
+use crate::{
+    golden::{encoder, golden},
+    masks::Masks,
+};
 
 const TOOL: &str = r#"{"type": "function", "function": {"name": "find", "description": "Finds a thing.", "parameters": {"type": "object", "properties": {"what": {"type": "string"}}}}}"#;
 
@@ -65,10 +68,7 @@ fn a_chat_is_written_as_the_rows_that_were_learned() {
     for family in &masks.families {
         let tokenizer = family.tokenizer();
         let template = family.template(&tokenizer);
-        let encoder = Encoder {
-            tokenizer: &tokenizer,
-            template: Some(&template),
-        };
+        let encoder = encoder(&tokenizer, &template);
         for (index, (messages, tools)) in kinds.iter().enumerate() {
             let place = format!("{} {index}", family.name);
             let Some(context) = context(encoder, messages, tools) else {
@@ -126,10 +126,7 @@ fn a_prepared_dataset_says_how_most_of_its_rows_begin() {
     let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}\
         {% if add_generation_prompt %}<assistant>{% endif %}";
     let template = ChatTemplate::new(template, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     let row = |(row, (system, answer)): (usize, &(&str, &str))| StoredRow {
         row: Row {
             row,

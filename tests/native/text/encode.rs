@@ -13,7 +13,7 @@ use engine::{
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::golden::{golden, model_tokenizer, tiny_tokenizer};
+use crate::golden::{encoder, golden, model_tokenizer, tiny_tokenizer};
 
 #[derive(Deserialize)]
 struct Chat {
@@ -71,10 +71,7 @@ fn conversations_are_rendered_and_masked_as_by_hf() {
         return;
     };
     let template = ChatTemplate::new(&model.chat_template.unwrap(), &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     let chat: Chat = golden("chat.json.gz");
     assert!(chat.conversations.len() > 100);
     for conversation in chat.conversations {
@@ -181,10 +178,7 @@ fn learned(tokenizer: &Tokenizer, sequence: &TokenSequence) -> (String, String) 
 fn pairs_become_turns_where_there_is_a_template() {
     let tokenizer = tiny_tokenizer();
     let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     let (sequence, num_cut) = encoder.encode(&pair(7, "Why?", "So."), &spec(512)).unwrap();
     assert_eq!((sequence.row, num_cut), (7, 0));
     let (text, read) = learned(&tokenizer, &sequence);
@@ -233,10 +227,7 @@ fn pairs_and_texts_end_in_eos_without_a_template() {
 fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
     let tokenizer = tiny_tokenizer();
     let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     let row = pair(0, "Why is that so?", "Nobody knows it, nobody at all.");
     let (whole, _) = encoder.encode(&row, &spec(usize::MAX)).unwrap();
     let first = whole.loss_mask.iter().position(|&learned| learned).unwrap();
@@ -279,10 +270,7 @@ fn rows_are_cut_at_the_end_and_refused_where_nothing_is_left() {
 fn a_conversation_in_the_prompt_is_context() {
     let tokenizer = tiny_tokenizer();
     let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     let turns = |texts: &[&str]| -> Vec<Message> {
         let roles = ["user", "assistant"].into_iter().cycle();
         roles
@@ -331,10 +319,7 @@ fn messages_that_are_context_are_never_learned() {
         {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     for source in [CHATML, &marked, rewriting] {
         let template = ChatTemplate::new(source, &tokenizer).unwrap();
-        let encoder = Encoder {
-            tokenizer: &tokenizer,
-            template: Some(&template),
-        };
+        let encoder = encoder(&tokenizer, &template);
         for shape in [RowShape::Messages, RowShape::PromptCompletion] {
             let row = Row {
                 row: 0,
@@ -375,10 +360,7 @@ fn messages_that_are_context_are_never_learned() {
         }
     }
     let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     let row = conversation(vec![Message::new("user", "one"), context("wrong")], 0);
     let nothing = encoder.encode(&row, &spec(999));
     assert_eq!(nothing, Err(EncodeError::EmptyTarget));
@@ -438,10 +420,7 @@ fn turns_are_found_in_templates_that_rewrite() {
     ];
     let learned_of = |source: &str, first_trained: usize| {
         let template = ChatTemplate::new(source, &tokenizer).unwrap();
-        let encoder = Encoder {
-            tokenizer: &tokenizer,
-            template: Some(&template),
-        };
+        let encoder = encoder(&tokenizer, &template);
         let row = conversation(messages.to_vec(), first_trained);
         let (sequence, _) = encoder.encode(&row, &spec(999))?;
         Ok::<_, EncodeError>(learned(&tokenizer, &sequence).0)
@@ -556,10 +535,7 @@ fn datasets_are_split_and_counted() {
 fn only_the_assistant_is_learned() {
     let tokenizer = tiny_tokenizer();
     let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     let turn = (any::<bool>(), "[ -;=-{a-zé🙂\n]{0,12}");
     let config = ProptestConfig {
         failure_persistence: None,
@@ -622,10 +598,7 @@ fn the_sample_is_sound() {
         return;
     };
     let template = ChatTemplate::new(&model.chat_template.unwrap(), &tokenizer).unwrap();
-    let encoder = Encoder {
-        tokenizer: &tokenizer,
-        template: Some(&template),
-    };
+    let encoder = encoder(&tokenizer, &template);
     for (index, row) in rows.iter().enumerate() {
         let (sequence, num_cut) = encoder
             .encode(

@@ -2,7 +2,9 @@
 
 use std::{fs, io::Read, path::PathBuf};
 
-use engine::{tokenizer::Tokenizer, weights::checkpoint::ModelFiles};
+use engine::{
+    data::Encoder, template::ChatTemplate, tokenizer::Tokenizer, weights::checkpoint::ModelFiles,
+};
 use flate2::read::GzDecoder;
 use serde::de::DeserializeOwned;
 
@@ -33,4 +35,11 @@ pub fn model_tokenizer(test: &str) -> Option<(Tokenizer, ModelFiles)> {
 pub fn tiny_tokenizer() -> Tokenizer {
     let config = br#"{"bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>"}}"#;
     Tokenizer::from_json(&fixture("tiny_tokenizer.json"), Some(config)).unwrap()
+}
+
+pub fn encoder<'a>(tokenizer: &'a Tokenizer, template: &'a ChatTemplate) -> Encoder<'a> {
+    Encoder {
+        tokenizer,
+        template: Some(template),
+    }
 }

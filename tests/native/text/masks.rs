@@ -11,7 +11,7 @@ use engine::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::golden::{fixture, golden};
+use crate::golden::{encoder, fixture, golden};
 
 #[derive(Deserialize)]
 pub struct Masks {
@@ -148,10 +148,7 @@ fn masks_of_conversations_are_those_of_trl() {
     for family in &masks.families {
         let tokenizer = family.tokenizer();
         let template = family.template(&tokenizer);
-        let encoder = Encoder {
-            tokenizer: &tokenizer,
-            template: Some(&template),
-        };
+        let encoder = encoder(&tokenizer, &template);
         for (index, conversation) in family.conversations.iter().enumerate() {
             let messages: Vec<Message> = conversation.messages.iter().map(message).collect();
             let tools: Vec<String> = conversation
@@ -219,10 +216,7 @@ fn masks_of_prompts_and_completions_are_those_of_trl() {
     for family in &masks.families {
         let tokenizer = family.tokenizer();
         let template = family.template(&tokenizer);
-        let encoder = Encoder {
-            tokenizer: &tokenizer,
-            template: Some(&template),
-        };
+        let encoder = encoder(&tokenizer, &template);
         for (index, pair) in family.pairs.iter().enumerate() {
             let messages = pair
                 .prompt
