@@ -5,7 +5,8 @@
 
 use std::{thread, time::Instant};
 
-use counting::{Counting, allowed, alone, measured};
+use counting::{Counting, allowed};
+use kind::Kind;
 
 #[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "common/counting.rs"]
@@ -15,32 +16,46 @@ mod counting;
 mod fetched;
 #[path = "bounds/header.rs"]
 mod header;
+#[allow(dead_code, reason = "the other tests use more of it")]
+#[path = "common/kind.rs"]
+mod kind;
+#[path = "common/sparse.rs"]
+mod sparse;
 #[path = "bounds/template.rs"]
 mod template;
 #[path = "bounds/tokenizer.rs"]
 mod tokenizer;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::BY_THREAD;
 
 /// A quarter of the stack that a worker has (wasm-ld's 1 MB); what a thread of the tests has is twice that.
 const STACK_BYTES: usize = 256 << 10;
 
 /// Carries out `act`, which is given an input of `input_bytes`, on a small stack, and checks what it takes.
-fn bounded<T: Send>(name: &str, input_bytes: usize, act: impl FnOnce() -> T + Send) -> T {
+fn bounded<T: Send>(
+    kind: &mut Kind,
+    input: &str,
+    input_bytes: usize,
+    act: impl FnOnce() -> T + Send,
+) -> T {
     let start = Instant::now();
-    let (result, peak) = measured(|| {
-        thread::scope(|scope| {
-            let small = thread::Builder::new().stack_size(STACK_BYTES);
-            small.spawn_scoped(scope, act).unwrap().join()
-        })
+    // An overflow of the stack ends the program and tells the thread's name.
+    let what = format!("{}, {input}", kind.name);
+    let outcome = thread::scope(|scope| {
+        let small = thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .name(what.clone());
+        let measured = || ALLOCATOR.measured(act);
+        small.spawn_scoped(scope, measured).unwrap().join()
     });
     let took = start.elapsed();
-    println!(
-        "{name}: {input_bytes} bytes took {:.1} MB and {took:.2?}",
-        peak as f64 / 1e6
-    );
+    let (result, peak) = outcome.unwrap_or_else(|_| panic!("{what} panics"));
     let most = allowed(input_bytes);
-    assert!(peak <= most, "{name}: {peak} bytes, more than {most}");
-    result.unwrap()
+    assert!(
+        peak <= most,
+        "{what}: {input_bytes} bytes took {peak}, more than {most}, and {took:.2?}"
+    );
+    kind.add(input, peak, took);
+    result
 }

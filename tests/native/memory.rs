@@ -26,15 +26,16 @@ use common::{
     random::Random,
     zipped::{deflated, packed, shared},
 };
-use counting::{Counting, allowed, alone, forget_peak, live_bytes, measured, peak_bytes};
+use counting::{Counting, allowed};
 
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod common;
+#[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "common/counting.rs"]
 mod counting;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::OF_ALL;
 
 /// The tiny model with as many blocks, which share their weights: what a block adds is what a step holds of it.
 fn model_of(layers: usize) -> Llama {
@@ -83,15 +84,13 @@ fn peak_of_step(model: &Llama, tokens: usize) -> usize {
     let mut step = || block_on(state.step(model, &batch, 1e-3, &pacing)).unwrap();
     // The first step allocates what stays.
     step();
-    let before = live_bytes();
-    forget_peak();
-    step();
-    peak_bytes() - before
+    let ((), used) = ALLOCATOR.measured(|| drop(step()));
+    used
 }
 
 #[test]
 fn an_adapters_zip_takes_four_times_its_size_and_64_mb() {
-    let _guard = alone();
+    let _guard = ALLOCATOR.alone();
     let model = block_on(golden::model("tiny", &Device::flex()));
     let shape = ModelShape::from(&model.config);
     let spec = AdapterSpec {
@@ -106,7 +105,7 @@ fn an_adapters_zip_takes_four_times_its_size_and_64_mb() {
         let start = Instant::now();
         let files = vec![NamedSource { name, source }];
         // The zip itself is a file in the browser.
-        let (opened, used) = measured(|| block_on(AdapterFiles::open(files, &shape)));
+        let (opened, used) = ALLOCATOR.measured(|| block_on(AdapterFiles::open(files, &shape)));
         let (is_taken, time) = (opened.is_ok(), start.elapsed());
         let allowed = allowed(num_bytes);
         println!("{what}: {num_bytes} bytes took {used} of {allowed} in {time:.1?}, {is_taken}");
@@ -150,7 +149,7 @@ fn an_adapters_zip_takes_four_times_its_size_and_64_mb() {
 
 #[test]
 fn a_step_grows_with_its_tokens_and_by_one_activation_a_block() {
-    let _guard = alone();
+    let _guard = ALLOCATOR.alone();
     let model = model_of(3);
     let [short, middle, long] = [512, 1024, 2048].map(|tokens| peak_of_step(&model, tokens));
     println!("3 blocks: {short} bytes for 512 tokens, {middle} for 1024, {long} for 2048");

@@ -1,7 +1,7 @@
 //! Files of all formats, changed at random: reading them ends in rows or an error, within bounds of memory.
 //!
 //! `INLAY_FUZZ_RUNS` sets the runs of each format, `INLAY_FUZZ_SEED` the first seed. A test program of its own, as it counts
-//! whatever is allocated; for the same reason one format is read at a time.
+//! whatever is allocated.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,10 +18,11 @@ use engine::{
 };
 use zip::CompressionMethod;
 
-use counting::{Counting, allowed, alone, measured};
+use counting::{Counting, allowed};
 use packing::{gzip, zip};
 use records::{fixture, inputs};
 
+#[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "common/counting.rs"]
 mod counting;
 #[path = "reader/packing.rs"]
@@ -31,7 +32,7 @@ mod packing;
 mod records;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::BY_THREAD;
 
 const RUNS: u64 = 20_000;
 /// Parts of formats that are worth inserting.
@@ -128,7 +129,6 @@ fn from_env(name: &str) -> Option<u64> {
 }
 
 fn fuzz(name: &str, samples: &[Vec<u8>]) {
-    let _guard = alone();
     let runs = from_env("INLAY_FUZZ_RUNS").unwrap_or(RUNS);
     let first = from_env("INLAY_FUZZ_SEED").unwrap_or(0);
     let (mut num_read, mut num_refused, mut most) = (0u64, 0u64, 0);
@@ -149,7 +149,7 @@ fn fuzz(name: &str, samples: &[Vec<u8>]) {
             _ => TextSplit::Automatic,
         };
         let reading = || read(&mut inputs(&[(name, &bytes)]), split, &mut count);
-        let (outcome, used) = measured(|| catch_unwind(AssertUnwindSafe(reading)));
+        let (outcome, used) = ALLOCATOR.measured(|| catch_unwind(AssertUnwindSafe(reading)));
         most = most.max(used);
         assert!(
             used <= allowed(bytes.len()),
@@ -222,7 +222,6 @@ fn texts() -> Vec<Vec<u8>> {
 /// These rows take the most memory of all once they are parsed.
 #[test]
 fn rows_of_tiny_values_stay_within_bounds() {
-    let _guard = alone();
     for (item, num_values) in [("0", 1), ("\"\"", 1), ("[0]", 2), ("{\"\":0}", 2)] {
         for most in [99_000, 199_000] {
             let items = vec![item; most / num_values].join(",");
@@ -234,7 +233,7 @@ fn rows_of_tiny_values_stay_within_bounds() {
                 let files = [("rows.jsonl", text.as_bytes())];
                 let spec = ReadSpec::default();
                 let reading = || read_dataset(&mut inputs(&files), &spec, &mut Nobody).is_ok();
-                let (_, used) = measured(reading);
+                let (_, used) = ALLOCATOR.measured(reading);
                 println!(
                     "{most} values {item}: {used} bytes of {}",
                     allowed(text.len())
@@ -334,14 +333,13 @@ fn workbook(seed: u64) -> Vec<u8> {
 fn changed_workbooks_are_read_or_refused() {
     let samples: Vec<Vec<u8>> = (0..RUNS / 4).map(workbook).collect();
     for bytes in &samples {
-        let _guard = alone();
         let mut count = Count {
             num_rows: 0,
             num_faults: 0,
         };
         let mut files = inputs(&[("book.xlsx", bytes)]);
         let reading = || read(&mut files, TextSplit::Automatic, &mut count);
-        let (outcome, used) = measured(|| catch_unwind(AssertUnwindSafe(reading)));
+        let (outcome, used) = ALLOCATOR.measured(|| catch_unwind(AssertUnwindSafe(reading)));
         assert!(
             outcome.is_ok() && used <= allowed(bytes.len()),
             "{used} bytes"

@@ -20,3 +20,6 @@ mod gguf;
 mod open;
 #[path = "weights/safetensors.rs"]
 mod safetensors;
+#[allow(dead_code, reason = "the other tests use more of it")]
+#[path = "common/sparse.rs"]
+mod sparse;

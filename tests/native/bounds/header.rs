@@ -1,68 +1,22 @@
 //! Headers of model files.
 
-use std::{
-    cell::Cell,
-    fs::File,
-    future::{Future, ready},
-    io::Read,
-    pin::Pin,
-    rc::Rc,
-};
-
 use engine::{
     protocol::{Failure, FailureKind},
     template::of_model,
     weights::{
-        checkpoint::{MAX_WEIGHTS_BYTES, NamedSource, open},
+        checkpoint::{MAX_WEIGHTS_BYTES, open},
         error::ModelError,
-        gguf::GgufHeader,
-        source::{ByteSource, SourceError},
     },
 };
 use futures_executor::block_on;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{alone, bounded, fetched::bundled_model};
-
-/// A file of which only the front is held; the rest reads as zeros. Counts the bytes read.
-struct Sparse {
-    front: Vec<u8>,
-    num_bytes: u64,
-    read_bytes: Rc<Cell<u64>>,
-}
-
-impl Sparse {
-    fn new(front: Vec<u8>, num_bytes: u64) -> Self {
-        Self {
-            front,
-            num_bytes,
-            read_bytes: Rc::default(),
-        }
-    }
-}
-
-impl ByteSource for Sparse {
-    fn num_bytes(&self) -> u64 {
-        self.num_bytes
-    }
-
-    fn read<'a>(
-        &'a self,
-        offset: u64,
-        num_bytes: usize,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, SourceError>> + 'a>> {
-        let end = offset + num_bytes as u64;
-        assert!(end <= self.num_bytes, "a read beyond the end");
-        self.read_bytes
-            .set(self.read_bytes.get() + num_bytes as u64);
-        let mut bytes = vec![0; num_bytes];
-        let front = self.front.get(offset as usize..).unwrap_or_default();
-        let held = front.len().min(num_bytes);
-        bytes[..held].copy_from_slice(&front[..held]);
-        Box::pin(ready(Ok(bytes)))
-    }
-}
+use crate::{
+    bounded,
+    kind::Kind,
+    sparse::{Sparse, any_bit, bundled},
+};
 
 fn text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend((text.len() as u64).to_le_bytes());
@@ -75,9 +29,9 @@ fn pair(bytes: &mut Vec<u8>, key: &str, number: u32, value: &[u8]) {
     bytes.extend(value);
 }
 
-/// The header of a Llama with these sizes, all matrices of the type `kind`, a weight of which takes `bits`; and the
-/// bytes of the whole file.
-fn llama(architecture: &str, hidden: u64, layers: u64, kind: u32, bits: u64) -> (Vec<u8>, u64) {
+/// The header of a Llama with these sizes, all matrices of the type `kind`, a weight of which takes `bits`; the
+/// rest of the file is not held.
+fn llama(architecture: &str, hidden: u64, layers: u64, kind: u32, bits: u64) -> Sparse {
     let words: Vec<String> = (0..32_000).map(|word| format!("w{word}")).collect();
     llama_of(architecture, [hidden, layers, bits], kind, &words, &[])
 }
@@ -99,7 +53,7 @@ fn llama_of(
     kind: u32,
     words: &[String],
     merges: &[String],
-) -> (Vec<u8>, u64) {
+) -> Sparse {
     let feed_forward = hidden * 8 / 3 / 256 * 256;
     let mut pairs = Vec::new();
     let mut value = Vec::new();
@@ -169,69 +123,57 @@ fn llama_of(
     file.extend(entries);
     file.resize(file.len().next_multiple_of(32), 0);
     let num_bytes = file.len() as u64 + offset;
-    (file, num_bytes)
+    Sparse::new(file, num_bytes)
 }
 
-/// Opens a file of which only the front is held. What came of it, and how many bytes were read.
-fn opened(name: &str, front: Vec<u8>, num_bytes: u64) -> (Result<(), ModelError>, u64) {
-    let front_bytes = front.len();
-    bounded(name, front_bytes, || {
-        let source = Sparse::new(front, num_bytes);
-        let read_bytes = source.read_bytes.clone();
-        let file = NamedSource {
-            name: "model.gguf".to_owned(),
-            source: Box::new(source),
-        };
-        let result = block_on(open(vec![file])).map(|_| ());
-        (result, read_bytes.get())
+/// Opens a model's only file.
+fn opened(kind: &mut Kind, input: &str, file: &Sparse) -> Result<(), ModelError> {
+    bounded(kind, input, file.held_bytes(), || {
+        let file = file.clone().named("model.gguf");
+        block_on(open(vec![file])).map(|_| ())
     })
+}
+
+/// Fails if more was read than the header, once, and a slice after it.
+fn assert_only_header_was_read(file: &Sparse) {
+    let (read, held) = (file.read_bytes(), file.held_bytes() as u64);
+    assert!(read < held + (1 << 20), "{read} bytes were read");
 }
 
 #[test]
 fn models_that_cannot_be_held_are_refused_by_their_header() {
-    let _alone = alone();
-    // Llama 7B in 8 and 16 bits, 13B in 4 bits.
-    for (hidden, layers, kind, bits) in [(4096, 32, 1, 16), (5120, 40, 0, 32)] {
-        let (front, num_bytes) = llama("llama", hidden, layers, kind, bits);
-        assert!(num_bytes > 7_000_000_000);
-        let front_bytes = front.len() as u64;
-        let name = format!("a model of {num_bytes} bytes");
-        let (result, read_bytes) = opened(&name, front, num_bytes);
-        let error = result.unwrap_err();
+    let mut kind = Kind::new("headers of large models");
+    // Llama 7B in 16 bits, 13B in 32 bits.
+    for (hidden, layers, number, bits) in [(4096, 32, 1, 16), (5120, 40, 0, 32)] {
+        let file = llama("llama", hidden, layers, number, bits);
+        assert!(file.num_bytes > 7_000_000_000);
+        let input = format!("of {} bytes", file.num_bytes);
+        let error = opened(&mut kind, &input, &file).unwrap_err();
         assert!(
             matches!(error, ModelError::TooHeavy { limit, .. } if limit == MAX_WEIGHTS_BYTES),
             "{error:?}"
         );
-        // The header, once, and a slice after it.
-        assert!(
-            read_bytes < front_bytes + (1 << 20),
-            "{read_bytes} bytes were read"
-        );
+        assert_only_header_was_read(&file);
         let failure = Failure::from(error);
         assert_eq!(failure.kind, FailureKind::UnsupportedModel);
         println!("{} {}", failure.what, failure.remedy.unwrap());
     }
     // One that fits is opened.
-    let (front, num_bytes) = llama("llama", 2048, 22, 1, 16);
-    let (result, _) = opened("a model of 1B", front, num_bytes);
-    assert_eq!(result, Ok(()));
+    let file = llama("llama", 2048, 22, 1, 16);
+    assert_eq!(opened(&mut kind, "one of 1B", &file), Ok(()));
 }
 
 #[test]
 fn large_models_of_other_kinds_are_refused_by_their_header() {
-    let _alone = alone();
-    let gigabytes = 7_000_000_000;
+    let mut kind = Kind::new("headers of large models of other kinds");
     // Another architecture, and a type that is not read.
-    for (architecture, kind) in [("mamba", 1), ("llama", 14)] {
-        let (front, num_bytes) = llama(architecture, 4096, 32, kind, 16);
-        let front_bytes = front.len() as u64;
-        let (result, read_bytes) = opened(architecture, front, num_bytes.max(gigabytes));
-        let failure = Failure::from(result.unwrap_err());
+    for (architecture, number) in [("mamba", 1), ("llama", 14)] {
+        let mut file = llama(architecture, 4096, 32, number, 16);
+        file.num_bytes = file.num_bytes.max(7_000_000_000);
+        let error = opened(&mut kind, architecture, &file).unwrap_err();
+        let failure = Failure::from(error);
         assert_eq!(failure.kind, FailureKind::UnsupportedModel, "{failure:?}");
-        assert!(
-            read_bytes < front_bytes + (1 << 20),
-            "{read_bytes} bytes were read"
-        );
+        assert_only_header_was_read(&file);
     }
 }
 
@@ -248,7 +190,7 @@ fn all_texts(longest: u32) -> Vec<String> {
 
 #[test]
 fn vocabularies_with_many_merges_stay_in_bounds() {
-    let _alone = alone();
+    let mut kind = Kind::new("vocabularies with many merges");
     // More and longer than those of any model, up to what is read.
     for (longest, num_merges) in [(16, 500_000), (17, 520_000), (17, 1 << 20), (19, 0)] {
         let words = all_texts(longest);
@@ -256,30 +198,16 @@ fn vocabularies_with_many_merges_stay_in_bounds() {
             (1..word.len()).map(move |at| format!("{} {}", &word[..at], &word[at..]))
         });
         let merges: Vec<String> = splits.take(num_merges).collect();
-        let (front, num_bytes) = llama_of("llama", [256, 1, 16], 1, &words, &merges);
-        let name = format!("{} words, {} merges", words.len(), merges.len());
+        let file = llama_of("llama", [256, 1, 16], 1, &words, &merges);
+        let input = format!("{} words, {} merges", words.len(), merges.len());
         drop((words, merges));
-        let input_bytes = front.len();
-        let result = bounded(&name, input_bytes, || {
-            let file = NamedSource {
-                name: "model.gguf".to_owned(),
-                source: Box::new(Sparse::new(front, num_bytes)),
-            };
+        let result = bounded(&mut kind, &input, file.held_bytes(), || {
+            let file = file.named("model.gguf");
             let model = block_on(open(vec![file])).map_err(Failure::from)?;
             of_model(&model).map(|(tokenizer, _)| tokenizer.encode("abab").map(|ids| ids.len()))
         });
-        println!("{name}: {result:?}");
+        println!("{input}: {result:?}");
     }
-}
-
-/// Header and size of the bundled model.
-fn bundled_front(test: &str) -> Option<(Vec<u8>, u64, usize)> {
-    let mut file = File::open(bundled_model(test)?).unwrap();
-    let num_bytes = file.metadata().unwrap().len();
-    let mut front = vec![0; 2 << 20];
-    file.read_exact(&mut front).unwrap();
-    let header = block_on(GgufHeader::read(&Sparse::new(front.clone(), num_bytes))).unwrap();
-    Some((front, num_bytes, header.data_offset as usize))
 }
 
 /// As many as the drills take, or a fortieth.
@@ -292,31 +220,35 @@ fn rounds(rounds: usize) -> usize {
 
 #[test]
 fn the_bundled_header_with_cuts_and_flips_stays_in_bounds() {
-    let _alone = alone();
     let test = "the_bundled_header_with_cuts_and_flips_stays_in_bounds";
-    let Some((front, num_bytes, header_bytes)) = bundled_front(test) else {
+    let Some((whole, header_bytes)) = bundled(test) else {
         return;
     };
     let mut rng = ChaCha8Rng::seed_from_u64(16);
-    let mut refused = 0;
-    let (cuts, flips) = (rounds(1_000), rounds(10_000));
-    for _ in 0..cuts {
-        let cut = rng.random_range(0..header_bytes);
-        let (result, _) = opened("cut", front[..cut].to_vec(), cut as u64);
-        assert!(!result.unwrap_err().to_string().is_empty());
+    let (num_cuts, num_flips) = (rounds(1_000), rounds(10_000));
+    let mut cuts = Kind::new("cuts of the bundled header");
+    for _ in 0..num_cuts {
+        let mut cut = whole.clone();
+        cut.num_bytes = rng.random_range(0..header_bytes);
+        let input = format!("after {} bytes", cut.num_bytes);
+        let error = opened(&mut cuts, &input, &cut).unwrap_err();
+        assert!(!error.to_string().is_empty());
     }
-    for round in 0..flips {
-        let mut damaged = front.clone();
-        // The settings come first, the tensors last; between them lies the vocabulary.
-        let place = match round % 3 {
-            0 => rng.random_range(0..1_500),
-            1 => rng.random_range(header_bytes - 18_000..header_bytes),
-            _ => rng.random_range(0..header_bytes),
-        };
-        damaged[place] ^= 1 << rng.random_range(0..8);
-        let (result, _) = opened("flip", damaged, num_bytes);
-        refused += usize::from(result.is_err());
+    let mut flips = Kind::new("flipped bits of the bundled header");
+    let mut num_refused = 0;
+    for round in 0..num_flips {
+        let mut damaged = whole.clone();
+        let (place, mask) = any_bit(round, header_bytes, &mut rng);
+        damaged.flipped = Some((place, mask));
+        let input = format!("byte {place} ^ {mask:#04x}");
+        num_refused += usize::from(opened(&mut flips, &input, &damaged).is_err());
     }
-    println!("{cuts} cuts, {flips} flips, {refused} of them refused");
-    assert!(refused > flips / 10, "only {refused} were refused");
+    println!(
+        "{num_refused} of {num_flips} flipped bits were refused, {} were opened",
+        num_flips - num_refused
+    );
+    assert!(
+        num_refused > num_flips / 10,
+        "only {num_refused} were refused"
+    );
 }

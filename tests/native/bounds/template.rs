@@ -4,7 +4,7 @@ use engine::template::{
     ChatTemplate, MAX_BLOCKS, MAX_BRACKETS, MAX_EXPRESSION_DEPTH, Message, TemplateError,
 };
 
-use crate::{alone, bounded};
+use crate::{bounded, kind::Kind};
 
 fn render(source: &str) -> Result<String, TemplateError> {
     let messages = [
@@ -15,8 +15,8 @@ fn render(source: &str) -> Result<String, TemplateError> {
 }
 
 /// Compiles and renders a template within the bounds.
-fn measured(name: &str, source: &str) -> Result<String, TemplateError> {
-    bounded(name, source.len(), || render(source))
+fn measured(kind: &mut Kind, name: &str, source: &str) -> Result<String, TemplateError> {
+    bounded(kind, name, source.len(), || render(source))
 }
 
 /// A part of a template, repeated, and what is around all of it.
@@ -150,11 +150,11 @@ fn template(chain: &Chain, count: usize) -> String {
 
 #[test]
 fn long_chains_and_deep_nests_are_refused() {
-    let _alone = alone();
+    let mut kind = Kind::new("long chains and deep nests");
     for chain in &CHAINS {
         for bytes in [10_000, 250_000] {
             let count = bytes / (chain.repeated.len() + chain.closing.len());
-            let result = measured(chain.name, &template(chain, count));
+            let result = measured(&mut kind, chain.name, &template(chain, count));
             assert!(
                 matches!(result, Err(TemplateError::TooDeep { line: 1, .. })),
                 "{}: {result:?}",
@@ -168,21 +168,25 @@ fn long_chains_and_deep_nests_are_refused() {
         ]
         .concat();
         for source in [format!("{{{{ {open}"), format!("{{% set x = {open}"), open] {
-            let _ = measured(chain.name, &source);
+            let _ = measured(&mut kind, chain.name, &source);
         }
     }
 }
 
 #[test]
 fn chains_and_nests_up_to_the_limit_are_read() {
-    let _alone = alone();
+    let mut kind = Kind::new("chains and nests up to the limit");
     for chain in &CHAINS {
         // Some have two steps in each part.
         let steps = match chain.name {
             "joined texts" | "methods" | "conjunctions" | "choices" => 5,
             _ => 1,
         };
-        let result = measured(chain.name, &template(chain, chain.limit / steps - 1));
+        let result = measured(
+            &mut kind,
+            chain.name,
+            &template(chain, chain.limit / steps - 1),
+        );
         assert!(
             !matches!(
                 result,
@@ -196,7 +200,7 @@ fn chains_and_nests_up_to_the_limit_are_read() {
 
 #[test]
 fn what_long_templates_hold_in_sequence_is_no_chain() {
-    let _alone = alone();
+    let mut kind = Kind::new("long templates");
     let item = "{'role': 'user', 'content': messages[0].content + '\\n' ~ 'x'|trim},";
     let long = [
         format!("{{% set x = [{}] %}}{{{{ x|length }}}}", item.repeat(500)),
@@ -207,7 +211,7 @@ fn what_long_templates_hold_in_sequence_is_no_chain() {
         format!("{{{{ '{}' }}}}", "((1+1".repeat(10_000)),
     ];
     for source in long {
-        let result = measured("a long template", &source);
+        let result = measured(&mut kind, "a long template", &source);
         assert!(
             !matches!(result, Err(TemplateError::TooDeep { .. })),
             "{result:?}"
@@ -217,7 +221,7 @@ fn what_long_templates_hold_in_sequence_is_no_chain() {
         "{{{{ {}'' }}}}",
         "messages[0]['content'] + '\\n' + ".repeat(100)
     );
-    assert!(measured("joined texts", &joined).is_ok());
+    assert!(measured(&mut kind, "joined texts", &joined).is_ok());
 }
 
 /// `{% set x = ... %}` forty times.
@@ -230,7 +234,7 @@ fn forty(start: &str, step: &str, end: &str) -> String {
 
 #[test]
 fn values_that_double_are_refused() {
-    let _alone = alone();
+    let mut kind = Kind::new("values that double");
     let starts = ["[1]", "'a'", "messages", "{'a': 1}", "(1,)"];
     let steps = [
         "x + x",
@@ -289,7 +293,7 @@ fn values_that_double_are_refused() {
     for start in starts {
         for step in steps {
             let source = forty(start, step, "");
-            let _ = measured(&format!("{start}, {step}"), &source);
+            let _ = measured(&mut kind, &format!("{start}, {step}"), &source);
         }
     }
     for (start, step) in [
@@ -303,8 +307,12 @@ fn values_that_double_are_refused() {
                 "{{% set x = {start} %}}{}{end}",
                 format!("{{% set x = {step} %}}").repeat(9)
             );
-            let _ = measured(&format!("nine of {step}, {end}"), &doubled);
-            let result = measured(&format!("forty of {step}, {end}"), &forty(start, step, end));
+            let _ = measured(&mut kind, &format!("nine of {step}, {end}"), &doubled);
+            let result = measured(
+                &mut kind,
+                &format!("forty of {step}, {end}"),
+                &forty(start, step, end),
+            );
             assert!(result.is_err(), "{step} {end}: {result:?}");
         }
     }
@@ -312,7 +320,7 @@ fn values_that_double_are_refused() {
 
 #[test]
 fn single_steps_that_make_much_are_refused() {
-    let _alone = alone();
+    let mut kind = Kind::new("single steps that make much");
     let sources = [
         "{{ 'a' * 10**9 }}",
         "{{ 'a' * 1000000 * 1000000 }}",
@@ -360,7 +368,7 @@ fn single_steps_that_make_much_are_refused() {
         "{% set x %}{% for i in range(100000) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}{% endset %}",
     ];
     for source in sources {
-        let result = measured(source, source);
+        let result = measured(&mut kind, source, source);
         assert!(
             result.is_err(),
             "{source}: {:?}",
@@ -371,7 +379,7 @@ fn single_steps_that_make_much_are_refused() {
 
 #[test]
 fn values_inside_each_other_are_refused_before_they_overflow_the_stack() {
-    let _alone = alone();
+    let mut kind = Kind::new("values inside each other");
     let steps = [
         "[x]",
         "(x,)",
@@ -410,7 +418,7 @@ fn values_inside_each_other_are_refused_before_they_overflow_the_stack() {
                 let source = format!(
                     "{{% set ns = namespace(x={start}) %}}{{% for i in range(20000) %}}{{% set ns.x = {step} %}}{{% endfor %}}{end}"
                 );
-                let _ = measured(&format!("{start}, {step}, {end}"), &source);
+                let _ = measured(&mut kind, &format!("{start}, {step}, {end}"), &source);
             }
         }
     }
@@ -432,14 +440,14 @@ fn values_inside_each_other_are_refused_before_they_overflow_the_stack() {
         "{% extends 'chat_template' %}",
     ];
     for source in sources {
-        let result = measured(source, source);
+        let result = measured(&mut kind, source, source);
         assert!(result.is_err(), "{source}: {result:?}");
     }
 }
 
 #[test]
 fn what_real_templates_do_still_works() {
-    let _alone = alone();
+    let mut kind = Kind::new("steps of real templates");
     let cases = [
         (
             "{{ messages[1:]|length }}{{ messages[::-1][0].role }}",
@@ -496,7 +504,7 @@ fn what_real_templates_do_still_works() {
     ];
     for (source, expected) in cases {
         assert_eq!(
-            measured(source, source).as_deref(),
+            measured(&mut kind, source, source).as_deref(),
             Ok(expected),
             "{source}"
         );

@@ -3,7 +3,7 @@
 use engine::tokenizer::{Tokenizer, TokenizerError};
 use serde_json::{Value, json};
 
-use crate::{alone, bounded};
+use crate::{bounded, kind::Kind};
 
 /// A text that grows most: all of it is replaced.
 fn texts() -> [String; 3] {
@@ -24,15 +24,15 @@ fn small() -> Value {
 }
 
 /// Reads a tokenizer and uses it, within the bounds.
-fn measured(name: &str, file: &Value) -> Result<Vec<u32>, TokenizerError> {
+fn measured(kind: &mut Kind, name: &str, file: &Value) -> Result<Vec<u32>, TokenizerError> {
     let file = serde_json::to_vec(file).unwrap();
-    measured_bytes(name, &file)
+    measured_bytes(kind, name, &file)
 }
 
-fn measured_bytes(name: &str, file: &[u8]) -> Result<Vec<u32>, TokenizerError> {
+fn measured_bytes(kind: &mut Kind, name: &str, file: &[u8]) -> Result<Vec<u32>, TokenizerError> {
     let texts = texts();
     let text_bytes: usize = texts.iter().map(String::len).sum();
-    bounded(name, file.len() + text_bytes, || {
+    bounded(kind, name, file.len() + text_bytes, || {
         let tokenizer = Tokenizer::from_json(file, None)?;
         let mut ids = Vec::new();
         for text in &texts {
@@ -61,7 +61,7 @@ fn replace(from: &str, to: &str) -> Value {
 
 #[test]
 fn what_would_grow_is_refused() {
-    let _alone = alone();
+    let mut kind = Kind::new("tokenizers that would grow");
     let long = "a".repeat(64);
     let prepend = json!({"type": "Prepend", "prepend": "ab"});
     let special = json!({"id": "x", "ids": vec![1; 20_000], "tokens": ["x"]});
@@ -197,7 +197,7 @@ fn what_would_grow_is_refused() {
         ),
     ];
     for (name, part, value) in cases {
-        let result = measured(name, &with(part, value));
+        let result = measured(&mut kind, name, &with(part, value));
         assert!(
             matches!(
                 result,
@@ -210,31 +210,29 @@ fn what_would_grow_is_refused() {
 
 #[test]
 fn large_parts_are_refused_before_they_are_read() {
-    let _alone = alone();
-    let file = |part: &str, item: &str, num_bytes: usize, open: char, close: char| {
-        let items = format!("{item},").repeat(num_bytes / (item.len() + 1));
-        format!("{{\"{part}\": {open}{items}{item}{close}, \"model\": {{}}}}").into_bytes()
-    };
-    let cases = [
-        file("normalizer", "{\"type\":\"NFC\"}", 60_000_000, '[', ']'),
-        file("decoder", "[]", 60_000_000, '[', ']'),
-        file("post_processor", "1", 60_000_000, '[', ']'),
-        file("padding", "[[]]", 60_000_000, '[', ']'),
-        file("added_tokens", "{}", 60_000_000, '[', ']'),
-        file("model", "\"a\":1", 60_000_000, '{', '}'),
-    ];
-    for bytes in cases {
-        let result = measured_bytes("60 MB", &bytes);
+    let mut kind = Kind::new("tokenizers with large parts");
+    for (part, item, [open, close]) in [
+        ("normalizer", "{\"type\":\"NFC\"}", ['[', ']']),
+        ("decoder", "[]", ['[', ']']),
+        ("post_processor", "1", ['[', ']']),
+        ("padding", "[[]]", ['[', ']']),
+        ("added_tokens", "{}", ['[', ']']),
+        ("model", "\"a\":1", ['{', '}']),
+    ] {
+        let items = format!("{item},").repeat(60_000_000 / (item.len() + 1));
+        let file = format!("{{\"{part}\": {open}{items}{item}{close}, \"model\": {{}}}}");
+        drop(items);
+        let result = measured_bytes(&mut kind, part, file.as_bytes());
         assert!(
             matches!(result, Err(TokenizerError::Unsupported(_))),
-            "{result:?}"
+            "{part}: {result:?}"
         );
     }
 }
 
 #[test]
 fn many_tokens_merges_and_added_tokens_stay_in_bounds() {
-    let _alone = alone();
+    let mut kind = Kind::new("large tokenizers");
     let mut file = small();
     // As many as the largest tokenizers in use.
     let words: serde_json::Map<String, Value> = (0..262_144)
@@ -242,7 +240,7 @@ fn many_tokens_merges_and_added_tokens_stay_in_bounds() {
         .collect();
     file["model"]["vocab"] = words.into();
     file["model"]["merges"] = json!([]);
-    measured("262,144 tokens", &file).unwrap();
+    measured(&mut kind, "262,144 tokens", &file).unwrap();
 
     // Every pair of two letters out of many is a merge.
     let letters: Vec<char> = ('\u{4e00}'..).take(360).collect();
@@ -259,7 +257,7 @@ fn many_tokens_merges_and_added_tokens_stay_in_bounds() {
         .collect();
     file["model"]["vocab"] = vocab.into();
     file["model"]["merges"] = merges.into();
-    measured("129,600 merges", &file).unwrap();
+    measured(&mut kind, "129,600 merges", &file).unwrap();
 
     // As many added tokens as are read.
     let mut file = small();
@@ -267,7 +265,7 @@ fn many_tokens_merges_and_added_tokens_stay_in_bounds() {
         .map(|id| json!({"id": 6 + id, "content": format!("<added_{id:05}>"), "special": true}))
         .collect();
     file["added_tokens"] = added.into();
-    measured("65,000 added tokens", &file).unwrap();
+    measured(&mut kind, "65,000 added tokens", &file).unwrap();
 
     // Every added token begins as the text does, and as many others.
     let mut file = small();
@@ -275,21 +273,31 @@ fn many_tokens_merges_and_added_tokens_stay_in_bounds() {
         .map(|id| json!({"id": 6 + id, "content": "<".repeat(2 + id % 500) + &"a".repeat(id / 500), "special": true}))
         .collect();
     file["added_tokens"] = added.into();
-    measured("added tokens that begin alike", &file).unwrap();
+    measured(&mut kind, "added tokens that begin alike", &file).unwrap();
 }
 
 #[test]
 fn real_components_are_still_read() {
-    let _alone = alone();
+    let mut kind = Kind::new("components of real tokenizers");
     let llama = json!({"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "\u{2581}"}, replace(" ", "\u{2581}"),
     ]});
-    let ids = measured("Llama 2's normalizers", &with("normalizer", llama)).unwrap();
+    let ids = measured(
+        &mut kind,
+        "Llama 2's normalizers",
+        &with("normalizer", llama),
+    )
+    .unwrap();
     assert_eq!(ids.len(), 10_001);
     let pattern = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
     let split = json!({"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
         {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
     ]});
-    measured("Llama 3's pattern", &with("pre_tokenizer", split)).unwrap();
+    measured(
+        &mut kind,
+        "Llama 3's pattern",
+        &with("pre_tokenizer", split),
+    )
+    .unwrap();
 }

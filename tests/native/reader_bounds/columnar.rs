@@ -9,7 +9,7 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 
-use crate::{alone, are_drills, check, each};
+use crate::{are_drills, check_each, kind::Kind};
 
 fn properties() -> parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder()
@@ -81,7 +81,7 @@ fn numbers(rows: usize, encoding: Encoding, columns: usize) -> Vec<u8> {
 
 #[test]
 fn parquet_that_expands() {
-    let _guard = alone();
+    let mut kind = Kind::new("Parquet that expands");
     let equal = properties().build();
     let (long, short) = ("word ".repeat(200_000), "some words");
     let front = properties()
@@ -89,37 +89,34 @@ fn parquet_that_expands() {
         .set_encoding(Encoding::DELTA_BYTE_ARRAY)
         .build();
     let many = if are_drills() { 1 << 20 } else { 1 << 14 };
-    each!((what, bytes) in [
-        (
-            "50 million nulls",
-            texts(1, 50_000_000, None, equal.clone()),
-        ),
-        (
-            "50 columns of nulls",
-            texts(50, 4 * many, None, equal.clone()),
-        ),
-        ("equal rows", texts(1, 4 * many, Some(short), equal.clone())),
-        (
-            "50 columns of equal rows",
-            texts(50, many, Some(short), equal.clone()),
-        ),
-        (
-            "a text of 1 MB many times",
-            texts(2, 100_000, Some(&long), equal.clone()),
-        ),
-        (
-            "texts of 1 MB by their beginnings",
-            texts(1, 2000, Some(&long), front.clone()),
-        ),
-        (
-            "equal numbers",
-            numbers(4 * many, Encoding::DELTA_BINARY_PACKED, 1),
-        ),
-        (
-            "20 columns of equal numbers",
-            numbers(4 * many, Encoding::DELTA_BINARY_PACKED, 20),
-        ),
-    ] {
-        let _ = check(what, "a.parquet", &bytes);
-    }    );
+    check_each(
+        &mut kind,
+        "a.parquet",
+        &[
+            ("50 million nulls", &|| {
+                texts(1, 50_000_000, None, equal.clone())
+            }),
+            ("50 columns of nulls", &|| {
+                texts(50, 4 * many, None, equal.clone())
+            }),
+            ("equal rows", &|| {
+                texts(1, 4 * many, Some(short), equal.clone())
+            }),
+            ("50 columns of equal rows", &|| {
+                texts(50, many, Some(short), equal.clone())
+            }),
+            ("a text of 1 MB many times", &|| {
+                texts(2, 100_000, Some(&long), equal.clone())
+            }),
+            ("texts of 1 MB by their beginnings", &|| {
+                texts(1, 2000, Some(&long), front.clone())
+            }),
+            ("equal numbers", &|| {
+                numbers(4 * many, Encoding::DELTA_BINARY_PACKED, 1)
+            }),
+            ("20 columns of equal numbers", &|| {
+                numbers(4 * many, Encoding::DELTA_BINARY_PACKED, 20)
+            }),
+        ],
+    );
 }

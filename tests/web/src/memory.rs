@@ -13,10 +13,7 @@ use engine::{
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 use crate::{
-    common::{
-        counting::{Counting, live_bytes},
-        golden,
-    },
+    common::{counting::Counting, golden},
     device::{device, random},
     reference::Random,
 };
@@ -29,7 +26,7 @@ const EVAL_STEPS: u64 = 40;
 const LOG_BYTES: u64 = 2 * NUM_STEPS * size_of::<StepSpan>() as u64;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::OF_ALL;
 
 /// Bytes held at one moment.
 #[derive(Clone, Copy)]
@@ -56,7 +53,7 @@ impl Meter {
         let usage = self.device.memory_pool_usage();
         Reading {
             wasm: u64::from(buffer.byte_length()),
-            heap: live_bytes() as u64,
+            heap: ALLOCATOR.live_bytes() as u64,
             device: usage.map(|usage| [usage.bytes_in_use, usage.bytes_reserved]),
         }
     }
