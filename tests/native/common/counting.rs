@@ -20,18 +20,20 @@ struct Counts {
 }
 
 impl Counts {
-    const NONE: Self = Self {
-        live: AtomicIsize::new(0),
-        peak: AtomicIsize::new(0),
-    };
+    const fn new() -> Self {
+        Self {
+            live: AtomicIsize::new(0),
+            peak: AtomicIsize::new(0),
+        }
+    }
 }
 
-static OF_ALL: Counts = Counts::NONE;
+static OF_ALL: Counts = Counts::new();
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 thread_local! {
     // Neither set up nor torn down, which would allocate.
-    static OF_THREAD: Counts = const { Counts::NONE };
+    static OF_THREAD: Counts = const { Counts::new() };
 }
 
 /// The system's allocator, with counters.
