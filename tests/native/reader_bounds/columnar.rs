@@ -112,7 +112,7 @@ fn parquet_that_expands() {
         "a.parquet",
         &[
             ("50 columns of nulls", &|| {
-                texts(50, 4 * many, None, equal.clone())
+                texts(50, many, None, equal.clone())
             }),
             ("equal rows", &|| {
                 texts(1, 4 * many, Some(short), equal.clone())
