@@ -341,15 +341,15 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// Gives files to a file input.
+    /// Gives files to a file input, by whole paths.
     ///
     /// # Errors
     /// Where there is no such input.
-    pub fn choose_files(&self, input: &str, files: &[&Path]) -> Result<(), PageError> {
+    pub fn choose_files(&self, input: &str, files: &[impl AsRef<Path>]) -> Result<(), PageError> {
         let element = self.by_name(Role::FileInput, input)?;
         let paths: Vec<String> = files
             .iter()
-            .map(|file| file.display().to_string())
+            .map(|file| file.as_ref().display().to_string())
             .collect();
         Ok(self.session.type_into(&element, &paths.join("\n"))?)
     }

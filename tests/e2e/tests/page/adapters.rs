@@ -1,13 +1,13 @@
 //! PEFT adapters are loaded, chosen, blended, trained further, and exported for every runtime; bad ones change nothing.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use e2e::browser::Window;
 use e2e::page::{Page, Role, Seen};
 
 use crate::visit::{
-    LOADING, Outcome, RUN, SOON, Visit, file, fill, picture, questions, root, seed, unzipped,
+    LOADING, Outcome, RUN, SOON, Visit, adapter, adapters, file, fill, picture, questions, seed,
+    tiny_model, unzipped,
 };
 
 const SETTINGS: [(&str, &str); 4] = [
@@ -17,15 +17,8 @@ const SETTINGS: [(&str, &str); 4] = [
     ("Validation split", "0.1"),
 ];
 
-/// The driver wants whole paths.
-fn fixture(name: &str) -> Result<PathBuf, std::io::Error> {
-    root().join("tests/fixtures").join(name).canonicalize()
-}
-
 fn choose_adapter(page: &Page, case: &str) -> Outcome {
-    let config = fixture(&format!("strangers/{case}/adapter_config.json"))?;
-    let tensors = fixture(&format!("strangers/{case}/adapter_model.safetensors"))?;
-    Ok(page.choose_files("Adapter files", &[&config, &tensors])?)
+    Ok(page.choose_files("Adapter files", &adapter(case)?)?)
 }
 
 /// The names of the adapters in the list, and the one that is chosen.
@@ -78,14 +71,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     // Without its model an adapter is told to wait.
     choose_adapter(&page, "lora.all_linear")?;
     page.wait_for_text("No model is loaded", SOON)?;
-    let names = ["config.json", "model.safetensors", "tokenizer.json"];
-    let model: Result<Vec<PathBuf>, _> = names
-        .iter()
-        .map(|name| fixture(&format!("model/tiny/{name}")))
-        .collect();
-    let model = model?;
-    let model: Vec<&Path> = model.iter().map(PathBuf::as_path).collect();
-    page.choose_files("Model files", &model)?;
+    page.choose_files("Model files", &tiny_model()?)?;
     page.wait_for_status(&["Ready", "Idle"], LOADING)?;
     page.wait_for_text("SHA-256", LOADING)?;
 
@@ -161,7 +147,7 @@ fn adapters_come_in_are_blended_and_leave() -> Outcome {
     assert!(file(&zips[1].1, "adapter.gguf")?.starts_with(b"GGUF"));
     page.choose_files("Adapter files", &[&zips[0].0])?;
     let again = "inlay-tiny-lora.zip";
-    let again = listed_end(&visit, &page, again)?;
+    let again = listed_end(&page, again)?;
 
     // A run continues it.
     let dataset = visit.write("questions.jsonl", questions(12, seed()))?;
@@ -236,10 +222,10 @@ fn other_methods(visit: &Visit, page: &Page) -> Outcome {
 }
 
 /// Waits for an adapter whose name ends so; its name.
-fn listed_end(visit: &Visit, page: &Page, end: &str) -> Result<String, Box<dyn std::error::Error>> {
+fn listed_end(page: &Page, end: &str) -> Result<String, Box<dyn std::error::Error>> {
     let mut found = String::new();
     page.wait(&format!("an adapter {end}"), LOADING, || {
-        let (names, _) = listed(visit, page).unwrap_or_default();
+        let names = adapters(page)?;
         Ok(
             match names
                 .iter()

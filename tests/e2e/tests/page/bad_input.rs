@@ -7,10 +7,10 @@ use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 use serde_json::{Value, json};
 
-use crate::data::zipped;
 use crate::visit::{
-    Chance, LOADING, Outcome, SOON, Visit, load, model_file, questions, root, seed, sentences,
+    Chance, LOADING, Outcome, SOON, Visit, fixture, load, model_file, questions, seed, sentences,
 };
+use crate::zipped::deflated;
 
 /// Files given together, and words of which the page's answer holds at least one (in any case).
 struct Case {
@@ -101,8 +101,8 @@ fn model_cases(model: &[u8]) -> Vec<Case> {
 }
 
 fn dataset_cases() -> Result<Vec<Case>, Box<dyn Error>> {
-    let parquet = std::fs::read(root().join("tests/fixtures/datasets/parquet/zstd.parquet"))?;
-    let zip = zipped(&[("rows.jsonl", sentences(40, seed()).as_bytes())]);
+    let parquet = std::fs::read(fixture("datasets/parquet/zstd.parquet")?)?;
+    let zip = deflated(&[("rows.jsonl", sentences(40, seed()).as_bytes())]);
     let mut chance = Chance(seed());
     let junk: Vec<u8> = (0..5000).map(|_| chance.below(256) as u8).collect();
     Ok(vec![
@@ -156,7 +156,6 @@ fn give(visit: &Visit, page: &Page, input: &str, case: &Case) -> Result<String, 
     for (name, bytes) in &case.files {
         paths.push(visit.write(&format!("bad/{name}"), bytes)?);
     }
-    let paths: Vec<&std::path::Path> = paths.iter().map(PathBuf::as_path).collect();
     let before = page.body_text()?;
     page.choose_files(input, &paths)?;
     let said = page.wait(&format!("a message about {names:?}"), LOADING, || {

@@ -1,43 +1,26 @@
 //! Try as a chat: turns follow on for every model by itself, and what the models read can be looked at.
 
-use std::path::{Path, PathBuf};
-
 use e2e::axe;
 use e2e::browser::Window;
 use e2e::page::{Page, Role, Seen};
 
 use crate::accessible::look;
-use crate::visit::{LOADING, Outcome, SOON, Visit, picture, root};
-
-fn fixture(name: &str) -> Result<PathBuf, std::io::Error> {
-    root().join("tests/fixtures").join(name).canonicalize()
-}
+use crate::visit::{
+    LOADING, Outcome, SOON, Visit, adapter, picture, tiny_model, wait_for_adapters,
+};
 
 /// The tiny model with a chat template next to it, and two adapters.
 fn prepare(visit: &Visit, page: &Page) -> Outcome {
     let template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}\
                     {% if add_generation_prompt %}[assistant]{% endif %}";
-    let mut files = vec![visit.write("chat_template.jinja", template)?];
-    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
-        files.push(fixture(&format!("model/tiny/{name}"))?);
-    }
-    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let mut files = tiny_model()?;
+    files.push(visit.write("chat_template.jinja", template)?);
     page.choose_files("Model files", &files)?;
     page.wait_for_text("SHA-256", LOADING)?;
     for case in ["lora.all_linear", "lora.regex"] {
-        let config = fixture(&format!("strangers/{case}/adapter_config.json"))?;
-        let tensors = fixture(&format!("strangers/{case}/adapter_model.safetensors"))?;
-        page.choose_files("Adapter files", &[&config, &tensors])?;
+        page.choose_files("Adapter files", &adapter(case)?)?;
     }
-    page.wait("both adapters", LOADING, || {
-        let names = page.names(Role::Field)?;
-        let uses = names.iter().filter(|(_, name)| name.starts_with("Use "));
-        Ok(match uses.count() {
-            2 => Seen::Yes(()),
-            number => Seen::NotYet(format!("{number} adapters")),
-        })
-    })?;
-    Ok(())
+    wait_for_adapters(page, 2)
 }
 
 fn ask(page: &Page, prompt: &str) -> Outcome {

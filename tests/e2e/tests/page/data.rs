@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 
-use crate::visit::{LOADING, Outcome, SOON, Visit, picture, root};
+use crate::visit::{LOADING, Outcome, SOON, Visit, fixture, picture};
+use crate::zipped::deflated;
 
 /// Files given together, how many rows they have, and words of the first row.
 struct Shape {
@@ -30,16 +31,6 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
-}
-
-pub fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, bytes) in entries {
-        let options = zip::write::SimpleFileOptions::default();
-        zip.start_file(*name, options).unwrap();
-        zip.write_all(bytes).unwrap();
-    }
-    zip.finish().unwrap().into_inner()
 }
 
 fn shapes() -> Vec<Shape> {
@@ -79,7 +70,7 @@ fn shapes() -> Vec<Shape> {
         shape("table.csv.gz", gzipped(csv.as_bytes()), 2, "Who, then?"),
         shape(
             "all.zip",
-            zipped(&[
+            deflated(&[
                 ("a/one.csv", csv.as_bytes()),
                 ("b/two.jsonl", b"{\"prompt\": \"P\", \"completion\": \"C\"}"),
             ]),
@@ -108,7 +99,6 @@ fn give(visit: &Visit, page: &Page, files: &[(&str, Vec<u8>)]) -> Outcome {
     for (name, bytes) in files {
         paths.push(visit.write(&format!("shapes/{name}"), bytes)?);
     }
-    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     Ok(page.choose_files("Dataset files", &paths)?)
 }
 
@@ -144,9 +134,7 @@ fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
         give(&visit, &page, &files)?;
         wait_for_rows(&page, &counted(rows), shows)?;
     }
-    let parquet = root()
-        .join("tests/fixtures/datasets/parquet/zstd.parquet")
-        .canonicalize()?;
+    let parquet = fixture("datasets/parquet/zstd.parquet")?;
     page.choose_files("Dataset files", &[&parquet])?;
     page.wait_for_text("Parquet", LOADING)?;
 
@@ -172,7 +160,7 @@ fn every_shape_is_read_and_mappings_are_corrected_by_hand() -> Outcome {
 
     // Files are the splits that their names say, until a person says otherwise.
     let row = |what: &str| format!("{{\"prompt\": \"{what}\", \"completion\": \"{what}\"}}\n");
-    let splits = zipped(&[
+    let splits = deflated(&[
         ("test.jsonl", row("kept").as_bytes()),
         ("train.jsonl", row("learned").as_bytes()),
     ]);
@@ -272,7 +260,7 @@ fn notes_are_shown_and_a_refused_file_is_told_while_settings_change() -> Outcome
     };
     let page = visit.page()?;
     let csv = b"question,answer\nWho?,Nobody\nWhat?,Nothing at all\nWhen?,Never\n";
-    let files = zipped(&[
+    let files = deflated(&[
         ("train/rows.csv", csv),
         ("README.md", b"# About\n\nThese rows are ours.\n"),
         ("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0"),

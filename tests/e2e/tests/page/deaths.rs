@@ -1,14 +1,16 @@
 //! The engine dies, in every way that a worker can, whatever it is at: the page hears of it, and goes on with what it had.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use e2e::page::{Page, Role, Seen};
+use e2e::page::{Page, Seen};
 use serde_json::json;
 
 use crate::lacking::visit_with;
-use crate::visit::{LOADING, Outcome, RUN, SOON, Visit, fill, picture, root, sentences};
+use crate::visit::{
+    LOADING, Outcome, RUN, SOON, Visit, adapter, dismiss_messages, fill, is_drill, picture,
+    sentences, tiny_model, wait_for_adapters,
+};
 
 /// A death is heard within this time where the machine is not busy with something else, as in a drill.
 const HEARD: Duration = Duration::from_secs(5);
@@ -79,39 +81,19 @@ enum At {
 
 const ALL: [At; 4] = [At::Idle, At::Loading, At::Training, At::Answering];
 
-fn fixture(name: &str) -> Result<PathBuf, std::io::Error> {
-    root().join("tests/fixtures").join(name).canonicalize()
-}
-
-fn tiny() -> Result<Vec<PathBuf>, std::io::Error> {
-    ["config.json", "model.safetensors", "tokenizer.json"]
-        .iter()
-        .map(|name| fixture(&format!("model/tiny/{name}")))
-        .collect()
-}
-
-fn choose(page: &Page, input: &str, files: &[PathBuf]) -> Outcome {
-    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    Ok(page.choose_files(input, &files)?)
-}
-
 /// Every way once, each at something else; with `INLAY_DRILLS` all of them at everything, five times.
 #[test]
 fn an_engine_that_dies_is_heard_and_replaced() -> Outcome {
-    let is_drill = std::env::var_os("INLAY_DRILLS").is_some();
+    let is_drill = is_drill();
     let Some(visit) = visit_with("deaths", SCRIPT)? else {
         return Ok(());
     };
     let page = visit.page()?;
     let dataset = visit.write("sentences.jsonl", sentences(40, 7))?;
-    choose(&page, "Model files", &tiny()?)?;
+    page.choose_files("Model files", &tiny_model()?)?;
     page.wait_for_text("SHA-256", LOADING)?;
-    let adapter = ["adapter_config.json", "adapter_model.safetensors"]
-        .iter()
-        .map(|name| fixture(&format!("strangers/lora.all_linear/{name}")))
-        .collect::<Result<Vec<_>, _>>()?;
-    choose(&page, "Adapter files", &adapter)?;
-    wait_for_adapter(&page)?;
+    page.choose_files("Adapter files", &adapter("lora.all_linear")?)?;
+    wait_for_adapters(&page, 1)?;
     page.choose_files("Dataset files", &[&dataset])?;
     page.wait_for_status(&["Ready"], LOADING)?;
     fill(
@@ -135,7 +117,7 @@ fn an_engine_that_dies_is_heard_and_replaced() -> Outcome {
     }
 
     // After all of that, a run.
-    dismiss(&page)?;
+    dismiss_messages(&page)?;
     fill(&page, &[("Max steps", "3")])?;
     page.wait_until_enabled("Start training", SOON)?;
     page.press("Start training")?;
@@ -146,12 +128,12 @@ fn an_engine_that_dies_is_heard_and_replaced() -> Outcome {
 /// Kills the engine; returns how long it took the page to hear of it, once everything is there again.
 fn kill(visit: &Visit, page: &Page, way: &str, at: At) -> Result<Duration, Box<dyn Error>> {
     let script = |script: &str| visit.browser.session.script(script, json!([]));
-    dismiss(page)?;
+    dismiss_messages(page)?;
     match at {
         At::Idle => {}
         At::Loading => {
             script("tellEngine(600)")?;
-            choose(page, "Model files", &tiny()?)?;
+            page.choose_files("Model files", &tiny_model()?)?;
             page.wait_for_status(&["Loading model"], SOON)?;
         }
         At::Training => {
@@ -212,7 +194,7 @@ fn kill(visit: &Visit, page: &Page, way: &str, at: At) -> Result<Duration, Box<d
             Seen::NotYet(status)
         })
     })?;
-    wait_for_adapter(page)?;
+    wait_for_adapters(page, 1)?;
     Ok(heard)
 }
 
@@ -228,12 +210,12 @@ fn what_is_under_way_is_cancelled() -> Outcome {
         session.script(&format!("tellEngine({what})"), json!([]))
     };
     let page = visit.page()?;
-    choose(&page, "Model files", &tiny()?)?;
+    page.choose_files("Model files", &tiny_model()?)?;
     page.wait_for_text("SHA-256", LOADING)?;
 
     // Another model, which would take long.
     tell("500")?;
-    choose(&page, "Model files", &tiny()?)?;
+    page.choose_files("Model files", &tiny_model()?)?;
     page.wait_for_status(&["Loading model"], SOON)?;
     page.press("Cancel loading the model")?;
     page.wait_for_status(&["Idle", "Ready"], SOON)?;
@@ -243,13 +225,13 @@ fn what_is_under_way_is_cancelled() -> Outcome {
     );
 
     // The same while the engine is stuck: it is replaced, and has the model that it had.
-    choose(&page, "Model files", &tiny()?)?;
+    page.choose_files("Model files", &tiny_model()?)?;
     page.wait_for_status(&["Loading model"], SOON)?;
     tell("'silence'")?;
     page.press("Cancel loading the model")?;
     page.wait_for_text("the engine was stuck on", SOON)?;
     page.wait_for_text("SHA-256", LOADING)?;
-    dismiss(&page)?;
+    dismiss_messages(&page)?;
 
     // Data, while it is read or its tokens are counted: whatever is under way ends.
     let rows = visit.write("many.jsonl", sentences(60_000, 7))?;
@@ -261,28 +243,5 @@ fn what_is_under_way_is_cancelled() -> Outcome {
     page.choose_files("Dataset files", &[&few])?;
     page.wait_for_status(&["Ready"], LOADING)?;
     page.expect_quiet_console()?;
-    Ok(())
-}
-
-fn wait_for_adapter(page: &Page) -> Outcome {
-    page.wait("the adapter", LOADING, || {
-        let names = page.names(Role::Field)?;
-        let uses = names.iter().filter(|(_, name)| name.starts_with("Use "));
-        Ok(match uses.count() {
-            1 => Seen::Yes(()),
-            number => Seen::NotYet(format!("{number} adapters")),
-        })
-    })?;
-    Ok(())
-}
-
-/// Dismisses every message, so that the next one is news.
-fn dismiss(page: &Page) -> Outcome {
-    let names = page.names(Role::Button)?;
-    for (_, name) in names {
-        if name.starts_with("Dismiss the message in") {
-            page.press(&name)?;
-        }
-    }
     Ok(())
 }

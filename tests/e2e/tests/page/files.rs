@@ -6,7 +6,7 @@ use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 use serde_json::json;
 
-use crate::visit::{LOADING, Outcome, SOON, Visit, picture, questions, root, seed, wait_for};
+use crate::visit::{LOADING, Outcome, SOON, Visit, fixture, picture, questions, seed, wait_for};
 
 /// Copies fixtures into a folder of the visit's, with other files next to them, and gives the folder's path.
 fn folder(
@@ -15,8 +15,8 @@ fn folder(
     copied: &[(&str, &str)],
     written: &[(&str, &str)],
 ) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    for (fixture, as_name) in copied {
-        let bytes = std::fs::read(root().join("tests/fixtures").join(fixture))?;
+    for (from, as_name) in copied {
+        let bytes = std::fs::read(fixture(from)?)?;
         visit.write(&format!("{name}/{as_name}"), bytes)?;
     }
     for (file, text) in written {

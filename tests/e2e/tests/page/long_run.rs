@@ -1,7 +1,6 @@
 //! A run of 250,000 steps leaves the page, its worker and the zip as one of 1,000 does.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use e2e::browser::Window;
@@ -9,7 +8,8 @@ use e2e::page::Page;
 use serde_json::json;
 
 use crate::visit::{
-    LOADING, Outcome, SOON, Visit, fill, log_lines, megabytes, root, sentences, unzipped,
+    LOADING, Outcome, SOON, Visit, fill, is_drill, log_lines, megabytes, sentences, tiny_model,
+    unzipped,
 };
 
 /// The numbers of steps; the second one is enough for a log to be thinned.
@@ -60,14 +60,7 @@ fn a_long_run_leaves_the_page_as_a_short_one_does() -> Outcome {
     let page = visit.page()?;
     page.choose("Device", "cpu")?;
     page.wait_for_status(&["Idle"], LOADING)?;
-    let names = ["config.json", "model.safetensors", "tokenizer.json"];
-    let path = |name| {
-        let path = root().join("tests/fixtures/model/tiny").join(name);
-        path.canonicalize()
-    };
-    let model: Vec<PathBuf> = names.into_iter().map(path).collect::<Result<_, _>>()?;
-    let model: Vec<_> = model.iter().map(PathBuf::as_path).collect();
-    page.choose_files("Model files", &model)?;
+    page.choose_files("Model files", &tiny_model()?)?;
     page.wait_for_text("SHA-256", LOADING)?;
     let dataset = visit.write("sentences.jsonl", sentences(20, 7))?;
     page.choose_files("Dataset files", &[&dataset])?;
@@ -80,7 +73,7 @@ fn a_long_run_leaves_the_page_as_a_short_one_does() -> Outcome {
     ];
     fill(&page, &settings)?;
 
-    let is_drill = std::env::var_os("INLAY_DRILLS").is_some();
+    let is_drill = is_drill();
     let steps: &[u64] = if is_drill { &DRILL_STEPS } else { &STEPS };
     let mut all = Vec::new();
     for &steps in steps {

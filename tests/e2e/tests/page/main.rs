@@ -28,3 +28,7 @@ mod stuck;
 mod threads;
 mod visit;
 mod warm_load;
+#[allow(dead_code, reason = "the engine's tests use more of it")]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "../../../native/common/zipped.rs"]
+mod zipped;

@@ -3,7 +3,7 @@
 use e2e::browser::Window;
 use e2e::page::{Page, Seen};
 
-use crate::visit::{LOADING, Outcome, SOON, Visit, picture, root};
+use crate::visit::{LOADING, Outcome, SOON, Visit, fixture, picture};
 
 /// A table, and words of its rows that the table before has not; `tests/reference/spreadsheets.py` writes the
 /// fixtures.
@@ -63,10 +63,8 @@ fn five_spreadsheets_are_ready_without_a_click() -> Outcome {
     };
     let page = visit.page()?;
     for Sheet { file, shows } in SHEETS {
-        let fixture = root()
-            .join("tests/fixtures/datasets/spreadsheets")
-            .join(file);
-        page.choose_files("Dataset files", &[&fixture.canonicalize()?])?;
+        let sheet = fixture(&format!("datasets/spreadsheets/{file}"))?;
+        page.choose_files("Dataset files", &[&sheet])?;
         wait_until_ready(&page, shows)?;
         assert!(!page.is_enabled("Yes, use these columns")?, "{file}");
     }

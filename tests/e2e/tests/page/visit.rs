@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::browser::{Browser, BrowserError, Kind, Window};
-use e2e::page::{Page, Seen};
+use e2e::page::{Page, PageError, Role, Seen};
 use e2e::server::{Isolation, SiteServer};
 use serde_json::Value;
 
@@ -30,6 +30,32 @@ pub fn root() -> PathBuf {
 /// The bundled model's file, as the built page carries it.
 pub fn model_file() -> PathBuf {
     root().join("dist/models").join(MODEL)
+}
+
+/// A fixture's whole path, which the driver wants.
+pub fn fixture(name: &str) -> Result<PathBuf, std::io::Error> {
+    root().join("tests/fixtures").join(name).canonicalize()
+}
+
+/// The files of the tiny model.
+pub const TINY: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
+
+/// The whole paths of the tiny model's files.
+pub fn tiny_model() -> Result<Vec<PathBuf>, std::io::Error> {
+    let path = |name| fixture(&format!("model/tiny/{name}"));
+    TINY.into_iter().map(path).collect()
+}
+
+/// The whole paths of an adapter that PEFT made.
+pub fn adapter(case: &str) -> Result<Vec<PathBuf>, std::io::Error> {
+    let path = |name| fixture(&format!("strangers/{case}/{name}"));
+    let names = ["adapter_config.json", "adapter_model.safetensors"];
+    names.into_iter().map(path).collect()
+}
+
+/// Whether the tests are to take their time: they have more rounds, and judge how long things take.
+pub fn is_drill() -> bool {
+    std::env::var_os("INLAY_DRILLS").is_some()
 }
 
 /// The built page in its own browser.
@@ -145,6 +171,39 @@ pub fn load(page: &Page, dataset: &Path) -> Outcome {
     // The button can be pressed all the while: a run that is asked for early starts once all is loaded.
     page.wait_for_status(&["Ready"], LOADING)?;
     Ok(())
+}
+
+/// The names of the loaded adapters, as a person chooses among them.
+pub fn adapters(page: &Page) -> Result<Vec<String>, PageError> {
+    let fields = page.names(Role::Field)?.into_iter();
+    let name = |(_, label): (_, String)| label.strip_prefix("Use ").map(str::to_owned);
+    Ok(fields.filter_map(name).collect())
+}
+
+/// Waits until so many adapters are loaded.
+pub fn wait_for_adapters(page: &Page, count: usize) -> Outcome {
+    page.wait(&format!("{count} adapters"), LOADING, || {
+        let names = adapters(page)?;
+        Ok(if names.len() == count {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(format!("{names:?}"))
+        })
+    })?;
+    Ok(())
+}
+
+/// Dismisses every message, so that the next one is news.
+pub fn dismiss_messages(page: &Page) -> Outcome {
+    let is_dismissal = |name: &String| name.starts_with("Dismiss the message in");
+    loop {
+        // A step may have several, whose buttons are named alike.
+        let names = page.names(Role::Button)?.into_iter();
+        match names.map(|(_, name)| name).find(is_dismissal) {
+            Some(name) => page.press(&name)?,
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Waits until whatever carries this name shows these words.
