@@ -29,9 +29,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// Connections; more wait until one is closed.
     pub connections: usize,
-    /// From a connection's start, or from an answer, to the end of the next request's head.
+    /// The time from a connection's start, or from an answer, to the end of the next request's head.
     pub head: Duration,
-    /// For which the other end takes no byte of an answer. A page may stop reading for a while.
+    /// How long the other end may take no byte of an answer. A page may well stop reading for a while.
     pub unread: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Server {
     /// Serves a page; port 0 takes any free port.
     ///
     /// # Errors
-    /// Where the port is taken, or the machine lends no thread.
+    /// Where the port is taken, or no thread can be started.
     pub fn start(site: Site, port: u16) -> Result<Self, ServeError> {
         Self::start_with(port, Limits::default(), move |request| {
             let site = site.clone();

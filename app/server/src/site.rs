@@ -20,7 +20,7 @@ use crate::body::{Body, Sender};
 use crate::range::ByteRange;
 use crate::{Response, ServeError};
 
-/// Sent with every response, whatever its status.
+/// Sent with every response, whatever its status. (Only what is not HTTP gets a bare 400 or 431.)
 pub const HEADERS: [(&str, &str); 7] = [
     (
         "Content-Security-Policy",
@@ -249,7 +249,7 @@ async fn send(file: File, start: u64, end: u64, sender: &Sender) -> io::Result<(
     Ok(())
 }
 
-/// The file that a path of a request names, if it lies inside `root`, also where links lead to it.
+/// The file that a path of a request names, if it lies inside `root` once links are followed.
 fn file_of(root: &Path, path: &str) -> Option<PathBuf> {
     let path = percent_decode_str(path).decode_utf8().ok()?;
     let relative = Path::new(path.trim_start_matches('/'));

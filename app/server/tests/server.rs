@@ -273,7 +273,7 @@ fn connections_beyond_the_limit_wait_for_a_place() -> Outcome {
     Ok(())
 }
 
-/// Whether the server ends a connection soon on which so much comes at a time.
+/// Whether the server soon ends a connection on which these bytes come, one now and then.
 fn ends(mut connection: TcpStream, pieces: impl Iterator<Item = u8>) -> bool {
     let start = Instant::now();
     let mut pieces = pieces.fuse();
@@ -348,7 +348,7 @@ fn an_answer_that_nobody_reads_is_given_up() -> Outcome {
     // What was on its way may still come, and the end may be a reset.
     let _ = connection.read_to_end(&mut rest);
     assert!((rest.len() as u64) < LEN_BYTES, "{} bytes", rest.len());
-    // Short rests are none.
+    // A client that only pauses gets everything.
     let mut connection = connect(&server)?;
     connection.write_all(request)?;
     let (mut all, mut piece) = (0, vec![0; 4 << 20]);
@@ -386,7 +386,7 @@ fn the_end_of_the_server_is_the_end_of_its_connections() -> Outcome {
 }
 
 #[test]
-fn a_file_that_shrinks_is_not_told_as_whole() -> Outcome {
+fn a_file_that_shrinks_is_not_passed_off_as_whole() -> Outcome {
     let folder = folder()?;
     large_file(folder.path(), 64 << 20)?;
     let server = start(folder.path(), Limits::default())?;
