@@ -14,6 +14,8 @@ mod counting;
 #[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "common/fetched.rs"]
 mod fetched;
+#[path = "common/gguf_header.rs"]
+mod gguf_header;
 #[path = "bounds/header.rs"]
 mod header;
 #[allow(dead_code, reason = "the other tests use more of it")]

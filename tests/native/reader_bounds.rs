@@ -31,6 +31,9 @@ mod columnar;
 #[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "common/counting.rs"]
 mod counting;
+#[allow(dead_code, reason = "the journeys use more of it")]
+#[path = "common/expanding.rs"]
+mod expanding;
 #[path = "common/kind.rs"]
 mod kind;
 #[path = "reader/packing.rs"]

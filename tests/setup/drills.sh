@@ -9,7 +9,7 @@ bash tests/setup/browser.sh
 # large file. INLAY_DRILLS makes the golden curves whole.
 export INLAY_DRILLS=1 INLAY_FUZZ_RUNS=${INLAY_FUZZ_RUNS:-200000} INLAY_FUZZ_FACTOR=${INLAY_FUZZ_FACTOR:-4} \
     INLAY_LARGE_FILE_MB=${INLAY_LARGE_FILE_MB:-1000}
-cargo test --locked --package engine --features cpu,threads,reader \
+cargo test --locked --package native --features cpu,threads,reader \
     --test bounds --test compute --test long_run --test reader_bounds --test reader_fuzz --test text --test weights -- --show-output
 cargo test --locked --package e2e --test page -- --show-output large_file deaths stuck
 # By itself, since it measures how late the page's timers come.

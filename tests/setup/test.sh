@@ -74,7 +74,7 @@ omit() {
 }
 
 # The engine and its kernels, with the features tested natively.
-ENGINE=(--package engine --package kernels --features engine/cpu,engine/threads,engine/reader)
+ENGINE=(--package engine --package kernels --package native --features native/cpu,native/threads,native/reader)
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 # All at once, so that shared dependencies are checked once.
 clippy_native() {

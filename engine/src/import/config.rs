@@ -102,11 +102,7 @@ impl Reader<'_> {
         if method.has_rank() {
             spec.r = self.number("r").unwrap_or(0);
             if spec.r == 0 {
-                self.refuse(
-                    "r",
-                    "it must be a whole number above zero",
-                    Remedy::Complete,
-                );
+                self.refuse("r", NO_COUNT, Remedy::Complete);
             }
         }
         if method.has_alpha() {
@@ -134,8 +130,7 @@ impl Reader<'_> {
         } else if method == Method::PromptTuning {
             spec.num_virtual_tokens = self.number("num_virtual_tokens").unwrap_or(0);
             if spec.num_virtual_tokens == 0 {
-                let what = "it must be a whole number above zero";
-                self.refuse("num_virtual_tokens", what, Remedy::Complete);
+                self.refuse("num_virtual_tokens", NO_COUNT, Remedy::Complete);
             }
         } else {
             self.check_norms();
@@ -283,6 +278,9 @@ fn all_norms() -> BTreeSet<&'static str> {
     let norms = BlockNorm::ALL.map(BlockNorm::name).into_iter();
     norms.chain(["norm"]).collect()
 }
+
+/// What is wrong with a rank or a number of tokens that [`whole`] does not give, or gives as 0.
+const NO_COUNT: &str = "it must be a whole number above zero and below a billion";
 
 fn whole(value: &Value) -> Option<usize> {
     let number = value.as_f64().filter(|number| number.fract() == 0.0)?;

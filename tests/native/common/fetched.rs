@@ -18,7 +18,7 @@ const NAME: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// The path of the file, if it was fetched; otherwise prints that `test` is skipped.
 pub fn bundled_model(test: &str) -> Option<PathBuf> {
-    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/../.material/");
+    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.material/");
     let path = std::env::var_os("INLAY_MODEL")
         .map_or_else(|| PathBuf::from(fetched).join(NAME), PathBuf::from);
     if path.is_file() {

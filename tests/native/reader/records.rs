@@ -82,7 +82,7 @@ pub fn read_one(name: &str, bytes: impl AsRef<[u8]>) -> Result<Records, DatasetE
 
 /// A file of `tests/fixtures/datasets`.
 pub fn fixture(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/datasets");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
     std::fs::read(format!("{folder}/{name}")).unwrap()
 }
 

@@ -1,83 +1,13 @@
 //! Parquet files whose values are said once and meant a million times.
 
-use std::sync::Arc;
+use parquet::basic::Encoding;
 
-use parquet::{
-    basic::Encoding,
-    data_type::{ByteArray, ByteArrayType, Int64Type},
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
-    schema::parser::parse_message_type,
+use crate::{
+    are_drills, check_each,
+    expanding::{numbers, properties, texts},
+    kind::Kind,
+    refused,
 };
-
-use crate::{are_drills, check_each, kind::Kind, refused};
-
-fn properties() -> parquet::file::properties::WriterPropertiesBuilder {
-    WriterProperties::builder()
-        .set_data_page_row_count_limit(4_000_000)
-        .set_data_page_size_limit(64 << 20)
-        .set_write_batch_size(4 << 20)
-        .set_max_row_group_row_count(None)
-}
-
-/// A file of one row group; of each column the definition levels and the values.
-fn texts(
-    columns: usize,
-    rows: usize,
-    value: Option<&str>,
-    properties: WriterProperties,
-) -> Vec<u8> {
-    let fields: String = (0..columns)
-        .map(|index| format!("OPTIONAL BYTE_ARRAY c{index} (UTF8);"))
-        .collect();
-    let schema = parse_message_type(&format!("message m {{ {fields} }}")).unwrap();
-    let mut bytes = Vec::new();
-    let mut writer =
-        SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties)).unwrap();
-    let mut group = writer.next_row_group().unwrap();
-    while let Some(mut column) = group.next_column().unwrap() {
-        let typed = column.typed::<ByteArrayType>();
-        let mut left = rows;
-        while left > 0 {
-            let count = left.min(1 << 20);
-            let (levels, values) = match value {
-                Some(value) => (vec![1; count], vec![ByteArray::from(value); count]),
-                None => (vec![0; count], Vec::new()),
-            };
-            typed.write_batch(&values, Some(&levels), None).unwrap();
-            left -= count;
-        }
-        column.close().unwrap();
-    }
-    group.close().unwrap();
-    writer.close().unwrap();
-    bytes
-}
-
-/// A file of one column of numbers, or of lists of numbers.
-fn numbers(rows: usize, encoding: Encoding, columns: usize) -> Vec<u8> {
-    let fields: String = (0..columns)
-        .map(|index| format!("REQUIRED INT64 c{index};"))
-        .collect();
-    let schema = parse_message_type(&format!("message m {{ {fields} }}")).unwrap();
-    let properties = properties()
-        .set_dictionary_enabled(false)
-        .set_encoding(encoding)
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer =
-        SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties)).unwrap();
-    let mut group = writer.next_row_group().unwrap();
-    while let Some(mut column) = group.next_column().unwrap() {
-        column
-            .typed::<Int64Type>()
-            .write_batch(&vec![7; rows], None, None)
-            .unwrap();
-        column.close().unwrap();
-    }
-    group.close().unwrap();
-    writer.close().unwrap();
-    bytes
-}
 
 #[test]
 fn parquet_that_expands() {

@@ -24,7 +24,7 @@ pub fn golden<T: DeserializeOwned>(name: &str) -> T {
 }
 
 fn workspace() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 pub fn model_tokenizer(test: &str) -> Option<(Tokenizer, ModelFiles)> {
