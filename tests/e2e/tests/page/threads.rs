@@ -4,11 +4,12 @@ use std::path::Path;
 
 use e2e::browser::Window;
 use e2e::page::Page;
-use e2e::server::Isolation;
+use e2e::server::{Fault, Isolation};
 use serde_json::json;
 
 use crate::visit::{
-    LOADING, Outcome, RUN, SOON, Visit, copy_site, fill, load, root, seed, sentences,
+    LOADING, Outcome, RUN, SOON, Visit, adapter, copy_site, fill, load, root, seed, sentences,
+    tiny_model, wait_for_adapters,
 };
 
 /// Whether this build has the workers with threads, and a machine to run them on; says so if not.
@@ -136,5 +137,27 @@ fn threads_that_do_not_start_are_done_without() -> Outcome {
     assert!(note.contains("1 thread of "), "{note}");
     page.wait_for_text("because more did not start", SOON)?;
     train(&visit, &page)?;
+    Ok(())
+}
+
+/// On a slow line, the engine has not started yet when somebody drops their files and chooses another device.
+#[test]
+fn an_adapter_that_no_engine_has_had_is_given_to_the_next() -> Outcome {
+    if !has_threads("an_adapter_that_no_engine_has_had_is_given_to_the_next") {
+        return Ok(());
+    }
+    let Some(visit) = Visit::start("before-threads", Window::default())? else {
+        return Ok(());
+    };
+    let program = "worker_cpu_relaxed_bg.wasm";
+    visit.server.set_fault(program, Some(Fault::Silent));
+    let page = visit.page()?;
+    page.choose_files("Model files", &tiny_model()?)?;
+    page.choose_files("Adapter files", &adapter("lora.all_linear")?)?;
+    page.wait_until_enabled("Cancel loading the adapter", SOON)?;
+    page.choose("Device", "cpu")?;
+    visit.server.set_fault(program, None);
+    wait_for_adapters(&page, 1)?;
+    page.expect_quiet_console()?;
     Ok(())
 }
