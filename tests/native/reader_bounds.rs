@@ -24,7 +24,7 @@ use zip::CompressionMethod;
 use counting::{Counting, allowed};
 use kind::Kind;
 use packing::{gzip, zip};
-use zipped::{changed, deflated, shared};
+use zipped::{changed, deflated, shared, workbook};
 
 #[path = "reader_bounds/columnar.rs"]
 mod columnar;
@@ -359,6 +359,8 @@ fn json_of_tiny_rows_and_odd_shapes() {
             ("an array of tiny rows", &|| list("{\"text\":\"a\"}")),
             ("lines of empty objects", &|| repeated("{}\n", size)),
             ("lines of zeros", &|| repeated("0\n", size)),
+            // One text, whose words are tiny.
+            ("10 MB of zeros", &|| "0\n".repeat(5 << 20)),
             ("lines of tiny rows", &|| {
                 repeated("{\"text\":\"a\"}\n", size)
             }),
@@ -542,24 +544,6 @@ fn texts_of_many_pieces() {
         .map(|name| (name.as_str(), b"a".as_slice()))
         .collect();
     let _ = check(&mut kind, "1000 tiny texts", "a.zip", &deflated(&many));
-}
-
-/// A workbook with one sheet.
-fn workbook(sheet: &str, texts: &str, after: &str) -> Vec<u8> {
-    let sheet = format!("<worksheet><sheetData>{sheet}</sheetData>{after}</worksheet>");
-    let texts = format!("<sst>{texts}</sst>");
-    deflated(&[
-        (
-            "xl/workbook.xml",
-            b"<workbook><sheets><sheet name=\"a\" r:id=\"r1\"/></sheets></workbook>",
-        ),
-        (
-            "xl/_rels/workbook.xml.rels",
-            b"<R><Relationship Id=\"r1\" Target=\"worksheets/sheet1.xml\"/></R>",
-        ),
-        ("xl/sharedStrings.xml", texts.as_bytes()),
-        ("xl/worksheets/sheet1.xml", sheet.as_bytes()),
-    ])
 }
 
 #[test]

@@ -41,6 +41,10 @@ use crate::protocol::Mapping;
 
 /// What the fields' names say; `None` where they say nothing.
 pub fn recognise(fields: &Fields) -> Option<Mapping> {
+    // A file can have millions of empty rows.
+    if fields.is_empty() {
+        return None;
+    }
     let row = Row::new(fields);
     let own = by_names(&row, true).or_else(|| by_names(&row, false));
     own.or_else(|| lone_text(fields)).or_else(|| {

@@ -19,6 +19,24 @@ pub fn packed(files: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
+/// A workbook with one sheet, its rows and what comes after them, and the texts that its cells name.
+pub fn workbook(rows: &str, texts: &str, after: &str) -> Vec<u8> {
+    let sheet = format!("<worksheet><sheetData>{rows}</sheetData>{after}</worksheet>");
+    let texts = format!("<sst>{texts}</sst>");
+    deflated(&[
+        (
+            "xl/workbook.xml",
+            b"<workbook><sheets><sheet name=\"a\" r:id=\"r1\"/></sheets></workbook>",
+        ),
+        (
+            "xl/_rels/workbook.xml.rels",
+            b"<R><Relationship Id=\"r1\" Target=\"worksheets/sheet1.xml\"/></R>",
+        ),
+        ("xl/sharedStrings.xml", texts.as_bytes()),
+        ("xl/worksheets/sheet1.xml", sheet.as_bytes()),
+    ])
+}
+
 /// A zip that was written to a pipe, so that sizes come after the data.
 pub fn piped(files: &[(&str, &[u8])]) -> Vec<u8> {
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);

@@ -8,7 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use parquet::basic::Encoding;
 
 use super::{Answer, Cancelled, Input, Kind, LongOr, Says, Step, kind};
-use crate::zipped::{deflated, shared};
+use crate::zipped::{deflated, shared, workbook};
 
 #[path = "../../../../native/common/expanding.rs"]
 mod expanding;
@@ -145,13 +145,13 @@ pub(super) fn kinds() -> Vec<Kind> {
                     },
                 ),
                 file("a workbook's sheet", Says(EXPANDS), "sheet.xlsx", || {
-                    workbook(&"<row/>".repeat(30_000_000), "")
+                    workbook(&"<row/>".repeat(30_000_000), "", "")
                 }),
                 file(
                     "a workbook's texts",
                     Says("texts.xlsx has a part that expands to more than"),
                     "texts.xlsx",
-                    || workbook("", &"<si><t>a</t></si>".repeat(15_000_000)),
+                    || workbook("", &"<si><t>a</t></si>".repeat(15_000_000), ""),
                 ),
                 file(
                     "entries that share a file",
@@ -269,22 +269,4 @@ fn gzip_of(front: &[u8], repeated: &[u8], count: usize) -> Vec<u8> {
     write(front);
     (0..count).for_each(|_| write(repeated));
     encoder.finish().unwrap()
-}
-
-/// A workbook with one sheet of these rows, and these texts.
-fn workbook(rows: &str, texts: &str) -> Vec<u8> {
-    let sheet = format!("<worksheet><sheetData>{rows}</sheetData></worksheet>");
-    let texts = format!("<sst>{texts}</sst>");
-    deflated(&[
-        (
-            "xl/workbook.xml",
-            b"<workbook><sheets><sheet name=\"a\" r:id=\"r1\"/></sheets></workbook>",
-        ),
-        (
-            "xl/_rels/workbook.xml.rels",
-            b"<R><Relationship Id=\"r1\" Target=\"worksheets/sheet1.xml\"/></R>",
-        ),
-        ("xl/sharedStrings.xml", texts.as_bytes()),
-        ("xl/worksheets/sheet1.xml", sheet.as_bytes()),
-    ])
 }
