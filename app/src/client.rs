@@ -39,6 +39,8 @@ pub struct Parcel {
     ticket: Option<Ticket>,
     /// The reader of the dataset that it contains.
     reader: Option<ReaderId>,
+    /// The name of the adapter whose files it contains.
+    adapter: Option<String>,
 }
 
 impl Parcel {
@@ -49,6 +51,7 @@ impl Parcel {
             made: Rc::default(),
             ticket: None,
             reader: None,
+            adapter: None,
         }
     }
 
@@ -92,10 +95,8 @@ impl Source {
 struct Inner {
     port: Option<Port>,
     is_ready: bool,
-    /// Commands given before the worker listens.
+    /// Commands given before the worker listens. Adapters' files stay here if it never does.
     queue: Vec<Parcel>,
-    /// The files of adapters that no worker has had yet, each with its name.
-    waiting_adapters: Vec<(String, Parcel)>,
     model: Source,
     dataset: Source,
     adapters: Copies<Blob>,
@@ -152,9 +153,12 @@ impl EngineClient {
         self.send_parcel(parcel);
     }
 
-    pub fn load_adapter(&self, files: Vec<File>) {
+    /// Loads an adapter, which is called this until its files are read.
+    pub fn load_adapter(&self, name: String, files: Vec<File>) {
         let files = files.into_iter().map(Blob::from).collect();
-        self.send_parcel(Parcel::new(Command::LoadAdapter {}, files));
+        let mut parcel = Parcel::new(Command::LoadAdapter {}, files);
+        parcel.adapter = Some(name);
+        self.send_parcel(parcel);
     }
 
     /// Whether this is the model that was requested last.

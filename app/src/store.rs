@@ -285,9 +285,11 @@ impl Store {
         if is_for_bundled && !has_model {
             self.load_bundled_model();
         }
-        self.state.update(|state| state.begin_adapters(names));
-        for files in adapters {
-            self.client.with_value(|client| client.load_adapter(files));
+        self.state
+            .update(|state| state.begin_adapters(names.clone()));
+        for (name, files) in names.into_iter().zip(adapters) {
+            self.client
+                .with_value(|client| client.load_adapter(name, files));
         }
     }
 

@@ -48,12 +48,7 @@ impl EngineClient {
             let mut inner = self.inner.borrow_mut();
             inner.starts += 1;
             inner.is_ready = false;
-            let mut unsent = std::mem::take(&mut inner.queue);
-            unsent.retain(|parcel| matches!(parcel.command, Command::LoadAdapter {}));
-            let names = self
-                .state
-                .with_untracked(|state| state.adapter_loads.last(unsent.len()));
-            inner.waiting_adapters.extend(names.into_iter().zip(unsent));
+            inner.queue.retain(|parcel| parcel.adapter.is_some());
             inner.adapters.worker_ended();
             inner.port.take()
         };
@@ -143,23 +138,16 @@ impl EngineClient {
 
     /// Queues for the next worker the last dataset and model, and adapters' files that no worker has had.
     fn replay(&self) {
-        let (dataset, model, adapters) = {
+        let parcels: Vec<Parcel> = {
             let mut inner = self.inner.borrow_mut();
-            let adapters = std::mem::take(&mut inner.waiting_adapters);
-            let sources = (
-                inner.dataset.latest().cloned(),
-                inner.model.latest().cloned(),
-            );
-            (inner.dataset.asked, inner.model.asked) = sources.clone();
-            (sources.0, sources.1, adapters)
+            inner.dataset.asked = inner.dataset.latest().cloned();
+            inner.model.asked = inner.model.latest().cloned();
+            let sources = [inner.dataset.asked.clone(), inner.model.asked.clone()];
+            let adapters = std::mem::take(&mut inner.queue);
+            sources.into_iter().flatten().chain(adapters).collect()
         };
-        for parcel in [dataset, model].into_iter().flatten() {
+        for parcel in parcels {
             self.state.update(|state| begin_again(state, &parcel));
-            self.send_parcel(parcel);
-        }
-        for (name, parcel) in adapters {
-            self.state
-                .update(|state| state.adapter_loads.add(vec![name]));
             self.send_parcel(parcel);
         }
     }
@@ -170,6 +158,9 @@ fn best_cpu() -> Build {
 }
 
 fn begin_again(state: &mut State, parcel: &Parcel) {
+    if let Some(name) = &parcel.adapter {
+        state.adapter_loads.add(vec![name.clone()]);
+    }
     match (&parcel.command, parcel.reader) {
         (Command::LoadDataset { dataset }, Some(reader)) => state.hand_over(Held {
             reader,

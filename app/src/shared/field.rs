@@ -3,21 +3,29 @@ use leptos::prelude::*;
 use crate::state::form::Field;
 use crate::store::{Store, field_id};
 
-/// A number of the form, with what it does and what is wrong with it.
+/// A setting of the form, with what it does or what is wrong with it. Names are wider than numbers, and in a fixed-width font.
 #[component]
-pub fn FormField(field: Field) -> impl IntoView {
+pub fn FormField(
+    field: Field,
+    #[prop(default = false)] is_name: bool,
+    /// Other ways to set it, below.
+    #[prop(optional)]
+    children: Option<Children>,
+) -> impl IntoView {
     let form = Store::get().form;
     let id = field_id(field);
     let note = format!("{id}-note");
     let error = Memo::new(move |_| form.with(|form| form.error(field)));
     view! {
-        <div class="field" class:is-wrong=move || error.with(Option::is_some)>
+        <div class="field" class:field-wide=is_name class:is-wrong=move || error.with(Option::is_some)>
             <label for=id.clone()>{field.label()}</label>
             <input
                 id=id
                 type="text"
-                inputmode="decimal"
+                class:mono=is_name
+                inputmode=if is_name { "text" } else { "decimal" }
                 autocomplete="off"
+                autocapitalize="off"
                 spellcheck="false"
                 aria-describedby=note.clone()
                 aria-invalid=move || error.with(Option::is_some).to_string()
@@ -25,6 +33,7 @@ pub fn FormField(field: Field) -> impl IntoView {
                 on:input=move |event| form.update(|form| form.set(field, event_target_value(&event)))
             />
             <p class="field-note" id=note>{move || error.get().unwrap_or_else(|| field.hint().to_owned())}</p>
+            {children.map(|children| children())}
         </div>
     }
 }

@@ -60,12 +60,6 @@ impl AdapterLoads {
         self.waiting.pop_front()
     }
 
-    /// The names of the adapters that were requested last.
-    pub fn last(&self, count: usize) -> Vec<String> {
-        let num_before = self.waiting.len().saturating_sub(count);
-        self.waiting.range(num_before..).cloned().collect()
-    }
-
     /// No answer will come.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -1,8 +1,9 @@
 use engine::protocol::TargetModule;
 use leptos::prelude::*;
 
+use crate::shared::field::FormField;
 use crate::state::form::Field;
-use crate::store::{Store, field_id};
+use crate::store::Store;
 
 /// Common choices of modules.
 const PRESETS: [(&str, &[TargetModule]); 3] = [
@@ -23,34 +24,16 @@ const PRESETS: [(&str, &[TargetModule]); 3] = [
 #[component]
 pub fn ModulesField() -> impl IntoView {
     let form = Store::get().form;
-    let field = Field::TargetModules;
-    let id = field_id(field);
-    let note = format!("{id}-note");
-    let error = Memo::new(move |_| form.with(|form| form.error(field)));
     let chosen = Memo::new(move |_| form.with(|form| form.target_modules()));
     view! {
-        <div class="field field-wide" class:is-wrong=move || error.with(Option::is_some)>
-            <label for=id.clone()>{field.label()}</label>
-            <input
-                id=id
-                type="text"
-                class="mono"
-                autocomplete="off"
-                autocapitalize="off"
-                spellcheck="false"
-                aria-describedby=note.clone()
-                aria-invalid=move || error.with(Option::is_some).to_string()
-                prop:value=move || form.with(|form| form.text(field).to_owned())
-                on:input=move |event| form.update(|form| form.set(field, event_target_value(&event)))
-            />
-            <p class="field-note" id=note>{move || error.get().unwrap_or_else(|| field.hint().to_owned())}</p>
+        <FormField field=Field::TargetModules is_name=true>
             <div class="chips" role="group" aria-label="Layers">
                 {TargetModule::ALL.map(|module| chip(form, chosen, module)).collect_view()}
             </div>
             <div class="chips presets" role="group" aria-label="Layer presets">
                 {PRESETS.map(|(name, modules)| preset(form, chosen, name, modules)).collect_view()}
             </div>
-        </div>
+        </FormField>
     }
 }
 
