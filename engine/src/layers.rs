@@ -9,3 +9,15 @@ pub mod dropout;
 pub mod frozen;
 pub mod projection;
 pub mod rope;
+
+use burn::tensor::FloatDType;
+
+use crate::protocol::Precision;
+
+/// The type of a block's activations in this precision.
+pub fn float_type(precision: Precision) -> FloatDType {
+    match precision {
+        Precision::Single => FloatDType::F32,
+        Precision::Half => FloatDType::F16,
+    }
+}

@@ -2,11 +2,11 @@
 
 use burn::{
     backend::Dispatch,
-    tensor::{DType, Device, Int, Tensor, TensorData},
+    tensor::{DType, Device, FloatDType, Int, Tensor, TensorData},
 };
 
 use super::{Heads, KernelOps};
-use crate::{Precision, packed::PackedKind};
+use crate::packed::PackedKind;
 
 /// A packed matrix `[rows, cols]` on the device; see [`crate::packed`].
 #[derive(Debug, Clone)]
@@ -97,12 +97,12 @@ pub fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
 }
 
 /// See [`KernelOps::rms_norm`].
-pub fn rms_norm(x: Tensor<2>, weight: &Tensor<2>, eps: f64, precision: Precision) -> Tensor<2> {
+pub fn rms_norm(x: Tensor<2>, weight: &Tensor<2>, eps: f64, dtype: FloatDType) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as KernelOps>::rms_norm(
         x.into_dispatch(),
         weight.clone().into_dispatch(),
         eps,
-        precision,
+        dtype,
     ))
 }
 

@@ -9,7 +9,7 @@ use burn::{
 };
 
 use super::{Heads, KernelOps};
-use crate::{Precision, packed::PackedKind};
+use crate::packed::PackedKind;
 
 /// See [`KernelOps::head_chunk`].
 pub struct HeadSums<B: KernelOps> {
@@ -37,13 +37,13 @@ pub fn rms_norm<B: KernelOps>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     eps: f64,
-    precision: Precision,
+    dtype: FloatDType,
 ) -> FloatTensor<B> {
     let normed = B::float_mul(x.clone(), inverse_rms::<B>(x, eps));
     let normed = B::float_mul(normed, weight);
-    match precision {
-        Precision::Single => normed,
-        Precision::Half => B::float_cast(normed, FloatDType::F16),
+    match dtype {
+        FloatDType::F32 => normed,
+        other => B::float_cast(normed, other),
     }
 }
 

@@ -12,11 +12,11 @@ pub mod parallel;
 mod row;
 mod simd;
 
-use burn::tensor::{Element, Shape, TensorData};
+use burn::tensor::{Element, FloatDType, Shape, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use super::{Heads, KernelOps};
-use crate::{Precision, packed::PackedKind};
+use crate::packed::PackedKind;
 use attention::Sequences;
 use gemm::{Into, gemm};
 use matrix::{Packed, Strided};
@@ -121,7 +121,7 @@ impl KernelOps for Flex {
         add_low_rank(base, &u, strided(&a), scaling)
     }
 
-    fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64, _precision: Precision) -> FlexTensor {
+    fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64, _dtype: FloatDType) -> FlexTensor {
         let [n, d] = dims(&x);
         let (x, weight) = (contiguous(x), contiguous(weight));
         let mut out = vec![0.0f32; n * d];

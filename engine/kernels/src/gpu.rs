@@ -29,7 +29,10 @@ mod packed;
 mod rows;
 mod unpack;
 
-use burn::{backend::ops::FloatTensorOps, tensor::DType};
+use burn::{
+    backend::ops::FloatTensorOps,
+    tensor::{DType, FloatDType},
+};
 use burn_cubecl::{CubeBackend, kernel::cast, tensor::CubeTensor};
 
 use self::{
@@ -37,7 +40,7 @@ use self::{
     packed::{LowRank, Weight},
 };
 use super::{Heads, KernelOps, composed};
-use crate::{Precision, packed::PackedKind};
+use crate::packed::PackedKind;
 
 impl KernelOps for CubeBackend {
     fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
@@ -103,11 +106,11 @@ impl KernelOps for CubeBackend {
         packed::product(dy, weight, Along::Edges, Some(addend))
     }
 
-    fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64, precision: Precision) -> CubeTensor {
+    fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64, dtype: FloatDType) -> CubeTensor {
         if !norm::fits(&x) {
-            return composed::rms_norm::<Self>(x, weight, eps, precision);
+            return composed::rms_norm::<Self>(x, weight, eps, dtype);
         }
-        norm::rms_norm(x, weight, eps, dtype(precision))
+        norm::rms_norm(x, weight, eps, dtype.into())
     }
 
     fn add_residual(x: CubeTensor, delta: CubeTensor) -> CubeTensor {
@@ -126,7 +129,7 @@ impl KernelOps for CubeBackend {
         if !norm::fits(&x) {
             let dtype = delta.dtype;
             let sum = Self::float_add(x, single(delta));
-            let normed = composed::rms_norm::<Self>(sum.clone(), weight, eps, Precision::Single);
+            let normed = composed::rms_norm::<Self>(sum.clone(), weight, eps, FloatDType::F32);
             return (sum, cast(normed, dtype));
         }
         norm::add_rms_norm(x, delta, weight, eps)
@@ -293,13 +296,6 @@ fn attend_backward(
         return (d_q, d_k, d_v);
     }
     attention::backward(d_output, operands, output, log_sums, segments, heads)
-}
-
-fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::Single => DType::F32,
-        Precision::Half => DType::F16,
-    }
 }
 
 /// In f32, as the compositions take it.

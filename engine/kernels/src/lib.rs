@@ -7,9 +7,12 @@
 //! nothing is transposed or copied between them.
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
-use burn::backend::{
-    Backend, backend_extension,
-    tensor::{FloatTensor, IntTensor},
+use burn::{
+    backend::{
+        Backend, backend_extension,
+        tensor::{FloatTensor, IntTensor},
+    },
+    tensor::FloatDType,
 };
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
@@ -25,7 +28,6 @@ mod cpu;
 mod gpu;
 pub mod pack;
 pub mod packed;
-mod precision;
 #[cfg(test)]
 #[cfg(feature = "cpu")]
 #[allow(dead_code, reason = "the engine's tests use more of it")]
@@ -42,8 +44,6 @@ pub use cpu::parallel::help;
 pub use cpu::parallel::{for_each, num_threads};
 #[cfg(feature = "gpu")]
 pub use gpu::calibration::Variant;
-
-pub use precision::Precision;
 
 // The engine's and the browser's tests use the references, too, and find this crate by this name.
 #[cfg(test)]
@@ -152,14 +152,14 @@ pub trait KernelOps: Backend {
     }
 
     /// RMSNorm `w x / sqrt(mean(x^2) + eps)` of the rows of `x` `[n, d]`; `weight` is `[1, d]`. A row whose square
-    /// overflows becomes NaN, which a run notices, and not zero. Halves are returned only if the backend supports them.
+    /// overflows becomes NaN, which a run notices, and not zero. The result is in f32, or in f16 if the backend supports it.
     fn rms_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         eps: f64,
-        precision: Precision,
+        dtype: FloatDType,
     ) -> FloatTensor<Self> {
-        composed::rms_norm::<Self>(x, weight, eps, precision)
+        composed::rms_norm::<Self>(x, weight, eps, dtype)
     }
 
     /// `x + delta` in f32, whatever `delta` is.
@@ -175,7 +175,7 @@ pub trait KernelOps: Backend {
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let sum = Self::float_add(x, delta);
-        let normed = Self::rms_norm(sum.clone(), weight, eps, Precision::Single);
+        let normed = Self::rms_norm(sum.clone(), weight, eps, FloatDType::F32);
         (sum, normed)
     }
 

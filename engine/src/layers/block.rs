@@ -8,6 +8,7 @@ pub use backward::norm_gradient;
 
 use super::{
     dropout::Dropout,
+    float_type,
     frozen::FrozenMatrix,
     projection::{self, ModuleAdapter},
     rope::Rope,
@@ -281,7 +282,7 @@ impl<'a> Pass<'a> {
             x,
             self.norm(BlockNorm::Input),
             block.rms_norm_eps,
-            self.context.precision,
+            float_type(self.context.precision),
         );
         let q = self.project(TargetModule::QProj, normed.clone());
         let k = self.project(TargetModule::KProj, normed.clone());

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use crate::{
     adapter::DeviceAdapter,
@@ -157,7 +157,7 @@ impl Llama {
     pub fn final_norm(&self, hidden: Tensor<2>, adapter: Option<&DeviceAdapter>) -> Tensor<2> {
         let own = adapter.and_then(|adapter| adapter.norm.as_ref());
         let eps = self.config.rms_norm_eps;
-        rms_norm(hidden, own.unwrap_or(&self.norm), eps, Precision::Single)
+        rms_norm(hidden, own.unwrap_or(&self.norm), eps, FloatDType::F32)
     }
 
     /// The values that the blocks share in a pass over a batch.

@@ -1,6 +1,5 @@
 //! Which processor runs the engine, and why.
 
-pub use kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::GpuFault;
@@ -13,6 +12,28 @@ pub enum DeviceKind {
     WebGpu,
     /// Burn's CPU backend compiled to WebAssembly with SIMD.
     Cpu,
+}
+
+/// The precision in which a block computes. Weights stay packed; the residual stream, adapters and the head always have
+/// single precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Single,
+    /// 16 bits, summed in 32.
+    Half,
+}
+
+impl Precision {
+    /// The size of one number.
+    pub fn num_bytes(self) -> usize {
+        match self {
+            Self::Single => 4,
+            Self::Half => 2,
+        }
+    }
 }
 
 /// What runs the engine, for the page to show.

@@ -8,6 +8,7 @@ use crate::{
     host::Host,
     kernels::{Heads, attention, attention_backward, matmul, rms_norm, rms_norm_backward, swiglu},
     layers::{
+        float_type,
         frozen::FrozenMatrix,
         projection::{self, Chain, LoraPair, ModuleAdapter},
     },
@@ -206,7 +207,12 @@ impl Bench<'_> {
                 1.0 / (square / d as f64 + EPS).sqrt()
             })
             .collect();
-        let gate = rms_norm(x.tensor.clone(), &weight.tensor, EPS, self.precision);
+        let gate = rms_norm(
+            x.tensor.clone(),
+            &weight.tensor,
+            EPS,
+            float_type(self.precision),
+        );
         let product = swiglu(gate, self.activations(&up));
         let reference = |i: usize, j| {
             let gate = weight.at(0, j) * x.at(i, j) * inverse_rms[i];

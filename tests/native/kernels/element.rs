@@ -28,7 +28,7 @@ pub async fn norms_equal_the_formula(numbers: Numbers) {
             let (weight, residual) = (random.array([1, d]), random.array([n, d]));
             let on_device = |x: &Array<2>| tensor(x, &device);
             let what = |part: &str| format!("{variant}: {part} of {n}x{d}");
-            let y = rms_norm(on_device(&x), &on_device(&weight), EPS, numbers.0);
+            let y = rms_norm(on_device(&x), &on_device(&weight), EPS, numbers.dtype());
             let y = values(y).await;
             let expected = x.rms_norm(&weight, EPS);
             expected.assert_values_close(&what("norm"), &y, numbers.tolerance(1e-5));
@@ -73,7 +73,7 @@ pub async fn an_overflow_of_a_norm_shows(numbers: Numbers) {
     let weight = Array::from_fn([1, 4], |_| 1.0);
     let (x, weight) = (tensor(&x, &device), tensor(&weight, &device));
     for variant in variants() {
-        let y = rms_norm(x.clone(), &weight, EPS, numbers.0);
+        let y = rms_norm(x.clone(), &weight, EPS, numbers.dtype());
         assert!(values(y).await.iter().all(|y| y.is_nan()), "{variant}");
     }
 }

@@ -64,10 +64,13 @@ impl Numbers {
     }
 
     fn tensor<const D: usize>(self, array: &Array<D>, device: &Device) -> Tensor<D> {
-        let tensor = tensor(array, device);
+        tensor(array, device).cast(self.dtype())
+    }
+
+    fn dtype(self) -> FloatDType {
         match self.0 {
-            Precision::Single => tensor,
-            Precision::Half => tensor.cast(FloatDType::F16),
+            Precision::Single => FloatDType::F32,
+            Precision::Half => FloatDType::F16,
         }
     }
 

@@ -1,10 +1,9 @@
 //! Compares norms and activations with their formulas in f64.
 
+use burn::tensor::FloatDType;
+
 use super::super::{add_rms_norm, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
-use crate::{
-    Precision,
-    testing::{Array, Random},
-};
+use crate::testing::{Array, Random};
 
 const EPS: f64 = 1e-2;
 
@@ -12,7 +11,7 @@ const EPS: f64 = 1e-2;
 fn an_overflow_of_a_norm_shows() {
     let x = Array::from_fn([1, 4], |_| 1e30);
     let weight = Array::from_fn([1, 4], |_| 1.0);
-    let y = rms_norm(x.tensor(), &weight.tensor(), EPS, Precision::Single);
+    let y = rms_norm(x.tensor(), &weight.tensor(), EPS, FloatDType::F32);
     let y: Vec<f32> = y.into_data().try_into_vec().unwrap();
     assert!(y.iter().all(|y| y.is_nan()));
 }
@@ -27,7 +26,7 @@ fn norms_equal_the_formula() {
         let x = random.array([n, d]).times(scale);
         let (delta, residual) = (random.array([n, d]), random.array([n, d]));
         let (weight, dy) = (random.array([1, d]), random.array([n, d]));
-        let y = rms_norm(x.tensor(), &weight.tensor(), EPS, Precision::Single);
+        let y = rms_norm(x.tensor(), &weight.tensor(), EPS, FloatDType::F32);
         x.rms_norm(&weight, EPS).assert_close("forward", y, 1e-5);
         let (total, y) = add_rms_norm(x.tensor(), delta.tensor(), &weight.tensor(), EPS);
         x.plus(&delta).assert_close("sum", total, 1e-6);

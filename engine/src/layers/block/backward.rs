@@ -6,7 +6,7 @@ use super::{Block, BlockAdapter, BlockGradients, PassContext, Saved, norm_of};
 use crate::{
     kernels::{attention_backward, rms_norm, rms_norm_backward, swiglu_backward},
     layers::projection,
-    protocol::{BlockNorm, Precision, TargetModule},
+    protocol::{BlockNorm, TargetModule},
 };
 
 impl Block {
@@ -112,6 +112,6 @@ impl Backward<'_> {
 /// `dy x / rms(x)`.
 pub fn norm_gradient(dy: Tensor<2>, x: Tensor<2>, eps: f64) -> Tensor<1> {
     let ones = Tensor::ones([1, x.dims()[1]], &x.device());
-    let normed = rms_norm(x, &ones, eps, Precision::Single);
+    let normed = rms_norm(x, &ones, eps, FloatDType::F32);
     (dy.cast(FloatDType::F32) * normed).sum_dim(0).flatten(0, 1)
 }
