@@ -11,11 +11,11 @@ mod supervise;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use engine::protocol::{
+use leptos::prelude::{RwSignal, Update, WithUntracked};
+use protocol::{
     AdapterCopy, AdapterId, Command, Event, Failure, FailureKind, GenerationId, ModelSource,
     PROTOCOL_VERSION, RunId, Ticket,
 };
-use leptos::prelude::{RwSignal, Update, WithUntracked};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, File};
 

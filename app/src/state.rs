@@ -31,7 +31,7 @@ mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use engine::protocol::{
+use protocol::{
     AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, DatasetSummary, Event,
     Failure, FailureKind, ModelSummary, NotKept, Phase, PlanSummary, PreparedSummary, RowPreview,
     RunId, RunOutcome, RunSpec,
@@ -456,7 +456,7 @@ impl State {
         }
     }
 
-    fn run_ended(&mut self, id: RunId, summary: engine::protocol::RunSummary) {
+    fn run_ended(&mut self, id: RunId, summary: protocol::RunSummary) {
         let Some(run) = self.run.as_mut().filter(|run| run.id == id) else {
             return;
         };

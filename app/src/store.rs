@@ -3,12 +3,12 @@
 
 mod watch;
 
-use engine::protocol::{
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use protocol::{
     AdapterId, Command, ControlTokens, Conversation, DataSpec, DatasetSource, ExportKind, Failure,
     FailureKind, Mapping, MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side,
 };
-use leptos::prelude::*;
-use leptos::task::spawn_local;
 use web_sys::File;
 
 use crate::browser::files::{Dropped, Found, MAX_FILES, Walked, found, names_of, renamed, sample};

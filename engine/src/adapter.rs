@@ -25,6 +25,7 @@
 //! projection; see [`crate::layers::projection`].
 
 use burn::tensor::{Device, Tensor, TensorData};
+use protocol::{AdapterSpec, Failure, Method, TargetModule};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -35,7 +36,6 @@ use crate::{
         projection::ModuleAdapter,
     },
     model::Llama,
-    protocol::{AdapterSpec, Failure, Method, TargetModule},
     train::pacing::read_all,
 };
 

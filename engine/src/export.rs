@@ -21,14 +21,15 @@ pub use adapter::{base_model, files as adapter_files};
 pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeAdapter, RecipeError};
 
+use protocol::{
+    AdapterSpec, DatasetSummary, DeviceReport, EvaluationHistory, ExportFile, ExportKind, Failure,
+    FailureKind, MergedKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, ScoreReport,
+    StepHistory,
+};
+
 use crate::{
     adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
     data::TokenSequence,
-    protocol::{
-        AdapterSpec, DatasetSummary, DeviceReport, EvaluationHistory, ExportFile, ExportKind,
-        Failure, FailureKind, MergedKind, ModelSummary, PreparedSummary, RunSpec, RunSummary,
-        ScoreReport, StepHistory,
-    },
     text::hex,
 };
 use archive::Archive;

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 pub use gathering::Gathering;
 
-use crate::protocol::{Event, Failure, FailureKind, GenerationId, RunId};
+use protocol::{Event, Failure, FailureKind, GenerationId, RunId};
 
 /// A future that stays on its thread, as everything in a worker does.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

@@ -18,11 +18,11 @@ mod incoming;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
+use protocol::{AdapterSpec, Failure, Method};
 
 use crate::{
     adapter::{AdapterForm, AdapterLayout, ModelShape, PROJECTIONS},
     model::Llama,
-    protocol::{AdapterSpec, Failure, Method},
     weights::{checkpoint::NamedSource, packed::PackedKind, tensor::TensorEntry},
 };
 

@@ -11,8 +11,7 @@ pub mod projection;
 pub mod rope;
 
 use burn::tensor::FloatDType;
-
-use crate::protocol::Precision;
+use protocol::Precision;
 
 /// The type of a block's activations in this precision.
 pub fn float_type(precision: Precision) -> FloatDType {

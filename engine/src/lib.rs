@@ -7,14 +7,13 @@
 //! Adapter -> export -> zip
 //! ```
 //!
-//! Without features, the crate is only [`protocol`], which is all the page depends on. `files` adds everything that
-//! needs no tensors, `cpu` and `gpu` add the engine on one of Burn's backends, and `web` adds the worker around it.
+//! The messages between page and worker are a crate of their own, [`protocol`]. The feature `files` brings everything that
+//! needs no tensors, `cpu` and `gpu` the engine on one of Burn's backends, `reader` the reader of datasets, and `web` the
+//! workers around them.
 //!
 //! # Shapes
 //! `b` rows of a batch, `t` tokens of a row, `n = b t` positions, `d` hidden size, `f` intermediate size, `h` query
 //! heads, `kv` key/value heads, `g = h / kv`, `hd` head size, `r` adapter rank, `v` vocabulary.
-
-pub mod protocol;
 
 pub use kernels;
 

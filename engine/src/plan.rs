@@ -8,11 +8,12 @@ pub use check::{PlanError, ProblemKind, SettingProblem};
 pub use memory::MemoryEstimate;
 pub use time::{MEASURED_TOKENS, RowLengths, Speed, TimeEstimate};
 
+use protocol::{
+    DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec, TargetModule,
+};
+
 use crate::{
     adapter::{AdapterLayout, ModelShape},
-    protocol::{
-        DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec, TargetModule,
-    },
     train::schedule,
 };
 

@@ -11,12 +11,10 @@ mod cases;
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::FloatDType;
+use protocol::{DeviceProblem, Precision, SelfTestCase};
 
 use self::cases::run_cases;
-use crate::{
-    host::Host,
-    protocol::{DeviceProblem, Precision, SelfTestCase},
-};
+use crate::host::Host;
 #[cfg(feature = "gpu")]
 use kernels::Variant;
 

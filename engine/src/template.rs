@@ -18,13 +18,9 @@ use minijinja::{
     AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, context, machinery,
     syntax::SyntaxConfig,
 };
+use protocol::{Failure, FailureKind, Message};
 
-pub use crate::protocol::Message;
-use crate::{
-    protocol::{Failure, FailureKind},
-    tokenizer::Tokenizer,
-    weights::checkpoint::ModelFiles,
-};
+use crate::{tokenizer::Tokenizer, weights::checkpoint::ModelFiles};
 use bounds::TooLarge;
 use code::Code;
 use function::Raised;

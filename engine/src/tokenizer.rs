@@ -19,10 +19,9 @@ use std::{collections::BTreeSet, ops::Range};
 pub use gguf::{pre_of, to_json as json_from_gguf};
 pub use stream::DecodeStream;
 
-use crate::{
-    protocol::{Failure, FailureKind},
-    weights::checkpoint::{GgufVocabulary, TokenizerSource},
-};
+use protocol::{Failure, FailureKind};
+
+use crate::weights::checkpoint::{GgufVocabulary, TokenizerSource};
 
 /// Vocabularies beyond this are taken for damaged files; the largest in use have 262,144 tokens.
 const MAX_VOCAB_SIZE: usize = 400_000;

@@ -25,9 +25,9 @@ pub mod step;
 
 /// A bug in Inlay, as a failure.
 #[cfg(any(feature = "cpu", feature = "gpu"))]
-fn internal(message: &str) -> crate::protocol::Failure {
-    crate::protocol::Failure::new(
-        crate::protocol::FailureKind::Internal,
+fn internal(message: &str) -> protocol::Failure {
+    protocol::Failure::new(
+        protocol::FailureKind::Internal,
         "This is a bug in the engine.",
     )
     .at(message)

@@ -1,7 +1,7 @@
 //! A download as it goes: how long nothing has come, whether all of it has come, and what is tried next where what came is
 //! not right.
 
-use crate::protocol::{Failure, FailureKind};
+use protocol::{Failure, FailureKind};
 
 /// How long a server may send nothing, before its answer or in the middle of it.
 pub const PATIENCE_MILLIS: f64 = 20_000.0;

@@ -12,17 +12,14 @@ mod speed;
 use std::rc::Rc;
 
 use burn::tensor::Device;
+use protocol::{
+    AdapterId, AdapterOrigin, AdapterSpec, Command, Conversation, DataSpec, DatasetSummary,
+    DeviceReport, Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec,
+    PlanSummary, PromptPreview, RunId, RunSpec, Side, Speaker,
+};
 
 use crate::{
-    data::prepare::Prepared,
-    export,
-    host::Host,
-    protocol::{
-        AdapterId, AdapterOrigin, AdapterSpec, Command, Conversation, DataSpec, DatasetSummary,
-        DeviceReport, Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec,
-        PlanSummary, PromptPreview, RunId, RunSpec, Side, Speaker,
-    },
-    train::session::TrainedAdapter,
+    data::prepare::Prepared, export, host::Host, train::session::TrainedAdapter,
     weights::checkpoint::NamedSource,
 };
 use adapters::{Adapters, KeptAdapter, no_adapter};

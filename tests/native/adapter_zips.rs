@@ -4,9 +4,9 @@ use burn::tensor::Device;
 use engine::{
     import::{AdapterFiles, ImportError},
     model::Llama,
-    protocol::Failure,
 };
 use futures_executor::block_on;
+use protocol::Failure;
 use zip::{CompressionMethod, write::SimpleFileOptions};
 
 use crate::{

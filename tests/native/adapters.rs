@@ -9,11 +9,11 @@ use engine::{
     export::{adapter_files, gguf, mlx, refusal},
     layers::frozen::FrozenMatrix,
     model::Llama,
-    protocol::{ExportKind, TargetModule},
     train::{pacing::Pacing, state::TrainingState, step::evaluate},
     weights::packed::{PackedKind, PackedMatrix},
 };
 use futures_executor::block_on;
+use protocol::{ExportKind, TargetModule};
 
 use crate::common::{
     fixture::{self, assert_share},

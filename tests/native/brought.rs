@@ -7,10 +7,10 @@ use engine::{
     export::{gguf, gguf_zip, mlx},
     import::{AdapterFiles, ImportError},
     model::Llama,
-    protocol::{AdapterSpec, Failure, FailureKind, Method, TargetModule},
     weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, Failure, FailureKind, Method, TargetModule};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 

@@ -3,14 +3,14 @@
 use engine::{
     data::Encoder,
     generate::{GenerationInput, generate},
-    protocol::{
-        AdapterId, Command, Conversation, Event, Failure, FailureKind, GenerationId,
-        GenerationSpec, GenerationSummary, Message, PromptPreview, Speaker, StopReason,
-    },
     tokenizer::Tokenizer,
     workbench::Workbench,
 };
 use futures_executor::block_on;
+use protocol::{
+    AdapterId, Command, Conversation, Event, Failure, FailureKind, GenerationId, GenerationSpec,
+    GenerationSummary, Message, PromptPreview, Speaker, StopReason,
+};
 
 use crate::common::{
     golden::{self, continued},

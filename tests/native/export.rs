@@ -18,14 +18,14 @@ use engine::{
         file_name,
     },
     plan,
-    protocol::{
-        AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationHistory,
-        EvaluationMetrics, ExportFile, ExportKind, Failure, FailureKind, FindingKind, ModelSummary,
-        Precision, PreparedSummary, RunOutcome, RunSpec, RunSummary, ScoreReport, StepHistory,
-        StepMetrics, StepSpan, TargetModule,
-    },
 };
 use proptest::prelude::*;
+use protocol::{
+    AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationHistory,
+    EvaluationMetrics, ExportFile, ExportKind, Failure, FailureKind, FindingKind, ModelSummary,
+    Precision, PreparedSummary, RunOutcome, RunSpec, RunSummary, ScoreReport, StepHistory,
+    StepMetrics, StepSpan, TargetModule,
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},

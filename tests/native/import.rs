@@ -6,11 +6,11 @@ use engine::{
     export::{adapter_files, peft_zip},
     import::{AdapterFiles, ImportError, Mismatch},
     model::Llama,
-    protocol::{AdapterSpec, Method, TargetModule},
     train::{pacing::Pacing, step::evaluate},
     weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, Method, TargetModule};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 

@@ -1,14 +1,11 @@
 //! Several adapters: how a workbench keeps, uses, blends, continues and exports them.
 
-use engine::{
-    protocol::{
-        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Command, Event, ExportKind, Failure,
-        FailureKind,
-    },
-    weights::checkpoint::NamedSource,
-    workbench::Workbench,
-};
+use engine::{weights::checkpoint::NamedSource, workbench::Workbench};
 use futures_executor::block_on;
+use protocol::{
+    AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Command, Event, ExportKind, Failure,
+    FailureKind,
+};
 
 use crate::common::{
     golden,

@@ -9,13 +9,12 @@ use engine::{
     host::{Gathering, Host},
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
-    protocol::{
-        EvaluationMetrics, Event, MAX_SPANS, MAX_STRETCHES, Precision, RunOutcome, RunSpec,
-        StepSpan,
-    },
     train::session::{TrainingInput, train},
 };
 use futures_executor::block_on;
+use protocol::{
+    EvaluationMetrics, Event, MAX_SPANS, MAX_STRETCHES, Precision, RunOutcome, RunSpec, StepSpan,
+};
 
 use common::{golden, host::RUN, random::Random};
 use counting::Counting;

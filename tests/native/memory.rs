@@ -13,11 +13,11 @@ use engine::{
     import::AdapterFiles,
     layers::block::Block,
     model::Llama,
-    protocol::{AdapterSpec, RunSpec, TargetModule},
     train::{pacing::Pacing, state::TrainingState},
     weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, RunSpec, TargetModule};
 use zip::{CompressionMethod, write::SimpleFileOptions};
 
 use common::{

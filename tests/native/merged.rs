@@ -16,7 +16,6 @@ use engine::{
     },
     host::{Control, FileSink},
     model::Llama,
-    protocol::{AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase},
     tokenizer::Tokenizer,
     train::{
         pacing::{Interruption, Pacing},
@@ -26,6 +25,7 @@ use engine::{
     weights::checkpoint::{ModelFiles, open},
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase};
 
 use crate::common::{
     fetched::open_bundled,

@@ -10,10 +10,6 @@ use engine::{
     host::Control,
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
-    protocol::{
-        AdapterId, AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, Event,
-        ExportKind, FailureKind, Precision, RunId, RunSpec, StepMetrics, TargetModule,
-    },
     train::{
         one_batch::{self, OneBatch},
         pacing::{Interruption, Pacing},
@@ -23,6 +19,10 @@ use engine::{
     workbench::Workbench,
 };
 use futures_executor::block_on;
+use protocol::{
+    AdapterId, AdapterSpec, BatchPreview, BatchToken, Command, DatasetSummary, Event, ExportKind,
+    FailureKind, Precision, RunId, RunSpec, StepMetrics, TargetModule,
+};
 
 use crate::common::{
     fixture::{self, assert_near, assert_share},

@@ -7,11 +7,11 @@ use engine::{
         example::{Example, Row},
         stored::{RowFacts, StoredRow},
     },
-    protocol::{Command, DataSpec, DatasetSummary, Event, PlanSummary, RunSpec, StepMetrics},
     weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
+use protocol::{Command, DataSpec, DatasetSummary, Event, PlanSummary, RunSpec, StepMetrics};
 
 use crate::common::{
     fetched, golden,

@@ -11,14 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{
-    protocol::{DatasetSummary, ReadSpec, TextSplit},
-    reader::{
-        DatasetError, Input,
-        dataset::{Observer, read_dataset},
-    },
+use engine::reader::{
+    DatasetError, Input,
+    dataset::{Observer, read_dataset},
 };
 use flate2::{Compression, write::GzEncoder};
+use protocol::{DatasetSummary, ReadSpec, TextSplit};
 use zip::CompressionMethod;
 
 use counting::{Counting, allowed};

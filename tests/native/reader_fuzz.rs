@@ -7,15 +7,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use engine::{
-    protocol::{DatasetSummary, ReadSpec, TextSplit},
-    reader::{
-        DatasetError,
-        dataset::{Observer, read_dataset},
-        read,
-        record::{Fault, Place, Record, Sink},
-    },
+use engine::reader::{
+    DatasetError,
+    dataset::{Observer, read_dataset},
+    read,
+    record::{Fault, Place, Record, Sink},
 };
+use protocol::{DatasetSummary, ReadSpec, TextSplit};
 use zip::CompressionMethod;
 
 use counting::{Counting, allowed};

@@ -8,7 +8,6 @@ use engine::{
     export::{gguf, merged::Merge, mlx, peft_zip, refusal},
     import::AdapterFiles,
     model::Llama,
-    protocol::{AdapterSpec, ExportKind, MergedKind, Method, RunSpec, TargetModule},
     train::{pacing::Pacing, state::TrainingState, step::evaluate},
     weights::{
         config::LlamaConfig,
@@ -18,6 +17,7 @@ use engine::{
     },
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, ExportKind, MergedKind, Method, RunSpec, TargetModule};
 use safetensors::SafeTensors;
 
 use crate::{

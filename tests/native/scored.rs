@@ -17,10 +17,6 @@ use engine::{
     },
     host::{Control, Host},
     model::Llama,
-    protocol::{
-        AdapterId, AdapterSpec, Command, DataSpec, DatasetSummary, Event, ExportKind, FailureKind,
-        LabelScore, RunId, RunSpec, ScoreReport, Side, TargetModule,
-    },
     tokenizer::Tokenizer,
     train::{
         pacing::{Pacing, read_all},
@@ -31,6 +27,10 @@ use engine::{
     workbench::Workbench,
 };
 use futures_executor::block_on;
+use protocol::{
+    AdapterId, AdapterSpec, Command, DataSpec, DatasetSummary, Event, ExportKind, FailureKind,
+    LabelScore, RunId, RunSpec, ScoreReport, Side, TargetModule,
+};
 use serde_json::Value;
 
 use crate::common::{
@@ -466,7 +466,7 @@ fn check(report: &ScoreReport) {
         assert_eq!(row.scored_tokens, scored);
         assert_share(&prompt, row.base_loss, loss, 1e-5);
     }
-    let of = |loss: fn(&engine::protocol::RowScore) -> f64| {
+    let of = |loss: fn(&protocol::RowScore) -> f64| {
         let rows: Vec<_> = report
             .rows
             .iter()

@@ -9,9 +9,6 @@ use engine::{
     layers::frozen::FrozenMatrix,
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
-    protocol::{
-        EvaluationMetrics, FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec, RunState,
-    },
     train::{
         pacing::{Interruption, Pacing},
         session::{TrainingInput, TrainingResult, train},
@@ -22,6 +19,9 @@ use engine::{
     weights::packed::{PackedKind, PackedMatrix},
 };
 use futures_executor::block_on;
+use protocol::{
+    EvaluationMetrics, FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec, RunState,
+};
 
 use crate::common::{
     fixture::{assert_near, assert_share},
@@ -467,7 +467,7 @@ fn gradients_under_dropout_are_those_of_the_loss() {
     let mut random = Random::new();
     let mut bench = Bench::new(&mut random);
     bench.spec.adapter.lora_dropout = 0.4;
-    bench.spec.adapter.target_modules = engine::protocol::TargetModule::ALL.to_vec();
+    bench.spec.adapter.target_modules = protocol::TargetModule::ALL.to_vec();
     let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();
     let parameters = state.parameters.iter_mut();
     parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
@@ -499,7 +499,7 @@ fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     for name in ["tiny", "odd"] {
         let mut bench = Bench::new(&mut random);
         bench.model = load::fixture_model(name);
-        bench.spec.adapter.target_modules = engine::protocol::TargetModule::ALL.to_vec();
+        bench.spec.adapter.target_modules = protocol::TargetModule::ALL.to_vec();
         let mut rows = random.sequences(9);
         rows.extend(random.long_sequences(2));
         let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();

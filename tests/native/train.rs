@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use engine::{
     model::Llama,
-    protocol::{AdapterSpec, RunSpec},
     train::{pacing::Pacing, state::TrainingState, step::evaluate},
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, RunSpec};
 use serde::Deserialize;
 
 use crate::common::{

@@ -6,13 +6,13 @@ use engine::{
         example::{Example, Row},
         stored::{RowFacts, StoredRow},
     },
-    protocol::{
-        Command, Conversation, DataSpec, DatasetSummary, Event, Failure, FailureKind, GenerationId,
-        GenerationSpec, Message, PreparedSummary, RunId, RunSpec, Speaker,
-    },
     workbench::Workbench,
 };
 use futures_executor::block_on;
+use protocol::{
+    Command, Conversation, DataSpec, DatasetSummary, Event, Failure, FailureKind, GenerationId,
+    GenerationSpec, Message, PreparedSummary, RunId, RunSpec, Speaker,
+};
 use serde_json::{Value, json};
 
 use crate::common::{

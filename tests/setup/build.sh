@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 bash tests/setup/model.sh
 
 # The sources of the page, without its server. Directories count, too: their time changes when a file in them is removed.
-SOURCES=(app engine/src engine/Cargo.toml engine/kernels index.html Trunk.toml Cargo.toml Cargo.lock .cargo rust-toolchain.toml
+SOURCES=(app engine index.html Trunk.toml Cargo.toml Cargo.lock .cargo rust-toolchain.toml
     tests/setup/common.sh tests/setup/workers.sh "$MATERIAL/$MODEL_NAME")
 
 is_fresh() {

@@ -73,8 +73,8 @@ omit() {
     times+=("$(printf '%-28s %12s  %s' "$1" - "not run")")
 }
 
-# The engine and its kernels, with the features tested natively.
-ENGINE=(--package engine --package kernels --package native --features native/cpu,native/threads,native/reader)
+# The crates of the engine, with the features tested natively.
+ENGINE=(--package engine --package kernels --package protocol --package native --features native/cpu,native/threads,native/reader)
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 # All at once, so that shared dependencies are checked once.
 clippy_native() {

@@ -1,7 +1,7 @@
 //! Asks the browser for its GPU. WebGPU's types are unstable in web-sys, so they are accessed by name.
 
-use engine::protocol::DeviceProblem;
 use js_sys::{Array, Function, Promise, Reflect};
+use protocol::DeviceProblem;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 

@@ -1,6 +1,6 @@
 //! A histogram of lengths, as bars.
 
-use engine::protocol::Histogram;
+use protocol::Histogram;
 
 use super::picture::{Size, Tick};
 use super::scale::{Scale, tick_text};

@@ -1,8 +1,8 @@
 //! Draws [`Bars`] as SVG.
 
-use engine::protocol::Histogram;
 use leptos::html::Div;
 use leptos::prelude::*;
+use protocol::Histogram;
 
 use super::histogram::{Bars, bars};
 use super::picture::Size;

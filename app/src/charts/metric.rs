@@ -1,6 +1,6 @@
 //! The quantities of a run that can be drawn.
 
-use engine::protocol::StepSpan;
+use protocol::StepSpan;
 
 use crate::state::format::{count, loss, rate, small};
 use crate::state::run::Run;
@@ -171,7 +171,7 @@ pub fn describe(run: &Run, index: usize) -> Option<String> {
 mod tests {
     use std::time::Instant;
 
-    use engine::protocol::{EvaluationMetrics, RunId, RunSpec, StepMetrics};
+    use protocol::{EvaluationMetrics, RunId, RunSpec, StepMetrics};
 
     use super::*;
     use crate::charts::picture::{Size, picture};

@@ -1,9 +1,9 @@
 //! The worker that writes a merged model: started once the engine gave out the adapter, ended when the model is there or no
 //! longer wanted.
 
-use engine::protocol::{AdapterId, Command, ExportKind, MergedKind, MergerCommand, MergerEvent};
 use leptos::prelude::Update;
 use leptos::task::spawn_local;
+use protocol::{AdapterId, Command, ExportKind, MergedKind, MergerCommand, MergerEvent};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::Blob;
 

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use engine::protocol::Ticket;
 use js_sys::{Array, Object, Reflect};
+use protocol::Ticket;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::closure::Closure;

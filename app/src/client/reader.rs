@@ -1,8 +1,8 @@
 //! The workers that read dataset files: one per reading, kept while its rows may be requested.
 
-use engine::protocol::{Command, DatasetSource, ReadSpec, ReaderCommand, ReaderEvent, RowFilter};
 use leptos::prelude::{Update, WithUntracked};
 use leptos::task::spawn_local;
+use protocol::{Command, DatasetSource, ReadSpec, ReaderCommand, ReaderEvent, RowFilter};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, File};
 

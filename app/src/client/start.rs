@@ -1,8 +1,8 @@
 //! Chooses the worker, starts it and restarts it.
 
-use engine::protocol::{DeviceKind, DeviceProblem, ModelSource};
 use leptos::prelude::{Update, WithUntracked};
 use leptos::task::spawn_local;
+use protocol::{DeviceKind, DeviceProblem, ModelSource};
 
 use crate::browser::gpu::find_adapter;
 use crate::browser::threads;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use engine::protocol::{Command, Failure, FailureKind, Ticket};
 use leptos::prelude::{Update, WithUntracked, set_interval, set_timeout};
+use protocol::{Command, Failure, FailureKind, Ticket};
 
 use super::{EngineClient, Source};
 use crate::browser::download;

@@ -1,5 +1,5 @@
-use engine::protocol::RowFilter;
 use leptos::prelude::*;
+use protocol::RowFilter;
 
 use crate::state::format::count;
 use crate::store::Store;

@@ -1,5 +1,5 @@
-use engine::protocol::{FindingKind, RowSummary};
 use leptos::prelude::*;
+use protocol::{FindingKind, RowSummary};
 
 use crate::state::findings::words;
 use crate::state::format::count;

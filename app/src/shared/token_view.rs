@@ -1,5 +1,5 @@
-use engine::protocol::{RowPreview, Side, TokenPreview};
 use leptos::prelude::*;
+use protocol::{RowPreview, Side, TokenPreview};
 
 use super::table_row::Tags;
 use crate::state::format::count;

@@ -1,6 +1,6 @@
 //! The conversation of the Try step: the prompts, and the answers of each model.
 
-use engine::protocol::{
+use protocol::{
     AdapterId, Conversation, Event, Failure, GenerationId, GenerationSummary, Message, Preamble,
     PromptPreview, Speaker,
 };

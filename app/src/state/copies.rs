@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use engine::protocol::{AdapterCopy, AdapterId, AdapterList, Command};
+use protocol::{AdapterCopy, AdapterId, AdapterList, Command};
 
 /// The copies. `Zip` is the content of a file: a browser's blob, except in tests.
 pub struct Copies<Zip> {

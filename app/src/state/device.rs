@@ -2,7 +2,7 @@
 
 mod build;
 
-use engine::protocol::{DeviceKind, DeviceProblem, DeviceReport};
+use protocol::{DeviceKind, DeviceProblem, DeviceReport};
 
 pub use build::{Build, CpuBuild, ThreadFacts, WhySingle, choose_cpu};
 

@@ -1,6 +1,6 @@
 //! Where on the page a failure belongs.
 
-use engine::protocol::{Crash, Failure, FailureKind};
+use protocol::{Crash, Failure, FailureKind};
 
 use super::work::Work;
 use super::{ExportState, State, Step};

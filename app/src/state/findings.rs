@@ -1,6 +1,6 @@
 //! What was found about rows, in words: what it is, what it does to a run, and what can be done.
 
-use engine::protocol::{
+use protocol::{
     ControlTokens, DatasetSummary, Finding, FindingKind, GatheredSummary, Mapping, PreparedSummary,
     RowShape,
 };

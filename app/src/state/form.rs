@@ -7,7 +7,7 @@ mod parse;
 pub use field::Field;
 pub use parse::{layers, modules, number, pattern, real, whole};
 
-use engine::protocol::{
+use protocol::{
     AdapterId, AdapterSpec, ControlTokens, Conversation, DataSpec, FileSide, FindingKind,
     GenerationSpec, LrSchedulerType, MergedKind, Method, Preamble, PrecisionChoice, RunSpec, Side,
     TargetModule, TrainOn,

@@ -1,6 +1,6 @@
 //! How rows are read, as a person says it: the shape, the fields of each part, and what plain text is split by.
 
-use engine::protocol::{DatasetSummary, Mapping, Part, ReadSpec, TextSplit};
+use protocol::{DatasetSummary, Mapping, Part, ReadSpec, TextSplit};
 
 /// What rows are said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,6 +1,6 @@
 //! The progress of a merged model, as its worker reports it.
 
-use engine::protocol::{Failure, MergerEvent};
+use protocol::{Failure, MergerEvent};
 
 use super::failure::Notice;
 use super::{ExportState, State, Step};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use engine::protocol::{DatasetSummary, Failure, FailureKind, Phase, ReaderEvent, RowFilter};
+use protocol::{DatasetSummary, Failure, FailureKind, Phase, ReaderEvent, RowFilter};
 
 use super::failure::Notice;
 use super::rows::Rows;

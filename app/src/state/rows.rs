@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::protocol::{DatasetSummary, RowFilter, RowSummary};
+use protocol::{DatasetSummary, RowFilter, RowSummary};
 
 use super::reading::ReaderId;
 

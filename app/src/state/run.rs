@@ -1,6 +1,6 @@
 //! A training run as the page follows it.
 
-use engine::protocol::{
+use protocol::{
     EvaluationHistory, EvaluationMetrics, FailureKind, RunId, RunSpec, RunState, RunSummary,
     StepHistory, StepMetrics,
 };

@@ -1,7 +1,7 @@
 //! The datasets included with the page, with settings that visibly change the included model within two minutes on a
 //! CPU.
 
-use engine::protocol::{Method, TrainOn};
+use protocol::{Method, TrainOn};
 
 use super::form::{Field, Form};
 

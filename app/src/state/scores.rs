@@ -1,6 +1,6 @@
 //! Describes the scores in words.
 
-use engine::protocol::{BothScores, KeepScore, LabelScore, ScoreReport, Side};
+use protocol::{BothScores, KeepScore, LabelScore, ScoreReport, Side};
 
 use super::format::{count, counted, loss};
 

@@ -1,6 +1,6 @@
 //! Something loaded, while its successor may be loading.
 
-use engine::protocol::Phase;
+use protocol::Phase;
 
 /// What is loaded and what is loading. A failed load changes nothing.
 #[derive(Debug, Clone, PartialEq)]

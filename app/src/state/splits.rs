@@ -1,6 +1,6 @@
 //! Which split each file is: by its name, or as the user says.
 
-use engine::protocol::{DatasetSummary, Side};
+use protocol::{DatasetSummary, Side};
 
 use super::form::Form;
 

@@ -1,6 +1,6 @@
 //! The one line that says what the page is doing.
 
-use engine::protocol::{Phase, RunId, RunOutcome, RunState, Side};
+use protocol::{Phase, RunId, RunOutcome, RunState, Side};
 
 use super::failure::Notice;
 use super::format::{bytes, count, counted, duration, loss};

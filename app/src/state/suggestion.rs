@@ -1,6 +1,6 @@
 //! Rows that none of could be used: how they look in the file, and what their columns may be.
 
-use engine::protocol::{DatasetSummary, Mapping};
+use protocol::{DatasetSummary, Mapping};
 
 /// The question that a guess at the columns is put as; `None` for what is never guessed.
 pub fn question(mapping: &Mapping) -> Option<String> {

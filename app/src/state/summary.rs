@@ -1,6 +1,6 @@
 //! The dataset in one line.
 
-use engine::protocol::DatasetSummary;
+use protocol::DatasetSummary;
 
 use super::State;
 use super::format::{compact, count, counted};

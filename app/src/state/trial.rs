@@ -1,6 +1,6 @@
 //! Trials that leave no adapter: the first batch of a run, and the scores of held-out rows.
 
-use engine::protocol::{BatchPreview, RunId, ScoreReport, Side};
+use protocol::{BatchPreview, RunId, ScoreReport, Side};
 
 use super::{Resting, State, Step};
 

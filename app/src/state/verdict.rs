@@ -1,6 +1,6 @@
 //! What a run's numbers mean, in plain words, and what to do about it.
 
-use engine::protocol::{FailureKind, RunOutcome, StepSpan};
+use protocol::{FailureKind, RunOutcome, StepSpan};
 
 use super::format::{counted, loss};
 use super::run::Run;

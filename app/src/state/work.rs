@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use engine::protocol::{Command, Ticket};
+use protocol::{Command, Ticket};
 
 use super::failure::{Death, Notice};
 use super::{ExportState, Resting, State, Step};

@@ -17,8 +17,8 @@ mod template_field;
 mod text_split;
 mod unusable_rows;
 
-use engine::protocol::TrainOn;
 use leptos::prelude::*;
+use protocol::TrainOn;
 
 use self::data_facts::DataFacts;
 use self::file_splits::FileSplits;

@@ -3,8 +3,8 @@ mod formats;
 mod merged_models;
 mod snippet;
 
-use engine::protocol::{AdapterOrigin, ExportFile, ExportKind};
 use leptos::prelude::*;
+use protocol::{AdapterOrigin, ExportFile, ExportKind};
 
 use self::destinations::{DOWNLOAD_ADAPTER, Destinations};
 use self::formats::formats;

@@ -1,8 +1,8 @@
 mod device_panel;
 mod model_facts;
 
-use engine::protocol::NotKept;
 use leptos::prelude::*;
+use protocol::NotKept;
 
 use self::device_panel::DevicePanel;
 use self::model_facts::ModelFacts;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use engine::protocol::{DataSpec, RowShape, RunSpec};
 use leptos::leptos_dom::helpers::TimeoutHandle;
 use leptos::prelude::*;
+use protocol::{DataSpec, RowShape, RunSpec};
 
 use crate::browser::wake_lock::WakeLock;
 use crate::browser::{notification, page};

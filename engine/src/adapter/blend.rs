@@ -1,8 +1,9 @@
 //! Blends several adapters into one: `sum w_i s_i B_i A_i`, exactly, as one pair of all ranks together
 //! (`combination_type="cat"` of PEFT's `add_weighted_adapter`).
 
+use protocol::{AdapterSpec, LayerRange, TargetModule};
+
 use super::{AdapterForm, AdapterLayout, Fixed, LowRankUpdate, ModelShape, Part, slot_of};
-use crate::protocol::{AdapterSpec, LayerRange, TargetModule};
 
 impl AdapterForm {
     /// A LoRA adapter blended from `parts`, each with its parameters and weight. All of them must be low-rank products

@@ -6,6 +6,7 @@
 //! the rank.
 
 use burn::tensor::Tensor;
+use protocol::Failure;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Dense, Fixed, HostModule, Parameters, Part, Start, lora};
@@ -15,7 +16,6 @@ use crate::{
         frozen::FrozenMatrix,
         projection::{Chain, ModuleAdapter},
     },
-    protocol::Failure,
     train::pacing::read_all,
 };
 

@@ -5,11 +5,11 @@
 //! `dL/dW = softmax(H W^T)^T H`, minus `H_i` in row `y_i`; like the loss, it is computed in chunks of rows.
 
 use burn::tensor::{Device, Tensor};
+use protocol::Failure;
 
 use crate::{
     kernels::matmul,
     layers::frozen::FrozenMatrix,
-    protocol::Failure,
     train::pacing::{Interruption, Pacing, read_all},
     weights::packed::{PackedKind, PackedMatrix},
 };

@@ -1,11 +1,10 @@
 //! IA3 (Liu et al., arXiv 2205.05638): a learned vector multiplies a projection's outputs, `l W x`, or the inputs of a
 //! block's last projection, `W (l x)` (PEFT's `feedforward_modules`). `l` starts at one.
 
+use protocol::TargetModule;
+
 use super::{Dense, Fixed, HostModule, Parameters, Part, Start};
-use crate::{
-    layers::projection::{Chain, ModuleAdapter},
-    protocol::TargetModule,
-};
+use crate::layers::projection::{Chain, ModuleAdapter};
 
 /// Whether `l` scales the module's input.
 pub fn scales_input(module: TargetModule) -> bool {

@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
+use protocol::{AdapterSpec, BlockNorm, Method, ModelSummary, TargetModule};
+
 use super::{lora, lora_plus, rslora};
-use crate::{
-    protocol::{AdapterSpec, BlockNorm, Method, ModelSummary, TargetModule},
-    train::optimizer::Group,
-    weights::config::LlamaConfig,
-};
+use crate::{train::optimizer::Group, weights::config::LlamaConfig};
 
 /// A part of a module's adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! An adapter as low-rank products only, which is all that other runtimes' adapter files can hold.
 
+use protocol::{AdapterSpec, Method, TargetModule};
+
 use super::{AdapterForm, Fixed, Part, slot_of};
-use crate::protocol::{AdapterSpec, Method, TargetModule};
 
 /// The change of a module's weight: `scaling b a`.
 #[derive(Debug, Clone, PartialEq)]

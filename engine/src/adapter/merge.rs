@@ -1,7 +1,8 @@
 //! The operands of merging a module's adapter into its weight, on the host.
 
+use protocol::TargetModule;
+
 use super::{Part, Slot, slot_of};
-use crate::protocol::TargetModule;
 
 /// A module's parameters on the host.
 pub(super) struct HostModule<'a> {

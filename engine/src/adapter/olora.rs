@@ -4,8 +4,9 @@
 //!
 //! The first columns of `Q` depend only on the first columns of `W`, and `R = Q^T W`.
 
+use protocol::Failure;
+
 use super::{Fixed, Start, linalg::Rows, pissa};
-use crate::protocol::Failure;
 
 pub(super) async fn start(start: &mut Start<'_>) -> Result<Fixed, Failure> {
     let (r, out_features, in_features) = (start.rank, start.weight.rows(), start.weight.cols());

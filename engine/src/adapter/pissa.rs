@@ -9,6 +9,7 @@
 //! more directions than requested; its products run on the device with the quantized `W`.
 
 use burn::tensor::{Tensor, TensorData};
+use protocol::Failure;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
 };
 use crate::{
     layers::projection::{Chain, LoraPair, ModuleAdapter},
-    protocol::Failure,
     train::pacing::read_all,
 };
 

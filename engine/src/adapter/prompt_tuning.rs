@@ -6,12 +6,12 @@
 //! the vocabulary, on (see [`crate::data::batch::Batch::prompted`]); [`crate::model::Llama::embed`] handles them.
 
 use burn::tensor::Tensor;
+use protocol::Failure;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     model::Llama,
-    protocol::Failure,
     train::{pacing::read_all, step::index_tensor},
 };
 

@@ -1,7 +1,9 @@
 //! The tensors of an adapter in PEFT's files.
 
+use protocol::Method;
+
 use super::{AdapterForm, AdapterLayout, Part, Place, Slot};
-use crate::{adapter::layout::module_prefix, protocol::Method};
+use crate::adapter::layout::module_prefix;
 
 /// PEFT's names of the matrices that VeRA shares.
 pub const PROJECTIONS: [&str; 2] = ["base_model.vera_A", "base_model.vera_B"];

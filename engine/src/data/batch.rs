@@ -1,11 +1,12 @@
 //! Turns sequences into batches, in an order determined by a seed.
 
+use protocol::RunSpec;
+
 use super::{
     TokenSequence,
     pack::Bins,
     shuffle::{grouped_by_length, permutation},
 };
-use crate::protocol::RunSpec;
 
 /// Rows are padded to a multiple of this, so that the columns of attention's matrices fit the GPU's vectors of four.
 const TOKEN_MULTIPLE: usize = 4;

@@ -12,6 +12,11 @@
 //! tokenizer adds one, but never to a rendered template, which writes its own. The first token of a row is never learned,
 //! since nothing comes before it.
 
+use protocol::{
+    ControlTokens, Conversation, DataSpec, FailureKind, Message, RowPreview, RowShape, Side,
+    TokenPreview, TrainOn,
+};
+
 use super::{
     TokenSequence,
     example::{ASSISTANT, Example, Row, USER},
@@ -19,10 +24,6 @@ use super::{
     turn::{RenderedConversation, TurnError},
 };
 use crate::{
-    protocol::{
-        ControlTokens, Conversation, DataSpec, FailureKind, Message, RowPreview, RowShape, Side,
-        TokenPreview, TrainOn,
-    },
     template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
     tokenizer::{NOT_EMBEDDED_REMEDY, Tokenizer, TokenizerError},
 };
@@ -98,7 +99,7 @@ pub enum PromptError {
     Tokenizer(#[from] TokenizerError),
 }
 
-impl From<PromptError> for crate::protocol::Failure {
+impl From<PromptError> for protocol::Failure {
     fn from(error: PromptError) -> Self {
         match error {
             PromptError::Template(error) => error.into(),

@@ -2,9 +2,8 @@
 
 use std::iter;
 
+use protocol::{Message, RowShape, TrainOn};
 use serde::{Deserialize, Serialize};
-
-use crate::protocol::{Message, RowShape, TrainOn};
 
 /// A usable row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use protocol::{Message, Preamble};
+
 use super::example::Example;
-use crate::protocol::{Message, Preamble};
 
 /// The number of different preambles that are counted; later ones are ignored.
 const MAX_KINDS: usize = 64;
@@ -59,8 +60,9 @@ fn preamble(messages: &[Message], tools: &[String]) -> Option<Preamble> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::RowShape;
+
     use super::*;
-    use crate::protocol::RowShape;
 
     fn conversation(system: Option<&str>, tools: &[&str]) -> Example {
         let system = system.map(|text| Message::new(SYSTEM, text));

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use protocol::{
+    ControlTokensFound, DataSpec, Failure, FailureKind, FileSummary, Histogram, PreparedSummary,
+    RowProblem, Side,
+};
+
 use super::{
     EncodeError, Encoder, TokenSequence, pack::num_bins, preamble::PreambleCounts, shuffle::split,
     stored::StoredRow,
-};
-use crate::protocol::{
-    ControlTokensFound, DataSpec, Failure, FailureKind, FileSummary, Histogram, PreparedSummary,
-    RowProblem, Side,
 };
 
 /// The maximum number of problems listed in the summary.

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
+use protocol::{Failure, FailureKind};
+
 use super::stored::{Damaged, RowIndex, StoredRow};
-use crate::{
-    protocol::{Failure, FailureKind},
-    weights::source::{ByteSource, SourceError},
-};
+use crate::weights::source::{ByteSource, SourceError};
 
 /// An opened file of rows; see [`super::stored`].
 pub struct RowFile {

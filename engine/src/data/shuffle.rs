@@ -2,12 +2,11 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
+use protocol::{DataSpec, Side};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-
-use crate::protocol::{DataSpec, Side};
 
 /// The numbers `0..len` in an order that depends only on `seed` and `stream`.
 ///

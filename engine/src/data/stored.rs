@@ -10,13 +10,13 @@
 
 use std::ops::Range;
 
+use protocol::{FindingKind, Message, RowShape, RowSummary, TrainOn};
 use serde::{Deserialize, Serialize};
 
 use super::{
     chunks::Chunks,
     example::{ASSISTANT, Example, Row, USER},
 };
-use crate::protocol::{FindingKind, Message, RowShape, RowSummary, TrainOn};
 
 const MAGIC: &[u8; 8] = b"inlayrow";
 const ENTRY_BYTES: usize = 16;
@@ -93,7 +93,7 @@ fn cut(text: &str) -> String {
 /// What is known about a row besides its text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RowFacts {
-    /// Index of its file in [`crate::protocol::DatasetSummary::files`].
+    /// Index of its file in [`protocol::DatasetSummary::files`].
     pub file: usize,
     /// 1-based, if the format has lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]

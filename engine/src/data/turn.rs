@@ -12,8 +12,9 @@
 
 use std::ops::Range;
 
+use protocol::Message;
+
 use crate::{
-    protocol::Message,
     template::{ChatTemplate, TemplateError},
     tokenizer::Tokenizer,
 };

@@ -5,14 +5,12 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
+use protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule};
 use safetensors::{Dtype, View};
 use serde_json::{Map, Value, json};
 
 use super::{ExportError, ExportInput, number::plain_number, pretty_json};
-use crate::{
-    adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input},
-    protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule},
-};
+use crate::adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input};
 
 /// A tensor on its way into the file.
 struct Written<'a>(&'a NamedTensor);

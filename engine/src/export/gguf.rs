@@ -4,10 +4,11 @@
 //! writes. llama.cpp uses one alpha for the whole file and the rank of each tensor, so differences between modules go
 //! into `lora_b`.
 
+use protocol::TargetModule;
+
 use super::ExportError;
 use crate::{
     adapter::{LowRankUpdate, ModelShape},
-    protocol::TargetModule,
     weights::{gguf::MAGIC, packed::PackedKind},
 };
 

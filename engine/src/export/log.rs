@@ -1,12 +1,10 @@
 //! The run's numbers: `log.jsonl` and `evaluation.json`.
 
+use protocol::{EvaluationHistory, EvaluationMetrics, StepHistory, StepMetrics, StepSpan, TrainOn};
 use serde::{Deserialize, Serialize};
 
 use super::{ExportError, ExportInput, pretty_json};
-use crate::{
-    data::TokenSequence,
-    protocol::{EvaluationHistory, EvaluationMetrics, StepHistory, StepMetrics, StepSpan, TrainOn},
-};
+use crate::data::TokenSequence;
 
 /// Loss over the held-out rows: mean negative log-likelihood per scored token, natural logarithm.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,7 +118,7 @@ pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportErr
 }
 
 /// `evaluation.json`. Scripts rely on the first five keys; the others say how the losses were computed. After them
-/// comes `scores`: a [`crate::protocol::ScoreReport`] of each side that was scored after the run.
+/// comes `scores`: a [`protocol::ScoreReport`] of each side that was scored after the run.
 #[derive(Serialize)]
 struct Evaluation {
     base_loss: Option<f64>,

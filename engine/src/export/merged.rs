@@ -21,15 +21,16 @@ mod zip;
 
 use std::ops::Range;
 
+use protocol::{
+    AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase, RunId, TargetModule,
+};
+
 pub use self::{from_files::merge_files, zip::ZIP64_FROM};
 use self::{llama_cpp::HeaderError, quantise::put_row, zip::Zip};
 use super::gguf::{interleaved_row, pad};
 use crate::{
     adapter::{AdapterForm, Place},
     host::{Control, FileSink, Host},
-    protocol::{
-        AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase, RunId, TargetModule,
-    },
     tokenizer::Tokenizer,
     train::pacing::Interruption,
     weights::{checkpoint::ModelFiles, config::LlamaConfig, packed::PackedKind},

@@ -4,13 +4,11 @@
 //! blocks, and then loads the file's tensors. So ranks are padded with zeros, and different scales go into `lora_b`; a
 //! block without tensors keeps a `lora_b` of zeros.
 
+use protocol::{ExportKind, Method};
 use serde_json::json;
 
 use super::{ExportError, adapter::safetensors, pretty_json, refusal};
-use crate::{
-    adapter::{AdapterForm, ModelShape, NamedTensor},
-    protocol::{ExportKind, Method},
-};
+use crate::adapter::{AdapterForm, ModelShape, NamedTensor};
 
 /// The files by name.
 ///

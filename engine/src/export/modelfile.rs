@@ -4,8 +4,9 @@
 //! whose contents are marks, and written as Go's. A template that does not write messages one after the other
 //! has no such parts: the Modelfile then says so, and Ollama takes the template of the base.
 
+use protocol::Message;
+
 use crate::{
-    protocol::Message,
     template::{ChatTemplate, TemplateError},
     tokenizer::Tokenizer,
 };

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use protocol::{DeviceKind, RunOutcome};
+
 use super::{ExportError, ExportInput, adapter, log, recipe::RecipeSettings};
-use crate::protocol::{DeviceKind, RunOutcome};
 
 const USE: &str = include_str!("use.py");
 const USE_PLAIN: &str = include_str!("use_plain.py");

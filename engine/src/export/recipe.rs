@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use protocol::{
+    AdapterSpec, ControlTokens, DataSpec, DeviceKind, Failure, FailureKind, FileSide, FindingKind,
+    LayerRange, LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec,
+    TargetModule, TrainOn, default_lr_ratio, default_virtual_tokens,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     ExportError, ExportInput,
     number::{plain, plain_map},
-};
-use crate::protocol::{
-    AdapterSpec, ControlTokens, DataSpec, DeviceKind, Failure, FailureKind, FileSide, FindingKind,
-    LayerRange, LrSchedulerType, Method, PROTOCOL_VERSION, PrecisionChoice, ReadSpec, RunSpec,
-    TargetModule, TrainOn, default_lr_ratio, default_virtual_tokens,
 };
 
 const FORMAT: &str = "inlay-recipe";

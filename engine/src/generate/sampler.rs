@@ -1,12 +1,11 @@
 //! Chooses the next token from logits: repetition penalty, temperature, top-k and top-p in HF's order, with one seeded
 //! stream.
 
+use protocol::GenerationSpec;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-
-use crate::protocol::GenerationSpec;
 
 /// Chooses tokens as `transformers` does for the same settings; its random stream is its own (ChaCha8).
 #[derive(Debug, Clone)]

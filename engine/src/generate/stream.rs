@@ -1,16 +1,13 @@
 //! The loop from a prompt to the end of the answer.
 
+use protocol::{
+    Conversation, Event, Failure, FailureKind, GenerationId, GenerationSpec, GenerationSummary,
+    StopReason,
+};
+
 use super::sampler::{Sampler, SamplerError};
 use crate::{
-    adapter::DeviceAdapter,
-    data::Encoder,
-    host::Host,
-    layers::block::KeyValueCache,
-    model::Llama,
-    protocol::{
-        Conversation, Event, Failure, FailureKind, GenerationId, GenerationSpec, GenerationSummary,
-        StopReason,
-    },
+    adapter::DeviceAdapter, data::Encoder, host::Host, layers::block::KeyValueCache, model::Llama,
     train::pacing::read_all,
 };
 

@@ -3,8 +3,9 @@
 
 use std::cell::{Cell, RefCell};
 
+use protocol::{Event, GenerationId, Phase, RunId, RunState};
+
 use super::{Control, Host, LocalFuture};
-use crate::protocol::{Event, GenerationId, Phase, RunId, RunState};
 
 /// What a run reports is held back for at most about this long.
 const INTERVAL_MILLIS: f64 = 50.0;
@@ -139,8 +140,9 @@ impl Host for Gathering<'_> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::{EvaluationMetrics, StepMetrics};
+
     use super::*;
-    use crate::protocol::{EvaluationMetrics, StepMetrics};
 
     const RUN: RunId = RunId(7);
 

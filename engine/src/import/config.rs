@@ -4,14 +4,11 @@ mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::{AdapterSpec, BlockNorm, Method, fits_pattern};
 use serde_json::{Map, Value};
 
 use super::{Mismatch, error::Remedy};
-use crate::{
-    adapter::ModelShape,
-    protocol::{AdapterSpec, BlockNorm, Method, fits_pattern},
-    weights::tensor::TensorEntry,
-};
+use crate::{adapter::ModelShape, weights::tensor::TensorEntry};
 use modules::{EMBEDDINGS, all_modules, trained_embeddings};
 
 pub(super) use modules::foreign_tensor;

@@ -1,10 +1,9 @@
 //! Why an adapter cannot be taken, and what helps.
 
-use crate::{
-    protocol::{Failure, FailureKind},
-    weights::{
-        gguf::GgufError, json::JsonError, safetensors::SafetensorsError, source::SourceError,
-    },
+use protocol::{Failure, FailureKind};
+
+use crate::weights::{
+    gguf::GgufError, json::JsonError, safetensors::SafetensorsError, source::SourceError,
 };
 
 /// Reasons told one by one; of more only their number is told.

@@ -6,6 +6,8 @@ use burn::tensor::{Device, FloatDType, Tensor};
 
 pub use backward::norm_gradient;
 
+use protocol::{BlockNorm, Precision, TargetModule};
+
 use super::{
     dropout::Dropout,
     float_type,
@@ -15,7 +17,6 @@ use super::{
 };
 use crate::{
     kernels::{Heads, Segments, add_residual, add_rms_norm, attention, rms_norm, swiglu},
-    protocol::{BlockNorm, Precision, TargetModule},
     train::sizes::BlockShape,
 };
 

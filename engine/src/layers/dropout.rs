@@ -1,10 +1,9 @@
 //! Dropout masks that a recomputed forward can reproduce exactly.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use protocol::TargetModule;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-use crate::protocol::TargetModule;
 
 /// The dropout of one micro-step. Each mask depends only on the seed, micro-step, layer and module, so that the second
 /// forward in a backward sees the masks of the first, and both devices draw the same masks.

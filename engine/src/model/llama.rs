@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use protocol::{Precision, TargetModule};
 
 use crate::{
     adapter::DeviceAdapter,
@@ -14,7 +15,6 @@ use crate::{
         frozen::FrozenMatrix,
         rope::Rope,
     },
-    protocol::{Precision, TargetModule},
     train::{sizes::BlockShape, step::index_tensor},
     weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
 };

@@ -2,14 +2,13 @@
 
 use std::fmt::Display;
 
-use super::DeviceBudget;
-use crate::{
-    adapter::ModelShape,
-    protocol::{
-        AdapterSpec, Failure, FailureKind, LayerRange, Method, ModelSummary, PreparedSummary,
-        RunSpec, TargetModule, fits_pattern,
-    },
+use protocol::{
+    AdapterSpec, Failure, FailureKind, LayerRange, Method, ModelSummary, PreparedSummary, RunSpec,
+    TargetModule, fits_pattern,
 };
+
+use super::DeviceBudget;
+use crate::adapter::ModelShape;
 
 const MAX_RANK: usize = 256;
 /// Far beyond any use.

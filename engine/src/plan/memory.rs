@@ -18,11 +18,10 @@
 //! Activations and head do not meet at their greatest; that both are counted pays for the gaps that an allocator leaves,
 //! or nearly (see [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
 
+use protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule};
+
 use super::DeviceBudget;
-use crate::{
-    protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule},
-    train::sizes::{BlockShape, KEPT_BYTES, chunk_rows},
-};
+use crate::train::sizes::{BlockShape, KEPT_BYTES, chunk_rows};
 
 /// The program's own data, and what loading and reading leave behind.
 const PROGRAM_BYTES: u64 = 8 << 20;

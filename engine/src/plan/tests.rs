@@ -1,5 +1,6 @@
+use protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoice};
+
 use super::*;
-use crate::protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoice};
 
 mod adapter;
 

@@ -5,11 +5,10 @@
 //! the settings is computed from it: attention grows with the length of the rows, blocks whose activations are not kept
 //! are recomputed, and adapters add their own products. After a run, its steps correct the whole estimate.
 
+use protocol::{ModelSummary, PreparedSummary, TargetModule};
+
 use super::{RunPlan, memory::block_shape};
-use crate::{
-    protocol::{ModelSummary, PreparedSummary, TargetModule},
-    train::sizes::{KEPT_BYTES, SHORT_PASSES},
-};
+use crate::train::sizes::{KEPT_BYTES, SHORT_PASSES};
 
 /// The number of tokens in the row with which a block is measured.
 pub const MEASURED_TOKENS: usize = if SHORT_PASSES { 128 } else { 512 };

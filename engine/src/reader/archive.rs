@@ -9,6 +9,7 @@ use std::{
 };
 
 use flate2::{Crc, bufread::DeflateDecoder};
+use protocol::TextSplit;
 
 use self::directory::{Entry, Method};
 use super::{
@@ -21,7 +22,6 @@ use super::{
     xlsx,
     zstd::Unzstd,
 };
-use crate::protocol::TextSplit;
 
 /// Reads the entries of an archive in the order of their names. If some are tables or JSON, texts next to them are
 /// taken for descriptions and skipped.

@@ -10,15 +10,14 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use protocol::{FindingKind, Mapping, TrainOn};
+
 use self::near::NearDuplicates;
 use super::{
     mapping::{Mapped, is_weight},
     path::Fields,
 };
-use crate::{
-    data::Example,
-    protocol::{FindingKind, Mapping, TrainOn},
-};
+use crate::data::Example;
 
 /// Labels that are counted; a field with more of them is no label.
 const MAX_LABELS: usize = 1000;

@@ -1,9 +1,9 @@
 //! Collects the fields of records, for a person to choose from.
 
+use protocol::ColumnSummary;
 use serde_json::Value;
 
 use super::{conversation::kind, path::Fields};
-use crate::protocol::ColumnSummary;
 
 /// The number of records inspected; a hundredth of a large file is enough.
 const MAX_RECORDS: usize = 1000;

@@ -8,6 +8,7 @@ mod part;
 mod role;
 mod switch;
 
+use protocol::Message;
 use serde_json::{Map, Value};
 
 pub use self::{
@@ -21,7 +22,7 @@ use self::{
     part::{Content, content},
 };
 use super::{cell, mapping::RowFault, recognise::plain};
-use crate::{data::example::ASSISTANT, protocol::Message};
+use crate::data::example::ASSISTANT;
 
 const MAX_MESSAGES: usize = 512;
 /// Where a message keeps its role and its text, without case and punctuation.

@@ -4,13 +4,13 @@ mod collector;
 
 use std::io::{Read, Seek, SeekFrom};
 
+use protocol::{DatasetSummary, FindingKind, ReadSpec, RowFilter};
 use sha2::{Digest, Sha256};
 
 use self::collector::Collector;
 use super::{DatasetError, Input, read};
 use crate::{
     data::{chunks::Chunks, stored::RowIndex},
-    protocol::{DatasetSummary, FindingKind, ReadSpec, RowFilter},
     text::hex,
 };
 

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use protocol::{Failure, FailureKind, RowProblem};
+
 use super::source::{Bomb, StreamError};
-use crate::protocol::{Failure, FailureKind, RowProblem};
 
 /// A file that cannot be read at all, or a dataset without a usable row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

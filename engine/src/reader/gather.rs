@@ -12,6 +12,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use protocol::{GatheredSummary, Side};
 use serde_json::{Map, Value};
 
 pub use self::columns::{MessageColumns, is_message_row, is_of_conversation, message_columns};
@@ -20,10 +21,7 @@ use super::{
     path::{Fields, get},
     record::Place,
 };
-use crate::{
-    data::chunks::Chunks,
-    protocol::{GatheredSummary, Side},
-};
+use crate::data::chunks::Chunks;
 
 /// The fields of a message besides its role and its text.
 const EXTRAS: [&str; 12] = [

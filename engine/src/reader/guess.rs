@@ -16,6 +16,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use protocol::Mapping;
 use serde_json::Value;
 
 use super::{
@@ -24,7 +25,6 @@ use super::{
     path::Fields,
     recognise::{compared_names, is_half, is_of_rejected, plain},
 };
-use crate::protocol::Mapping;
 
 const MAX_RECORDS: usize = 1000;
 const MAX_COLUMNS: usize = 100;

@@ -9,6 +9,7 @@ mod template;
 mod unknown;
 mod verdict;
 
+use protocol::{Mapping, Message, RowShape};
 use serde_json::Value;
 
 use self::{
@@ -27,10 +28,7 @@ use super::{
     path::{Fields, first_name, get},
     recognise::{plain, recognise, unanswered},
 };
-use crate::{
-    data::example::{ASSISTANT, Example, USER},
-    protocol::{Mapping, Message, RowShape},
-};
+use crate::data::example::{ASSISTANT, Example, USER};
 
 /// Why a record gives no example.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use std::{
     rc::Rc,
 };
 
+use protocol::TextSplit;
+
 use super::{
     archive, arrow, companions,
     error::DatasetError,
@@ -19,7 +21,6 @@ use super::{
     text_file::{self, TextFile},
     zstd::Unzstd,
 };
-use crate::protocol::TextSplit;
 
 /// Reads files in their order. Of several, the sink is told of those that cannot be read, and the others are.
 ///

@@ -4,6 +4,7 @@ mod paragraph;
 
 use std::io;
 
+use protocol::TextSplit;
 use serde_json::Value;
 
 use self::paragraph::{Paragraph, Paragraphs};
@@ -15,7 +16,6 @@ use super::{
     text_file::TextFile,
     text_stream::{Line, TextStream},
 };
-use crate::protocol::TextSplit;
 
 /// Reads a text. Line breaks of all kinds become `\n`.
 pub(super) fn read(

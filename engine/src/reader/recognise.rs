@@ -27,6 +27,7 @@ mod field;
 mod inside;
 mod names;
 
+use protocol::Mapping;
 use serde_json::Value;
 
 pub use self::{compare::compared_names, field::plain};
@@ -37,7 +38,6 @@ use super::{
     mapping::{scalar, verdict},
     path::Fields,
 };
-use crate::protocol::Mapping;
 
 /// What the fields' names say; `None` where they say nothing.
 pub fn recognise(fields: &Fields) -> Option<Mapping> {

@@ -109,7 +109,7 @@ pub struct Fault {
 /// Takes what the formats read. A reading gives files one after the other, and of each its records and faults in order.
 pub trait Sink {
     /// A file begins, or an entry of an archive (`data.zip/train.csv`); the names are as in
-    /// [`crate::protocol::FileSummary`].
+    /// [`protocol::FileSummary`].
     fn file(&mut self, name: &str, format: &str, encoding: &str);
     fn record(&mut self, record: Record<'_>);
     /// The present file's encoding, where a place further on tells it otherwise than [`Sink::file`] could.

@@ -1,6 +1,6 @@
 //! Determines the split of a file from its name: `train-00000-of-00001.parquet`, `data/test.jsonl`, `my_valid.csv`.
 
-use crate::protocol::{FileSummary, Side};
+use protocol::{FileSummary, Side};
 
 const TRAIN: &[&str] = &[
     "train",

@@ -1,6 +1,7 @@
 //! How the rows of a file are written, where a row alone does not tell: whether answers are lists, whether texts have
 //! answers, and whether choices are counted from 0 or from 1.
 
+use protocol::Mapping;
 use serde_json::Value;
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     path::{Fields, get},
     recognise::{is_answered_text, recognise},
 };
-use crate::protocol::Mapping;
 
 /// A look at the first rows of a file.
 #[derive(Debug, Clone, Copy, Default)]

@@ -2,12 +2,12 @@
 //! correct.
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use protocol::DeviceProblem;
 
 use crate::{
     host::Host,
     kernels::{Variant, matmul},
     layers::frozen::FrozenMatrix,
-    protocol::DeviceProblem,
     train::pacing::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };

@@ -1,6 +1,7 @@
 //! The cases of the self-test, which compare a device's results with sums in f64.
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use protocol::{DeviceProblem, Precision, SelfTestCase};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -12,7 +13,6 @@ use crate::{
         frozen::FrozenMatrix,
         projection::{self, Chain, LoraPair, ModuleAdapter},
     },
-    protocol::{DeviceProblem, Precision, SelfTestCase},
     train::pacing::read_all,
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
 };

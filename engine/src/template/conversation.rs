@@ -1,8 +1,7 @@
 //! Messages and tools in the form that templates see.
 
 use minijinja::{Value, value::ValueKind};
-
-use crate::protocol::Message;
+use protocol::Message;
 
 /// A message with only the keys that it has; templates check whether a key exists.
 pub(super) fn message(message: &Message) -> Value {

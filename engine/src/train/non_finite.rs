@@ -1,7 +1,7 @@
 //! The failure of a run whose numbers are no longer finite: what happened, whether the learning rate can be the cause,
 //! and what helps. Nothing is said here about what was kept; the session adds that, since only it knows.
 
-use crate::protocol::{Failure, FailureKind, Precision};
+use protocol::{Failure, FailureKind, Precision};
 
 /// What was infinite or not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The first optimizer step of a run by itself, on an adapter that is discarded.
 
+use protocol::RunId;
+
 use super::{
     non_finite::NonFinite,
     pacing::{Interruption, Pacing},
@@ -12,7 +14,6 @@ use crate::{
     host::Host,
     model::Llama,
     plan::RunPlan,
-    protocol::RunId,
 };
 
 /// The results of the step.

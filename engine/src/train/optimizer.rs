@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::protocol::RunSpec;
+use protocol::RunSpec;
 
 /// The parameters of `torch.optim.AdamW` other than the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]

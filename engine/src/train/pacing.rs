@@ -4,11 +4,9 @@
 use std::cell::Cell;
 
 use burn::tensor::Tensor;
+use protocol::{Event, Failure, FailureKind, GpuFault, RunId, RunState};
 
-use crate::{
-    host::{Control, Host},
-    protocol::{Event, Failure, FailureKind, GpuFault, RunId, RunState},
-};
+use crate::host::{Control, Host};
 
 /// How much work may be queued for the device: long enough to hide the wait, short enough not to be noticed.
 const MAX_QUEUED_MILLIS: f64 = 40.0;

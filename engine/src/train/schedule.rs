@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::protocol::{LrSchedulerType, RunSpec};
+use protocol::{LrSchedulerType, RunSpec};
 
 /// A linear warm-up from 0, then the chosen decay over the rest of the run.
 ///

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use protocol::{Event, Phase, RunSpec};
+
 use super::{
     pacing::{Interruption, Pacing},
     step::{TokenScore, token_losses, token_scores},
@@ -14,7 +16,6 @@ use crate::{
     },
     host::Host,
     model::Llama,
-    protocol::{Event, Phase, RunSpec},
 };
 
 /// The score of a row under a model.

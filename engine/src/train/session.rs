@@ -9,6 +9,11 @@
 
 use std::rc::Rc;
 
+use protocol::{
+    EvaluationHistory, EvaluationMetrics, Event, Failure, FailureKind, RunId, RunOutcome, RunSpec,
+    RunState, RunSummary, StepHistory, StepMetrics,
+};
+
 use super::{
     non_finite::NonFinite,
     pacing::{Interruption, Pacing},
@@ -26,10 +31,6 @@ use crate::{
     host::Host,
     model::Llama,
     plan::RunPlan,
-    protocol::{
-        EvaluationHistory, EvaluationMetrics, Event, Failure, FailureKind, RunId, RunOutcome,
-        RunSpec, RunState, RunSummary, StepHistory, StepMetrics,
-    },
 };
 
 /// The input of a run.

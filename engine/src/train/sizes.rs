@@ -1,6 +1,6 @@
 //! How much memory a step uses at a time.
 
-use crate::protocol::{Precision, TargetModule};
+use protocol::{Precision, TargetModule};
 
 /// How much the blocks may keep of a forward beyond their inputs: enough for SmolLM2-135M at about 256 tokens. Beyond
 /// that, the first blocks are computed twice.

@@ -1,6 +1,7 @@
 //! Measures the speed of the device with the loaded model: a block forward and backward, and a part of the head.
 
 use burn::tensor::Tensor;
+use protocol::Failure;
 
 use super::pacing::read_all;
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
     layers::block::{Block, BlockAdapter, PassContext},
     model::Llama,
     plan::{MEASURED_TOKENS, Speed},
-    protocol::Failure,
 };
 
 /// The number of scored tokens and of vocabulary entries with which the head is measured.

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, slice};
 
+use protocol::{Failure, RunSpec};
+
 use super::{
     internal,
     non_finite::NonFinite,
@@ -15,7 +17,6 @@ use crate::{
     data::batch::Batch,
     layers::dropout::Dropout,
     model::Llama,
-    protocol::{Failure, RunSpec},
 };
 
 /// An adapter in training.

@@ -3,13 +3,12 @@
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use js_sys::{Function, Promise, Reflect};
+use protocol::{DeviceKind, DeviceProblem};
 #[cfg(feature = "gpu")]
 use wasm_bindgen::{JsCast, JsValue};
 #[cfg(feature = "gpu")]
 use wasm_bindgen_futures::JsFuture;
 use web_sys::DedicatedWorkerGlobalScope;
-
-use crate::protocol::{DeviceKind, DeviceProblem};
 
 /// A device and the name that the browser gives it.
 pub struct OpenDevice {

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use js_sys::{Array, Promise, Reflect, Uint8Array};
+use protocol::{Event, Failure, FailureKind, NotKept, Phase};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::{
     host::{Host, cancelled},
-    protocol::{Event, Failure, FailureKind, NotKept, Phase},
     transfer::{Answer, Transfer, TransferProblem},
 };
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use protocol::{Event, GenerationId, RunId, Ticket};
 use wasm_bindgen::JsValue;
 use web_sys::{DedicatedWorkerGlobalScope, Performance};
 
@@ -9,10 +10,7 @@ use super::{
     port::Port,
     timer::{Turns, sleep},
 };
-use crate::{
-    host::{Control, Host, LocalFuture},
-    protocol::{Event, GenerationId, RunId, Ticket},
-};
+use crate::host::{Control, Host, LocalFuture};
 
 /// The implementation of [`Host`] for a worker.
 pub struct WebHost {

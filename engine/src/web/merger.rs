@@ -6,6 +6,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use protocol::{Event, Failure, FailureKind, MergerCommand, MergerEvent, Phase, RunId};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
@@ -24,7 +25,6 @@ use super::{
 use crate::{
     export::merged::merge_files,
     host::{FileSink, Host},
-    protocol::{Event, Failure, FailureKind, MergerCommand, MergerEvent, Phase, RunId},
     train::pacing::Interruption,
 };
 

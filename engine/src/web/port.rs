@@ -15,15 +15,13 @@ use std::{
 
 use futures_channel::mpsc;
 use js_sys::{Array, Object, Reflect, Uint8Array};
+use protocol::{Command, Event, Failure, FailureKind, GenerationId, RunId, Ticket};
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 
 use super::message;
-use crate::{
-    host::Control,
-    protocol::{Command, Event, Failure, FailureKind, GenerationId, RunId, Ticket},
-};
+use crate::host::Control;
 
 /// A command with the files that came with it.
 pub struct Request {

@@ -10,6 +10,10 @@ use std::{
 };
 
 use js_sys::{Array, Reflect};
+use protocol::{
+    DatasetSource, DatasetSummary, Failure, FailureKind, ReadSpec, ReaderCommand, ReaderEvent,
+    RowFilter, RowSummary,
+};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 
@@ -17,15 +21,9 @@ use super::{
     blob_parts::BlobParts, constructor::run_constructors, message, panic::report_panic,
     post::post_event, sync_blob::SyncBlob,
 };
-use crate::{
-    protocol::{
-        DatasetSource, DatasetSummary, Failure, FailureKind, ReadSpec, ReaderCommand, ReaderEvent,
-        RowFilter, RowSummary,
-    },
-    reader::{
-        Input, Source,
-        dataset::{Observer, ReadDataset, read_dataset},
-    },
+use crate::reader::{
+    Input, Source,
+    dataset::{Observer, ReadDataset, read_dataset},
 };
 
 /// The number of bytes of a file read at once.

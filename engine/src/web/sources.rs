@@ -1,5 +1,6 @@
 //! The files of a model, wherever they come from.
 
+use protocol::{Event, Failure, FailureKind, ModelSource, NotKept, Phase};
 use web_sys::Blob;
 
 use super::{
@@ -8,7 +9,6 @@ use super::{
 };
 use crate::{
     host::Host,
-    protocol::{Event, Failure, FailureKind, ModelSource, NotKept, Phase},
     transfer::{Attempt, Flaw},
     weights::{checkpoint::NamedSource, hash::sha256_hex, source::SourceError},
 };

@@ -4,11 +4,10 @@
 //! end the worker.
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
+use protocol::NotKept;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DedicatedWorkerGlobalScope, File, FileSystemSyncAccessHandle};
-
-use crate::protocol::NotKept;
 
 /// A folder of the private file system.
 pub struct Folder(JsValue);

@@ -2,6 +2,7 @@
 //! the worker.
 
 use futures_channel::mpsc::UnboundedReceiver;
+use protocol::{Command, DeviceProblem, DeviceReport, Event, Failure, PROTOCOL_VERSION};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::DedicatedWorkerGlobalScope;
@@ -17,7 +18,6 @@ use super::{
 };
 use crate::{
     host::{Host, cancelled},
-    protocol::{Command, DeviceProblem, DeviceReport, Event, Failure, PROTOCOL_VERSION},
     self_test,
     weights::checkpoint::NamedSource,
     workbench::Workbench,

@@ -11,6 +11,8 @@ mod vocabulary;
 
 use std::{collections::BTreeMap, ops::Range};
 
+use protocol::ModelSummary;
+
 use self::{
     read::RowOrder,
     select::{Weights, take_weights},
@@ -25,7 +27,6 @@ use super::{
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
 };
-use crate::protocol::ModelSummary;
 
 pub use self::foreign::Foreign;
 pub use self::vocabulary::{GgufVocabulary, VocabularyError};

@@ -4,8 +4,9 @@ mod architecture;
 mod from_gguf;
 mod from_json;
 
+use protocol::TargetModule;
+
 use super::{gguf::GgufError, json::JsonError};
-use crate::protocol::TargetModule;
 
 pub use self::{
     architecture::{architecture_remedy, is_encoder, looks_like_encoder},

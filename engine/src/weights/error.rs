@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use protocol::{Failure, FailureKind};
+
 use super::{
     checkpoint::{Foreign, VocabularyError},
     config::{ConfigError, architecture_remedy},
@@ -11,7 +13,6 @@ use super::{
     safetensors::SafetensorsError,
     source::SourceError,
 };
-use crate::protocol::{Failure, FailureKind};
 
 /// Tensors that one message lists.
 const LISTED_PROBLEMS: usize = 5;

@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
+use protocol::{
+    AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure,
+    FailureKind, ModelSummary,
+};
+
 use super::{model::LoadedModel, run::offers};
 use crate::{
     adapter::{AdapterForm, DeviceAdapter, ModelShape, NotLowRank},
     export::{self, RecipeAdapter, merged},
     import::AdapterFiles,
-    protocol::{
-        AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure,
-        FailureKind, ModelSummary,
-    },
     template::ChatTemplate,
     train::session::TrainedAdapter,
     weights::checkpoint::NamedSource,

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use protocol::{DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, RowPreview};
+
 use super::model::LoadedModel;
 use crate::{
     data::{
@@ -9,7 +11,6 @@ use crate::{
         prepare::{Preparation, Prepared},
     },
     host::Host,
-    protocol::{DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, RowPreview},
     weights::checkpoint::NamedSource,
 };
 

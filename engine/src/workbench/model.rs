@@ -1,6 +1,10 @@
 //! The loaded base model with its tokenizer and template.
 
 use burn::tensor::Device;
+use protocol::{
+    Conversation, Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary,
+    Phase, PromptPreview,
+};
 
 use crate::{
     adapter::DeviceAdapter,
@@ -8,10 +12,6 @@ use crate::{
     generate::{self, GenerationInput},
     host::Host,
     model::Llama,
-    protocol::{
-        Conversation, Event, Failure, GenerationId, GenerationSpec, GenerationSummary,
-        ModelSummary, Phase, PromptPreview,
-    },
     template::{self, ChatTemplate},
     tokenizer::Tokenizer,
     weights::checkpoint::{self, NamedSource},

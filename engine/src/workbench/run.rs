@@ -2,6 +2,11 @@
 
 use std::rc::Rc;
 
+use protocol::{
+    BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
+    ExportOffer, Failure, FailureKind, ModelSummary, RunId, RunSpec, ScoreReport, Side,
+};
+
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
     adapter::{AdapterLayout, DeviceAdapter},
@@ -9,10 +14,6 @@ use crate::{
     export::{self, EvaluationReport, ExportError, ExportInput, RecipeAdapter, build_zip},
     host::{Gathering, Host},
     plan::{DeviceBudget, RunPlan},
-    protocol::{
-        BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
-        ExportOffer, Failure, FailureKind, ModelSummary, RunId, RunSpec, ScoreReport, Side,
-    },
     train::{
         one_batch::{self, OneBatch},
         pacing::Interruption,

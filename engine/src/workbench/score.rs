@@ -1,14 +1,15 @@
 //! Scores the base and the tuned model of a kept run on rows that it was not trained on.
 
+use protocol::{
+    BothScores, DataSpec, Event, Failure, FailureKind, KeepScore, LabelScore, ModelScore, Phase,
+    RowChange, RowScore, RunId, RunState, ScoreReport, Side,
+};
+
 use super::{model::LoadedModel, run::KeptRun};
 use crate::{
     adapter::DeviceAdapter,
     data::{Example, TokenSequence, example::Row, keep::KEEP_PROMPTS, stored::StoredRow},
     host::{Gathering, Host},
-    protocol::{
-        BothScores, DataSpec, Event, Failure, FailureKind, KeepScore, LabelScore, ModelScore,
-        Phase, RowChange, RowScore, RunId, RunState, ScoreReport, Side,
-    },
     train::{
         pacing::{Interruption, Pacing},
         score::{RowResult, likeliest, score_rows},

@@ -1,11 +1,12 @@
 //! The speed of the device with the loaded model: measured once there is a model to plan a run for, corrected by runs.
 
+use protocol::StepHistory;
+
 use super::model::LoadedModel;
 use crate::{
     data::{TokenSequence, prepare::Prepared},
     host::Host,
     plan::{RowLengths, RunPlan, Speed, TimeEstimate},
-    protocol::StepHistory,
     train::speed::measure,
 };
 

@@ -6,12 +6,12 @@ use engine::{
     data::Encoder,
     generate::{GenerationInput, generate},
     model::Llama,
-    protocol::{
-        AdapterId, AdapterSpec, Conversation, GenerationId, GenerationSpec, Message, Speaker,
-    },
     template::ChatTemplate,
     tokenizer::Tokenizer,
     weights::checkpoint::ModelFiles,
+};
+use protocol::{
+    AdapterId, AdapterSpec, Conversation, GenerationId, GenerationSpec, Message, Speaker,
 };
 use serde::{Deserialize, Serialize};
 

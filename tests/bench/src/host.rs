@@ -2,11 +2,9 @@
 
 use std::cell::Cell;
 
-use engine::{
-    host::{Host, LocalFuture},
-    protocol::Event,
-};
+use engine::host::{Host, LocalFuture};
 use js_sys::Promise;
+use protocol::Event;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 

@@ -5,13 +5,13 @@ use engine::{
     data::{TokenSequence, batch::BatchSchedule},
     host::Host,
     model::Llama,
-    protocol::{RunId, RunSpec},
     train::{
         pacing::{Interruption, Pacing},
         state::TrainingState,
     },
     weights::checkpoint::ModelFiles,
 };
+use protocol::{RunId, RunSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::{draw, host::BenchHost};

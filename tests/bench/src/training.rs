@@ -7,7 +7,6 @@ use engine::{
     adapter::{Part, Place},
     data::{TokenSequence, batch::Batch},
     model::Llama,
-    protocol::{AdapterSpec, RunId, RunSpec, TargetModule},
     train::{
         pacing::{Interruption, Pacing},
         state::TrainingState,
@@ -17,6 +16,7 @@ use engine::{
         config::LlamaConfig,
     },
 };
+use protocol::{AdapterSpec, RunId, RunSpec, TargetModule};
 use serde::Deserialize;
 
 use crate::{draw, host::BenchHost, source::drawn_files};

@@ -1,7 +1,6 @@
 //! Headers of model files.
 
 use engine::{
-    protocol::{Failure, FailureKind},
     template::of_model,
     weights::{
         checkpoint::{MAX_WEIGHTS_BYTES, open},
@@ -9,6 +8,7 @@ use engine::{
     },
 };
 use futures_executor::block_on;
+use protocol::{Failure, FailureKind};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -1,8 +1,9 @@
 //! Chat templates.
 
 use engine::template::{
-    ChatTemplate, MAX_BLOCKS, MAX_BRACKETS, MAX_EXPRESSION_DEPTH, Message, TemplateError,
+    ChatTemplate, MAX_BLOCKS, MAX_BRACKETS, MAX_EXPRESSION_DEPTH, TemplateError,
 };
+use protocol::Message;
 
 use crate::{bounded, kind::Kind};
 

@@ -1,13 +1,11 @@
 //! Random models and adapters.
 
-use engine::{
-    protocol::{AdapterSpec, LayerRange, Method, TargetModule},
-    weights::{
-        checkpoint::{ModelFiles, NamedSource, open},
-        config::LlamaConfig,
-    },
+use engine::weights::{
+    checkpoint::{ModelFiles, NamedSource, open},
+    config::LlamaConfig,
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, LayerRange, Method, TargetModule};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
 

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use engine::{
-    data::{TokenSequence, batch::Batch},
-    protocol::{AdapterSpec, LrSchedulerType, RunSpec},
-};
+use engine::data::{TokenSequence, batch::Batch};
+use protocol::{AdapterSpec, LrSchedulerType, RunSpec};
 use safetensors::SafeTensors;
 use serde::{Deserialize, de::DeserializeOwned};
 

@@ -7,7 +7,6 @@ use engine::{
     data::{TokenSequence, batch::Batch},
     layers::block::KeyValueCache,
     model::Llama,
-    protocol::{AdapterSpec, Method, RunSpec},
     train::{
         pacing::{Pacing, read_all},
         schedule::Schedule,
@@ -17,6 +16,7 @@ use engine::{
     },
     weights::checkpoint::{ModelFiles, NamedSource, open},
 };
+use protocol::{AdapterSpec, Method, RunSpec};
 use serde::Deserialize;
 
 use super::{

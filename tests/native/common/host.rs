@@ -5,10 +5,8 @@ use std::{
     future::ready,
 };
 
-use engine::{
-    host::{Control, Host, LocalFuture},
-    protocol::{Event, RunId, RunState},
-};
+use engine::host::{Control, Host, LocalFuture};
+use protocol::{Event, RunId, RunState};
 
 /// The run of the tests.
 pub const RUN: RunId = RunId(1);

@@ -3,11 +3,11 @@
 use burn::tensor::Device;
 use engine::{
     data::stored::{RowWriter, StoredRow},
-    protocol::{Command, DatasetSummary, DeviceKind, DeviceReport, ModelSource, Precision},
     weights::checkpoint::NamedSource,
     workbench::Workbench,
 };
 use futures_executor::block_on;
+use protocol::{Command, DatasetSummary, DeviceKind, DeviceReport, ModelSource, Precision};
 
 use super::{file, host::ScriptedHost};
 

@@ -1,7 +1,7 @@
 //! Every kernel in both precisions.
 
-use engine::protocol::Precision;
 use futures_executor::block_on;
+use protocol::Precision;
 
 use crate::{
     device::{adapter, adapter_with_halves},

@@ -6,7 +6,6 @@ use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::Batch},
     model::Llama,
-    protocol::{AdapterSpec, Precision, RunSpec, TargetModule},
     self_test,
     train::{
         pacing::Pacing,
@@ -15,6 +14,7 @@ use engine::{
     weights::checkpoint::ModelFiles,
 };
 use futures_executor::block_on;
+use protocol::{AdapterSpec, Precision, RunSpec, TargetModule};
 
 use crate::{
     common::{

@@ -4,10 +4,10 @@
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use engine::{
     kernels::PackedTensor,
-    protocol::Precision,
     train::pacing::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };
+use protocol::Precision;
 
 use crate::reference::{Array, Random};
 

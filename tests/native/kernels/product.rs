@@ -1,7 +1,8 @@
 //! Products of dense matrices.
 
 use burn::tensor::{Device, Tensor};
-use engine::{kernels::matmul, protocol::Precision};
+use engine::kernels::matmul;
+use protocol::Precision;
 
 use super::{Numbers, TOLERANCE, size, tensor, values, variants};
 use crate::{

@@ -7,14 +7,14 @@ use engine::{
         example::Example,
         stored::{RowIndex, StoredRow},
     },
-    protocol::{
-        DatasetSummary, Failure, FailureKind, FindingKind, Mapping, ReadSpec, RowFilter, RowShape,
-        TrainOn,
-    },
     reader::{
         DatasetError, Input,
         dataset::{Observer, ReadDataset, read_dataset},
     },
+};
+use protocol::{
+    DatasetSummary, Failure, FailureKind, FindingKind, Mapping, ReadSpec, RowFilter, RowShape,
+    TrainOn,
 };
 
 /// What a reading gave: the dataset, its rows, and the summary that came first.

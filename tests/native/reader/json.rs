@@ -1,9 +1,7 @@
 //! JSON of all kinds to records, and the places of what is wrong in it.
 
-use engine::{
-    protocol::{Failure, FailureKind},
-    reader::DatasetError,
-};
+use engine::reader::DatasetError;
+use protocol::{Failure, FailureKind};
 use serde_json::json;
 
 use super::records::read_one;

@@ -1,9 +1,7 @@
 //! Answers that somebody judged: comparisons of two, marks, what annotators turned down; and guesses that keep off them.
 
-use engine::{
-    data::Example,
-    protocol::{FindingKind, ReadSpec, RowShape, TrainOn},
-};
+use engine::data::Example;
+use protocol::{FindingKind, ReadSpec, RowShape, TrainOn};
 use serde_json::{Value, json};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use engine::protocol::{ReadSpec, RowShape};
+use protocol::{ReadSpec, RowShape};
 
 use super::{
     dataset::read_files,

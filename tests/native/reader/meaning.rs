@@ -1,9 +1,7 @@
 //! What single rows mean: switches on messages, preferences, earlier turns, choices, exports, answers that are no texts.
 
-use engine::{
-    data::{Example, stored::StoredRow},
-    protocol::{FindingKind, Message, ReadSpec, RowShape, TrainOn},
-};
+use engine::data::{Example, stored::StoredRow};
+use protocol::{FindingKind, Message, ReadSpec, RowShape, TrainOn};
 use serde_json::{Value, json};
 
 use super::dataset::{Reading, read_files};

@@ -1,6 +1,7 @@
 //! Files in gzip and zip.
 
-use engine::{protocol::TextSplit, reader::DatasetError};
+use engine::reader::DatasetError;
+use protocol::TextSplit;
 use zip::CompressionMethod;
 
 use super::{

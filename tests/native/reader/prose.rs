@@ -1,6 +1,6 @@
 //! Plain text and Markdown, cut into rows.
 
-use engine::protocol::TextSplit;
+use protocol::TextSplit;
 
 use super::records::{read_one, read_split};
 

@@ -1,10 +1,7 @@
 //! Files as people share them (`tests/fixtures/datasets/README.md`): what they are taken for without being told.
 
-use engine::{
-    data::example::Example,
-    protocol::{Failure, Mapping, ReadSpec, RowShape, TrainOn},
-    reader::DatasetError,
-};
+use engine::{data::example::Example, reader::DatasetError};
+use protocol::{Failure, Mapping, ReadSpec, RowShape, TrainOn};
 
 use super::{
     dataset::{Reading, read_files},

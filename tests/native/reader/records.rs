@@ -2,13 +2,11 @@
 
 use std::io::Cursor;
 
-use engine::{
-    protocol::TextSplit,
-    reader::{
-        DatasetError, Input, read,
-        record::{Fault, Place, Record, Sink},
-    },
+use engine::reader::{
+    DatasetError, Input, read,
+    record::{Fault, Place, Record, Sink},
 };
+use protocol::TextSplit;
 use serde_json::Value;
 
 /// All that a reading gave.

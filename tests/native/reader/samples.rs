@@ -1,6 +1,6 @@
 //! The page's own samples are read as they are meant, and nothing is wrong with them.
 
-use engine::protocol::{ReadSpec, RowShape};
+use protocol::{ReadSpec, RowShape};
 
 use super::dataset::read_files;
 

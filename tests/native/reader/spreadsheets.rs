@@ -4,7 +4,7 @@ use encoding_rs::{
     Encoding, GB18030, ISO_8859_2, KOI8_R, SHIFT_JIS, WINDOWS_1250, WINDOWS_1251, WINDOWS_1252,
     WINDOWS_1253, WINDOWS_1254,
 };
-use engine::protocol::Failure;
+use protocol::Failure;
 use serde_json::json;
 
 use super::{

@@ -3,12 +3,12 @@
 
 use engine::{
     data::Example,
-    protocol::{DatasetSummary, FindingKind, Mapping, ReadSpec, RowShape, Side},
     reader::{
         DatasetError, Input,
         dataset::{Observer, read_dataset},
     },
 };
+use protocol::{DatasetSummary, FindingKind, Mapping, ReadSpec, RowShape, Side};
 
 use crate::{
     dataset::{Reading, read_files},

@@ -5,9 +5,9 @@ use engine::{
         Encoder, Example, Preparation, Row,
         stored::{RowFacts, StoredRow},
     },
-    protocol::{Conversation, DataSpec, Message, RowShape, Speaker},
     template::ChatTemplate,
 };
+use protocol::{Conversation, DataSpec, Message, RowShape, Speaker};
 
 use crate::{
     golden::{encoder, golden},

@@ -1,11 +1,12 @@
 //! Tokenizers and templates from untrusted files: an error with its reason, or something that works, but never a panic.
 
 use engine::{
-    template::{ChatTemplate, MAX_OUTPUT_BYTES, Message, TemplateError},
+    template::{ChatTemplate, MAX_OUTPUT_BYTES, TemplateError},
     tokenizer::{Tokenizer, TokenizerError},
     weights::checkpoint::GgufVocabulary,
 };
 use proptest::prelude::*;
+use protocol::Message;
 use serde_json::{Value, json};
 
 use crate::golden::{fixture, tiny_tokenizer};

@@ -6,11 +6,11 @@ use engine::{
         stored::{RowFacts, StoredRow},
         turn::TurnError,
     },
-    protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side, Speaker, TrainOn},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
 use proptest::prelude::*;
+use protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side, Speaker, TrainOn};
 use serde::Deserialize;
 
 use crate::golden::{encoder, golden, model_tokenizer, tiny_tokenizer};
@@ -187,7 +187,7 @@ fn pairs_become_turns_where_there_is_a_template() {
         read.replace('·', ""),
         "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     );
-    let asked = engine::protocol::Conversation {
+    let asked = protocol::Conversation {
         speaker: Speaker::Base,
         messages: vec![Message::new("user", "Why?")],
         tools: Vec::new(),

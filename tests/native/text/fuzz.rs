@@ -9,11 +9,11 @@ use engine::{
         EncodeError, Encoder, Example, Row,
         turn::{RenderedConversation, TurnError},
     },
-    protocol::{DataSpec, Message, RowShape, TrainOn},
     template::{ChatTemplate, MAX_OUTPUT_BYTES},
     tokenizer::Tokenizer,
 };
 use proptest::prelude::*;
+use protocol::{DataSpec, Message, RowShape, TrainOn};
 
 use crate::{
     golden::golden,

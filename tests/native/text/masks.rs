@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use engine::{
     data::{EncodeError, Encoder, Example, Row, turn::TurnError},
-    protocol::{DataSpec, Message, RowShape},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
+use protocol::{DataSpec, Message, RowShape};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

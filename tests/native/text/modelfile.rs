@@ -3,10 +3,8 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use engine::{
-    export::modelfile::{bos_and_stops, of_model},
-    protocol::Message,
-};
+use engine::export::modelfile::{bos_and_stops, of_model};
+use protocol::Message;
 use serde_json::json;
 
 use crate::{golden::golden, masks::Masks};

@@ -5,10 +5,10 @@ use engine::{
         Encoder, Example, Preparation, Prepared, Row, TokenSequence,
         stored::{RowFacts, StoredRow},
     },
-    protocol::{ControlTokens, DataSpec, FileSide, FileSummary, Message, RowShape, Side, TrainOn},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
+use protocol::{ControlTokens, DataSpec, FileSide, FileSummary, Message, RowShape, Side, TrainOn};
 
 use crate::golden::{encoder, fixture, tiny_tokenizer};
 

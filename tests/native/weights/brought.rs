@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use engine::{
-    protocol::{Failure, FailureKind},
-    weights::{
-        checkpoint::{ModelFiles, NamedSource, open},
-        error::ModelError,
-        packed::PackedKind,
-    },
+use engine::weights::{
+    checkpoint::{ModelFiles, NamedSource, open},
+    error::ModelError,
+    packed::PackedKind,
 };
 use futures_executor::block_on;
+use protocol::{Failure, FailureKind};
 use serde_json::{Value, json};
 
 use crate::builder::{

@@ -5,16 +5,14 @@ use std::{
     pin::Pin,
 };
 
-use engine::{
-    protocol::{Failure, FailureKind},
-    weights::{
-        checkpoint::{ModelFiles, NamedSource, TokenizerSource, open},
-        error::ModelError,
-        packed::PackedKind,
-        source::{ByteSource, SourceError},
-    },
+use engine::weights::{
+    checkpoint::{ModelFiles, NamedSource, TokenizerSource, open},
+    error::ModelError,
+    packed::PackedKind,
+    source::{ByteSource, SourceError},
 };
 use futures_executor::block_on;
+use protocol::{Failure, FailureKind};
 use serde_json::{Value, json};
 
 use crate::builder::{

@@ -3,10 +3,10 @@
 use engine::{
     data::Encoder,
     generate::{GenerationInput, generate},
-    protocol::{Conversation, Event, GenerationId, GenerationSpec, Message, Speaker, StopReason},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
+use protocol::{Conversation, Event, GenerationId, GenerationSpec, Message, Speaker, StopReason};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::{

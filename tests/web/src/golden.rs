@@ -1,6 +1,7 @@
 //! Compares the tiny models with values from transformers and PEFT; see `tests/reference/README.md`.
 
-use engine::{data::TokenSequence, protocol::RunSpec, train::state::TrainingState};
+use engine::{data::TokenSequence, train::state::TrainingState};
+use protocol::RunSpec;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 use crate::{

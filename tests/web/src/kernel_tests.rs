@@ -1,6 +1,6 @@
 //! Every kernel in single precision; `tests/native/gpu.rs` tests the halves, which no browser's software GPU supports.
 
-use engine::protocol::Precision;
+use protocol::Precision;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::kernels::{self, Numbers};

@@ -7,9 +7,9 @@ use engine::{
     data::TokenSequence,
     host::Host,
     plan::{MemoryEstimate, RunPlan},
-    protocol::{Event, Precision, RunId, RunOutcome, RunSpec, StepSpan},
     train::session::{TrainingInput, train},
 };
+use protocol::{Event, Precision, RunId, RunOutcome, RunSpec, StepSpan};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Chooses the build of the engine that fits the browser. tests/setup/workers.sh makes the builds.
 
-use engine::protocol::DeviceKind;
+use protocol::DeviceKind;
 
 /// A build of the engine; a visitor loads one.
 #[derive(Debug, Clone, PartialEq, Eq)]

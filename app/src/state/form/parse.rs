@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use engine::protocol::{LayerRange, TargetModule};
+use protocol::{LayerRange, TargetModule};
 
 use super::Field;
 use super::field::Kind;

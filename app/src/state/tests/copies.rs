@@ -1,4 +1,4 @@
-use engine::protocol::*;
+use protocol::*;
 
 use crate::state::copies::Copies;
 

@@ -1,4 +1,4 @@
-use engine::protocol::{AdapterSpec, LayerRange, Method, RunSpec, TargetModule};
+use protocol::{AdapterSpec, LayerRange, Method, RunSpec, TargetModule};
 
 use crate::state::form::{Field, Form};
 use crate::state::format;

@@ -1,4 +1,4 @@
-use engine::protocol::{DeviceKind, DeviceProblem, DeviceReport, Precision};
+use protocol::{DeviceKind, DeviceProblem, DeviceReport, Precision};
 
 use crate::state::device::{
     AdapterFacts, Browser, Build, CpuBuild, DeviceState, ThreadFacts, WhySingle, browser_of,

@@ -1,4 +1,4 @@
-use engine::protocol::*;
+use protocol::*;
 
 use crate::state::mapping::{ReadForm, Shape, SplitBy, in_words, part_label};
 

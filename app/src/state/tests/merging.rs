@@ -1,4 +1,4 @@
-use engine::protocol::*;
+use protocol::*;
 
 use super::events::{loaded, model, training};
 use crate::state::{ExportState, State, Step};

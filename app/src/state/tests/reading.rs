@@ -1,4 +1,4 @@
-use engine::protocol::*;
+use protocol::*;
 
 use super::events::{dataset, device, loaded, read};
 use crate::state::reading::{Held, ReaderId};

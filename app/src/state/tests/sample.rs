@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::protocol::DataSpec;
+use protocol::DataSpec;
 use serde_json::Value;
 
 use crate::state::form::Form;

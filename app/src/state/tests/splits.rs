@@ -1,4 +1,4 @@
-use engine::protocol::*;
+use protocol::*;
 
 use crate::state::form::Form;
 use crate::state::mapping::{ReadForm, Shape};

@@ -1,4 +1,4 @@
-use engine::protocol::*;
+use protocol::*;
 
 use super::events::{dataset, loaded};
 use crate::state::State;

@@ -1,4 +1,4 @@
-use engine::protocol::*;
+use protocol::*;
 
 use super::events::loaded;
 use crate::state::status::status;

@@ -1,6 +1,6 @@
 //! Adapters that were not downloaded, loads of several, and plans that no longer match the form.
 
-use engine::protocol::*;
+use protocol::*;
 
 use super::events::{loaded, summary, training};
 use crate::state::form::{Field, Form};

@@ -1,6 +1,6 @@
 //! Verdicts over curves as runs have them.
 
-use engine::protocol::*;
+use protocol::*;
 
 use super::events::training;
 use crate::state::State;

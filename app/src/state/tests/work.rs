@@ -1,6 +1,6 @@
 //! What was asked of the engine, and what becomes of an engine that dies.
 
-use engine::protocol::*;
+use protocol::*;
 
 use super::events::{dataset, device, model};
 use crate::state::reading::{Held, ReaderId};

@@ -1,5 +1,5 @@
-use engine::protocol::{DatasetSummary, PreparedSummary, RowShape};
 use leptos::prelude::*;
+use protocol::{DatasetSummary, PreparedSummary, RowShape};
 
 use crate::shared::facts::Facts;
 use crate::state::format::{bytes, count, counted, short_hash};

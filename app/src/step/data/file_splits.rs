@@ -1,5 +1,5 @@
-use engine::protocol::Side;
 use leptos::prelude::*;
+use protocol::Side;
 
 use crate::state::format::counted;
 use crate::state::splits::{FileSplit, about_shares, are_told_apart, file_splits, side_name};

@@ -1,5 +1,5 @@
-use engine::protocol::{ControlTokens, Finding, FindingKind, RowFilter};
 use leptos::prelude::*;
+use protocol::{ControlTokens, Finding, FindingKind, RowFilter};
 
 use super::problems::place;
 use crate::shared::show_row::ShowRow;

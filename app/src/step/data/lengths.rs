@@ -1,5 +1,5 @@
-use engine::protocol::PreparedSummary;
 use leptos::prelude::*;
+use protocol::PreparedSummary;
 
 use crate::charts::histogram::bins;
 use crate::charts::length_chart::LengthChart;

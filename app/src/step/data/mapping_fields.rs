@@ -1,5 +1,5 @@
-use engine::protocol::{ColumnSummary, Part};
 use leptos::prelude::*;
+use protocol::{ColumnSummary, Part};
 
 use super::template_field::TemplateField;
 use crate::state::mapping::part_label;

@@ -1,6 +1,6 @@
-use engine::protocol::{DatasetSummary, Mapping};
 use leptos::html::Details;
 use leptos::prelude::*;
+use protocol::{DatasetSummary, Mapping};
 
 use super::data_facts::shape_name;
 use super::group_field::GroupField;

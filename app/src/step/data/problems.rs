@@ -1,5 +1,5 @@
-use engine::protocol::RowProblem;
 use leptos::prelude::*;
+use protocol::RowProblem;
 
 use crate::shared::words::Words;
 use crate::state::State;

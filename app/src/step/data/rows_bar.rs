@@ -1,5 +1,5 @@
-use engine::protocol::{DatasetSummary, RowFilter};
 use leptos::prelude::*;
+use protocol::{DatasetSummary, RowFilter};
 
 use crate::state::findings::{of_rows, words};
 use crate::state::format::{capitalised, count};

@@ -1,6 +1,6 @@
-use engine::protocol::Part;
 use leptos::html::Textarea;
 use leptos::prelude::*;
+use protocol::Part;
 
 use super::mapping_fields::{columns, part_id};
 use crate::state::mapping::part_label;

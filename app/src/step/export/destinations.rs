@@ -1,5 +1,5 @@
-use engine::protocol::{AdapterSummary, ExportKind};
 use leptos::prelude::*;
+use protocol::{AdapterSummary, ExportKind};
 
 use crate::state::{State, Step};
 use crate::store::Store;

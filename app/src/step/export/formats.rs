@@ -1,5 +1,5 @@
-use engine::protocol::{AdapterSummary, ExportKind, ExportOffer};
 use leptos::prelude::*;
+use protocol::{AdapterSummary, ExportKind, ExportOffer};
 
 use super::destinations::{DOWNLOAD_GGUF, DOWNLOAD_MLX};
 use crate::state::format::bytes;

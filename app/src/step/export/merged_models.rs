@@ -1,5 +1,5 @@
-use engine::protocol::MergedKind;
 use leptos::prelude::*;
+use protocol::MergedKind;
 
 use super::destinations::DOWNLOAD_MERGED_GGUF;
 use crate::shared::choice::Choice;

@@ -1,5 +1,5 @@
-use engine::protocol::{DeviceKind, DeviceReport, Precision, SelfTestCase};
 use leptos::prelude::*;
+use protocol::{DeviceKind, DeviceReport, Precision, SelfTestCase};
 
 use crate::browser::gpu::this_browser;
 use crate::state::State;

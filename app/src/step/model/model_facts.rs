@@ -1,5 +1,5 @@
-use engine::protocol::ModelSummary;
 use leptos::prelude::*;
+use protocol::ModelSummary;
 
 use crate::shared::facts::Facts;
 use crate::state::format::{bytes, count, parameters, short_hash};

@@ -1,5 +1,5 @@
-use engine::protocol::BatchToken;
 use leptos::prelude::*;
+use protocol::BatchToken;
 
 use crate::state::format::{NONE, loss};
 

@@ -1,5 +1,5 @@
-use engine::protocol::{BatchPreview, BatchRow, BatchToken};
 use leptos::prelude::*;
+use protocol::{BatchPreview, BatchRow, BatchToken};
 
 use super::batch_table::BatchTable;
 use crate::state::format::{count, counted, loss, small};

@@ -1,5 +1,5 @@
-use engine::protocol::TargetModule;
 use leptos::prelude::*;
+use protocol::TargetModule;
 
 use crate::shared::field::FormField;
 use crate::state::form::Field;

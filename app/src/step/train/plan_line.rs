@@ -1,5 +1,5 @@
-use engine::protocol::PlanSummary;
 use leptos::prelude::*;
+use protocol::PlanSummary;
 
 use crate::shared::icon::{Glyph, Icon};
 use crate::state::State;

@@ -1,5 +1,5 @@
-use engine::protocol::StepSpan;
 use leptos::prelude::*;
+use protocol::StepSpan;
 
 use super::pager::Pager;
 use crate::charts::metric::{steps_of, validation_of};

@@ -1,5 +1,5 @@
-use engine::protocol::{LrSchedulerType, Method, PrecisionChoice};
 use leptos::prelude::*;
+use protocol::{LrSchedulerType, Method, PrecisionChoice};
 
 use super::modules_field::ModulesField;
 use super::start_from::StartFrom;

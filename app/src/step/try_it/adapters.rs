@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use engine::protocol::{AdapterId, AdapterOrigin, AdapterSummary};
 use leptos::prelude::*;
+use protocol::{AdapterId, AdapterOrigin, AdapterSummary};
 
 use crate::shared::cancel::Cancel;
 use crate::shared::file_input::FileInput;

@@ -1,5 +1,5 @@
-use engine::protocol::{GenerationSummary, Speaker, StopReason};
 use leptos::prelude::*;
+use protocol::{GenerationSummary, Speaker, StopReason};
 
 use crate::state::State;
 use crate::state::format::{count, counted, rate};

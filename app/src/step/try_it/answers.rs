@@ -1,5 +1,5 @@
-use engine::protocol::{AdapterId, Speaker};
 use leptos::prelude::*;
+use protocol::{AdapterId, Speaker};
 
 use super::answer::AnswerCard;
 use crate::state::State;

@@ -1,5 +1,5 @@
-use engine::protocol::{Failure, PromptPreview, Speaker};
 use leptos::prelude::*;
+use protocol::{Failure, PromptPreview, Speaker};
 
 use crate::shared::token_view::token;
 use crate::state::State;

@@ -1,7 +1,5 @@
-use engine::protocol::{
-    BothScores, KeepScore, LabelScore, RowChange, RowFilter, ScoreReport, Side,
-};
 use leptos::prelude::*;
+use protocol::{BothScores, KeepScore, LabelScore, RowChange, RowFilter, ScoreReport, Side};
 
 use crate::shared::show_row::ShowRow;
 use crate::state::State;

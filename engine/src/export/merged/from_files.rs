@@ -1,6 +1,7 @@
 //! Makes a merged model from files only: those of the base, and an adapter in PEFT's form.
 
 use burn::tensor::Device;
+use protocol::{MergedKind, RunId};
 
 use super::{Merge, SHARD_BYTES, ZIP64_FROM};
 use crate::{
@@ -8,7 +9,6 @@ use crate::{
     export::{merged_file_name, modelfile},
     host::{FileSink, Host},
     import::AdapterFiles,
-    protocol::{MergedKind, RunId},
     template,
     train::pacing::Interruption,
     weights::checkpoint::{self, NamedSource},

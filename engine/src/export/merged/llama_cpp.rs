@@ -1,11 +1,11 @@
 //! The header of a merged GGUF file.
 
+use protocol::MergedKind;
 use serde_json::Value;
 
 use super::{Planned, RefusedMerge};
 use crate::{
     export::gguf::{ARCHITECTURE, Header},
-    protocol::MergedKind,
     tokenizer::{Tokenizer, pre_of},
     weights::{
         checkpoint::{ModelFiles, TokenizerSource},

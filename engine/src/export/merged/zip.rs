@@ -2,11 +2,11 @@
 //! comes after it (in a data descriptor), since it is known only then. The layout is that of PKWARE's APPNOTE 6.3.
 
 use crc32fast::Hasher;
+use protocol::Failure;
 
 use crate::{
     export::archive::{MODE, STORED, UTF8, VERSION, put_kind, put_sizes},
     host::FileSink,
-    protocol::Failure,
 };
 
 /// Sizes and offsets from this value on do not fit into 32 bits and need the zip64 form.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use protocol::{AdapterSpec, LayerRange, Method, TargetModule, fits_pattern};
 use serde_json::Value;
 
 use super::{Mismatch, Reader, Remedy, whole};
 use crate::{
     adapter::{ModelShape, ia3::scales_input, is_of_module},
-    protocol::{AdapterSpec, LayerRange, Method, TargetModule, fits_pattern},
     weights::tensor::TensorEntry,
 };
 

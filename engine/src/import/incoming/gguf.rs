@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use protocol::TargetModule;
 use serde_json::{Map, Value, json};
 
 use super::{Incoming, IncomingTensor, Order, refused};
 use crate::{
     adapter::ModelShape,
     import::{ImportError, Mismatch, error::Remedy},
-    protocol::TargetModule,
     weights::{config::LlamaConfig, gguf::GgufHeader, names::hf_from_gguf, tensor::TensorEntry},
 };
 

@@ -1,12 +1,12 @@
 //! The backward of a block.
 
 use burn::tensor::{FloatDType, Tensor};
+use protocol::{BlockNorm, TargetModule};
 
 use super::{Block, BlockAdapter, BlockGradients, PassContext, Saved, norm_of};
 use crate::{
     kernels::{attention_backward, rms_norm, rms_norm_backward, swiglu_backward},
     layers::projection,
-    protocol::{BlockNorm, TargetModule},
 };
 
 impl Block {

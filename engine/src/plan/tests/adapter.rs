@@ -1,7 +1,8 @@
 //! The adapter's settings, and what it trains.
 
+use protocol::{LayerRange, Method};
+
 use super::*;
-use crate::protocol::{LayerRange, Method};
 
 #[test]
 fn settings_of_an_adapter_that_mean_nothing_are_refused() {

@@ -1,10 +1,9 @@
+use protocol::{DeviceKind, Precision, RunSpec};
+
 use super::*;
-use crate::{
-    plan::{
-        DeviceBudget,
-        tests::{dataset, model},
-    },
-    protocol::{DeviceKind, Precision, RunSpec},
+use crate::plan::{
+    DeviceBudget,
+    tests::{dataset, model},
 };
 
 /// What a machine with two cores measures of SmolLM2-135M, about.

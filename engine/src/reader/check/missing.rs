@@ -1,10 +1,10 @@
 //! Finds words for a missing value where text is expected.
 
+use protocol::{Mapping, Part};
 use serde_json::Value;
 
 use crate::{
     data::Example,
-    protocol::{Mapping, Part},
     reader::path::{Fields, get},
 };
 

@@ -5,9 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use protocol::Message;
 use serde_json::Value;
-
-use crate::protocol::Message;
 
 /// A conversation that was read from an export.
 #[derive(Debug, Default)]

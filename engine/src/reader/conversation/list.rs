@@ -1,9 +1,9 @@
 //! Lists that are no list of messages but say the same: an object of lists, pairs of question and answer.
 
+use protocol::Message;
 use serde_json::{Map, Value};
 
 use super::{CONTENT_NAMES, ROLE_NAMES};
-use crate::protocol::Message;
 use crate::reader::recognise::plain;
 
 /// What is asked, and what is answered, where an object is a whole exchange.

@@ -1,9 +1,9 @@
 //! What a message says: a text, or a list of parts as OpenAI, Anthropic, Gemini and LLaMA-Factory write them.
 
+use protocol::Message;
 use serde_json::Value;
 
 use super::call::call;
-use crate::protocol::Message;
 
 /// What the content of a message comes to.
 #[derive(Debug, Default)]

@@ -8,16 +8,17 @@ mod waiting;
 
 use std::collections::BTreeMap;
 
+use protocol::{
+    DatasetSummary, FileProblem, FileSummary, Finding, FindingKind, GatheredSummary, Mapping,
+    ReadSpec, RowProblem, RowShape, RowSummary,
+};
+
 use super::{Observer, ReadDataset, bit};
 use crate::{
     data::{
         Row,
         chunks::Chunks,
         stored::{RowFacts, RowWriter, StoredRow},
-    },
-    protocol::{
-        DatasetSummary, FileProblem, FileSummary, Finding, FindingKind, GatheredSummary, Mapping,
-        ReadSpec, RowProblem, RowShape, RowSummary,
     },
     reader::{
         DatasetError, Input,

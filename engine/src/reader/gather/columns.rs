@@ -1,15 +1,13 @@
 //! Finds the columns that make a row a message of a conversation.
 
+use protocol::Mapping;
 use serde_json::Value;
 
 use super::written;
-use crate::{
-    protocol::Mapping,
-    reader::{
-        mapping::RowFault,
-        path::Fields,
-        recognise::{plain, recognise},
-    },
+use crate::reader::{
+    mapping::RowFault,
+    path::Fields,
+    recognise::{plain, recognise},
 };
 
 const CONVERSATION: &[&str] = &[

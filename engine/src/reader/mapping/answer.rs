@@ -1,16 +1,14 @@
 //! What is asked and what is answered: a text, messages, or a value that is learned as JSON.
 
+use protocol::Message;
 use serde_json::Value;
 
 use super::{Conversion, Reading, RowFault, scalar};
-use crate::{
-    protocol::Message,
-    reader::{
-        cell,
-        conversation::{has_role, kind, messages, role_of},
-        path::last_name,
-        recognise::plain,
-    },
+use crate::reader::{
+    cell,
+    conversation::{has_role, kind, messages, role_of},
+    path::last_name,
+    recognise::plain,
 };
 
 /// One side of an exchange.

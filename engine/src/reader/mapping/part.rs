@@ -1,12 +1,10 @@
 //! The parts of an example that stand in fields of the row: texts, system texts, earlier turns, tools.
 
+use protocol::Message;
 use serde_json::Value;
 
 use super::{Choices, Conversion, Reading, RowFault, first_name, get, scalar};
-use crate::{
-    protocol::Message,
-    reader::conversation::{kind, messages, system_text, tools},
-};
+use crate::reader::conversation::{kind, messages, system_text, tools};
 
 impl<'a> Reading<'a> {
     /// The system text and the earlier turns.

@@ -1,5 +1,6 @@
 //! Two answers to the same prompt, of which the better one is learned.
 
+use protocol::{Message, RowShape};
 use serde_json::Value;
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
 };
 use crate::{
     data::example::{ASSISTANT, Example, USER},
-    protocol::{Message, RowShape},
     reader::{cell, conversation::transcript, path::get},
 };
 

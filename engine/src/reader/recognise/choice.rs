@@ -1,12 +1,10 @@
 //! Questions with several choices, of which one is marked as the right one.
 
+use protocol::Mapping;
 use serde_json::Value;
 
 use super::{field::Row, names::PROMPT};
-use crate::{
-    protocol::Mapping,
-    reader::mapping::{Choices, scalar},
-};
+use crate::reader::mapping::{Choices, scalar};
 
 /// Names of a list of choices.
 const CHOICES: &[&str] = &[

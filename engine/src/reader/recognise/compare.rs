@@ -3,16 +3,14 @@
 
 use std::cmp::Ordering;
 
+use protocol::Mapping;
 use serde_json::Value;
 
 use super::{
     field::{Row, plain},
     names::{HISTORY, INPUT, SYSTEM},
 };
-use crate::{
-    protocol::Mapping,
-    reader::{cell::number, conversation::truth},
-};
+use crate::reader::{cell::number, conversation::truth};
 
 /// What the names of the two answers begin with.
 const STEMS: [&str; 12] = [

@@ -1,6 +1,6 @@
 //! Rows that stand inside an object of the record.
 
-use crate::protocol::Mapping;
+use protocol::Mapping;
 
 /// The mapping of fields inside the object `name`; a system text may stand outside.
 pub(super) fn inside(name: &str, mut mapping: Mapping, outer_system: &Option<String>) -> Mapping {

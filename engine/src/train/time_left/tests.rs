@@ -1,13 +1,11 @@
+use protocol::RunSpec;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
 
 use super::*;
-use crate::{
-    data::{Batch, BatchSchedule, TokenSequence},
-    protocol::RunSpec,
-};
+use crate::data::{Batch, BatchSchedule, TokenSequence};
 
 /// What the parts of a run take on some device, in milliseconds.
 #[derive(Clone, Copy)]

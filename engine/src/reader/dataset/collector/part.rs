@@ -1,13 +1,12 @@
 //! Rows that a column of their own puts into another split than their file's: they make up a part, listed as a file.
 
+use protocol::{FileSummary, Side};
+
 use super::Collector;
-use crate::{
-    protocol::{FileSummary, Side},
-    reader::{
-        path::Fields,
-        recognise::plain,
-        split_name::{side_of_name, side_of_value},
-    },
+use crate::reader::{
+    path::Fields,
+    recognise::plain,
+    split_name::{side_of_name, side_of_value},
 };
 
 /// Columns that say what a row is for. Kaggle calls it `Usage`.

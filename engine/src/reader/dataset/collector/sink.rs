@@ -2,19 +2,17 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use protocol::{FileProblem, FileSummary, Mapping};
 use serde_json::Value;
 
 use super::{Collector, MAX_LISTED, RowPlace};
-use crate::{
-    protocol::{FileProblem, FileSummary, Mapping},
-    reader::{
-        DatasetError,
-        gather::{Conversation, Gatherer, MessageColumns, Origin, message_columns},
-        mapping::{self, Habits, RowFault},
-        path::{Fields, first_name, get},
-        record::{Fault, Place, Record, Sink},
-        split_name::side_of_name,
-    },
+use crate::reader::{
+    DatasetError,
+    gather::{Conversation, Gatherer, MessageColumns, Origin, message_columns},
+    mapping::{self, Habits, RowFault},
+    path::{Fields, first_name, get},
+    record::{Fault, Place, Record, Sink},
+    split_name::side_of_name,
 };
 
 /// The number of records that the summary shows as they are in the files, of fields per record, and of characters per

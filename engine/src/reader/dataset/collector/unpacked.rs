@@ -1,12 +1,10 @@
 //! Rows that stand as JSON in the only cell of a table's row.
 
+use protocol::Mapping;
 use serde_json::Value;
 
 use super::Collector;
-use crate::{
-    protocol::Mapping,
-    reader::{cell, recognise::recognise, record::Record},
-};
+use crate::reader::{cell, recognise::recognise, record::Record};
 
 impl Collector<'_> {
     /// The record, or the one that its only text spells out where that has something to learn by its fields' names.

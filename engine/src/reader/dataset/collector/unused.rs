@@ -1,10 +1,9 @@
 //! Says which columns are not used, so that nobody misses a label or a text afterward.
 
+use protocol::Mapping;
+
 use super::Collector;
-use crate::{
-    protocol::Mapping,
-    reader::{mapping::is_weight, path::last_name, recognise::plain},
-};
+use crate::reader::{mapping::is_weight, path::last_name, recognise::plain};
 
 /// Columns that are named.
 const MAX_NAMED: usize = 5;
