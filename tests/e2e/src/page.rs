@@ -94,6 +94,29 @@ const WATCH_ERRORS: &str = "
     addEventListener('securitypolicyviolation',
         (event) => note(`${event.effectiveDirective} forbids ${event.blockedURI}`));";
 
+/// The elements that a selector finds, those first whose text, or that of a label, contains a name.
+const LIKELY_FIRST: &str = "
+    const [selector, name] = arguments;
+    const texts = (element) => [
+        element.getAttribute('aria-label'),
+        element.textContent,
+        ...(element.getAttribute('aria-labelledby') ?? '').split(/\\s+/).map((id) => document.getElementById(id)?.textContent),
+        ...[...(element.labels ?? [])].map((label) => label.textContent),
+    ];
+    const isLikely = (element) => texts(element).some((text) => text?.includes(name));
+    const all = [...document.querySelectorAll(selector)];
+    return [...all.filter(isLikely), ...all.filter((element) => !isLikely(element))];";
+
+/// What was found where a control was looked for.
+#[derive(Default)]
+struct Sought {
+    found: Option<Element>,
+    /// The names of others.
+    others: Vec<String>,
+    /// Whether some went away meanwhile: what came in their place was not looked at.
+    has_lost: bool,
+}
+
 /// One loaded page.
 pub struct Page<'a> {
     session: &'a Session,
@@ -119,20 +142,15 @@ impl<'a> Page<'a> {
     pub fn by_name(&self, role: Role, name: &str) -> Result<Element, PageError> {
         let start = Instant::now();
         loop {
-            let named = self.names(role)?;
-            if let Some((element, _)) = named
-                .iter()
-                .find(|(_, label)| self.is_name(role, name, label))
-            {
-                return Ok(element.clone());
+            let sought = self.seek(role, name)?;
+            if let Some(element) = sought.found {
+                return Ok(element);
             }
             if start.elapsed() > PATIENCE {
-                let present: Vec<&str> = named.iter().map(|(_, label)| label.as_str()).collect();
-                let present = present.join(", ");
                 return Err(PageError::Missing {
                     role: role.word(),
                     name: name.to_owned(),
-                    present,
+                    present: sought.others.join(", "),
                 });
             }
             std::thread::sleep(POLL);
@@ -154,21 +172,40 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Where the browser refuses.
     pub fn names(&self, role: Role) -> Result<Vec<(Element, String)>, PageError> {
-        Ok(self.look_at(role)?.0)
-    }
-
-    /// As [`Self::names`], and whether none went away: what came in its place is missing otherwise.
-    fn look_at(&self, role: Role) -> Result<(Vec<(Element, String)>, bool), PageError> {
         let mut named = Vec::new();
-        let mut are_all_there = true;
         for element in self.session.find_all(role.candidates())? {
-            match self.session.text_of(&element, "computedlabel") {
-                Ok(label) => named.push((element, label)),
-                Err(error) if error.is_stale() => are_all_there = false,
-                Err(error) => return Err(error.into()),
+            if let Some(label) = self.label(&element)? {
+                named.push((element, label));
             }
         }
-        Ok((named, are_all_there))
+        Ok(named)
+    }
+
+    /// The computed accessible name; `None` where the element went away.
+    fn label(&self, element: &Element) -> Result<Option<String>, PageError> {
+        match self.session.text_of(element, "computedlabel") {
+            Ok(label) => Ok(Some(label)),
+            Err(error) if error.is_stale() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks once for a control by its computed name. The driver computes one name a request, so those come first in whose
+    /// text or label the name stands.
+    fn seek(&self, role: Role, name: &str) -> Result<Sought, PageError> {
+        let candidates = json!([role.candidates(), name]);
+        let mut sought = Sought::default();
+        for element in self.session.elements_of(LIKELY_FIRST, candidates)? {
+            match self.label(&element)? {
+                Some(label) if self.is_name(role, name, &label) => {
+                    sought.found = Some(element);
+                    break;
+                }
+                Some(label) => sought.others.push(label),
+                None => sought.has_lost = true,
+            }
+        }
+        Ok(sought)
     }
 
     /// The result of `act`, which is repeated while elements go away because the page is redrawn.
@@ -228,12 +265,12 @@ impl<'a> Page<'a> {
     /// Where the browser refuses.
     pub fn is_enabled(&self, button: &str) -> Result<bool, PageError> {
         self.wait(&format!("the state of {button}"), PATIENCE, || {
-            let (named, are_all_there) = self.look_at(Role::Button)?;
-            let Some((element, _)) = named.iter().find(|(_, label)| label == button) else {
-                return Ok(if are_all_there {
-                    Seen::Yes(false)
-                } else {
+            let sought = self.seek(Role::Button, button)?;
+            let Some(element) = &sought.found else {
+                return Ok(if sought.has_lost {
                     Seen::NotYet("buttons that went away".to_owned())
+                } else {
+                    Seen::Yes(false)
                 });
             };
             // A button may stay in the order of focus while it has nothing to do, and say so.

@@ -117,12 +117,19 @@ impl Session {
     /// Where the driver refuses.
     pub fn find_all(&self, css: &str) -> Result<Vec<Element>, WebDriverError> {
         let found = self.post("elements", json!({ "using": "css selector", "value": css }))?;
-        let ids = found
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|element| element[ELEMENT_KEY].as_str());
-        Ok(ids.map(|id| Element(id.to_owned())).collect())
+        Ok(elements(&found))
+    }
+
+    /// The elements that a script's body returns.
+    ///
+    /// # Errors
+    /// Where the script throws.
+    pub fn elements_of(
+        &self,
+        body: &str,
+        arguments: Value,
+    ) -> Result<Vec<Element>, WebDriverError> {
+        Ok(elements(&self.script(body, arguments)?))
     }
 
     /// A text property of an element: `text`, `computedlabel`, `computedrole`, `property/value`, `attribute/id` ...
@@ -223,6 +230,12 @@ impl Session {
         let answer = self.agent.delete(&self.base).call();
         decoded("close", answer).map(drop)
     }
+}
+
+fn elements(list: &Value) -> Vec<Element> {
+    let list = list.as_array().into_iter().flatten();
+    let ids = list.filter_map(|element| element[ELEMENT_KEY].as_str());
+    ids.map(|id| Element(id.to_owned())).collect()
 }
 
 fn decoded(

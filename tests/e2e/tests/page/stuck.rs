@@ -156,7 +156,6 @@ fn files_made_to_wedge_the_page_do_not() -> Outcome {
 
 /// Gives the page one input; it answers or lets go in time, and takes little memory.
 fn give(visit: &Visit, page: &Page, input: &Input, few: &Path) -> Outcome {
-    dismiss_messages(page)?;
     let files = (input.files)(visit)?;
     let mut num_bytes = 0;
     for file in &files {
@@ -181,26 +180,23 @@ fn give(visit: &Visit, page: &Page, input: &Input, few: &Path) -> Outcome {
         false => SOON,
     };
     let mut was_told = is_told(page, words, patience)?;
-    let mut took = since.elapsed();
     let mut is_cancelled = false;
     if !was_told {
         if is_busy(page)? {
             let pressed = page.press(input.step.cancel());
-            // Not the time before: the driver looks at every button of the page to find this one.
-            let since = Instant::now();
             page.wait("the end of what was cancelled", SOON, || {
                 Ok(match is_busy(page)? {
                     false => Seen::Yes(()),
                     true => Seen::NotYet(page.status()?),
                 })
             })?;
-            took += since.elapsed();
             is_cancelled = pressed.is_ok();
         }
         // The answer may come just before the button is pressed, which is gone then.
         let patience = if is_cancelled { Duration::ZERO } else { SOON };
         was_told = is_told(page, words, patience)?;
     }
+    let took = since.elapsed();
     let taken = visit.browser.peak_page_bytes()?;
     let taken = taken.saturating_sub(bytes_before);
     println!(
@@ -215,9 +211,9 @@ fn give(visit: &Visit, page: &Page, input: &Input, few: &Path) -> Outcome {
         taken as f64 / 1e6,
         news(&before, &page.body_text()?),
     );
+    // Nothing of the input is left that could be taken for an answer to the next one.
+    dismiss_messages(page)?;
     if input.step == Step::Data {
-        // Nothing of the input is left that could be taken for an answer to the next one.
-        dismiss_messages(page)?;
         page.choose_files(input.step.input(), &[few])?;
         wait_for(page, "Dataset summary", &["20 rows"])?;
         page.wait_for_status(&["Ready"], LOADING)?;

@@ -195,15 +195,13 @@ pub fn wait_for_adapters(page: &Page, count: usize) -> Outcome {
 
 /// Dismisses every message, so that the next one is news.
 pub fn dismiss_messages(page: &Page) -> Outcome {
-    let is_dismissal = |name: &String| name.starts_with("Dismiss the message in");
-    loop {
-        // A step may have several, whose buttons are named alike.
-        let names = page.names(Role::Button)?.into_iter();
-        match names.map(|(_, name)| name).find(is_dismissal) {
-            Some(name) => page.press(&name)?,
-            None => return Ok(()),
+    // A step may have several, whose buttons are named alike.
+    for (_, name) in page.names(Role::Button)? {
+        if name.starts_with("Dismiss the message in") {
+            page.press(&name)?;
         }
     }
+    Ok(())
 }
 
 /// Waits until whatever carries this name shows these words.
