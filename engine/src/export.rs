@@ -21,6 +21,7 @@ pub use adapter::{base_model, files as adapter_files};
 pub use log::{EvaluationReport, LogEntry};
 pub use recipe::{Recipe, RecipeAdapter, RecipeError};
 
+use formats::text::hex;
 use protocol::{
     AdapterSpec, DatasetSummary, DeviceReport, EvaluationHistory, ExportFile, ExportKind, Failure,
     FailureKind, MergedKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, ScoreReport,
@@ -30,7 +31,6 @@ use protocol::{
 use crate::{
     adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
     data::TokenSequence,
-    text::hex,
 };
 use archive::Archive;
 

@@ -17,7 +17,7 @@
 
 pub use kernels;
 
-#[cfg(any(feature = "files", feature = "reader"))]
+#[cfg(feature = "files")]
 pub mod data;
 #[cfg(feature = "files")]
 pub mod export;
@@ -29,16 +29,12 @@ pub mod plan;
 pub mod reader;
 #[cfg(feature = "files")]
 pub mod template;
-#[cfg(any(feature = "files", feature = "reader"))]
-pub mod text;
 #[cfg(feature = "files")]
 pub mod tokenizer;
 #[cfg(feature = "files")]
 pub mod train;
 #[cfg(feature = "files")]
 pub mod weights;
-#[cfg(any(feature = "cpu", feature = "gpu", feature = "reader"))]
-mod zip_directory;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod adapter;

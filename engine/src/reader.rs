@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes -> gzip | zip -> JSON | CSV | Parquet | text -> Record -> recognise | mapping -> Example
-//!       -> checks -> rows file (data::stored) -> engine
+//!       -> checks -> rows file ([`formats::row_file`]) -> engine
 //! ```
 //!
 //! All reading is synchronous, as it is in a worker, and streams: what is held at once is a slice of the file, one record

@@ -4,8 +4,6 @@ use engine::{
     data::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
-        example::{Example, Row},
-        stored::{RowFacts, StoredRow},
     },
     host::Control,
     model::Llama,
@@ -17,6 +15,10 @@ use engine::{
         step::evaluate,
     },
     workbench::Workbench,
+};
+use formats::{
+    row::{Example, Row},
+    row_file::{RowFacts, StoredRow},
 };
 use futures_executor::block_on;
 use protocol::{

@@ -2,13 +2,10 @@
 
 use std::{fs, sync::LazyLock, time::Instant};
 
-use engine::{
-    data::{
-        example::{Example, Row},
-        stored::{RowFacts, StoredRow},
-    },
-    weights::checkpoint::NamedSource,
-    workbench::Workbench,
+use engine::{weights::checkpoint::NamedSource, workbench::Workbench};
+use formats::{
+    row::{Example, Row},
+    row_file::{RowFacts, StoredRow},
 };
 use futures_executor::block_on;
 use protocol::{Command, DataSpec, DatasetSummary, Event, PlanSummary, RunSpec, StepMetrics};

@@ -8,13 +8,7 @@ use std::{
 
 use engine::{
     adapter::DeviceAdapter,
-    data::{
-        Encoder, TokenSequence,
-        batch::Batch,
-        example::{Example, Row},
-        keep::KEEP_PROMPTS,
-        stored::{RowFacts, StoredRow},
-    },
+    data::{Encoder, TokenSequence, batch::Batch, keep::KEEP_PROMPTS},
     host::{Control, Host},
     model::Llama,
     tokenizer::Tokenizer,
@@ -25,6 +19,10 @@ use engine::{
         step::evaluate,
     },
     workbench::Workbench,
+};
+use formats::{
+    row::{Example, Row},
+    row_file::{RowFacts, StoredRow},
 };
 use futures_executor::block_on;
 use protocol::{

@@ -1,12 +1,10 @@
 //! Tokens that a tokenizer has and the model's embedding has not: told when the model loads, refused by name in rows and
 //! prompts, and never on the device.
 
-use engine::{
-    data::{
-        example::{Example, Row},
-        stored::{RowFacts, StoredRow},
-    },
-    workbench::Workbench,
+use engine::workbench::Workbench;
+use formats::{
+    row::{Example, Row},
+    row_file::{RowFacts, StoredRow},
 };
 use futures_executor::block_on;
 use protocol::{

@@ -105,7 +105,10 @@ for crate in kernels engine; do
     RELAXED+=(--config "profile.release.package.$crate.rustflags = [\"-C\", \"target-feature=+relaxed-simd\"]")
 done
 # What cargo must be told besides, where all of the engine is worth its size.
-FAST=(--config 'profile.release.package.engine.opt-level = 3')
+FAST=()
+for crate in engine formats; do
+    FAST+=(--config "profile.release.package.$crate.opt-level = 3")
+done
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then

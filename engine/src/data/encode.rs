@@ -12,6 +12,10 @@
 //! tokenizer adds one, but never to a rendered template, which writes its own. The first token of a row is never learned,
 //! since nothing comes before it.
 
+use formats::{
+    row::{ASSISTANT, Example, Row, USER},
+    row_file::StoredRow,
+};
 use protocol::{
     ControlTokens, Conversation, DataSpec, FailureKind, Message, RowPreview, RowShape, Side,
     TokenPreview, TrainOn,
@@ -19,8 +23,6 @@ use protocol::{
 
 use super::{
     TokenSequence,
-    example::{ASSISTANT, Example, Row, USER},
-    stored::StoredRow,
     turn::{RenderedConversation, TurnError},
 };
 use crate::{

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
+use formats::row::Example;
 use protocol::{Message, Preamble};
-
-use super::example::Example;
 
 /// The number of different preambles that are counted; later ones are ignored.
 const MAX_KINDS: usize = 64;

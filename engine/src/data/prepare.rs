@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use formats::row_file::StoredRow;
 use protocol::{
     ControlTokensFound, DataSpec, Failure, FailureKind, FileSummary, Histogram, PreparedSummary,
     RowProblem, Side,
@@ -9,7 +10,6 @@ use protocol::{
 
 use super::{
     EncodeError, Encoder, TokenSequence, pack::num_bins, preamble::PreambleCounts, shuffle::split,
-    stored::StoredRow,
 };
 
 /// The maximum number of problems listed in the summary.

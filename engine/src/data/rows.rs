@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
+use crate::weights::source::{ByteSource, SourceError};
+use formats::row_file::{Damaged, RowIndex, StoredRow};
 use protocol::{Failure, FailureKind};
 
-use super::stored::{Damaged, RowIndex, StoredRow};
-use crate::weights::source::{ByteSource, SourceError};
-
-/// An opened file of rows; see [`super::stored`].
+/// An opened file of rows; see [`formats::row_file`].
 pub struct RowFile {
     source: Box<dyn ByteSource>,
     index: RowIndex,

@@ -8,14 +8,13 @@ mod stored;
 
 use std::rc::Rc;
 
+use formats::zip_directory::{
+    Directory, LOCAL_HEADER_BYTES, Record, TAIL_BYTES, do_overlap, num_header_bytes,
+};
+
 use self::{inflated::Inflated, stored::Part};
 use super::{ArchiveError, ImportError};
-use crate::{
-    weights::{checkpoint::NamedSource, source::ByteSource},
-    zip_directory::{
-        Directory, LOCAL_HEADER_BYTES, Record, TAIL_BYTES, do_overlap, num_header_bytes,
-    },
-};
+use crate::weights::{checkpoint::NamedSource, source::ByteSource};
 
 /// An adapter of every module of a large model has fewer.
 const MAX_ARCHIVE_BYTES: u64 = 1 << 30;

@@ -10,6 +10,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use formats::row::Example;
 use protocol::{FindingKind, Mapping, TrainOn};
 
 use self::near::NearDuplicates;
@@ -17,7 +18,6 @@ use super::{
     mapping::{Mapped, is_weight},
     path::Fields,
 };
-use crate::data::Example;
 
 /// Labels that are counted; a field with more of them is no label.
 const MAX_LABELS: usize = 1000;

@@ -8,6 +8,7 @@ mod part;
 mod role;
 mod switch;
 
+use formats::row::ASSISTANT;
 use protocol::Message;
 use serde_json::{Map, Value};
 
@@ -22,7 +23,6 @@ use self::{
     part::{Content, content},
 };
 use super::{cell, mapping::RowFault, recognise::plain};
-use crate::data::example::ASSISTANT;
 
 const MAX_MESSAGES: usize = 512;
 /// Where a message keeps its role and its text, without case and punctuation.

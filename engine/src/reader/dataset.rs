@@ -4,15 +4,12 @@ mod collector;
 
 use std::io::{Read, Seek, SeekFrom};
 
+use formats::{chunks::Chunks, row_file::RowIndex, text::hex};
 use protocol::{DatasetSummary, FindingKind, ReadSpec, RowFilter};
 use sha2::{Digest, Sha256};
 
 use self::collector::Collector;
 use super::{DatasetError, Input, read};
-use crate::{
-    data::{chunks::Chunks, stored::RowIndex},
-    text::hex,
-};
 
 /// Bytes that are hashed at once.
 const SLICE_BYTES: usize = 1 << 20;

@@ -5,9 +5,8 @@
 
 mod card;
 
+use formats::text::{MAX_DEPTH, parse_json};
 use serde_json::{Map, Value};
-
-use crate::text::{MAX_DEPTH, parse_json};
 
 use self::card::of_card;
 

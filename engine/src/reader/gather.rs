@@ -12,6 +12,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use formats::chunks::Chunks;
 use protocol::{GatheredSummary, Side};
 use serde_json::{Map, Value};
 
@@ -21,7 +22,6 @@ use super::{
     path::{Fields, get},
     record::Place,
 };
-use crate::data::chunks::Chunks;
 
 /// The fields of a message besides its role and its text.
 const EXTRAS: [&str; 12] = [

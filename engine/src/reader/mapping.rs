@@ -9,6 +9,7 @@ mod template;
 mod unknown;
 mod verdict;
 
+use formats::row::{ASSISTANT, Example, USER};
 use protocol::{Mapping, Message, RowShape};
 use serde_json::Value;
 
@@ -28,7 +29,6 @@ use super::{
     path::{Fields, first_name, get},
     recognise::{plain, recognise, unanswered},
 };
-use crate::data::example::{ASSISTANT, Example, USER};
 
 /// Why a record gives no example.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,8 @@
 mod call;
 mod string;
 
+use formats::text::{MAX_DEPTH, parse_json};
 use serde_json::{Map, Number, Value};
-
-use crate::text::{MAX_DEPTH, parse_json};
 
 /// Values in one text, as in a row of JSON.
 const MAX_VALUES: usize = 100_000;

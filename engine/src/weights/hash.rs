@@ -1,9 +1,9 @@
 //! The SHA-256 of a file that is read in slices.
 
+use formats::text::hex;
 use sha2::{Digest, Sha256};
 
 use super::source::{ByteSource, SourceError};
-use crate::text::hex;
 
 const CHUNK_BYTES: u64 = 4 << 20;
 

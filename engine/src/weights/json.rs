@@ -1,8 +1,7 @@
 //! JSON of untrusted files: nesting is bounded before anything is parsed.
 
+use formats::text::MAX_DEPTH;
 use serde::de::DeserializeOwned;
-
-use crate::text::MAX_DEPTH;
 
 /// JSON that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use formats::row_file::StoredRow;
 use protocol::{
     BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
     ExportOffer, Failure, FailureKind, ModelSummary, RunId, RunSpec, ScoreReport, Side,
@@ -10,7 +11,7 @@ use protocol::{
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
     adapter::{AdapterLayout, DeviceAdapter},
-    data::{RowFile, TokenSequence, prepare::Prepared, stored::StoredRow},
+    data::{RowFile, TokenSequence, prepare::Prepared},
     export::{self, EvaluationReport, ExportError, ExportInput, RecipeAdapter, build_zip},
     host::{Gathering, Host},
     plan::{DeviceBudget, RunPlan},

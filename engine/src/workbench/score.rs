@@ -1,5 +1,9 @@
 //! Scores the base and the tuned model of a kept run on rows that it was not trained on.
 
+use formats::{
+    row::{Example, Row},
+    row_file::StoredRow,
+};
 use protocol::{
     BothScores, DataSpec, Event, Failure, FailureKind, KeepScore, LabelScore, ModelScore, Phase,
     RowChange, RowScore, RunId, RunState, ScoreReport, Side,
@@ -8,7 +12,7 @@ use protocol::{
 use super::{model::LoadedModel, run::KeptRun};
 use crate::{
     adapter::DeviceAdapter,
-    data::{Example, TokenSequence, example::Row, keep::KEEP_PROMPTS, stored::StoredRow},
+    data::{TokenSequence, keep::KEEP_PROMPTS},
     host::{Gathering, Host},
     train::{
         pacing::{Interruption, Pacing},

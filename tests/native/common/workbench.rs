@@ -1,11 +1,8 @@
 //! Workbenches on the CPU, with a model and rows.
 
 use burn::tensor::Device;
-use engine::{
-    data::stored::{RowWriter, StoredRow},
-    weights::checkpoint::NamedSource,
-    workbench::Workbench,
-};
+use engine::{weights::checkpoint::NamedSource, workbench::Workbench};
+use formats::row_file::{RowWriter, StoredRow};
 use futures_executor::block_on;
 use protocol::{Command, DatasetSummary, DeviceKind, DeviceReport, ModelSource, Precision};
 

@@ -2,15 +2,13 @@
 
 use std::io::Cursor;
 
-use engine::{
-    data::{
-        example::Example,
-        stored::{RowIndex, StoredRow},
-    },
-    reader::{
-        DatasetError, Input,
-        dataset::{Observer, ReadDataset, read_dataset},
-    },
+use engine::reader::{
+    DatasetError, Input,
+    dataset::{Observer, ReadDataset, read_dataset},
+};
+use formats::{
+    row::Example,
+    row_file::{RowIndex, StoredRow},
 };
 use protocol::{
     DatasetSummary, Failure, FailureKind, FindingKind, Mapping, ReadSpec, RowFilter, RowShape,

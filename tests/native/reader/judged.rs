@@ -1,6 +1,6 @@
 //! Answers that somebody judged: comparisons of two, marks, what annotators turned down; and guesses that keep off them.
 
-use engine::data::Example;
+use formats::row::Example;
 use protocol::{FindingKind, ReadSpec, RowShape, TrainOn};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What single rows mean: switches on messages, preferences, earlier turns, choices, exports, answers that are no texts.
 
-use engine::data::{Example, stored::StoredRow};
+use formats::{row::Example, row_file::StoredRow};
 use protocol::{FindingKind, Message, ReadSpec, RowShape, TrainOn};
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! Files as people share them (`tests/fixtures/datasets/README.md`): what they are taken for without being told.
 
-use engine::{data::example::Example, reader::DatasetError};
+use engine::reader::DatasetError;
+use formats::row::Example;
 use protocol::{Failure, Mapping, ReadSpec, RowShape, TrainOn};
 
 use super::{

@@ -1,13 +1,11 @@
 //! What many rows and files mean together: splits by name, rows of one message, columns without telling names, words for
 //! missing values, files that cannot be read.
 
-use engine::{
-    data::Example,
-    reader::{
-        DatasetError, Input,
-        dataset::{Observer, read_dataset},
-    },
+use engine::reader::{
+    DatasetError, Input,
+    dataset::{Observer, read_dataset},
 };
+use formats::row::Example;
 use protocol::{DatasetSummary, FindingKind, Mapping, ReadSpec, RowShape, Side};
 
 use crate::{

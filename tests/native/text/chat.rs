@@ -1,11 +1,12 @@
 //! Training and answering write the same prefix, on the stock chat templates.
 
 use engine::{
-    data::{
-        Encoder, Example, Preparation, Row,
-        stored::{RowFacts, StoredRow},
-    },
+    data::{Encoder, Preparation},
     template::ChatTemplate,
+};
+use formats::{
+    row::{Example, Row},
+    row_file::{RowFacts, StoredRow},
 };
 use protocol::{Conversation, DataSpec, Message, RowShape, Speaker};
 

@@ -1,13 +1,13 @@
 //! Rendered conversations and the tokens that are learned, against HF's templates and masks.
 
 use engine::{
-    data::{
-        EncodeError, Encoder, Example, Preparation, Row, TokenSequence,
-        stored::{RowFacts, StoredRow},
-        turn::TurnError,
-    },
+    data::{EncodeError, Encoder, Preparation, TokenSequence, turn::TurnError},
     template::ChatTemplate,
     tokenizer::Tokenizer,
+};
+use formats::{
+    row::{Example, Row},
+    row_file::{RowFacts, StoredRow},
 };
 use proptest::prelude::*;
 use protocol::{DataSpec, FileSummary, FindingKind, Message, RowShape, Side, Speaker, TrainOn};

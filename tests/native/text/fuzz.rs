@@ -6,12 +6,13 @@ use std::cell::Cell;
 
 use engine::{
     data::{
-        EncodeError, Encoder, Example, Row,
+        EncodeError, Encoder,
         turn::{RenderedConversation, TurnError},
     },
     template::{ChatTemplate, MAX_OUTPUT_BYTES},
     tokenizer::Tokenizer,
 };
+use formats::row::{Example, Row};
 use proptest::prelude::*;
 use protocol::{DataSpec, Message, RowShape, TrainOn};
 

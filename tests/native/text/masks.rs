@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use engine::{
-    data::{EncodeError, Encoder, Example, Row, turn::TurnError},
+    data::{EncodeError, Encoder, turn::TurnError},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
+use formats::row::{Example, Row};
 use protocol::{DataSpec, Message, RowShape};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,12 +1,13 @@
 //! What a preparation makes of files that are splits, and of texts that spell out control tokens.
 
 use engine::{
-    data::{
-        Encoder, Example, Preparation, Prepared, Row, TokenSequence,
-        stored::{RowFacts, StoredRow},
-    },
+    data::{Encoder, Preparation, Prepared, TokenSequence},
     template::ChatTemplate,
     tokenizer::Tokenizer,
+};
+use formats::{
+    row::{Example, Row},
+    row_file::{RowFacts, StoredRow},
 };
 use protocol::{ControlTokens, DataSpec, FileSide, FileSummary, Message, RowShape, Side, TrainOn};
 

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use engine::{
-    text::parse_json,
-    tokenizer::{SpecialIds, Tokenizer},
-};
+use engine::tokenizer::{SpecialIds, Tokenizer};
+use formats::text::parse_json;
 use serde::Deserialize;
 
 use crate::golden::{fixture, golden, model_tokenizer, tiny_tokenizer};

@@ -2,15 +2,14 @@
 
 use std::io::{self, SeekFrom};
 
-use crate::{
-    reader::{
-        error::DatasetError,
-        open::Seekable,
-        source::{StreamError, read_full},
-    },
-    zip_directory::{
-        Directory, LOCAL_HEADER_BYTES, Record, TAIL_BYTES, do_overlap, num_header_bytes,
-    },
+use formats::zip_directory::{
+    Directory, LOCAL_HEADER_BYTES, Record, TAIL_BYTES, do_overlap, num_header_bytes,
+};
+
+use crate::reader::{
+    error::DatasetError,
+    open::Seekable,
+    source::{StreamError, read_full},
 };
 
 const MAX_ENTRIES: u64 = 1000;

@@ -1,7 +1,9 @@
 //! An Arrow schema: the fields of rows and how their values lie in buffers.
 
+use formats::text::MAX_DEPTH;
+
 use super::flat::Table;
-use crate::{reader::parquet::value::Meaning, text::MAX_DEPTH};
+use crate::reader::parquet::value::Meaning;
 
 /// Fields in all, those inside others included.
 const MAX_FIELDS: usize = 4096;

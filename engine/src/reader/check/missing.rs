@@ -1,12 +1,10 @@
 //! Finds words for a missing value where text is expected.
 
+use formats::row::Example;
 use protocol::{Mapping, Part};
 use serde_json::Value;
 
-use crate::{
-    data::Example,
-    reader::path::{Fields, get},
-};
+use crate::reader::path::{Fields, get};
 
 /// Words as programs write them. `none` in lower case may be an answer.
 const WORDS: [&str; 22] = [

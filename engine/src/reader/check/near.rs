@@ -19,8 +19,9 @@ const NUM_BANDS: usize = BINS / BINS_PER_BAND;
 /// The number of candidates checked per band: if all rows shared a band, checking all would take quadratic time.
 const MAX_CANDIDATES: usize = 32;
 
+use formats::chunks::Chunks;
+
 use super::ENTRY_BYTES;
-use crate::data::chunks::Chunks;
 
 /// The lowest hash of each bin.
 type Sketch = [u32; BINS];

@@ -8,29 +8,27 @@ mod waiting;
 
 use std::collections::BTreeMap;
 
+use formats::{
+    chunks::Chunks,
+    row::Row,
+    row_file::{RowFacts, RowWriter, StoredRow},
+};
 use protocol::{
     DatasetSummary, FileProblem, FileSummary, Finding, FindingKind, GatheredSummary, Mapping,
     ReadSpec, RowProblem, RowShape, RowSummary,
 };
 
 use super::{Observer, ReadDataset, bit};
-use crate::{
-    data::{
-        Row,
-        chunks::Chunks,
-        stored::{RowFacts, RowWriter, StoredRow},
-    },
-    reader::{
-        DatasetError, Input,
-        check::Checks,
-        columns::Columns,
-        gather::Gatherer,
-        guess::Guess,
-        mapping::{Conversions, Habits, Mapped},
-        path::Fields,
-        record::Place,
-        split_name::note_splits,
-    },
+use crate::reader::{
+    DatasetError, Input,
+    check::Checks,
+    columns::Columns,
+    gather::Gatherer,
+    guess::Guess,
+    mapping::{Conversions, Habits, Mapped},
+    path::Fields,
+    record::Place,
+    split_name::note_splits,
 };
 
 /// The number of problems, and of rows per finding, listed in the summary.

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
+use formats::text::{MAX_DEPTH, without_lone_surrogates};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
@@ -12,14 +13,11 @@ use super::{
     structure::{Quotes, Structure},
     tally::{Oddity, Tally},
 };
-use crate::{
-    reader::{
-        conversation::{has_role, kind},
-        output::Output,
-        python::{self, Forgiven},
-        record::{CUT_OFF, Place, Record},
-    },
-    text::{MAX_DEPTH, without_lone_surrogates},
+use crate::reader::{
+    conversation::{has_role, kind},
+    output::Output,
+    python::{self, Forgiven},
+    record::{CUT_OFF, Place, Record},
 };
 
 const MAX_ROW_BYTES: usize = 16 << 20;

@@ -2,16 +2,15 @@
 
 use std::io::{self, Cursor, Read};
 
+use formats::text::parse_json;
+
 use super::Line;
-use crate::{
-    reader::{
-        error::DatasetError,
-        output::Output,
-        source::Stream,
-        text_file::{HEAD_BYTES, TextFile},
-        text_stream::TextStream,
-    },
-    text::parse_json,
+use crate::reader::{
+    error::DatasetError,
+    output::Output,
+    source::Stream,
+    text_file::{HEAD_BYTES, TextFile},
+    text_stream::TextStream,
 };
 
 const MAX_BYTES: usize = 16 << 20;

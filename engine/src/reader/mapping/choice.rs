@@ -1,12 +1,10 @@
 //! Multiple choice: the choices, and which of them is the right one.
 
+use formats::row::Example;
 use serde_json::Value;
 
 use super::{Fields, Reading, RowFault, scalar};
-use crate::{
-    data::Example,
-    reader::{cell, path::get, recognise::plain},
-};
+use crate::reader::{cell, path::get, recognise::plain};
 
 /// Choices that a question may have.
 const MAX_CHOICES: usize = 26;

@@ -1,5 +1,6 @@
 //! Two answers to the same prompt, of which the better one is learned.
 
+use formats::row::{ASSISTANT, Example, USER};
 use protocol::{Message, RowShape};
 use serde_json::Value;
 
@@ -8,10 +9,7 @@ use super::{
     answer::{Said, said},
     scalar, split_system, with_system,
 };
-use crate::{
-    data::example::{ASSISTANT, Example, USER},
-    reader::{cell, conversation::transcript, path::get},
-};
+use crate::reader::{cell, conversation::transcript, path::get};
 
 impl Reading<'_> {
     /// The better answer, to the prompt where there is one. `asked` is the path of the prompt, and of what belongs to it.

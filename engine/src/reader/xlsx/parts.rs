@@ -2,13 +2,12 @@
 
 use std::io::{self, Read};
 
+use formats::chunks::Chunks;
+
 use super::xml::{Token, Xml};
-use crate::{
-    data::chunks::Chunks,
-    reader::{
-        parquet::value::Meaning,
-        source::{Bomb, StreamError},
-    },
+use crate::reader::{
+    parquet::value::Meaning,
+    source::{Bomb, StreamError},
 };
 
 /// Sheets that are looked at.

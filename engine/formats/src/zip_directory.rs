@@ -1,9 +1,9 @@
 //! The directory at the end of a zip archive, as APPNOTE.TXT 6.3.10 describes it, with nothing in it believed.
 
 /// The number of bytes at an archive's end in which its last records are looked for: the longest comment after them included.
-pub(crate) const TAIL_BYTES: u64 = (END_BYTES + 0xFFFF + LOCATOR_BYTES + WIDE_END_BYTES) as u64;
+pub const TAIL_BYTES: u64 = (END_BYTES + 0xFFFF + LOCATOR_BYTES + WIDE_END_BYTES) as u64;
 /// The size of the header before an entry's data, without its name and extra fields.
-pub(crate) const LOCAL_HEADER_BYTES: usize = 30;
+pub const LOCAL_HEADER_BYTES: usize = 30;
 /// The sizes of the records, without their parts of variable length.
 const END_BYTES: usize = 22;
 const LOCATOR_BYTES: usize = 20;
@@ -14,7 +14,7 @@ const ZIP64: u16 = 1;
 
 /// Where an archive's directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Directory {
+pub struct Directory {
     pub num_entries: u64,
     pub start: u64,
     pub num_bytes: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Finds the directory by the last bytes of an archive of `num_bytes` bytes, [`TAIL_BYTES`] of them or all; `None` if they
     /// are damaged.
-    pub(crate) fn find(tail: &[u8], num_bytes: u64) -> Option<Self> {
+    pub fn find(tail: &[u8], num_bytes: u64) -> Option<Self> {
         let tail_start = num_bytes.checked_sub(tail.len() as u64)?;
         let is_end = |at: &usize| {
             let record = &tail[*at..];
@@ -62,7 +62,7 @@ impl Directory {
 
 /// An entry's record in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub struct Record {
     /// With `/` between folders.
     pub name: String,
     num_name_bytes: usize,
@@ -77,7 +77,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Reads the next record of a directory; `None` if it is damaged.
-    pub(crate) fn next(rest: &mut &[u8]) -> Option<Self> {
+    pub fn next(rest: &mut &[u8]) -> Option<Self> {
         let header = rest.get(..HEADER_BYTES)?;
         if !header.starts_with(b"PK\x01\x02") {
             return None;
@@ -126,7 +126,7 @@ impl Record {
     }
 
     /// Whether the name leads out of the archive.
-    pub(crate) fn is_outside(&self) -> bool {
+    pub fn is_outside(&self) -> bool {
         let name = self.name.as_str();
         name.starts_with('/')
             || name.get(1..2) == Some(":")
@@ -134,13 +134,13 @@ impl Record {
     }
 
     /// Whether it is a folder, or a file that a program put there for itself, as macOS does.
-    pub(crate) fn is_aside(&self) -> bool {
+    pub fn is_aside(&self) -> bool {
         let is_hidden = |part: &str| part.starts_with('.') || part == "__MACOSX";
         self.name.ends_with('/') || self.name.split('/').any(is_hidden)
     }
 
     /// Where it ends at the earliest, in a file that has `shift` bytes before the archive.
-    pub(crate) fn end(&self, shift: u64) -> Option<u64> {
+    pub fn end(&self, shift: u64) -> Option<u64> {
         let header = (LOCAL_HEADER_BYTES + self.num_name_bytes) as u64;
         let start = self.header_start.checked_add(shift)?;
         start
@@ -149,7 +149,7 @@ impl Record {
     }
 
     /// What its compression is called.
-    pub(crate) fn method_name(&self) -> String {
+    pub fn method_name(&self) -> String {
         match self.method {
             9 => "deflate64".to_owned(),
             12 => "bzip2".to_owned(),
@@ -163,7 +163,7 @@ impl Record {
 }
 
 /// Whether bytes of the archive belong to several entries, as no program writes them: a small file would stand for many.
-pub(crate) fn do_overlap<'r>(records: impl Iterator<Item = &'r Record>) -> bool {
+pub fn do_overlap<'r>(records: impl Iterator<Item = &'r Record>) -> bool {
     let ranges = records.map(|record| (record.header_start, record.end(0).unwrap_or(u64::MAX)));
     let mut ranges: Vec<(u64, u64)> = ranges.collect();
     ranges.sort_unstable();
@@ -171,7 +171,7 @@ pub(crate) fn do_overlap<'r>(records: impl Iterator<Item = &'r Record>) -> bool 
 }
 
 /// The number of bytes from an entry's local header to its data; `None` if the header is damaged.
-pub(crate) fn num_header_bytes(header: &[u8]) -> Option<u64> {
+pub fn num_header_bytes(header: &[u8]) -> Option<u64> {
     if header.len() < LOCAL_HEADER_BYTES || !header.starts_with(b"PK\x03\x04") {
         return None;
     }

@@ -111,5 +111,5 @@ impl Example {
 }
 
 /// The role whose turns are learned.
-pub(crate) const ASSISTANT: &str = "assistant";
-pub(crate) const USER: &str = "user";
+pub const ASSISTANT: &str = "assistant";
+pub const USER: &str = "user";

@@ -13,9 +13,9 @@ use std::ops::Range;
 use protocol::{FindingKind, Message, RowShape, RowSummary, TrainOn};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     chunks::Chunks,
-    example::{ASSISTANT, Example, Row, USER},
+    row::{ASSISTANT, Example, Row, USER},
 };
 
 const MAGIC: &[u8; 8] = b"inlayrow";

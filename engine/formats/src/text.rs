@@ -20,7 +20,7 @@ pub fn parse_json<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, serde
 
 /// Replaces every `\ud800`..`\udfff` that is not part of a pair with `\ufffd`. Lengths, and thus positions, stay the
 /// same.
-pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     if !json.contains("\\ud") && !json.contains("\\uD") {
         return Cow::Borrowed(json);
     }

@@ -4,7 +4,7 @@ const CHUNK_LEN: usize = 1 << 14;
 
 /// The list, in chunks of equal length.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Chunks<T> {
+pub struct Chunks<T> {
     chunks: Vec<Vec<T>>,
 }
 
@@ -15,7 +15,7 @@ impl<T> Default for Chunks<T> {
 }
 
 impl<T: Copy> Chunks<T> {
-    pub(crate) fn push(&mut self, item: T) {
+    pub fn push(&mut self, item: T) {
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < CHUNK_LEN => chunk.push(item),
             _ => {
@@ -28,21 +28,21 @@ impl<T: Copy> Chunks<T> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         let last = self.chunks.last().map_or(0, Vec::len);
         self.chunks.len().saturating_sub(1) * CHUNK_LEN + last
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<T> {
+    pub fn get(&self, index: usize) -> Option<T> {
         let chunk = self.chunks.get(index / CHUNK_LEN)?;
         chunk.get(index % CHUNK_LEN).copied()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = T> + Clone + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = T> + Clone + '_ {
         self.chunks.iter().flatten().copied()
     }
 }
