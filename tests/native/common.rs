@@ -10,4 +10,8 @@ pub mod host;
 pub mod load;
 pub mod random;
 pub mod workbench;
+#[allow(
+    dead_code,
+    reason = "the reader's tests and the journeys use more of it"
+)]
 pub mod zipped;
