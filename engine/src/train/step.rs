@@ -95,7 +95,7 @@ pub async fn forward_backward(
     let d_rows = rms_norm_backward(gradient, rows, norm, eps, zeros);
     let mut d_hidden = spread_rows(d_rows, &scored.positions, batch.ids.len());
 
-    let mut gradients = Vec::with_capacity(model.blocks.len());
+    let mut of_blocks: Vec<Option<Tensor<1>>> = vec![None; model.blocks.len()];
     for (block, kept) in model.blocks.iter().zip(kept).rev() {
         let block_adapter = &adapter.blocks[block.index];
         let saved = match kept {
@@ -114,26 +114,29 @@ pub async fn forward_backward(
             saved,
             needs_input,
         );
-        gradients.extend(flatten_gradients(block_gradients));
+        of_blocks[block.index] = flatten_gradients(block_gradients);
         if let Some(d_input) = d_input {
             d_hidden = d_input;
         }
         pacing.boundary(&d_hidden).await?;
     }
-    gradients.reverse();
-    gradients.extend(d_norm);
-    if let Some(prompt) = &adapter.prompt {
+    let of_prompt = adapter.prompt.as_ref().map(|prompt| {
         let (vocabulary, [p, _]) = (model.config.vocab_size, prompt.dims());
-        gradients.push(prompt_tuning::gradient(
-            &d_hidden, &batch.ids, vocabulary, p,
-        ));
-    }
-    // One read for both: the loss comes first.
-    gradients.insert(0, nll.sum());
-    let mut values = read_all(Tensor::cat(gradients, 0))
+        prompt_tuning::gradient(&d_hidden, &batch.ids, vocabulary, p)
+    });
+    let gradients = of_blocks
+        .into_iter()
+        .flatten()
+        .chain(d_norm)
+        .chain(of_prompt);
+    // One read for the loss, too, which comes last.
+    let read = gradients.chain([nll.sum()]).collect();
+    let mut values = read_all(Tensor::cat(read, 0))
         .await
         .map_err(Interruption::Failed)?;
-    let nll_sum = f64::from(values.remove(0));
+    let Some(nll_sum) = values.pop().map(f64::from) else {
+        return Err(Interruption::Failed(super::internal("no loss was read")));
+    };
     if let Some(own) = &adapter.head {
         let chunk = chunk_rows(scored.targets.len());
         values.extend(head::gradient(normed, own, &scored.targets, log_sums, chunk, pacing).await?);
