@@ -134,10 +134,14 @@ pub(super) fn pad(bytes: &mut Vec<u8>) {
 /// The number of a tensor type, for the types that are written.
 fn type_number(kind: PackedKind) -> u32 {
     match kind {
+        PackedKind::F32 => 0,
         PackedKind::F16 => 1,
         PackedKind::Q4_0 => 2,
+        PackedKind::Q4_1 => 3,
+        PackedKind::Q5_0 => 6,
+        PackedKind::Q5_1 => 7,
         PackedKind::Q8_0 => 8,
-        _ => 0,
+        PackedKind::Bf16 => 30,
     }
 }
 
