@@ -216,6 +216,11 @@ fn split_keys<B: KernelOps>(x: FloatTensor<B>, heads: Heads) -> FloatTensor<B> {
         ..
     } = heads;
     let keys = heads.keys();
+    let [rows, width] = dims(&x);
+    let x = match rows > batch * keys {
+        true => B::float_slice(x, &[(0..batch * keys).into(), (0..width).into()]),
+        false => x,
+    };
     let x = B::float_reshape(x, Shape::from([batch, keys, key_value_heads, head_dim]));
     let shape = [batch * key_value_heads, keys, head_dim];
     B::float_reshape(B::float_swap_dims(x, 1, 2), Shape::from(shape))

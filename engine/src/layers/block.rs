@@ -97,23 +97,43 @@ pub struct Saved {
     adapters: [Option<projection::Saved>; TargetModule::ALL.len()],
 }
 
-/// The keys and values of the tokens seen so far, `[t, kv hd]` each.
+/// The keys and values of the tokens seen so far. A token is written into the next row, and only a full cache is copied, to one
+/// with twice the rows.
 #[derive(Clone, Default)]
-pub struct KeyValueCache(Option<[Tensor<2>; 2]>);
+pub struct KeyValueCache {
+    /// `[capacity, kv hd]` each.
+    rows: Option<[Tensor<2>; 2]>,
+    num_tokens: usize,
+}
 
 impl KeyValueCache {
-    /// Appends and returns all keys and values.
+    /// Appends tokens; returns the keys and values of all, maybe followed by rows for others.
     fn extend(&mut self, keys: Tensor<2>, values: Tensor<2>) -> [Tensor<2>; 2] {
-        let all = match self.0.take() {
+        let start = self.num_tokens;
+        self.num_tokens += keys.dims()[0];
+        let rows = match self.rows.take() {
             Some([past_keys, past_values]) => [
-                Tensor::cat(vec![past_keys, keys], 0),
-                Tensor::cat(vec![past_values, values], 0),
+                written(past_keys, start, keys),
+                written(past_values, start, values),
             ],
             None => [keys, values],
         };
-        self.0 = Some(all.clone());
-        all
+        self.rows = Some(rows.clone());
+        rows
     }
+}
+
+/// The rows with others written from `start` on, in place where they fit.
+fn written(rows: Tensor<2>, start: usize, others: Tensor<2>) -> Tensor<2> {
+    let ([capacity, width], end) = (rows.dims(), start + others.dims()[0]);
+    let rows = if end > capacity {
+        let options = (&rows.device(), rows.dtype());
+        let wider = Tensor::zeros([end.max(2 * capacity), width], options);
+        wider.slice_assign([0..capacity, 0..width], rows)
+    } else {
+        rows
+    };
+    rows.slice_assign([start..end, 0..width], others)
 }
 
 impl Block {

@@ -148,7 +148,20 @@ fn later_queries_see_what_came_before() {
         let past = random.size(1..80);
         let Case { heads, q, k, v } = case(&mut random, 1..8, past);
         let (y, _) = attention(q.tensor(), k.tensor(), v.tensor(), None, heads);
-        reference(heads, &q, &k, &v).assert_close("forward", y, 1e-5);
+        let expected = reference(heads, &q, &k, &v);
+        expected.assert_close("forward", y, 1e-5);
+        // A cache has room for further keys.
+        let mut room = |array: &Array<2>| {
+            let len = random.size(1..9) * array.shape[1];
+            let values = array.values.iter().copied();
+            Array {
+                shape: [array.shape[0] + len / array.shape[1], array.shape[1]],
+                values: values.chain(std::iter::repeat_n(f64::NAN, len)).collect(),
+            }
+        };
+        let [k, v] = [&k, &v].map(&mut room).map(|array| array.tensor());
+        let (y, _) = attention(q.tensor(), k, v, None, heads);
+        expected.assert_close("forward with room", y, 1e-5);
     }
 }
 
