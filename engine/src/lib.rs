@@ -1,15 +1,15 @@
 //! Inlay's engine: fine-tunes a small language model in a worker, on WebGPU or on the CPU.
 //!
 //! ```text
-//! file -> data::format -> Example -> template -> encode -> TokenSequence{ids, loss_mask} -> Batch[b, t]
+//! file of rows -> Example -> template -> encode -> TokenSequence{ids, loss_mask} -> Batch[b, t]
 //! safetensors | GGUF -> ranged reads -> names/quant -> Model (frozen, packed on the device) + Adapter
 //! RunSpec -> RunPlan -> Session: step(Batch) -> loss -> gradients -> update -> StepMetrics -> Event
 //! Adapter -> export -> zip
 //! ```
 //!
-//! The messages between page and worker are a crate of their own, [`protocol`]. The feature `files` brings everything that
-//! needs no tensors, `cpu` and `gpu` the engine on one of Burn's backends, `reader` the reader of datasets, and `web` the
-//! workers around them.
+//! The messages between page and worker are a crate of their own, [`protocol`]; so are [`formats`] and the reader of datasets. The
+//! feature `files` brings everything that needs no tensors, `cpu` and `gpu` the engine on one of Burn's backends, and `web`
+//! the workers around them and, with `reader`, around the reader.
 //!
 //! # Shapes
 //! `b` rows of a batch, `t` tokens of a row, `n = b t` positions, `d` hidden size, `f` intermediate size, `h` query
@@ -25,8 +25,6 @@ pub mod export;
 pub mod generate;
 #[cfg(feature = "files")]
 pub mod plan;
-#[cfg(feature = "reader")]
-pub mod reader;
 #[cfg(feature = "files")]
 pub mod template;
 #[cfg(feature = "files")]

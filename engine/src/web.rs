@@ -20,7 +20,7 @@ mod port;
 #[cfg(any(feature = "cpu", feature = "reader"))]
 mod post;
 #[cfg(feature = "reader")]
-mod reader;
+mod reading;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod sources;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
@@ -40,7 +40,7 @@ pub use device::{OpenDevice, open as open_device};
 #[cfg(feature = "cpu")]
 pub use merger::serve as serve_merger;
 #[cfg(feature = "reader")]
-pub use reader::serve as serve_reader;
+pub use reading::serve as serve_reader;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use worker::serve;
 

@@ -11,12 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::reader::{
+use flate2::{Compression, write::GzEncoder};
+use protocol::{DatasetSummary, ReadSpec, TextSplit};
+use reader::{
     DatasetError, Input,
     dataset::{Observer, read_dataset},
 };
-use flate2::{Compression, write::GzEncoder};
-use protocol::{DatasetSummary, ReadSpec, TextSplit};
 use zip::CompressionMethod;
 
 use counting::{Counting, allowed};

@@ -7,13 +7,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use engine::reader::{
+use protocol::{DatasetSummary, ReadSpec, TextSplit};
+use reader::{
     DatasetError,
     dataset::{Observer, read_dataset},
     read,
     record::{Fault, Place, Record, Sink},
 };
-use protocol::{DatasetSummary, ReadSpec, TextSplit};
 use zip::CompressionMethod;
 
 use counting::{Counting, allowed};

@@ -74,7 +74,7 @@ omit() {
 }
 
 # The crates of the engine, with the features tested natively.
-ENGINE=(--package engine --package formats --package kernels --package protocol --package native --features native/cpu,native/threads,native/reader)
+ENGINE=(--package engine --package formats --package kernels --package protocol --package reader --package native --features native/cpu,native/threads,native/reader)
 clippy() { cargo clippy --locked "$@" -- --deny warnings; }
 # All at once, so that shared dependencies are checked once.
 clippy_native() {

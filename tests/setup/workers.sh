@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=tests/setup/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Name, the engine's binary, its features, and the kind of build: `fast` for the reader, whose loops are the engine's own;
+# Name, the engine's binary, its features, and the kind of build: `fast` for the reader, whose loops are our own;
 # `threads`, or `relaxed` for threads and the fused multiply-add of relaxed SIMD, which not every browser has. The page
 # chooses (app/src/state/device.rs).
 WORKERS=(

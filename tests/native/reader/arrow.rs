@@ -1,8 +1,8 @@
 //! Arrow files and streams as `datasets` and pyarrow leave them, zstd around any file, and names of labels. The files were
 //! made by `tests/reference/spreadsheets.py`.
 
-use engine::reader::DatasetError;
 use protocol::TextSplit;
+use reader::DatasetError;
 use serde_json::{Value, json};
 
 use super::{

@@ -2,10 +2,6 @@
 
 use std::io::Cursor;
 
-use engine::reader::{
-    DatasetError, Input,
-    dataset::{Observer, ReadDataset, read_dataset},
-};
 use formats::{
     row::Example,
     row_file::{RowIndex, StoredRow},
@@ -13,6 +9,10 @@ use formats::{
 use protocol::{
     DatasetSummary, Failure, FailureKind, FindingKind, Mapping, ReadSpec, RowFilter, RowShape,
     TrainOn,
+};
+use reader::{
+    DatasetError, Input,
+    dataset::{Observer, ReadDataset, read_dataset},
 };
 
 /// What a reading gave: the dataset, its rows, and the summary that came first.

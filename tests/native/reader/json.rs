@@ -1,7 +1,7 @@
 //! JSON of all kinds to records, and the places of what is wrong in it.
 
-use engine::reader::DatasetError;
 use protocol::{Failure, FailureKind};
+use reader::DatasetError;
 use serde_json::json;
 
 use super::records::read_one;

@@ -1,7 +1,7 @@
 //! Files in gzip and zip.
 
-use engine::reader::DatasetError;
 use protocol::TextSplit;
+use reader::DatasetError;
 use zip::CompressionMethod;
 
 use super::{

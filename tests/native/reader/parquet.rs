@@ -1,6 +1,6 @@
 //! Parquet, as pyarrow and others write it (`tests/reference/parquet.py`).
 
-use engine::reader::DatasetError;
+use reader::DatasetError;
 use serde_json::{Value, json};
 
 use super::{

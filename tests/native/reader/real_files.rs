@@ -1,8 +1,8 @@
 //! Files as people share them (`tests/fixtures/datasets/README.md`): what they are taken for without being told.
 
-use engine::reader::DatasetError;
 use formats::row::Example;
 use protocol::{Failure, Mapping, ReadSpec, RowShape, TrainOn};
+use reader::DatasetError;
 
 use super::{
     dataset::{Reading, read_files},

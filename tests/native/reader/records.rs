@@ -2,11 +2,11 @@
 
 use std::io::Cursor;
 
-use engine::reader::{
+use protocol::TextSplit;
+use reader::{
     DatasetError, Input, read,
     record::{Fault, Place, Record, Sink},
 };
-use protocol::TextSplit;
 use serde_json::Value;
 
 /// All that a reading gave.

@@ -1,7 +1,7 @@
 //! CSV as spreadsheets and people write it.
 
 use encoding_rs::{SHIFT_JIS, WINDOWS_1252};
-use engine::reader::DatasetError;
+use reader::DatasetError;
 use serde_json::json;
 
 use super::records::{Records, read_one};

@@ -1,12 +1,12 @@
 //! What many rows and files mean together: splits by name, rows of one message, columns without telling names, words for
 //! missing values, files that cannot be read.
 
-use engine::reader::{
+use formats::row::Example;
+use protocol::{DatasetSummary, FindingKind, Mapping, ReadSpec, RowShape, Side};
+use reader::{
     DatasetError, Input,
     dataset::{Observer, read_dataset},
 };
-use formats::row::Example;
-use protocol::{DatasetSummary, FindingKind, Mapping, ReadSpec, RowShape, Side};
 
 use crate::{
     dataset::{Reading, read_files},
