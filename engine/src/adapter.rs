@@ -36,7 +36,7 @@ use crate::{
         projection::ModuleAdapter,
     },
     model::Llama,
-    train::pacing::read_all,
+    tensor::read_all,
 };
 
 mod blend;

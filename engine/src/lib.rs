@@ -26,6 +26,8 @@ pub mod generate;
 #[cfg(feature = "files")]
 pub mod plan;
 #[cfg(feature = "files")]
+pub mod sizes;
+#[cfg(feature = "files")]
 pub mod template;
 #[cfg(feature = "files")]
 pub mod tokenizer;
@@ -45,7 +47,11 @@ pub mod layers;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod model;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod pacing;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod self_test;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod tensor;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod transfer;
 #[cfg(all(

@@ -2,6 +2,7 @@
 
 mod check;
 mod memory;
+pub mod schedule;
 mod time;
 
 pub use check::{PlanError, ProblemKind, SettingProblem};
@@ -12,10 +13,7 @@ use protocol::{
     DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec, TargetModule,
 };
 
-use crate::{
-    adapter::{AdapterLayout, ModelShape},
-    train::schedule,
-};
+use crate::adapter::{AdapterLayout, ModelShape};
 
 /// The number of evaluations if a run leaves it to the engine.
 const DEFAULT_NUM_EVALUATIONS: u64 = 10;

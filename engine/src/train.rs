@@ -1,17 +1,13 @@
-//! Training: the loss, the step, the learning rate, the optimizer and the session around them.
+//! Training: the loss, the step, the optimizer and the session around them.
 
 pub mod non_finite;
 pub mod optimizer;
-pub mod schedule;
-pub mod sizes;
 pub mod time_left;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod loss;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod one_batch;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
-pub mod pacing;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod score;
 #[cfg(any(feature = "cpu", feature = "gpu"))]

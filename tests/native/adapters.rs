@@ -9,7 +9,8 @@ use engine::{
     export::{adapter_files, gguf, mlx, refusal},
     layers::frozen::FrozenMatrix,
     model::Llama,
-    train::{pacing::Pacing, state::TrainingState, step::evaluate},
+    pacing::Pacing,
+    train::{state::TrainingState, step::evaluate},
     weights::packed::{PackedKind, PackedMatrix},
 };
 use futures_executor::block_on;

@@ -6,7 +6,8 @@ use engine::{
     export::{adapter_files, peft_zip},
     import::{AdapterFiles, ImportError, Mismatch},
     model::Llama,
-    train::{pacing::Pacing, step::evaluate},
+    pacing::Pacing,
+    train::step::evaluate,
     weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;

@@ -13,7 +13,8 @@ use engine::{
     import::AdapterFiles,
     layers::block::Block,
     model::Llama,
-    train::{pacing::Pacing, state::TrainingState},
+    pacing::Pacing,
+    train::state::TrainingState,
     weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;

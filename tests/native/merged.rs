@@ -16,12 +16,9 @@ use engine::{
     },
     host::{Control, FileSink},
     model::Llama,
+    pacing::{Interruption, Pacing},
     tokenizer::Tokenizer,
-    train::{
-        pacing::{Interruption, Pacing},
-        state::TrainingState,
-        step::evaluate,
-    },
+    train::{state::TrainingState, step::evaluate},
     weights::checkpoint::{ModelFiles, open},
 };
 use futures_executor::block_on;

@@ -7,10 +7,10 @@ use engine::{
     },
     host::Control,
     model::Llama,
+    pacing::{Interruption, Pacing},
     plan::{MemoryEstimate, RunPlan},
     train::{
         one_batch::{self, OneBatch},
-        pacing::{Interruption, Pacing},
         state::TrainingState,
         step::evaluate,
     },

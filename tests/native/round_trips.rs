@@ -8,7 +8,8 @@ use engine::{
     export::{gguf, merged::Merge, mlx, peft_zip, refusal},
     import::AdapterFiles,
     model::Llama,
-    train::{pacing::Pacing, state::TrainingState, step::evaluate},
+    pacing::Pacing,
+    train::{state::TrainingState, step::evaluate},
     weights::{
         config::LlamaConfig,
         gguf::{GgufHeader, Value},

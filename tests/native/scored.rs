@@ -11,9 +11,10 @@ use engine::{
     data::{Encoder, TokenSequence, batch::Batch, keep::KEEP_PROMPTS},
     host::{Control, Host},
     model::Llama,
+    pacing::Pacing,
+    tensor::read_all,
     tokenizer::Tokenizer,
     train::{
-        pacing::{Pacing, read_all},
         score::{RowResult, score_rows},
         state::TrainingState,
         step::evaluate,

@@ -8,11 +8,11 @@ use engine::{
     host::Control,
     layers::frozen::FrozenMatrix,
     model::Llama,
+    pacing::{Interruption, Pacing},
     plan::{MemoryEstimate, RunPlan},
+    sizes::KEPT_BYTES,
     train::{
-        pacing::{Interruption, Pacing},
         session::{TrainingInput, TrainingResult, train},
-        sizes::KEPT_BYTES,
         state::TrainingState,
         step::evaluate,
     },

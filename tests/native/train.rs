@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use engine::{
     model::Llama,
-    train::{pacing::Pacing, state::TrainingState, step::evaluate},
+    pacing::Pacing,
+    train::{state::TrainingState, step::evaluate},
 };
 use futures_executor::block_on;
 use protocol::{AdapterSpec, RunSpec};

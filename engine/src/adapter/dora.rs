@@ -16,7 +16,7 @@ use crate::{
         frozen::FrozenMatrix,
         projection::{Chain, ModuleAdapter},
     },
-    train::pacing::read_all,
+    tensor::read_all,
 };
 
 /// The number of rows of `W` unpacked at a time.

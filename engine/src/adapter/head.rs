@@ -10,7 +10,8 @@ use protocol::Failure;
 use crate::{
     kernels::matmul,
     layers::frozen::FrozenMatrix,
-    train::pacing::{Interruption, Pacing, read_all},
+    pacing::{Interruption, Pacing},
+    tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     layers::projection::{Chain, LoraPair, ModuleAdapter},
-    train::pacing::read_all,
+    tensor::read_all,
 };
 
 /// Directions beyond those requested: the more there are, the faster the others converge.

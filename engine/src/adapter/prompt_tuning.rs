@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     model::Llama,
-    train::{pacing::read_all, step::index_tensor},
+    tensor::{index_tensor, read_all},
 };
 
 /// The embeddings of randomly chosen tokens.

@@ -31,8 +31,8 @@ use super::gguf::{interleaved_row, pad};
 use crate::{
     adapter::{AdapterForm, Place},
     host::{Control, FileSink, Host},
+    pacing::Interruption,
     tokenizer::Tokenizer,
-    train::pacing::Interruption,
     weights::{checkpoint::ModelFiles, config::LlamaConfig, packed::PackedKind},
 };
 

@@ -8,7 +8,7 @@ use protocol::{
 use super::sampler::{Sampler, SamplerError};
 use crate::{
     adapter::DeviceAdapter, data::Encoder, host::Host, layers::block::KeyValueCache, model::Llama,
-    train::pacing::read_all,
+    tensor::read_all,
 };
 
 /// The number of prompt tokens processed at once. A long conversation takes several passes, so that it can be stopped

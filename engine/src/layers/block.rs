@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     kernels::{Heads, Segments, add_residual, add_rms_norm, attention, rms_norm, swiglu},
-    train::sizes::BlockShape,
+    sizes::BlockShape,
 };
 
 /// The frozen weights of a block; fields have HF's names.

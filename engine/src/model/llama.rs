@@ -15,7 +15,8 @@ use crate::{
         frozen::FrozenMatrix,
         rope::Rope,
     },
-    train::{sizes::BlockShape, step::index_tensor},
+    sizes::BlockShape,
+    tensor::index_tensor,
     weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
 };
 

@@ -21,7 +21,7 @@
 use protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule};
 
 use super::DeviceBudget;
-use crate::train::sizes::{BlockShape, KEPT_BYTES, chunk_rows};
+use crate::sizes::{BlockShape, KEPT_BYTES, chunk_rows};
 
 /// The program's own data, and what loading and reading leave behind.
 const PROGRAM_BYTES: u64 = 8 << 20;

@@ -8,7 +8,7 @@
 use protocol::{ModelSummary, PreparedSummary, TargetModule};
 
 use super::{RunPlan, memory::block_shape};
-use crate::train::sizes::{KEPT_BYTES, SHORT_PASSES};
+use crate::sizes::{KEPT_BYTES, SHORT_PASSES};
 
 /// The number of tokens in the row with which a block is measured.
 pub const MEASURED_TOKENS: usize = if SHORT_PASSES { 128 } else { 512 };

@@ -8,7 +8,7 @@ use crate::{
     host::Host,
     kernels::{Variant, matmul},
     layers::frozen::FrozenMatrix,
-    train::pacing::read_all,
+    tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };
 

@@ -13,7 +13,7 @@ use crate::{
         frozen::FrozenMatrix,
         projection::{self, Chain, LoraPair, ModuleAdapter},
     },
-    train::pacing::read_all,
+    tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
 };
 

@@ -4,7 +4,6 @@ use protocol::RunId;
 
 use super::{
     non_finite::NonFinite,
-    pacing::{Interruption, Pacing},
     session::{self, TrainedAdapter},
     state::StepOutcome,
     step::{evaluate, token_losses},
@@ -13,6 +12,7 @@ use crate::{
     data::{Batch, BatchSchedule, TokenSequence},
     host::Host,
     model::Llama,
+    pacing::{Interruption, Pacing},
     plan::RunPlan,
 };
 

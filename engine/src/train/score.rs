@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use protocol::{Event, Phase, RunSpec};
 
-use super::{
-    pacing::{Interruption, Pacing},
-    step::{TokenScore, token_losses, token_scores},
-};
+use super::step::{TokenScore, token_losses, token_scores};
 use crate::{
     adapter::DeviceAdapter,
     data::{
@@ -16,6 +13,7 @@ use crate::{
     },
     host::Host,
     model::Llama,
+    pacing::{Interruption, Pacing},
 };
 
 /// The score of a row under a model.

@@ -16,8 +16,6 @@ use protocol::{
 
 use super::{
     non_finite::NonFinite,
-    pacing::{Interruption, Pacing},
-    schedule::Schedule,
     score::{HeldOutLoss, mean_loss},
     state::{Snapshot, StepOutcome, TrainingState},
     time_left::{Ahead, TimeLeft},
@@ -30,7 +28,8 @@ use crate::{
     },
     host::Host,
     model::Llama,
-    plan::RunPlan,
+    pacing::{Interruption, Pacing},
+    plan::{RunPlan, schedule::Schedule},
 };
 
 /// The input of a run.

@@ -3,13 +3,13 @@
 use burn::tensor::Tensor;
 use protocol::Failure;
 
-use super::pacing::read_all;
 use crate::{
     host::Host,
     kernels::HeadSums,
     layers::block::{Block, BlockAdapter, PassContext},
     model::Llama,
     plan::{MEASURED_TOKENS, Speed},
+    tensor::read_all,
 };
 
 /// The number of scored tokens and of vocabulary entries with which the head is measured.

@@ -8,8 +8,6 @@ use super::{
     internal,
     non_finite::NonFinite,
     optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
-    pacing::{Interruption, Pacing},
-    sizes::{KEPT_BYTES, SHORT_PASSES},
     step::forward_backward,
 };
 use crate::{
@@ -17,6 +15,8 @@ use crate::{
     data::batch::Batch,
     layers::dropout::Dropout,
     model::Llama,
+    pacing::{Interruption, Pacing},
+    sizes::{KEPT_BYTES, SHORT_PASSES},
 };
 
 /// An adapter in training.

@@ -1,18 +1,14 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
 //! The forward keeps each block's input, and everything the backward needs for as many of the last blocks as
-//! [`KEPT_BYTES`](super::sizes::KEPT_BYTES) hold. The head returns the gradient of its input (see [`super::loss`]);
+//! [`KEPT_BYTES`](crate::sizes::KEPT_BYTES) hold. The head returns the gradient of its input (see [`super::loss`]);
 //! then, from the last block to the first, a block that kept only its input is recomputed, this time keeping what its
 //! backward needs (Chen et al., arXiv 1604.06174). So memory grows by one activation per block, whatever the depth, and
 //! for short sequences no block is computed twice. Every block boundary is a place to yield, to pause and to stop.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-use super::{
-    loss::{HeadLoss, cross_entropy},
-    pacing::{Interruption, Pacing, read_all},
-    sizes::chunk_rows,
-};
+use super::loss::{HeadLoss, cross_entropy};
 use crate::{
     adapter::{DeviceAdapter, flatten_gradients, head, prompt_tuning},
     data::batch::Batch,
@@ -22,6 +18,9 @@ use crate::{
         dropout::Dropout,
     },
     model::Llama,
+    pacing::{Interruption, Pacing},
+    sizes::chunk_rows,
+    tensor::{index_tensor, read_all},
 };
 
 /// The result of a micro-step.
@@ -325,13 +324,6 @@ fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize) -> Tensor<
     }
     let zeros = Tensor::zeros([1, hidden_size], &device);
     Tensor::cat(vec![rows, zeros], 0).select(0, index_tensor(&sources, &device))
-}
-
-/// Row numbers on the device.
-pub(crate) fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
-    let indices: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
-    let len = indices.len();
-    Tensor::from_data(TensorData::new(indices, [len]), (device, DType::I32))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     export::merged::merge_files,
     host::{FileSink, Host},
-    train::pacing::Interruption,
+    pacing::Interruption,
 };
 
 /// The number of bytes handed to the browser at a time.

@@ -14,10 +14,10 @@ use crate::{
     data::{RowFile, TokenSequence, prepare::Prepared},
     export::{self, EvaluationReport, ExportError, ExportInput, RecipeAdapter, build_zip},
     host::{Gathering, Host},
+    pacing::Interruption,
     plan::{DeviceBudget, RunPlan},
     train::{
         one_batch::{self, OneBatch},
-        pacing::Interruption,
         session::{self, TrainedAdapter, TrainingInput, TrainingResult},
     },
 };

@@ -14,10 +14,8 @@ use crate::{
     adapter::DeviceAdapter,
     data::{TokenSequence, keep::KEEP_PROMPTS},
     host::{Gathering, Host},
-    train::{
-        pacing::{Interruption, Pacing},
-        score::{RowResult, likeliest, score_rows},
-    },
+    pacing::{Interruption, Pacing},
+    train::score::{RowResult, likeliest, score_rows},
 };
 
 /// Each row is scored once per label, so many labels would take too long.

@@ -5,10 +5,8 @@ use engine::{
     data::{TokenSequence, batch::BatchSchedule},
     host::Host,
     model::Llama,
-    train::{
-        pacing::{Interruption, Pacing},
-        state::TrainingState,
-    },
+    pacing::{Interruption, Pacing},
+    train::state::TrainingState,
     weights::checkpoint::ModelFiles,
 };
 use protocol::{RunId, RunSpec};

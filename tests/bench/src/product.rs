@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use engine::{
     kernels::matmul,
     layers::frozen::FrozenMatrix,
-    train::pacing::read_all,
+    tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
 };
 use serde::Deserialize;

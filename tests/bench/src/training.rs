@@ -7,10 +7,8 @@ use engine::{
     adapter::{Part, Place},
     data::{TokenSequence, batch::Batch},
     model::Llama,
-    train::{
-        pacing::{Interruption, Pacing},
-        state::TrainingState,
-    },
+    pacing::{Interruption, Pacing},
+    train::state::TrainingState,
     weights::{
         checkpoint::{ModelFiles, open},
         config::LlamaConfig,

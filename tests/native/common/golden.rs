@@ -7,13 +7,11 @@ use engine::{
     data::{TokenSequence, batch::Batch},
     layers::block::KeyValueCache,
     model::Llama,
-    train::{
-        pacing::{Pacing, read_all},
-        schedule::Schedule,
-        sizes::KEPT_BYTES,
-        state::TrainingState,
-        step::evaluate,
-    },
+    pacing::Pacing,
+    plan::schedule::Schedule,
+    sizes::KEPT_BYTES,
+    tensor::read_all,
+    train::{state::TrainingState, step::evaluate},
     weights::checkpoint::{ModelFiles, NamedSource, open},
 };
 use protocol::{AdapterSpec, Method, RunSpec};

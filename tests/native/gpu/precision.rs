@@ -6,11 +6,9 @@ use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::Batch},
     model::Llama,
+    pacing::Pacing,
     self_test,
-    train::{
-        pacing::Pacing,
-        state::{MeanGradient, TrainingState},
-    },
+    train::state::{MeanGradient, TrainingState},
     weights::checkpoint::ModelFiles,
 };
 use futures_executor::block_on;

@@ -4,7 +4,7 @@
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use engine::{
     kernels::PackedTensor,
-    train::pacing::read_all,
+    tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };
 use protocol::Precision;

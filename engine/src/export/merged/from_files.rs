@@ -9,8 +9,8 @@ use crate::{
     export::{merged_file_name, modelfile},
     host::{FileSink, Host},
     import::AdapterFiles,
+    pacing::Interruption,
     template,
-    train::pacing::Interruption,
     weights::checkpoint::{self, NamedSource},
 };
 

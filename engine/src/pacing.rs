@@ -4,9 +4,12 @@
 use std::cell::Cell;
 
 use burn::tensor::Tensor;
-use protocol::{Event, Failure, FailureKind, GpuFault, RunId, RunState};
+use protocol::{Event, Failure, RunId, RunState};
 
-use crate::host::{Control, Host};
+use crate::{
+    host::{Control, Host},
+    tensor::read_all,
+};
 
 /// How much work may be queued for the device: long enough to hide the wait, short enough not to be noticed.
 const MAX_QUEUED_MILLIS: f64 = 40.0;
@@ -123,25 +126,4 @@ impl<'a> Pacing<'a> {
             state: self.state.get(),
         });
     }
-}
-
-/// Reads a tensor's elements without blocking, which also waits for everything queued before.
-///
-/// # Errors
-/// A [`FailureKind::DeviceLost`] if the device cannot deliver them.
-pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
-    let lost = |message: String| {
-        Failure::new(FailureKind::DeviceLost, "The GPU stopped responding.")
-            .at(GpuFault::of(&message).to_string())
-            .raw(Some(message))
-            .remedy(
-                "Close other tabs that use the GPU, or choose CPU as the device, and start again.",
-            )
-    };
-    let data = tensor
-        .into_data_async()
-        .await
-        .map_err(|error| lost(error.to_string()))?;
-    data.try_into_vec::<f32>()
-        .map_err(|error| lost(error.to_string()))
 }

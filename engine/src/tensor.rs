@@ -1,0 +1,32 @@
+//! Tensors on their way to the device and back.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use protocol::{Failure, FailureKind, GpuFault};
+
+/// Row numbers on the device.
+pub(crate) fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int> {
+    let indices: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
+    let len = indices.len();
+    Tensor::from_data(TensorData::new(indices, [len]), (device, DType::I32))
+}
+
+/// Reads a tensor's elements without blocking, which also waits for everything queued before.
+///
+/// # Errors
+/// A [`FailureKind::DeviceLost`] if the device cannot deliver them.
+pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
+    let lost = |message: String| {
+        Failure::new(FailureKind::DeviceLost, "The GPU stopped responding.")
+            .at(GpuFault::of(&message).to_string())
+            .raw(Some(message))
+            .remedy(
+                "Close other tabs that use the GPU, or choose CPU as the device, and start again.",
+            )
+    };
+    let data = tensor
+        .into_data_async()
+        .await
+        .map_err(|error| lost(error.to_string()))?;
+    data.try_into_vec::<f32>()
+        .map_err(|error| lost(error.to_string()))
+}
