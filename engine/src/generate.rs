@@ -2,8 +2,6 @@
 
 pub mod sampler;
 
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod stream;
 
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use stream::{GenerationInput, context_length, generate};

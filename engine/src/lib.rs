@@ -1,4 +1,5 @@
-//! Inlay's engine: fine-tunes a small language model in a worker, on WebGPU or on the CPU.
+//! Inlay's engine: fine-tunes a small language model, on WebGPU or on the CPU. It knows no browser: what it needs of one, or of any
+//! other place to run in, is a [`host`].
 //!
 //! ```text
 //! file of rows -> Example -> template -> encode -> TokenSequence{ids, loss_mask} -> Batch[b, t]
@@ -7,9 +8,8 @@
 //! Adapter -> export -> zip
 //! ```
 //!
-//! The messages between page and worker are a crate of their own, [`protocol`]; so are [`formats`] and the reader of datasets. The
-//! feature `files` brings everything that needs no tensors, `cpu` and `gpu` the engine on one of Burn's backends, and `web`
-//! the workers around them and, with `reader`, around the reader.
+//! The messages between page and worker are a crate of their own, [`protocol`]; the workers are another. The features `cpu` and
+//! `gpu` choose Burn's backend, and `threads` puts the CPU's kernels on all cores.
 //!
 //! # Shapes
 //! `b` rows of a batch, `t` tokens of a row, `n = b t` positions, `d` hidden size, `f` intermediate size, `h` query
@@ -17,50 +17,28 @@
 
 pub use kernels;
 
-#[cfg(feature = "files")]
-pub mod data;
-#[cfg(feature = "files")]
-pub mod export;
-#[cfg(feature = "files")]
-pub mod generate;
-#[cfg(feature = "files")]
-pub mod plan;
-#[cfg(feature = "files")]
-pub mod sizes;
-#[cfg(feature = "files")]
-pub mod template;
-#[cfg(feature = "files")]
-pub mod tokenizer;
-#[cfg(feature = "files")]
-pub mod train;
-#[cfg(feature = "files")]
-pub mod weights;
-
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod adapter;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod data;
+pub mod export;
+pub mod generate;
 pub mod host;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod import;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod layers;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod model;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub mod pacing;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod plan;
 pub mod self_test;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod sizes;
+pub mod template;
 pub mod tensor;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod tokenizer;
+pub mod train;
 pub mod transfer;
-#[cfg(all(
-    feature = "web",
-    any(feature = "cpu", feature = "gpu", feature = "reader")
-))]
-pub mod web;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub mod weights;
 pub mod workbench;
+
+#[cfg(not(any(feature = "cpu", feature = "gpu")))]
+compile_error!("the engine needs a backend: the feature `cpu` or `gpu`");
 
 #[cfg(test)]
 #[cfg(feature = "cpu")]

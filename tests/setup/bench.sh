@@ -30,7 +30,7 @@ place_peer() {
 place_site() {
     mkdir -p "$SITE/ours"
     cp "$BENCH"/site/* "$SITE/"
-    cp engine/src/web/thread.js "$SITE/worker_thread.js"
+    cp engine/worker/src/thread.js "$SITE/worker_thread.js"
     place_model "$SITE/models"
     local modules=$BENCH/node_modules
     place_peer jax "$modules"/@jax-js/jax/dist/*

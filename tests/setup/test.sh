@@ -85,14 +85,14 @@ clippy_wasm() {
     local device
     export CLIPPY_CONF_DIR=$ROOT/.ci/clippy-wasm CARGO_BUILD_TARGET=wasm32-unknown-unknown
     for device in gpu cpu; do
-        clippy --package engine --features "$device,web" --lib --bins || return
+        clippy --package worker --features "$device" --lib --bins || return
         clippy --package web-tests --features "$device" --all-targets || return
         clippy --package bench --features "$device" --lib || return
     done
-    clippy --package engine --features reader,web --lib --bins || return
+    clippy --package worker --features reader --lib --bins || return
     # Atomics only for our own code: nothing is linked, so neither the standard library nor a dependency has to be built
     # with them, as for the page.
-    cargo clippy --locked --package engine --features cpu,threads,web --lib --bins -- --deny warnings \
+    cargo clippy --locked --package worker --features cpu,threads --lib --bins -- --deny warnings \
         -C target-feature=+atomics || return
     clippy --package app
 }

@@ -5,16 +5,16 @@ set -euo pipefail
 # shellcheck source=tests/setup/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Name, the engine's binary, its features, and the kind of build: `fast` for the reader, whose loops are our own;
+# Name, the worker's binary, its features, and the kind of build: `fast` for the reader, whose loops are our own;
 # `threads`, or `relaxed` for threads and the fused multiply-add of relaxed SIMD, which not every browser has. The page
 # chooses (app/src/state/device.rs).
 WORKERS=(
-    "worker_gpu          worker_gpu  gpu,web          single"
-    "worker_data         worker_data reader,web       fast"
-    "worker_cpu          worker_cpu  cpu,web          single"
-    "worker_merger       worker_merger cpu,web        single"
-    "worker_cpu_threads  worker_cpu  cpu,web,threads  threads"
-    "worker_cpu_relaxed  worker_cpu  cpu,web,threads  relaxed"
+    "worker_gpu          worker_gpu  gpu              single"
+    "worker_data         worker_data reader           fast"
+    "worker_cpu          worker_cpu  cpu              single"
+    "worker_merger       worker_merger cpu            single"
+    "worker_cpu_threads  worker_cpu  cpu,threads      threads"
+    "worker_cpu_relaxed  worker_cpu  cpu,threads      relaxed"
 )
 
 has_threads() { [ "$1" = threads ] || [ "$1" = relaxed ]; }
@@ -22,7 +22,7 @@ has_threads() { [ "$1" = threads ] || [ "$1" = relaxed ]; }
 # build BINARY FEATURES KIND: the path of the program that cargo made.
 build() {
     local binary=$1 features=$2 kind=$3
-    local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package engine --bin "$binary" --features "$features")
+    local cargo=(cargo build --locked --release --target wasm32-unknown-unknown --package worker --bin "$binary" --features "$features")
     if [ "$kind" = relaxed ]; then cargo+=("${RELAXED[@]}"); fi
     if [ "$kind" = fast ]; then cargo+=("${FAST[@]}"); fi
     if has_threads "$kind"; then
@@ -53,7 +53,7 @@ bind() {
 make_worker() {
     local folder=$1 name=$2 wasm
     wasm=$(build "${@:3}") || die "$name could not be built"
-    # See engine/src/web/constructor.rs: each such wrapper would run all constructors at every call from JavaScript.
+    # See engine/worker/src/constructor.rs: each such wrapper would run all constructors at every call from JavaScript.
     if grep -q -a -F .command_export "$wasm"; then die "$name runs its static constructors at every call"; fi
     bind "$folder" "$name" "$wasm"
     loader "$name" >"$folder/${name}_loader.js"
@@ -86,8 +86,8 @@ make_workers() {
     aside make_some "threads relaxed" "$@"
     make_some "single fast" "$@"
     wait "$aside"
-    cp engine/src/web/thread.js "$folder/worker_thread.js"
-    cp engine/src/web/life.js "$folder/worker_life.js"
+    cp engine/worker/src/thread.js "$folder/worker_thread.js"
+    cp engine/worker/src/life.js "$folder/worker_life.js"
 }
 
 if [ -n "${TRUNK_STAGING_DIR:-}" ]; then

@@ -60,10 +60,10 @@ fn error(message: impl ToString) -> JsError {
 impl Bench {
     /// Opens the device, as the page's worker does.
     pub async fn open() -> Result<Bench, JsError> {
-        engine::web::run_constructors();
+        worker::run_constructors();
         let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
         Ok(Self {
-            open: engine::web::open_device(&scope).await.map_err(error)?,
+            open: worker::open_device(&scope).await.map_err(error)?,
             real: None,
             work: None,
         })

@@ -22,7 +22,7 @@ pub async fn device() -> Device {
     if let Some(device) = DEVICE.with(|cell| cell.get().cloned()) {
         return device;
     }
-    engine::web::run_constructors();
+    worker::run_constructors();
     #[cfg(feature = "gpu")]
     let device = Device::wgpu_options()
         .init_async()

@@ -18,7 +18,7 @@ extern "C" fn count() {
 static COUNT: extern "C" fn() = count;
 
 /// A linker that treats the module as a command runs them at every call from JavaScript; see
-/// [`engine::web::run_constructors`].
+/// [`worker::run_constructors`].
 #[wasm_bindgen_test]
 async fn constructors_run_once() {
     device().await;

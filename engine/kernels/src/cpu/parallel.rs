@@ -19,7 +19,7 @@ pub fn num_threads() -> usize {
     threads
 }
 
-/// Natively the first use starts the helpers; in a worker they start by themselves (`engine::web::threads`).
+/// Natively the first use starts the helpers; in a worker they start by themselves (`worker::threads`).
 #[cfg(feature = "threads")]
 fn pool() -> &'static pool::Pool {
     #[cfg(not(feature = "web"))]

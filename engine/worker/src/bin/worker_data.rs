@@ -1,5 +1,5 @@
 //! The dedicated worker that reads dataset files.
 
 fn main() {
-    engine::web::serve_reader();
+    worker::serve_reader();
 }

@@ -16,7 +16,7 @@ use super::{
     port::{Port, Request},
     sources::{model_sources, named_sources},
 };
-use crate::{
+use engine::{
     host::{Host, cancelled},
     self_test,
     weights::checkpoint::NamedSource,

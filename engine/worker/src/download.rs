@@ -19,7 +19,7 @@ use super::{
     storage::{Folder, why_not},
     timer::timer,
 };
-use crate::{
+use engine::{
     host::{Host, cancelled},
     transfer::{Answer, Transfer, TransferProblem},
 };

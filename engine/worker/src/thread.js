@@ -1,4 +1,4 @@
-// A thread of the CPU engine (engine/src/web/threads.rs): another instance of the engine's program, on its memory.
+// A thread of the CPU engine (engine/worker/src/threads.rs): another instance of the engine's program, on its memory.
 import { fail, hold } from "./worker_life.js";
 
 self.onmessage = async ({ data: { program, module, memory, channel, index } }) => {

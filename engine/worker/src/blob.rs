@@ -8,7 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
 use super::message;
-use crate::weights::source::{ByteSource, SourceError};
+use engine::weights::source::{ByteSource, SourceError};
 
 /// A source of bytes backed by a `Blob`.
 pub struct BlobSource {

@@ -1,5 +1,5 @@
 //! The dedicated worker with the CPU engine.
 
 fn main() {
-    engine::web::serve();
+    worker::serve();
 }

@@ -1,5 +1,5 @@
 //! The dedicated worker that writes one merged model.
 
 fn main() {
-    engine::web::serve_merger();
+    worker::serve_merger();
 }

@@ -1,5 +1,5 @@
 //! The dedicated worker with the WebGPU engine.
 
 fn main() {
-    engine::web::serve();
+    worker::serve();
 }

@@ -7,7 +7,7 @@ use super::{
     blob::BlobSource,
     download::{Downloads, Unfetched, say},
 };
-use crate::{
+use engine::{
     host::Host,
     transfer::{Attempt, Flaw},
     weights::{checkpoint::NamedSource, hash::sha256_hex, source::SourceError},

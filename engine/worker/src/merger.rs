@@ -22,7 +22,7 @@ use super::{
     post::post_event,
     sources::{model_sources, named_sources},
 };
-use crate::{
+use engine::{
     export::merged::merge_files,
     host::{FileSink, Host},
     pacing::Interruption,

@@ -1,47 +1,50 @@
-//! The engine's only contact with the browser: messages, files, storage, and the GPU.
+//! The workers, and all that Inlay's engine and reader know of the browser: messages, files, storage, threads and the GPU.
+//!
+//! Each program in `bin` is a worker of its own; a feature chooses what it carries: the engine on the CPU (`cpu`, `threads`) or on the
+//! GPU (`gpu`), or the reader of datasets (`reader`).
 
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod blob;
 mod blob_parts;
 mod constructor;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod device;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod download;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod host;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod kept_file;
 #[cfg(feature = "cpu")]
 mod merger;
 mod panic;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod port;
 #[cfg(any(feature = "cpu", feature = "reader"))]
 mod post;
 #[cfg(feature = "reader")]
 mod reading;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod sources;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod storage;
 #[cfg(feature = "reader")]
 mod sync_blob;
 #[cfg(feature = "threads")]
 mod threads;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod timer;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 mod worker;
 
 pub use constructor::run_constructors;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 pub use device::{OpenDevice, open as open_device};
 #[cfg(feature = "cpu")]
 pub use merger::serve as serve_merger;
 #[cfg(feature = "reader")]
 pub use reading::serve as serve_reader;
-#[cfg(any(feature = "cpu", feature = "gpu"))]
+#[cfg(feature = "engine")]
 pub use worker::serve;
 
 use wasm_bindgen::JsValue;

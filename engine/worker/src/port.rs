@@ -21,7 +21,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 
 use super::message;
-use crate::host::Control;
+use engine::host::Control;
 
 /// A command with the files that came with it.
 pub struct Request {

@@ -10,7 +10,7 @@ use super::{
     port::Port,
     timer::{Turns, sleep},
 };
-use crate::host::{Control, Host, LocalFuture};
+use engine::host::{Control, Host, LocalFuture};
 
 /// The implementation of [`Host`] for a worker.
 pub struct WebHost {
