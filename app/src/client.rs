@@ -153,7 +153,7 @@ impl EngineClient {
         self.send_parcel(parcel);
     }
 
-    /// Loads an adapter, which is called this until its files are read.
+    /// Loads an adapter; `name` is shown until its files are read.
     pub fn load_adapter(&self, name: String, files: Vec<File>) {
         let files = files.into_iter().map(Blob::from).collect();
         let mut parcel = Parcel::new(Command::LoadAdapter {}, files);

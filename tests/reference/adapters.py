@@ -1,6 +1,6 @@
 """Loads the adapters that the engine's tests wrote with PEFT itself and prints a line for each.
 
-    INLAY_ADAPTERS=$PWD/target/adapters cargo test -p engine --features files --test compute adapters
+    INLAY_ADAPTERS=$PWD/target/adapters cargo test -p native --features cpu --test compute adapters
     python tests/reference/adapters.py target/adapters
 
 PEFT's warnings are errors, no tensor may be missing or left over, the loss must be the one that the engine told, and

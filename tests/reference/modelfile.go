@@ -4,7 +4,7 @@
 // In a checkout of github.com/ollama/ollama:
 //
 //	mkdir cmd/modelfile && cp .../tests/reference/modelfile.go cmd/modelfile/main.go
-//	INLAY_MODELFILES=/tmp/modelfiles cargo test -p engine --features engine/reader --test text modelfile   (here)
+//	INLAY_MODELFILES=/tmp/modelfiles cargo test -p native --features cpu,reader --test text modelfile   (here)
 //	go run ./cmd/modelfile /tmp/modelfiles
 //
 // A line for each; exit code 1 where the text is not that of the model's own template.

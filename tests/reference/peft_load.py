@@ -1,4 +1,4 @@
-"""Loads the zip that `cargo test -p engine --features files --test export` leaves with PEFT itself.
+"""Loads the zip that `cargo test -p native --features cpu --test export` leaves with PEFT itself.
 
     python tests/reference/peft_load.py target/tmp/export.zip
 

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADAPTERS = ROOT / "target" / "adapters"
 MERGED = ROOT / "target" / "merged"
-FEATURES = "engine/cpu,engine/threads,engine/reader"
+FEATURES = "cpu,threads,reader"
 TRAINED = re.compile(r"^(\S+)\s+gradients within (\S+), curve within (\S+), merged (?:within )?(.+)$")
 LOADED = re.compile(r"^(\S+)\s+.*off by (\S+?);? ")
 IN_TRANSFORMERS = re.compile(r"^(\S+)\s+loss .* logits within (\S+) ")
@@ -57,7 +57,7 @@ def main() -> None:
     options.add_argument("--mlx")
     options.add_argument("--llama")
     options = options.parse_args()
-    test = ["cargo", "test", "--quiet", "-p", "engine", "--features", FEATURES, "--test", "compute", "--", "--nocapture"]
+    test = ["cargo", "test", "--quiet", "-p", "native", "--features", FEATURES, "--test", "compute", "--", "--nocapture"]
     said = lines([*test, "every_method", "merged_models_score"], INLAY_ADAPTERS=str(ADAPTERS), INLAY_MERGED=str(MERGED))
     trained = [match.groups() for match in map(TRAINED.match, said) if match]
     assert trained, "the test printed no method"

@@ -98,14 +98,13 @@ with_threads() {
     env RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$THREADS_TARGET" "$@"
 }
 
-# What cargo must be told besides, for fused multiply-adds. Only our own crates can be built with them: a dependency does
+# Extra cargo arguments for fused multiply-adds. Only our own crates can be built with them: a dependency does
 # not compile under the flag.
 RELAXED=(-Z profile-rustflags)
-for crate in kernels engine; do
+for crate in kernels engine worker; do
     RELAXED+=(--config "profile.release.package.$crate.rustflags = [\"-C\", \"target-feature=+relaxed-simd\"]")
 done
-# What cargo must be told besides, for the reader: it writes rows fast, and is optimized across its crates, which makes its download 4 %
-# smaller.
+# Extra cargo arguments for the reader: it writes rows fast, and is optimized across its crates, which makes its download 4 % smaller.
 FAST=(--config 'profile.release.package.formats.opt-level = 3' --config 'profile.release.lto = "fat"')
 
 as_root() {

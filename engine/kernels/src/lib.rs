@@ -207,7 +207,7 @@ pub trait KernelOps: Backend {
 
     /// Causal `softmax(q k^T / sqrt(hd)) v` for `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`: the output
     /// `[b t, h hd]`, and the log-sum-exp of each query's scores `[b t, h]`, always f32. `k` and `v` may have more rows, as a
-    /// cache has; those behind the keys are not read.
+    /// cache has; rows after the keys are not read.
     fn attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,

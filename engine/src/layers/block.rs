@@ -97,8 +97,11 @@ pub struct Saved {
     adapters: [Option<projection::Saved>; TargetModule::ALL.len()],
 }
 
+/// Rows by which a full cache grows: enough that copying is rare, and few next to a context.
+const SPARE_ROWS: usize = 256;
+
 /// The keys and values of the tokens seen so far. A token is written into the next row, and only a full cache is copied, to one
-/// with twice the rows.
+/// with [`SPARE_ROWS`] more at most.
 #[derive(Clone, Default)]
 pub struct KeyValueCache {
     /// `[capacity, kv hd]` each.
@@ -107,7 +110,7 @@ pub struct KeyValueCache {
 }
 
 impl KeyValueCache {
-    /// Appends tokens; returns the keys and values of all, maybe followed by rows for others.
+    /// Appends tokens; returns the keys and values of all. The tensors may have spare rows at the end.
     fn extend(&mut self, keys: Tensor<2>, values: Tensor<2>) -> [Tensor<2>; 2] {
         let start = self.num_tokens;
         self.num_tokens += keys.dims()[0];
@@ -123,12 +126,12 @@ impl KeyValueCache {
     }
 }
 
-/// The rows with others written from `start` on, in place where they fit.
+/// Writes `others` into `rows` from row `start` on, in place where they fit.
 fn written(rows: Tensor<2>, start: usize, others: Tensor<2>) -> Tensor<2> {
     let ([capacity, width], end) = (rows.dims(), start + others.dims()[0]);
     let rows = if end > capacity {
         let options = (&rows.device(), rows.dtype());
-        let wider = Tensor::zeros([end.max(2 * capacity), width], options);
+        let wider = Tensor::zeros([end.next_multiple_of(SPARE_ROWS), width], options);
         wider.slice_assign([0..capacity, 0..width], rows)
     } else {
         rows

@@ -15,7 +15,6 @@ use web_sys::{
 };
 
 use super::{message, timer::sleep};
-use kernels;
 
 /// With more threads than this, each has too little work in a model of this size.
 const MAX_THREADS: usize = 16;

@@ -1,14 +1,12 @@
 //! The interface for JavaScript.
 
-use engine::{
-    web::OpenDevice,
-    weights::checkpoint::{ModelFiles, NamedSource, open},
-};
+use engine::weights::checkpoint::{ModelFiles, NamedSource, open};
 use js_sys::Function;
 use serde::Deserialize;
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsError, prelude::wasm_bindgen};
 use web_sys::DedicatedWorkerGlobalScope;
+use worker::OpenDevice;
 
 #[cfg(feature = "cpu")]
 use crate::limit::{Limit, LimitSpec};

@@ -94,7 +94,7 @@ const WATCH_ERRORS: &str = "
     addEventListener('securitypolicyviolation',
         (event) => note(`${event.effectiveDirective} forbids ${event.blockedURI}`));";
 
-/// The elements that a selector finds, those first whose text, or that of a label, contains a name.
+/// The elements that a selector finds: first those whose text or label contains a name.
 const LIKELY_FIRST: &str = "
     const [selector, name] = arguments;
     const texts = (element) => [
@@ -190,8 +190,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Looks once for a control by its computed name. The driver computes one name a request, so those come first in whose
-    /// text or label the name stands.
+    /// Looks once for a control by its computed name. The driver computes one name per request, so elements whose text or
+    /// label contains the name come first.
     fn seek(&self, role: Role, name: &str) -> Result<Sought, PageError> {
         let candidates = json!([role.candidates(), name]);
         let mut sought = Sought::default();

@@ -121,20 +121,17 @@ fn the_engine_has_no_window() {
                 .strip_prefix("Html")
                 .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
     };
-    let web: Vec<Tracked> = files("engine/src", ".rs")
-        .into_iter()
-        .filter(is_of_browser)
-        .collect();
+    let worker = files("engine/worker", ".rs");
     assert_none(
         "the engine runs in a worker, which has no page",
-        &places(&web, |line| words(line).any(is_page)),
+        &places(&worker, |line| words(line).any(is_page)),
     );
-    let features = files("engine/Cargo.toml", "");
+    let features = files("engine/worker/Cargo.toml", "");
     let named = places(&features, |line| {
         line.contains("\"Window\"") || line.contains("\"Document\"") || line.contains("\"Html")
     });
     assert_none(
-        "the engine's web-sys features name no part of a page",
+        "the worker's web-sys features name no part of a page",
         &named,
     );
 }
@@ -146,17 +143,47 @@ fn dependencies_point_down() {
         (
             "engine/src/weights",
             &[
-                "layers", "model", "adapter", "train", "generate", "export", "web",
+                "layers",
+                "model",
+                "adapter",
+                "plan",
+                "train",
+                "generate",
+                "import",
+                "export",
+                "workbench",
             ],
         ),
         (
             "engine/src/data",
             &[
-                "layers", "model", "adapter", "train", "generate", "export", "web",
+                "layers",
+                "model",
+                "adapter",
+                "plan",
+                "train",
+                "generate",
+                "import",
+                "export",
+                "workbench",
             ],
         ),
-        ("engine/src/layers", &["train", "generate", "export", "web"]),
-        ("engine/src/model", &["train", "generate", "export", "web"]),
+        (
+            "engine/src/layers",
+            &[
+                "model",
+                "plan",
+                "train",
+                "generate",
+                "import",
+                "export",
+                "workbench",
+            ],
+        ),
+        (
+            "engine/src/model",
+            &["plan", "train", "generate", "import", "export", "workbench"],
+        ),
     ];
     let mut breaks = Vec::new();
     for (folder, above) in rules {
@@ -176,7 +203,7 @@ fn dependencies_point_down() {
         breaks.extend(places(&room, is_upward));
     }
     assert_none(
-        "dependencies point down: web -> train, export, generate -> adapter, model -> layers -> weights, data",
+        "dependencies point down: workbench -> train, export, generate -> adapter, model -> layers -> weights, data",
         &breaks,
     );
 }

@@ -1,6 +1,6 @@
 //! Four floats at a time: wasm's 128-bit SIMD, and plain arrays, which the compiler vectorizes, in native tests.
 //!
-//! Besides `web`, this is the only file that knows which machine it is compiled for. Built with `relaxed-simd`,
+//! Besides `worker`, this is the only file that knows which machine it is compiled for. Built with `relaxed-simd`,
 //! [`F32x4::mul_add`] is one fused instruction, otherwise a product and a sum.
 
 #[cfg(not(target_arch = "wasm32"))]

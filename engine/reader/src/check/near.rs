@@ -10,6 +10,10 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use formats::chunks::Chunks;
+
+use super::ENTRY_BYTES;
+
 const WORDS: usize = 3;
 const MIN_SHINGLES: usize = 32;
 const BINS: usize = 16;
@@ -18,10 +22,6 @@ const BINS_PER_BAND: usize = 4;
 const NUM_BANDS: usize = BINS / BINS_PER_BAND;
 /// The number of candidates checked per band: if all rows shared a band, checking all would take quadratic time.
 const MAX_CANDIDATES: usize = 32;
-
-use formats::chunks::Chunks;
-
-use super::ENTRY_BYTES;
 
 /// The lowest hash of each bin.
 type Sketch = [u32; BINS];
@@ -55,7 +55,7 @@ impl NearDuplicates {
         texts: impl Iterator<Item = &'a str>,
         is_full: bool,
     ) -> Option<usize> {
-        // Word by word: all of them would take several times the text.
+        // Word by word: a list of all of them would take several times the text.
         let mut shingles = Shingles::default();
         for word in texts.flat_map(words) {
             shingles.push(word);
@@ -111,7 +111,7 @@ fn num_alike(one: &Sketch, other: &Sketch) -> usize {
         .count()
 }
 
-/// The words of a row, as far as they came.
+/// The words of a row read so far.
 struct Shingles {
     /// Hashes all words.
     all: DefaultHasher,
