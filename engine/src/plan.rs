@@ -9,9 +9,7 @@ pub use check::{PlanError, ProblemKind, SettingProblem};
 pub use memory::MemoryEstimate;
 pub use time::{MEASURED_TOKENS, RowLengths, Speed, TimeEstimate};
 
-use protocol::{
-    DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec, TargetModule,
-};
+use protocol::{DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec};
 
 use crate::adapter::{AdapterLayout, ModelShape};
 
@@ -162,7 +160,7 @@ fn surplus_rank(spec: &RunSpec, model: &ModelSummary) -> Option<String> {
     let mut surplus = Vec::new();
     // The settings were checked, but not the model's size; none has as many blocks.
     for (layer, module) in adapter.modules(model.num_hidden_layers.min(MAX_LAYERS)) {
-        let (input, output) = features(model, module);
+        let (input, output) = model.projection_features(module);
         let (rank, most) = (adapter.rank(layer, module), input.min(output));
         let told = format!("{} has rank {most} at most, not {rank}", module.name());
         if rank > most && !surplus.contains(&told) {
@@ -190,14 +188,6 @@ impl From<&RunPlan> for PlanSummary {
             warnings: plan.warnings.clone(),
         }
     }
-}
-
-/// `(in, out)` features of a linear layer of every block.
-pub fn features(model: &ModelSummary, module: TargetModule) -> (usize, usize) {
-    let hidden = model.hidden_size;
-    let query = model.num_attention_heads.saturating_mul(model.head_dim);
-    let key_value = model.num_key_value_heads.saturating_mul(model.head_dim);
-    module.features(hidden, query, key_value, model.intermediate_size)
 }
 
 /// The number of parameters that an adapter trains.

@@ -315,7 +315,7 @@ proptest! {
                 let name = module.name();
                 let place = if "qkvo".contains(&name[..1]) && name.len() == 6 { "self_attn" } else { "mlp" };
                 let prefix = format!("base_model.model.model.layers.{layer}.{place}.{name}");
-                let (in_features, out_features) = plan::features(&run.model, module);
+                let (in_features, out_features) = run.model.projection_features(module);
                 for (half, shape) in [("lora_A", [3, in_features]), ("lora_B", [out_features, 3])] {
                     let name = format!("{prefix}.{half}.weight");
                     let view = parsed.tensor(&name).unwrap();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::TargetModule;
+
 /// Where a base model comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,4 +50,13 @@ pub struct ModelSummary {
     pub file_bytes: u64,
     pub sha256: String,
     pub has_chat_template: bool,
+}
+
+impl ModelSummary {
+    /// Input and output features of a projection of every block. The sizes are not trusted, so products saturate.
+    pub fn projection_features(&self, module: TargetModule) -> (usize, usize) {
+        let query = self.num_attention_heads.saturating_mul(self.head_dim);
+        let key_value = self.num_key_value_heads.saturating_mul(self.head_dim);
+        module.features(self.hidden_size, query, key_value, self.intermediate_size)
+    }
 }

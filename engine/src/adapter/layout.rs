@@ -135,7 +135,7 @@ impl From<&ModelSummary> for ModelShape {
             hidden_size: model.hidden_size,
             num_attention_heads: model.num_attention_heads,
             num_key_value_heads: model.num_key_value_heads,
-            features: TargetModule::ALL.map(|module| crate::plan::features(model, module)),
+            features: TargetModule::ALL.map(|module| model.projection_features(module)),
         }
     }
 }

@@ -202,7 +202,7 @@ fn activations_bytes(
     let key_value_heads = model.num_key_value_heads as u64;
     let intermediate = model.intermediate_size as u64;
     let modules = &spec.adapter.target_modules;
-    let inputs = |module: &TargetModule| super::features(model, *module).0 as u64;
+    let inputs = |module: &TargetModule| model.projection_features(*module).0 as u64;
     let dropped = if spec.adapter.lora_dropout > 0.0 {
         modules.iter().map(inputs).fold(0, u64::saturating_add)
     } else {
@@ -236,7 +236,7 @@ pub(super) fn block_shape(
     let modules = &spec.adapter.target_modules;
     BlockShape {
         features: TargetModule::ALL.map(|module| {
-            let (input, output) = super::features(model, module);
+            let (input, output) = model.projection_features(module);
             (input as u64, output as u64)
         }),
         ranks: TargetModule::ALL

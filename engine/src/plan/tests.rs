@@ -1,4 +1,4 @@
-use protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoice};
+use protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoice, TargetModule};
 
 use super::*;
 

@@ -115,12 +115,12 @@ impl TimeEstimate {
 
         let weights: f64 = TargetModule::ALL
             .iter()
-            .map(|&module| product(super::features(model, module)))
+            .map(|&module| product(model.projection_features(module)))
             .sum();
         let adapters: f64 = TargetModule::ALL
             .iter()
             .filter_map(|&module| {
-                let (input, output) = super::features(model, module);
+                let (input, output) = model.projection_features(module);
                 Some(spec.adapter.device_rank(module)? as f64 * (input + output) as f64)
             })
             .sum();
