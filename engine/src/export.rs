@@ -11,7 +11,6 @@ mod log;
 pub mod merged;
 pub mod mlx;
 pub mod modelfile;
-mod number;
 mod readme;
 pub mod recipe;
 

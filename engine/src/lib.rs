@@ -25,6 +25,7 @@ pub mod host;
 pub mod import;
 pub mod layers;
 pub mod model;
+mod number;
 pub mod pacing;
 pub mod plan;
 pub mod self_test;

@@ -9,8 +9,11 @@ use protocol::{AdapterSpec, ExportFile, Method, ModelSummary, TargetModule};
 use safetensors::{Dtype, View};
 use serde_json::{Map, Value, json};
 
-use super::{ExportError, ExportInput, number::plain_number, pretty_json};
-use crate::adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input};
+use super::{ExportError, ExportInput, pretty_json};
+use crate::{
+    adapter::{AdapterLayout, ModelShape, NamedTensor, ia3::scales_input},
+    number::plain_number,
+};
 
 /// A tensor on its way into the file.
 struct Written<'a>(&'a NamedTensor);

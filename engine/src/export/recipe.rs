@@ -9,10 +9,8 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ExportError, ExportInput,
-    number::{plain, plain_map},
-};
+use super::{ExportError, ExportInput};
+use crate::number::{plain, plain_map};
 
 const FORMAT: &str = "inlay-recipe";
 /// Raised whenever a field is removed or changes its meaning; a new field has a default, since older recipes lack it.

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// A number as JSON, a whole one without a fraction.
-pub(super) fn plain_number(value: f64) -> Value {
+pub(crate) fn plain_number(value: f64) -> Value {
     // Every whole number of this size is exact.
     match value.fract() == 0.0 && value.abs() < 1e15 {
         true => Value::from(value as i64),
@@ -15,11 +15,11 @@ pub(super) fn plain_number(value: f64) -> Value {
 }
 
 /// Whole numbers without a fraction, as recipes always had them.
-pub(super) fn plain<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn plain<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     plain_number(*value).serialize(serializer)
 }
 
-pub(super) fn plain_map<S: Serializer>(
+pub(crate) fn plain_map<S: Serializer>(
     values: &BTreeMap<String, f64>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
