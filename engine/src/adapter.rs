@@ -57,7 +57,7 @@ pub mod rslora;
 mod tensors;
 pub mod vera;
 
-pub use layout::{AdapterLayout, ModelShape, Part, Place, Slot, is_of_module};
+pub use layout::{AdapterLayout, Group, ModelShape, Part, Place, Slot, is_of_module};
 pub use low_rank::{LowRankUpdate, NotLowRank};
 use merge::{Dense, HostModule};
 pub use tensors::{NamedTensor, PROJECTIONS};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use protocol::{AdapterSpec, BlockNorm, Method, ModelSummary, TargetModule};
 
 use super::{lora, lora_plus, rslora};
-use crate::{train::optimizer::Group, weights::config::LlamaConfig};
+use crate::weights::config::LlamaConfig;
 
 /// A part of a module's adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +138,16 @@ impl From<&ModelSummary> for ModelShape {
             features: TargetModule::ALL.map(|module| model.projection_features(module)),
         }
     }
+}
+
+/// Parameters that the optimizer updates in the same way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    pub range: Range<usize>,
+    /// The factor of the learning rate.
+    pub lr_ratio: f64,
+    /// Whether weight decay shrinks them.
+    pub decays: bool,
 }
 
 /// The layout of an adapter: layer by layer, module by module in the order of the forward pass, then the norms of that

@@ -3,9 +3,9 @@
 //! Adapters are small, so their master weights and moments stay on the host: both devices then update in the same way,
 //! and a checkpoint is three plain vectors.
 
-use std::ops::Range;
-
 use protocol::RunSpec;
+
+use crate::adapter::Group;
 
 /// The parameters of `torch.optim.AdamW` other than the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,16 +39,6 @@ pub struct AdamW {
     /// The number of updates done.
     pub step: u64,
     groups: Vec<Group>,
-}
-
-/// Parameters that are updated in the same way.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Group {
-    pub range: Range<usize>,
-    /// The factor of the learning rate.
-    pub lr_ratio: f64,
-    /// Whether weight decay shrinks them.
-    pub decays: bool,
 }
 
 /// Vectors whose lengths do not match.
