@@ -18,11 +18,10 @@ mod incoming;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
-use protocol::{AdapterSpec, Failure, Method};
+use protocol::{AdapterSpec, Failure, FailureKind};
 
 use crate::{
-    adapter::{AdapterForm, AdapterLayout, ModelShape, PROJECTIONS},
-    model::Llama,
+    adapter::{AdapterForm, AdapterLayout, Base, MergeForm, ModelShape},
     weights::{checkpoint::NamedSource, packed::PackedKind, tensor::TensorEntry},
 };
 
@@ -30,7 +29,8 @@ use self::{
     given::{Content, Given},
     incoming::Incoming,
 };
-pub use error::{ArchiveError, ImportError, Mismatch, Remedy};
+pub use crate::adapter::peft::Remedy;
+pub use error::{ArchiveError, ImportError, Mismatch};
 
 /// Far more than any config has.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -105,32 +105,55 @@ impl AdapterFiles {
     ///
     /// # Errors
     /// The device's failure while the base is read.
-    pub async fn form(mut self, model: &Llama) -> Result<(AdapterForm, Vec<f32>), Failure> {
-        let (mut form, mut parameters) = AdapterForm::start(&self.spec, model, 0).await?;
-        self.take_parameters(&form.layout, &mut parameters);
-        form.set_projection(self.take_projection(), model);
+    pub async fn form(mut self, base: &dyn Base) -> Result<(AdapterForm, Vec<f32>), Failure> {
+        let layout = AdapterLayout::new(&self.spec, &base.shape());
+        let shared = self.take_shared(&layout)?;
+        let (form, mut parameters) = AdapterForm::with_shared(&self.spec, shared, base).await?;
+        self.take_parameters(&layout, &mut parameters)?;
         Ok((form, parameters))
     }
 
     /// The adapter for merging alone, which needs no model on a device; `shape` is that which it was checked against.
-    pub fn to_merge(mut self, shape: &ModelShape, device: &Device) -> (AdapterForm, Vec<f32>) {
+    ///
+    /// # Errors
+    /// None for an adapter that was checked.
+    pub fn to_merge(
+        mut self,
+        shape: &ModelShape,
+        device: &Device,
+    ) -> Result<(MergeForm, Vec<f32>), Failure> {
         let layout = AdapterLayout::new(&self.spec, shape);
         let mut parameters = vec![0.0; layout.num_parameters];
-        self.take_parameters(&layout, &mut parameters);
-        let form = AdapterForm::to_merge(layout, self.take_projection(), device);
-        (form, parameters)
+        self.take_parameters(&layout, &mut parameters)?;
+        let shared = self.take_shared(&layout)?;
+        let form = MergeForm::new(layout, shared, device)?;
+        Ok((form, parameters))
     }
 
-    fn take_parameters(&mut self, layout: &AdapterLayout, parameters: &mut [f32]) {
+    fn take_parameters(
+        &mut self,
+        layout: &AdapterLayout,
+        parameters: &mut [f32],
+    ) -> Result<(), Failure> {
         for slot in &layout.slots {
-            if let Some(values) = self.tensors.remove(&slot.name(self.spec.method)) {
-                parameters[slot.range.clone()].copy_from_slice(&values);
-            }
+            let values = self.take(&slot.name(self.spec.method))?;
+            parameters[slot.range.clone()].copy_from_slice(&values);
         }
+        Ok(())
     }
 
-    fn take_projection(&mut self) -> [Vec<f32>; 2] {
-        PROJECTIONS.map(|name| self.tensors.remove(name).unwrap_or_default())
+    /// The matrices that all modules share.
+    fn take_shared(&mut self, layout: &AdapterLayout) -> Result<Vec<Vec<f32>>, Failure> {
+        let shared = layout.shared();
+        let names = shared.iter().map(|matrix| matrix.name);
+        names.map(|name| self.take(name)).collect()
+    }
+
+    fn take(&mut self, name: &str) -> Result<Vec<f32>, Failure> {
+        self.tensors.remove(name).ok_or_else(|| {
+            let what = "The adapter lacks a tensor that it was checked for.";
+            Failure::new(FailureKind::Internal, what).at(name)
+        })
     }
 }
 
@@ -155,7 +178,7 @@ fn laid_out(
     if num_parameters > num_bytes / 2 {
         let key = if spec.train_head {
             "modules_to_save"
-        } else if spec.method == Method::PromptTuning {
+        } else if spec.method.facts().has_prompt {
             "num_virtual_tokens"
         } else {
             "r"

@@ -85,8 +85,8 @@ impl RunPlan {
     /// A warning about an unusual learning rate.
     fn rate_warning(&self) -> Option<String> {
         let (rate, method) = (self.spec.learning_rate, self.spec.adapter.method);
-        let usual = method.learning_rate();
-        let name = method.name();
+        let facts = method.facts();
+        let (usual, name) = (facts.learning_rate, facts.name);
         if rate >= usual * TOO_FAST {
             Some(format!(
                 "A learning rate of {rate} is far above what {name} usually uses, about {usual}: the run will \
@@ -154,7 +154,8 @@ const MAX_LAYERS: usize = 1024;
 /// A word on a rank that is higher than a matrix can have; it works, but what is above adds nothing.
 fn surplus_rank(spec: &RunSpec, model: &ModelSummary) -> Option<String> {
     let adapter = &spec.adapter;
-    if !adapter.method.has_alpha() || adapter.method.starts_from_base() {
+    let facts = adapter.method.facts();
+    if !facts.has_alpha || facts.starts_from_base {
         return None;
     }
     let mut surplus = Vec::new();

@@ -271,7 +271,7 @@ impl<'h> Workbench<'h> {
             let begun = plan.spec.initial_adapter;
             let begun = begun.and_then(|id| self.adapters.get(id, &model.summary).ok());
             let recipe_adapter = begun.map(KeptAdapter::recipe).transpose()?;
-            let name = format!("Run {}: {}", run.0, plan.spec.adapter.method.name());
+            let name = format!("Run {}: {}", run.0, plan.spec.adapter.method.facts().name);
             let origin = AdapterOrigin::Run(run);
             self.adapters.keep(name, origin, adapter, &model.summary);
             let kept = KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host);

@@ -157,7 +157,7 @@ fn a_blend_is_the_sum_of_its_parts() {
             .iter()
             .map(|(form, parameters, weight)| (form, parameters.as_slice(), *weight))
             .collect();
-        let (blend, values) = AdapterForm::blend(&of, &shape);
+        let (blend, values) = AdapterForm::blend(&of, &shape).unwrap();
         for (layer, block) in model.blocks.iter().enumerate() {
             for module in TargetModule::ALL {
                 let matrix = block.matrices()[module as usize];

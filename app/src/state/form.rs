@@ -78,10 +78,11 @@ impl Default for Form {
 
 /// What a field holds at first under a method that has a say in it.
 fn first_text(method: Method, field: Field) -> String {
+    let facts = method.facts();
     match field {
-        Field::Rank => method.rank().to_string(),
-        Field::LearningRate => method.learning_rate().to_string(),
-        Field::TargetModules => names(method.target_modules().iter().copied()),
+        Field::Rank => facts.rank.to_string(),
+        Field::LearningRate => facts.learning_rate.to_string(),
+        Field::TargetModules => names(facts.target_modules.iter().copied()),
         _ => field.default_text().to_owned(),
     }
 }
@@ -202,21 +203,25 @@ impl Form {
         if self.initial_adapter.is_some() && is_of_form {
             return false;
         }
-        let method = self.method;
+        let facts = self.method.facts();
         match field {
-            Field::Rank | Field::Dropout => method.has_rank(),
-            Field::Alpha => method.has_alpha(),
-            Field::RankPattern | Field::AlphaPattern => method.has_alpha(),
-            Field::TargetModules | Field::Layers => method.has_modules(),
-            Field::LrRatio => method == Method::LoraPlus,
-            Field::VirtualTokens => method == Method::PromptTuning,
+            Field::Rank | Field::Dropout => facts.has_rank,
+            Field::Alpha | Field::RankPattern | Field::AlphaPattern => facts.has_alpha,
+            Field::TargetModules | Field::Layers => facts.has_modules,
+            Field::LrRatio => facts.has_lr_ratio,
+            Field::VirtualTokens => facts.has_prompt,
             _ => true,
         }
     }
 
     /// Whether rows can be packed under the chosen method; of an adapter that is gone on with the plan says it.
     pub fn goes_with_packing(&self) -> bool {
-        self.initial_adapter.is_some() || self.method.goes_with_packing()
+        self.initial_adapter.is_some() || !self.method.facts().has_prompt
+    }
+
+    /// Whether norms and the head can be trained along with the chosen method, of a new adapter.
+    pub fn goes_with_saved_modules(&self) -> bool {
+        self.initial_adapter.is_none() && self.method.facts().has_modules
     }
 
     /// The adapter, or the first field that stands in the way. What the method has no use for is as at first.
@@ -225,7 +230,7 @@ impl Form {
         // What is gone on with has a form already.
         if self.initial_adapter.is_none() {
             spec.method = self.method;
-            let is_saved = self.method.goes_with_saved_modules();
+            let is_saved = self.goes_with_saved_modules();
             spec.train_norms = self.train_norms && is_saved;
             spec.train_head = self.train_head && is_saved;
         }

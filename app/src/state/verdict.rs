@@ -377,7 +377,7 @@ fn run_rate(run: &Run) -> f64 {
 }
 
 fn usual_rate(run: &Run) -> f64 {
-    run.spec.adapter.method.learning_rate()
+    run.spec.adapter.method.facts().learning_rate
 }
 
 /// A tenth, or the usual rate if even a tenth is far above it, with two digits, as people write it.

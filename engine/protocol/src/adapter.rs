@@ -1,142 +1,12 @@
 //! What an adapter is: its method, its size and the layers that it changes. Names are PEFT's.
 
+mod method;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How an adapter changes the base; each is described in the engine's `adapter` module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    #[default]
-    Lora,
-    RsLora,
-    Dora,
-    LoraPlus,
-    Pissa,
-    Olora,
-    Vera,
-    Ia3,
-    LnTuning,
-    PromptTuning,
-}
-
-impl Method {
-    pub const ALL: [Self; 10] = [
-        Self::Lora,
-        Self::RsLora,
-        Self::Dora,
-        Self::LoraPlus,
-        Self::Pissa,
-        Self::Olora,
-        Self::Vera,
-        Self::Ia3,
-        Self::LnTuning,
-        Self::PromptTuning,
-    ];
-
-    /// As its paper or PEFT writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lora => "LoRA",
-            Self::RsLora => "rsLoRA",
-            Self::Dora => "DoRA",
-            Self::LoraPlus => "LoRA+",
-            Self::Pissa => "PiSSA",
-            Self::Olora => "OLoRA",
-            Self::Vera => "VeRA",
-            Self::Ia3 => "IA3",
-            Self::LnTuning => "Norms",
-            Self::PromptTuning => "Prompt tuning",
-        }
-    }
-
-    /// When to choose it.
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::Lora => "The usual choice: every runtime loads it.",
-            Self::RsLora => "LoRA with a scale that keeps ranks of 32 and above learning.",
-            Self::Dora => {
-                "Often a little better than LoRA at low ranks; slower, and no GGUF adapter can hold it."
-            }
-            Self::LoraPlus => {
-                "LoRA with a faster B: fewer steps for the same loss, at some risk of overshooting."
-            }
-            Self::Pissa => {
-                "LoRA started from the base's strongest directions: learns faster at first; exported at twice the rank."
-            }
-            Self::Olora => "Like PiSSA, from an orthonormal start that is quicker to compute.",
-            Self::Vera => {
-                "A tenth of LoRA's trainable parameters: for many small adapters on one base."
-            }
-            Self::Ia3 => {
-                "A few thousand parameters: for small datasets and a change of style; needs a high learning rate."
-            }
-            Self::LnTuning => {
-                "Only the norms' weights: the least there is to train; needs a high learning rate."
-            }
-            Self::PromptTuning => {
-                "Learned tokens before every prompt; the model itself does not change, and nothing can be merged. Slow to learn on small models."
-            }
-        }
-    }
-
-    /// The learning rate to begin with: what scales or adds little learns at ten times LoRA's.
-    pub fn learning_rate(self) -> f64 {
-        match self {
-            Self::Vera | Self::Ia3 | Self::LnTuning | Self::PromptTuning => 1e-2,
-            _ => 1e-3,
-        }
-    }
-
-    /// The rank to begin with. VeRA's costs a number a module, and its paper takes 256.
-    pub fn rank(self) -> usize {
-        if self == Self::Vera { 256 } else { 8 }
-    }
-
-    /// The modules to begin with: for IA3 those of its paper.
-    pub fn target_modules(self) -> &'static [TargetModule] {
-        match self {
-            Self::Ia3 => &[
-                TargetModule::KProj,
-                TargetModule::VProj,
-                TargetModule::DownProj,
-            ],
-            _ => &[TargetModule::QProj, TargetModule::VProj],
-        }
-    }
-
-    /// Whether it has a low-rank pair on each module, with a rank and a dropout.
-    pub fn has_rank(self) -> bool {
-        !matches!(self, Self::Ia3 | Self::LnTuning | Self::PromptTuning)
-    }
-
-    /// Whether alpha scales it.
-    pub fn has_alpha(self) -> bool {
-        self.has_rank() && self != Self::Vera
-    }
-
-    /// Whether its pairs start from a part of the base, which is taken out of it: it is then exported as the difference,
-    /// of twice the rank.
-    pub fn starts_from_base(self) -> bool {
-        matches!(self, Self::Pissa | Self::Olora)
-    }
-
-    /// Whether it acts on projections, which can be chosen.
-    pub fn has_modules(self) -> bool {
-        !matches!(self, Self::LnTuning | Self::PromptTuning)
-    }
-
-    /// Whether norms and the head can be trained along with it, as `modules_to_save`.
-    pub fn goes_with_saved_modules(self) -> bool {
-        self.has_modules()
-    }
-
-    /// Whether rows can be packed under it.
-    pub fn goes_with_packing(self) -> bool {
-        self != Self::PromptTuning
-    }
-}
+pub use method::{Method, MethodFacts};
 
 /// `peft.LoraConfig`, `VeraConfig`, `IA3Config`, `LNTuningConfig` or `PromptTuningConfig`, as the method says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,10 +34,10 @@ pub struct AdapterSpec {
     /// from the embedding, even if it started with the embedding's weights.
     #[serde(default)]
     pub train_head: bool,
-    /// For [`Method::LoraPlus`]: the learning rate of B divided by that of A, as `loraplus_lr_ratio`.
+    /// The learning rate of B divided by that of A, where it [has its own](MethodFacts::has_lr_ratio).
     #[serde(default = "default_lr_ratio")]
     pub loraplus_lr_ratio: f64,
-    /// For [`Method::PromptTuning`]: how many embeddings come before every row.
+    /// How many learned embeddings come before every row, where there [are any](MethodFacts::has_prompt).
     #[serde(default = "default_virtual_tokens")]
     pub num_virtual_tokens: usize,
 }
@@ -204,8 +74,7 @@ impl Default for AdapterSpec {
 impl AdapterSpec {
     /// The rank of a module.
     pub fn rank(&self, layer: usize, module: TargetModule) -> usize {
-        if self.method == Method::Vera {
-            // Its matrices are shared.
+        if !self.method.facts().has_alpha {
             return self.r;
         }
         lookup(&self.rank_pattern, layer, module).unwrap_or(self.r)
@@ -213,10 +82,11 @@ impl AdapterSpec {
 
     /// What the device holds of a module's rank at most, in any block; none where the module is left alone.
     pub fn device_rank(&self, module: TargetModule) -> Option<usize> {
-        if !self.method.has_modules() || !self.target_modules.contains(&module) {
+        let facts = self.method.facts();
+        if !facts.has_modules || !self.target_modules.contains(&module) {
             return None;
         }
-        if !self.method.has_rank() {
+        if !facts.has_rank {
             return Some(0);
         }
         let rank = self.rank_pattern.values().copied().chain([self.r]).max();
@@ -225,7 +95,11 @@ impl AdapterSpec {
 
     /// What a pair's rank is multiplied with on the device and in files.
     pub fn rank_factor(&self) -> usize {
-        if self.method.starts_from_base() { 2 } else { 1 }
+        if self.method.facts().starts_from_base {
+            2
+        } else {
+            1
+        }
     }
 
     /// The adapted modules of so many blocks: block by block, in the order of the forward pass.
@@ -239,30 +113,28 @@ impl AdapterSpec {
 
     /// Those of a block that is changed.
     pub fn layer_modules(&self) -> impl Iterator<Item = TargetModule> {
+        let has_modules = self.method.facts().has_modules;
         let modules = TargetModule::ALL.into_iter();
-        modules.filter(|module| self.method.has_modules() && self.target_modules.contains(module))
+        modules.filter(move |module| has_modules && self.target_modules.contains(module))
     }
 
     /// Whether the norms' weights are trained.
     pub fn has_norms(&self) -> bool {
-        self.train_norms || self.method == Method::LnTuning
+        self.train_norms || self.method.facts().trains_norms
     }
 
     /// The embeddings that come before every row.
     pub fn prompt_tokens(&self) -> usize {
-        match self.method {
-            Method::PromptTuning => self.num_virtual_tokens,
-            _ => 0,
+        if self.method.facts().has_prompt {
+            self.num_virtual_tokens
+        } else {
+            0
         }
     }
 
     /// Whether the outputs of modules are scaled.
     pub fn scales_output(&self, module: TargetModule) -> bool {
-        match self.method {
-            Method::Dora => true,
-            Method::Ia3 => module != TargetModule::DownProj,
-            _ => false,
-        }
+        self.method.facts().scaled_outputs.contains(&module)
     }
 
     /// The alpha of a module.

@@ -1,14 +1,25 @@
 //! Blends several adapters into one: `sum w_i s_i B_i A_i`, exactly, as one pair of all ranks together
 //! (`combination_type="cat"` of PEFT's `add_weighted_adapter`).
 
-use protocol::{AdapterSpec, LayerRange, TargetModule};
+use std::rc::Rc;
 
-use super::{AdapterForm, AdapterLayout, Fixed, LowRankUpdate, ModelShape, Part, slot_of};
+use protocol::{AdapterSpec, Failure, LayerRange, TargetModule};
+
+use super::{
+    AdapterForm, AdapterLayout, LowRankUpdate, ModelShape, Part,
+    method::{ModuleOnDevice, lora::Pair},
+};
 
 impl AdapterForm {
     /// A LoRA adapter blended from `parts`, each with its parameters and weight. All of them must be low-rank products
     /// (see [`super::NotLowRank`]).
-    pub fn blend(parts: &[(&Self, &[f32], f64)], shape: &ModelShape) -> (Self, Vec<f32>) {
+    ///
+    /// # Errors
+    /// None that a blend's layout would meet.
+    pub fn blend(
+        parts: &[(&Self, &[f32], f64)],
+        shape: &ModelShape,
+    ) -> Result<(Self, Vec<f32>), Failure> {
         let updates: Vec<(Vec<LowRankUpdate>, f64)> = parts
             .iter()
             .map(|(form, parameters, weight)| (form.pairs(parameters), *weight))
@@ -35,37 +46,35 @@ impl AdapterForm {
         };
         let layout = AdapterLayout::new(&spec, shape);
         let mut parameters = vec![0.0; layout.num_parameters];
-        let mut num_modules = 0;
-        for (layer, module, slots) in layout.modules() {
-            num_modules += 1;
+        let mut modules: Vec<Rc<dyn ModuleOnDevice>> = Vec::new();
+        for slots in layout.module_slots() {
+            let (slot_a, slot_b) = (slots.slot(Part::A)?, slots.slot(Part::B)?);
             let mut start = 0;
             for ((updates, weight), &rank) in updates.iter().zip(&ranks) {
-                let is_it =
-                    |update: &&LowRankUpdate| (update.layer, update.module) == (layer, module);
+                let is_it = |update: &&LowRankUpdate| {
+                    (update.layer, update.module) == (slots.layer, slots.module)
+                };
                 if let Some(update) = updates.iter().find(is_it) {
                     let in_features = update.a.len() / update.r;
-                    if let Some(slot) = slot_of(slots, Part::A) {
-                        let a = &mut parameters[slot.range.clone()][start * in_features..];
-                        a[..update.a.len()].copy_from_slice(&update.a);
-                    }
-                    if let Some(slot) = slot_of(slots, Part::B) {
-                        let factor = weight * update.scaling;
-                        let rows = parameters[slot.range.clone()].chunks_exact_mut(r);
-                        for (to, from) in rows.zip(update.b.chunks_exact(update.r)) {
-                            for (to, &from) in to[start..].iter_mut().zip(from) {
-                                *to = (factor * f64::from(from)) as f32;
-                            }
+                    let a = &mut parameters[slot_a.range.clone()][start * in_features..];
+                    a[..update.a.len()].copy_from_slice(&update.a);
+                    let factor = weight * update.scaling;
+                    let rows = parameters[slot_b.range.clone()].chunks_exact_mut(r);
+                    for (to, from) in rows.zip(update.b.chunks_exact(update.r)) {
+                        for (to, &from) in to[start..].iter_mut().zip(from) {
+                            *to = (factor * f64::from(from)) as f32;
                         }
                     }
                 }
                 start += rank;
             }
+            modules.push(Rc::new(Pair::of(&slots)?));
         }
         let form = Self {
             layout,
-            fixed: vec![Fixed::Base; num_modules],
-            projection: None,
+            modules,
+            shared: Vec::new(),
         };
-        (form, parameters)
+        Ok((form, parameters))
     }
 }

@@ -2,105 +2,14 @@
 
 use std::ops::Range;
 
-use protocol::{AdapterSpec, BlockNorm, Method, ModelSummary, TargetModule};
+use protocol::{AdapterSpec, BlockNorm, ModelSummary, TargetModule};
 
-use super::{lora, lora_plus, rslora};
+use super::{
+    Place, Slot, method,
+    shared::SharedMatrix,
+    slot::{ModulePart, ModuleSlots},
+};
 use crate::weights::config::LlamaConfig;
-
-/// A part of a module's adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// `[r, in]`
-    A,
-    /// `[out, r]`
-    B,
-    /// DoRA's `m`, `[1, out]`.
-    Magnitude,
-    /// VeRA's `b`, `[1, out]`.
-    LambdaB,
-    /// VeRA's `d`, `[1, r]`.
-    LambdaD,
-    /// IA3's `l`, `[1, out]`, or `[1, in]` if it scales the input.
-    Scale,
-}
-
-impl Part {
-    /// The end of its name in `adapter_model.safetensors`.
-    pub(super) fn suffix(self) -> &'static str {
-        match self {
-            Self::A => "lora_A.weight",
-            Self::B => "lora_B.weight",
-            Self::Magnitude => "lora_magnitude_vector",
-            Self::LambdaB => "vera_lambda_b",
-            Self::LambdaD => "vera_lambda_d",
-            Self::Scale => "ia3_l",
-        }
-    }
-}
-
-/// Where a trained tensor acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    Module {
-        layer: usize,
-        module: TargetModule,
-        part: Part,
-    },
-    Norm {
-        layer: usize,
-        norm: BlockNorm,
-    },
-    FinalNorm,
-    /// The embeddings before every row, `[tokens, hidden]`.
-    Prompt,
-    /// The head, `[vocabulary, hidden]`; the last slot, if it is trained.
-    Head,
-}
-
-/// A trained tensor's place, in the model and in the flat vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    pub place: Place,
-    pub shape: [usize; 2],
-    pub range: Range<usize>,
-}
-
-impl Slot {
-    /// Its name in `adapter_model.safetensors`.
-    pub fn name(&self, method: Method) -> String {
-        // With another method, norms are saved as whole modules.
-        let suffix = if method == Method::LnTuning {
-            "ln_tuning_layers.weight"
-        } else {
-            "weight"
-        };
-        match self.place {
-            Place::Module {
-                layer,
-                module,
-                part,
-            } => format!("{}.{}", module_prefix(layer, module), part.suffix()),
-            Place::Norm { layer, norm } => format!(
-                "base_model.model.model.layers.{layer}.{}.{suffix}",
-                norm.name()
-            ),
-            Place::FinalNorm => format!("base_model.model.model.norm.{suffix}"),
-            Place::Prompt => "prompt_embeddings".to_owned(),
-            Place::Head => "base_model.model.lm_head.weight".to_owned(),
-        }
-    }
-}
-
-/// Whether a tensor of PEFT's file belongs to this module.
-pub fn is_of_module(name: &str, layer: usize, module: TargetModule) -> bool {
-    let end = name.strip_prefix(&module_prefix(layer, module));
-    end.is_some_and(|end| end.starts_with('.'))
-}
-
-/// The name of a module in PEFT's files, such as `base_model.model.model.layers.0.self_attn.q_proj`.
-pub fn module_prefix(layer: usize, module: TargetModule) -> String {
-    format!("base_model.model.model.layers.{layer}.{}", module.path())
-}
 
 /// The sizes of a model that determine the layout of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,30 +86,32 @@ impl AdapterLayout {
         for layer in 0..shape.num_hidden_layers {
             for module in spec.layer_modules().filter(|_| spec.has_layer(layer)) {
                 let start = layout.slots.len();
-                for (part, shape) in parts(spec, layer, module, layout.features[module as usize]) {
+                for made in parts(spec, layer, module, layout.features[module as usize]) {
                     let place = Place::Module {
                         layer,
                         module,
-                        part,
+                        part: made.part,
                     };
-                    layout.push(place, shape);
+                    layout.push(place, made.shape, made.shape_in_file);
                 }
                 layout
                     .modules
                     .push((layer, module, start..layout.slots.len()));
             }
             for norm in BlockNorm::ALL.into_iter().filter(|_| has_norms) {
-                layout.push(Place::Norm { layer, norm }, [1, d]);
+                layout.push(Place::Norm { layer, norm }, [1, d], vec![d]);
             }
         }
         if has_norms {
-            layout.push(Place::FinalNorm, [1, d]);
+            layout.push(Place::FinalNorm, [1, d], vec![d]);
         }
         if spec.prompt_tokens() > 0 {
-            layout.push(Place::Prompt, [spec.prompt_tokens(), d]);
+            let shape = [spec.prompt_tokens(), d];
+            layout.push(Place::Prompt, shape, shape.to_vec());
         }
         if spec.train_head {
-            layout.push(Place::Head, [shape.vocab_size, d]);
+            let shape = [shape.vocab_size, d];
+            layout.push(Place::Head, shape, shape.to_vec());
         }
         layout
     }
@@ -211,7 +122,10 @@ impl AdapterLayout {
             let parts = spec
                 .layer_modules()
                 .flat_map(|module| parts(spec, layer, module, shape.features[module as usize]));
-            let sizes = parts.map(|(_, [rows, cols])| (rows as u64).saturating_mul(cols as u64));
+            let sizes = parts.map(|made| {
+                let [rows, cols] = made.shape.map(|size| size as u64);
+                rows.saturating_mul(cols)
+            });
             sizes.fold(0, u64::saturating_add)
         };
         let num_layers = match spec.layers_to_transform {
@@ -242,13 +156,14 @@ impl AdapterLayout {
         of_modules.saturating_add(num_vectors.saturating_mul(shape.hidden_size as u64))
     }
 
-    fn push(&mut self, place: Place, shape: [usize; 2]) {
+    fn push(&mut self, place: Place, shape: [usize; 2], shape_in_file: Vec<usize>) {
         let start = self.num_parameters;
         self.num_parameters += shape[0] * shape[1];
         self.slots.push(Slot {
             place,
             shape,
             range: start..self.num_parameters,
+            shape_in_file,
         });
     }
 
@@ -279,25 +194,25 @@ impl AdapterLayout {
             self.spec.alpha(layer, module),
             self.spec.rank(layer, module),
         );
-        match self.spec.method {
-            Method::RsLora => rslora::scaling(alpha, r),
-            Method::Vera => 1.0,
-            _ => lora::scaling(alpha, r),
-        }
+        let method = method::of(self.spec.method).projections();
+        method.map_or(1.0, |method| method.scaling(alpha, r))
+    }
+
+    /// The matrices that all modules share.
+    pub(crate) fn shared(&self) -> Vec<SharedMatrix> {
+        let method = method::of(self.spec.method).projections();
+        method.map_or_else(Vec::new, |method| {
+            method.shared(self.spec.r, self.largest_features())
+        })
     }
 
     /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does.
     pub fn groups(&self) -> Vec<Group> {
-        let group = |slot: &Slot| {
-            let lr_ratio = match self.spec.method {
-                Method::LoraPlus => lora_plus::rate_ratio(slot.place, self.spec.loraplus_lr_ratio),
-                _ => 1.0,
-            };
-            Group {
-                range: slot.range.clone(),
-                lr_ratio,
-                decays: !matches!(slot.place, Place::Norm { .. } | Place::FinalNorm),
-            }
+        let method = method::of(self.spec.method);
+        let group = |slot: &Slot| Group {
+            range: slot.range.clone(),
+            lr_ratio: method.lr_ratio(&self.spec, slot.place),
+            decays: !matches!(slot.place, Place::Norm { .. } | Place::FinalNorm),
         };
         self.slots.iter().map(group).collect()
     }
@@ -307,32 +222,36 @@ impl AdapterLayout {
         let modules = self.modules.iter();
         modules.map(|(layer, module, slots)| (*layer, *module, &self.slots[slots.clone()]))
     }
+
+    /// Every adapted projection as its method sees it.
+    pub(super) fn module_slots(&self) -> impl Iterator<Item = ModuleSlots<'_>> {
+        self.modules()
+            .map(move |(layer, module, slots)| ModuleSlots {
+                layer,
+                module,
+                r: self.spec.rank(layer, module),
+                in_features: self.in_features(module),
+                scaling: self.scaling(layer, module),
+                slots,
+            })
+    }
+
+    /// Where a projection is among [`Self::modules`], if it is adapted.
+    pub(super) fn module_index(&self, layer: usize, module: TargetModule) -> Option<usize> {
+        let mut modules = self.modules();
+        modules.position(|(l, m, _)| (l, m) == (layer, module))
+    }
 }
 
-/// The trained parts of a module with these input and output features.
-pub(super) fn parts(
+/// What is trained on a module with these input and output features.
+fn parts(
     spec: &AdapterSpec,
     layer: usize,
     module: TargetModule,
-    (in_features, out_features): (usize, usize),
-) -> Vec<(Part, [usize; 2])> {
-    let r = spec.rank(layer, module);
-    let mut parts = vec![(Part::A, [r, in_features]), (Part::B, [out_features, r])];
-    match spec.method {
-        Method::Dora => parts.push((Part::Magnitude, [1, out_features])),
-        Method::Vera => {
-            parts = vec![(Part::LambdaB, [1, out_features]), (Part::LambdaD, [1, r])];
-        }
-        Method::Ia3 => {
-            let features = if super::ia3::scales_input(module) {
-                in_features
-            } else {
-                out_features
-            };
-            parts = vec![(Part::Scale, [1, features])];
-        }
-        Method::LnTuning | Method::PromptTuning => parts.clear(),
-        Method::Lora | Method::RsLora | Method::LoraPlus | Method::Pissa | Method::Olora => {}
-    }
-    parts
+    features: (usize, usize),
+) -> Vec<ModulePart> {
+    let method = method::of(spec.method).projections();
+    method.map_or_else(Vec::new, |method| {
+        method.parts(spec.rank(layer, module), module, features)
+    })
 }

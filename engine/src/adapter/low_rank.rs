@@ -1,8 +1,11 @@
 //! An adapter as low-rank products only, which is all that other runtimes' adapter files can hold.
 
-use protocol::{AdapterSpec, Method, TargetModule};
+use protocol::{AdapterSpec, TargetModule};
 
-use super::{AdapterForm, Fixed, Part, slot_of};
+use super::{
+    AdapterForm, Place,
+    method::{self, dora::MAGNITUDE},
+};
 
 /// The change of a module's weight: `scaling b a`.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,15 +38,10 @@ pub enum NotLowRank {
 impl NotLowRank {
     /// The reason for an adapter with these settings, if any.
     pub fn of(spec: &AdapterSpec) -> Option<Self> {
-        match spec.method {
-            Method::Dora => Some(Self::Magnitudes),
-            Method::Ia3 => Some(Self::Scales),
-            Method::LnTuning => Some(Self::Norms),
-            Method::PromptTuning => Some(Self::Prompt),
-            _ if spec.train_norms => Some(Self::Norms),
-            _ if spec.train_head => Some(Self::Head),
-            _ => None,
-        }
+        let of_method = method::of(spec.method).not_low_rank();
+        of_method
+            .or(spec.train_norms.then_some(Self::Norms))
+            .or(spec.train_head.then_some(Self::Head))
     }
 }
 
@@ -51,26 +49,14 @@ impl AdapterForm {
     /// The low-rank part of every module that has one, in the layout's order, whatever else its method does; see
     /// [`NotLowRank::of`].
     pub fn pairs(&self, parameters: &[f32]) -> Vec<LowRankUpdate> {
-        let modules = self.layout.modules().zip(&self.fixed);
+        let modules = self.layout.modules().zip(&self.modules);
         modules
-            .filter_map(|((layer, module, slots), fixed)| {
-                let part = |part| Some(&parameters[slot_of(slots, part)?.range.clone()]);
-                let (a, b) = match (fixed, &self.projection) {
-                    (Fixed::Residual { a, b }, _) => {
-                        let pair = [part(Part::A)?, part(Part::B)?];
-                        super::pissa::difference(pair, [a, b])
-                    }
-                    (_, Some(projection)) => {
-                        let vectors = [part(Part::LambdaD)?, part(Part::LambdaB)?];
-                        super::vera::product(vectors, projection, self.layout.in_features(module))
-                    }
-                    _ => (part(Part::A)?.to_vec(), part(Part::B)?.to_vec()),
-                };
-                let r = a.len() / self.layout.in_features(module);
+            .filter_map(|((layer, module, _), made)| {
+                let [a, b] = made.product(parameters)?;
                 Some(LowRankUpdate {
                     layer,
                     module,
-                    r,
+                    r: a.len() / self.layout.in_features(module),
                     a,
                     b,
                     scaling: self.layout.scaling(layer, module),
@@ -84,9 +70,14 @@ impl AdapterForm {
         &'a self,
         parameters: &'a [f32],
     ) -> impl Iterator<Item = (usize, TargetModule, &'a [f32])> {
-        self.layout.modules().filter_map(|(layer, module, slots)| {
-            let slot = slot_of(slots, Part::Magnitude)?;
-            Some((layer, module, &parameters[slot.range.clone()]))
+        let slots = self.layout.slots.iter();
+        slots.filter_map(move |slot| match slot.place {
+            Place::Module {
+                layer,
+                module,
+                part: MAGNITUDE,
+            } => Some((layer, module, slot.on_host(parameters))),
+            _ => None,
         })
     }
 }

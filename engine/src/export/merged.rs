@@ -21,15 +21,13 @@ mod zip;
 
 use std::ops::Range;
 
-use protocol::{
-    AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase, RunId, TargetModule,
-};
+use protocol::{AdapterSpec, Event, Failure, FailureKind, MergedKind, Phase, RunId, TargetModule};
 
 pub use self::{from_files::merge_files, zip::ZIP64_FROM};
 use self::{llama_cpp::HeaderError, quantise::put_row, zip::Zip};
 use super::gguf::{interleaved_row, pad};
 use crate::{
-    adapter::{AdapterForm, Place},
+    adapter::{Merging, Place},
     host::{Control, FileSink, Host},
     pacing::Interruption,
     tokenizer::Tokenizer,
@@ -63,7 +61,8 @@ impl From<RefusedMerge> for Failure {
 
 /// Why an adapter cannot be merged, if so.
 pub fn refusal(spec: &AdapterSpec) -> Option<RefusedMerge> {
-    (spec.method == Method::PromptTuning).then_some(RefusedMerge::Prompt)
+    let has_prompt = spec.method.facts().has_prompt;
+    has_prompt.then_some(RefusedMerge::Prompt)
 }
 
 /// A tensor on its way into the file.
@@ -91,7 +90,7 @@ impl Planned {
 pub struct Merge<'a> {
     pub files: &'a ModelFiles,
     pub tokenizer: &'a Tokenizer,
-    pub form: &'a AdapterForm,
+    pub form: &'a dyn Merging,
     pub parameters: &'a [f32],
     pub kind: MergedKind,
     /// The name of the GGUF file, and the `Modelfile` for it.
@@ -113,13 +112,13 @@ impl Merge<'_> {
     /// [`Interruption::Stopped`] if the user stopped it; a refusal; a file or a sink that fails; numbers that are not
     /// finite or too large for the type. The sink then holds an incomplete file.
     pub async fn write(&self, sink: &mut dyn FileSink) -> Result<(), Interruption> {
-        if let Some(refused) = refusal(&self.form.layout.spec) {
+        if let Some(refused) = refusal(&self.form.layout().spec) {
             return Err(failed(refused));
         }
         let config = LlamaConfig {
             // A trained head is no longer the embedding.
             tie_word_embeddings: self.files.config.tie_word_embeddings
-                && self.form.layout.head().is_none(),
+                && self.form.layout().head().is_none(),
             ..self.files.config.clone()
         };
         let tensors = self.plan(&config)?;
@@ -309,7 +308,7 @@ impl Merge<'_> {
     fn trained(&self, hf_name: &str) -> Option<&[f32]> {
         let slot = self
             .form
-            .layout
+            .layout()
             .slots
             .iter()
             .find(|slot| match slot.place {

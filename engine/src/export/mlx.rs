@@ -4,11 +4,11 @@
 //! blocks, and then loads the file's tensors. So ranks are padded with zeros, and different scales go into `lora_b`; a
 //! block without tensors keeps a `lora_b` of zeros.
 
-use protocol::{ExportKind, Method};
+use protocol::ExportKind;
 use serde_json::json;
 
 use super::{ExportError, adapter::safetensors, pretty_json, refusal};
-use crate::adapter::{AdapterForm, ModelShape, NamedTensor};
+use crate::adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank};
 
 /// The files by name.
 ///
@@ -51,7 +51,7 @@ pub fn files(
             values: values.to_vec(),
         });
     }
-    let is_dora = spec.method == Method::Dora;
+    let is_dora = NotLowRank::of(spec) == Some(NotLowRank::Magnitudes);
     let config = json!({
         "model": base,
         "fine_tune_type": if is_dora { "dora" } else { "lora" },

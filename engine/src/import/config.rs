@@ -4,11 +4,17 @@ mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{AdapterSpec, BlockNorm, Method, fits_pattern};
+use protocol::{AdapterSpec, Method, fits_pattern};
 use serde_json::{Map, Value};
 
-use super::{Mismatch, error::Remedy};
-use crate::{adapter::ModelShape, weights::tensor::TensorEntry};
+use super::{Mismatch, Remedy};
+use crate::{
+    adapter::{
+        ModelShape,
+        peft::{self, ConfigReader, NORMS, ONLY_ALL_NORMS},
+    },
+    weights::tensor::TensorEntry,
+};
 use modules::{EMBEDDINGS, all_modules, trained_embeddings};
 
 pub(super) use modules::foreign_tensor;
@@ -45,8 +51,6 @@ const HARMLESS: [&str; 8] = [
     "lora_ga_config",
     "runtime_config",
 ];
-const ONLY_ALL_NORMS: &str = "norms are supported only all together (input_layernorm, post_attention_layernorm and norm), and lm_head among modules_to_save";
-const CONVERT: &str = "its initialization changed the base, so it does not fit the original base";
 
 /// What the config says, as far as it can be had here; `None` where a reason was found that leaves no sense in the
 /// tensors.
@@ -57,18 +61,27 @@ pub(super) fn spec(
     mismatches: &mut Vec<Mismatch>,
 ) -> Option<AdapterSpec> {
     let found = mismatches.len();
-    let mut reader = Reader { config, mismatches };
-    let spec = reader.spec(shape, tensors);
+    let mut reader = Reader {
+        config,
+        shape,
+        tensors,
+        mismatches,
+    };
+    let spec = reader.spec();
     (mismatches.len() == found).then_some(spec)
 }
 
 struct Reader<'a> {
     config: &'a Map<String, Value>,
+    /// Of the model that it is for.
+    shape: &'a ModelShape,
+    /// Those of the adapter's file.
+    tensors: &'a [TensorEntry],
     mismatches: &'a mut Vec<Mismatch>,
 }
 
 impl Reader<'_> {
-    fn spec(&mut self, shape: &ModelShape, tensors: &[TensorEntry]) -> AdapterSpec {
+    fn spec(&mut self) -> AdapterSpec {
         for (key, what) in UNKNOWN {
             if self.is_set(key) {
                 self.refuse(key, what, Remedy::Merge);
@@ -76,7 +89,7 @@ impl Reader<'_> {
         }
         if let Some(task) = self.text("task_type").filter(|task| *task != "CAUSAL_LM") {
             let what = format!("it was trained for {task}, and Inlay runs models that write text");
-            self.refuse("task_type", what, Remedy::Task);
+            self.refuse("task_type", &what, Remedy::Task);
         }
         let [start, end] = SWITCH;
         for key in self.config.keys() {
@@ -95,48 +108,88 @@ impl Reader<'_> {
             lora_dropout: 0.0,
             ..AdapterSpec::default()
         };
-        self.put_saved(&mut spec, shape, tensors);
-        if method.has_rank() {
-            spec.r = self.number("r").unwrap_or(0);
-            if spec.r == 0 {
-                self.refuse("r", NO_COUNT, Remedy::Complete);
-            }
-        }
-        if method.has_alpha() {
-            match self.config.get("lora_alpha").and_then(alpha) {
-                Some(alpha) => spec.lora_alpha = alpha,
-                None => {
-                    let what = "it must be a number other than zero";
-                    self.refuse("lora_alpha", what, Remedy::Complete);
-                }
-            }
-            let rank = |value: &Value| whole(value).filter(|&rank| rank > 0);
-            spec.rank_pattern = self.pattern("rank_pattern", rank, shape);
-            spec.alpha_pattern = self.pattern("alpha_pattern", alpha, shape);
-        }
-        if method == Method::Vera && self.config.get("save_projection") != Some(&Value::Bool(true))
-        {
-            self.refuse(
-                "save_projection",
-                "the shared matrices were not saved with it",
-                Remedy::Convert,
-            );
-        }
-        if method.has_modules() {
-            self.put_modules(&mut spec, shape, tensors);
-        } else if method == Method::PromptTuning {
-            spec.num_virtual_tokens = self.number("num_virtual_tokens").unwrap_or(0);
-            if spec.num_virtual_tokens == 0 {
-                self.refuse("num_virtual_tokens", NO_COUNT, Remedy::Complete);
-            }
-        } else {
-            self.check_norms();
-        }
+        self.put_saved(&mut spec);
+        peft::config_of(method).read(&mut spec, self);
         spec
     }
 
-    fn refuse(&mut self, key: &str, what: impl Into<String>, remedy: Remedy) {
-        self.mismatches.push(Mismatch::config(key, what, remedy));
+    fn text(&self, key: &str) -> Option<&str> {
+        self.config.get(key)?.as_str()
+    }
+
+    fn method(&mut self) -> Method {
+        let peft_type = self.text("peft_type").map(str::to_owned);
+        let method = peft_type
+            .as_deref()
+            .and_then(|peft_type| peft::method_of(peft_type, &*self));
+        if let Some(method) = method {
+            peft::config_of(method).check(self);
+            return method;
+        }
+        let what = match peft_type {
+            Some(other) => format!(
+                "{other} is not supported; {} are",
+                listed(&peft::peft_types())
+            ),
+            None => "it is not a string".to_owned(),
+        };
+        self.refuse("peft_type", &what, Remedy::Merge);
+        Method::Lora
+    }
+
+    /// `modules_to_save`: the head, all norms, or both.
+    fn put_saved(&mut self, spec: &mut AdapterSpec) {
+        let key = "modules_to_save";
+        if !self.is_set(key) {
+            return;
+        }
+        if !spec.method.facts().has_modules {
+            let what = "not supported together with norm or prompt tuning";
+            self.refuse(key, what, Remedy::Merge);
+            return;
+        }
+        let mut names: BTreeSet<&str> = self.names(key).into_iter().flatten().collect();
+        if names.iter().any(|name| EMBEDDINGS.contains(name)) {
+            let what = trained_embeddings(self.shape, self.tensors);
+            self.refuse(key, &what, Remedy::Merge);
+            return;
+        }
+        spec.train_head = names.remove("lm_head");
+        spec.train_norms = names == BTreeSet::from(NORMS);
+        let is_head_alone = spec.train_head && names.is_empty();
+        if !spec.train_norms && !is_head_alone {
+            self.refuse(key, ONLY_ALL_NORMS, Remedy::Merge);
+        }
+    }
+
+    /// Ranks or alphas of some modules, each of which must be one of the model's.
+    fn pattern<T>(&mut self, key: &str, read: impl Fn(&Value) -> Option<T>) -> BTreeMap<String, T> {
+        let mut pattern = BTreeMap::new();
+        let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
+            return pattern;
+        };
+        for (name, value) in entries {
+            // PEFT takes it as a regular expression; a name with this before it means the same.
+            let name = name.trim_start_matches('^');
+            let mut modules = all_modules(self.shape);
+            let fits = modules.any(|(layer, module)| fits_pattern(name, layer, module));
+            match read(value).filter(|_| fits) {
+                Some(value) => {
+                    pattern.insert(name.to_owned(), value);
+                }
+                None => {
+                    let what = format!("{name:?}: {value} does not fit a module of this model");
+                    self.refuse(key, &what, Remedy::Base);
+                }
+            }
+        }
+        pattern
+    }
+}
+
+impl ConfigReader for Reader<'_> {
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.config.get(key)
     }
 
     fn is_set(&self, key: &str) -> bool {
@@ -148,120 +201,38 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
-        self.config.get(key)?.as_str()
-    }
-
-    /// A whole number, which some write as `16.0`.
-    fn number(&self, key: &str) -> Option<usize> {
-        whole(self.config.get(key)?)
-    }
-
-    fn method(&mut self) -> Method {
-        match self.text("peft_type").map(str::to_owned).as_deref() {
-            Some("LORA") => {
-                let started = self.text("init_lora_weights").unwrap_or_default();
-                if ["pissa", "olora", "corda"]
-                    .iter()
-                    .any(|start| started.starts_with(start))
-                {
-                    self.refuse("init_lora_weights", CONVERT, Remedy::Convert);
-                }
-                match (self.is_set("use_dora"), self.is_set("use_rslora")) {
-                    (false, false) => Method::Lora,
-                    (false, true) => Method::RsLora,
-                    (true, false) => Method::Dora,
-                    (true, true) => {
-                        let what = "DoRA combined with rsLoRA is not supported";
-                        self.refuse("use_rslora", what, Remedy::Merge);
-                        Method::Dora
-                    }
-                }
-            }
-            Some("VERA") => Method::Vera,
-            Some("IA3") => Method::Ia3,
-            Some("LN_TUNING") => Method::LnTuning,
-            Some("PROMPT_TUNING") => Method::PromptTuning,
-            other => {
-                let what = match other {
-                    Some(other) => {
-                        format!(
-                            "{other} is not supported; LORA, VERA, IA3, LN_TUNING and PROMPT_TUNING are"
-                        )
-                    }
-                    None => "it is not a string".to_owned(),
-                };
-                self.refuse("peft_type", what, Remedy::Merge);
-                Method::Lora
-            }
-        }
-    }
-
-    /// `modules_to_save`: the head, all norms, or both.
-    fn put_saved(&mut self, spec: &mut AdapterSpec, shape: &ModelShape, tensors: &[TensorEntry]) {
-        let key = "modules_to_save";
-        if !self.is_set(key) {
-            return;
-        }
-        if !spec.method.goes_with_saved_modules() {
-            let what = "not supported together with norm or prompt tuning";
-            self.refuse(key, what, Remedy::Merge);
-            return;
-        }
-        let mut names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
-        if names.iter().any(|name| EMBEDDINGS.contains(name)) {
-            self.refuse(key, trained_embeddings(shape, tensors), Remedy::Merge);
-            return;
-        }
-        spec.train_head = names.remove("lm_head");
-        spec.train_norms = names == all_norms();
-        let is_head_alone = spec.train_head && names.is_empty();
-        if !spec.train_norms && !is_head_alone {
-            self.refuse(key, ONLY_ALL_NORMS, Remedy::Merge);
-        }
-    }
-
-    /// `target_modules` must be all norms of the model.
-    fn check_norms(&mut self) {
-        let key = "target_modules";
-        let names: BTreeSet<&str> = self.list(key).into_iter().flatten().collect();
-        if names != all_norms() {
-            self.refuse(key, ONLY_ALL_NORMS, Remedy::Merge);
-        }
-    }
-
-    fn list(&self, key: &str) -> Option<Vec<&str>> {
+    fn names(&self, key: &str) -> Option<Vec<&str>> {
         let list = self.config.get(key)?.as_array()?;
         list.iter().map(Value::as_str).collect()
     }
 
-    /// Ranks or alphas of some modules, each of which must be one of the model's.
-    fn pattern<T>(
-        &mut self,
-        key: &str,
-        read: impl Fn(&Value) -> Option<T>,
-        shape: &ModelShape,
-    ) -> BTreeMap<String, T> {
-        let mut pattern = BTreeMap::new();
-        let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
-            return pattern;
-        };
-        for (name, value) in entries {
-            // PEFT takes it as a regular expression; a name with this before it means the same.
-            let name = name.trim_start_matches('^');
-            let mut modules = all_modules(shape);
-            let fits = modules.any(|(layer, module)| fits_pattern(name, layer, module));
-            match read(value).filter(|_| fits) {
-                Some(value) => {
-                    pattern.insert(name.to_owned(), value);
-                }
-                None => {
-                    let what = format!("{name:?}: {value} does not fit a module of this model");
-                    self.refuse(key, what, Remedy::Base);
-                }
+    fn refuse(&mut self, key: &str, what: &str, remedy: Remedy) {
+        self.mismatches.push(Mismatch::config(key, what, remedy));
+    }
+
+    fn count(&mut self, key: &str) -> usize {
+        let count = self.config.get(key).and_then(whole).unwrap_or(0);
+        if count == 0 {
+            self.refuse(key, NO_COUNT, Remedy::Complete);
+        }
+        count
+    }
+
+    fn read_alphas(&mut self, spec: &mut AdapterSpec) {
+        match self.config.get("lora_alpha").and_then(alpha) {
+            Some(alpha) => spec.lora_alpha = alpha,
+            None => {
+                let what = "it must be a number other than zero";
+                self.refuse("lora_alpha", what, Remedy::Complete);
             }
         }
-        pattern
+        let rank = |value: &Value| whole(value).filter(|&rank| rank > 0);
+        spec.rank_pattern = self.pattern("rank_pattern", rank);
+        spec.alpha_pattern = self.pattern("alpha_pattern", alpha);
+    }
+
+    fn read_modules(&mut self, spec: &mut AdapterSpec) -> bool {
+        self.put_modules(spec)
     }
 }
 
@@ -271,9 +242,12 @@ fn alpha(value: &Value) -> Option<f64> {
     (number != 0.0 && number.abs() < 1e9).then_some(number)
 }
 
-fn all_norms() -> BTreeSet<&'static str> {
-    let norms = BlockNorm::ALL.map(BlockNorm::name).into_iter();
-    norms.chain(["norm"]).collect()
+/// Names in a sentence.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        names => names.concat(),
+    }
 }
 
 /// What is wrong with a rank or a number of tokens that [`whole`] does not give, or gives as 0.

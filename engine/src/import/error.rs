@@ -2,31 +2,15 @@
 
 use protocol::{Failure, FailureKind};
 
-use crate::weights::{
-    gguf::GgufError, json::JsonError, safetensors::SafetensorsError, source::SourceError,
+use crate::{
+    adapter::peft::Remedy,
+    weights::{
+        gguf::GgufError, json::JsonError, safetensors::SafetensorsError, source::SourceError,
+    },
 };
 
 /// Reasons told one by one; of more only their number is told.
 const MAX_TOLD: usize = 24;
-
-/// What helps against a reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Remedy {
-    /// To merge the adapter into its base elsewhere.
-    Merge,
-    /// The same of mlx-lm's.
-    Fuse,
-    /// To save it again in another way.
-    Convert,
-    Complete,
-    Precision,
-    /// To train it again, since its numbers are of no use.
-    Train,
-    /// An adapter for something else than writing text.
-    Task,
-    /// To load the base that it was made for.
-    Base,
-}
 
 impl Remedy {
     fn text(self, base: Option<&str>) -> String {

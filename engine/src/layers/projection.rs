@@ -10,6 +10,8 @@
 //! `dy`. Dropout multiplies only the input of the adapter, `D x`; with a scale of the output this means, as in PEFT's
 //! DoRA, `y = (x - D x) W^T + g (D x W^T + s (D x A^T) B^T)`.
 
+use std::{fmt::Debug, rc::Rc};
+
 use burn::tensor::{FloatDType, Tensor};
 
 use super::frozen::FrozenMatrix;
@@ -23,7 +25,7 @@ pub struct ModuleAdapter {
     pub output_scale: Option<Tensor<2>>,
     /// `l`, `[1, in]`; not together with a low-rank pair.
     pub input_scale: Option<Tensor<2>>,
-    pub chain: Chain,
+    pub rule: Rc<dyn GradientRule>,
 }
 
 /// A low-rank pair on the device.
@@ -36,69 +38,48 @@ pub struct LoraPair {
     pub scaling: f64,
 }
 
-/// How the gradients of the tensors that the projection sees lead to those of the trained tensors.
+/// The gradients of the tensors of a [`ModuleAdapter`], with the same shapes.
 #[derive(Debug, Clone)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a few kilobytes of handles a module"
-)]
-pub enum Chain {
-    /// Both are the same tensors.
-    Whole,
-    /// The first `r` of the pair are trained.
-    First(usize),
-    /// `g` is a trained vector times this, `[1, out]`.
-    Magnitude(Tensor<2>),
-    /// The pair is `d a` and `b b`, where the vectors `b` `[out]` and `d` `[r]` are trained.
-    Vectors { a: Tensor<2>, b: Tensor<2> },
+pub struct Gradients {
+    /// The gradients of `A` and `B`.
+    pub pair: Option<[Tensor<2>; 2]>,
+    /// The gradient of the scale of the output or the input.
+    pub scale: Option<Tensor<2>>,
+}
+
+/// How the gradients of the tensors that the projection sees become those of the tensors that a method trains.
+pub trait GradientRule: Debug {
+    /// The gradients of the trained tensors, in the order of the layout's parts.
+    fn trained(&self, seen: Gradients) -> Vec<Tensor<2>>;
+}
+
+/// The rule of methods that train what the projection sees.
+#[derive(Debug, Clone, Copy)]
+pub struct Unchanged;
+
+impl GradientRule for Unchanged {
+    fn trained(&self, seen: Gradients) -> Vec<Tensor<2>> {
+        let Gradients { pair, scale } = seen;
+        pair.into_iter().flatten().chain(scale).collect()
+    }
 }
 
 impl ModuleAdapter {
     /// An adapter that does not change anything yet.
-    pub fn new(chain: Chain) -> Self {
+    pub fn new(rule: impl GradientRule + 'static) -> Self {
         Self {
             low_rank: None,
             output_scale: None,
             input_scale: None,
-            chain,
+            rule: Rc::new(rule),
         }
     }
 
     /// The gradients of the trained tensors, in the order of the layout's parts.
     fn trained(&self, seen: Gradients) -> Vec<Tensor<1>> {
-        let Gradients { pair, scale } = seen;
-        let mut list = Vec::new();
-        let mut push = |tensor: Tensor<2>| list.push(tensor.flatten(0, 1));
-        match (&self.chain, pair) {
-            (Chain::Vectors { a, b }, Some([d_a, d_b])) => {
-                push((d_b * b.clone()).sum_dim(1));
-                push((d_a * a.clone()).sum_dim(1));
-            }
-            (Chain::First(r), Some([d_a, d_b])) => {
-                push(d_a.slice_dim(0, 0..*r));
-                push(d_b.slice_dim(1, 0..*r));
-            }
-            (_, Some([d_a, d_b])) => {
-                push(d_a);
-                push(d_b);
-            }
-            (_, None) => {}
-        }
-        match (&self.chain, scale) {
-            (Chain::Magnitude(inverse), Some(scale)) => push(scale * inverse.clone()),
-            (_, Some(scale)) => push(scale),
-            (_, None) => {}
-        }
-        list
+        let trained = self.rule.trained(seen).into_iter();
+        trained.map(|gradient| gradient.flatten(0, 1)).collect()
     }
-}
-
-/// The gradients of the tensors of a [`ModuleAdapter`], with the same shapes.
-struct Gradients {
-    /// The gradients of `A` and `B`.
-    pair: Option<[Tensor<2>; 2]>,
-    /// The gradient of the scale of the output or the input.
-    scale: Option<Tensor<2>>,
 }
 
 /// What [`backward`] needs from a forward with an adapter.
@@ -370,7 +351,7 @@ mod tests {
                     }),
                     output_scale: has_g.then(|| case.g.tensor()),
                     input_scale: has_l.then(|| case.l.tensor()),
-                    chain: Chain::Whole,
+                    rule: Rc::new(Unchanged),
                 };
                 let dropout = has_dropout.then(|| case.mask.tensor());
                 let saved = Saved::new(case.x.tensor(), &weight, &adapter, dropout);
@@ -402,61 +383,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    /// The trained tensors of a pair that is itself a product, by the definition of each chain.
-    #[test]
-    fn gradients_lead_on_to_what_is_trained() {
-        let mut random = Random::new();
-        let [out, cols, r] = [2..20, 2..20, 2..6].map(|range| random.size(range));
-        let (d_a, d_b) = (random.array([r, cols]), random.array([out, r]));
-        let (a, b) = (random.array([r, cols]), random.array([out, r]));
-        let d_g = random.array([1, out]);
-        let inverse = random.array([1, out]);
-        let seen = || Gradients {
-            pair: Some([d_a.tensor(), d_b.tensor()]),
-            scale: None,
-        };
-        let of = |chain, seen| ModuleAdapter::new(chain).trained(seen);
-        let assert_parts = |what: &str, actual: Vec<Tensor<1>>, expected: &[Array<2>]| {
-            assert_eq!(actual.len(), expected.len(), "{what}");
-            for (actual, expected) in actual.into_iter().zip(expected) {
-                expected.assert_close(what, actual.reshape(expected.shape), 1e-5);
-            }
-        };
-        let first = r - 1;
-        let first_a = Array::from_fn([first, cols], |i| d_a.values[i]);
-        let first_b = Array::from_fn([out, first], |i| d_b.at(i / first, i % first));
-        assert_parts(
-            "first",
-            of(Chain::First(first), seen()),
-            &[first_a, first_b],
-        );
-        let dot = |x: &Array<2>, y: &Array<2>| {
-            Array::from_fn([1, x.shape[0]], |i| {
-                let products = x.row(i).iter().zip(y.row(i));
-                products.map(|(x, y)| x * y).sum()
-            })
-        };
-        let chain = Chain::Vectors {
-            a: a.tensor(),
-            b: b.tensor(),
-        };
-        assert_parts(
-            "vectors",
-            of(chain, seen()),
-            &[dot(&d_b, &b), dot(&d_a, &a)],
-        );
-        let seen = Gradients {
-            pair: None,
-            scale: Some(d_g.tensor()),
-        };
-        let expected = Array::from_fn([1, out], |i| d_g.values[i] * inverse.values[i]);
-        assert_parts(
-            "magnitude",
-            of(Chain::Magnitude(inverse.tensor()), seen),
-            &[expected],
-        );
     }
 
     #[test]

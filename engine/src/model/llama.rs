@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
-use protocol::{Precision, TargetModule};
+use protocol::{BlockNorm, Precision, TargetModule};
 
 use crate::{
-    adapter::DeviceAdapter,
+    adapter::{Base, DeviceAdapter, ModelShape},
     data::Batch,
     kernels::{Heads, Segments, rms_norm},
     layers::{
@@ -223,6 +223,36 @@ impl Llama {
         self.head_of(adapter)
             .forward(self.final_norm(last, adapter), None)
             .flatten(0, 1)
+    }
+}
+
+impl Base for Llama {
+    fn shape(&self) -> ModelShape {
+        ModelShape::from(&self.config)
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn projection(&self, layer: usize, module: TargetModule) -> &FrozenMatrix {
+        self.blocks[layer].matrices()[module as usize]
+    }
+
+    fn block_norm(&self, layer: usize, norm: BlockNorm) -> &Tensor<2> {
+        self.blocks[layer].norms()[norm as usize]
+    }
+
+    fn last_norm(&self) -> &Tensor<2> {
+        &self.norm
+    }
+
+    fn head(&self) -> &FrozenMatrix {
+        Self::head(self)
+    }
+
+    fn embeddings(&self, ids: &[u32]) -> Tensor<2> {
+        self.embed_tokens.select_rows(ids, &self.device)
     }
 }
 

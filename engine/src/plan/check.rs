@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use protocol::{
-    AdapterSpec, Failure, FailureKind, LayerRange, Method, ModelSummary, PreparedSummary, RunSpec,
+    AdapterSpec, Failure, FailureKind, LayerRange, ModelSummary, PreparedSummary, RunSpec,
     TargetModule, fits_pattern,
 };
 
@@ -126,8 +126,8 @@ pub(super) fn check(
 
 fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
     let adapter = &spec.adapter;
-    let method = adapter.method;
-    if method.has_rank() {
+    let facts = adapter.method.facts();
+    if facts.has_rank {
         let rank = adapter.r;
         problems.require(
             "Rank",
@@ -139,7 +139,7 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
         let is_possible = (0.0..=MAX_DROPOUT).contains(&dropout);
         problems.require("Dropout", dropout, is_possible, "from 0 to 0.95");
     }
-    if method.has_alpha() {
+    if facts.has_alpha {
         let alpha = adapter.lora_alpha;
         let allowed = "above 0 and at most 65536";
         problems.require("Alpha", alpha, is_alpha(alpha), allowed);
@@ -152,7 +152,7 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
         let alphas = alphas.map(|(key, alpha)| (key, alpha.to_string(), is_alpha(*alpha)));
         check_pattern("Alphas by module", alphas, allowed, of, problems);
     }
-    if method == Method::PromptTuning {
+    if facts.has_prompt {
         let tokens = adapter.num_virtual_tokens;
         let is_possible = (1..=MAX_VIRTUAL_TOKENS).contains(&tokens);
         problems.require("Virtual tokens", tokens, is_possible, "from 1 to 256");
@@ -176,7 +176,7 @@ fn check_adapter(spec: &RunSpec, shape: &ModelShape, problems: &mut Problems) {
         let what = format!("{first}-{last} is out of range; the model has blocks 0-{end}.");
         problems.push(ProblemKind::Setting, "Blocks", what);
     }
-    if !method.has_modules() {
+    if !facts.has_modules {
         return;
     }
     if adapter.target_modules.is_empty() {
@@ -230,7 +230,7 @@ fn check_pattern<'a>(
 
 /// A start from the base has no more directions than the base.
 fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problems) {
-    if !adapter.method.starts_from_base() {
+    if !adapter.method.facts().starts_from_base {
         return;
     }
     for &module in &adapter.target_modules {

@@ -11,7 +11,7 @@ use crate::{
     layers::{
         float_type,
         frozen::FrozenMatrix,
-        projection::{self, Chain, LoraPair, ModuleAdapter},
+        projection::{self, LoraPair, ModuleAdapter, Unchanged},
     },
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
@@ -252,7 +252,7 @@ impl Bench<'_> {
                 b: b.tensor.clone(),
                 scaling,
             }),
-            ..ModuleAdapter::new(Chain::Whole)
+            ..ModuleAdapter::new(Unchanged)
         };
         let saved = projection::Saved::new(self.activations(&x), &weight, &lora, None);
         let dy_ = self.activations(&dy);

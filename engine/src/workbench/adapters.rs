@@ -250,7 +250,7 @@ impl Adapters {
                 )
             })
             .collect();
-        let (form, parameters) = AdapterForm::blend(&forms, &(&model.summary).into());
+        let (form, parameters) = AdapterForm::blend(&forms, &(&model.summary).into())?;
         let adapter = Rc::new(TrainedAdapter { form, parameters });
         self.keep(
             names.join(" + "),

@@ -116,18 +116,18 @@ pub fn spec(method: Method, num_layers: usize, random: &mut Random) -> AdapterSp
         lora_alpha: random.size(1..34) as f64 / 2.0,
         target_modules: modules,
         layers_to_transform: (random.size(0..2) == 1).then_some(LayerRange { first, last }),
-        train_norms: random.size(0..2) == 1 && method.goes_with_saved_modules(),
-        train_head: random.size(0..3) == 0 && method.goes_with_saved_modules(),
+        train_norms: random.size(0..2) == 1 && method.facts().has_modules,
+        train_head: random.size(0..3) == 0 && method.facts().has_modules,
         num_virtual_tokens: random.size(1..6),
         ..AdapterSpec::default()
     };
-    if method.has_alpha() && random.size(0..2) == 1 {
+    if method.facts().has_alpha && random.size(0..2) == 1 {
         let module = spec.target_modules[0].name().to_owned();
         spec.rank_pattern.insert(module.clone(), random.size(1..7));
         spec.alpha_pattern
             .insert(module, random.size(1..10) as f64 / 4.0);
     }
-    if !method.has_modules() {
+    if !method.facts().has_modules {
         spec.target_modules = AdapterSpec::default().target_modules;
         spec.layers_to_transform = None;
     }

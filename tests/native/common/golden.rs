@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use engine::{
+    adapter::AdapterForm,
     data::{TokenSequence, batch::Batch},
     layers::block::KeyValueCache,
     model::Llama,
@@ -203,7 +204,9 @@ pub async fn check_adapter(
     }
     let projection = ["base_model.vera_A", "base_model.vera_B"];
     if let [Some(a), Some(b)] = projection.map(|name| tensors.get(&format!("fixed.{name}"))) {
-        state.form.set_projection([a.clone(), b.clone()], &model);
+        let shared = vec![a.clone(), b.clone()];
+        let with_shared = AdapterForm::with_shared(&spec.adapter, shared, &model).await;
+        state.form = with_shared.unwrap().0;
     }
     for (name, range) in named_ranges(&state.form.layout) {
         state.parameters[range].copy_from_slice(&tensors[&format!("init.{name}")]);

@@ -121,7 +121,10 @@ fn a_method_brings_what_it_begins_with_and_keeps_what_was_typed() {
     let mut form = Form::default();
     form.choose(Method::Ia3);
     let spec = form.run_spec().unwrap();
-    assert_eq!(spec.adapter.target_modules, Method::Ia3.target_modules());
+    assert_eq!(
+        spec.adapter.target_modules,
+        Method::Ia3.facts().target_modules
+    );
     assert_eq!(spec.learning_rate, 0.01);
     form.set(Field::LearningRate, "0.02");
     form.choose(Method::Vera);

@@ -14,9 +14,7 @@ use crate::store::Store;
 pub fn TrainSettings() -> impl IntoView {
     let form = Store::get().form;
     let is_new = move || form.with(|form| form.initial_adapter.is_none());
-    let can_save = move || {
-        form.with(|form| form.initial_adapter.is_none() && form.method.goes_with_saved_modules())
-    };
+    let can_save = move || form.with(Form::goes_with_saved_modules);
     let can_pack = move || form.with(Form::goes_with_packing);
     view! {
         <div class="settings">
@@ -25,7 +23,7 @@ pub fn TrainSettings() -> impl IntoView {
                 <div class="fields">
                     <StartFrom />
                     <Show when=is_new>
-                        <Choice label="Method" options=methods hint=|form| form.method.advice()
+                        <Choice label="Method" options=methods hint=|form| form.method.facts().advice
                             get=|form| form.method set=Form::choose />
                     </Show>
                     {[Field::Rank, Field::Alpha, Field::LrRatio, Field::VirtualTokens, Field::Dropout].map(method_field).collect_view()}
@@ -79,7 +77,7 @@ pub fn TrainSettings() -> impl IntoView {
 
 fn methods() -> Vec<(Method, String)> {
     Method::ALL
-        .map(|method| (method, method.name().to_owned()))
+        .map(|method| (method, method.facts().name.to_owned()))
         .into()
 }
 

@@ -129,14 +129,14 @@ fn facts(adapter: &AdapterSummary) -> String {
         AdapterOrigin::File => "from a file",
         AdapterOrigin::Blend(_) => "a blend",
     };
-    let rank = if spec.method.has_rank() {
+    let rank = if spec.method.facts().has_rank {
         format!(", rank {}", spec.r)
     } else {
         String::new()
     };
     format!(
         "{}{rank}, {} parameters, {origin}",
-        spec.method.name(),
+        spec.method.facts().name,
         count(adapter.trainable_parameters)
     )
 }

@@ -34,7 +34,8 @@ pub async fn merge_files(
     let shape = ModelShape::from(&files.config);
     let adapter = AdapterFiles::open(adapter, &shape).await;
     let adapter = adapter.map_err(|error| failed(error.into()))?;
-    let (form, parameters) = adapter.to_merge(&shape, &Device::default());
+    let merged = adapter.to_merge(&shape, &Device::default());
+    let (form, parameters) = merged.map_err(failed)?;
     let (bos, stops) = modelfile::bos_and_stops(&tokenizer);
     let name = merged_file_name(files.display_name(), kind);
     let gguf_name = name.replace(".zip", ".gguf");

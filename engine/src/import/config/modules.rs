@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{AdapterSpec, LayerRange, Method, TargetModule, fits_pattern};
+use protocol::{AdapterSpec, LayerRange, TargetModule, fits_pattern};
 use serde_json::Value;
 
 use super::{Mismatch, Reader, Remedy, whole};
 use crate::{
-    adapter::{ModelShape, ia3::scales_input, is_of_module},
+    adapter::{ModelShape, is_of_module, peft::ConfigReader},
     weights::tensor::TensorEntry,
 };
 
@@ -33,44 +33,45 @@ pub(super) fn trained_embeddings(shape: &ModelShape, tensors: &[TensorEntry]) ->
 
 impl Reader<'_> {
     /// Whether `exclude_modules` leaves a module out. A regular expression leaves it to the tensors.
-    fn excluded(&self, tensors: &[TensorEntry]) -> impl Fn(usize, TargetModule) -> bool + use<> {
+    fn excluded(&self) -> impl Fn(usize, TargetModule) -> bool + use<> {
         let names: Option<Vec<String>> = self
-            .list("exclude_modules")
+            .names("exclude_modules")
             .map(|names| names.into_iter().map(str::to_owned).collect());
         let is_regex = self.text("exclude_modules").is_some();
-        let has = owners(tensors);
+        let has = owners(self.tensors);
         move |layer, module| match &names {
             Some(names) => names.iter().any(|name| fits_pattern(name, layer, module)),
             None => is_regex && !has.contains(&(layer, module)),
         }
     }
 
-    /// The adapted modules, which must be the same in each of a range of blocks.
-    pub(super) fn put_modules(
-        &mut self,
-        spec: &mut AdapterSpec,
-        shape: &ModelShape,
-        tensors: &[TensorEntry],
-    ) {
-        let key = "target_modules";
+    /// The adapted modules, which must be the same in each of a range of blocks; whether there are any.
+    pub(super) fn put_modules(&mut self, spec: &mut AdapterSpec) -> bool {
+        let (key, shape) = ("target_modules", self.shape);
         let layers = self.layers();
-        let is_excluded = self.excluded(tensors);
-        let has = owners(tensors);
+        let is_excluded = self.excluded();
+        let has = owners(self.tensors);
         let is_named: Box<dyn Fn(usize, TargetModule) -> bool> = match self.config.get(key) {
             Some(Value::String(all)) if all == "all-linear" => Box::new(|_, _| true),
             // A regular expression: the tensors say what it means.
             Some(Value::String(_)) => Box::new(move |layer, module| has.contains(&(layer, module))),
-            Some(Value::Array(_)) => match self.list(key) {
+            Some(Value::Array(_)) => match self.names(key) {
                 Some(names) => {
                     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-                    self.check_named(&names, shape);
+                    self.check_named(&names);
                     Box::new(move |layer, module| {
                         names.iter().any(|name| fits_pattern(name, layer, module))
                     })
                 }
-                None => return self.refuse(key, "it is not a list of names", Remedy::Complete),
+                None => {
+                    self.refuse(key, "it is not a list of names", Remedy::Complete);
+                    return false;
+                }
             },
-            _ => return self.refuse(key, "it is missing", Remedy::Complete),
+            _ => {
+                self.refuse(key, "it is missing", Remedy::Complete);
+                return false;
+            }
         };
         let is_adapted = |layer: usize, module| {
             layers.as_ref().is_none_or(|layers| layers.contains(&layer))
@@ -83,7 +84,8 @@ impl Reader<'_> {
         let modules: BTreeSet<TargetModule> = adapted.iter().map(|(_, module)| *module).collect();
         let (Some(&(first, _)), Some(&(last, _))) = (adapted.first(), adapted.last()) else {
             let what = "they are not linear layers of this model's blocks";
-            return self.refuse(key, what, Remedy::Base);
+            self.refuse(key, what, Remedy::Base);
+            return false;
         };
         spec.target_modules = modules.into_iter().collect();
         let is_all = first == 0 && last + 1 == shape.num_hidden_layers;
@@ -92,14 +94,12 @@ impl Reader<'_> {
             let what = "supported only with the same modules in every block of a range";
             self.refuse(key, what, Remedy::Merge);
         }
-        if spec.method == Method::Ia3 {
-            self.check_feedforward(spec);
-        }
+        true
     }
 
     /// Refuses each name that is not a linear layer of a block, for what it is.
-    fn check_named(&mut self, names: &[String], shape: &ModelShape) {
-        let key = "target_modules";
+    fn check_named(&mut self, names: &[String]) {
+        let (key, shape) = ("target_modules", self.shape);
         for name in names {
             let last = name.rsplit('.').next().unwrap_or_default();
             if all_modules(shape).any(|(layer, module)| fits_pattern(name, layer, module)) {
@@ -110,7 +110,7 @@ impl Reader<'_> {
                 _ if EMBEDDINGS.contains(&last) => self.refuse(key, ON_EMBEDDING, Remedy::Merge),
                 _ => {
                     let what = format!("{name:?} is not a linear layer of this model's blocks");
-                    self.refuse(key, what, Remedy::Base);
+                    self.refuse(key, &what, Remedy::Base);
                 }
             }
         }
@@ -128,21 +128,6 @@ impl Reader<'_> {
             self.refuse("layers_to_transform", what, Remedy::Complete);
         }
         layers
-    }
-
-    /// IA3 scales the inputs of those modules; here that is the last of a block alone.
-    fn check_feedforward(&mut self, spec: &AdapterSpec) {
-        let names = self.list("feedforward_modules").unwrap_or_default();
-        let names = |module: TargetModule| {
-            names
-                .iter()
-                .any(|name| name.rsplit('.').next() == Some(module.name()))
-        };
-        let mut modules = spec.target_modules.iter();
-        if !modules.all(|&module| names(module) == scales_input(module)) {
-            let what = "only down_proj is supported here";
-            self.refuse("feedforward_modules", what, Remedy::Merge);
-        }
     }
 }
 

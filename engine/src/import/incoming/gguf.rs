@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Incoming, IncomingTensor, Order, refused};
 use crate::{
     adapter::ModelShape,
-    import::{ImportError, Mismatch, error::Remedy},
+    import::{ImportError, Mismatch, Remedy},
     weights::{config::LlamaConfig, gguf::GgufHeader, names::hf_from_gguf, tensor::TensorEntry},
 };
 

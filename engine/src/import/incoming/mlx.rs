@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Incoming, IncomingTensor, Order, refused};
 use crate::{
-    import::{ImportError, Mismatch, error::Remedy},
+    import::{ImportError, Mismatch, Remedy},
     weights::tensor::TensorEntry,
 };
 

@@ -3,32 +3,27 @@
 use serde_json::{Map, Value};
 
 use super::{Incoming, IncomingTensor, Order};
-use crate::weights::{names::unwrapped, tensor::TensorEntry};
+use crate::{
+    adapter::peft::part_names,
+    weights::{names::unwrapped, tensor::TensorEntry},
+};
 
 /// What PEFT puts before the names of the model.
 const PREFIX: &str = "base_model.model.";
 /// Modules of a causal language model; a file with these at the start of its names lacks the prefix.
 const BARE: [&str; 2] = ["model.", "lm_head."];
-/// Parts whose name in memory is followed by the adapter's name.
-const NAMED: [&str; 8] = [
-    "lora_A",
-    "lora_B",
-    "lora_embedding_A",
-    "lora_embedding_B",
-    "lora_magnitude_vector",
-    "vera_lambda_b",
-    "vera_lambda_d",
-    "ia3_l",
-];
+/// Parts that no method here has, and that are refused by name.
+const FOREIGN_PARTS: [&str; 2] = ["lora_embedding_A", "lora_embedding_B"];
 
 pub(super) fn incoming(config: Map<String, Value>, tensors: Vec<TensorEntry>) -> Incoming {
+    let parts = named_parts();
     let tensors = tensors
         .into_iter()
         // What a saved module was before the training.
         .filter(|entry| !entry.name.contains(".original_module."))
         .map(|entry| IncomingTensor {
             entry: TensorEntry {
-                name: peft_name(&entry.name),
+                name: peft_name(&entry.name, &parts),
                 ..entry
             },
             order: Order::AsInPeft,
@@ -39,8 +34,15 @@ pub(super) fn incoming(config: Map<String, Value>, tensors: Vec<TensorEntry>) ->
     }
 }
 
+/// Parts whose name in memory is followed by the adapter's name.
+fn named_parts() -> Vec<&'static str> {
+    let mut parts = part_names();
+    parts.extend(FOREIGN_PARTS);
+    parts
+}
+
 /// The name that PEFT's `save_pretrained` would give.
-fn peft_name(name: &str) -> String {
+fn peft_name(name: &str, parts: &[&str]) -> String {
     let mut name = unwrapped(name);
     let twice = [PREFIX, PREFIX].concat();
     while name.starts_with(&twice) {
@@ -49,7 +51,7 @@ fn peft_name(name: &str) -> String {
     if BARE.iter().any(|start| name.starts_with(start)) {
         name.insert_str(0, PREFIX);
     }
-    for part in NAMED {
+    for part in parts {
         name = name.replace(&format!(".{part}.default"), &format!(".{part}"));
     }
     name = name.replace(".modules_to_save.default.", ".");
@@ -65,6 +67,8 @@ mod tests {
 
     #[test]
     fn names_become_those_of_peft() {
+        let parts = named_parts();
+        let named = |name| peft_name(name, &parts);
         let module = "base_model.model.model.layers.0.mlp.up_proj";
         for (name, expected) in [
             (
@@ -96,10 +100,10 @@ mod tests {
                 "lora_magnitude_vector",
             ),
         ] {
-            assert_eq!(peft_name(name), format!("{module}.{expected}"));
+            assert_eq!(named(name), format!("{module}.{expected}"));
         }
         assert_eq!(
-            peft_name("base_model.model.lm_head.modules_to_save.default.weight"),
+            named("base_model.model.lm_head.modules_to_save.default.weight"),
             "base_model.model.lm_head.weight"
         );
         for name in [
@@ -107,7 +111,7 @@ mod tests {
             "prompt_embeddings",
             "base_model.vera_A",
         ] {
-            assert_eq!(peft_name(name), name);
+            assert_eq!(named(name), name);
         }
     }
 }

@@ -155,12 +155,16 @@ fn a_learning_rate_far_from_the_usual_one_is_warned_of() {
             let warnings = told(method, rate);
             let fast = format!(
                 "A learning rate of {rate} is far above what {}",
-                method.name()
+                method.facts().name
             );
             assert!(warnings[0].starts_with(&fast), "{warnings:?}");
             assert!(warnings[0].contains("get worse or diverge"));
         }
-        for usual in [method.learning_rate(), 5.0 * method.learning_rate(), 1e-4] {
+        for usual in [
+            method.facts().learning_rate,
+            5.0 * method.facts().learning_rate,
+            1e-4,
+        ] {
             assert_eq!(told(method, usual), Vec::<String>::new(), "{usual}");
         }
         let slow = told(method, 1e-7);

@@ -1,0 +1,148 @@
+//! LoRA (Hu et al., arXiv 2106.09685): `W x + s B A x` with `s = alpha / r`; `A` `[r, in]` is random and `B` `[out, r]`
+//! zero, so training starts from the base.
+
+mod config;
+
+use std::rc::Rc;
+
+use burn::tensor::Tensor;
+use protocol::{Failure, TargetModule};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Adaptation, ModuleOnDevice, ModuleOnHost, Projections, Start, Started};
+use crate::{
+    adapter::{
+        Matrix, Part, Slot, fill_uniform,
+        merge::Dense,
+        peft::PeftConfig,
+        slot::{ModulePart, ModuleSlots},
+    },
+    layers::{
+        frozen::FrozenMatrix,
+        projection::{LoraPair, ModuleAdapter, Unchanged},
+    },
+};
+pub(super) use config::LoraConfig;
+
+pub(super) struct Lora;
+
+impl Adaptation for Lora {
+    fn projections(&self) -> Option<&dyn Projections> {
+        Some(&LORA)
+    }
+
+    fn config(&self) -> &dyn PeftConfig {
+        &LoraConfig::PLAIN
+    }
+}
+
+pub(super) static LORA: LowRank = LowRank { scaling };
+
+pub(super) fn scaling(alpha: f64, r: usize) -> f64 {
+    alpha / r as f64
+}
+
+/// A trained pair on each module; variants differ in its scaling.
+pub(super) struct LowRank {
+    /// From alpha and the rank.
+    pub(super) scaling: fn(f64, usize) -> f64,
+}
+
+impl Projections for LowRank {
+    fn parts(&self, r: usize, _: TargetModule, features: (usize, usize)) -> Vec<ModulePart> {
+        parts(r, features)
+    }
+
+    fn scaling(&self, alpha: f64, r: usize) -> f64 {
+        (self.scaling)(alpha, r)
+    }
+
+    fn start<'a>(&self, start: Start<'a>, rng: &'a mut ChaCha8Rng) -> Started<'a> {
+        Box::pin(started(start, rng))
+    }
+
+    fn to_merge(
+        &self,
+        slots: &ModuleSlots<'_>,
+        _: &[Rc<Matrix>],
+    ) -> Result<Rc<dyn ModuleOnHost>, Failure> {
+        Ok(Rc::new(Pair::of(slots)?))
+    }
+}
+
+/// `A` and `B`
+pub(super) fn parts(r: usize, (in_features, out_features): (usize, usize)) -> Vec<ModulePart> {
+    vec![
+        ModulePart::matrix(Part::A, [r, in_features]),
+        ModulePart::matrix(Part::B, [out_features, r]),
+    ]
+}
+
+async fn started(
+    mut start: Start<'_>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Rc<dyn ModuleOnDevice>, Failure> {
+    draw(&mut start, rng)?;
+    Ok(Rc::new(Pair::of(&start.slots)?))
+}
+
+/// PEFT's initialization: `A` uniform in `+-1 / sqrt(in)` (Kaiming with `a = sqrt(5)`), `B` zero.
+pub(super) fn draw(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result<(), Failure> {
+    let bound = 1.0 / (start.weight.cols() as f64).sqrt();
+    fill_uniform(start.part(Part::A)?, bound, rng);
+    Ok(())
+}
+
+/// Where the pair of a module is.
+#[derive(Debug, Clone)]
+pub(in crate::adapter) struct Pair {
+    a: Slot,
+    b: Slot,
+    pub(super) scaling: f64,
+}
+
+impl Pair {
+    /// # Errors
+    /// As [`ModuleSlots::slot`].
+    pub(in crate::adapter) fn of(slots: &ModuleSlots<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            a: slots.slot(Part::A)?,
+            b: slots.slot(Part::B)?,
+            scaling: slots.scaling,
+        })
+    }
+
+    /// `A` and `B` among the parameters.
+    pub(super) fn on_host<'a>(&self, parameters: &'a [f32]) -> [&'a [f32]; 2] {
+        [&self.a, &self.b].map(|slot| slot.on_host(parameters))
+    }
+
+    pub(super) fn on_device(&self, flat: &Tensor<1>) -> LoraPair {
+        LoraPair {
+            a: self.a.on_device(flat),
+            b: self.b.on_device(flat),
+            scaling: self.scaling,
+        }
+    }
+}
+
+impl ModuleOnHost for Pair {
+    /// `W + s B A`
+    fn merge(&self, parameters: &[f32], weight: &mut Dense<'_>) {
+        let [a, b] = self.on_host(parameters);
+        weight.add_product(b, a, self.scaling);
+    }
+
+    fn product(&self, parameters: &[f32]) -> Option<[Vec<f32>; 2]> {
+        Some(self.on_host(parameters).map(<[f32]>::to_vec))
+    }
+}
+
+impl ModuleOnDevice for Pair {
+    fn forward(&self, flat: &Tensor<1>, _: &FrozenMatrix) -> ModuleAdapter {
+        ModuleAdapter {
+            low_rank: Some(self.on_device(flat)),
+            ..ModuleAdapter::new(Unchanged)
+        }
+    }
+}
