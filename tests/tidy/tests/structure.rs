@@ -209,6 +209,36 @@ fn dependencies_point_down() {
 }
 
 #[test]
+fn methods_are_told_apart_in_one_place() {
+    let facts = "engine/protocol/src/adapter/method.rs";
+    let registry = "engine/src/adapter/method.rs";
+    let facts_file = &files(facts, ".rs")[0];
+    let (_, variants) = facts_file.text().split_once("pub enum Method {").unwrap();
+    let (variants, _) = variants.split_once('}').unwrap();
+    let variants: Vec<String> = variants
+        .lines()
+        .filter_map(|line| Some(format!("Method::{}", line.trim().strip_suffix(',')?)))
+        .collect();
+    assert!(variants.len() > 1, "the enum is read as it is written");
+    let elsewhere = files("engine", ".rs")
+        .into_iter()
+        .chain(files("app/src", ".rs"))
+        .filter(|file| !file.path.contains("/tests") && ![facts, registry].contains(&&*file.path));
+    let is_named = |line: &str| {
+        // The first is the default, which may be chosen without being compared.
+        let is_compared = ["==", "!=", "=>", "matches!"]
+            .iter()
+            .any(|sign| line.contains(sign));
+        let mut others = variants[usize::from(!is_compared)..].iter();
+        others.any(|variant| line.contains(variant.as_str()))
+    };
+    assert_none(
+        "a method is known by its facts, and does what its own file says: nothing else asks which it is",
+        &places(&elsewhere.collect::<Vec<_>>(), is_named),
+    );
+}
+
+#[test]
 fn files_stay_short() {
     let lengths = |folder: &str, most: usize| -> Vec<String> {
         let long = files(folder, ".rs")
