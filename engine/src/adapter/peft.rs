@@ -60,7 +60,7 @@ pub(crate) trait ConfigReader {
 pub enum Remedy {
     /// To merge the adapter into its base elsewhere.
     Merge,
-    /// The same of mlx-lm's.
+    /// The same, for an adapter of mlx-lm.
     Fuse,
     /// To save it again in another way.
     Convert,
@@ -68,7 +68,7 @@ pub enum Remedy {
     Precision,
     /// To train it again, since its numbers are of no use.
     Train,
-    /// An adapter for something else than writing text.
+    /// To choose an adapter that writes text.
     Task,
     /// To load the base that it was made for.
     Base,
