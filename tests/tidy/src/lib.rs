@@ -89,3 +89,70 @@ pub fn words(line: &str) -> impl Iterator<Item = &str> {
 pub fn without_comment(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }
+
+/// The modules at the top of its crate that a file's code names after `crate::`, with the lines: alone, in a path or inside braces.
+pub fn rooms_named(file: &Tracked) -> Vec<(usize, String)> {
+    let mut code = String::new();
+    let mut starts = Vec::new();
+    for (number, line) in file.code() {
+        starts.push((code.len(), number));
+        code += without_comment(line);
+        code.push('\n');
+    }
+    let mut named = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let is_whole = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let path = &code[at + "crate::".len()..];
+        let mut first = |offset: usize| {
+            let rest = path[offset..].trim_start();
+            let word = words(rest).next().unwrap_or_default();
+            let place = at + "crate::".len() + path.len() - rest.len();
+            let line = starts.iter().rev().find(|(start, _)| *start <= place);
+            named.push((line.map_or(0, |(_, number)| *number), word.to_owned()));
+        };
+        if !is_whole {
+            continue;
+        }
+        if !path.starts_with('{') {
+            first(0);
+            continue;
+        }
+        let mut depth = 0;
+        for (offset, byte) in path.bytes().enumerate() {
+            match byte {
+                b'{' => depth += 1,
+                b'}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 1 && matches!(byte, b'{' | b',') {
+                // Nothing may follow a last comma.
+                let rest = path[offset + 1..].trim_start();
+                if !rest.starts_with('}') {
+                    first(offset + 1);
+                }
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_are_found_however_they_are_named() {
+        let text = "use crate::a;\nuse crate::{\n    b::{c, d::e},\n    f,\n    // crate::not,\n    g::{\n        h,\n    },\n};\n\
+                    fn x() { crate::i::j(mycrate::k) }\n#[cfg(test)]\nuse crate::l;\n";
+        let file = Tracked {
+            path: String::new(),
+            bytes: text.as_bytes().to_vec(),
+        };
+        let expected = [(1, "a"), (3, "b"), (4, "f"), (6, "g"), (10, "i")];
+        let expected = expected.map(|(line, room)| (line, room.to_owned()));
+        assert_eq!(rooms_named(&file), expected);
+    }
+}
