@@ -2,10 +2,12 @@
 
 pub mod cancel;
 pub mod choice;
+pub mod control;
 pub mod facts;
 pub mod field;
 pub mod file_input;
 pub mod icon;
+pub mod modules_field;
 pub mod notices;
 pub mod progress;
 pub mod show_row;

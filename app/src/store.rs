@@ -26,6 +26,8 @@ use crate::state::sample::Sample;
 use crate::state::trial::Tried;
 use crate::state::{ExportState, State, Step};
 
+const LEARNING_RATE: Field = Field::named("learning_rate");
+
 /// Handles on everything shared; copies are cheap.
 #[derive(Clone, Copy)]
 pub struct Store {
@@ -153,9 +155,9 @@ impl Store {
         self.start_problem.set(None);
         // What was found about other rows says nothing about these.
         self.form.update(|form| {
-            form.leave_out.clear();
-            form.control_tokens = ControlTokens::default();
-            form.file_sides.clear();
+            form.settings.run.data.leave_out.clear();
+            form.settings.run.data.control_tokens = ControlTokens::default();
+            form.settings.run.data.file_sides.clear();
         });
         self.jump.set(Some(0));
         self.client
@@ -435,7 +437,7 @@ impl Store {
     /// Sets the learning rate and moves the focus to *Start training*.
     pub fn set_learning_rate(self, rate: f64) {
         self.form
-            .update(|form| form.set(Field::LearningRate, rate.to_string()));
+            .update(|form| form.set(LEARNING_RATE, rate.to_string()));
         self.start_problem.set(Some(format!(
             "The learning rate is {rate} now. Start training when you are ready."
         )));

@@ -1,5 +1,6 @@
 use leptos::prelude::*;
 
+use super::control::help;
 use crate::state::form::Field;
 use crate::store::{Store, field_id};
 
@@ -17,7 +18,8 @@ pub fn FormField(
     let note = format!("{id}-note");
     let error = Memo::new(move |_| form.with(|form| form.error(field)));
     view! {
-        <div class="field" class:field-wide=is_name class:is-wrong=move || error.with(Option::is_some)>
+        <div class="field" class:field-wide=is_name class:is-wrong=move || error.with(Option::is_some)
+            title=help(field)>
             <label for=id.clone()>{field.label()}</label>
             <input
                 id=id
@@ -32,7 +34,7 @@ pub fn FormField(
                 prop:value=move || form.with(|form| form.text(field).to_owned())
                 on:input=move |event| form.update(|form| form.set(field, event_target_value(&event)))
             />
-            <p class="field-note" id=note>{move || error.get().unwrap_or_else(|| field.hint().to_owned())}</p>
+            <p class="field-note" id=note>{move || error.get().unwrap_or_else(|| field.setting().hint.to_owned())}</p>
             {children.map(|children| children())}
         </div>
     }

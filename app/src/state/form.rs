@@ -5,35 +5,20 @@ mod field;
 mod parse;
 
 pub use field::Field;
-pub use parse::{layers, modules, number, pattern, real, whole};
+pub use parse::{modules, number};
 
 use protocol::{
-    AdapterId, AdapterSpec, ControlTokens, Conversation, DataSpec, FileSide, FindingKind,
-    GenerationSpec, LrSchedulerType, MergedKind, Method, Preamble, PrecisionChoice, RunSpec, Side,
-    TargetModule, TrainOn,
+    Access, Conversation, DataSpec, FileSide, FindingKind, GenerationSpec, MergedKind, Method,
+    Preamble, RunSpec, Setting, Settings, Side, TargetModule,
 };
-
-use field::Kind;
 
 /// The texts of all fields as typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Form {
-    texts: [String; Field::ALL.len()],
-    /// Findings whose rows are left out, each once and in their order.
-    pub leave_out: Vec<FindingKind>,
-    pub control_tokens: ControlTokens,
-    /// What the rows of some files are for, other than by their names.
-    pub file_sides: Vec<FileSide>,
-    pub train_on: TrainOn,
-    pub method: Method,
-    /// The adapter to go on with; a new one where there is none.
-    pub initial_adapter: Option<AdapterId>,
-    pub train_norms: bool,
-    pub train_head: bool,
-    pub scheduler: LrSchedulerType,
-    pub precision: PrecisionChoice,
-    pub packing: bool,
-    pub group_by_length: bool,
+    /// By field; empty where nothing is typed.
+    texts: Vec<String>,
+    /// What is chosen rather than typed; what is typed is as at first in here.
+    pub settings: Settings,
     /// The type of the merged model's weights, if it is saved as GGUF.
     pub gguf_type: MergedKind,
     pub prompt: String,
@@ -52,39 +37,25 @@ pub struct Form {
 impl Default for Form {
     fn default() -> Self {
         Self {
-            texts: Field::ALL.map(|field| field.default_text().to_owned()),
-            leave_out: Vec::new(),
-            control_tokens: ControlTokens::default(),
-            file_sides: Vec::new(),
-            train_on: TrainOn::default(),
-            method: Method::Lora,
-            initial_adapter: None,
-            train_norms: false,
-            train_head: false,
-            scheduler: LrSchedulerType::Cosine,
-            precision: PrecisionChoice::Automatic,
-            packing: false,
-            group_by_length: false,
+            texts: Field::all().map(first_text).collect(),
+            settings: Settings::default(),
             gguf_type: MergedKind::GgufQ8_0,
             prompt: String::new(),
             system_prompt: String::new(),
             as_text: false,
             offers_tools: true,
             suggested: (Preamble::default(), false),
-            fitting_length: Field::SequenceLength.default_text().to_owned(),
+            fitting_length: first_text(LENGTH),
         }
     }
 }
 
-/// What a field holds at first under a method that has a say in it.
-fn first_text(method: Method, field: Field) -> String {
-    let facts = method.facts();
-    match field {
-        Field::Rank => facts.rank.to_string(),
-        Field::LearningRate => facts.learning_rate.to_string(),
-        Field::TargetModules => names(facts.target_modules.iter().copied()),
-        _ => field.default_text().to_owned(),
-    }
+const LENGTH: Field = Field::named("max_seq_length");
+const MODULES: Field = Field::named("target_modules");
+
+/// What a field holds at first.
+fn first_text(field: Field) -> String {
+    field.setting().text(&Settings::default())
 }
 
 fn names(modules: impl Iterator<Item = TargetModule>) -> String {
@@ -96,29 +67,27 @@ fn names(modules: impl Iterator<Item = TargetModule>) -> String {
 
 impl Form {
     pub fn text(&self, field: Field) -> &str {
-        &self.texts[field as usize]
+        &self.texts[field.index()]
     }
 
     pub fn set(&mut self, field: Field, text: impl Into<String>) {
-        self.texts[field as usize] = text.into();
+        self.texts[field.index()] = text.into();
     }
 
     /// Why the field's text cannot be used, if so.
     pub fn error(&self, field: Field) -> Option<String> {
+        let mut settings = self.as_far_as_readable();
+        let setting = field.setting();
         let text = self.text(field);
-        match field.kind() {
-            Kind::Whole { .. } => whole(field, text).err(),
-            Kind::Real { .. } => real(field, text).err(),
-            Kind::Modules => modules(text).err(),
-            Kind::Layers => layers(text).err(),
-            Kind::Pattern if field == Field::RankPattern => pattern::<usize>(field, text).err(),
-            Kind::Pattern => pattern::<f64>(field, text).err(),
-        }
+        parse::read(setting, text, &mut settings).err().or_else(|| {
+            let what = setting.problems(&settings).into_iter().next()?;
+            Some(format!("{}: {what}", setting.label))
+        })
     }
 
     /// The chosen modules, as far as they can be read.
     pub fn target_modules(&self) -> Vec<TargetModule> {
-        modules(self.text(Field::TargetModules)).unwrap_or_default()
+        modules(self.text(MODULES)).unwrap_or_default()
     }
 
     /// Adds or removes the module; the text is rewritten in the order of the forward pass.
@@ -135,155 +104,129 @@ impl Form {
 
     pub fn set_modules(&mut self, chosen: &[TargetModule]) {
         let all = TargetModule::ALL.into_iter();
-        self.set(
-            Field::TargetModules,
-            names(all.filter(|module| chosen.contains(module))),
-        );
+        self.set(MODULES, names(all.filter(|module| chosen.contains(module))));
     }
 
     /// Leaves out the rows of a finding, or puts them back.
     pub fn toggle_left_out(&mut self, kind: FindingKind) {
-        match self.leave_out.iter().position(|&known| known == kind) {
+        let left_out = &mut self.settings.run.data.leave_out;
+        match left_out.iter().position(|&known| known == kind) {
             Some(at) => {
-                self.leave_out.remove(at);
+                left_out.remove(at);
             }
-            None => self.leave_out.push(kind),
+            None => left_out.push(kind),
         }
-        self.leave_out.sort_unstable();
+        left_out.sort_unstable();
     }
 
     /// Says what a file's rows are for; nothing is noted where that is what its name says anyway.
     pub fn choose_side(&mut self, file: &str, by_name: Option<Side>, side: Side) {
-        self.file_sides.retain(|known| known.file != file);
+        let sides = &mut self.settings.run.data.file_sides;
+        sides.retain(|known| known.file != file);
         if side != by_name.unwrap_or(Side::Train) {
             let file = file.to_owned();
-            self.file_sides.push(FileSide { file, side });
+            sides.push(FileSide { file, side });
         }
     }
 
-    fn whole(&self, field: Field) -> Result<u64, Field> {
-        whole(field, self.text(field)).map_err(|_| field)
+    /// The index of what is chosen of a setting's few values.
+    pub fn chosen(&self, field: Field) -> usize {
+        match &field.setting().access {
+            Access::Choice(choice) => choice.chosen(&self.settings),
+            _ => 0,
+        }
     }
 
-    fn size(&self, field: Field) -> Result<usize, Field> {
-        usize::try_from(self.whole(field)?).map_err(|_| field)
-    }
-
-    fn real(&self, field: Field) -> Result<f64, Field> {
-        real(field, self.text(field)).map_err(|_| field)
-    }
-
-    /// How rows become examples, or the first field that stands in the way.
-    pub fn data_spec(&self) -> Result<DataSpec, Field> {
-        Ok(DataSpec {
-            train_on: self.train_on,
-            max_seq_length: self.size(Field::SequenceLength)?,
-            validation_split: self.real(Field::ValidationSplit)?,
-            test_split: self.real(Field::TestSplit)?,
-            seed: self.whole(Field::Seed)?,
-            leave_out: self.leave_out.clone(),
-            control_tokens: self.control_tokens,
-            file_sides: self.file_sides.clone(),
-        })
-    }
-
-    /// Chooses the method. What is as the last one had it to begin with becomes as this one has it.
-    pub fn choose(&mut self, method: Method) {
-        let before = std::mem::replace(&mut self.method, method);
-        for field in [Field::Rank, Field::TargetModules, Field::LearningRate] {
-            if self.text(field) == first_text(before, field) {
-                self.set(field, first_text(method, field));
+    /// Chooses one of a setting's few values. What is as the last method had it to begin with becomes as this one has it.
+    pub fn choose(&mut self, field: Field, index: usize) {
+        let Access::Choice(choice) = &field.setting().access else {
+            return;
+        };
+        let before = Settings::from(&RunSpec::of_method(self.method()));
+        choice.choose(&mut self.settings, index);
+        let after = Settings::from(&RunSpec::of_method(self.method()));
+        for field in Field::all().filter(|field| field.setting().is_typed()) {
+            let text = field.setting().text(&after);
+            let was = field.setting().text(&before);
+            if text != was && *self.text(field) == was {
+                self.set(field, text);
             }
         }
     }
 
+    /// Whether a setting that can be on or off is on.
+    pub fn is_on(&self, field: Field) -> bool {
+        match &field.setting().access {
+            Access::Switch(at) => *(at.get)(&self.settings),
+            _ => false,
+        }
+    }
+
+    pub fn switch(&mut self, field: Field, is_on: bool) {
+        if let Access::Switch(at) = &field.setting().access {
+            *(at.get_mut)(&mut self.settings) = is_on;
+        }
+    }
+
+    fn method(&self) -> Method {
+        self.settings.run.adapter.method
+    }
+
     /// Whether the field means anything to the chosen method, or to an adapter that is gone on with.
     pub fn has(&self, field: Field) -> bool {
-        let is_of_form = field != Field::Dropout && field.is_of_adapter();
-        if self.initial_adapter.is_some() && is_of_form {
-            return false;
-        }
-        let facts = self.method.facts();
-        match field {
-            Field::Rank | Field::Dropout => facts.has_rank,
-            Field::Alpha | Field::RankPattern | Field::AlphaPattern => facts.has_alpha,
-            Field::TargetModules | Field::Layers => facts.has_modules,
-            Field::LrRatio => facts.has_lr_ratio,
-            Field::VirtualTokens => facts.has_prompt,
-            _ => true,
+        let setting = field.setting();
+        match self.settings.run.initial_adapter {
+            // What is gone on with has a form already, and its method is not the form's.
+            Some(_) => !setting.is_of_adapter,
+            None => (setting.is_used)(self.method().facts()),
         }
     }
 
-    /// Whether rows can be packed under the chosen method; of an adapter that is gone on with the plan says it.
-    pub fn goes_with_packing(&self) -> bool {
-        self.initial_adapter.is_some() || !self.method.facts().has_prompt
+    /// Some of the settings as the form says, or the first field that stands in the way. What the method has no use for
+    /// is as at first.
+    fn read(&self, is_wanted: fn(&Setting) -> bool) -> Result<Settings, Field> {
+        let mut settings = Settings::default();
+        settings.run.initial_adapter = self.settings.run.initial_adapter;
+        let is_read = |field: &Field| is_wanted(field.setting()) && self.has(*field);
+        for field in Field::all().filter(is_read) {
+            self.read_field(field, &mut settings).map_err(|_| field)?;
+        }
+        settings.run.data.seed = settings.run.seed;
+        let is_bad = |field: &Field| !field.setting().problems(&settings).is_empty();
+        match Field::all().filter(is_read).find(is_bad) {
+            Some(field) => Err(field),
+            None => Ok(settings),
+        }
     }
 
-    /// Whether norms and the head can be trained along with the chosen method, of a new adapter.
-    pub fn goes_with_saved_modules(&self) -> bool {
-        self.initial_adapter.is_none() && self.method.facts().has_modules
+    fn read_field(&self, field: Field, settings: &mut Settings) -> Result<(), String> {
+        let setting = field.setting();
+        if setting.is_typed() {
+            return parse::read(setting, self.text(field), settings);
+        }
+        setting.copy(&self.settings, settings);
+        Ok(())
     }
 
-    /// The adapter, or the first field that stands in the way. What the method has no use for is as at first.
-    fn adapter_spec(&self) -> Result<AdapterSpec, Field> {
-        let mut spec = AdapterSpec::default();
-        // What is gone on with has a form already.
-        if self.initial_adapter.is_none() {
-            spec.method = self.method;
-            let is_saved = self.goes_with_saved_modules();
-            spec.train_norms = self.train_norms && is_saved;
-            spec.train_head = self.train_head && is_saved;
+    /// All settings, as at first where they cannot be read.
+    fn as_far_as_readable(&self) -> Settings {
+        let mut settings = Settings::default();
+        for field in Field::all().filter(|field| self.has(*field)) {
+            // What is wrong is told of the field itself.
+            let _ = self.read_field(field, &mut settings);
         }
-        if self.has(Field::Rank) {
-            spec.r = self.size(Field::Rank)?;
-        }
-        if self.has(Field::Dropout) {
-            spec.lora_dropout = self.real(Field::Dropout)?;
-        }
-        if self.has(Field::Alpha) {
-            spec.lora_alpha = self.real(Field::Alpha)?;
-            let ranks = pattern(Field::RankPattern, self.text(Field::RankPattern));
-            spec.rank_pattern = ranks.map_err(|_| Field::RankPattern)?;
-            let alphas = pattern(Field::AlphaPattern, self.text(Field::AlphaPattern));
-            spec.alpha_pattern = alphas.map_err(|_| Field::AlphaPattern)?;
-        }
-        if self.has(Field::TargetModules) {
-            spec.target_modules =
-                modules(self.text(Field::TargetModules)).map_err(|_| Field::TargetModules)?;
-            spec.layers_to_transform =
-                layers(self.text(Field::Layers)).map_err(|_| Field::Layers)?;
-        }
-        if self.has(Field::LrRatio) {
-            spec.loraplus_lr_ratio = self.real(Field::LrRatio)?;
-        }
-        if self.has(Field::VirtualTokens) {
-            spec.num_virtual_tokens = self.size(Field::VirtualTokens)?;
-        }
-        Ok(spec)
+        settings
+    }
+
+    /// How rows become examples, or the first field that stands in the way.
+    pub fn data_spec(&self) -> Result<DataSpec, Field> {
+        let read = self.read(|setting| setting.group.is_of_data() || setting.name == "seed");
+        Ok(read?.run.data)
     }
 
     /// The run, or the first field that stands in the way.
     pub fn run_spec(&self) -> Result<RunSpec, Field> {
-        Ok(RunSpec {
-            adapter: self.adapter_spec()?,
-            initial_adapter: self.initial_adapter,
-            data: self.data_spec()?,
-            learning_rate: self.real(Field::LearningRate)?,
-            lr_scheduler_type: self.scheduler,
-            warmup_ratio: self.real(Field::WarmUp)?,
-            weight_decay: self.real(Field::WeightDecay)?,
-            max_grad_norm: self.real(Field::Clipping)?,
-            precision: self.precision,
-            num_train_epochs: self.real(Field::Epochs)?,
-            max_steps: self.whole(Field::MaxSteps)?,
-            per_device_train_batch_size: self.size(Field::BatchSize)?,
-            gradient_accumulation_steps: self.size(Field::GradientAccumulation)?,
-            packing: self.packing && self.goes_with_packing(),
-            group_by_length: self.group_by_length,
-            eval_steps: self.whole(Field::EvaluateEvery)?,
-            seed: self.whole(Field::Seed)?,
-            ..RunSpec::default()
-        })
+        Ok(self.read(|setting| setting.group.is_of_run())?.run)
     }
 
     /// Makes a chat begin like the rows of the dataset; what the user changed stays.
@@ -301,15 +244,10 @@ impl Form {
     /// Fills in the usual sequence length, or the model's context in tokens where that is shorter; what the user changed
     /// stays.
     pub fn fit_length(&mut self, context: usize) {
-        let usual = Field::SequenceLength.default_text();
-        let is_short =
-            whole(Field::SequenceLength, usual).is_ok_and(|usual| (context as u64) < usual);
-        let fitting = match is_short {
-            true => context.to_string(),
-            false => usual.to_owned(),
-        };
-        if self.text(Field::SequenceLength) == self.fitting_length {
-            self.set(Field::SequenceLength, fitting.clone());
+        let usual = Settings::default().run.data.max_seq_length;
+        let fitting = usual.min(context).to_string();
+        if self.text(LENGTH) == self.fitting_length {
+            self.set(LENGTH, fitting.clone());
         }
         self.fitting_length = fitting;
     }
@@ -345,15 +283,11 @@ impl Form {
         conversations: Vec<Conversation>,
         as_text: bool,
     ) -> Result<GenerationSpec, Field> {
+        let read = self.read(|setting| !setting.group.is_of_run())?;
         Ok(GenerationSpec {
             conversations,
             as_text,
-            max_new_tokens: self.size(Field::MaxNewTokens)?,
-            temperature: self.real(Field::Temperature)?,
-            top_k: self.size(Field::TopK)?,
-            top_p: self.real(Field::TopP)?,
-            repetition_penalty: self.real(Field::RepetitionPenalty)?,
-            seed: self.whole(Field::Variation)?,
+            ..read.generation
         })
     }
 }

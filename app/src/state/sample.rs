@@ -32,18 +32,18 @@ pub const SAMPLES: [Sample; 3] = [
         file_name: "manner.jsonl",
         rows: include_str!("../../assets/samples/manner.jsonl"),
         settings: [
-            (Field::Rank, "16"),
-            (Field::Alpha, "32"),
-            (Field::TargetModules, ALL_LINEAR),
-            (Field::LearningRate, "0.002"),
-            (Field::WarmUp, "0.1"),
-            (Field::Epochs, "3"),
-            (Field::MaxSteps, "18"),
-            (Field::BatchSize, "2"),
-            (Field::SequenceLength, "128"),
-            (Field::ValidationSplit, "0.1"),
-            (Field::EvaluateEvery, "9"),
-            (Field::MaxNewTokens, "48"),
+            (Field::named("r"), "16"),
+            (Field::named("lora_alpha"), "32"),
+            (Field::named("target_modules"), ALL_LINEAR),
+            (Field::named("learning_rate"), "0.002"),
+            (Field::named("warmup_ratio"), "0.1"),
+            (Field::named("num_train_epochs"), "3"),
+            (Field::named("max_steps"), "18"),
+            (Field::named("per_device_train_batch_size"), "2"),
+            (Field::named("max_seq_length"), "128"),
+            (Field::named("validation_split"), "0.1"),
+            (Field::named("eval_steps"), "9"),
+            (Field::named("max_new_tokens"), "48"),
         ],
         prompt: "What is the capital of Italy?",
     },
@@ -54,18 +54,18 @@ pub const SAMPLES: [Sample; 3] = [
         file_name: "extraction.jsonl",
         rows: include_str!("../../assets/samples/extraction.jsonl"),
         settings: [
-            (Field::Rank, "16"),
-            (Field::Alpha, "32"),
-            (Field::TargetModules, ALL_LINEAR),
-            (Field::LearningRate, "0.002"),
-            (Field::WarmUp, "0.1"),
-            (Field::Epochs, "3"),
-            (Field::MaxSteps, "18"),
-            (Field::BatchSize, "2"),
-            (Field::SequenceLength, "128"),
-            (Field::ValidationSplit, "0.1"),
-            (Field::EvaluateEvery, "9"),
-            (Field::MaxNewTokens, "48"),
+            (Field::named("r"), "16"),
+            (Field::named("lora_alpha"), "32"),
+            (Field::named("target_modules"), ALL_LINEAR),
+            (Field::named("learning_rate"), "0.002"),
+            (Field::named("warmup_ratio"), "0.1"),
+            (Field::named("num_train_epochs"), "3"),
+            (Field::named("max_steps"), "18"),
+            (Field::named("per_device_train_batch_size"), "2"),
+            (Field::named("max_seq_length"), "128"),
+            (Field::named("validation_split"), "0.1"),
+            (Field::named("eval_steps"), "9"),
+            (Field::named("max_new_tokens"), "48"),
         ],
         prompt: "Hello, it is Thea. We would be three on Saturday at 18:15, please.",
     },
@@ -76,18 +76,18 @@ pub const SAMPLES: [Sample; 3] = [
         file_name: "classification.jsonl",
         rows: include_str!("../../assets/samples/classification.jsonl"),
         settings: [
-            (Field::Rank, "16"),
-            (Field::Alpha, "32"),
-            (Field::TargetModules, ALL_LINEAR),
-            (Field::LearningRate, "0.002"),
-            (Field::WarmUp, "0.1"),
-            (Field::Epochs, "3"),
-            (Field::MaxSteps, "36"),
-            (Field::BatchSize, "2"),
-            (Field::SequenceLength, "96"),
-            (Field::ValidationSplit, "0.1"),
-            (Field::EvaluateEvery, "12"),
-            (Field::MaxNewTokens, "16"),
+            (Field::named("r"), "16"),
+            (Field::named("lora_alpha"), "32"),
+            (Field::named("target_modules"), ALL_LINEAR),
+            (Field::named("learning_rate"), "0.002"),
+            (Field::named("warmup_ratio"), "0.1"),
+            (Field::named("num_train_epochs"), "3"),
+            (Field::named("max_steps"), "36"),
+            (Field::named("per_device_train_batch_size"), "2"),
+            (Field::named("max_seq_length"), "96"),
+            (Field::named("validation_split"), "0.1"),
+            (Field::named("eval_steps"), "12"),
+            (Field::named("max_new_tokens"), "16"),
         ],
         prompt: "My package has been on its way for three weeks.",
     },
@@ -96,10 +96,10 @@ pub const SAMPLES: [Sample; 3] = [
 impl Sample {
     /// Applies the settings for this sample, and a question for Try unless the user wrote one.
     pub fn set(&self, form: &mut Form) {
-        form.method = Method::Lora;
-        form.initial_adapter = None;
-        form.train_on = TrainOn::default();
-        form.packing = false;
+        form.settings.run.adapter.method = Method::Lora;
+        form.settings.run.initial_adapter = None;
+        form.settings.run.data.train_on = TrainOn::default();
+        form.settings.run.packing = false;
         for (field, text) in self.settings {
             form.set(field, text);
         }

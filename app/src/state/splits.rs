@@ -20,7 +20,13 @@ pub fn file_splits(dataset: &DatasetSummary, form: &Form) -> Vec<FileSplit> {
         return Vec::new();
     }
     let files = dataset.files.iter().map(|file| {
-        let chosen = form.file_sides.iter().find(|known| known.file == file.name);
+        let chosen = form
+            .settings
+            .run
+            .data
+            .file_sides
+            .iter()
+            .find(|known| known.file == file.name);
         let side = chosen.map(|known| known.side).or(file.split);
         FileSplit {
             name: file.name.clone(),

@@ -18,7 +18,7 @@ mod text_split;
 mod unusable_rows;
 
 use leptos::prelude::*;
-use protocol::TrainOn;
+use protocol::Group;
 
 use self::data_facts::DataFacts;
 use self::file_splits::FileSplits;
@@ -33,13 +33,11 @@ use self::samples::Samples;
 use self::summary_line::SummaryLine;
 use self::unusable_rows::UnusableRows;
 use crate::shared::cancel::Cancel;
-use crate::shared::choice::Choice;
-use crate::shared::field::FormField;
+use crate::shared::control::Controls;
 use crate::shared::file_input::FileInput;
 use crate::shared::progress::Progress;
 use crate::shared::step_section::StepSection;
 use crate::shared::token_view::TokenView;
-use crate::state::form::Field;
 use crate::state::slot::Loading;
 use crate::state::{State, Step};
 use crate::store::Store;
@@ -78,26 +76,13 @@ pub fn DataStep() -> impl IntoView {
             <Findings />
             <Problems />
             <div class="fields data-fields">
-                {[Field::SequenceLength, Field::ValidationSplit, Field::TestSplit]
-                    .map(|field| view! { <FormField field /> })
-                    .collect_view()}
-                <Choice label="Train on" options=answers
-                    hint=|_| "What the model learns to write; plain text is always trained whole"
-                    get=|form| form.train_on set=|form, train_on| form.train_on = train_on />
+                <Controls group=Group::Data />
             </div>
             <Lengths />
             <Labels />
             <DataFacts />
         </StepSection>
     }
-}
-
-fn answers() -> Vec<(TrainOn, String)> {
-    vec![
-        (TrainOn::AssistantTurns, "All answers".to_owned()),
-        (TrainOn::LastTurn, "The last answer".to_owned()),
-        (TrainOn::Everything, "Everything".to_owned()),
-    ]
 }
 
 fn data_loading(state: &State) -> Option<Loading> {

@@ -1,6 +1,5 @@
 mod batch_table;
 mod first_batch;
-mod modules_field;
 mod pager;
 mod plan_line;
 mod readout;

@@ -8,6 +8,7 @@ mod prompt_view;
 mod scores;
 
 use leptos::prelude::*;
+use protocol::Group;
 
 use self::adapters::Adapters;
 use self::answers::Answers;
@@ -16,10 +17,9 @@ use self::chat_opening::ChatOpening;
 use self::composer::Composer;
 use self::prompt_view::PromptView;
 use self::scores::Scores;
-use crate::shared::field::FormField;
+use crate::shared::control::Controls;
 use crate::shared::step_section::StepSection;
 use crate::state::Step;
-use crate::state::form::Field;
 
 /// Step 4: a chat with the base model and with the adapters, side by side.
 #[component]
@@ -33,11 +33,7 @@ pub fn TryStep() -> impl IntoView {
             <Composer />
             <details class="disclosure">
                 <summary>"Sampling settings"</summary>
-                <div class="fields">
-                    {[Field::Temperature, Field::TopK, Field::TopP, Field::RepetitionPenalty, Field::Variation]
-                        .map(|field| view! { <FormField field /> })
-                        .collect_view()}
-                </div>
+                <div class="fields"><Controls group=Group::Sampling /></div>
             </details>
             <PromptView />
             <Scores />

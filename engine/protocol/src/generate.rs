@@ -26,6 +26,21 @@ pub struct GenerationSpec {
     pub seed: u64,
 }
 
+impl Default for GenerationSpec {
+    fn default() -> Self {
+        Self {
+            conversations: Vec::new(),
+            as_text: false,
+            max_new_tokens: 64,
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+        }
+    }
+}
+
 /// A conversation and the model that should answer next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {

@@ -25,6 +25,7 @@ pub mod part;
 pub mod reading;
 pub mod run;
 pub mod score;
+pub mod setting;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,7 @@ pub use part::*;
 pub use reading::*;
 pub use run::*;
 pub use score::*;
+pub use setting::*;
 
 /// Raised whenever a message changes its meaning; a page and a worker of different versions refuse each other.
 pub const PROTOCOL_VERSION: u32 = 9;

@@ -28,15 +28,9 @@ struct Candidate {
     weight: f64,
 }
 
-/// Settings that cannot be used for sampling, or logits that a working model does not produce.
+/// Logits that a working model does not produce.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SamplerError {
-    #[error("{name} is {value}; it must be {allowed}")]
-    Setting {
-        name: &'static str,
-        value: f64,
-        allowed: &'static str,
-    },
     #[error("the model gave no logits")]
     NoLogits,
     #[error("the model's logit of token {id} is {value}")]
@@ -44,38 +38,16 @@ pub enum SamplerError {
 }
 
 impl Sampler {
-    /// A sampler at the start of the stream that `spec.seed` names.
-    ///
-    /// # Errors
-    /// [`SamplerError::Setting`] for the first setting outside its range.
-    pub fn new(spec: &GenerationSpec) -> Result<Self, SamplerError> {
-        let check = |name, value: f64, is_allowed: bool, allowed| {
-            if is_allowed && value.is_finite() {
-                Ok(value)
-            } else {
-                Err(SamplerError::Setting {
-                    name,
-                    value,
-                    allowed,
-                })
-            }
-        };
-        let (temperature, top_p) = (spec.temperature, spec.top_p);
-        let penalty = spec.repetition_penalty;
-        let in_unit = top_p > 0.0 && top_p <= 1.0;
-        Ok(Self {
-            temperature: check("temperature", temperature, temperature >= 0.0, "0 or more")?,
+    /// A sampler at the start of the stream that `spec.seed` names; the settings were checked.
+    pub fn new(spec: &GenerationSpec) -> Self {
+        Self {
+            temperature: spec.temperature,
             top_k: spec.top_k,
-            top_p: check("top_p", top_p, in_unit, "above 0 and at most 1")?,
-            repetition_penalty: check(
-                "repetition_penalty",
-                penalty,
-                (1e-3..=1e3).contains(&penalty),
-                "from 0.001 to 1000",
-            )? as f32,
+            top_p: spec.top_p,
+            repetition_penalty: spec.repetition_penalty as f32,
             rng: ChaCha8Rng::seed_from_u64(spec.seed),
             candidates: Vec::new(),
-        })
+        }
     }
 
     /// The next token after `history` (prompt and answer so far). `logits` `[v]` are changed by the penalty.

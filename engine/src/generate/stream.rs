@@ -2,7 +2,7 @@
 
 use protocol::{
     Conversation, Event, Failure, FailureKind, GenerationId, GenerationSpec, GenerationSummary,
-    StopReason,
+    RunSpec, Setting, Settings, StopReason,
 };
 
 use super::sampler::{Sampler, SamplerError};
@@ -37,12 +37,13 @@ pub async fn generate(
     let GenerationInput {
         conversation, spec, ..
     } = input;
+    check_settings(spec)?;
     let mut history = input.encoder.render_chat(conversation, spec.as_text)?;
     let prompt_tokens = history.len();
     let virtual_tokens = input.adapter.map_or(0, DeviceAdapter::prompt_tokens);
     let context_length = context_length(input.model, virtual_tokens);
     check_prompt(prompt_tokens, context_length)?;
-    let mut sampler = Sampler::new(spec).map_err(sampler_failure)?;
+    let mut sampler = Sampler::new(spec);
     let mut text = input.encoder.tokenizer.decode_stream(true);
     let mut cache = vec![KeyValueCache::default(); input.model.blocks.len()];
     let mut num_read = 0;
@@ -120,10 +121,63 @@ fn check_prompt(prompt_tokens: usize, context_length: usize) -> Result<(), Failu
     }
 }
 
-fn sampler_failure(error: SamplerError) -> Failure {
-    let kind = match error {
-        SamplerError::Setting { .. } => FailureKind::Settings,
-        SamplerError::NoLogits | SamplerError::NonFinite { .. } => FailureKind::NonFinite,
+/// All settings of answers that are outside their limits, in one failure.
+fn check_settings(spec: &GenerationSpec) -> Result<(), Failure> {
+    let settings = Settings {
+        run: RunSpec::default(),
+        generation: GenerationSpec {
+            conversations: Vec::new(),
+            ..spec.clone()
+        },
     };
-    Failure::new(kind, error.to_string())
+    let (mut labels, mut problems) = (Vec::new(), Vec::new());
+    for setting in Setting::of_answers() {
+        for what in setting.problems(&settings) {
+            labels.push(setting.label);
+            problems.push(format!("{}: {what}", setting.label));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(FailureKind::Settings, problems.join(" "))
+        .at(labels.join(", "))
+        .remedy("Change these settings and ask again."))
+}
+
+fn sampler_failure(error: SamplerError) -> Failure {
+    Failure::new(FailureKind::NonFinite, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_outside_their_range_are_refused_by_name() {
+        let refused = |change: fn(&mut GenerationSpec)| {
+            let mut spec = GenerationSpec::default();
+            change(&mut spec);
+            let failure = check_settings(&spec).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Settings);
+            failure.place.unwrap()
+        };
+        assert_eq!(refused(|spec| spec.temperature = -0.1), "Temperature");
+        assert_eq!(refused(|spec| spec.temperature = f64::NAN), "Temperature");
+        assert_eq!(
+            refused(|spec| spec.temperature = f64::INFINITY),
+            "Temperature"
+        );
+        assert_eq!(refused(|spec| spec.top_p = 0.0), "Top-p");
+        assert_eq!(refused(|spec| spec.top_p = 1.01), "Top-p");
+        assert_eq!(
+            refused(|spec| spec.repetition_penalty = 0.0),
+            "Repetition penalty"
+        );
+        assert_eq!(
+            refused(|spec| (spec.max_new_tokens, spec.top_k) = (0, usize::MAX)),
+            "Max new tokens, Top-k"
+        );
+        assert_eq!(check_settings(&GenerationSpec::default()), Ok(()));
+    }
 }

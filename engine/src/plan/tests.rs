@@ -153,7 +153,7 @@ fn each_setting_is_refused_outside_its_range_under_its_label() {
         assert_refused("Learning rate", |spec| spec.learning_rate = rate);
     }
     for ratio in [-0.1, 1.1, f64::NAN] {
-        assert_refused("Warm-up ratio", |spec| spec.warmup_ratio = ratio);
+        assert_refused("Warm-up", |spec| spec.warmup_ratio = ratio);
         assert_refused("Weight decay", |spec| spec.weight_decay = ratio);
     }
     for beta in [-0.1, 1.0, f64::NAN] {
@@ -164,12 +164,14 @@ fn each_setting_is_refused_outside_its_range_under_its_label() {
         assert_refused("Adam epsilon", |spec| spec.adam_epsilon = epsilon);
     }
     for norm in [-1.0, f64::NAN, f64::INFINITY] {
-        assert_refused("Max gradient norm", |spec| spec.max_grad_norm = norm);
+        assert_refused("Clipping", |spec| spec.max_grad_norm = norm);
     }
     for epochs in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
         assert_refused("Epochs", |spec| spec.num_train_epochs = epochs);
     }
     assert_refused("Max steps", |spec| spec.max_steps = u64::MAX);
+    assert_refused("Evaluate every", |spec| spec.eval_steps = u64::MAX);
+    assert_refused("Seed", |spec| spec.seed = 1 << 53);
     for count in [0, usize::MAX] {
         assert_refused("Batch size", |spec| {
             spec.per_device_train_batch_size = count
@@ -185,6 +187,7 @@ fn each_setting_is_refused_outside_its_range_under_its_label() {
         assert_refused("Validation split", |spec| {
             spec.data.validation_split = split
         });
+        assert_refused("Test split", |spec| spec.data.test_split = split);
     }
 }
 

@@ -3,27 +3,38 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use protocol::{LayerRange, TargetModule};
+use protocol::{Access, Counts, LayerRange, Reals, Setting, Settings, TargetModule};
 
-use super::Field;
-use super::field::Kind;
-
-/// A whole number within the field's limits; spaces, underscores and thousands' commas are allowed.
+/// Reads the text of a setting into the settings.
 ///
 /// # Errors
 /// A sentence for the user.
-pub fn whole(field: Field, text: &str) -> Result<u64, String> {
-    let Kind::Whole { min, max } = field.kind() else {
-        return Err(format!("{} is not a whole number", field.label()));
-    };
+pub fn read(setting: &Setting, text: &str, settings: &mut Settings) -> Result<(), String> {
+    match &setting.access {
+        Access::Whole(counts, at) => *(at.get_mut)(settings) = whole(setting, *counts, text)?,
+        Access::Size(counts, at) => {
+            *(at.get_mut)(settings) = whole(setting, *counts, text)? as usize;
+        }
+        Access::Real(reals, at) => *(at.get_mut)(settings) = real(setting, *reals, text)?,
+        Access::Modules(at) => *(at.get_mut)(settings) = modules(text)?,
+        Access::Layers(at) => *(at.get_mut)(settings) = layers(text)?,
+        Access::Ranks(_, at) => *(at.get_mut)(settings) = pattern(setting, text)?,
+        Access::Alphas(_, at) => *(at.get_mut)(settings) = pattern(setting, text)?,
+        // Nothing is typed.
+        Access::Switch(_) | Access::Choice(_) | Access::LeftOut(_) | Access::FileSides(_) => {}
+    }
+    Ok(())
+}
+
+/// A whole number within the limits; spaces, underscores and thousands' commas are allowed. No text is 0 where that is
+/// what the setting is at first.
+fn whole(setting: &Setting, counts: Counts, text: &str) -> Result<u64, String> {
     let compact: String = text
         .chars()
         .filter(|c| !c.is_whitespace() && *c != '_')
         .collect();
-    if compact.is_empty()
-        && let Some(value) = field.value_if_empty()
-    {
-        return Ok(value);
+    if compact.is_empty() && setting.text(&Settings::default()) == "0" {
+        return Ok(0);
     }
     let compact = without_thousands(&compact);
     let number = compact
@@ -31,29 +42,21 @@ pub fn whole(field: Field, text: &str) -> Result<u64, String> {
         .ok()
         .or_else(|| whole_from_real(&compact));
     number
-        .filter(|value| (min..=max).contains(value))
+        .filter(|&value| counts.contains(value))
         .ok_or_else(|| {
-            format!(
-                "{} must be a whole number from {min} to {max}.",
-                field.label()
-            )
+            let (label, allowed) = (setting.label, counts.words());
+            format!("{label} must be a whole number {allowed}.")
         })
 }
 
-/// A number within the field's limits; a decimal comma, an exponent and a percent sign are allowed.
-///
-/// # Errors
-/// A sentence for the user.
-pub fn real(field: Field, text: &str) -> Result<f64, String> {
-    let Kind::Real { min, max } = field.kind() else {
-        return Err(format!("{} is not a number", field.label()));
-    };
+/// A number within the limits; a decimal comma, an exponent and a percent sign are allowed.
+fn real(setting: &Setting, reals: Reals, text: &str) -> Result<f64, String> {
     number(text)
-        .filter(|value| (min..=max).contains(value))
-        .ok_or_else(|| format!("{} must be a number from {min} to {max}.", field.label()))
+        .filter(|&value| reals.contains(value))
+        .ok_or_else(|| format!("{} must be a number {}.", setting.label, reals.words()))
 }
 
-/// A finite number, as [`real`] reads it.
+/// A finite number; a decimal comma, an exponent and a percent sign are allowed.
 pub fn number(text: &str) -> Option<f64> {
     let compact: String = text
         .chars()
@@ -96,10 +99,7 @@ pub fn modules(text: &str) -> Result<Vec<TargetModule>, String> {
 }
 
 /// Blocks counted from 0, such as `10-29`, or a single one; `None` means all.
-///
-/// # Errors
-/// A sentence for the user.
-pub fn layers(text: &str) -> Result<Option<LayerRange>, String> {
+fn layers(text: &str) -> Result<Option<LayerRange>, String> {
     let text = text.trim();
     if text.is_empty() || text.eq_ignore_ascii_case("all") {
         return Ok(None);
@@ -113,10 +113,7 @@ pub fn layers(text: &str) -> Result<Option<LayerRange>, String> {
 }
 
 /// `name=number` separated by commas, semicolons or spaces.
-///
-/// # Errors
-/// A sentence for the user.
-pub fn pattern<T: FromStr>(field: Field, text: &str) -> Result<BTreeMap<String, T>, String> {
+fn pattern<T: FromStr>(setting: &Setting, text: &str) -> Result<BTreeMap<String, T>, String> {
     let entries = text.split([',', ';', ' ', '\n', '\t']);
     let entries = entries.filter(|entry| !entry.is_empty());
     entries
@@ -128,7 +125,7 @@ pub fn pattern<T: FromStr>(field: Field, text: &str) -> Result<BTreeMap<String, 
                 Ok(number) if is_number && !name.is_empty() => Ok((name.to_owned(), number)),
                 _ => Err(format!(
                     "{} must be pairs such as q_proj=16; \u{201c}{entry}\u{201d} is not one.",
-                    field.label()
+                    setting.label
                 )),
             }
         })

@@ -11,13 +11,13 @@ fn the_first_form_is_the_default_run() {
 #[test]
 fn numbers_are_read_as_people_write_them() {
     let mut form = Form::default();
-    form.set(Field::LearningRate, " 2e-3 ");
-    form.set(Field::ValidationSplit, "12,5 %");
-    form.set(Field::MaxSteps, "");
-    form.set(Field::Seed, "1_000");
-    form.set(Field::Epochs, "1.5");
-    form.set(Field::SequenceLength, "1,024");
-    form.set(Field::BatchSize, "2.0");
+    form.set(Field::named("learning_rate"), " 2e-3 ");
+    form.set(Field::named("validation_split"), "12,5 %");
+    form.set(Field::named("max_steps"), "");
+    form.set(Field::named("seed"), "1_000");
+    form.set(Field::named("num_train_epochs"), "1.5");
+    form.set(Field::named("max_seq_length"), "1,024");
+    form.set(Field::named("per_device_train_batch_size"), "2.0");
     let spec = form.run_spec().unwrap();
     assert_eq!(
         (
@@ -41,37 +41,37 @@ fn numbers_are_read_as_people_write_them() {
 fn the_default_length_fits_the_model() {
     let mut form = Form::default();
     form.fit_length(8192);
-    assert_eq!(form.text(Field::SequenceLength), "512");
+    assert_eq!(form.text(Field::named("max_seq_length")), "512");
     form.fit_length(64);
-    assert_eq!(form.text(Field::SequenceLength), "64");
+    assert_eq!(form.text(Field::named("max_seq_length")), "64");
     form.fit_length(8192);
-    assert_eq!(form.text(Field::SequenceLength), "512");
+    assert_eq!(form.text(Field::named("max_seq_length")), "512");
     // One that was chosen stays, and is refused where it is too long.
-    form.set(Field::SequenceLength, "256");
+    form.set(Field::named("max_seq_length"), "256");
     form.fit_length(64);
-    assert_eq!(form.text(Field::SequenceLength), "256");
+    assert_eq!(form.text(Field::named("max_seq_length")), "256");
 }
 
 #[test]
 fn what_cannot_be_read_is_named() {
     for (field, text) in [
-        (Field::Rank, "0"),
-        (Field::Rank, "eight"),
-        (Field::Rank, "8,5"),
-        (Field::Rank, ""),
-        (Field::Alpha, "-1"),
-        (Field::LearningRate, "NaN"),
-        (Field::LearningRate, "inf"),
-        (Field::ValidationSplit, "95%"),
-        (Field::TargetModules, "q_proj, lm_head"),
-        (Field::TargetModules, " , "),
-        (Field::Layers, "9-3"),
-        (Field::Layers, "last"),
-        (Field::RankPattern, "q_proj"),
-        (Field::AlphaPattern, "q_proj=many"),
-        (Field::AlphaPattern, "q_proj=inf"),
-        (Field::RankPattern, "q_proj=1.5"),
-        (Field::Alpha, "0"),
+        (Field::named("r"), "0"),
+        (Field::named("r"), "eight"),
+        (Field::named("r"), "8,5"),
+        (Field::named("r"), ""),
+        (Field::named("lora_alpha"), "-1"),
+        (Field::named("learning_rate"), "NaN"),
+        (Field::named("learning_rate"), "inf"),
+        (Field::named("validation_split"), "95%"),
+        (Field::named("target_modules"), "q_proj, lm_head"),
+        (Field::named("target_modules"), " , "),
+        (Field::named("layers_to_transform"), "9-3"),
+        (Field::named("layers_to_transform"), "last"),
+        (Field::named("rank_pattern"), "q_proj"),
+        (Field::named("alpha_pattern"), "q_proj=many"),
+        (Field::named("alpha_pattern"), "q_proj=inf"),
+        (Field::named("rank_pattern"), "q_proj=1.5"),
+        (Field::named("lora_alpha"), "0"),
     ] {
         let mut form = Form::default();
         form.set(field, text);
@@ -83,72 +83,154 @@ fn what_cannot_be_read_is_named() {
 #[test]
 fn an_adapter_has_what_its_method_has_a_use_for() {
     let mut form = Form::default();
-    form.set(Field::Layers, " 2 - 7");
-    form.set(Field::RankPattern, "q_proj=16; layers.3.mlp.up_proj:4");
-    form.set(Field::LrRatio, "8");
+    form.set(Field::named("layers_to_transform"), " 2 - 7");
+    form.set(
+        Field::named("rank_pattern"),
+        "q_proj=16; layers.3.mlp.up_proj:4",
+    );
+    form.set(Field::named("loraplus_lr_ratio"), "8");
     let range = Some(LayerRange { first: 2, last: 7 });
     let spec = form.run_spec().unwrap().adapter;
     assert_eq!(spec.layers_to_transform, range);
     assert_eq!(spec.rank(3, TargetModule::QProj), 16);
     assert_eq!(spec.rank(3, TargetModule::UpProj), 4);
     assert_eq!(spec.rank(2, TargetModule::UpProj), 8);
-    form.set(Field::Alpha, "0,5");
-    form.set(Field::AlphaPattern, "q_proj=2.5; up_proj=4");
+    form.set(Field::named("lora_alpha"), "0,5");
+    form.set(Field::named("alpha_pattern"), "q_proj=2.5; up_proj=4");
     let spec = form.run_spec().unwrap().adapter;
     assert_eq!(spec.alpha(3, TargetModule::VProj), 0.5);
     assert_eq!(spec.alpha(3, TargetModule::QProj), 2.5);
     assert_eq!(spec.alpha(3, TargetModule::UpProj), 4.0);
-    form.set(Field::Alpha, "16");
+    form.set(Field::named("lora_alpha"), "16");
     let usual = AdapterSpec::default();
     assert_eq!(
         spec.loraplus_lr_ratio, usual.loraplus_lr_ratio,
         "not of LoRA"
     );
-    form.method = Method::LoraPlus;
+    form.settings.run.adapter.method = Method::LoraPlus;
     assert_eq!(form.run_spec().unwrap().adapter.loraplus_lr_ratio, 8.0);
-    form.method = Method::Ia3;
+    form.settings.run.adapter.method = Method::Ia3;
     // What it has no use for does not stand in its way.
-    form.set(Field::Rank, "none");
+    form.set(Field::named("r"), "none");
     let spec = form.run_spec().unwrap().adapter;
     assert_eq!((spec.r, spec.layers_to_transform), (usual.r, range));
     assert!(spec.rank_pattern.is_empty());
-    form.method = Method::Dora;
-    assert_eq!(form.run_spec(), Err(Field::Rank));
+    form.settings.run.adapter.method = Method::Dora;
+    assert_eq!(form.run_spec(), Err(Field::named("r")));
+}
+
+fn choose(form: &mut Form, method: Method) {
+    form.choose(Field::named("method"), method as usize);
 }
 
 #[test]
 fn a_method_brings_what_it_begins_with_and_keeps_what_was_typed() {
     let mut form = Form::default();
-    form.choose(Method::Ia3);
+    choose(&mut form, Method::Ia3);
     let spec = form.run_spec().unwrap();
     assert_eq!(
         spec.adapter.target_modules,
         Method::Ia3.facts().target_modules
     );
     assert_eq!(spec.learning_rate, 0.01);
-    form.set(Field::LearningRate, "0.02");
-    form.choose(Method::Vera);
-    assert_eq!(form.text(Field::Rank), "256");
-    assert_eq!(form.text(Field::LearningRate), "0.02", "typed");
-    assert_eq!(form.text(Field::TargetModules), "q_proj, v_proj");
-    form.choose(Method::Lora);
-    assert_eq!(form.text(Field::Rank), "8");
-    form.set(Field::LearningRate, "0.001");
+    form.set(Field::named("learning_rate"), "0.02");
+    choose(&mut form, Method::Vera);
+    assert_eq!(form.text(Field::named("r")), "256");
+    assert_eq!(form.text(Field::named("learning_rate")), "0.02", "typed");
+    assert_eq!(form.text(Field::named("target_modules")), "q_proj, v_proj");
+    choose(&mut form, Method::Lora);
+    assert_eq!(form.text(Field::named("r")), "8");
+    form.set(Field::named("learning_rate"), "0.001");
     assert_eq!(form.run_spec(), Ok(RunSpec::default()));
+}
+
+#[test]
+fn the_page_refuses_what_the_engine_refuses_in_the_same_words() {
+    let mut form = Form::default();
+    let epochs = Field::named("num_train_epochs");
+    form.set(epochs, "0");
+    assert_eq!(form.run_spec(), Err(epochs));
+    let told = form.error(epochs).unwrap();
+    assert_eq!(
+        told,
+        "Epochs: 0 is not possible; it must be above 0 (or 0 where max steps is set) and at most 10000."
+    );
+    form.set(Field::named("max_steps"), "5");
+    assert_eq!((form.error(epochs), form.run_spec().is_ok()), (None, true));
+    let decay = Field::named("weight_decay");
+    form.set(decay, "1.5");
+    assert_eq!(
+        form.error(decay).as_deref(),
+        Some("Weight decay must be a number from 0 to 1.")
+    );
+    form.set(decay, "1");
+    let ranks = Field::named("rank_pattern");
+    form.set(ranks, "q_proj=257");
+    assert_eq!(form.run_spec(), Err(ranks));
+    assert_eq!(
+        form.error(ranks).as_deref(),
+        Some("Ranks by module: q_proj is 257; it must be from 1 to 256.")
+    );
+}
+
+/// Whatever is typed or chosen of a setting comes out of the form.
+#[test]
+fn every_setting_of_a_run_reaches_the_run() {
+    let mut settings = protocol::Settings::default();
+    let mut form = Form::default();
+    for (name, text) in [
+        ("r", "32"),
+        ("lora_alpha", "48"),
+        ("lora_dropout", "0.25"),
+        ("target_modules", "o_proj"),
+        ("learning_rate", "0.5"),
+        ("num_train_epochs", "7"),
+        ("max_steps", "11"),
+        ("per_device_train_batch_size", "3"),
+        ("gradient_accumulation_steps", "5"),
+        ("seed", "6"),
+        ("warmup_ratio", "0.75"),
+        ("weight_decay", "0.125"),
+        ("max_grad_norm", "2"),
+        ("eval_steps", "13"),
+        ("adam_beta1", "0.5"),
+        ("adam_beta2", "0.625"),
+        ("adam_epsilon", "1e-5"),
+        ("layers_to_transform", "1-2"),
+        ("rank_pattern", "q_proj=4"),
+        ("alpha_pattern", "q_proj=4.5"),
+        ("max_seq_length", "77"),
+        ("validation_split", "0.5"),
+        ("test_split", "0.0625"),
+    ] {
+        let field = Field::named(name);
+        assert_ne!(form.text(field), text);
+        form.set(field, text);
+        settings.run = form.run_spec().unwrap();
+        assert_eq!(field.setting().text(&settings), text);
+    }
+    for field in Field::all() {
+        let setting = field.setting();
+        let has_text = !form.text(field).is_empty();
+        assert_eq!(has_text, setting.is_typed(), "{}", setting.name);
+    }
 }
 
 #[test]
 fn modules_are_toggled_in_the_order_of_the_forward_pass() {
     let mut form = Form::default();
-    form.set(Field::TargetModules, "v_proj;Q_PROJ  v_proj");
+    form.set(Field::named("target_modules"), "v_proj;Q_PROJ  v_proj");
     assert_eq!(
         form.target_modules(),
         [TargetModule::QProj, TargetModule::VProj]
     );
     form.toggle_module(TargetModule::KProj);
-    assert_eq!(form.text(Field::TargetModules), "q_proj, k_proj, v_proj");
+    assert_eq!(
+        form.text(Field::named("target_modules")),
+        "q_proj, k_proj, v_proj"
+    );
     form.toggle_module(TargetModule::QProj);
-    assert_eq!(form.text(Field::TargetModules), "k_proj, v_proj");
+    assert_eq!(form.text(Field::named("target_modules")), "k_proj, v_proj");
 }
 
 #[test]

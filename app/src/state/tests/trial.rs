@@ -132,8 +132,8 @@ fn switches_reach_the_run() {
     let mut form = crate::state::form::Form::default();
     let spec = form.run_spec().unwrap();
     assert!(!spec.packing && !spec.group_by_length);
-    form.packing = true;
-    form.group_by_length = true;
+    form.settings.run.packing = true;
+    form.settings.run.group_by_length = true;
     let spec = form.run_spec().unwrap();
     assert!(spec.packing && spec.group_by_length);
 }

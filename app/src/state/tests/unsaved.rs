@@ -119,7 +119,7 @@ fn a_plan_is_gone_as_soon_as_the_form_says_something_else() {
     let mut state = ready(&form);
     assert!(state.present_plan().is_some());
     let old = planned(&form);
-    form.set(Field::BatchSize, "2");
+    form.set(Field::named("per_device_train_batch_size"), "2");
     state.form_changed(form.run_spec());
     assert_eq!((state.present_plan(), &state.plan), (None, &None));
     state.apply(Event::Planned { plan: old });
@@ -128,7 +128,7 @@ fn a_plan_is_gone_as_soon_as_the_form_says_something_else() {
         plan: planned(&form),
     });
     assert!(state.present_plan().is_some());
-    form.set(Field::LearningRate, "fast");
+    form.set(Field::named("learning_rate"), "fast");
     state.form_changed(form.run_spec());
     assert_eq!(state.present_plan(), None);
     state.apply(Event::ModelLoaded {
@@ -140,7 +140,7 @@ fn a_plan_is_gone_as_soon_as_the_form_says_something_else() {
 #[test]
 fn a_run_that_goes_on_with_an_adapter_has_that_ones_form_in_its_plan() {
     let mut form = Form::default();
-    form.initial_adapter = Some(AdapterId(1));
+    form.settings.run.initial_adapter = Some(AdapterId(1));
     let mut state = ready(&form);
     let mut plan = planned(&form);
     plan.spec.adapter.r = 64;
@@ -160,9 +160,9 @@ fn nobody_is_told_to_start_while_a_field_cannot_be_read() {
         "Ready — 3 rows, start training when you like"
     );
     for (field, text) in [
-        (Field::LearningRate, "fast"),
-        (Field::Rank, "0"),
-        (Field::ValidationSplit, "-1"),
+        (Field::named("learning_rate"), "fast"),
+        (Field::named("r"), "0"),
+        (Field::named("validation_split"), "-1"),
     ] {
         let mut form = form.clone();
         form.set(field, text);
@@ -171,7 +171,7 @@ fn nobody_is_told_to_start_while_a_field_cannot_be_read() {
         let named = format!("Ready — 3 rows, correct the field {} first", field.label());
         assert_eq!(told, named);
     }
-    form.set(Field::Rank, "200");
+    form.set(Field::named("r"), "200");
     state.form_changed(form.run_spec());
     state.apply(Event::Failed {
         failure: Failure::new(FailureKind::Settings, "Rank: too much"),

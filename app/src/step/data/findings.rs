@@ -77,7 +77,8 @@ pub fn Findings() -> impl IntoView {
 fn control_tokens((what, meaning): (String, &'static str)) -> impl IntoView {
     let store = Store::get();
     let form = store.form;
-    let is_text = move || form.with(|form| form.control_tokens == ControlTokens::AsText);
+    let is_text =
+        move || form.with(|form| form.settings.run.data.control_tokens == ControlTokens::AsText);
     let rows = store.state.with_untracked(|state| {
         let prepared = state.prepared.as_ref();
         prepared
@@ -96,7 +97,7 @@ fn control_tokens((what, meaning): (String, &'static str)) -> impl IntoView {
     });
     let switch = move |_| {
         form.update(|form| {
-            form.control_tokens = match form.control_tokens {
+            form.settings.run.data.control_tokens = match form.settings.run.data.control_tokens {
                 ControlTokens::AsTokens => ControlTokens::AsText,
                 ControlTokens::AsText => ControlTokens::AsTokens,
             };
@@ -156,7 +157,7 @@ fn item(store: Store, finding: Finding) -> impl IntoView {
 #[component]
 fn LeaveOut(kind: FindingKind) -> impl IntoView {
     let form = Store::get().form;
-    let is_out = move || form.with(|form| form.leave_out.contains(&kind));
+    let is_out = move || form.with(|form| form.settings.run.data.leave_out.contains(&kind));
     let what = words(kind).what;
     view! {
         <button type="button" class="button button-small" on:click=move |_| form.update(|form| form.toggle_left_out(kind))>

@@ -12,9 +12,9 @@ pub fn StartFrom() -> impl IntoView {
     // An adapter that was removed, or is for another model, cannot be chosen.
     Effect::new(move |_| {
         let is_there = |id| adapters.with(|all| all.iter().any(|adapter| adapter.id == id));
-        let chosen = form.with(|form| form.initial_adapter);
+        let chosen = form.with(|form| form.settings.run.initial_adapter);
         if chosen.is_some_and(|id| !is_there(id)) {
-            form.update(|form| form.initial_adapter = None);
+            form.update(|form| form.settings.run.initial_adapter = None);
         }
     });
     let options = move || {
@@ -26,11 +26,11 @@ pub fn StartFrom() -> impl IntoView {
     view! {
         <Show when=move || !adapters.with(Vec::is_empty)>
             <Choice label="Start from" options
-                hint=|form| match form.initial_adapter {
+                hint=|form| match form.settings.run.initial_adapter {
                     None => "A new adapter starts out changing nothing",
                     Some(_) => "Keeps its method, rank and modules; the result is a new adapter",
                 }
-                get=|form| form.initial_adapter set=|form, adapter| form.initial_adapter = adapter />
+                get=|form| form.settings.run.initial_adapter set=|form, adapter| form.settings.run.initial_adapter = adapter />
         </Show>
     }
 }

@@ -1,9 +1,9 @@
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
+use protocol::Group;
 
-use crate::shared::field::FormField;
+use crate::shared::control::Controls;
 use crate::state::State;
-use crate::state::form::Field;
 use crate::store::Store;
 
 /// The place where the next turn is written and sent.
@@ -52,7 +52,7 @@ pub fn Composer() -> impl IntoView {
                 on:keydown=typed></textarea>
         </div>
         <div class="fields">
-            <FormField field=Field::MaxNewTokens />
+            <Controls group=Group::Answer />
         </div>
         <div class="run-controls">
             <button type="button" class="button button-primary button-large"

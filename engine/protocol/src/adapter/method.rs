@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TargetModule;
+use crate::Choosable;
 
 /// How an adapter changes the base; each is described in the engine's `adapter` module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub enum Method {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MethodFacts {
     pub method: Method,
+    /// As recipes write it.
+    pub key: &'static str,
     /// As its paper or PEFT writes it.
     pub name: &'static str,
     /// When to choose it.
@@ -62,6 +65,7 @@ pub struct MethodFacts {
 /// The facts of LoRA; the other methods are described by how they differ.
 const LORA: MethodFacts = MethodFacts {
     method: Method::Lora,
+    key: "lora",
     name: "LoRA",
     advice: "The usual choice: every runtime loads it.",
     learning_rate: 1e-3,
@@ -85,12 +89,14 @@ static METHODS: [MethodFacts; 10] = [
     LORA,
     MethodFacts {
         method: Method::RsLora,
+        key: "rs_lora",
         name: "rsLoRA",
         advice: "LoRA with a scale that keeps ranks of 32 and above learning.",
         ..LORA
     },
     MethodFacts {
         method: Method::Dora,
+        key: "dora",
         name: "DoRA",
         advice: "Often a little better than LoRA at low ranks; slower, and no GGUF adapter can hold it.",
         scaled_outputs: &TargetModule::ALL,
@@ -98,6 +104,7 @@ static METHODS: [MethodFacts; 10] = [
     },
     MethodFacts {
         method: Method::LoraPlus,
+        key: "lora_plus",
         name: "LoRA+",
         advice: "LoRA with a faster B: fewer steps for the same loss, at some risk of overshooting.",
         has_lr_ratio: true,
@@ -105,6 +112,7 @@ static METHODS: [MethodFacts; 10] = [
     },
     MethodFacts {
         method: Method::Pissa,
+        key: "pissa",
         name: "PiSSA",
         advice: "LoRA started from the base's strongest directions: learns faster at first; exported at twice the rank.",
         starts_from_base: true,
@@ -112,6 +120,7 @@ static METHODS: [MethodFacts; 10] = [
     },
     MethodFacts {
         method: Method::Olora,
+        key: "olora",
         name: "OLoRA",
         advice: "Like PiSSA, from an orthonormal start that is quicker to compute.",
         starts_from_base: true,
@@ -119,6 +128,7 @@ static METHODS: [MethodFacts; 10] = [
     },
     MethodFacts {
         method: Method::Vera,
+        key: "vera",
         name: "VeRA",
         advice: "A tenth of LoRA's trainable parameters: for many small adapters on one base.",
         learning_rate: HIGH_LEARNING_RATE,
@@ -130,6 +140,7 @@ static METHODS: [MethodFacts; 10] = [
     },
     MethodFacts {
         method: Method::Ia3,
+        key: "ia3",
         name: "IA3",
         advice: "A few thousand parameters: for small datasets and a change of style; needs a high learning rate.",
         learning_rate: HIGH_LEARNING_RATE,
@@ -154,6 +165,7 @@ static METHODS: [MethodFacts; 10] = [
     },
     MethodFacts {
         method: Method::LnTuning,
+        key: "ln_tuning",
         name: "Norms",
         advice: "Only the norms' weights: the least there is to train; needs a high learning rate.",
         learning_rate: HIGH_LEARNING_RATE,
@@ -165,6 +177,7 @@ static METHODS: [MethodFacts; 10] = [
     },
     MethodFacts {
         method: Method::PromptTuning,
+        key: "prompt_tuning",
         name: "Prompt tuning",
         advice: "Learned tokens before every prompt; the model itself does not change, and nothing can be merged. Slow to learn on small models.",
         learning_rate: HIGH_LEARNING_RATE,
@@ -192,6 +205,24 @@ impl Method {
     /// What is known of it.
     pub fn facts(self) -> &'static MethodFacts {
         &METHODS[self as usize]
+    }
+}
+
+impl Choosable for Method {
+    fn all() -> &'static [Self] {
+        &Self::ALL
+    }
+
+    fn name(self) -> &'static str {
+        self.facts().key
+    }
+
+    fn label(self) -> &'static str {
+        self.facts().name
+    }
+
+    fn advice(self) -> Option<&'static str> {
+        Some(self.facts().advice)
     }
 }
 
@@ -231,6 +262,6 @@ mod tests {
     fn every_method_is_in_the_table() {
         let mut variants: &'static [&'static str] = &[];
         Method::deserialize(Variants(&mut variants)).unwrap_err();
-        assert_eq!(variants.len(), Method::ALL.len(), "{variants:?}");
+        assert_eq!(variants, Method::ALL.map(|method| method.facts().key));
     }
 }

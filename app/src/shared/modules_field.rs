@@ -1,7 +1,7 @@
 use leptos::prelude::*;
 use protocol::TargetModule;
 
-use crate::shared::field::FormField;
+use super::field::FormField;
 use crate::state::form::Field;
 use crate::store::Store;
 
@@ -22,11 +22,11 @@ const PRESETS: [(&str, &[TargetModule]); 3] = [
 
 /// The layers to train: as text, as seven switches and as presets, all kept in sync.
 #[component]
-pub fn ModulesField() -> impl IntoView {
+pub fn ModulesField(field: Field) -> impl IntoView {
     let form = Store::get().form;
     let chosen = Memo::new(move |_| form.with(|form| form.target_modules()));
     view! {
-        <FormField field=Field::TargetModules is_name=true>
+        <FormField field is_name=true>
             <div class="chips" role="group" aria-label="Layers">
                 {TargetModule::ALL.map(|module| chip(form, chosen, module)).collect_view()}
             </div>
