@@ -12,6 +12,7 @@ pub mod format;
 pub mod mapping;
 mod merging;
 pub mod reading;
+pub mod recipe;
 pub mod rows;
 pub mod run;
 pub mod sample;
@@ -43,6 +44,7 @@ use failure::Notice;
 use files::{AdapterLoads, Intake};
 use form::Field;
 use reading::Readings;
+use recipe::DroppedRecipe;
 use rows::Rows;
 use run::{Adapter, Run};
 use slot::{Loading, Slot};
@@ -160,6 +162,8 @@ pub struct State {
     pub adapter_loads: AdapterLoads,
     /// What became of the latest files.
     pub intake: Option<Intake>,
+    /// The recipe that filled the form, as long as that is told.
+    pub recipe: Option<DroppedRecipe>,
     /// The run described by the form; `None` while a field is invalid.
     pub wanted: Option<RunSpec>,
     /// The invalid field.
@@ -258,6 +262,7 @@ impl State {
         self.warnings.clear();
         self.notices.clear();
         self.intake = None;
+        self.recipe = None;
     }
 
     /// The worker was ended, and everything it held is gone. The client requests `pending` loads again.

@@ -6,12 +6,14 @@ mod watch;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use protocol::{
-    AdapterId, Command, ControlTokens, Conversation, DataSpec, DatasetSource, ExportKind, Failure,
-    FailureKind, Mapping, MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side,
+    AdapterId, Command, Conversation, DataSpec, DatasetSource, ExportKind, Failure, FailureKind,
+    MAX_RECIPE_BYTES, Mapping, MergedKind, ModelSource, RowFilter, RunId, RunSpec, Side,
 };
 use web_sys::File;
 
-use crate::browser::files::{Dropped, Found, MAX_FILES, Walked, found, names_of, renamed, sample};
+use crate::browser::files::{
+    Dropped, Found, MAX_FILES, Walked, found, names_of, renamed, sample, start_of,
+};
 use crate::browser::{notification, page};
 use crate::client::EngineClient;
 use crate::state::device::DeviceChoice;
@@ -20,6 +22,7 @@ use crate::state::files::{self, Intake};
 use crate::state::form::{Field, Form};
 use crate::state::format::count;
 use crate::state::mapping::ReadForm;
+use crate::state::recipe::{self, DroppedRecipe};
 use crate::state::rows::BLOCK;
 use crate::state::run::Asked;
 use crate::state::sample::Sample;
@@ -143,6 +146,7 @@ impl Store {
         if self.is_blocked(Step::Data) {
             return;
         }
+        self.state.update(|state| state.recipe = None);
         self.form.update(|form| sample.set(form));
         self.load_dataset_text(sample.file_name, sample.rows.to_owned());
     }
@@ -153,12 +157,11 @@ impl Store {
             return;
         }
         self.start_problem.set(None);
-        // What was found about other rows says nothing about these.
-        self.form.update(|form| {
-            form.settings.run.data.leave_out.clear();
-            form.settings.run.data.control_tokens = ControlTokens::default();
-            form.settings.run.data.file_sides.clear();
+        let recipe = self.state.with_untracked(|state| {
+            let recipe = state.recipe.as_ref();
+            recipe.map(|dropped| dropped.recipe.settings.clone())
         });
+        self.form.update(|form| form.begin_rows(recipe.as_ref()));
         self.jump.set(Some(0));
         self.client
             .with_value(|client| client.read(source, files, name));
@@ -221,6 +224,10 @@ impl Store {
                 count(MAX_FILES as u64)
             ));
         }
+        if let Some(index) = sorted.recipe {
+            let remark = self.take_recipe(&found[index]).await;
+            sorted.remarks.extend(remark);
+        }
         let intake = Intake::of(&samples, &sorted, chosen_for);
         let of = |indices: &[usize], name: fn(&str) -> &str| -> Vec<File> {
             let files = indices.iter().map(|&index| &found[index]);
@@ -253,6 +260,25 @@ impl Store {
         self.tell_intake(intake);
     }
 
+    /// Fills the form from a recipe, or says why it cannot be read.
+    async fn take_recipe(self, found: &Found) -> Option<String> {
+        // One byte more shows that there is more.
+        let json = start_of(&found.file, MAX_RECIPE_BYTES + 1).await;
+        let file = found.path.clone();
+        match recipe::parse(&json) {
+            Ok(recipe) => {
+                self.form.update(|form| form.take(&recipe.settings));
+                let dropped = DroppedRecipe { file, recipe };
+                self.state.update(|state| state.recipe = Some(dropped));
+                None
+            }
+            Err(failure) => {
+                let remedy = failure.remedy.unwrap_or_default();
+                Some(format!("{file}: {} {remedy}", failure.what))
+            }
+        }
+    }
+
     /// Takes pasted text as a dataset.
     pub fn take_text(self, text: String) {
         if let Some(intake) = Intake::of_address(&text) {
@@ -268,6 +294,7 @@ impl Store {
     }
 
     pub fn dismiss_intake(self) {
+        self.state.update(|state| state.recipe = None);
         self.tell_intake(None);
     }
 

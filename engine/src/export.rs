@@ -18,13 +18,12 @@ use sha2::{Digest, Sha256};
 
 pub use adapter::{base_model, files as adapter_files};
 pub use log::{EvaluationReport, LogEntry};
-pub use recipe::{Recipe, RecipeAdapter, RecipeError};
 
 use formats::text::hex;
 use protocol::{
     AdapterSpec, DatasetSummary, DeviceReport, EvaluationHistory, ExportFile, ExportKind, Failure,
-    FailureKind, MergedKind, ModelSummary, PreparedSummary, RunSpec, RunSummary, ScoreReport,
-    StepHistory,
+    FailureKind, MergedKind, ModelSummary, PreparedSummary, RecipeAdapter, RunSpec, RunSummary,
+    ScoreReport, StepHistory,
 };
 
 use crate::{
@@ -128,8 +127,7 @@ impl From<ExportError> for Failure {
 pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     adapter::check(input)?;
     input.evaluation.check()?;
-    let recipe = Recipe::new(input);
-    recipe.settings.check()?;
+    recipe::check(input.spec)?;
 
     let mut archive = Archive::default();
     let base = adapter::base_model(input.model);
@@ -138,7 +136,10 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
         archive.add(name.name(), &bytes)?;
     }
     archive.add_text(ExportFile::Readme.name(), &readme::render(input)?)?;
-    archive.add_text(ExportFile::Recipe.name(), &pretty_json(&recipe)?)?;
+    archive.add_text(
+        ExportFile::Recipe.name(),
+        &pretty_json(&recipe::recipe(input))?,
+    )?;
     archive.add_text(
         ExportFile::Log.name(),
         &log::lines(input.steps, input.evaluations)?,

@@ -13,18 +13,15 @@ use std::{
 use engine::{
     adapter::{AdapterLayout, ModelShape, NamedTensor},
     data::TokenSequence,
-    export::{
-        EvaluationReport, ExportError, ExportInput, LogEntry, Recipe, RecipeError, build_zip,
-        file_name,
-    },
+    export::{EvaluationReport, ExportError, ExportInput, LogEntry, build_zip, file_name, recipe},
     plan,
 };
 use proptest::prelude::*;
 use protocol::{
     AdapterSpec, DataSpec, DatasetSummary, DeviceKind, DeviceReport, EvaluationHistory,
-    EvaluationMetrics, ExportFile, ExportKind, Failure, FailureKind, FindingKind, ModelSummary,
-    Precision, PreparedSummary, RunOutcome, RunSpec, RunSummary, ScoreReport, StepHistory,
-    StepMetrics, StepSpan, TargetModule,
+    EvaluationMetrics, ExportFile, ExportKind, Failure, FailureKind, FindingKind, LrSchedulerType,
+    ModelSummary, Precision, PreparedSummary, RecipeError, RunOutcome, RunSpec, RunSummary,
+    ScoreReport, Setting, StepHistory, StepMetrics, StepSpan, TargetModule,
 };
 use rand_chacha::{
     ChaCha8Rng,
@@ -504,8 +501,8 @@ fn a_log_that_ends_with_nan_does_not_lose_the_adapter() {
 fn the_recipe_repeats_the_run() {
     let run = Run::new(6);
     let files = unzip(&run.zip());
-    let recipe = Recipe::parse(&files["recipe.json"]).unwrap();
-    assert_eq!(recipe.run_spec(), run.spec);
+    let recipe = recipe::parse(&files["recipe.json"]).unwrap();
+    assert_eq!(recipe.settings, run.spec);
     assert_eq!(
         (recipe.format.as_str(), recipe.version),
         ("inlay-recipe", 1)
@@ -518,6 +515,68 @@ fn the_recipe_repeats_the_run() {
     assert_eq!(settings["seed"], u64::MAX);
     assert_eq!(settings["lr_scheduler_type"], "cosine");
     assert_eq!(settings["per_device_train_batch_size"], 4);
+    let names = settings.as_object().unwrap().keys();
+    assert!(
+        names.eq(Setting::of_runs().map(|setting| setting.name)),
+        "every setting is there, as the table orders them"
+    );
+}
+
+/// A recipe as the first version wrote it: what came later is as it was then.
+#[test]
+fn an_old_recipe_can_be_read() {
+    let json = include_str!("../fixtures/export/recipe.json");
+    let recipe = recipe::parse(json.as_bytes()).unwrap();
+    assert_eq!(
+        recipe.settings,
+        RunSpec {
+            adapter: AdapterSpec {
+                r: 4,
+                lora_alpha: 12.0,
+                lora_dropout: 0.05,
+                target_modules: vec![TargetModule::QProj, TargetModule::UpProj],
+                ..AdapterSpec::default()
+            },
+            data: DataSpec {
+                max_seq_length: 96,
+                validation_split: 0.2,
+                seed: 7,
+                ..DataSpec::default()
+            },
+            learning_rate: 5e-4,
+            lr_scheduler_type: LrSchedulerType::Linear,
+            warmup_ratio: 0.0,
+            weight_decay: 0.01,
+            adam_beta2: 0.98,
+            max_grad_norm: 0.5,
+            num_train_epochs: 2.0,
+            max_steps: 3,
+            per_device_train_batch_size: 1,
+            gradient_accumulation_steps: 2,
+            seed: 7,
+            ..RunSpec::default()
+        }
+    );
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut value: Value = serde_json::from_str(json).unwrap();
+        change(&mut value["settings"]);
+        let error = recipe::parse(value.to_string().as_bytes()).unwrap_err();
+        error.to_string()
+    };
+    let unknown = refused(&|settings| settings["warp"] = json!(1));
+    assert!(unknown.contains("unknown setting `warp`"), "{unknown}");
+    let missing = refused(&|settings| {
+        settings.as_object_mut().unwrap().remove("seed");
+    });
+    assert!(missing.contains("missing field `seed`"), "{missing}");
+    let choice = refused(&|settings| settings["lr_scheduler_type"] = json!("wild"));
+    assert!(
+        choice.contains("`lr_scheduler_type` cannot be `wild`"),
+        "{choice}"
+    );
+    let twice = json.replacen("\"r\": 4,", "\"r\": 4, \"r\": 5,", 1);
+    let twice = recipe::parse(twice.as_bytes()).unwrap_err().to_string();
+    assert!(twice.contains("duplicate field `r`"), "{twice}");
 }
 
 #[test]
@@ -645,16 +704,16 @@ fn a_foreign_or_newer_recipe_is_told_apart_from_a_broken_one() {
     value["settings"] = json!("of another time");
     let newer = serde_json::to_vec(&value).unwrap();
     assert_eq!(
-        Recipe::parse(&newer),
+        recipe::parse(&newer),
         Err(RecipeError::Version { found: 2 })
     );
-    assert_eq!(Recipe::parse(b"{}"), Err(RecipeError::NotARecipe));
+    assert_eq!(recipe::parse(b"{}"), Err(RecipeError::NotARecipe));
     assert_eq!(
-        Recipe::parse(br#"{"format":"inlay-recipe"}"#),
+        recipe::parse(br#"{"format":"inlay-recipe"}"#),
         Err(RecipeError::NotARecipe)
     );
     assert!(matches!(
-        Recipe::parse(b"PK"),
+        recipe::parse(b"PK"),
         Err(RecipeError::Json {
             line: 1,
             column: 1,
@@ -663,14 +722,14 @@ fn a_foreign_or_newer_recipe_is_told_apart_from_a_broken_one() {
     ));
     let large = vec![b' '; (1 << 20) + 1];
     assert!(matches!(
-        Recipe::parse(&large),
+        recipe::parse(&large),
         Err(RecipeError::TooLarge { .. })
     ));
 
     let mut value: Value = serde_json::from_slice(&valid).unwrap();
     value["settings"]["learning_rate"] = json!("fast");
     let broken = serde_json::to_string_pretty(&value).unwrap();
-    let failure = Failure::from(Recipe::parse(broken.as_bytes()).unwrap_err());
+    let failure = Failure::from(recipe::parse(broken.as_bytes()).unwrap_err());
     let line = 1 + broken
         .lines()
         .position(|line| line.contains("\"fast\""))
@@ -698,12 +757,12 @@ proptest! {
             bytes[index] ^= 1 << bit;
         }
         // Whatever still parses is a whole recipe, which comes back the same.
-        if let Ok(recipe) = Recipe::parse(&bytes) {
-            prop_assert_eq!(Recipe::parse(&serde_json::to_vec(&recipe).unwrap()), Ok(recipe));
+        if let Ok(recipe) = recipe::parse(&bytes) {
+            prop_assert_eq!(recipe::parse(&serde_json::to_vec(&recipe).unwrap()), Ok(recipe));
         }
         let end = (cut * (bytes.len() - 2) as f64) as usize;
-        prop_assert!(Recipe::parse(&bytes[..end]).is_err());
-        prop_assert!(Recipe::parse(&noise).is_err());
+        prop_assert!(recipe::parse(&bytes[..end]).is_err());
+        prop_assert!(recipe::parse(&noise).is_err());
     }
 }
 

@@ -220,6 +220,11 @@ async fn part(file: &File, start: f64, end: f64) -> Vec<u8> {
     }
 }
 
+/// The first bytes of a file; none if it cannot be read.
+pub async fn start_of(file: &File, max_bytes: usize) -> Vec<u8> {
+    part(file, 0.0, max_bytes as f64).await
+}
+
 /// The file with this name; its bytes are not copied. If the browser cannot create it, the file keeps its own name.
 pub fn renamed(file: &File, name: &str) -> File {
     if file.name() == name {

@@ -1,6 +1,7 @@
 use leptos::prelude::*;
 
 use crate::shared::icon::{Glyph, Icon};
+use crate::state::State;
 use crate::state::files::{Intake, noun};
 use crate::store::Store;
 
@@ -8,7 +9,7 @@ use crate::store::Store;
 #[component]
 pub fn IntakeNote() -> impl IntoView {
     let store = Store::get();
-    let intake = store.select(|state| state.intake.clone());
+    let intake = store.select(State::shown_intake);
     view! {
         <div class="intake-place" role="status" aria-label="What was taken">
             {move || intake.get().map(|intake| card(store, intake))}

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use intake::{Intake, noun};
 
 use super::Step;
-use kind::{Kind, has_several_values, kind, plain_name};
+use kind::{Kind, has_several_values, is_recipe, kind, plain_name};
 
 /// The number of bytes at the start of a file that decide what it is.
 pub const HEAD_BYTES: u64 = 4096;
@@ -83,6 +83,8 @@ pub struct Sorted {
     pub dataset: Vec<usize>,
     /// Files about the dataset, which the reader looks into for the names of labels.
     pub cards: Vec<usize>,
+    /// How an earlier run was set.
+    pub recipe: Option<usize>,
     /// The files of each adapter; the one to try first comes last.
     pub adapters: Vec<Vec<usize>>,
     /// Files that nothing needs.
@@ -395,9 +397,15 @@ impl Sorting<'_> {
             found.into_iter().partition(|&index| is_empty(index));
         let has_others = !rows.is_empty() || !folders.is_empty();
         let (recipes, companions) = (of(&[Recipe]), of(&[Companion, Junk]));
+        // One that comes with an adapter says how that was made.
+        let (ours, recipes): (Vec<usize>, Vec<usize>) = recipes.into_iter().partition(|&index| {
+            is_recipe(&self.files[index].head) && self.sorted.adapters.is_empty()
+        });
         let others = of(&[NotRows]);
+        self.sorted.recipe = ours.first().copied();
         let mut remarks = Vec::new();
         let mut passed_over = [beside, about].concat();
+        passed_over.extend(ours.iter().skip(1));
         let dataset = if !rows.is_empty() {
             remarks.extend(
                 empty
@@ -411,7 +419,8 @@ impl Sorting<'_> {
             passed_over.extend(empty);
             Vec::new()
         };
-        if has_others || !dataset.is_empty() || !self.sorted.remarks.is_empty() {
+        let has_recipe = self.sorted.recipe.is_some();
+        if has_others || has_recipe || !dataset.is_empty() || !self.sorted.remarks.is_empty() {
             let (cards, companions): (Vec<usize>, Vec<usize>) =
                 companions.into_iter().partition(|&index| {
                     let path = &self.files[index].path;

@@ -8,8 +8,8 @@ pub use field::Field;
 pub use parse::{modules, number};
 
 use protocol::{
-    Access, Conversation, DataSpec, FileSide, FindingKind, GenerationSpec, MergedKind, Method,
-    Preamble, RunSpec, Setting, Settings, Side, TargetModule,
+    Access, Conversation, DataSpec, FileSide, FindingKind, GenerationSpec, Group, MergedKind,
+    Method, Preamble, RunSpec, Setting, Settings, Side, TargetModule,
 };
 
 /// The texts of all fields as typed.
@@ -129,6 +129,27 @@ impl Form {
         }
     }
 
+    /// Fills in the settings of an earlier run, with a new adapter.
+    pub fn take(&mut self, run: &RunSpec) {
+        let run = Settings::from(run);
+        self.settings.run.initial_adapter = None;
+        let is_taken = |field: &Field| field.setting().group.is_of_run() && field.is_on_page();
+        for field in Field::all().filter(is_taken) {
+            match field.setting().is_typed() {
+                true => self.set(field, field.setting().text(&run)),
+                false => field.setting().copy(&run, &mut self.settings),
+            }
+        }
+    }
+
+    /// What was found about other rows says nothing about new ones; what a recipe says of them does.
+    pub fn begin_rows(&mut self, recipe: Option<&RunSpec>) {
+        let rows = recipe.map(Settings::from).unwrap_or_default();
+        for field in Field::of(Group::Rows).filter(|field| field.is_on_page()) {
+            field.setting().copy(&rows, &mut self.settings);
+        }
+    }
+
     /// The index of what is chosen of a setting's few values.
     pub fn chosen(&self, field: Field) -> usize {
         match &field.setting().access {
@@ -187,7 +208,8 @@ impl Form {
     fn read(&self, is_wanted: fn(&Setting) -> bool) -> Result<Settings, Field> {
         let mut settings = Settings::default();
         settings.run.initial_adapter = self.settings.run.initial_adapter;
-        let is_read = |field: &Field| is_wanted(field.setting()) && self.has(*field);
+        let is_read =
+            |field: &Field| is_wanted(field.setting()) && field.is_on_page() && self.has(*field);
         for field in Field::all().filter(is_read) {
             self.read_field(field, &mut settings).map_err(|_| field)?;
         }

@@ -9,6 +9,7 @@ mod judging;
 mod mapping;
 mod merging;
 mod reading;
+mod recipe;
 mod rows;
 mod sample;
 mod scores;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Choosable, Mapping, ReadSpec};
+use super::{Mapping, ReadSpec};
 
 /// Where a dataset comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,28 +26,6 @@ pub enum TrainOn {
     LastTurn,
     /// Every token but the first, prompts as well; TRL's plain language modelling.
     Everything,
-}
-
-impl Choosable for TrainOn {
-    fn all() -> &'static [Self] {
-        &[Self::AssistantTurns, Self::LastTurn, Self::Everything]
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::AssistantTurns => "assistant_turns",
-            Self::LastTurn => "last_turn",
-            Self::Everything => "everything",
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::AssistantTurns => "All answers",
-            Self::LastTurn => "The last answer",
-            Self::Everything => "Everything",
-        }
-    }
 }
 
 /// How rows become training examples.
@@ -84,26 +62,6 @@ pub enum ControlTokens {
     AsTokens,
     /// As ordinary text, so that no text of a row can end a turn or begin one.
     AsText,
-}
-
-impl Choosable for ControlTokens {
-    fn all() -> &'static [Self] {
-        &[Self::AsTokens, Self::AsText]
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::AsTokens => "as_tokens",
-            Self::AsText => "as_text",
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::AsTokens => "As control tokens",
-            Self::AsText => "As plain text",
-        }
-    }
 }
 
 /// What the rows of a file are for.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Choosable, Precision, RunSpec};
+use super::{Precision, RunSpec};
 
 /// In which numbers the blocks compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -13,26 +13,6 @@ pub enum PrecisionChoice {
     Automatic,
     /// 32 bits, whatever the device.
     Single,
-}
-
-impl Choosable for PrecisionChoice {
-    fn all() -> &'static [Self] {
-        &[Self::Automatic, Self::Single]
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Automatic => "automatic",
-            Self::Single => "single",
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Automatic => "Automatic",
-            Self::Single => "32-bit",
-        }
-    }
 }
 
 impl PrecisionChoice {
@@ -52,28 +32,6 @@ pub enum LrSchedulerType {
     Cosine,
     Linear,
     Constant,
-}
-
-impl Choosable for LrSchedulerType {
-    fn all() -> &'static [Self] {
-        &[Self::Cosine, Self::Linear, Self::Constant]
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cosine => "cosine",
-            Self::Linear => "linear",
-            Self::Constant => "constant",
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Cosine => "Cosine",
-            Self::Linear => "Linear",
-            Self::Constant => "Constant",
-        }
-    }
 }
 
 /// What a run will be, before it starts.

@@ -3,11 +3,13 @@
 //! The page draws its forms from the table, the engine checks with it, recipes are written and read through it, and the
 //! README lists it. What needs a model or a dataset to be judged (ranks against widths, memory) is the engine's to say.
 
+mod choice;
 mod range;
 mod table;
 
 use std::collections::BTreeMap;
 
+pub use choice::{Choice, Choosable};
 pub use range::{Counts, Reals};
 pub use table::{RunSpec, SETTINGS};
 
@@ -99,70 +101,6 @@ pub enum Access {
     Alphas(Reals, At<BTreeMap<String, f64>>),
     LeftOut(At<Vec<FindingKind>>),
     FileSides(At<Vec<FileSide>>),
-}
-
-/// A value that is one of a few.
-pub trait Choosable: Copy + PartialEq + 'static {
-    fn all() -> &'static [Self];
-    /// As recipes write it.
-    fn name(self) -> &'static str;
-    /// As the page writes it.
-    fn label(self) -> &'static str;
-    /// When to choose it, if that is to be said of each.
-    fn advice(self) -> Option<&'static str> {
-        None
-    }
-}
-
-/// A setting that is one of a few values, whatever their type.
-pub trait Choice: Sync {
-    /// How many values there are.
-    fn count(&self) -> usize;
-    /// As recipes write the value.
-    fn name(&self, index: usize) -> &'static str;
-    fn label(&self, index: usize) -> &'static str;
-    fn advice(&self, index: usize) -> Option<&'static str>;
-    /// The index of the chosen value.
-    fn chosen(&self, settings: &Settings) -> usize;
-    /// Chooses a value; nothing changes where there is none of that index.
-    fn choose(&self, settings: &mut Settings, index: usize);
-}
-
-impl<T: Choosable> Choice for At<T> {
-    fn count(&self) -> usize {
-        T::all().len()
-    }
-
-    fn name(&self, index: usize) -> &'static str {
-        T::all().get(index).map_or("", |value| value.name())
-    }
-
-    fn label(&self, index: usize) -> &'static str {
-        T::all().get(index).map_or("", |value| value.label())
-    }
-
-    fn advice(&self, index: usize) -> Option<&'static str> {
-        T::all().get(index).and_then(|value| value.advice())
-    }
-
-    fn chosen(&self, settings: &Settings) -> usize {
-        let chosen = (self.get)(settings);
-        let at = T::all().iter().position(|value| value == chosen);
-        at.unwrap_or_default()
-    }
-
-    fn choose(&self, settings: &mut Settings, index: usize) {
-        if let Some(value) = T::all().get(index) {
-            *(self.get_mut)(settings) = *value;
-        }
-    }
-}
-
-impl dyn Choice {
-    /// The index of the value that recipes write so.
-    pub fn named(&self, name: &str) -> Option<usize> {
-        (0..self.count()).find(|&index| self.name(index) == name)
-    }
 }
 
 impl Setting {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use protocol::{DeviceKind, RunOutcome};
+use protocol::{ByName, DeviceKind, RunOutcome};
 
-use super::{ExportError, ExportInput, adapter, log, recipe::RecipeSettings};
+use super::{ExportError, ExportInput, adapter, log};
 
 const USE: &str = include_str!("use.py");
 const USE_PLAIN: &str = include_str!("use_plain.py");
@@ -189,7 +189,7 @@ fn data(input: &ExportInput<'_>) -> String {
 /// Every setting under its name in `recipe.json`, so that no setting can be forgotten here.
 fn settings(input: &ExportInput<'_>) -> Result<String, ExportError> {
     let mut text = "## Settings\n| setting | value |\n|---|---|\n".to_owned();
-    let settings = serde_json::to_value(RecipeSettings::from(input.spec))?;
+    let settings = serde_json::to_value(ByName(input.spec))?;
     for (name, value) in settings.as_object().into_iter().flatten() {
         let value = value.to_string().replace('"', "");
         let _ = writeln!(text, "| `{name}` | {} |", code(&value));

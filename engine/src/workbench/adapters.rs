@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use protocol::{
     AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure,
-    FailureKind, ModelSummary,
+    FailureKind, ModelSummary, RecipeAdapter,
 };
 
 use super::{model::LoadedModel, run::offers};
 use crate::{
     adapter::{AdapterForm, DeviceAdapter, ModelShape, NotLowRank},
-    export::{self, RecipeAdapter, merged},
+    export::{self, merged},
     import::AdapterFiles,
     template::ChatTemplate,
     train::session::TrainedAdapter,

@@ -5,14 +5,15 @@ use std::rc::Rc;
 use formats::row_file::StoredRow;
 use protocol::{
     BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
-    ExportOffer, Failure, FailureKind, ModelSummary, RunId, RunSpec, ScoreReport, Side,
+    ExportOffer, Failure, FailureKind, ModelSummary, RecipeAdapter, RunId, RunSpec, ScoreReport,
+    Side,
 };
 
 use super::{dataset::LoadedDataset, model::LoadedModel};
 use crate::{
     adapter::{AdapterLayout, DeviceAdapter},
     data::{RowFile, TokenSequence, prepare::Prepared},
-    export::{self, EvaluationReport, ExportError, ExportInput, RecipeAdapter, build_zip},
+    export::{self, EvaluationReport, ExportError, ExportInput, build_zip},
     host::{Gathering, Host},
     pacing::Interruption,
     plan::{DeviceBudget, RunPlan},

@@ -84,6 +84,7 @@ pub fn noun(step: Step) -> &'static str {
     match step {
         Step::Model => "Model",
         Step::Data => "Dataset",
+        Step::Train => "Settings",
         _ => "Adapter",
     }
 }

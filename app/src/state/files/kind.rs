@@ -109,6 +109,9 @@ const OTHER_WEIGHTS: [&str; 12] = [
     "pkl",
 ];
 
+/// How a recipe begins, without spaces.
+const RECIPE_START: &str = "{\"format\":\"inlay-recipe\"";
+
 /// Prefixes of the names of adapter tensors written by PEFT and MLX.
 const ADAPTER_TENSORS: [&str; 7] = [
     "base_model.model.",
@@ -129,6 +132,9 @@ pub fn kind(file: &Sample) -> Kind {
     }
     if let Some(kind) = by_first_bytes(file, &name) {
         return kind;
+    }
+    if is_recipe(&file.head) {
+        return Kind::Recipe;
     }
     match name.as_str() {
         "recipe.json" => return Kind::Recipe,
@@ -286,6 +292,12 @@ fn zip(file: &Sample, name: &str) -> Kind {
     } else {
         Kind::Rows
     }
+}
+
+/// Whether the file says that it is a recipe of Inlay's, which it does first.
+pub fn is_recipe(head: &[u8]) -> bool {
+    let start = head.iter().filter(|byte| !byte.is_ascii_whitespace());
+    start.take(RECIPE_START.len()).eq(RECIPE_START.as_bytes())
 }
 
 fn starts_json(head: &[u8]) -> bool {

@@ -34,6 +34,11 @@ impl Field {
         &SETTINGS[self.0]
     }
 
+    /// Whether there is a control for it. What is typed about rows has none.
+    pub fn is_on_page(self) -> bool {
+        self.setting().group != Group::Rows || !self.setting().is_typed()
+    }
+
     /// The field's accessible name.
     pub fn label(self) -> &'static str {
         self.setting().label

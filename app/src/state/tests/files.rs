@@ -40,6 +40,7 @@ const MLX: &[u8] =
 struct Names {
     model: Vec<String>,
     dataset: Vec<String>,
+    recipe: Vec<String>,
     adapters: Vec<Vec<String>>,
     cards: Vec<String>,
     passed_over: Vec<String>,
@@ -50,6 +51,7 @@ fn names(files: &[Sample], chosen_for: Option<Step>) -> Names {
     let Sorted {
         model,
         dataset,
+        recipe,
         adapters,
         cards,
         passed_over,
@@ -60,6 +62,7 @@ fn names(files: &[Sample], chosen_for: Option<Step>) -> Names {
         model
             .iter()
             .chain(&dataset)
+            .chain(&recipe)
             .chain(&cards)
             .chain(&passed_over),
     );
@@ -73,6 +76,7 @@ fn names(files: &[Sample], chosen_for: Option<Step>) -> Names {
     };
     Names {
         model: of(model),
+        recipe: of(recipe.into_iter().collect()),
         cards: of(cards),
         dataset: of(dataset),
         adapters: adapters.into_iter().map(of).collect(),
@@ -479,6 +483,19 @@ fn one_bad_file_sinks_no_other() {
     assert!(sorted.remarks[0].starts_with("tokenizer.json belongs to a model"));
     let recipe = [file("recipe.json", b"{\"seed\": 1}")];
     assert!(dropped(&recipe).remarks[0].contains("drop its zip or its folder"));
+    let ours = b"{\n  \"format\": \"inlay-recipe\",\n  \"version\": 1";
+    let sorted = dropped(&[file("my settings.json", ours), file("recipe.json", ours)]);
+    assert_eq!(sorted.recipe, ["my settings.json"]);
+    assert_eq!(sorted.passed_over, ["recipe.json"]);
+    assert_eq!(sorted.remarks, Vec::<String>::new());
+    let sorted = dropped(&[file("recipe.json", ours), file("rows.csv", b"text\na\n")]);
+    assert_eq!((sorted.recipe.len(), sorted.dataset.len()), (1, 1));
+    // With an adapter, it says how that was made.
+    let mut export = vec![file("recipe.json", ours)];
+    export.extend(checkpoint("").into_iter().skip(1).take(2));
+    let sorted = dropped(&export);
+    assert_eq!((sorted.recipe.len(), sorted.adapters.len()), (0, 1));
+    assert_eq!(sorted.passed_over, ["recipe.json"]);
     let pictures = [
         file("holiday/1.png", b"\x89PNG"),
         file("holiday/2.png", b"\x89PNG"),

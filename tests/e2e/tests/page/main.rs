@@ -21,6 +21,7 @@ mod looks;
 mod memory;
 mod merged;
 mod people;
+mod recipes;
 mod samples;
 mod smooth;
 mod spreadsheets;
