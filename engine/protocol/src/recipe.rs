@@ -287,7 +287,7 @@ mod by_name {
                 Access::Real(_, at) => map.serialize_entry(name, &Plain(*(at.get)(&settings)))?,
                 Access::Switch(at) => map.serialize_entry(name, (at.get)(&settings))?,
                 Access::Choice(choice) => {
-                    map.serialize_entry(name, choice.name(choice.chosen(&settings)))?;
+                    map.serialize_entry(name, choice.key(choice.chosen(&settings)))?;
                 }
                 Access::Modules(at) => map.serialize_entry(name, (at.get)(&settings))?,
                 Access::Layers(at) => map.serialize_entry(name, (at.get)(&settings))?,

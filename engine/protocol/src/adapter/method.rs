@@ -213,7 +213,7 @@ impl Choosable for Method {
         &Self::ALL
     }
 
-    fn name(self) -> &'static str {
+    fn key(self) -> &'static str {
         self.facts().key
     }
 

@@ -7,7 +7,7 @@ use crate::{ControlTokens, LrSchedulerType, PrecisionChoice, TrainOn};
 pub trait Choosable: Copy + PartialEq + 'static {
     fn all() -> &'static [Self];
     /// As recipes write it.
-    fn name(self) -> &'static str;
+    fn key(self) -> &'static str;
     /// As the page writes it.
     fn label(self) -> &'static str;
     /// When to choose it, if that is to be said of each.
@@ -21,7 +21,7 @@ pub trait Choice: Sync {
     /// How many values there are.
     fn count(&self) -> usize;
     /// As recipes write the value.
-    fn name(&self, index: usize) -> &'static str;
+    fn key(&self, index: usize) -> &'static str;
     fn label(&self, index: usize) -> &'static str;
     fn advice(&self, index: usize) -> Option<&'static str>;
     /// The index of the chosen value.
@@ -35,8 +35,8 @@ impl<T: Choosable> Choice for At<T> {
         T::all().len()
     }
 
-    fn name(&self, index: usize) -> &'static str {
-        T::all().get(index).map_or("", |value| value.name())
+    fn key(&self, index: usize) -> &'static str {
+        T::all().get(index).map_or("", |value| value.key())
     }
 
     fn label(&self, index: usize) -> &'static str {
@@ -63,7 +63,7 @@ impl<T: Choosable> Choice for At<T> {
 impl dyn Choice {
     /// The index of the value that recipes write so.
     pub fn named(&self, name: &str) -> Option<usize> {
-        (0..self.count()).find(|&index| self.name(index) == name)
+        (0..self.count()).find(|&index| self.key(index) == name)
     }
 }
 
@@ -72,7 +72,7 @@ impl Choosable for TrainOn {
         &[Self::AssistantTurns, Self::LastTurn, Self::Everything]
     }
 
-    fn name(self) -> &'static str {
+    fn key(self) -> &'static str {
         match self {
             Self::AssistantTurns => "assistant_turns",
             Self::LastTurn => "last_turn",
@@ -94,7 +94,7 @@ impl Choosable for ControlTokens {
         &[Self::AsTokens, Self::AsText]
     }
 
-    fn name(self) -> &'static str {
+    fn key(self) -> &'static str {
         match self {
             Self::AsTokens => "as_tokens",
             Self::AsText => "as_text",
@@ -114,7 +114,7 @@ impl Choosable for PrecisionChoice {
         &[Self::Automatic, Self::Single]
     }
 
-    fn name(self) -> &'static str {
+    fn key(self) -> &'static str {
         match self {
             Self::Automatic => "automatic",
             Self::Single => "single",
@@ -134,7 +134,7 @@ impl Choosable for LrSchedulerType {
         &[Self::Cosine, Self::Linear, Self::Constant]
     }
 
-    fn name(self) -> &'static str {
+    fn key(self) -> &'static str {
         match self {
             Self::Cosine => "cosine",
             Self::Linear => "linear",

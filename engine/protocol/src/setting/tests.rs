@@ -76,7 +76,7 @@ fn choices_are_written_as_messages_write_them() {
         T: Choosable + for<'a> Deserialize<'a> + std::fmt::Debug,
     {
         for &value in T::all() {
-            let read = T::deserialize(StrDeserializer::<Error>::new(value.name()));
+            let read = T::deserialize(StrDeserializer::<Error>::new(value.key()));
             assert_eq!(read.unwrap(), value);
         }
     }
