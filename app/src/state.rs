@@ -140,8 +140,8 @@ pub struct State {
     pub plan: Option<PlanSummary>,
     pub run: Option<Run>,
     pub trials: Trials,
-    /// The result of the last run that had one.
-    pub adapter: Option<Adapter>,
+    /// The results of the runs that left an adapter for this model.
+    pub trained: Vec<Adapter>,
     /// All adapters for the loaded model.
     pub adapters: AdapterList,
     pub chat: Chat,
@@ -277,7 +277,7 @@ impl State {
         self.works = Works::default();
         self.adapter_loads.clear();
         self.forget_readings();
-        self.adapter = None;
+        self.trained.clear();
         self.adapters = AdapterList::default();
         self.trials = Trials::default();
         self.forget_export();
@@ -319,7 +319,11 @@ impl State {
                 self.notices.retain(|notice| !notice.is_of_settings());
             }
             Event::BatchStepped { run, batch } => self.batch_stepped(run, batch),
-            Event::Scored { run, report } => self.scored(run, report),
+            Event::Scored {
+                run,
+                adapter,
+                report,
+            } => self.scored(run, adapter, report),
             Event::RunState { run, state } => self.with_run(run, |run| run.state_changed(state)),
             Event::Steps { run, steps } => self.with_run(run, |run| run.stepped(steps)),
             Event::Evaluations { run, evaluations } => {
@@ -404,13 +408,10 @@ impl State {
 
     /// A new base discards what was learned on the old one.
     fn model_loaded(&mut self, model: ModelSummary) {
-        let is_same = self
-            .adapter
-            .as_ref()
-            .is_some_and(|adapter| adapter.model_sha256 == model.sha256);
-        if !is_same {
-            self.adapter = None;
-            self.trials.scores.clear();
+        let num_trained = self.trained.len();
+        self.trained
+            .retain(|adapter| adapter.model_sha256 == model.sha256);
+        if num_trained == 0 || self.trained.len() < num_trained {
             self.forget_export();
         }
         self.trials.first_batch = None;
@@ -438,6 +439,8 @@ impl State {
             adapter.origin == AdapterOrigin::File && known.all(|known| known.id != adapter.id)
         };
         let is_loaded = list.adapters.iter().any(is_new);
+        let is_here = |id: AdapterId| list.adapters.iter().any(|adapter| adapter.id == id);
+        self.trials.scores.retain(|(id, _)| is_here(*id));
         self.adapters = list;
         // The message about another adapter of the same drop stays.
         if !is_loaded || self.adapter_loads.answered().is_none() {
@@ -472,13 +475,12 @@ impl State {
                 .as_ref()
                 .map(|model| model.sha256.clone())
                 .unwrap_or_default();
-            self.adapter = Some(Adapter {
+            self.trained.push(Adapter {
                 run: id,
                 model_sha256,
                 spec: run.spec.clone(),
                 summary: summary.clone(),
             });
-            self.trials.scores.clear();
         }
         let (has_adapter, has_failed) =
             (summary.has_adapter, summary.outcome == RunOutcome::Failed);

@@ -439,11 +439,15 @@ impl Store {
         }
     }
 
-    /// Scores base and tuned model over rows that the last run did not learn.
+    /// Scores base and tuned model over rows that the tuned model did not learn.
     pub fn score(self, side: Side) {
-        if !self.state.with_untracked(State::is_busy) {
+        let adapter = self.state.with_untracked(|state| {
+            let active = state.adapters.active;
+            active.filter(|_| !state.is_busy())
+        });
+        if let Some(adapter) = adapter {
             let run = self.begin_trial(Tried::Score(side));
-            self.send(Command::Score { run, side });
+            self.send(Command::Score { run, adapter, side });
         }
     }
 

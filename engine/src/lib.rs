@@ -1,5 +1,5 @@
-//! Inlay's engine: fine-tunes a small language model, on WebGPU or on the CPU. It knows no browser: what it needs of one, or of any
-//! other place to run in, is a [`host`].
+//! Inlay's engine: fine-tunes a small language model, on WebGPU or on the CPU. It knows no browser: what long work
+//! needs of the place that it runs in are its [`surroundings`], and what the [`workbench`] needs of a worker is a [`host`].
 //!
 //! ```text
 //! file of rows -> Example -> template -> encode -> TokenSequence{ids, loss_mask} -> Batch[b, t]
@@ -19,6 +19,7 @@ pub use kernels;
 
 pub mod adapter;
 pub mod data;
+pub mod device;
 pub mod export;
 pub mod generate;
 pub mod host;
@@ -30,6 +31,7 @@ pub mod pacing;
 pub mod plan;
 pub mod self_test;
 pub mod sizes;
+pub mod surroundings;
 pub mod template;
 pub mod tensor;
 pub mod tokenizer;

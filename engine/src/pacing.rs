@@ -4,10 +4,10 @@
 use std::cell::Cell;
 
 use burn::tensor::Tensor;
-use protocol::{Event, Failure, RunId, RunState};
+use protocol::{Failure, RunState};
 
 use crate::{
-    host::{Control, Host},
+    surroundings::{Control, Surroundings},
     tensor::read_all,
 };
 
@@ -26,8 +26,7 @@ pub enum Interruption {
 
 /// The rhythm of one run.
 pub struct Pacing<'a> {
-    host: &'a dyn Host,
-    run: RunId,
+    surroundings: &'a dyn Surroundings,
     /// What the run does when it is not paused; reported again after a pause.
     state: Cell<RunState>,
     /// A stop is obeyed only if it has not been answered yet.
@@ -39,16 +38,15 @@ pub struct Pacing<'a> {
 }
 
 impl<'a> Pacing<'a> {
-    pub fn new(host: &'a dyn Host, run: RunId) -> Self {
+    pub fn new(surroundings: &'a dyn Surroundings) -> Self {
         Self {
-            host,
-            run,
+            surroundings,
             state: Cell::new(RunState::Preparing),
             heeds_stop: Cell::new(true),
             // Until the first measurement every block is awaited.
             millis_per_block: Cell::new(f64::INFINITY),
             blocks_since_fence: Cell::new(0),
-            last_fence_millis: Cell::new(host.now_millis()),
+            last_fence_millis: Cell::new(surroundings.now_millis()),
             paused_millis: Cell::new(0.0),
         }
     }
@@ -56,10 +54,12 @@ impl<'a> Pacing<'a> {
     /// Reports what the run does from now on.
     pub fn enter(&self, state: RunState) {
         self.state.set(state);
-        self.host.emit(Event::RunState {
-            run: self.run,
-            state,
-        });
+        self.surroundings.entered(state);
+    }
+
+    /// Reports how much of something is done.
+    pub fn progressed(&self, done: usize, total: usize) {
+        self.surroundings.progressed(done as u64, total as u64);
     }
 
     /// From now on a stop no longer interrupts, since it has been received.
@@ -69,7 +69,7 @@ impl<'a> Pacing<'a> {
 
     /// Time without pauses, in milliseconds from an arbitrary start.
     pub fn active_millis(&self) -> f64 {
-        self.host.now_millis() - self.paused_millis.get()
+        self.surroundings.now_millis() - self.paused_millis.get()
     }
 
     /// A block boundary; `witness` is what the block computed.
@@ -84,7 +84,7 @@ impl<'a> Pacing<'a> {
             read_all(witness.clone().slice([0..1, 0..1]))
                 .await
                 .map_err(Interruption::Failed)?;
-            let now = self.host.now_millis();
+            let now = self.surroundings.now_millis();
             self.millis_per_block
                 .set((now - self.last_fence_millis.get()) / queued);
             self.last_fence_millis.set(now);
@@ -98,32 +98,26 @@ impl<'a> Pacing<'a> {
     /// # Errors
     /// [`Interruption::Stopped`] after a stop.
     pub async fn breathe(&self) -> Result<(), Interruption> {
-        self.host.yield_now().await;
-        if self.host.control(self.run) == Control::Pause {
+        self.surroundings.yield_now().await;
+        if self.surroundings.control() == Control::Pause {
             self.wait_while_paused().await;
         }
-        match self.host.control(self.run) {
+        match self.surroundings.control() {
             Control::Stop if self.heeds_stop.get() => Err(Interruption::Stopped),
             _ => Ok(()),
         }
     }
 
     async fn wait_while_paused(&self) {
-        let since = self.host.now_millis();
-        self.host.emit(Event::RunState {
-            run: self.run,
-            state: RunState::Paused,
-        });
-        while self.host.control(self.run) == Control::Pause {
-            self.host.sleep(PAUSE_POLL_MILLIS).await;
+        let since = self.surroundings.now_millis();
+        self.surroundings.entered(RunState::Paused);
+        while self.surroundings.control() == Control::Pause {
+            self.surroundings.sleep(PAUSE_POLL_MILLIS).await;
         }
-        let now = self.host.now_millis();
+        let now = self.surroundings.now_millis();
         self.paused_millis
             .set(self.paused_millis.get() + now - since);
         self.last_fence_millis.set(now);
-        self.host.emit(Event::RunState {
-            run: self.run,
-            state: self.state.get(),
-        });
+        self.surroundings.entered(self.state.get());
     }
 }

@@ -7,11 +7,14 @@ mod time;
 
 pub use check::{PlanError, ProblemKind, SettingProblem};
 pub use memory::MemoryEstimate;
-pub use time::{MEASURED_TOKENS, RowLengths, Speed, TimeEstimate};
+pub use time::{RowLengths, Speed, TimeEstimate, measured_tokens};
 
-use protocol::{DeviceKind, ModelSummary, PlanSummary, Precision, PreparedSummary, RunSpec};
+use protocol::{ModelSummary, PlanSummary, PreparedSummary, RunSpec};
 
-use crate::adapter::{AdapterLayout, ModelShape};
+use crate::{
+    adapter::{AdapterLayout, ModelShape},
+    device::DeviceProfile,
+};
 
 /// The number of evaluations if a run leaves it to the engine.
 const DEFAULT_NUM_EVALUATIONS: u64 = 10;
@@ -19,20 +22,6 @@ const DEFAULT_NUM_EVALUATIONS: u64 = 10;
 /// Factors above and below the usual learning rate that are probably not intended.
 const TOO_FAST: f64 = 20.0;
 const TOO_SLOW: f64 = 1000.0;
-
-/// What the device holds already, and its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeviceBudget {
-    pub kind: DeviceKind,
-    /// The precision in which the device computes unless told otherwise.
-    pub precision: Precision,
-    /// The base model's weights as they were loaded.
-    pub resident_bytes: u64,
-    /// Threads that compute; each has a stack in the worker's memory.
-    pub threads: usize,
-    /// The maximum that the device can hold, if known.
-    pub limit_bytes: Option<u64>,
-}
 
 /// A run whose settings are valid together.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,15 +32,16 @@ pub struct RunPlan {
     /// Held-out rows are evaluated every so many steps; at least 1.
     pub eval_steps: u64,
     pub trainable_parameters: u64,
-    /// The precision in which the blocks compute.
-    pub precision: Precision,
+    /// What computes the run, with the precision in which it does.
+    pub device: DeviceProfile,
     pub memory: MemoryEstimate,
     /// Things that work but are probably not intended.
     pub warnings: Vec<String>,
 }
 
 impl RunPlan {
-    /// Checks the settings against the model, dataset and device. `dataset` was prepared with `spec.data`.
+    /// Checks the settings against the model, dataset and device. `dataset` was prepared with `spec.data`; the model's
+    /// weights take `resident_bytes` as they were loaded.
     ///
     /// # Errors
     /// Every problem at once, each with its field as the page names it.
@@ -59,13 +49,18 @@ impl RunPlan {
         spec: &RunSpec,
         model: &ModelSummary,
         dataset: &PreparedSummary,
-        device: DeviceBudget,
+        device: DeviceProfile,
+        resident_bytes: u64,
     ) -> Result<Self, PlanError> {
         check::check(spec, model, dataset)?;
         let steps_per_epoch = steps_per_epoch(spec, num_batched_rows(spec, dataset));
         let num_steps = num_steps(spec, steps_per_epoch);
         let trainable_parameters = trainable_parameters(spec, model);
-        let memory = MemoryEstimate::new(spec, model, dataset, device, trainable_parameters);
+        let device = DeviceProfile {
+            precision: spec.precision.on(device.precision),
+            ..device
+        };
+        let memory = MemoryEstimate::new(spec, model, dataset, device, resident_bytes);
         check::check_memory(memory.total_bytes(), device)?;
         let mut plan = Self {
             spec: spec.clone(),
@@ -73,7 +68,7 @@ impl RunPlan {
             steps_per_epoch,
             eval_steps: eval_steps(spec, num_steps),
             trainable_parameters,
-            precision: spec.precision.on(device.precision),
+            device,
             memory,
             warnings: Vec::new(),
         };

@@ -14,7 +14,7 @@ use burn::tensor::FloatDType;
 use protocol::{DeviceProblem, Precision, SelfTestCase};
 
 use self::cases::run_cases;
-use crate::host::Host;
+use crate::surroundings::Clock;
 #[cfg(feature = "gpu")]
 use kernels::Variant;
 
@@ -34,13 +34,13 @@ pub struct Proven {
 /// # Errors
 /// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] if a result cannot be read.
 #[cfg(feature = "gpu")]
-pub async fn run(device: &Device, host: &dyn Host) -> Result<Proven, DeviceProblem> {
+pub async fn run(device: &Device, clock: &dyn Clock) -> Result<Proven, DeviceProblem> {
     let mut problem = None;
-    for variant in calibration::by_speed(device, host).await? {
+    for variant in calibration::by_speed(device, clock).await? {
         Variant::prefer(Some(variant));
-        match run_cases(device, host, Precision::Single).await {
+        match run_cases(device, clock, Precision::Single).await {
             Ok(mut cases) => {
-                let precision = match halves(device, host).await {
+                let precision = match halves(device, clock).await {
                     Some(passed) => {
                         cases.extend(passed);
                         Precision::Half
@@ -63,19 +63,19 @@ pub async fn run(device: &Device, host: &dyn Host) -> Result<Proven, DeviceProbl
 /// # Errors
 /// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] where a result cannot be read.
 #[cfg(not(feature = "gpu"))]
-pub async fn run(device: &Device, host: &dyn Host) -> Result<Proven, DeviceProblem> {
+pub async fn run(device: &Device, clock: &dyn Clock) -> Result<Proven, DeviceProblem> {
     let precision = Precision::Single;
-    let cases = run_cases(device, host, precision).await?;
+    let cases = run_cases(device, clock, precision).await?;
     Ok(Proven { cases, precision })
 }
 
 /// The cases in halves, if halves should be used. A device that fails one can still be used in single precision.
 #[cfg(feature = "gpu")]
-async fn halves(device: &Device, host: &dyn Host) -> Option<Vec<SelfTestCase>> {
+async fn halves(device: &Device, clock: &dyn Clock) -> Option<Vec<SelfTestCase>> {
     if !device.supports_dtype(FloatDType::F16) {
         return None;
     }
-    let passed = run_cases(device, host, Precision::Half).await.ok()?;
-    let are_faster = calibration::halves_are_faster(device, host).await;
+    let passed = run_cases(device, clock, Precision::Half).await.ok()?;
+    let are_faster = calibration::halves_are_faster(device, clock).await;
     are_faster.ok()?.then_some(passed)
 }

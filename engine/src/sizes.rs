@@ -2,15 +2,6 @@
 
 use protocol::{Precision, TargetModule};
 
-/// How much the blocks may keep of a forward beyond their inputs: enough for SmolLM2-135M at about 256 tokens. Beyond
-/// that, the first blocks are computed twice.
-pub const KEPT_BYTES: usize = 192 << 20;
-
-/// Whether packed rows are processed in passes short enough that every block keeps what its backward needs. A CPU is
-/// nearly as fast with few tokens as with many, and computes nothing twice this way; a GPU needs many tokens to be
-/// busy.
-pub const SHORT_PASSES: bool = cfg!(not(feature = "gpu"));
-
 /// The maximum number of logits held at a time (16 MiB in f32).
 const MAX_LOGITS: usize = 4 << 20;
 /// The maximum and minimum number of rows of the head processed at a time.

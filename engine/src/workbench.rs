@@ -2,56 +2,65 @@
 //!
 //! A command that fails changes nothing: the new model or dataset replaces the old one only once it is whole.
 
-mod adapters;
+mod answers;
 mod dataset;
 mod model;
 mod run;
+mod runs;
 mod score;
 mod speed;
+mod training;
 
 use std::rc::Rc;
 
 use burn::tensor::Device;
 use protocol::{
-    AdapterId, AdapterOrigin, AdapterSpec, Command, Conversation, DataSpec, DatasetSummary,
-    DeviceReport, Event, ExportKind, Failure, FailureKind, GenerationId, GenerationSpec,
-    PlanSummary, PromptPreview, RunId, RunSpec, Side, Speaker,
+    AdapterId, AdapterOrigin, AdapterSpec, Command, DataSpec, DatasetSummary, DeviceReport, Event,
+    ExportKind, Failure, FailureKind, PlanSummary, Precision, RunId, RunSpec, Side,
 };
 
 use crate::{
-    data::prepare::Prepared, export, host::Host, train::session::TrainedAdapter,
-    weights::checkpoint::NamedSource,
+    data::prepare::Prepared, device::DeviceProfile, export, host::Host,
+    train::session::TrainedAdapter, weights::checkpoint::NamedSource,
 };
-use adapters::{Adapters, KeptAdapter, no_adapter};
 use dataset::LoadedDataset;
 use model::LoadedModel;
-use run::KeptRun;
+use run::{Run, Training};
+use runs::Runs;
+use score::Scored;
 use speed::KnownSpeed;
 
 /// See the module.
 pub struct Workbench<'h> {
     host: &'h dyn Host,
     device: Device,
+    profile: DeviceProfile,
     report: DeviceReport,
+    /// In which answers are computed: that of the last run, at first the device's own.
+    precision: Precision,
     model: Option<LoadedModel>,
     dataset: Option<LoadedDataset>,
-    /// The last run that left an adapter.
-    kept: Option<KeptRun>,
-    adapters: Adapters,
+    runs: Runs,
     speed: KnownSpeed,
 }
 
 impl<'h> Workbench<'h> {
     /// An empty workbench on a device that passed its self-test.
-    pub fn new(host: &'h dyn Host, device: Device, report: DeviceReport) -> Self {
+    pub fn new(
+        host: &'h dyn Host,
+        device: Device,
+        profile: DeviceProfile,
+        report: DeviceReport,
+    ) -> Self {
         Self {
             host,
             device,
+            profile,
             report,
+            precision: profile.precision,
             model: None,
             dataset: None,
-            kept: None,
-            adapters: Adapters::default(),
+            runs: Runs::default(),
             speed: KnownSpeed::default(),
         }
     }
@@ -74,6 +83,10 @@ impl<'h> Workbench<'h> {
             Command::LoadDataset { dataset } => self.load_dataset(dataset, files).await,
             Command::PrepareDataset { spec } => {
                 let dataset = self.prepare(&spec).await?.summary.clone();
+                // What came in is scored on these rows.
+                if self.runs.has_untrained() {
+                    self.tell_runs()?;
+                }
                 self.host.emit(Event::DatasetPrepared { dataset });
                 Ok(())
             }
@@ -91,8 +104,8 @@ impl<'h> Workbench<'h> {
                 .step_one_batch(run, &spec)
                 .await
                 .map_err(|failure| failure.in_run(run)),
-            Command::Score { run, side } => self
-                .score(run, side)
+            Command::Score { run, adapter, side } => self
+                .score(run, adapter, side)
                 .await
                 .map_err(|failure| failure.in_run(run)),
             Command::Generate { id, spec } => self.generate(id, &spec).await,
@@ -106,10 +119,10 @@ impl<'h> Workbench<'h> {
             }
             Command::LoadAdapter {} => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
-                for message in self.adapters.load(files, model).await? {
+                for message in self.runs.load(files, model).await? {
                     self.host.emit(Event::Warning { message });
                 }
-                self.tell_new_adapter()
+                self.tell_new_run()
             }
             Command::RestoreAdapters {
                 copies,
@@ -117,28 +130,28 @@ impl<'h> Workbench<'h> {
                 highest,
             } => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
-                let restored = self.adapters.restore(copies, files, highest, model).await;
+                let restored = self.runs.restore(copies, files, highest, model).await;
                 if let Some(active) = active {
                     // It may be one of those that could not be restored.
-                    let _ = self.adapters.make_active(active, &model.summary);
+                    let _ = self.runs.make_active(active, &model.summary);
                 }
-                self.tell_adapters()?;
+                self.tell_runs()?;
                 restored
             }
             Command::BlendAdapters { parts } => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
-                self.adapters.blend(parts, model)?;
-                self.tell_new_adapter()
+                self.runs.blend(parts, model)?;
+                self.tell_new_run()
             }
             Command::UseAdapter { adapter } => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
-                self.adapters.make_active(adapter, &model.summary)?;
-                self.tell_adapters()
+                self.runs.make_active(adapter, &model.summary)?;
+                self.tell_runs()
             }
             Command::ForgetAdapter { adapter } => {
                 let model = self.model.as_ref().ok_or_else(no_model)?;
-                self.adapters.forget(adapter, &model.summary)?;
-                self.tell_adapters()
+                self.runs.forget(adapter, &model.summary)?;
+                self.tell_runs()
             }
             Command::Export { adapter, kind } => self.export(adapter, kind),
             Command::Pause { .. }
@@ -150,8 +163,8 @@ impl<'h> Workbench<'h> {
     }
 
     async fn load_model(&mut self, files: Vec<NamedSource>) -> Result<(), Failure> {
-        let mut model = LoadedModel::load(files, &self.device, self.host).await?;
-        model.llama.precision = self.report.precision;
+        let model = LoadedModel::load(files, &self.device, self.profile, self.host).await?;
+        self.precision = self.profile.precision;
         self.host.emit(Event::ModelLoaded {
             model: model.summary.clone(),
         });
@@ -159,14 +172,14 @@ impl<'h> Workbench<'h> {
         if let Some(dataset) = &mut self.dataset {
             dataset.forget_prepared();
         }
-        self.tell_adapters()
+        self.tell_runs()
     }
 
     /// Gives out a copy of the adapter that was kept last: this worker may die.
-    fn tell_new_adapter(&mut self) -> Result<(), Failure> {
+    fn tell_new_run(&mut self) -> Result<(), Failure> {
         let model = self.model.as_ref().ok_or_else(no_model)?;
-        if let Some(kept) = self.adapters.newest() {
-            match kept.zip(ExportKind::Peft, model) {
+        if let Some(kept) = self.runs.newest() {
+            match kept.zip(ExportKind::Peft, model, &self.report) {
                 Ok(zip) => {
                     let copy = kept.copy();
                     self.host.emit_with_bytes(Event::AdapterKept { copy }, zip);
@@ -177,13 +190,14 @@ impl<'h> Workbench<'h> {
                 }
             }
         }
-        self.tell_adapters()
+        self.tell_runs()
     }
 
-    fn tell_adapters(&mut self) -> Result<(), Failure> {
+    fn tell_runs(&mut self) -> Result<(), Failure> {
         let model = &self.model.as_ref().ok_or_else(no_model)?.summary;
-        self.adapters.settle(model);
-        let list = self.adapters.summary(model);
+        self.runs.settle(model);
+        let rows = self.dataset.as_ref().and_then(LoadedDataset::held_out);
+        let list = self.runs.summary(model, rows.as_ref());
         self.host.emit(Event::Adapters { list });
         Ok(())
     }
@@ -194,7 +208,7 @@ impl<'h> Workbench<'h> {
         let Some(id) = spec.initial_adapter else {
             return Ok((spec, None));
         };
-        let adapter = &self.adapters.get(id, &self.model()?.summary)?.adapter;
+        let adapter = &self.runs.get(id, &self.model()?.summary)?.adapter;
         spec.adapter = AdapterSpec {
             lora_dropout: spec.adapter.lora_dropout,
             ..adapter.form.layout.spec.clone()
@@ -224,7 +238,7 @@ impl<'h> Workbench<'h> {
     async fn plan(&mut self, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
         let (spec, _) = self.initial(spec)?;
-        let plan = run::plan(&spec, self.model()?, &prepared, &self.report)?;
+        let plan = training::plan(&spec, self.model()?, &prepared, self.profile)?;
         let mut summary = PlanSummary::from(&plan);
         let model = self.model.as_ref().ok_or_else(no_model)?;
         let mut speed = self.speed.of(model);
@@ -232,7 +246,7 @@ impl<'h> Workbench<'h> {
             // Report what is already known before measuring the device.
             let plan = summary.clone();
             self.host.emit(Event::Planned { plan });
-            speed = self.speed.measure(model, self.host).await;
+            speed = self.speed.measure(model, self.profile, self.host).await;
         }
         if let Some(speed) = speed {
             let estimate = speed::estimate(&plan, model, &prepared, speed);
@@ -245,13 +259,11 @@ impl<'h> Workbench<'h> {
     async fn step_one_batch(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
         let (spec, initial) = self.initial(spec)?;
-        let model = self.model.as_mut().ok_or_else(no_model)?;
-        let plan = run::plan(&spec, model, &prepared, &self.report)?;
-        let usual = std::mem::replace(&mut model.llama.precision, plan.precision);
-        let stepped =
-            run::step_one_batch(run, &plan, model, initial.as_deref(), &prepared, self.host).await;
-        model.llama.precision = usual;
-        let batch = stepped?;
+        let model = self.model()?;
+        let plan = training::plan(&spec, model, &prepared, self.profile)?;
+        let initial = initial.as_deref();
+        let batch =
+            training::step_one_batch(run, &plan, model, initial, &prepared, self.host).await?;
         self.host.emit(Event::BatchStepped { run, batch });
         Ok(())
     }
@@ -259,25 +271,35 @@ impl<'h> Workbench<'h> {
     async fn train(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
         let (spec, initial) = self.initial(spec)?;
-        let model = self.model.as_mut().ok_or_else(no_model)?;
+        let model = self.model.as_ref().ok_or_else(no_model)?;
         let dataset = self.dataset.as_ref().ok_or_else(no_dataset)?;
-        let plan = run::plan(&spec, model, &prepared, &self.report)?;
-        // Of the answers after the run too.
-        model.llama.precision = plan.precision;
-        let result = run::train(run, &plan, model, initial.as_deref(), &prepared, self.host).await;
+        let plan = training::plan(&spec, model, &prepared, self.profile)?;
+        self.precision = plan.device.precision;
+        let initial = initial.as_deref();
+        let result = training::train(run, &plan, model, initial, &prepared, self.host).await;
         self.speed.learn(&plan, model, &prepared, &result.steps);
-        let (summary, failure) = (result.summary.clone(), result.failure.clone());
+        let summary = result.summary.clone();
+        let failure = result.failure.clone().map(|failure| failure.in_run(run));
         if let Some(adapter) = result.adapter.clone() {
             let begun = plan.spec.initial_adapter;
-            let begun = begun.and_then(|id| self.adapters.get(id, &model.summary).ok());
-            let recipe_adapter = begun.map(KeptAdapter::recipe).transpose()?;
-            let name = format!("Run {}: {}", run.0, plan.spec.adapter.method.facts().name);
+            let begun = begun.and_then(|id| self.runs.get(id, &model.summary).ok());
+            let training = Training {
+                initial: begun.map(Run::recipe).transpose()?,
+                spec: plan.spec,
+                device: plan.device,
+                result,
+                rows: dataset.held_out_of(&prepared),
+                finished_at: self.host.now_iso8601(),
+            };
+            let name = format!(
+                "Run {}: {}",
+                run.0,
+                training.spec.adapter.method.facts().name
+            );
             let origin = AdapterOrigin::Run(run);
-            self.adapters.keep(name, origin, adapter, &model.summary);
-            let kept = KeptRun::new(run, &plan, result, model, dataset, &prepared, self.host);
-            let kept = kept.gone_on_with(recipe_adapter);
-            self.kept = Some(kept);
-            self.tell_new_adapter()?;
+            let kept = self.runs.keep(name, origin, adapter, &model.summary);
+            kept.training = Some(training);
+            self.tell_new_run()?;
         }
         self.host.emit(Event::RunEnded { run, summary });
         // After everything else: if the device is lost, the page ends this worker as soon as it hears of it.
@@ -288,67 +310,34 @@ impl<'h> Workbench<'h> {
     }
 
     /// The zip has the report from now on, with every row.
-    async fn score(&mut self, run: RunId, side: Side) -> Result<(), Failure> {
-        let kept = self.kept.as_mut().ok_or_else(no_adapter)?;
+    async fn score(&mut self, run: RunId, id: AdapterId, side: Side) -> Result<(), Failure> {
         let model = self.model.as_ref().ok_or_else(no_model)?;
-        let mut report = score::score(run, side, kept, model, self.host).await?;
+        let loaded = self.dataset.as_ref().and_then(LoadedDataset::held_out);
+        let scored = Scored {
+            run: self.runs.get(id, &model.summary)?,
+            side,
+            loaded: loaded.as_ref(),
+            device: self.profile,
+        };
+        let mut report = score::score(run, scored, model, self.host).await?;
         if let Some(report) = &mut report {
+            let kept = self.runs.get_mut(id, &model.summary)?;
             kept.keep_score(report.clone());
             report.rows.clear();
         }
-        self.host.emit(Event::Scored { run, report });
+        self.host.emit(Event::Scored {
+            run,
+            adapter: id,
+            report,
+        });
         Ok(())
     }
 
-    async fn generate(&mut self, id: GenerationId, spec: &GenerationSpec) -> Result<(), Failure> {
-        let model = self.model()?;
-        for conversation in &spec.conversations {
-            let speaker = conversation.speaker;
-            let adapter = self.adapter_of(speaker)?.map(|kept| kept.upload(model));
-            let summary = model
-                .generate(id, conversation, spec, adapter.as_ref(), self.host)
-                .await?;
-            self.host.emit(Event::GenerationDone {
-                id,
-                speaker,
-                summary,
-            });
-        }
-        Ok(())
-    }
-
-    fn preview_prompts(
-        &self,
-        conversations: &[Conversation],
-        as_text: bool,
-    ) -> Result<Vec<PromptPreview>, Failure> {
-        let model = self.model()?;
-        let preview = |conversation: &Conversation| {
-            let kept = self.adapter_of(conversation.speaker)?;
-            let virtual_tokens = kept.map_or(0, KeptAdapter::prompt_tokens);
-            model.preview(conversation, as_text, virtual_tokens)
-        };
-        conversations.iter().map(preview).collect()
-    }
-
-    /// The speaker's adapter; `None` for the base.
-    fn adapter_of(&self, speaker: Speaker) -> Result<Option<&KeptAdapter>, Failure> {
-        match speaker {
-            Speaker::Base => Ok(None),
-            Speaker::Adapter(id) => self.adapters.get(id, &self.model()?.summary).map(Some),
-        }
-    }
-
-    /// A run's adapter leaves with all that tells of the run, as long as that is the last one.
+    /// A run's adapter leaves with all that tells of the run.
     fn export(&self, id: AdapterId, kind: ExportKind) -> Result<(), Failure> {
         let model = self.model()?;
-        let adapter = self.adapters.get(id, &model.summary)?;
-        let run = self.kept.as_ref();
-        let run = run.filter(|run| adapter.origin == AdapterOrigin::Run(run.run()));
-        let bytes = match (kind, run) {
-            (ExportKind::Peft, Some(run)) => run.zip(&self.report)?,
-            _ => adapter.zip(kind, model)?,
-        };
+        let run = self.runs.get(id, &model.summary)?;
+        let bytes = run.zip(kind, model, &self.report)?;
         let event = Event::ExportReady {
             adapter: id,
             file_name: export::file_name(&model.summary, kind),

@@ -14,12 +14,12 @@ use engine::{
     weights::packed::{PackedKind, PackedMatrix},
 };
 use futures_executor::block_on;
-use protocol::{ExportKind, TargetModule};
+use protocol::{ExportKind, Precision, TargetModule};
 
 use crate::common::{
     fixture::{self, assert_share},
     golden::{self, EXACT},
-    host::{RUN, ScriptedHost},
+    host::ScriptedHost,
 };
 
 #[test]
@@ -48,9 +48,10 @@ fn check_merge(name: &str, tuned: &Llama, state: &TrainingState) -> f64 {
     let batch = fixture::batch(&rows.rows);
     let adapter = state.upload(tuned);
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let loss =
-        |model: &Llama, adapter| block_on(evaluate(model, adapter, &batch, &pacing)).unwrap();
+    let pacing = Pacing::new(&host);
+    let loss = |model: &Llama, adapter| {
+        block_on(evaluate(model, adapter, &batch, Precision::Single, &pacing)).unwrap()
+    };
     let (base, unmerged) = (loss(tuned, None), loss(tuned, Some(&adapter)));
     assert!(
         (base - unmerged).abs() > 1e-3 * base,
@@ -137,8 +138,15 @@ fn write_export(case: &str, name: &str, model: &Llama, state: &TrainingState) {
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);
     let (host, adapter) = (ScriptedHost::default(), state.upload(model));
-    let pacing = Pacing::new(&host, RUN);
-    let loss = block_on(evaluate(model, Some(&adapter), &batch, &pacing)).unwrap();
+    let pacing = Pacing::new(&host);
+    let loss = block_on(evaluate(
+        model,
+        Some(&adapter),
+        &batch,
+        Precision::Single,
+        &pacing,
+    ))
+    .unwrap();
     let told = serde_json::json!({ "model": name, "loss": loss / batch.num_scored() as f64 });
     std::fs::write(folder.join("told.json"), told.to_string()).unwrap();
 }

@@ -9,7 +9,7 @@ use engine::{
 use futures_executor::block_on;
 use protocol::{
     AdapterId, Command, Conversation, Event, Failure, FailureKind, GenerationId, GenerationSpec,
-    GenerationSummary, Message, PromptPreview, Speaker, StopReason,
+    GenerationSummary, Message, Precision, PromptPreview, Speaker, StopReason,
 };
 
 use crate::common::{
@@ -279,12 +279,12 @@ fn a_long_conversation_is_read_in_pieces() {
 
     let host = ScriptedHost::default();
     let input = GenerationInput {
-        id: GenerationId(1),
         conversation: &conversation,
         spec: &spec,
         model: &model,
         encoder,
         adapter: None,
+        precision: Precision::Single,
     };
     let summary = block_on(generate(input, &host)).unwrap();
     assert_eq!(summary.prompt_tokens, prompt.len());

@@ -15,6 +15,7 @@ mod merged;
 mod model;
 mod one_batch;
 mod planned;
+mod program;
 mod round_trips;
 mod scored;
 mod session;

@@ -11,7 +11,7 @@ use engine::{
     weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;
-use protocol::{AdapterSpec, Method, TargetModule};
+use protocol::{AdapterSpec, Method, Precision, TargetModule};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::common::{
     drawn, file,
     fixture::{self, assert_share},
     golden,
-    host::{RUN, ScriptedHost},
+    host::ScriptedHost,
     random::Random,
     workbench::named,
 };
@@ -65,9 +65,16 @@ pub fn loss(name: &str, model: &Llama, adapter: Option<(&AdapterForm, &[f32])>) 
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let adapter = adapter.map(|(form, parameters)| form.upload(parameters, model));
-    let loss = block_on(evaluate(model, adapter.as_ref(), &batch, &pacing)).unwrap();
+    let loss = block_on(evaluate(
+        model,
+        adapter.as_ref(),
+        &batch,
+        Precision::Single,
+        &pacing,
+    ))
+    .unwrap();
     loss / batch.num_scored() as f64
 }
 

@@ -6,14 +6,16 @@ use std::cell::{Cell, RefCell};
 
 use burn::tensor::Device;
 use engine::{
+    device::DeviceProfile,
     host::{Gathering, Host},
     model::Llama,
     plan::{MemoryEstimate, RunPlan},
+    surroundings::Clock,
     train::session::{TrainingInput, train},
 };
 use futures_executor::block_on;
 use protocol::{
-    EvaluationMetrics, Event, MAX_SPANS, MAX_STRETCHES, Precision, RunOutcome, RunSpec, StepSpan,
+    DeviceKind, EvaluationMetrics, Event, MAX_SPANS, MAX_STRETCHES, RunOutcome, RunSpec, StepSpan,
 };
 
 use common::{golden, host::RUN, random::Random};
@@ -64,7 +66,9 @@ impl Host for Meter {
     fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
         self.emit(event);
     }
+}
 
+impl Clock for Meter {
     fn now_millis(&self) -> f64 {
         let start = std::time::UNIX_EPOCH.elapsed().unwrap();
         start.as_secs_f64() * 1000.0
@@ -98,12 +102,11 @@ fn a_long_run_takes_no_more_memory_than_a_short_one() {
         steps_per_epoch: 12,
         eval_steps: 2,
         trainable_parameters: 0,
-        precision: Precision::Single,
+        device: DeviceProfile::new(DeviceKind::Cpu),
         memory: MemoryEstimate::default(),
         warnings: Vec::new(),
     };
     let input = TrainingInput {
-        run: RUN,
         plan: &plan,
         model: &model,
         initial: None,

@@ -23,7 +23,7 @@ use zip::{CompressionMethod, write::SimpleFileOptions};
 
 use common::{
     golden,
-    host::{RUN, ScriptedHost},
+    host::ScriptedHost,
     random::Random,
     zipped::{deflated, packed, shared},
 };
@@ -64,7 +64,7 @@ fn spec() -> RunSpec {
 
 /// Bytes of the adapter's parameters.
 fn adapter_bytes(model: &Llama) -> usize {
-    4 * block_on(TrainingState::start(&spec(), model))
+    4 * block_on(TrainingState::start(&spec(), model, golden::profile()))
         .unwrap()
         .parameters
         .len()
@@ -79,9 +79,9 @@ fn peak_of_step(model: &Llama, tokens: usize) -> usize {
     };
     let batch = [Batch::new(&[&sequence])];
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let mut state = block_on(TrainingState::start(&spec(), model)).unwrap();
-    state.kept_bytes = 0;
+    let pacing = Pacing::new(&host);
+    let mut state = block_on(TrainingState::start(&spec(), model, golden::profile())).unwrap();
+    state.device.kept_bytes = 0;
     let mut step = || block_on(state.step(model, &batch, 1e-3, &pacing)).unwrap();
     // The first step allocates what stays.
     step();

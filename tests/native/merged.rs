@@ -11,24 +11,24 @@ use engine::{
     adapter::ModelShape,
     export::{
         adapter_files,
-        merged::{Merge, SHARD_BYTES, ZIP64_FROM, merge_files},
+        merged::{FileSink, Merge, SHARD_BYTES, ZIP64_FROM, merge_files},
         peft_zip,
     },
-    host::{Control, FileSink},
     model::Llama,
     pacing::{Interruption, Pacing},
+    surroundings::Control,
     tokenizer::Tokenizer,
     train::{state::TrainingState, step::evaluate},
     weights::checkpoint::{ModelFiles, open},
 };
 use futures_executor::block_on;
-use protocol::{AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Phase};
+use protocol::{AdapterSpec, Event, Failure, FailureKind, MergedKind, Method, Precision};
 
 use crate::common::{
     fetched::open_bundled,
     fixture,
     golden::{self, EXACT},
-    host::{RUN, ScriptedHost},
+    host::ScriptedHost,
     random::Random,
     workbench::named,
 };
@@ -91,8 +91,7 @@ impl Case {
             modelfile: "FROM ./merged.gguf\n",
             shard_bytes: SHARD_BYTES,
             zip64_from: ZIP64_FROM,
-            run: RUN,
-            host,
+            surroundings: host,
         }
     }
 
@@ -138,9 +137,16 @@ fn loss(name: &str, model: &Llama, state: Option<&TrainingState>) -> f64 {
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let adapter = state.map(|state| state.upload(model));
-    block_on(evaluate(model, adapter.as_ref(), &batch, &pacing)).unwrap()
+    block_on(evaluate(
+        model,
+        adapter.as_ref(),
+        &batch,
+        Precision::Single,
+        &pacing,
+    ))
+    .unwrap()
 }
 
 pub fn loaded(files: &ModelFiles) -> Llama {
@@ -157,7 +163,7 @@ pub fn untrained(files: ModelFiles) -> Case {
     let recipe: serde_json::Value = fixture::json("adapters/rs_lora.json");
     let recipe: fixture::Recipe = serde_json::from_value(recipe["recipe"].clone()).unwrap();
     let spec = fixture::run_spec(&spec, &recipe);
-    let state = block_on(TrainingState::start(&spec, &model)).unwrap();
+    let state = block_on(TrainingState::start(&spec, &model, golden::profile())).unwrap();
     Case::new(files, state)
 }
 
@@ -209,7 +215,7 @@ fn merges_from_files(name: &str, of: &Case) {
     let kind = MergedKind::Safetensors;
     let (host, mut sink) = (ScriptedHost::default(), Memory::default());
     let model = golden::sources(name);
-    let merged = merge_files(model, vec![adapter], kind, RUN, &host, &mut sink);
+    let merged = merge_files(model, vec![adapter], kind, &host, &mut sink);
     let zip_name = block_on(merged).unwrap();
     assert!(zip_name.ends_with("-merged-f32.zip"), "{zip_name}");
     let (expected, actual) = (unzip(&of.write(kind)), unzip(&sink.bytes));
@@ -425,11 +431,7 @@ fn progress_ends_with_all_bytes() {
         block_on(case.merge(kind, &host).write(&mut sink)).unwrap();
         let events = host.events.borrow();
         let done = events.iter().filter_map(|(_, event)| match event {
-            Event::Progress {
-                phase: Phase::Exporting,
-                done,
-                total,
-            } => Some((*done, total.unwrap())),
+            Event::Progress { done, total, .. } => Some((*done, total.unwrap())),
             _ => None,
         });
         let done: Vec<_> = done.collect();

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use engine::layers::block::KeyValueCache;
 use futures_executor::block_on;
+use protocol::Precision;
 use serde::Deserialize;
 
 use crate::common::{
@@ -104,7 +105,8 @@ fn cached_tokens_are_seen_as_if_they_were_given_again() {
         let mut past = 0;
         while past < len {
             let end = random.size(past + 1..len + 1);
-            let next = model.next_logits(&ids[past..end], past, None, &mut cache);
+            let next =
+                model.next_logits(&ids[past..end], past, None, Precision::Single, &mut cache);
             let what = format!("{name}, tokens {past}..{end} of {len}");
             assert_near(&what, &floats(next), &whole[end - 1], 1e-4);
             past = end;

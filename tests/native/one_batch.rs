@@ -5,10 +5,10 @@ use engine::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
     },
-    host::Control,
     model::Llama,
     pacing::{Interruption, Pacing},
     plan::{MemoryEstimate, RunPlan},
+    surroundings::Control,
     train::{
         one_batch::{self, OneBatch},
         state::TrainingState,
@@ -42,7 +42,7 @@ fn plan(spec: &RunSpec) -> RunPlan {
         steps_per_epoch: 10,
         eval_steps: 10,
         trainable_parameters: 0,
-        precision: Precision::Single,
+        device: golden::profile(),
         memory: MemoryEstimate::default(),
         warnings: Vec::new(),
     }
@@ -54,7 +54,7 @@ fn step(
     train: &[TokenSequence],
     host: &ScriptedHost,
 ) -> Result<OneBatch, Interruption> {
-    block_on(one_batch::step(RUN, &plan(spec), model, None, train, host))
+    block_on(one_batch::step(&plan(spec), model, None, train, host))
 }
 
 /// Negative log-likelihood of every scored token, in f64 from golden logits `[rows, padded, v]`.
@@ -133,16 +133,23 @@ fn the_step_is_that_of_the_run() {
 
         let batches = BatchSchedule::new(&train, &spec).next_step();
         assert_eq!(stepped.micro_batches, batches);
-        let pacing = Pacing::new(&host, RUN);
+        let pacing = Pacing::new(&host);
         let mean_loss = |state: Option<&TrainingState>| {
             let adapter = state.map(|state| state.upload(&model));
             let loss = |batch: &Batch| {
-                block_on(evaluate(&model, adapter.as_ref(), batch, &pacing)).unwrap()
+                block_on(evaluate(
+                    &model,
+                    adapter.as_ref(),
+                    batch,
+                    Precision::Single,
+                    &pacing,
+                ))
+                .unwrap()
             };
             batches.iter().map(loss).sum::<f64>() / stepped.num_scored() as f64
         };
         assert_share("loss before", stepped.loss_before(), mean_loss(None), 1e-6);
-        let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
+        let mut state = block_on(TrainingState::start(&spec, &model, golden::profile())).unwrap();
         let told = block_on(state.step(&model, &batches, 5e-3, &pacing)).unwrap();
         assert_eq!(stepped.num_scored(), told.scored_tokens);
         assert_share("gradient norm", stepped.grad_norm, told.grad_norm, 1e-6);

@@ -18,14 +18,15 @@ use engine::{
     },
 };
 use futures_executor::block_on;
-use protocol::{AdapterSpec, ExportKind, MergedKind, Method, RunSpec, TargetModule};
+use protocol::{AdapterSpec, ExportKind, MergedKind, Method, Precision, RunSpec, TargetModule};
 use safetensors::SafeTensors;
 
 use crate::{
     common::{
         drawn::{self, DrawnModel},
         fixture::assert_share,
-        host::{RUN, ScriptedHost},
+        golden,
+        host::ScriptedHost,
         random::Random,
         workbench::named,
     },
@@ -64,14 +65,14 @@ impl Trained {
             adapter,
             ..RunSpec::default()
         };
-        let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
+        let mut state = block_on(TrainingState::start(&spec, &model, golden::profile())).unwrap();
         for parameter in &mut state.parameters {
             *parameter += random.unit() * 0.1;
         }
         let rows = random.sequences(6);
         let rows: Vec<_> = rows.iter().collect();
         let host = ScriptedHost::default();
-        let pacing = Pacing::new(&host, RUN);
+        let pacing = Pacing::new(&host);
         let before = state.parameters.clone();
         for rows in [&rows[..3], &rows[3..]] {
             let batches = [Batch::new(rows)];
@@ -92,9 +93,16 @@ impl Trained {
 
     fn loss(&self, model: &Llama, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
         let host = ScriptedHost::default();
-        let pacing = Pacing::new(&host, RUN);
+        let pacing = Pacing::new(&host);
         let adapter = adapter.map(|(form, parameters)| form.upload(parameters, model));
-        block_on(evaluate(model, adapter.as_ref(), &self.batch, &pacing)).unwrap()
+        block_on(evaluate(
+            model,
+            adapter.as_ref(),
+            &self.batch,
+            Precision::Single,
+            &pacing,
+        ))
+        .unwrap()
     }
 
     fn tuned_loss(&self) -> f64 {
@@ -176,8 +184,15 @@ fn merged_after_training_equals_the_forward_with_the_adapter() {
         let files = opened(unzip(&case.write(MergedKind::Safetensors)));
         let merged = loaded(&files);
         let host = ScriptedHost::default();
-        let pacing = Pacing::new(&host, RUN);
-        let merged = block_on(evaluate(&merged, None, &of.batch, &pacing)).unwrap();
+        let pacing = Pacing::new(&host);
+        let merged = block_on(evaluate(
+            &merged,
+            None,
+            &of.batch,
+            Precision::Single,
+            &pacing,
+        ))
+        .unwrap();
         let what = format!("{:?} on {:?}", case.state.form.layout.spec, of.base.config);
         let off = assert_share(&what, merged, tuned, 1e-5);
         num_cases += 1;

@@ -9,9 +9,9 @@ use std::{
 use engine::{
     adapter::DeviceAdapter,
     data::{Encoder, TokenSequence, batch::Batch, keep::KEEP_PROMPTS},
-    host::{Control, Host},
     model::Llama,
     pacing::Pacing,
+    surroundings::{Clock, Control},
     tensor::read_all,
     tokenizer::Tokenizer,
     train::{
@@ -27,8 +27,8 @@ use formats::{
 };
 use futures_executor::block_on;
 use protocol::{
-    AdapterId, AdapterSpec, Command, DataSpec, DatasetSummary, Event, ExportKind, FailureKind,
-    LabelScore, RunId, RunSpec, ScoreReport, Side, TargetModule,
+    AdapterId, AdapterSpec, AdapterSummary, Command, DataSpec, DatasetSummary, Event, ExportKind,
+    FailureKind, LabelScore, Precision, RunId, RunSpec, ScoreReport, Side, TargetModule,
 };
 use serde_json::Value;
 
@@ -50,9 +50,17 @@ fn results(
     ends: &[u32],
 ) -> Vec<RowResult> {
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let ends: BTreeSet<u32> = ends.iter().copied().collect();
-    let scoring = score_rows(model, adapter, rows, spec, &ends, &pacing, &host);
+    let scoring = score_rows(
+        model,
+        adapter,
+        rows,
+        spec,
+        &ends,
+        Precision::Single,
+        &pacing,
+    );
     let mut results = block_on(scoring).unwrap();
     results.sort_by_key(|result| result.row);
     results
@@ -82,7 +90,7 @@ fn plain(row: &TokenSequence, logits: &[f32], vocab_size: usize) -> (f64, usize)
 
 /// Logits at every position of a row, the whole vocabulary at once.
 fn logits(model: &Llama, adapter: Option<&DeviceAdapter>, ids: &[u32]) -> Vec<f32> {
-    let context = model.row_context(ids.len(), 0);
+    let context = model.row_context(ids.len(), 0, Precision::Single);
     let mut hidden = model.embed(ids, adapter);
     for block in &model.blocks {
         let adapter = adapter.map(|adapter| &adapter.blocks[block.index]);
@@ -155,8 +163,8 @@ fn a_tuned_model_is_scored_by_its_own_logits() {
         ..RunSpec::default()
     };
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
+    let pacing = Pacing::new(&host);
+    let mut state = block_on(TrainingState::start(&spec, &model, golden::profile())).unwrap();
     let learned = Batch::new(&rows.iter().collect::<Vec<_>>());
     for _ in 0..60 {
         block_on(state.step(&model, std::slice::from_ref(&learned), 1e-2, &pacing)).unwrap();
@@ -324,11 +332,21 @@ fn train(bench: &mut Workbench<'_>, test_split: f64, max_steps: u64) {
     block_on(bench.handle(Command::StartTraining { run, spec }, Vec::new()));
 }
 
+/// Of the adapter that came first.
+fn score_command(side: Side) -> Command {
+    Command::Score {
+        run: RUN,
+        adapter: AdapterId(1),
+        side,
+    }
+}
+
 fn score(bench: &mut Workbench<'_>, host: &ScriptedHost, side: Side) -> ScoreReport {
-    block_on(bench.handle(Command::Score { run: RUN, side }, Vec::new()));
+    block_on(bench.handle(score_command(side), Vec::new()));
     match host.events.borrow().last().cloned().unwrap().1 {
         Event::Scored {
             run: RUN,
+            adapter: AdapterId(1),
             report: Some(report),
         } => report,
         event => panic!("{event:?}"),
@@ -336,7 +354,11 @@ fn score(bench: &mut Workbench<'_>, host: &ScriptedHost, side: Side) -> ScoreRep
 }
 
 fn evaluation(bench: &mut Workbench<'_>, host: &ScriptedHost) -> Value {
-    let (adapter, kind) = (AdapterId(1), ExportKind::Peft);
+    evaluation_of(bench, host, AdapterId(1))
+}
+
+fn evaluation_of(bench: &mut Workbench<'_>, host: &ScriptedHost, adapter: AdapterId) -> Value {
+    let kind = ExportKind::Peft;
     block_on(bench.handle(Command::Export { adapter, kind }, Vec::new()));
     let zips = host.zips.borrow();
     let mut archive = zip::ZipArchive::new(Cursor::new(zips.last().unwrap())).unwrap();
@@ -386,9 +408,9 @@ impl Alone {
         let (sequence, num_cut) = encoder.encode(&Row { row: 0, example }, spec).unwrap();
         assert_eq!(num_cut, 0);
         let host = ScriptedHost::default();
-        let pacing = Pacing::new(&host, RUN);
+        let pacing = Pacing::new(&host);
         let batch = Batch::new(&[&sequence]);
-        let loss = evaluate(&self.model, None, &batch, &pacing);
+        let loss = evaluate(&self.model, None, &batch, Precision::Single, &pacing);
         let scored = sequence.num_scored();
         (scored, block_on(loss).unwrap() / scored as f64)
     }
@@ -561,7 +583,7 @@ fn nothing_is_scored_without_rows_or_a_run() {
     let host = ScriptedHost::default();
     let mut bench = bench(&host);
     let refused = |bench: &mut Workbench<'_>, side: Side| {
-        block_on(bench.handle(Command::Score { run: RUN, side }, Vec::new()));
+        block_on(bench.handle(score_command(side), Vec::new()));
         match host.events.borrow().last().cloned().unwrap().1 {
             Event::Failed { failure } => failure,
             event => panic!("{event:?}"),
@@ -596,10 +618,11 @@ fn a_stop_ends_the_scoring_and_leaves_nothing_of_it() {
         let mut bench = bench(&host);
         train(&mut bench, 0.0, 1);
         let side = Side::Validation;
-        block_on(bench.handle(Command::Score { run: RUN, side }, Vec::new()));
+        block_on(bench.handle(score_command(side), Vec::new()));
         let stopped = host.events.borrow().last().cloned().unwrap();
         let nothing = Event::Scored {
             run: RUN,
+            adapter: AdapterId(1),
             report: None,
         };
         assert_eq!(stopped, (stop, nothing), "obeyed at once");
@@ -610,4 +633,113 @@ fn a_stop_ends_the_scoring_and_leaves_nothing_of_it() {
         block_on(async { host.yield_now().await });
         assert_eq!(score(&mut bench, &host, side), expected);
     }
+}
+
+fn adapters(host: &ScriptedHost) -> Vec<AdapterSummary> {
+    let events = host.events.borrow();
+    let list = |(_, event): &(u64, Event)| match event {
+        Event::Adapters { list } => Some(list.adapters.clone()),
+        _ => None,
+    };
+    events.iter().rev().find_map(list).unwrap()
+}
+
+fn report_of(bench: &mut Workbench<'_>, host: &ScriptedHost, adapter: AdapterId) -> ScoreReport {
+    let (run, side) = (RUN, Side::Validation);
+    let command = Command::Score { run, adapter, side };
+    block_on(bench.handle(command, Vec::new()));
+    match host.events.borrow().last().cloned().unwrap().1 {
+        Event::Scored {
+            adapter: of,
+            report: Some(report),
+            ..
+        } if of == adapter => report,
+        event => panic!("{event:?}"),
+    }
+}
+
+#[test]
+fn every_run_stays_to_be_scored_and_exported() {
+    let host = ScriptedHost::default();
+    let mut bench = bench(&host);
+    train(&mut bench, 0.0, 1);
+    let first = report_of(&mut bench, &host, AdapterId(1));
+    // On another split, with rows that the first run has learned.
+    train(&mut bench, 0.2, 3);
+    for (id, sides) in [
+        (0, vec![Side::Validation]),
+        (1, vec![Side::Validation, Side::Test]),
+    ] {
+        assert_eq!(adapters(&host)[id].scored_on, sides);
+    }
+    assert_eq!(report_of(&mut bench, &host, AdapterId(1)), first);
+    let second = report_of(&mut bench, &host, AdapterId(2));
+    assert_ne!(second.total, first.total);
+    for (id, report, num_steps) in [(AdapterId(1), first, 1), (AdapterId(2), second, 3)] {
+        let told = evaluation_of(&mut bench, &host, id);
+        assert_eq!(told["scores"].as_array().unwrap().len(), 1);
+        let loss = told["scores"][0]["total"]["tuned"]["loss"].as_f64();
+        assert_eq!(loss, Some(report.total.tuned.loss));
+        let zips = host.zips.borrow();
+        let mut archive = zip::ZipArchive::new(Cursor::new(zips.last().unwrap())).unwrap();
+        let mut log = String::new();
+        let mut file = archive.by_name("log.jsonl").unwrap();
+        file.read_to_string(&mut log).unwrap();
+        let steps = log.lines().filter(|line| line.contains("grad_norm"));
+        assert_eq!(steps.count(), num_steps, "{log}");
+    }
+}
+
+#[test]
+fn an_adapter_that_came_in_is_scored_on_the_loaded_rows() {
+    let host = ScriptedHost::default();
+    let mut bench = bench(&host);
+    let files = workbench::adapter("lora.all_linear");
+    block_on(bench.handle(Command::LoadAdapter {}, files));
+    assert!(
+        adapters(&host)[0].scored_on.is_empty(),
+        "no row is held out yet"
+    );
+    block_on(bench.handle(score_command(Side::Validation), Vec::new()));
+    let Event::Failed { failure } = host.events.borrow().last().cloned().unwrap().1 else {
+        panic!("it was scored on nothing");
+    };
+    assert_eq!(failure.kind, FailureKind::WrongState);
+    let spec = data_spec(0.0);
+    block_on(bench.handle(Command::PrepareDataset { spec }, Vec::new()));
+    assert_eq!(adapters(&host)[0].scored_on, [Side::Validation]);
+    let report = report_of(&mut bench, &host, AdapterId(1));
+    assert_eq!(report.total.num_rows, 12);
+    assert!(report.total.tuned.loss.is_finite());
+    assert_ne!(report.total.tuned.loss, report.total.base.loss);
+}
+
+#[test]
+fn a_run_that_fails_is_named() {
+    let host = ScriptedHost::default();
+    let mut bench = bench(&host);
+    // The last number of the weights, in f32, is as large as they come.
+    let mut folder = ["config.json", "model.safetensors", "tokenizer.json"].map(|name| {
+        let bytes = file::bytes(&format!("model/tiny/{name}"));
+        (name, bytes)
+    });
+    let weights = &mut folder[1].1;
+    let end = weights.len();
+    weights[end - 2..].copy_from_slice(&[0x7f, 0x7f]);
+    let damaged = folder.map(|(name, bytes)| workbench::named(name, bytes));
+    load_model(&mut bench, damaged.into());
+    let run = RunId(7);
+    let spec = RunSpec {
+        data: data_spec(0.0),
+        ..RunSpec::default()
+    };
+    block_on(bench.handle(Command::StartTraining { run, spec }, Vec::new()));
+    let last = host.events.borrow().last().cloned().unwrap().1;
+    let Event::Failed { failure } = last else {
+        panic!("{last:?}");
+    };
+    assert_eq!(
+        (failure.kind, failure.run),
+        (FailureKind::NonFinite, Some(run))
+    );
 }

@@ -5,12 +5,11 @@ use engine::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
     },
-    host::Control,
     layers::frozen::FrozenMatrix,
     model::Llama,
     pacing::{Interruption, Pacing},
     plan::{MemoryEstimate, RunPlan},
-    sizes::KEPT_BYTES,
+    surroundings::Control,
     train::{
         session::{TrainingInput, TrainingResult, train},
         state::TrainingState,
@@ -25,8 +24,8 @@ use protocol::{
 
 use crate::common::{
     fixture::{assert_near, assert_share},
-    golden::check_packing,
-    host::{RUN, ScriptedHost},
+    golden::{self, check_packing},
+    host::ScriptedHost,
     load,
     random::Random,
 };
@@ -71,12 +70,11 @@ impl Bench {
             steps_per_epoch: 3,
             eval_steps: self.eval_steps,
             trainable_parameters: 0,
-            precision: Precision::Single,
+            device: golden::profile(),
             memory: MemoryEstimate::default(),
             warnings: Vec::new(),
         };
         let input = TrainingInput {
-            run: RUN,
             plan: &plan,
             model: &self.model,
             initial: None,
@@ -96,12 +94,24 @@ impl Bench {
     /// The loss of an adapter on the held-out rows, in one batch.
     fn validation_loss(&self, parameters: &[f32]) -> f64 {
         let host = ScriptedHost::default();
-        let pacing = Pacing::new(&host, RUN);
-        let mut state = block_on(TrainingState::start(&self.spec, &self.model)).unwrap();
+        let pacing = Pacing::new(&host);
+        let mut state = block_on(TrainingState::start(
+            &self.spec,
+            &self.model,
+            golden::profile(),
+        ))
+        .unwrap();
         state.parameters.copy_from_slice(parameters);
         let adapter = state.upload(&self.model);
         let batch = Batch::new(&self.validation.iter().collect::<Vec<_>>());
-        let nll_sum = block_on(evaluate(&self.model, Some(&adapter), &batch, &pacing)).unwrap();
+        let nll_sum = block_on(evaluate(
+            &self.model,
+            Some(&adapter),
+            &batch,
+            Precision::Single,
+            &pacing,
+        ))
+        .unwrap();
         nll_sum / batch.num_scored() as f64
     }
 }
@@ -283,7 +293,6 @@ fn a_rate_that_explodes_fails_and_keeps_the_last_sound_adapter() {
         let result = bench.run(&ScriptedHost::default());
         let failure = result.failure.clone().unwrap();
         assert_eq!(failure.kind, FailureKind::NonFinite);
-        assert_eq!(failure.run, Some(RUN));
         assert!(
             failure.what.ends_with("The adapter of step 1 is kept."),
             "{}",
@@ -390,8 +399,13 @@ fn a_rate_of_zero_is_never_to_blame() {
     bench.spec.learning_rate = 0.0;
     bench.num_steps = 4;
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();
+    let pacing = Pacing::new(&host);
+    let mut state = block_on(TrainingState::start(
+        &bench.spec,
+        &bench.model,
+        golden::profile(),
+    ))
+    .unwrap();
     let batch = [Batch::new(&bench.train.iter().collect::<Vec<_>>())];
     block_on(state.step(&bench.model, &batch, 0.0, &pacing)).unwrap();
     assert_eq!(state.learned_at, None);
@@ -468,12 +482,17 @@ fn gradients_under_dropout_are_those_of_the_loss() {
     let mut bench = Bench::new(&mut random);
     bench.spec.adapter.lora_dropout = 0.4;
     bench.spec.adapter.target_modules = protocol::TargetModule::ALL.to_vec();
-    let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();
+    let mut state = block_on(TrainingState::start(
+        &bench.spec,
+        &bench.model,
+        golden::profile(),
+    ))
+    .unwrap();
     let parameters = state.parameters.iter_mut();
     parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
     let batch = [Batch::new(&bench.train.iter().collect::<Vec<_>>())];
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let at = |distance: f32, direction: &[f32]| {
         let mut state = state.clone();
         let moved = state.parameters.iter_mut().zip(direction);
@@ -502,11 +521,16 @@ fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
         bench.spec.adapter.target_modules = protocol::TargetModule::ALL.to_vec();
         let mut rows = random.sequences(9);
         rows.extend(random.long_sequences(2));
-        let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();
+        let mut state = block_on(TrainingState::start(
+            &bench.spec,
+            &bench.model,
+            golden::profile(),
+        ))
+        .unwrap();
         let parameters = state.parameters.iter_mut();
         parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
         // In one pass, in several, and a row at a time.
-        state.kept_bytes = [KEPT_BYTES, 100_000, 0][random.size(0..3)];
+        state.device.kept_bytes = [golden::profile().kept_bytes, 100_000, 0][random.size(0..3)];
         let error = block_on(check_packing(&bench.model, &state, &rows));
         println!("{name}: gradients within {error:.1e}");
     }
@@ -523,8 +547,13 @@ fn a_packed_run_has_the_curve_of_the_same_rows_accumulated() {
     let packed = bench.run_through();
     let mut batches = BatchSchedule::new(&bench.train, &bench.spec);
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let mut state = block_on(TrainingState::start(&bench.spec, &bench.model)).unwrap();
+    let pacing = Pacing::new(&host);
+    let mut state = block_on(TrainingState::start(
+        &bench.spec,
+        &bench.model,
+        golden::profile(),
+    ))
+    .unwrap();
     for step in packed.steps.spans() {
         let rows: Vec<usize> = batches
             .next_step()

@@ -9,14 +9,14 @@ use engine::{
     train::{state::TrainingState, step::evaluate},
 };
 use futures_executor::block_on;
-use protocol::{AdapterSpec, RunSpec};
+use protocol::{AdapterSpec, Precision, RunSpec};
 use serde::Deserialize;
 
 use crate::common::{
     adapter::{fill_by_rule, named_ranges, parameters_by_rule},
     fixture::{self, Recipe, Row, Step, assert_near_relative, assert_share, run_spec},
     golden::{self, EXACT, TrainingErrors, check_steps, norm},
-    host::{RUN, ScriptedHost},
+    host::ScriptedHost,
     load,
 };
 
@@ -117,7 +117,7 @@ fn bundled_model_has_the_gradients_of_peft() {
         ..RunSpec::default()
     };
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let batches = [fixture::batch(&golden.rows)];
     let Rule {
         bound_a, bound_b, ..
@@ -127,7 +127,7 @@ fn bundled_model_has_the_gradients_of_peft() {
         ("b_rule", bound_b, &golden.b_rule),
     ];
     for (variant, bound_b, expected) in variants {
-        let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
+        let mut state = block_on(TrainingState::start(&spec, &model, golden::profile())).unwrap();
         state.parameters = parameters_by_rule(&state.form.layout, bound_a, bound_b);
         let mean = block_on(state.gradient(&model, &batches, &pacing)).unwrap();
         assert_eq!(mean.scored_tokens, expected.scored_tokens);
@@ -154,7 +154,7 @@ fn bundled_model_learns_as_in_peft() {
     let is_whole = std::env::var_os("INLAY_DRILLS").is_some();
     let num_steps = if is_whole { golden.steps.len() } else { 6 };
     let spec = run_spec(&golden.adapter, &golden.recipe);
-    let mut state = block_on(TrainingState::start(&spec, &model)).unwrap();
+    let mut state = block_on(TrainingState::start(&spec, &model, golden::profile())).unwrap();
     state.parameters =
         parameters_by_rule(&state.form.layout, golden.rule.bound_a, golden.rule.bound_b);
 
@@ -188,8 +188,16 @@ fn bundled_model_learns_as_in_peft() {
 
 fn held_out_loss(model: &Llama, state: &TrainingState, rows: &[Row]) -> f64 {
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let batch = fixture::batch(rows);
     let adapter = state.upload(model);
-    block_on(evaluate(model, Some(&adapter), &batch, &pacing)).unwrap() / batch.num_scored() as f64
+    block_on(evaluate(
+        model,
+        Some(&adapter),
+        &batch,
+        Precision::Single,
+        &pacing,
+    ))
+    .unwrap()
+        / batch.num_scored() as f64
 }

@@ -44,7 +44,7 @@ fn is_done(state: &State, step: Step) -> bool {
     match step {
         Step::Model => state.model.loaded.is_some(),
         Step::Data => state.data.loaded.is_some(),
-        Step::Train => state.adapter.is_some(),
+        Step::Train => !state.trained.is_empty(),
         Step::Try => !state.chat.turns.is_empty() && !state.chat.is_active(),
         Step::Export => matches!(state.export, ExportState::Ready { .. }),
     }

@@ -23,7 +23,7 @@ pub fn lead(report: &ScoreReport) -> String {
     let total = &report.total;
     let row = if total.num_rows == 1 { "row" } else { "rows" };
     format!(
-        "{} {} {row}: mean loss {} before the run and {} after, over {}.",
+        "{} {} {row}: mean loss {} without the adapter and {} with it, over {}.",
         count(total.num_rows as u64),
         side_name(report.side),
         loss(total.base.loss),
@@ -69,7 +69,7 @@ fn percent(share: f64) -> String {
 
 pub fn of_labels(labels: &LabelScore) -> String {
     format!(
-        "Of {} labels, the likeliest is right for {} of {} rows before the run and {} after; always choosing the most frequent label gets {} right.",
+        "Of {} labels, the likeliest is right for {} of {} rows without the adapter and {} with it; always choosing the most frequent label gets {} right.",
         count(labels.labels.len() as u64),
         count(labels.base_right as u64),
         count(labels.num_rows as u64),

@@ -1,6 +1,6 @@
 //! Trials that leave no adapter: the first batch of a run, and the scores of held-out rows.
 
-use protocol::{BatchPreview, RunId, ScoreReport, Side};
+use protocol::{AdapterId, BatchPreview, RunId, ScoreReport, Side};
 
 use super::{Resting, State, Step};
 
@@ -36,8 +36,8 @@ pub struct Trial {
 pub struct Trials {
     pub present: Option<Trial>,
     pub first_batch: Option<BatchPreview>,
-    /// The scores of the last run's adapter, at most one for each side of the split.
-    pub scores: Vec<ScoreReport>,
+    /// The scores of each adapter, at most one for each side of a split.
+    pub scores: Vec<(AdapterId, ScoreReport)>,
 }
 
 impl Trials {
@@ -81,11 +81,21 @@ impl State {
     }
 
     /// The report, or none where it was stopped.
-    pub(super) fn scored(&mut self, id: RunId, report: Option<ScoreReport>) {
+    pub(super) fn scored(&mut self, id: RunId, adapter: AdapterId, report: Option<ScoreReport>) {
         if let (true, Some(report)) = (self.trials.ends(id), report) {
-            self.trials.scores.retain(|known| known.side != report.side);
-            self.trials.scores.push(report);
+            let is_other = |(of, known): &(AdapterId, ScoreReport)| {
+                *of != adapter || known.side != report.side
+            };
+            self.trials.scores.retain(is_other);
+            self.trials.scores.push((adapter, report));
         }
+    }
+
+    /// The scores of the tuned model's adapter.
+    pub fn scores(&self) -> Vec<ScoreReport> {
+        let scores = self.trials.scores.iter();
+        let of_active = scores.filter(|(adapter, _)| Some(*adapter) == self.adapters.active);
+        of_active.map(|(_, report)| report.clone()).collect()
     }
 
     /// Whether it was a trial that failed, and where it was asked for.

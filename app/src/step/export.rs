@@ -52,7 +52,7 @@ pub fn ExportStep() -> impl IntoView {
             store.export(kind);
         }
     };
-    // What tells of a run goes with the last run's adapter alone.
+    // An adapter that came in has nothing that tells of a run.
     let is_of_run =
         Memo::new(move |_| adapter.with(Option::is_none) || result.with(Option::is_some));
     let contents = move || {
@@ -110,8 +110,8 @@ fn about(file: ExportFile) -> &'static str {
 /// The run that left the tuned model's adapter.
 fn run_of(state: &State) -> Option<&Adapter> {
     let origin = &state.active_adapter()?.origin;
-    let run = state.adapter.as_ref();
-    run.filter(|run| *origin == AdapterOrigin::Run(run.run))
+    let mut trained = state.trained.iter();
+    trained.find(|trained| *origin == AdapterOrigin::Run(trained.run))
 }
 
 fn facts(Adapter { summary, .. }: Adapter) -> impl IntoView {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdapterSpec, ExportOffer, RunId};
+use super::{AdapterSpec, ExportOffer, RunId, Side};
 
 /// The id of an adapter; assigned by the worker, ascending, and never reused, even after adapters were restored in
 /// another worker.
@@ -28,6 +28,8 @@ pub struct AdapterSummary {
     pub spec: AdapterSpec,
     pub trainable_parameters: u64,
     pub exports: Vec<ExportOffer>,
+    /// The sides of a split whose rows it can be scored on: of its run's, or else of the loaded dataset's.
+    pub scored_on: Vec<Side>,
     /// Why it cannot be merged into the model.
     pub merge_refusal: Option<String>,
     /// Why it cannot be blended with others.

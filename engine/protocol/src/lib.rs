@@ -53,7 +53,7 @@ pub use score::*;
 pub use setting::*;
 
 /// Raised whenever a message changes its meaning; a page and a worker of different versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 9;
+pub const PROTOCOL_VERSION: u32 = 10;
 
 /// Names one training run; assigned by the page, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,10 +105,12 @@ pub enum Command {
         run: RunId,
         spec: RunSpec,
     },
-    /// Scores base and tuned model over the rows of one side of the last run's split and answers with
-    /// [`Event::Scored`]. Its id is a run's, so that it can be paused and stopped as one.
+    /// Scores the base and an adapter over the rows of one side of its run's split, or else of the loaded dataset's
+    /// ([`AdapterSummary::scored_on`]), and answers with [`Event::Scored`]. Its id is a run's, so that it can be paused
+    /// and stopped as one.
     Score {
         run: RunId,
+        adapter: AdapterId,
         side: Side,
     },
     /// Starts a run; the worker answers with [`Event::RunState`], then [`Event::Steps`].
@@ -269,6 +271,7 @@ pub enum Event {
     /// `None` if it was stopped.
     Scored {
         run: RunId,
+        adapter: AdapterId,
         report: Option<ScoreReport>,
     },
     GenerationText {

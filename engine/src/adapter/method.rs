@@ -55,8 +55,8 @@ use super::{
     slot::{ModulePart, ModuleSlots},
 };
 use crate::{
-    host::LocalFuture,
     layers::{frozen::FrozenMatrix, projection::ModuleAdapter},
+    surroundings::LocalFuture,
 };
 
 /// How a method changes a model.

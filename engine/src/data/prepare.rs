@@ -1,6 +1,6 @@
 //! Prepares a dataset with one set of settings: encodes, splits and counts its rows.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, rc::Rc};
 
 use formats::row_file::StoredRow;
 use protocol::{
@@ -24,9 +24,9 @@ const NUM_BINS: usize = 40;
 pub struct Prepared {
     pub train: Vec<TokenSequence>,
     /// Held out, in the order of the files.
-    pub validation: Vec<TokenSequence>,
+    pub validation: Rc<[TokenSequence]>,
     /// Set aside until the test is requested, in the order of the files.
-    pub test: Vec<TokenSequence>,
+    pub test: Rc<[TokenSequence]>,
     pub summary: PreparedSummary,
 }
 
@@ -39,7 +39,7 @@ impl Prepared {
                 .is_ok()
         };
         [
-            (&self.train, Side::Train),
+            (&*self.train, Side::Train),
             (&self.validation, Side::Validation),
             (&self.test, Side::Test),
         ]
@@ -232,8 +232,8 @@ impl<'a> Preparation<'a> {
         };
         Ok(Prepared {
             train,
-            validation,
-            test,
+            validation: validation.into(),
+            test: test.into(),
             summary,
         })
     }

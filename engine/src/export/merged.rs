@@ -21,15 +21,18 @@ mod zip;
 
 use std::ops::Range;
 
-use protocol::{AdapterSpec, Event, Failure, FailureKind, MergedKind, Phase, RunId, TargetModule};
+use protocol::{AdapterSpec, Failure, FailureKind, MergedKind, TargetModule};
 
-pub use self::{from_files::merge_files, zip::ZIP64_FROM};
+pub use self::{
+    from_files::merge_files,
+    zip::{FileSink, ZIP64_FROM},
+};
 use self::{llama_cpp::HeaderError, quantise::put_row, zip::Zip};
 use super::gguf::{interleaved_row, pad};
 use crate::{
     adapter::{Merging, Place},
-    host::{Control, FileSink, Host},
     pacing::Interruption,
+    surroundings::{Control, Surroundings},
     tokenizer::Tokenizer,
     weights::{checkpoint::ModelFiles, config::LlamaConfig, packed::PackedKind},
 };
@@ -100,13 +103,12 @@ pub struct Merge<'a> {
     pub shard_bytes: u64,
     /// [`ZIP64_FROM`], except in tests.
     pub zip64_from: u64,
-    /// Stopping this run ends the export.
-    pub run: RunId,
-    pub host: &'a dyn Host,
+    /// Told of every slice; a stop ends the export.
+    pub surroundings: &'a dyn Surroundings,
 }
 
 impl Merge<'_> {
-    /// Writes the zip into `sink`. Messages arrive between slices, and [`Event::Progress`] reports each of them.
+    /// Writes the zip into `sink`. Messages arrive between slices, and the surroundings are told of each of them.
     ///
     /// # Errors
     /// [`Interruption::Stopped`] if the user stopped it; a refusal; a file or a sink that fails; numbers that are not
@@ -284,13 +286,9 @@ impl Merge<'_> {
 
     /// Reports the progress, and lets messages arrive.
     async fn pace(&self, out: &Writer<'_>) -> Result<(), Interruption> {
-        self.host.emit(Event::Progress {
-            phase: Phase::Exporting,
-            done: out.done,
-            total: Some(out.total),
-        });
-        self.host.yield_now().await;
-        match self.host.control(self.run) {
+        self.surroundings.progressed(out.done, out.total);
+        self.surroundings.yield_now().await;
+        match self.surroundings.control() {
             Control::Stop => Err(Interruption::Stopped),
             Control::Run | Control::Pause => Ok(()),
         }

@@ -1,13 +1,17 @@
 //! The loop from a prompt to the end of the answer.
 
 use protocol::{
-    Conversation, Event, Failure, FailureKind, GenerationId, GenerationSpec, GenerationSummary,
-    RunSpec, Setting, Settings, StopReason,
+    Conversation, Failure, FailureKind, GenerationSpec, GenerationSummary, Precision, RunSpec,
+    Setting, Settings, StopReason,
 };
 
 use super::sampler::{Sampler, SamplerError};
 use crate::{
-    adapter::DeviceAdapter, data::Encoder, host::Host, layers::block::KeyValueCache, model::Llama,
+    adapter::DeviceAdapter,
+    data::Encoder,
+    layers::block::KeyValueCache,
+    model::Llama,
+    surroundings::{Control, Surroundings},
     tensor::read_all,
 };
 
@@ -17,23 +21,23 @@ const PROMPT_CHUNK: usize = 256;
 
 /// The input of one answer.
 pub struct GenerationInput<'a> {
-    pub id: GenerationId,
     pub conversation: &'a Conversation,
     pub spec: &'a GenerationSpec,
     pub model: &'a Llama,
     pub encoder: Encoder<'a>,
     pub adapter: Option<&'a DeviceAdapter>,
+    pub precision: Precision,
 }
 
-/// Streams one answer as [`Event::GenerationText`]s.
+/// Writes one answer; the surroundings are told of its text piece by piece.
 ///
 /// # Errors
 /// A prompt that cannot be rendered or leaves no room, settings that cannot be sampled with, a failing device.
 pub async fn generate(
     input: GenerationInput<'_>,
-    host: &dyn Host,
+    surroundings: &dyn Surroundings,
 ) -> Result<GenerationSummary, Failure> {
-    let started = host.now_millis();
+    let started = surroundings.now_millis();
     let GenerationInput {
         conversation, spec, ..
     } = input;
@@ -54,15 +58,16 @@ pub async fn generate(
         if history.len() >= context_length {
             break StopReason::ContextFull;
         }
-        host.yield_now().await;
-        if host.is_stopped(input.id) {
+        surroundings.yield_now().await;
+        if surroundings.control() == Control::Stop {
             break StopReason::Stopped;
         }
         let end = history.len().min(num_read + PROMPT_CHUNK);
         let ids = &history[num_read..end];
-        let logits = input
-            .model
-            .next_logits(ids, num_read, input.adapter, &mut cache);
+        let logits =
+            input
+                .model
+                .next_logits(ids, num_read, input.adapter, input.precision, &mut cache);
         let mut logits = read_all(logits).await?;
         num_read = end;
         if num_read < history.len() {
@@ -75,16 +80,16 @@ pub async fn generate(
             break StopReason::EndOfTurn;
         }
         history.push(id);
-        emit_text(&input, host, text.push(id)?);
+        tell(surroundings, text.push(id)?);
     };
     let summary = GenerationSummary {
         prompt_tokens,
         new_tokens: history.len() - prompt_tokens,
         context_length,
-        elapsed_millis: host.now_millis() - started,
+        elapsed_millis: surroundings.now_millis() - started,
         stop_reason,
     };
-    emit_text(&input, host, text.finish()?);
+    tell(surroundings, text.finish()?);
     Ok(summary)
 }
 
@@ -94,13 +99,9 @@ pub fn context_length(model: &Llama, virtual_tokens: usize) -> usize {
     positions.saturating_sub(virtual_tokens)
 }
 
-fn emit_text(input: &GenerationInput<'_>, host: &dyn Host, text: String) {
+fn tell(surroundings: &dyn Surroundings, text: String) {
     if !text.is_empty() {
-        host.emit(Event::GenerationText {
-            id: input.id,
-            speaker: input.conversation.speaker,
-            text,
-        });
+        surroundings.wrote(text);
     }
 }
 

@@ -1,23 +1,64 @@
-//! Sends what a run reports in few messages: a small model takes thousands of steps per second, and the page redraws
+//! Tells the page of long work in few messages: a small model takes thousands of steps per second, and the page redraws
 //! itself for every message.
 
 use std::cell::{Cell, RefCell};
 
-use protocol::{Event, GenerationId, Phase, RunId, RunState};
+use protocol::{EvaluationMetrics, Event, Phase, RunId, RunState, StepMetrics};
 
-use super::{Control, Host, LocalFuture};
+use super::Host;
+use crate::surroundings::{Cancel, Clock, Control, LocalFuture, Observer};
 
 /// What a run reports is held back for at most about this long.
 const INTERVAL_MILLIS: f64 = 50.0;
 
-/// A host that gathers the steps, evaluations, states and progress of a run: after [`INTERVAL_MILLIS`] without a
-/// message the next one goes out at once, and what follows within the interval is sent together. Any other event, and a
-/// pause, goes out at once, after everything that came before it.
+/// The surroundings of a run in a worker: what the run tells becomes events under its id, and the page's requests reach it.
+/// After [`INTERVAL_MILLIS`] without a message the next one goes out at once, and what follows within the interval is sent
+/// together. A pause goes out at once, after everything that came before it.
 pub struct Gathering<'h> {
     host: &'h dyn Host,
     run: RunId,
-    held: RefCell<Vec<Event>>,
+    held: RefCell<Held>,
     sent_millis: Cell<f64>,
+}
+
+/// What is not sent yet.
+#[derive(Default)]
+struct Held {
+    steps: Vec<StepMetrics>,
+    evaluations: Vec<EvaluationMetrics>,
+    /// Only the latest is of interest.
+    state: Option<RunState>,
+    /// Of the rows that are being scored.
+    progress: Option<(u64, u64)>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+            && self.evaluations.is_empty()
+            && self.state.is_none()
+            && self.progress.is_none()
+    }
+
+    /// As the page reads them: what was done, and then what is being done.
+    fn into_events(self, run: RunId) -> impl Iterator<Item = Event> {
+        let Self {
+            steps,
+            evaluations,
+            state,
+            progress,
+        } = self;
+        let steps = (!steps.is_empty()).then_some(Event::Steps { run, steps });
+        let evaluated = !evaluations.is_empty();
+        let evaluations = evaluated.then_some(Event::Evaluations { run, evaluations });
+        let state = state.map(|state| Event::RunState { run, state });
+        let progress = progress.map(|(done, total)| Event::Progress {
+            phase: Phase::Evaluating,
+            done,
+            total: Some(total),
+        });
+        [steps, evaluations, state, progress].into_iter().flatten()
+    }
 }
 
 impl<'h> Gathering<'h> {
@@ -35,7 +76,8 @@ impl<'h> Gathering<'h> {
         let held = self.held.take();
         if !held.is_empty() {
             self.sent_millis.set(self.host.now_millis());
-            held.into_iter().for_each(|event| self.host.emit(event));
+            let events = held.into_events(self.run);
+            events.for_each(|event| self.host.emit(event));
         }
     }
 
@@ -45,70 +87,55 @@ impl<'h> Gathering<'h> {
             self.send();
         }
     }
+}
 
-    /// Adds the event to those held, or returns it if it cannot wait; a state and a progress replace an earlier one.
-    fn hold(&self, event: Event) -> Option<Event> {
-        let mut held = self.held.borrow_mut();
-        match event {
-            Event::Steps { run, steps } if run == self.run => {
-                let earlier = held.iter_mut().find_map(|event| match event {
-                    Event::Steps { steps, .. } => Some(steps),
-                    _ => None,
-                });
-                match earlier {
-                    Some(earlier) => earlier.extend(steps),
-                    None => held.push(Event::Steps { run, steps }),
-                }
-            }
-            Event::Evaluations { run, evaluations } if run == self.run => {
-                let earlier = held.iter_mut().find_map(|event| match event {
-                    Event::Evaluations { evaluations, .. } => Some(evaluations),
-                    _ => None,
-                });
-                match earlier {
-                    Some(earlier) => earlier.extend(evaluations),
-                    None => held.push(Event::Evaluations { run, evaluations }),
-                }
-            }
-            Event::RunState { run, state } if run == self.run && state != RunState::Paused => {
-                held.retain(|event| !matches!(event, Event::RunState { .. }));
-                held.push(event);
-            }
-            Event::Progress {
-                phase: Phase::Evaluating,
-                ..
-            } => {
-                held.retain(|event| !matches!(event, Event::Progress { .. }));
-                held.push(event);
-            }
-            other => return Some(other),
+impl Observer for Gathering<'_> {
+    fn entered(&self, state: RunState) {
+        if state == RunState::Paused {
+            self.send();
         }
-        None
+        let mut held = self.held.borrow_mut();
+        held.state = Some(state);
+        held.progress = None;
+        drop(held);
+        match state {
+            RunState::Paused => self.send(),
+            _ => self.send_if_due(),
+        }
+    }
+
+    fn stepped(&self, step: StepMetrics) {
+        self.held.borrow_mut().steps.push(step);
+        self.send_if_due();
+    }
+
+    fn evaluated(&self, evaluation: EvaluationMetrics) {
+        let mut held = self.held.borrow_mut();
+        held.evaluations.push(evaluation);
+        held.progress = None;
+        drop(held);
+        self.send_if_due();
+    }
+
+    fn progressed(&self, done: u64, total: u64) {
+        self.held.borrow_mut().progress = Some((done, total));
+        self.send_if_due();
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.host.memory_bytes()
     }
 }
 
-impl Host for Gathering<'_> {
-    fn emit(&self, event: Event) {
-        match self.hold(event) {
-            None => self.send_if_due(),
-            Some(event) => {
-                self.send();
-                self.host.emit(event);
-            }
-        }
+impl Cancel for Gathering<'_> {
+    fn control(&self) -> Control {
+        self.host.control_of(self.run)
     }
+}
 
-    fn emit_with_bytes(&self, event: Event, bytes: Vec<u8>) {
-        self.send();
-        self.host.emit_with_bytes(event, bytes);
-    }
-
+impl Clock for Gathering<'_> {
     fn now_millis(&self) -> f64 {
         self.host.now_millis()
-    }
-
-    fn now_iso8601(&self) -> Option<String> {
-        self.host.now_iso8601()
     }
 
     fn yield_now(&self) -> LocalFuture<'_, ()> {
@@ -120,40 +147,28 @@ impl Host for Gathering<'_> {
         self.send_if_due();
         self.host.sleep(millis)
     }
-
-    fn control(&self, run: RunId) -> Control {
-        self.host.control(run)
-    }
-
-    fn is_stopped(&self, id: GenerationId) -> bool {
-        self.host.is_stopped(id)
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.host.is_cancelled()
-    }
-
-    fn memory_bytes(&self) -> Option<u64> {
-        self.host.memory_bytes()
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::{EvaluationMetrics, StepMetrics};
-
     use super::*;
 
     const RUN: RunId = RunId(7);
 
     /// A host whose clock is set by hand.
     #[derive(Default)]
-    struct Clock {
+    struct Worker {
         millis: Cell<f64>,
         events: RefCell<Vec<Event>>,
     }
 
-    impl Host for Clock {
+    impl Clock for Worker {
+        fn now_millis(&self) -> f64 {
+            self.millis.get()
+        }
+    }
+
+    impl Host for Worker {
         fn emit(&self, event: Event) {
             self.events.borrow_mut().push(event);
         }
@@ -161,14 +176,10 @@ mod tests {
         fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
             self.emit(event);
         }
-
-        fn now_millis(&self) -> f64 {
-            self.millis.get()
-        }
     }
 
-    fn step(step: u64) -> Event {
-        let metrics = StepMetrics {
+    fn step(step: u64) -> StepMetrics {
+        StepMetrics {
             step,
             num_steps: 9,
             epoch: 0.0,
@@ -181,42 +192,22 @@ mod tests {
             elapsed_millis: 1.0,
             device_memory_bytes: None,
             remaining_secs: None,
-        };
-        Event::Steps {
-            run: RUN,
-            steps: vec![metrics],
         }
     }
 
-    fn evaluation(step: u64) -> Event {
-        let metrics = EvaluationMetrics {
+    fn evaluation(step: u64) -> EvaluationMetrics {
+        EvaluationMetrics {
             step,
             loss: 1.0,
             scored_tokens: 1,
             is_best: true,
             elapsed_millis: 1.0,
-        };
-        Event::Evaluations {
-            run: RUN,
-            evaluations: vec![metrics],
-        }
-    }
-
-    fn state(state: RunState) -> Event {
-        Event::RunState { run: RUN, state }
-    }
-
-    fn progress(done: u64) -> Event {
-        Event::Progress {
-            phase: Phase::Evaluating,
-            done,
-            total: Some(9),
         }
     }
 
     /// What was sent, in short.
-    fn told(clock: &Clock) -> Vec<String> {
-        let events = clock.events.take();
+    fn told(worker: &Worker) -> Vec<String> {
+        let events = worker.events.take();
         let tell = |event| match event {
             Event::Steps { steps, .. } => {
                 let steps: Vec<u64> = steps.iter().map(|step| step.step).collect();
@@ -235,14 +226,14 @@ mod tests {
 
     #[test]
     fn fast_steps_come_together_and_the_first_at_once() {
-        let clock = Clock::default();
-        let host = Gathering::new(&clock, RUN);
+        let worker = Worker::default();
+        let run = Gathering::new(&worker, RUN);
         for number in 1..=200 {
-            clock.millis.set(number as f64);
-            host.emit(step(number));
+            worker.millis.set(number as f64);
+            run.stepped(step(number));
         }
-        host.send();
-        let told = told(&clock);
+        run.send();
+        let told = told(&worker);
         assert_eq!(told[0], "steps [1]");
         assert_eq!(told.len(), 5, "{told:?}");
         let all: Vec<u64> = told
@@ -254,53 +245,61 @@ mod tests {
 
     #[test]
     fn a_step_does_not_wait_for_the_next_one() {
-        let clock = Clock::default();
-        let host = Gathering::new(&clock, RUN);
-        host.emit(step(1));
-        host.emit(step(2));
-        assert_eq!(told(&clock), ["steps [1]"]);
-        clock.millis.set(49.0);
-        drop(host.yield_now());
-        assert!(told(&clock).is_empty());
-        clock.millis.set(50.0);
-        drop(host.yield_now());
-        assert_eq!(told(&clock), ["steps [2]"]);
+        let worker = Worker::default();
+        let run = Gathering::new(&worker, RUN);
+        run.stepped(step(1));
+        run.stepped(step(2));
+        assert_eq!(told(&worker), ["steps [1]"]);
+        worker.millis.set(49.0);
+        drop(run.yield_now());
+        assert!(told(&worker).is_empty());
+        worker.millis.set(50.0);
+        drop(run.yield_now());
+        assert_eq!(told(&worker), ["steps [2]"]);
     }
 
     #[test]
-    fn a_pause_and_other_events_are_told_at_once_and_in_order() {
-        let clock = Clock::default();
-        let host = Gathering::new(&clock, RUN);
-        host.emit(step(1));
-        host.emit(step(2));
-        host.emit(state(RunState::Paused));
-        assert_eq!(told(&clock), ["steps [1]", "steps [2]", "Paused"]);
-        host.emit(step(3));
-        let message = String::new();
-        host.emit(Event::Warning { message });
-        let told = told(&clock);
-        assert_eq!(told[0], "steps [3]");
-        assert!(told[1].starts_with("Warning"), "{told:?}");
+    fn a_pause_is_told_at_once_after_what_came_before() {
+        let worker = Worker::default();
+        let run = Gathering::new(&worker, RUN);
+        run.stepped(step(1));
+        run.stepped(step(2));
+        run.entered(RunState::Paused);
+        assert_eq!(told(&worker), ["steps [1]", "steps [2]", "Paused"]);
+    }
+
+    #[test]
+    fn a_progress_ends_with_the_evaluation() {
+        let worker = Worker::default();
+        let run = Gathering::new(&worker, RUN);
+        run.stepped(step(1));
+        told(&worker);
+        run.entered(RunState::Evaluating);
+        run.progressed(9, 9);
+        run.evaluated(evaluation(1));
+        run.entered(RunState::Training);
+        run.send();
+        assert_eq!(told(&worker), ["evaluations [1]", "Training"]);
     }
 
     #[test]
     fn an_evaluation_after_every_step_is_four_messages_an_interval() {
-        let clock = Clock::default();
-        let host = Gathering::new(&clock, RUN);
-        host.emit(step(1));
-        told(&clock);
+        let worker = Worker::default();
+        let run = Gathering::new(&worker, RUN);
+        run.stepped(step(1));
+        told(&worker);
         for number in 2..=40 {
-            host.emit(state(RunState::Evaluating));
-            host.emit(progress(4));
-            host.emit(progress(9));
-            host.emit(evaluation(number - 1));
-            host.emit(state(RunState::Training));
-            host.emit(step(number));
+            run.entered(RunState::Evaluating);
+            run.progressed(4, 9);
+            run.progressed(9, 9);
+            run.evaluated(evaluation(number - 1));
+            run.entered(RunState::Training);
+            run.stepped(step(number));
         }
-        host.emit(state(RunState::Evaluating));
-        host.emit(progress(5));
-        host.send();
-        let told = told(&clock);
+        run.entered(RunState::Evaluating);
+        run.progressed(5, 9);
+        run.send();
+        let told = told(&worker);
         let steps: Vec<u64> = (2..=40).collect();
         let evaluations: Vec<u64> = (1..=39).collect();
         let mut expected = vec![
@@ -315,14 +314,5 @@ mod tests {
         assert_eq!(sorted, expected);
         // The page shows the progress of the evaluation under way, which an earlier one must not end.
         assert_eq!(told.last().map(String::as_str), Some("progress 5"));
-    }
-
-    #[test]
-    fn what_another_run_reports_is_passed_on() {
-        let clock = Clock::default();
-        let host = Gathering::new(&clock, RunId(8));
-        host.emit(step(1));
-        host.emit(step(2));
-        assert_eq!(told(&clock), ["steps [1]", "steps [2]"]);
     }
 }

@@ -24,8 +24,6 @@ use crate::{
 pub struct Llama {
     pub config: LlamaConfig,
     pub device: Device,
-    /// The precision of the blocks' activations; single unless chosen otherwise.
-    pub precision: Precision,
     pub embed_tokens: FrozenMatrix,
     pub blocks: Vec<Block>,
     /// `[1, d]`
@@ -69,7 +67,6 @@ impl Llama {
         Ok(Self {
             config,
             device: device.clone(),
-            precision: Precision::default(),
             embed_tokens,
             blocks,
             norm,
@@ -102,10 +99,15 @@ impl Llama {
 
     /// The sizes that determine how much each block keeps of a forward; all blocks are alike. `None` if there are no
     /// blocks.
-    pub fn block_shape(&self, adapter: &DeviceAdapter, has_dropout: bool) -> Option<BlockShape> {
+    pub fn block_shape(
+        &self,
+        adapter: &DeviceAdapter,
+        has_dropout: bool,
+        precision: Precision,
+    ) -> Option<BlockShape> {
         let (block, adapter) = (self.blocks.first()?, adapter.blocks.first()?);
         let query_heads = self.config.num_attention_heads;
-        Some(block.shape(adapter, query_heads, has_dropout, self.precision))
+        Some(block.shape(adapter, query_heads, has_dropout, precision))
     }
 
     /// The embeddings of `ids`, `[n, d]`; ids beyond the vocabulary use the adapter's.
@@ -161,9 +163,14 @@ impl Llama {
         rms_norm(hidden, own.unwrap_or(&self.norm), eps, FloatDType::F32)
     }
 
-    /// The values that the blocks share in a pass over a batch.
-    pub fn context(&self, batch: &Batch, dropout: Option<Dropout>) -> PassContext {
-        let mut context = self.row_context(batch.t, 0);
+    /// The values that the blocks share in a pass over a batch, in which they compute in that precision.
+    pub fn context(
+        &self,
+        batch: &Batch,
+        dropout: Option<Dropout>,
+        precision: Precision,
+    ) -> PassContext {
+        let mut context = self.row_context(batch.t, 0, precision);
         context.heads.batch = batch.b;
         context.dropout = dropout;
         if let Some(lengths) = batch.segments() {
@@ -175,7 +182,7 @@ impl Llama {
     }
 
     /// Like [`Self::context`], for `tokens` tokens of one row that begins at position `past`.
-    pub fn row_context(&self, tokens: usize, past: usize) -> PassContext {
+    pub fn row_context(&self, tokens: usize, past: usize, precision: Precision) -> PassContext {
         let config = &self.config;
         PassContext {
             heads: Heads {
@@ -190,7 +197,7 @@ impl Llama {
             rope: self.rope(past..past + tokens),
             dropout: None,
             device: self.device.clone(),
-            precision: self.precision,
+            precision,
         }
     }
 
@@ -206,6 +213,7 @@ impl Llama {
         ids: &[u32],
         past: usize,
         adapter: Option<&DeviceAdapter>,
+        precision: Precision,
         cache: &mut [KeyValueCache],
     ) -> Tensor<1> {
         let prompt = self.prompt_ids(adapter);
@@ -213,7 +221,7 @@ impl Llama {
             0 => ([&prompt, ids].concat(), 0),
             past => (ids.to_vec(), past + prompt.len()),
         };
-        let context = self.row_context(ids.len(), past);
+        let context = self.row_context(ids.len(), past, precision);
         let mut hidden = self.embed(&ids, adapter);
         for (block, cache) in self.blocks.iter().zip(cache) {
             let adapter = adapter.map(|adapter| &adapter.blocks[block.index]);

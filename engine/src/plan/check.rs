@@ -5,8 +5,8 @@ use protocol::{
     Settings, fits_pattern,
 };
 
-use super::DeviceBudget;
 use crate::adapter::ModelShape;
+use crate::device::DeviceProfile;
 
 /// A setting that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -186,7 +186,7 @@ fn check_data(dataset: &PreparedSummary, problems: &mut Problems) {
 }
 
 /// Whether the device can hold the run.
-pub(super) fn check_memory(needed_bytes: u64, device: DeviceBudget) -> Result<(), PlanError> {
+pub(super) fn check_memory(needed_bytes: u64, device: DeviceProfile) -> Result<(), PlanError> {
     let mut problems = Problems::default();
     if let Some(limit) = device.limit_bytes.filter(|&limit| needed_bytes > limit) {
         problems.push(

@@ -10,7 +10,7 @@
 //! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
 //! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
-//! | kept blocks | what the backward of the last blocks needs, as many as [`KEPT_BYTES`] hold, besides that one |
+//! | kept blocks | what the backward of the last blocks needs, as many as the [device](DeviceProfile::kept_bytes) may keep, besides that one |
 //! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
 //! | adapter | multiples of the trainable parameters |
 //!
@@ -20,8 +20,10 @@
 
 use protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule};
 
-use super::DeviceBudget;
-use crate::sizes::{BlockShape, KEPT_BYTES, chunk_rows};
+use crate::{
+    device::DeviceProfile,
+    sizes::{BlockShape, chunk_rows},
+};
 
 /// The program's own data, and what loading and reading leave behind.
 const PROGRAM_BYTES: u64 = 8 << 20;
@@ -122,8 +124,8 @@ impl MemoryEstimate {
         spec: &RunSpec,
         model: &ModelSummary,
         dataset: &PreparedSummary,
-        device: DeviceBudget,
-        trainable_parameters: u64,
+        device: DeviceProfile,
+        resident_bytes: u64,
     ) -> Self {
         let hidden = model.hidden_size as u64;
         let num_inputs = (model.num_hidden_layers as u64).saturating_add(1);
@@ -131,20 +133,21 @@ impl MemoryEstimate {
             DeviceKind::WebGpu => (0, DEVICE_COPIES_OF_ADAPTER),
             DeviceKind::Cpu => (worker_bytes(model, device), COPIES_OF_ADAPTER),
         };
-        let precision = spec.precision.on(device.precision);
-        let block = block_shape(spec, model, precision);
-        let pass_tokens = (device.kind == DeviceKind::Cpu)
-            .then(|| block.num_tokens(model.num_hidden_layers, KEPT_BYTES) as u64);
+        let block = block_shape(spec, model, device.precision);
+        let pass_tokens = device
+            .has_short_passes()
+            .then(|| block.num_tokens(model.num_hidden_layers, device.kept_bytes) as u64);
+        let trainable_parameters = super::trainable_parameters(spec, model);
         let batch = BatchShape::new(spec, dataset, pass_tokens);
-        let activations_bytes = activations_bytes(spec, model, &batch, precision);
-        let head_bytes = head_bytes(model, &batch, device);
+        let activations_bytes = activations_bytes(spec, model, &batch, device.precision);
+        let head_bytes = head_bytes(model, &batch, resident_bytes);
         let (part, whole) = GAPS_RATIO;
         Self {
-            weights_bytes: device.resident_bytes,
+            weights_bytes: resident_bytes,
             worker_bytes,
             block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens(), hidden]]),
             activations_bytes,
-            kept_blocks_bytes: kept_blocks_bytes(block, model, &batch),
+            kept_blocks_bytes: kept_blocks_bytes(block, model, &batch, device.kept_bytes),
             head_bytes,
             adapter_bytes: numbers(&[&[copies_of_adapter, trainable_parameters]]),
             gaps_bytes: activations_bytes.saturating_add(head_bytes) / whole * part,
@@ -182,7 +185,7 @@ fn bytes(terms: &[&[u64]], precision: Precision) -> u64 {
     terms.iter().map(product).fold(0, u64::saturating_add)
 }
 
-fn worker_bytes(model: &ModelSummary, device: DeviceBudget) -> u64 {
+fn worker_bytes(model: &ModelSummary, device: DeviceProfile) -> u64 {
     let threads = (device.threads as u64).saturating_mul(BYTES_PER_THREAD);
     let tokenizer = (model.vocab_size as u64).saturating_mul(BYTES_PER_WORD);
     [PROGRAM_BYTES, threads, tokenizer]
@@ -250,19 +253,24 @@ pub(super) fn block_shape(
 }
 
 /// The memory of the blocks that are not computed again, except for one, whose activations are counted separately.
-fn kept_blocks_bytes(block: BlockShape, model: &ModelSummary, batch: &BatchShape) -> u64 {
+fn kept_blocks_bytes(
+    block: BlockShape,
+    model: &ModelSummary,
+    batch: &BatchShape,
+    most: usize,
+) -> u64 {
     let n = batch.tokens();
-    let num_kept = block.num_kept(n, model.num_hidden_layers, KEPT_BYTES) as u64;
+    let num_kept = block.num_kept(n, model.num_hidden_layers, most) as u64;
     num_kept
         .saturating_sub(1)
         .saturating_mul(block.kept_bytes(n))
 }
 
-fn head_bytes(model: &ModelSummary, batch: &BatchShape, device: DeviceBudget) -> u64 {
+fn head_bytes(model: &ModelSummary, batch: &BatchShape, resident_bytes: u64) -> u64 {
     let hidden = model.hidden_size as u64;
     let chunk = chunk_rows(batch.scored.try_into().unwrap_or(usize::MAX)) as u64;
     let chunk = chunk.min(model.vocab_size as u64);
-    let bytes_per_weight = device.resident_bytes.div_ceil(model.parameters.max(1));
+    let bytes_per_weight = resident_bytes.div_ceil(model.parameters.max(1));
     let packed = chunk
         .saturating_mul(hidden)
         .saturating_mul(bytes_per_weight);

@@ -1,4 +1,7 @@
-use protocol::{AdapterSpec, DataSpec, Failure, FailureKind, PrecisionChoice, TargetModule};
+use protocol::{
+    AdapterSpec, DataSpec, DeviceKind, Failure, FailureKind, Precision, PrecisionChoice,
+    TargetModule,
+};
 
 use super::*;
 
@@ -40,18 +43,25 @@ pub(super) fn dataset(num_training_rows: usize) -> PreparedSummary {
     }
 }
 
-const CPU: DeviceBudget = DeviceBudget {
-    kind: DeviceKind::Cpu,
-    precision: Precision::Single,
-    resident_bytes: 100_000_000,
+pub(super) const CPU: DeviceProfile = DeviceProfile {
     threads: 2,
-    limit_bytes: None,
+    ..DeviceProfile::new(DeviceKind::Cpu)
 };
+
+/// With weights that take 100 MB.
+pub(super) fn planned(
+    spec: &RunSpec,
+    model: &ModelSummary,
+    dataset: &PreparedSummary,
+    device: DeviceProfile,
+) -> Result<RunPlan, PlanError> {
+    RunPlan::new(spec, model, dataset, device, 100_000_000)
+}
 
 fn plan(change: impl FnOnce(&mut RunSpec)) -> Result<RunPlan, PlanError> {
     let mut spec = RunSpec::default();
     change(&mut spec);
-    RunPlan::new(&spec, &model(), &dataset(45), CPU)
+    planned(&spec, &model(), &dataset(45), CPU)
 }
 
 #[test]
@@ -86,7 +96,7 @@ fn steps_are_counted_as_transformers_counts_them() {
             num_train_epochs: epochs,
             ..RunSpec::default()
         };
-        let plan = RunPlan::new(&spec, &model(), &dataset(rows), CPU).unwrap();
+        let plan = planned(&spec, &model(), &dataset(rows), CPU).unwrap();
         assert_eq!(
             (plan.steps_per_epoch, plan.num_steps),
             (per_epoch, steps),
@@ -239,7 +249,7 @@ fn every_problem_is_told_at_once() {
 
 #[test]
 fn no_row_to_train_on_is_the_datasets_failure() {
-    let error = RunPlan::new(&RunSpec::default(), &model(), &dataset(0), CPU).unwrap_err();
+    let error = planned(&RunSpec::default(), &model(), &dataset(0), CPU).unwrap_err();
     let failure = Failure::from(error);
     assert_eq!(failure.kind, FailureKind::Dataset);
     assert!(failure.what.contains("5 held out"), "{}", failure.what);
@@ -247,12 +257,12 @@ fn no_row_to_train_on_is_the_datasets_failure() {
 
 #[test]
 fn a_run_beyond_the_device_is_refused_with_both_sizes() {
-    let limited = DeviceBudget {
+    let limited = DeviceProfile {
         limit_bytes: Some(150_000_000),
         ..CPU
     };
     let spec = RunSpec::default();
-    let error = RunPlan::new(&spec, &model(), &dataset(45), limited).unwrap_err();
+    let error = planned(&spec, &model(), &dataset(45), limited).unwrap_err();
     let failure = Failure::from(error);
     assert_eq!(failure.kind, FailureKind::OutOfMemory);
     assert!(failure.what.contains("150 MB"), "{}", failure.what);
@@ -273,7 +283,7 @@ fn questionable_runs_are_warned_about() {
         num_without_target: 2,
         ..dataset(45)
     };
-    let plan = RunPlan::new(&RunSpec::default(), &model(), &cut, CPU).unwrap();
+    let plan = planned(&RunSpec::default(), &model(), &cut, CPU).unwrap();
     assert_eq!(plan.warnings.len(), 3, "{:?}", plan.warnings);
 }
 
@@ -284,19 +294,19 @@ fn memory_follows_the_shapes() {
     // Four rows of 200 tokens, the longest there is.
     assert_eq!(memory.block_inputs_bytes, 4 * 31 * 800 * 576);
     assert_eq!(memory.adapter_bytes, 36 * 460_800);
-    let gpu = DeviceBudget {
+    let gpu = DeviceProfile {
         kind: DeviceKind::WebGpu,
         ..CPU
     };
-    let on_gpu = RunPlan::new(&RunSpec::default(), &model(), &dataset(45), gpu).unwrap();
+    let on_gpu = planned(&RunSpec::default(), &model(), &dataset(45), gpu).unwrap();
     assert_eq!(on_gpu.memory.worker_bytes, 0);
     assert_eq!(on_gpu.memory.activations_bytes, memory.activations_bytes);
-    let sixteen_threads = DeviceBudget { threads: 16, ..CPU };
-    let on_sixteen = RunPlan::new(&RunSpec::default(), &model(), &dataset(45), sixteen_threads);
+    let sixteen_threads = DeviceProfile { threads: 16, ..CPU };
+    let on_sixteen = planned(&RunSpec::default(), &model(), &dataset(45), sixteen_threads);
     let more = on_sixteen.unwrap().memory.worker_bytes - memory.worker_bytes;
     assert_eq!(more, 14 * (2 << 20));
 
-    let halves = DeviceBudget {
+    let halves = DeviceProfile {
         precision: Precision::Half,
         ..gpu
     };
@@ -305,15 +315,15 @@ fn memory_follows_the_shapes() {
             precision: choice,
             ..RunSpec::default()
         };
-        RunPlan::new(&spec, &model(), &dataset(45), halves).unwrap()
+        planned(&spec, &model(), &dataset(45), halves).unwrap()
     };
     let automatic = with(PrecisionChoice::Automatic);
-    assert_eq!(automatic.precision, Precision::Half);
+    assert_eq!(automatic.device.precision, Precision::Half);
     let saved = memory.activations_bytes - automatic.memory.activations_bytes;
     // Two bytes of what lies between the norms and the sums: widths of 576, 576, 192 and 1536.
     assert_eq!(saved, 2 * 800 * (3 * 576 + 2 * 576 + 2 * 192 + 3 * 1536));
     let single = with(PrecisionChoice::Single);
-    assert_eq!(single.precision, Precision::Single);
+    assert_eq!(single.device.precision, Precision::Single);
     assert_eq!(single.memory, on_gpu.memory);
 
     let shorter = plan(|spec| spec.data.max_seq_length = 100).unwrap().memory;
@@ -326,10 +336,6 @@ fn memory_follows_the_shapes() {
 fn memory_is_estimated_as_it_was_measured() {
     let queries_values = AdapterSpec::default().target_modules;
     let all = TargetModule::ALL.to_vec();
-    let device = DeviceBudget {
-        resident_bytes: 98_200_000,
-        ..CPU
-    };
     for (rows, tokens, r, dropout, modules, megabytes) in [
         (1, 8, 8, 0.0, &queries_values, 133.0),
         (1, 128, 8, 0.0, &queries_values, 228.0),
@@ -356,7 +362,7 @@ fn memory_is_estimated_as_it_was_measured() {
             scored_tokens: 4 * (tokens as u64 - 1),
             ..dataset(4)
         };
-        let plan = RunPlan::new(&spec, &model(), &dataset, device).unwrap();
+        let plan = RunPlan::new(&spec, &model(), &dataset, CPU, 98_200_000).unwrap();
         let ratio = plan.memory.total_bytes() as f64 / 1e6 / megabytes;
         println!("{rows} x {tokens} tokens, rank {r}: {ratio:.2} of {megabytes} MB");
         assert!(
@@ -375,8 +381,8 @@ fn more_packed_rows_a_batch_take_no_more_memory_on_the_cpu() {
             per_device_train_batch_size: batch,
             ..RunSpec::default()
         };
-        let device = DeviceBudget { kind, ..CPU };
-        let plan = RunPlan::new(&spec, &model(), &dataset(200), device).unwrap();
+        let device = DeviceProfile { kind, ..CPU };
+        let plan = planned(&spec, &model(), &dataset(200), device).unwrap();
         plan.memory.total_bytes()
     };
     assert_eq!(bytes(DeviceKind::Cpu, 8), bytes(DeviceKind::Cpu, 1));
@@ -391,6 +397,6 @@ fn impossible_sizes_do_not_overflow() {
     huge.intermediate_size = usize::MAX;
     huge.num_hidden_layers = usize::MAX;
     huge.vocab_size = usize::MAX;
-    let plan = RunPlan::new(&RunSpec::default(), &huge, &dataset(45), CPU).unwrap();
+    let plan = planned(&RunSpec::default(), &huge, &dataset(45), CPU).unwrap();
     assert_eq!(plan.memory.total_bytes(), u64::MAX);
 }

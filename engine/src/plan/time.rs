@@ -8,10 +8,12 @@
 use protocol::{ModelSummary, PreparedSummary, TargetModule};
 
 use super::{RunPlan, memory::block_shape};
-use crate::sizes::{KEPT_BYTES, SHORT_PASSES};
+use crate::device::DeviceProfile;
 
-/// The number of tokens in the row with which a block is measured.
-pub const MEASURED_TOKENS: usize = if SHORT_PASSES { 128 } else { 512 };
+/// The number of tokens in the row with which a block is measured on that device.
+pub fn measured_tokens(device: DeviceProfile) -> usize {
+    if device.has_short_passes() { 128 } else { 512 }
+}
 
 /// A forward's share of a forward with its backward: products with the weights come once in each.
 const FORWARD: f64 = 0.5;
@@ -27,7 +29,7 @@ const MILLIS_PER_PARAMETER: f64 = 2e-5;
 /// The speed of a device with a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
-    /// Milliseconds of a block, forward and backward, for each token of a row of [`MEASURED_TOKENS`].
+    /// Milliseconds of a block, forward and backward, for each token of a row of [`measured_tokens`].
     pub block_millis: f64,
     /// Milliseconds of the head's loss and gradient for each scored token.
     pub head_millis: f64,
@@ -104,9 +106,13 @@ impl TimeEstimate {
         };
         let tokens = rows as f64 * row_tokens;
         let layers = model.num_hidden_layers as f64;
-        let shape = block_shape(spec, model, plan.precision);
-        let num_kept = shape.num_kept(tokens as u64, model.num_hidden_layers, KEPT_BYTES) as f64;
-        let is_kept = spec.packing && SHORT_PASSES;
+        let shape = block_shape(spec, model, plan.device.precision);
+        let num_kept = shape.num_kept(
+            tokens as u64,
+            model.num_hidden_layers,
+            plan.device.kept_bytes,
+        ) as f64;
+        let is_kept = spec.packing && plan.device.has_short_passes();
         let again = if is_kept {
             0.0
         } else {
@@ -126,7 +132,7 @@ impl TimeEstimate {
             .sum();
         // Of the adapter three products of each side, of the weights two.
         let adapters = NARROW * 1.5 * adapters / weights;
-        let attention = attention(model, weights, row_tokens, adapters);
+        let attention = attention(model, plan.device, weights, row_tokens, adapters);
 
         let per_epoch = if spec.packing {
             dataset.num_packed_rows
@@ -161,11 +167,17 @@ fn product((input, output): (usize, usize)) -> f64 {
 }
 
 /// How much longer a block takes for each token of a row than in the measured one, with its adapters.
-fn attention(model: &ModelSummary, weights: f64, row_tokens: f64, adapters: f64) -> f64 {
+fn attention(
+    model: &ModelSummary,
+    device: DeviceProfile,
+    weights: f64,
+    row_tokens: f64,
+    adapters: f64,
+) -> f64 {
     let queries = (model.num_attention_heads * model.head_dim) as f64;
     // A token sees half of its row; scores and values forward, and two and a half times that backward.
     let part = |tokens: f64| 7.0 * tokens * queries / (4.0 * weights);
-    (1.0 + adapters + part(row_tokens)) / (1.0 + part(MEASURED_TOKENS as f64))
+    (1.0 + adapters + part(row_tokens)) / (1.0 + part(measured_tokens(device) as f64))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use protocol::DeviceProblem;
 
 use crate::{
-    host::Host,
     kernels::{Variant, matmul},
     layers::frozen::FrozenMatrix,
+    surroundings::Clock,
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };
@@ -26,12 +26,12 @@ const WORTHWHILE: f64 = 0.9;
 ///
 /// # Errors
 /// [`DeviceProblem::InitFailed`] if nothing can be read from the device.
-pub async fn by_speed(device: &Device, host: &dyn Host) -> Result<Vec<Variant>, DeviceProblem> {
+pub async fn by_speed(device: &Device, clock: &dyn Clock) -> Result<Vec<Variant>, DeviceProblem> {
     let mut timed = Vec::new();
     let mut problem = None;
     for variant in Variant::ALL {
         Variant::prefer(Some(variant));
-        match time(device, host).await {
+        match time(device, clock).await {
             Ok(millis) => timed.push((millis, variant)),
             Err(failed) => problem = Some(failed),
         }
@@ -44,18 +44,18 @@ pub async fn by_speed(device: &Device, host: &dyn Host) -> Result<Vec<Variant>, 
 }
 
 /// Milliseconds of the product, without compiling it.
-async fn time(device: &Device, host: &dyn Host) -> Result<f64, DeviceProblem> {
+async fn time(device: &Device, clock: &dyn Clock) -> Result<f64, DeviceProblem> {
     let ones = TensorData::new(vec![1.0f32; SIZE * SIZE], [SIZE, SIZE]);
     let x = Tensor::<2>::from_data(ones, device);
     let mut elapsed = f64::INFINITY;
     for _ in 0..2 {
-        let started = host.now_millis();
+        let started = clock.now_millis();
         let mut product = matmul(x.clone(), x.clone());
         for _ in 1..REPETITIONS {
             product = matmul(x.clone(), product);
         }
         read_corner(product).await?;
-        elapsed = elapsed.min(host.now_millis() - started);
+        elapsed = elapsed.min(clock.now_millis() - started);
     }
     Ok(elapsed)
 }
@@ -64,7 +64,7 @@ async fn time(device: &Device, host: &dyn Host) -> Result<f64, DeviceProblem> {
 ///
 /// # Errors
 /// [`DeviceProblem::InitFailed`] where nothing can be read from the device.
-pub async fn halves_are_faster(device: &Device, host: &dyn Host) -> Result<bool, DeviceProblem> {
+pub async fn halves_are_faster(device: &Device, clock: &dyn Clock) -> Result<bool, DeviceProblem> {
     // The MLP of a small model, with weights of the most common kind.
     let (num_tokens, d, f) = (256, 576, 1536);
     let weight = PackedMatrix {
@@ -83,11 +83,11 @@ pub async fn halves_are_faster(device: &Device, host: &dyn Host) -> Result<bool,
     let half = single.clone().cast(FloatDType::F16);
     // Both are compiled before either is timed.
     for x in [&single, &half] {
-        time_products(&weight, x, 1, host).await?;
+        time_products(&weight, x, 1, clock).await?;
     }
     // Long enough for a coarse clock, but not too long on a slow GPU.
     let mut repetitions = 1;
-    while time_products(&weight, &single, repetitions, host).await? < ENOUGH_MILLIS
+    while time_products(&weight, &single, repetitions, clock).await? < ENOUGH_MILLIS
         && repetitions < MOST_REPETITIONS
     {
         repetitions *= 2;
@@ -95,7 +95,7 @@ pub async fn halves_are_faster(device: &Device, host: &dyn Host) -> Result<bool,
     let mut elapsed = [f64::INFINITY; 2];
     for _ in 0..3 {
         for (best, x) in elapsed.iter_mut().zip([&single, &half]) {
-            *best = best.min(time_products(&weight, x, repetitions, host).await?);
+            *best = best.min(time_products(&weight, x, repetitions, clock).await?);
         }
     }
     let [single, half] = elapsed;
@@ -107,15 +107,15 @@ async fn time_products(
     weight: &FrozenMatrix,
     x: &Tensor<2>,
     repetitions: usize,
-    host: &dyn Host,
+    clock: &dyn Clock,
 ) -> Result<f64, DeviceProblem> {
-    let started = host.now_millis();
+    let started = clock.now_millis();
     let mut x = x.clone();
     for _ in 0..repetitions {
         x = weight.backward(weight.forward(x, None), None);
     }
     read_corner(x).await?;
-    Ok(host.now_millis() - started)
+    Ok(clock.now_millis() - started)
 }
 
 /// Waits until a tensor is computed.

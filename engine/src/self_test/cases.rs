@@ -6,13 +6,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    host::Host,
     kernels::{Heads, attention, attention_backward, matmul, rms_norm, rms_norm_backward, swiglu},
     layers::{
         float_type,
         frozen::FrozenMatrix,
         projection::{self, LoraPair, ModuleAdapter, Unchanged},
     },
+    surroundings::Clock,
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
 };
@@ -34,12 +34,12 @@ fn tolerance(precision: Precision) -> f64 {
 /// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] if a result cannot be read.
 pub async fn run_cases(
     device: &Device,
-    host: &dyn Host,
+    clock: &dyn Clock,
     precision: Precision,
 ) -> Result<Vec<SelfTestCase>, DeviceProblem> {
     let mut bench = Bench {
         device,
-        host,
+        clock,
         precision,
         rng: ChaCha8Rng::seed_from_u64(0x1a7a),
         passed: Vec::new(),
@@ -57,7 +57,7 @@ pub async fn run_cases(
 
 struct Bench<'a> {
     device: &'a Device,
-    host: &'a dyn Host,
+    clock: &'a dyn Clock,
     precision: Precision,
     rng: ChaCha8Rng,
     passed: Vec<SelfTestCase>,
@@ -291,14 +291,14 @@ impl Bench<'_> {
             Precision::Half => format!("{name}, 16-bit"),
         };
         let tolerance = tolerance(self.precision);
-        let started = self.host.now_millis();
+        let started = self.clock.now_millis();
         let [rows, cols] = result.dims();
         let values = read_all(result.cast(FloatDType::F32))
             .await
             .map_err(|failure| DeviceProblem::InitFailed {
                 message: failure.raw.map_or(failure.what, |raw| raw.0),
             })?;
-        let elapsed_millis = self.host.now_millis() - started;
+        let elapsed_millis = self.clock.now_millis() - started;
         let (mut max_difference, mut max_reference) = (0.0f64, 0.0f64);
         // The corners, where bounds are checked, and a random choice of the rest.
         let corners = [(0, 0), (0, cols - 1), (rows - 1, 0), (rows - 1, cols - 1)];

@@ -1,7 +1,5 @@
 //! The first optimizer step of a run by itself, on an adapter that is discarded.
 
-use protocol::RunId;
-
 use super::{
     non_finite::NonFinite,
     session::{self, TrainedAdapter},
@@ -10,10 +8,10 @@ use super::{
 };
 use crate::{
     data::{Batch, BatchSchedule, TokenSequence},
-    host::Host,
     model::Llama,
     pacing::{Interruption, Pacing},
     plan::RunPlan,
+    surroundings::Surroundings,
 };
 
 /// The results of the step.
@@ -40,21 +38,21 @@ impl OneBatch {
 }
 
 /// Takes the step with the schedule's highest rate: the first rate of a warm-up is 0, which would show nothing.
-/// Stopping `run` ends it like a run.
+/// It is paused and stopped like a run.
 ///
 /// # Errors
 /// The user's stop, a device's failure, or a loss or gradient that is not finite.
 pub async fn step(
-    run: RunId,
     plan: &RunPlan,
     model: &Llama,
     initial: Option<&TrainedAdapter>,
     train: &[TokenSequence],
-    host: &dyn Host,
+    surroundings: &dyn Surroundings,
 ) -> Result<OneBatch, Interruption> {
-    let pacing = Pacing::new(host, run);
+    let pacing = Pacing::new(surroundings);
+    let precision = plan.device.precision;
     let micro_batches = BatchSchedule::new(train, &plan.spec).next_step();
-    let mut state = session::start(&plan.spec, initial, model)
+    let mut state = session::start(plan, initial, model)
         .await
         .map_err(Interruption::Failed)?;
     // A new adapter does not change anything yet, except for a prompt.
@@ -62,19 +60,19 @@ pub async fn step(
     let present = is_changed.then(|| state.upload(model));
     let mut losses = Vec::with_capacity(micro_batches.len());
     for batch in &micro_batches {
-        losses.push(token_losses(model, present.as_ref(), batch, &pacing).await?);
+        losses.push(token_losses(model, present.as_ref(), batch, precision, &pacing).await?);
     }
     let rate = plan.spec.learning_rate;
     let StepOutcome { grad_norm, .. } = state.step(model, &micro_batches, rate, &pacing).await?;
     let adapter = state.upload(model);
     let mut nll_sum = 0.0;
     for batch in &micro_batches {
-        nll_sum += evaluate(model, Some(&adapter), batch, &pacing).await?;
+        nll_sum += evaluate(model, Some(&adapter), batch, precision, &pacing).await?;
     }
     let scored: usize = micro_batches.iter().map(Batch::num_scored).sum();
     let loss_after = nll_sum / scored as f64;
     if !loss_after.is_finite() {
-        let failure = NonFinite::Loss.failure(1, Some(rate), model.precision);
+        let failure = NonFinite::Loss.failure(1, Some(rate), precision);
         return Err(Interruption::Failed(failure));
     }
     Ok(OneBatch {

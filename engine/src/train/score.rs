@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Event, Phase, RunSpec};
+use protocol::{Precision, RunSpec};
 
 use super::step::{TokenScore, token_losses, token_scores};
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
         TokenSequence,
         batch::{Batch, evaluation_batches},
     },
-    host::Host,
     model::Llama,
     pacing::{Interruption, Pacing},
 };
@@ -45,18 +44,14 @@ pub async fn score_rows(
     rows: &[TokenSequence],
     spec: &RunSpec,
     ends: &BTreeSet<u32>,
+    precision: Precision,
     pacing: &Pacing<'_>,
-    host: &dyn Host,
 ) -> Result<Vec<RowResult>, Interruption> {
     let mut results = Vec::with_capacity(rows.len());
     for batch in evaluation_batches(rows, spec) {
-        let scores = token_scores(model, adapter, &batch, pacing).await?;
+        let scores = token_scores(model, adapter, &batch, precision, pacing).await?;
         results.extend(of_rows(&batch, &scores, ends));
-        host.emit(Event::Progress {
-            phase: Phase::Evaluating,
-            done: results.len() as u64,
-            total: Some(rows.len() as u64),
-        });
+        pacing.progressed(results.len(), rows.len());
     }
     Ok(results)
 }
@@ -112,11 +107,11 @@ pub async fn mean_loss(
     adapter: Option<&DeviceAdapter>,
     rows: &[TokenSequence],
     spec: &RunSpec,
+    precision: Precision,
     pacing: &Pacing<'_>,
-    host: &dyn Host,
 ) -> Result<HeldOutLoss, Interruption> {
     let ends = BTreeSet::new();
-    let results = score_rows(model, adapter, rows, spec, &ends, pacing, host).await?;
+    let results = score_rows(model, adapter, rows, spec, &ends, precision, pacing).await?;
     let nll_sum: f64 = results.iter().map(|result| result.nll_sum).sum();
     let scored: usize = results.iter().map(|result| result.num_scored).sum();
     let is_bad = |result: &&RowResult| !result.nll_sum.is_finite();
@@ -138,10 +133,11 @@ pub async fn likeliest(
     model: &Llama,
     adapter: Option<&DeviceAdapter>,
     candidates: &[TokenSequence],
+    precision: Precision,
     pacing: &Pacing<'_>,
 ) -> Result<Option<usize>, Interruption> {
     let batch = Batch::packed(&candidates.iter().collect::<Vec<_>>());
-    let losses = token_losses(model, adapter, &batch, pacing).await?;
+    let losses = token_losses(model, adapter, &batch, precision, pacing).await?;
     let mut losses = losses.into_iter();
     let sums: Vec<f32> = candidates
         .iter()

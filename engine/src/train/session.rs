@@ -10,8 +10,8 @@
 use std::rc::Rc;
 
 use protocol::{
-    EvaluationHistory, EvaluationMetrics, Event, Failure, FailureKind, RunId, RunOutcome, RunSpec,
-    RunState, RunSummary, StepHistory, StepMetrics,
+    EvaluationHistory, EvaluationMetrics, Failure, FailureKind, RunOutcome, RunState, RunSummary,
+    StepHistory, StepMetrics,
 };
 
 use super::{
@@ -26,15 +26,14 @@ use crate::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
     },
-    host::Host,
     model::Llama,
     pacing::{Interruption, Pacing},
     plan::{RunPlan, schedule::Schedule},
+    surroundings::Surroundings,
 };
 
 /// The input of a run.
 pub struct TrainingInput<'a> {
-    pub run: RunId,
     pub plan: &'a RunPlan,
     pub model: &'a Llama,
     /// The adapter to continue; a new one is made if there is none.
@@ -91,11 +90,11 @@ impl TrainingResult {
     }
 }
 
-/// Trains an adapter. Progress is reported to `host` as it happens; announcing the result is up to the caller.
-pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult {
-    let mut session = match Session::start(&input, host).await {
+/// Trains an adapter. The surroundings are told of everything as it happens; announcing the result is up to the caller.
+pub async fn train(input: TrainingInput<'_>, surroundings: &dyn Surroundings) -> TrainingResult {
+    let mut session = match Session::start(&input, surroundings).await {
         Ok(session) => session,
-        Err(failure) => return TrainingResult::failed_at_start(failure.in_run(input.run)),
+        Err(failure) => return TrainingResult::failed_at_start(failure),
     };
     let mut ended = session.run().await;
     let mut outcome = RunOutcome::Finished;
@@ -107,7 +106,7 @@ pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult 
     match ended {
         Err(Interruption::Failed(failure)) => {
             session.fall_back().await;
-            let failure = session.with_what_is_kept(failure).in_run(input.run);
+            let failure = session.with_what_is_kept(failure);
             session.into_result(RunOutcome::Failed, Some(failure))
         }
         _ => session.into_result(outcome, None),
@@ -119,19 +118,22 @@ pub async fn train(input: TrainingInput<'_>, host: &dyn Host) -> TrainingResult 
 /// # Errors
 /// Those of [`TrainingState::start`].
 pub async fn start(
-    spec: &RunSpec,
+    plan: &RunPlan,
     initial: Option<&TrainedAdapter>,
     model: &Llama,
 ) -> Result<TrainingState, Failure> {
+    let RunPlan { spec, device, .. } = plan;
     match initial.cloned() {
-        Some(TrainedAdapter { form, parameters }) => Ok(TrainingState::of(spec, form, parameters)),
-        None => TrainingState::start(spec, model).await,
+        Some(TrainedAdapter { form, parameters }) => {
+            Ok(TrainingState::of(spec, form, parameters, *device))
+        }
+        None => TrainingState::start(spec, model, *device).await,
     }
 }
 
 struct Session<'a> {
     input: &'a TrainingInput<'a>,
-    host: &'a dyn Host,
+    surroundings: &'a dyn Surroundings,
     pacing: Pacing<'a>,
     state: TrainingState,
     best: Option<Best>,
@@ -148,14 +150,17 @@ struct Best {
 }
 
 impl<'a> Session<'a> {
-    async fn start(input: &'a TrainingInput<'a>, host: &'a dyn Host) -> Result<Self, Failure> {
-        let pacing = Pacing::new(host, input.run);
+    async fn start(
+        input: &'a TrainingInput<'a>,
+        surroundings: &'a dyn Surroundings,
+    ) -> Result<Self, Failure> {
+        let pacing = Pacing::new(surroundings);
         let started_millis = pacing.active_millis();
         Ok(Self {
             input,
-            host,
+            surroundings,
             pacing,
-            state: start(&input.plan.spec, input.initial, input.model).await?,
+            state: start(input.plan, input.initial, input.model).await?,
             best: None,
             steps: StepHistory::default(),
             evaluations: EvaluationHistory::default(),
@@ -224,10 +229,7 @@ impl<'a> Session<'a> {
             remaining_secs: self.time_left.secs(ahead, now),
         };
         self.steps.push(metrics);
-        self.host.emit(Event::Steps {
-            run: self.input.run,
-            steps: vec![metrics],
-        });
+        self.surroundings.stepped(metrics);
         Ok(())
     }
 
@@ -257,8 +259,8 @@ impl<'a> Session<'a> {
             adapter.as_ref(),
             self.input.validation,
             &self.input.plan.spec,
+            self.input.plan.device.precision,
             &self.pacing,
-            self.host,
         )
         .await?;
         if !loss.is_finite() {
@@ -287,15 +289,12 @@ impl<'a> Session<'a> {
         };
         self.time_left.evaluated(step, elapsed_millis);
         self.evaluations.push(metrics);
-        self.host.emit(Event::Evaluations {
-            run: self.input.run,
-            evaluations: vec![metrics],
-        });
+        self.surroundings.evaluated(metrics);
         Ok(())
     }
 
     fn non_finite(&self, what: NonFinite, step: u64) -> Interruption {
-        let precision = self.input.model.precision;
+        let precision = self.input.plan.device.precision;
         Interruption::Failed(what.failure(step, self.state.learned_at, precision))
     }
 
@@ -366,7 +365,7 @@ impl<'a> Session<'a> {
         let pools = self.input.model.device.memory_pool_usage();
         pools
             .map(|usage| usage.bytes_reserved)
-            .or_else(|| self.host.memory_bytes())
+            .or_else(|| self.surroundings.memory_bytes())
     }
 
     fn into_result(self, outcome: RunOutcome, failure: Option<Failure>) -> TrainingResult {

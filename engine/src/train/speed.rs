@@ -4,11 +4,12 @@ use burn::tensor::Tensor;
 use protocol::Failure;
 
 use crate::{
-    host::Host,
+    device::DeviceProfile,
     kernels::HeadSums,
     layers::block::{Block, BlockAdapter, PassContext},
     model::Llama,
-    plan::{MEASURED_TOKENS, Speed},
+    plan::{Speed, measured_tokens},
+    surroundings::Clock,
     tensor::read_all,
 };
 
@@ -23,29 +24,34 @@ const MOST_REPETITIONS: usize = 16;
 ///
 /// # Errors
 /// The device's failure.
-pub async fn measure(model: &Llama, host: &dyn Host) -> Result<Option<Speed>, Failure> {
+pub async fn measure(
+    model: &Llama,
+    device: DeviceProfile,
+    clock: &dyn Clock,
+) -> Result<Option<Speed>, Failure> {
     let Some(block) = model.blocks.first() else {
         return Ok(None);
     };
-    let ids: Vec<u32> = (0..MEASURED_TOKENS)
+    let num_tokens = measured_tokens(device);
+    let ids: Vec<u32> = (0..num_tokens)
         .map(|token| (token % model.config.vocab_size) as u32)
         .collect();
     let x = model.embed(&ids, None);
-    let context = model.row_context(MEASURED_TOKENS, 0);
+    let context = model.row_context(num_tokens, 0, device.precision);
     // Everything compiled on first use is compiled before.
-    blocks_millis(block, &x, &context, 1, host).await?;
+    blocks_millis(block, &x, &context, 1, clock).await?;
     let mut repetitions = 1;
-    let mut elapsed = blocks_millis(block, &x, &context, repetitions, host).await?;
+    let mut elapsed = blocks_millis(block, &x, &context, repetitions, clock).await?;
     while elapsed < ENOUGH_MILLIS && repetitions < MOST_REPETITIONS {
         repetitions *= 2;
-        elapsed = blocks_millis(block, &x, &context, repetitions, host).await?;
+        elapsed = blocks_millis(block, &x, &context, repetitions, clock).await?;
     }
-    let block_millis = elapsed / (repetitions * MEASURED_TOKENS) as f64;
+    let block_millis = elapsed / (repetitions * num_tokens) as f64;
 
-    let scored = SCORED.min(MEASURED_TOKENS);
+    let scored = SCORED.min(num_tokens);
     let rows = x.narrow(0, 0, scored);
-    head_millis(model, &rows, host).await?;
-    let (words, elapsed) = head_millis(model, &rows, host).await?;
+    head_millis(model, &rows, clock).await?;
+    let (words, elapsed) = head_millis(model, &rows, clock).await?;
     let share = model.config.vocab_size as f64 / words as f64;
     Ok(Some(Speed {
         block_millis,
@@ -60,11 +66,11 @@ async fn blocks_millis(
     x: &Tensor<2>,
     context: &PassContext,
     repetitions: usize,
-    host: &dyn Host,
+    clock: &dyn Clock,
 ) -> Result<f64, Failure> {
-    host.yield_now().await;
+    clock.yield_now().await;
     let adapter = BlockAdapter::default();
-    let started = host.now_millis();
+    let started = clock.now_millis();
     let mut last = None;
     for _ in 0..repetitions {
         let (_, saved) = block.forward_saving(x.clone(), Some(&adapter), context, true);
@@ -73,22 +79,22 @@ async fn blocks_millis(
     if let Some(last) = last {
         read_all(last.slice([0..1, 0..1])).await?;
     }
-    Ok(host.now_millis() - started)
+    Ok(clock.now_millis() - started)
 }
 
 /// The number of vocabulary entries used, and the milliseconds of their loss and gradient.
 async fn head_millis(
     model: &Llama,
     rows: &Tensor<2>,
-    host: &dyn Host,
+    clock: &dyn Clock,
 ) -> Result<(usize, f64), Failure> {
     let head = model.head();
     let words = head.rows().min(WORDS);
     let part = head.slice_rows(0..words);
-    host.yield_now().await;
-    let started = host.now_millis();
+    clock.yield_now().await;
+    let started = clock.now_millis();
     let sums = HeadSums::new(rows.dims()[0], head.cols(), true, &model.device);
     let sums = sums.add(rows, &part);
     read_all(sums.weighted.slice([0..1, 0..1])).await?;
-    Ok((words, host.now_millis() - started))
+    Ok((words, clock.now_millis() - started))
 }

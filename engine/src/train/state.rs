@@ -13,10 +13,10 @@ use super::{
 use crate::{
     adapter::{AdapterForm, DeviceAdapter},
     data::batch::Batch,
+    device::DeviceProfile,
     layers::dropout::Dropout,
     model::Llama,
     pacing::{Interruption, Pacing},
-    sizes::{KEPT_BYTES, SHORT_PASSES},
 };
 
 /// An adapter in training.
@@ -31,8 +31,8 @@ pub struct TrainingState {
     pub sound: Option<Snapshot>,
     /// The learning rate of the latest step that changed the parameters; a rate of 0 changes nothing.
     pub learned_at: Option<f64>,
-    /// How much the blocks may keep of a forward beyond their inputs; more saves recomputing them.
-    pub kept_bytes: usize,
+    /// What computes the steps, and in which precision.
+    pub device: DeviceProfile,
     max_grad_norm: f64,
     dropout_probability: f64,
     seed: u64,
@@ -69,13 +69,22 @@ impl TrainingState {
     ///
     /// # Errors
     /// The device's failure while the adapter's initialization is computed from the base.
-    pub async fn start(spec: &RunSpec, model: &Llama) -> Result<Self, Failure> {
+    pub async fn start(
+        spec: &RunSpec,
+        model: &Llama,
+        device: DeviceProfile,
+    ) -> Result<Self, Failure> {
         let (form, parameters) = AdapterForm::start(&spec.adapter, model, spec.seed).await?;
-        Ok(Self::of(spec, form, parameters))
+        Ok(Self::of(spec, form, parameters, device))
     }
 
     /// The initial state of a run that continues an adapter.
-    pub fn of(spec: &RunSpec, form: AdapterForm, parameters: Vec<f32>) -> Self {
+    pub fn of(
+        spec: &RunSpec,
+        form: AdapterForm,
+        parameters: Vec<f32>,
+        device: DeviceProfile,
+    ) -> Self {
         let groups = form.layout.groups();
         Self {
             optimizer: AdamW::new(AdamWConfig::from(spec), parameters.len()).with_groups(groups),
@@ -83,7 +92,7 @@ impl TrainingState {
             parameters,
             sound: None,
             learned_at: None,
-            kept_bytes: KEPT_BYTES,
+            device,
             max_grad_norm: spec.max_grad_norm,
             dropout_probability: spec.adapter.lora_dropout,
             seed: spec.seed,
@@ -116,7 +125,7 @@ impl TrainingState {
         let grad_norm = global_norm(&gradients);
         if !loss.is_finite() || !grad_norm.is_finite() {
             let what = NonFinite::of_step(loss);
-            let failure = what.failure(done + 1, self.learned_at, model.precision);
+            let failure = what.failure(done + 1, self.learned_at, self.device.precision);
             return Err(Interruption::Failed(failure));
         }
         if done > 0 {
@@ -160,7 +169,7 @@ impl TrainingState {
         for batch in passes.iter().flat_map(|passes| &**passes) {
             let dropout = self.next_dropout();
             let micro_step =
-                forward_backward(model, &adapter, batch, dropout, self.kept_bytes, pacing).await?;
+                forward_backward(model, &adapter, batch, dropout, self.device, pacing).await?;
             nll_sum += micro_step.nll_sum;
             add_gradients(&mut gradients, &micro_step.gradients)?;
         }
@@ -176,16 +185,22 @@ impl TrainingState {
         })
     }
 
-    /// Each micro-batch, or the passes it is split into; see [`SHORT_PASSES`].
+    /// Each micro-batch, or the passes it is split into; see [`DeviceProfile::has_short_passes`].
     fn passes<'a>(
         &self,
         model: &Llama,
         adapter: &DeviceAdapter,
         micro_batches: &'a [Batch],
     ) -> Vec<Cow<'a, [Batch]>> {
-        let shape = model.block_shape(adapter, self.dropout_probability > 0.0);
+        let shape = model.block_shape(
+            adapter,
+            self.dropout_probability > 0.0,
+            self.device.precision,
+        );
         let max_tokens = match shape {
-            Some(shape) if SHORT_PASSES => shape.num_tokens(model.blocks.len(), self.kept_bytes),
+            Some(shape) if self.device.has_short_passes() => {
+                shape.num_tokens(model.blocks.len(), self.device.kept_bytes)
+            }
             _ => usize::MAX,
         };
         let micro_batches = micro_batches.iter();

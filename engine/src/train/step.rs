@@ -1,17 +1,19 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
 //! The forward keeps each block's input, and everything the backward needs for as many of the last blocks as
-//! [`KEPT_BYTES`](crate::sizes::KEPT_BYTES) hold. The head returns the gradient of its input (see [`super::loss`]);
+//! the [device](DeviceProfile::kept_bytes) may keep. The head returns the gradient of its input (see [`super::loss`]);
 //! then, from the last block to the first, a block that kept only its input is recomputed, this time keeping what its
 //! backward needs (Chen et al., arXiv 1604.06174). So memory grows by one activation per block, whatever the depth, and
 //! for short sequences no block is computed twice. Every block boundary is a place to yield, to pause and to stop.
 
 use burn::tensor::Tensor;
+use protocol::Precision;
 
 use super::loss::{HeadLoss, cross_entropy};
 use crate::{
     adapter::{DeviceAdapter, flatten_gradients, head, prompt_tuning},
     data::batch::Batch,
+    device::DeviceProfile,
     kernels::rms_norm_backward,
     layers::{
         block::{self, PassContext, norm_gradient},
@@ -48,7 +50,7 @@ impl Scored {
     }
 }
 
-/// The loss and gradients of a batch; blocks keep up to `kept_bytes` beyond their inputs.
+/// The loss and gradients of a batch.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -57,17 +59,19 @@ pub async fn forward_backward(
     adapter: &DeviceAdapter,
     batch: &Batch,
     dropout: Option<Dropout>,
-    kept_bytes: usize,
+    device: DeviceProfile,
     pacing: &Pacing<'_>,
 ) -> Result<MicroStep, Interruption> {
     let batch = &*model.prompted(batch, Some(adapter));
-    let context = model.context(batch, dropout);
+    let context = model.context(batch, dropout, device.precision);
     let pass = Pass {
         model,
         context: &context,
         pacing,
     };
-    let (hidden, kept) = pass.forward_saving(adapter, batch, kept_bytes).await?;
+    let (hidden, kept) = pass
+        .forward_saving(adapter, batch, device.kept_bytes)
+        .await?;
 
     let scored = Scored::of(batch);
     let rows = hidden.select(0, index_tensor(&scored.positions, &model.device));
@@ -154,9 +158,10 @@ pub async fn evaluate(
     model: &Llama,
     adapter: Option<&DeviceAdapter>,
     batch: &Batch,
+    precision: Precision,
     pacing: &Pacing<'_>,
 ) -> Result<f64, Interruption> {
-    let losses = token_losses(model, adapter, batch, pacing).await?;
+    let losses = token_losses(model, adapter, batch, precision, pacing).await?;
     Ok(losses.into_iter().map(f64::from).sum())
 }
 
@@ -168,9 +173,10 @@ pub async fn token_losses(
     model: &Llama,
     adapter: Option<&DeviceAdapter>,
     batch: &Batch,
+    precision: Precision,
     pacing: &Pacing<'_>,
 ) -> Result<Vec<f32>, Interruption> {
-    let scores = token_scores(model, adapter, batch, pacing).await?;
+    let scores = token_scores(model, adapter, batch, precision, pacing).await?;
     Ok(scores.into_iter().map(|score| score.nll).collect())
 }
 
@@ -191,10 +197,11 @@ pub async fn token_scores(
     model: &Llama,
     adapter: Option<&DeviceAdapter>,
     batch: &Batch,
+    precision: Precision,
     pacing: &Pacing<'_>,
 ) -> Result<Vec<TokenScore>, Interruption> {
     let batch = &*model.prompted(batch, adapter);
-    let context = model.context(batch, None);
+    let context = model.context(batch, None, precision);
     let pass = Pass {
         model,
         context: &context,
@@ -285,7 +292,10 @@ impl Pass<'_> {
     /// follows at once.
     fn num_kept(&self, adapter: &DeviceAdapter, kept_bytes: usize) -> usize {
         let has_dropout = self.context.dropout.is_some();
-        let Some(shape) = self.model.block_shape(adapter, has_dropout) else {
+        let Some(shape) = self
+            .model
+            .block_shape(adapter, has_dropout, self.context.precision)
+        else {
             return 0;
         };
         let heads = self.context.heads;

@@ -27,6 +27,7 @@ use super::{
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
 };
+use crate::device::DeviceProfile;
 
 pub use self::foreign::Foreign;
 pub use self::vocabulary::{GgufVocabulary, VocabularyError};
@@ -110,12 +111,8 @@ pub struct ModelFiles {
     unknown_tensors: Vec<String>,
 }
 
-/// Bytes of weights that can be held. A worker's memory ends at 4 GiB, and besides the weights it holds the program, the
-/// tokenizer and what a step needs.
-pub const MAX_WEIGHTS_BYTES: u64 = 3 << 30;
-
 /// Opens the model in `files`, given in any order; decides by content what each is. Checks every tensor's name,
-/// shape and type and their size together, and reads no weights yet.
+/// shape and type, and reads no weights yet.
 pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
     let mut sniffed = Vec::new();
     for file in files {
@@ -126,7 +123,6 @@ pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
         Weights::Safetensors(files) => hugging_face::open(files, sniffed).await?,
     };
     model.check()?;
-    model.check_size()?;
     Ok(model)
 }
 
@@ -280,17 +276,20 @@ impl ModelFiles {
         })
     }
 
-    /// Refuses weights that could not be held, which would otherwise show only once all of them are read.
-    fn check_size(&self) -> Result<(), ModelError> {
+    /// Refuses weights that the device could not hold, which would otherwise show only once all of them are read.
+    ///
+    /// # Errors
+    /// [`ModelError::TooHeavy`]
+    pub fn check_size(&self, device: DeviceProfile) -> Result<(), ModelError> {
         let sizes = self.tensors.values().map(|entry| entry.num_bytes);
         let num_bytes = sizes.fold(0, u64::saturating_add);
-        match num_bytes > MAX_WEIGHTS_BYTES {
-            false => Ok(()),
-            true => Err(ModelError::TooHeavy {
+        match device.max_weights_bytes {
+            Some(limit) if num_bytes > limit => Err(ModelError::TooHeavy {
                 file: self.weights.name.clone(),
                 num_bytes,
-                limit: MAX_WEIGHTS_BYTES,
+                limit,
             }),
+            _ => Ok(()),
         }
     }
 

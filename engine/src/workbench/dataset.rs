@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use protocol::{DataSpec, DatasetSummary, Event, Failure, FailureKind, Phase, RowPreview};
 
-use super::model::LoadedModel;
+use super::{model::LoadedModel, run::HeldOut};
 use crate::{
     data::{
         RowFile,
@@ -47,9 +47,14 @@ impl LoadedDataset {
         &self.summary
     }
 
-    /// The file of its rows.
-    pub fn rows(&self) -> &Rc<RowFile> {
-        &self.rows
+    /// The rows that the latest encoding holds out; `None` before there is one.
+    pub fn held_out(&self) -> Option<HeldOut> {
+        Some(self.held_out_of(self.prepared.as_ref()?))
+    }
+
+    /// The rows that this encoding holds out.
+    pub fn held_out_of(&self, prepared: &Prepared) -> HeldOut {
+        HeldOut::new(&self.summary, prepared, &self.rows)
     }
 
     /// Drops the encoding, because the model and thus its tokens changed.

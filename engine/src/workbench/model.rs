@@ -3,14 +3,15 @@
 use burn::tensor::Device;
 use protocol::{
     Conversation, Event, Failure, GenerationId, GenerationSpec, GenerationSummary, ModelSummary,
-    Phase, PromptPreview,
+    Phase, Precision, PromptPreview,
 };
 
 use crate::{
     adapter::DeviceAdapter,
     data::Encoder,
+    device::DeviceProfile,
     generate::{self, GenerationInput},
-    host::Host,
+    host::{Answering, Host},
     model::Llama,
     template::{self, ChatTemplate},
     tokenizer::Tokenizer,
@@ -33,9 +34,11 @@ impl LoadedModel {
     pub async fn load(
         files: Vec<NamedSource>,
         device: &Device,
+        profile: DeviceProfile,
         host: &dyn Host,
     ) -> Result<Self, Failure> {
         let files = checkpoint::open(files).await?;
+        files.check_size(profile)?;
         if !files.unused_files.is_empty() {
             let message = format!(
                 "Not needed for this model: {}.",
@@ -89,7 +92,7 @@ impl LoadedModel {
         }
     }
 
-    /// Streams one answer; see [`generate::generate`].
+    /// Streams one answer as events; see [`generate::generate`].
     ///
     /// # Errors
     /// As [`generate::generate`].
@@ -99,17 +102,19 @@ impl LoadedModel {
         conversation: &Conversation,
         spec: &GenerationSpec,
         adapter: Option<&DeviceAdapter>,
+        precision: Precision,
         host: &dyn Host,
     ) -> Result<GenerationSummary, Failure> {
         let input = GenerationInput {
-            id,
             conversation,
             spec,
             model: &self.llama,
             encoder: self.encoder(),
             adapter,
+            precision,
         };
-        generate::generate(input, host).await
+        let speaker = conversation.speaker;
+        generate::generate(input, &Answering { host, id, speaker }).await
     }
 
     /// What the model reads for [`Self::generate`].

@@ -1,222 +1,122 @@
-//! Plans and trains a run, and keeps its result.
+//! A run: an adapter, with everything that is known of how it came to be. An adapter that came in or was blended is one
+//! without a training.
 
 use std::rc::Rc;
 
 use formats::row_file::StoredRow;
 use protocol::{
-    BatchPreview, BatchRow, BatchToken, DatasetSummary, DeviceKind, DeviceReport, ExportKind,
-    ExportOffer, Failure, FailureKind, ModelSummary, RecipeAdapter, RunId, RunSpec, ScoreReport,
-    Side,
+    AdapterCopy, AdapterId, AdapterOrigin, AdapterSummary, DatasetSummary, DeviceReport,
+    ExportKind, ExportOffer, Failure, PreparedSummary, RecipeAdapter, RunSpec, ScoreReport, Side,
 };
 
-use super::{dataset::LoadedDataset, model::LoadedModel};
+use super::model::LoadedModel;
 use crate::{
-    adapter::{AdapterLayout, DeviceAdapter},
+    adapter::{AdapterLayout, DeviceAdapter, ModelShape, NotLowRank},
     data::{RowFile, TokenSequence, prepare::Prepared},
-    export::{self, EvaluationReport, ExportError, ExportInput, build_zip},
-    host::{Gathering, Host},
-    pacing::Interruption,
-    plan::{DeviceBudget, RunPlan},
-    train::{
-        one_batch::{self, OneBatch},
-        session::{self, TrainedAdapter, TrainingInput, TrainingResult},
-    },
+    device::DeviceProfile,
+    export::{self, EvaluationReport, ExportInput, build_zip, merged},
+    template::ChatTemplate,
+    train::session::{TrainedAdapter, TrainingResult},
 };
 
-/// The maximum size of a 32-bit wasm memory.
-const MAX_WASM_BYTES: u64 = 4 << 30;
-
-/// Checks a run; see [`RunPlan::new`].
-///
-/// # Errors
-/// All impossible settings at once.
-pub fn plan(
-    spec: &RunSpec,
-    model: &LoadedModel,
-    prepared: &Prepared,
-    report: &DeviceReport,
-) -> Result<RunPlan, Failure> {
-    let budget = DeviceBudget {
-        kind: report.kind,
-        precision: report.precision,
-        resident_bytes: model.llama.num_bytes(),
-        threads: report.threads,
-        // A GPU does not report how much memory it has; wasm memory ends at 4 GiB.
-        limit_bytes: (report.kind == DeviceKind::Cpu).then_some(MAX_WASM_BYTES),
-    };
-    Ok(RunPlan::new(
-        spec,
-        &model.summary,
-        &prepared.summary,
-        budget,
-    )?)
-}
-
-/// Trains; see [`session::train`].
-pub async fn train(
-    run: RunId,
-    plan: &RunPlan,
-    model: &LoadedModel,
-    initial: Option<&TrainedAdapter>,
-    prepared: &Prepared,
-    host: &dyn Host,
-) -> TrainingResult {
-    let input = TrainingInput {
-        run,
-        plan,
-        model: &model.llama,
-        initial,
-        train: &prepared.train,
-        validation: &prepared.validation,
-    };
-    let gathering = Gathering::new(host, run);
-    let result = session::train(input, &gathering).await;
-    gathering.send();
-    // Releases the memory of activations; the weights stay.
-    model.llama.device.memory_cleanup();
-    result
-}
-
-/// Takes the first step of a run; see [`one_batch::step`]. `None` if it was stopped.
-///
-/// # Errors
-/// A device's failure, or a loss or gradient that is not finite.
-pub async fn step_one_batch(
-    run: RunId,
-    plan: &RunPlan,
-    model: &LoadedModel,
-    initial: Option<&TrainedAdapter>,
-    prepared: &Prepared,
-    host: &dyn Host,
-) -> Result<Option<BatchPreview>, Failure> {
-    let stepped = one_batch::step(run, plan, &model.llama, initial, &prepared.train, host).await;
-    model.llama.device.memory_cleanup();
-    match stepped {
-        Ok(stepped) => Ok(Some(BatchPreview {
-            rows: preview_rows(&stepped, model),
-            loss_before: stepped.loss_before(),
-            loss_after: stepped.loss_after,
-            grad_norm: stepped.grad_norm,
-            learning_rate: plan.spec.learning_rate,
-            scored_tokens: stepped.num_scored() as u64,
-        })),
-        Err(Interruption::Stopped) => Ok(None),
-        Err(Interruption::Failed(failure)) => Err(failure),
-    }
-}
-
-fn preview_rows(stepped: &OneBatch, model: &LoadedModel) -> Vec<BatchRow> {
-    let encoder = model.encoder();
-    let mut rows = Vec::new();
-    for (batch, losses) in stepped.micro_batches.iter().zip(&stepped.losses) {
-        let mut losses = losses.iter().copied();
-        let places = batch.starts().into_iter().zip(&batch.lengths);
-        for (&row, (start, &length)) in batch.rows.iter().zip(places) {
-            let tokens = (start..start + length)
-                .map(|at| BatchToken {
-                    token: encoder.token_preview(batch.ids[at], batch.loss_mask[at]),
-                    loss: batch.loss_mask[at].then(|| losses.next()).flatten(),
-                })
-                .collect();
-            rows.push(BatchRow { row, tokens });
-        }
-    }
-    rows
-}
-
-/// The best adapter of a run, with everything its export contains. It outlives the model and the dataset it came from.
-pub struct KeptRun {
-    run: RunId,
-    spec: RunSpec,
-    initial: Option<RecipeAdapter>,
-    result: TrainingResult,
-    model: ModelSummary,
-    chat_template: Option<String>,
-    dataset: DatasetSummary,
-    prepared: Rc<Prepared>,
-    rows: Rc<RowFile>,
-    finished_at: Option<String>,
-    /// The scores since then, at most one per side.
+/// See the module. It outlives the dataset that it came from.
+pub struct Run {
+    pub id: AdapterId,
+    pub name: String,
+    pub origin: AdapterOrigin,
+    /// The model that it is for.
+    pub model_sha256: String,
+    pub adapter: Rc<TrainedAdapter>,
+    pub training: Option<Training>,
+    /// At most one per side.
     scores: Vec<ScoreReport>,
 }
 
-impl KeptRun {
-    /// The result of a run that produced an adapter.
+/// How an adapter was trained.
+pub struct Training {
+    pub spec: RunSpec,
+    /// What computed it, with the precision in which it did.
+    pub device: DeviceProfile,
+    /// The adapter that the run continued, if any.
+    pub initial: Option<RecipeAdapter>,
+    pub result: TrainingResult,
+    pub rows: HeldOut,
+    pub finished_at: Option<String>,
+}
+
+/// The rows of a dataset that were not trained on.
+pub struct HeldOut {
+    pub dataset: DatasetSummary,
+    /// Of all rows of the dataset.
+    pub prepared: PreparedSummary,
+    validation: Rc<[TokenSequence]>,
+    test: Rc<[TokenSequence]>,
+    rows: Rc<RowFile>,
+}
+
+impl HeldOut {
+    pub fn new(dataset: &DatasetSummary, prepared: &Prepared, rows: &Rc<RowFile>) -> Self {
+        Self {
+            dataset: dataset.clone(),
+            prepared: prepared.summary.clone(),
+            validation: prepared.validation.clone(),
+            test: prepared.test.clone(),
+            rows: rows.clone(),
+        }
+    }
+
+    /// The rows of one side of the split; none of the rows that were trained on.
+    pub fn of(&self, side: Side) -> &[TokenSequence] {
+        match side {
+            Side::Train => &[],
+            Side::Validation => &self.validation,
+            Side::Test => &self.test,
+        }
+    }
+
+    /// The sides that have rows.
+    pub fn sides(&self) -> Vec<Side> {
+        let sides = [Side::Validation, Side::Test].into_iter();
+        sides.filter(|&side| !self.of(side).is_empty()).collect()
+    }
+
+    /// A row as written, and its index among the usable rows.
+    ///
+    /// # Errors
+    /// If the browser no longer has it.
+    pub async fn row(&self, row: usize) -> Result<Option<(usize, StoredRow)>, Failure> {
+        Ok(self.rows.row(row).await?)
+    }
+}
+
+impl Run {
     pub fn new(
-        run: RunId,
-        plan: &RunPlan,
-        result: TrainingResult,
-        model: &LoadedModel,
-        dataset: &LoadedDataset,
-        prepared: &Rc<Prepared>,
-        host: &dyn Host,
+        id: AdapterId,
+        name: String,
+        origin: AdapterOrigin,
+        model_sha256: String,
+        adapter: Rc<TrainedAdapter>,
     ) -> Self {
         Self {
-            run,
-            spec: plan.spec.clone(),
-            initial: None,
-            result,
-            model: model.summary.clone(),
-            chat_template: model
-                .template
-                .as_ref()
-                .map(|template| template.source().to_owned()),
-            dataset: dataset.summary().clone(),
-            prepared: prepared.clone(),
-            rows: dataset.rows().clone(),
-            finished_at: host.now_iso8601(),
+            id,
+            name,
+            origin,
+            model_sha256,
+            adapter,
+            training: None,
             scores: Vec::new(),
         }
     }
 
-    /// The adapter on the device, for the model it was trained on.
-    ///
-    /// # Errors
-    /// [`FailureKind::WrongState`] for any other model.
-    pub fn adapter_for(&self, model: &LoadedModel) -> Result<DeviceAdapter, Failure> {
-        if model.summary.sha256 != self.model.sha256 {
-            return Err(Failure::new(
-                FailureKind::WrongState,
-                format!(
-                    "The adapter was trained on {}, but {} is loaded.",
-                    self.model.name, model.summary.name
-                ),
-            )
-            .remedy("Load that model again, or train on this one."));
-        }
-        let TrainedAdapter { form, parameters } = self.adapter()?;
-        Ok(form.upload(parameters, &model.llama))
+    /// On the device of its model.
+    pub fn upload(&self, model: &LoadedModel) -> DeviceAdapter {
+        let TrainedAdapter { form, parameters } = &*self.adapter;
+        form.upload(parameters, &model.llama)
     }
 
-    /// Adds the adapter that the run continued.
-    pub fn gone_on_with(self, initial: Option<RecipeAdapter>) -> Self {
-        Self { initial, ..self }
-    }
-
-    pub fn run(&self) -> RunId {
-        self.run
-    }
-
-    fn adapter(&self) -> Result<&TrainedAdapter, Failure> {
-        let adapter = self.result.adapter.as_deref();
-        adapter.ok_or_else(|| Failure::from(ExportError::EmptyAdapter))
-    }
-
-    pub fn spec(&self) -> &RunSpec {
-        &self.spec
-    }
-
-    pub fn dataset(&self) -> &DatasetSummary {
-        &self.dataset
-    }
-
-    /// The rows of one side of the run's split.
-    pub fn rows_of(&self, side: Side) -> &[TokenSequence] {
-        match side {
-            Side::Train => &self.prepared.train,
-            Side::Validation => &self.prepared.validation,
-            Side::Test => &self.prepared.test,
-        }
+    /// The number of learned tokens that it adds before every prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.adapter.form.layout.spec.prompt_tokens()
     }
 
     /// Keeps a report, which replaces an earlier one of the same side.
@@ -225,23 +125,91 @@ impl KeptRun {
         self.scores.push(report);
     }
 
-    /// A row of the run's dataset as written, and its index among the usable rows.
+    /// What a recipe says of it.
     ///
     /// # Errors
-    /// If the browser no longer has it.
-    pub async fn row(&self, row: usize) -> Result<Option<(usize, StoredRow)>, Failure> {
-        Ok(self.rows.row(row).await?)
+    /// None that an adapter of a layout would meet.
+    pub fn recipe(&self) -> Result<RecipeAdapter, Failure> {
+        let TrainedAdapter { form, parameters } = &*self.adapter;
+        Ok(RecipeAdapter {
+            name: self.name.clone(),
+            sha256: export::adapter_sha256(&form.tensors(parameters))?,
+        })
     }
 
-    /// The zip for PEFT with everything about the run; see [`export::build_zip`].
+    /// What goes with its zip to a later worker.
+    pub fn copy(&self) -> AdapterCopy {
+        AdapterCopy {
+            id: self.id,
+            name: self.name.clone(),
+            origin: self.origin.clone(),
+            model_sha256: self.model_sha256.clone(),
+        }
+    }
+
+    /// What the page shows; `rows` are those that an adapter without a training can be scored on.
+    pub fn summary(&self, rows: Option<&HeldOut>) -> AdapterSummary {
+        let layout = &self.adapter.form.layout;
+        let spec = &layout.spec;
+        let rows = self.held_out(rows);
+        AdapterSummary {
+            id: self.id,
+            name: self.name.clone(),
+            origin: self.origin.clone(),
+            spec: spec.clone(),
+            trainable_parameters: layout.num_parameters as u64,
+            exports: offers(layout),
+            scored_on: rows.map_or(Vec::new(), HeldOut::sides),
+            merge_refusal: merged::refusal(spec).map(|reason| reason.to_string()),
+            blend_refusal: NotLowRank::of(spec).map(|reason| reason.to_string()),
+        }
+    }
+
+    /// The rows that it can be scored on: those that its training held out, or else `rows`.
+    pub fn held_out<'a>(&'a self, rows: Option<&'a HeldOut>) -> Option<&'a HeldOut> {
+        let own = self.training.as_ref().map(|training| &training.rows);
+        own.or(rows)
+    }
+
+    /// A zip in that form, of an adapter of `model`'s. For PEFT it has all that is known of the training, too.
     ///
     /// # Errors
-    /// The export's refusals.
-    pub fn zip(&self, report: &DeviceReport) -> Result<Vec<u8>, Failure> {
-        let TrainedAdapter { form, parameters } = self.adapter()?;
-        let summary = &self.result.summary;
-        let scored = self
-            .result
+    /// Why it cannot be had.
+    pub fn zip(
+        &self,
+        kind: ExportKind,
+        model: &LoadedModel,
+        report: &DeviceReport,
+    ) -> Result<Vec<u8>, Failure> {
+        let TrainedAdapter { form, parameters } = &*self.adapter;
+        let shape = ModelShape::from(&model.summary);
+        let base = export::base_model(&model.summary);
+        let template = model.template.as_ref().map(ChatTemplate::source);
+        Ok(match (kind, &self.training) {
+            (ExportKind::Peft, Some(training)) => {
+                self.zip_of_training(training, model, report, template)?
+            }
+            (ExportKind::Peft, None) => export::peft_zip(form, parameters, &shape, base, template)?,
+            (ExportKind::Gguf, _) => {
+                let name = model.summary.name.as_str();
+                export::gguf_zip(form, parameters, &shape, name)?
+            }
+            (ExportKind::Mlx, _) => export::mlx_zip(form, parameters, &shape, base)?,
+        })
+    }
+
+    /// See [`export::build_zip`].
+    fn zip_of_training(
+        &self,
+        training: &Training,
+        model: &LoadedModel,
+        report: &DeviceReport,
+        chat_template: Option<&str>,
+    ) -> Result<Vec<u8>, Failure> {
+        let TrainedAdapter { form, parameters } = &*self.adapter;
+        let Training { spec, result, .. } = training;
+        let summary = &result.summary;
+        let scored = result
             .evaluations
             .iter()
             .next()
@@ -250,31 +218,31 @@ impl KeptRun {
             base_loss: summary.base_validation_loss,
             tuned_loss: summary.tuned_validation_loss,
             scored_tokens: scored,
-            sequence_length: self.spec.data.max_seq_length,
+            sequence_length: spec.data.max_seq_length,
         };
         let tensors = form.tensors(parameters);
         Ok(build_zip(&ExportInput {
-            model: &self.model,
-            dataset: &self.dataset,
-            prepared: &self.prepared.summary,
-            held_out: &self.prepared.validation,
-            spec: &self.spec,
-            initial: self.initial.as_ref(),
+            model: &model.summary,
+            dataset: &training.rows.dataset,
+            prepared: &training.rows.prepared,
+            held_out: &training.rows.validation,
+            spec,
+            initial: training.initial.as_ref(),
             summary,
             device: report,
-            steps: &self.result.steps,
-            evaluations: &self.result.evaluations,
+            steps: &result.steps,
+            evaluations: &result.evaluations,
             evaluation: &evaluation,
             scores: &self.scores,
             tensors: &tensors,
-            chat_template: self.chat_template.as_deref(),
-            finished_at: self.finished_at.as_deref(),
+            chat_template,
+            finished_at: training.finished_at.as_deref(),
         })?)
     }
 }
 
 /// The forms in which an adapter can be exported, the size of each, and why a form is not possible.
-pub fn offers(layout: &AdapterLayout) -> Vec<ExportOffer> {
+fn offers(layout: &AdapterLayout) -> Vec<ExportOffer> {
     let tensors = layout.tensors().into_iter();
     let sizes = tensors.map(|(_, shape)| 4 * shape.iter().product::<usize>() as u64);
     let num_bytes = sizes.sum();

@@ -5,14 +5,18 @@ use formats::{
     row_file::StoredRow,
 };
 use protocol::{
-    BothScores, DataSpec, Event, Failure, FailureKind, KeepScore, LabelScore, ModelScore, Phase,
-    RowChange, RowScore, RunId, RunState, ScoreReport, Side,
+    BothScores, DataSpec, Failure, FailureKind, KeepScore, LabelScore, ModelScore, Precision,
+    RowChange, RowScore, RunId, RunSpec, RunState, ScoreReport, Side,
 };
 
-use super::{model::LoadedModel, run::KeptRun};
+use super::{
+    model::LoadedModel,
+    run::{HeldOut, Run},
+};
 use crate::{
     adapter::DeviceAdapter,
     data::{TokenSequence, keep::KEEP_PROMPTS},
+    device::DeviceProfile,
     host::{Gathering, Host},
     pacing::{Interruption, Pacing},
     train::score::{RowResult, likeliest, score_rows},
@@ -23,35 +27,54 @@ const MAX_LABELS: usize = 32;
 /// The number of characters of the prompt shown for a listed row.
 const PROMPT_CHARS: usize = 120;
 
-/// Scores the rows of `side`; `None` if `id` was stopped.
+/// What is scored, and with what.
+pub struct Scored<'a> {
+    pub run: &'a Run,
+    pub side: Side,
+    /// The rows that an adapter without a training is scored on.
+    pub loaded: Option<&'a HeldOut>,
+    /// What computes it, unless the run was trained in another precision.
+    pub device: DeviceProfile,
+}
+
+/// Scores the rows; `None` if `id` was stopped.
 ///
 /// # Errors
-/// [`FailureKind::WrongState`] if there are no such rows or another model is loaded; [`FailureKind::NonFinite`] if a
-/// loss is not a number; the device's failure.
+/// [`FailureKind::WrongState`] if there are no such rows; [`FailureKind::NonFinite`] if a loss is not a number; the
+/// device's failure.
 pub async fn score(
     id: RunId,
-    side: Side,
-    kept: &KeptRun,
+    scored: Scored<'_>,
     model: &LoadedModel,
     host: &dyn Host,
 ) -> Result<Option<ScoreReport>, Failure> {
-    let rows = kept.rows_of(side);
-    if rows.is_empty() {
-        let what = "The run held out no such rows.";
+    let Scored {
+        run,
+        side,
+        loaded,
+        device,
+    } = scored;
+    let held_out = run.held_out(loaded);
+    let Some(held_out) = held_out.filter(|held_out| !held_out.of(side).is_empty()) else {
+        let what = "No such rows are held out.";
         return Err(Failure::new(FailureKind::WrongState, what)
             .remedy("Set a validation or a test split and train again."));
-    }
-    let adapter = kept.adapter_for(model)?;
+    };
+    let training = run.training.as_ref();
+    let adapter = run.upload(model);
     let gathering = Gathering::new(host, id);
     let scoring = Scoring {
-        kept,
+        held_out,
+        batches: training.map_or_else(RunSpec::default, |training| training.spec.clone()),
+        precision: training
+            .map_or(device, |training| training.device)
+            .precision,
         model,
         adapter: &adapter,
-        pacing: Pacing::new(&gathering, id),
-        host: &gathering,
+        pacing: Pacing::new(&gathering),
     };
     scoring.pacing.enter(RunState::Evaluating);
-    let report = scoring.report(side, rows).await;
+    let report = scoring.report(side, held_out.of(side)).await;
     gathering.send();
     model.llama.device.memory_cleanup();
     match report {
@@ -62,11 +85,13 @@ pub async fn score(
 }
 
 struct Scoring<'a> {
-    kept: &'a KeptRun,
+    held_out: &'a HeldOut,
+    /// How rows are batched.
+    batches: RunSpec,
+    precision: Precision,
     model: &'a LoadedModel,
     adapter: &'a DeviceAdapter,
     pacing: Pacing<'a>,
-    host: &'a dyn Host,
 }
 
 impl Scoring<'_> {
@@ -86,7 +111,7 @@ impl Scoring<'_> {
         rows.truncate(ScoreReport::MAX_ROWS);
         Ok(ScoreReport {
             side,
-            dataset_sha256: self.kept.dataset().sha256.clone(),
+            dataset_sha256: self.held_out.dataset.sha256.clone(),
             total,
             labels,
             keep,
@@ -101,11 +126,12 @@ impl Scoring<'_> {
         &self,
         rows: &[TokenSequence],
     ) -> Result<(BothScores, Vec<RowScore>), Interruption> {
-        let (model, spec) = (&self.model.llama, self.kept.spec());
+        let (model, spec) = (&self.model.llama, &self.batches);
         let ends = self.model.tokenizer.end_of_turn_ids();
         let mut results = [Vec::new(), Vec::new()];
         for (adapter, results) in self.adapters().into_iter().zip(&mut results) {
-            let scoring = score_rows(model, adapter, rows, spec, ends, &self.pacing, self.host);
+            let (precision, pacing) = (self.precision, &self.pacing);
+            let scoring = score_rows(model, adapter, rows, spec, ends, precision, pacing);
             *results = scoring.await?;
         }
         let [base, tuned] = results;
@@ -147,7 +173,7 @@ impl Scoring<'_> {
     async fn changes(&self, rows: &[RowScore]) -> Result<Vec<RowChange>, Interruption> {
         let mut changes = Vec::new();
         for score in rows {
-            let stored = self.kept.row(score.row).await;
+            let stored = self.held_out.row(score.row).await;
             let Some((place, stored)) = stored.map_err(Interruption::Failed)? else {
                 continue;
             };
@@ -195,7 +221,7 @@ impl Scoring<'_> {
     }
 
     async fn labels(&self, side: Side) -> Result<Option<LabelScore>, Interruption> {
-        let labels = &self.kept.dataset().labels;
+        let labels = &self.held_out.dataset.labels;
         let num_labels = labels.len();
         if !(2..=MAX_LABELS).contains(&num_labels) {
             return Ok(None);
@@ -209,14 +235,10 @@ impl Scoring<'_> {
             base_confusion: vec![vec![0; num_labels]; num_labels],
             tuned_confusion: vec![vec![0; num_labels]; num_labels],
         };
-        let rows = self.kept.rows_of(side);
+        let rows = self.held_out.of(side);
         'rows: for (done, sequence) in rows.iter().enumerate() {
-            self.host.emit(Event::Progress {
-                phase: Phase::Evaluating,
-                done: done as u64,
-                total: Some(rows.len() as u64),
-            });
-            let stored = self.kept.row(sequence.row).await;
+            self.pacing.progressed(done, rows.len());
+            let stored = self.held_out.row(sequence.row).await;
             let Some((_, stored)) = stored.map_err(Interruption::Failed)? else {
                 continue;
             };
@@ -225,8 +247,8 @@ impl Scoring<'_> {
             };
             let mut taken = [0; 2];
             for (adapter, taken) in self.adapters().into_iter().zip(&mut taken) {
-                let label =
-                    likeliest(&self.model.llama, adapter, &candidates, &self.pacing).await?;
+                let (model, precision) = (&self.model.llama, self.precision);
+                let label = likeliest(model, adapter, &candidates, precision, &self.pacing).await?;
                 let Some(label) = label else {
                     continue 'rows;
                 };
@@ -246,7 +268,7 @@ impl Scoring<'_> {
 
     /// The row with every label in turn, and the index of its own label. A row that is cut has no room for them.
     fn candidates(&self, stored: &StoredRow) -> Option<(usize, Vec<TokenSequence>)> {
-        let labels = &self.kept.dataset().labels;
+        let labels = &self.held_out.dataset.labels;
         let own = labels
             .iter()
             .position(|(label, _)| Some(label) == stored.facts.label.as_ref())?;
@@ -255,7 +277,10 @@ impl Scoring<'_> {
             if let Example::Pair { completion, .. } = &mut row.example {
                 completion.clone_from(label);
             }
-            let encoded = self.model.encoder().encode(&row, &self.kept.spec().data);
+            let encoded = self
+                .model
+                .encoder()
+                .encode(&row, &self.held_out.prepared.spec);
             encoded
                 .ok()
                 .filter(|(_, num_cut)| *num_cut == 0)

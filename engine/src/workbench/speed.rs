@@ -5,6 +5,7 @@ use protocol::StepHistory;
 use super::model::LoadedModel;
 use crate::{
     data::{TokenSequence, prepare::Prepared},
+    device::DeviceProfile,
     host::Host,
     plan::{RowLengths, RunPlan, Speed, TimeEstimate},
     train::speed::measure,
@@ -25,8 +26,13 @@ impl KnownSpeed {
     }
 
     /// Measures it. A device that fails here says nothing about a run yet; the run will fail with its own message.
-    pub async fn measure(&mut self, model: &LoadedModel, host: &dyn Host) -> Option<Speed> {
-        let speed = measure(&model.llama, host).await.ok().flatten();
+    pub async fn measure(
+        &mut self,
+        model: &LoadedModel,
+        device: DeviceProfile,
+        host: &dyn Host,
+    ) -> Option<Speed> {
+        let speed = measure(&model.llama, device, host).await.ok().flatten();
         self.model_sha256 = model.summary.sha256.clone();
         self.speed = speed;
         speed

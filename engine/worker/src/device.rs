@@ -1,9 +1,10 @@
 //! Opens the device that this build of the engine is for.
 
 use burn::tensor::Device;
+use engine::device::DeviceProfile;
 #[cfg(feature = "gpu")]
 use js_sys::{Function, Promise, Reflect};
-use protocol::{DeviceKind, DeviceProblem};
+use protocol::{DeviceKind, DeviceProblem, DeviceReport};
 #[cfg(feature = "gpu")]
 use wasm_bindgen::{JsCast, JsValue};
 #[cfg(feature = "gpu")]
@@ -24,6 +25,21 @@ pub const KIND: DeviceKind = if cfg!(feature = "gpu") {
 } else {
     DeviceKind::Cpu
 };
+
+/// The size of the largest 32-bit memory.
+const MAX_MEMORY_BYTES: u64 = 4 << 30;
+/// Besides a model's weights, that memory holds the program, the tokenizer and what a step needs. A GPU's weights pass
+/// through it, too.
+const MAX_WEIGHTS_BYTES: u64 = 3 << 30;
+
+/// What the engine has to know of the device that passed its test.
+pub fn profile(report: &DeviceReport) -> DeviceProfile {
+    DeviceProfile {
+        limit_bytes: (report.kind == DeviceKind::Cpu).then_some(MAX_MEMORY_BYTES),
+        max_weights_bytes: Some(MAX_WEIGHTS_BYTES),
+        ..DeviceProfile::from(report)
+    }
+}
 
 /// The CPU, always there, with a thread for each core where this build has threads.
 ///

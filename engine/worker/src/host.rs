@@ -10,7 +10,10 @@ use super::{
     port::Port,
     timer::{Turns, sleep},
 };
-use engine::host::{Control, Host, LocalFuture};
+use engine::{
+    host::Host,
+    surroundings::{Clock, Control, LocalFuture},
+};
 
 /// The implementation of [`Host`] for a worker.
 pub struct WebHost {
@@ -44,21 +47,9 @@ impl WebHost {
     }
 }
 
-impl Host for WebHost {
-    fn emit(&self, event: Event) {
-        self.port.emit(&event, None);
-    }
-
-    fn emit_with_bytes(&self, event: Event, bytes: Vec<u8>) {
-        self.port.emit(&event, Some(bytes));
-    }
-
+impl Clock for WebHost {
     fn now_millis(&self) -> f64 {
         self.performance.now()
-    }
-
-    fn now_iso8601(&self) -> Option<String> {
-        js_sys::Date::new_0().to_iso_string().as_string()
     }
 
     fn yield_now(&self) -> LocalFuture<'_, ()> {
@@ -68,8 +59,22 @@ impl Host for WebHost {
     fn sleep(&self, millis: u32) -> LocalFuture<'_, ()> {
         Box::pin(sleep(&self.scope, millis))
     }
+}
 
-    fn control(&self, run: RunId) -> Control {
+impl Host for WebHost {
+    fn emit(&self, event: Event) {
+        self.port.emit(&event, None);
+    }
+
+    fn emit_with_bytes(&self, event: Event, bytes: Vec<u8>) {
+        self.port.emit(&event, Some(bytes));
+    }
+
+    fn now_iso8601(&self) -> Option<String> {
+        js_sys::Date::new_0().to_iso_string().as_string()
+    }
+
+    fn control_of(&self, run: RunId) -> Control {
         self.port.controls.of_run(run)
     }
 

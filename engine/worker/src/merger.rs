@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use protocol::{Event, Failure, FailureKind, MergerCommand, MergerEvent, Phase, RunId};
+use protocol::{Event, Failure, FailureKind, MergerCommand, MergerEvent, Phase};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
@@ -23,15 +23,14 @@ use super::{
     sources::{model_sources, named_sources},
 };
 use engine::{
-    export::merged::merge_files,
-    host::{FileSink, Host},
+    export::merged::{FileSink, merge_files},
+    host::Host,
     pacing::Interruption,
+    surroundings::{Cancel, Clock, Observer},
 };
 
 /// The number of bytes handed to the browser at a time.
 const PART_BYTES: usize = 4 << 20;
-/// The id of the only export.
-const RUN: RunId = RunId(0);
 
 /// Starts the worker. Returns at once; the rest happens as messages arrive.
 pub fn serve() {
@@ -72,7 +71,7 @@ async fn write(data: &JsValue, port: &Port) -> Result<(MergerEvent, Blob), Failu
     let downloads = Downloads::new(port.scope.clone());
     let model = model_sources(&source, files, &downloads, port).await?;
     let mut sink = BlobSink::default();
-    let written = merge_files(model, adapter, kind, RUN, port, &mut sink).await;
+    let written = merge_files(model, adapter, kind, port, &mut sink).await;
     let file_name = written.map_err(|interruption| match interruption {
         Interruption::Failed(failure) => failure,
         // Nobody asks for this: the worker is ended instead.
@@ -143,37 +142,44 @@ impl Port {
     fn send(&self, event: &MergerEvent, blob: Option<&Blob>) {
         post_event(&self.scope, event, blob);
     }
+
+    fn tell(&self, done: u64, total: Option<u64>) {
+        let share = total.map_or(done >> 20, |total| done * 100 / total.max(1));
+        if self.told.replace(share) != share {
+            self.send(&MergerEvent::Progress { done, total }, None);
+        }
+    }
+}
+
+impl Clock for Port {
+    fn now_millis(&self) -> f64 {
+        js_sys::Date::now()
+    }
 }
 
 /// No message arrives while it works: to cancel it, the worker is ended.
+impl Cancel for Port {}
+
+impl Observer for Port {
+    fn progressed(&self, done: u64, total: u64) {
+        self.tell(done, Some(total));
+    }
+}
+
+/// What the download of the model tells.
 impl Host for Port {
     fn emit(&self, event: Event) {
         if let Event::Progress {
-            phase: Phase::Exporting | Phase::DownloadingModel,
+            phase: Phase::DownloadingModel,
             done,
             total,
         } = event
         {
-            let share = total.map_or(done >> 20, |total| done * 100 / total.max(1));
-            if self.told.replace(share) != share {
-                self.send(&MergerEvent::Progress { done, total }, None);
-            }
+            self.tell(done, total);
         }
     }
 
     fn emit_with_bytes(&self, event: Event, _bytes: Vec<u8>) {
         self.emit(event);
-    }
-
-    fn now_millis(&self) -> f64 {
-        js_sys::Date::now()
-    }
-
-    fn now_iso8601(&self) -> Option<String> {
-        js_sys::Date::new_0().to_iso_string().as_string()
-    }
-
-    fn memory_bytes(&self) -> Option<u64> {
-        Some(memory_bytes())
     }
 }

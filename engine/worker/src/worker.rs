@@ -58,7 +58,8 @@ async fn run(
         protocol_version: PROTOCOL_VERSION,
         device: report.clone(),
     });
-    let mut workbench = Workbench::new(host, device, report);
+    let profile = device::profile(&report);
+    let mut workbench = Workbench::new(host, device, profile, report);
     let downloads = Downloads::new(scope);
     while let Ok(request) = requests.recv().await {
         host.begin(request.ticket);

@@ -110,7 +110,6 @@ impl Answer {
         for _ in 0..times {
             let host = BenchHost::default();
             let input = GenerationInput {
-                id: GenerationId(1),
                 conversation: &self.spec.conversations[0],
                 spec: &self.spec,
                 model: &self.model,
@@ -119,8 +118,9 @@ impl Answer {
                     template: self.template.as_ref(),
                 },
                 adapter: self.adapter.as_ref(),
+                precision: Precision::Single,
             };
-            let start = engine::host::Host::now_millis(&host);
+            let start = engine::surroundings::Clock::now_millis(&host);
             let summary = generate(input, &host)
                 .await
                 .map_err(|failure| failure.what)?;

@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 
-use engine::host::{Host, LocalFuture};
+use engine::surroundings::{Cancel, Clock, LocalFuture, Observer};
 use js_sys::Promise;
-use protocol::Event;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 
@@ -17,24 +16,24 @@ extern "C" {
     fn now() -> f64;
 }
 
-/// The host of the bench.
+/// The surroundings of the bench.
 #[derive(Default)]
 pub struct BenchHost {
     /// When text was first written, in milliseconds.
     pub first_text: Cell<Option<f64>>,
 }
 
-impl Host for BenchHost {
-    fn emit(&self, event: Event) {
-        if matches!(event, Event::GenerationText { .. }) && self.first_text.get().is_none() {
+impl Observer for BenchHost {
+    fn wrote(&self, _: String) {
+        if self.first_text.get().is_none() {
             self.first_text.set(Some(now()));
         }
     }
+}
 
-    fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
-        self.emit(event);
-    }
+impl Cancel for BenchHost {}
 
+impl Clock for BenchHost {
     fn now_millis(&self) -> f64 {
         now()
     }

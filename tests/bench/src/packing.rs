@@ -89,8 +89,8 @@ impl Packing {
             ..self.spec.clone()
         };
         let host = BenchHost::default();
-        let pacing = Pacing::new(&host, RunId(1));
-        let mut state = TrainingState::start(&spec, &self.model)
+        let pacing = Pacing::new(&host);
+        let mut state = TrainingState::start(&spec, &self.model, golden::profile())
             .await
             .map_err(|failure| failure.what)?;
         let mut batches = BatchSchedule::new(&self.rows, &spec);

@@ -129,7 +129,7 @@ impl Training {
         // There are few works in a session of the bench; the rhythm of each lasts as long as a run's.
         let host: &'static BenchHost = Box::leak(Box::default());
         Ok(Self {
-            state: TrainingState::start(&spec, &model)
+            state: TrainingState::start(&spec, &model, golden::profile())
                 .await
                 .map_err(|failure| failure.what)?,
             batch: Batch::new(&[&row]),

@@ -1,14 +1,12 @@
 //! Headers of model files.
 
 use engine::{
+    device::DeviceProfile,
     template::of_model,
-    weights::{
-        checkpoint::{MAX_WEIGHTS_BYTES, open},
-        error::ModelError,
-    },
+    weights::{checkpoint::open, error::ModelError},
 };
 use futures_executor::block_on;
-use protocol::{Failure, FailureKind};
+use protocol::{DeviceKind, Failure, FailureKind};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -24,11 +22,18 @@ fn sparse((header, num_bytes): (Vec<u8>, u64)) -> Sparse {
     Sparse::new(header, num_bytes)
 }
 
-/// Opens a model's only file.
+/// What a tab can hold of a model's weights.
+const MAX_WEIGHTS_BYTES: u64 = 3 << 30;
+
+/// Opens a model's only file as a tab does.
 fn opened(kind: &mut Kind, input: &str, file: &Sparse) -> Result<(), ModelError> {
     bounded(kind, input, file.held_bytes(), || {
         let file = file.clone().named("model.gguf");
-        block_on(open(vec![file])).map(|_| ())
+        let tab = DeviceProfile {
+            max_weights_bytes: Some(MAX_WEIGHTS_BYTES),
+            ..DeviceProfile::new(DeviceKind::Cpu)
+        };
+        block_on(open(vec![file]))?.check_size(tab)
     })
 }
 

@@ -6,23 +6,23 @@ use burn::tensor::{Device, Tensor};
 use engine::{
     adapter::AdapterForm,
     data::{TokenSequence, batch::Batch},
+    device::DeviceProfile,
     layers::block::KeyValueCache,
     model::Llama,
     pacing::Pacing,
     plan::schedule::Schedule,
-    sizes::KEPT_BYTES,
     tensor::read_all,
     train::{state::TrainingState, step::evaluate},
     weights::checkpoint::{ModelFiles, NamedSource, open},
 };
-use protocol::{AdapterSpec, Method, RunSpec};
+use protocol::{AdapterSpec, DeviceKind, Method, Precision, RunSpec};
 use serde::Deserialize;
 
 use super::{
     adapter::named_ranges,
     file,
     fixture::{self, Recipe, Row, Step, assert_near, assert_near_relative, assert_share, run_spec},
-    host::{RUN, ScriptedHost},
+    host::ScriptedHost,
 };
 
 /// The adapters of every method under `fixtures/adapters`, and the model of each.
@@ -44,6 +44,15 @@ pub const ADAPTERS: [(&str, &str); 16] = [
     ("lora.mixed", "tiny"),
     ("dora.mixed", "tiny"),
 ];
+
+/// What the tests of a build run on.
+pub fn profile() -> DeviceProfile {
+    DeviceProfile::new(if cfg!(feature = "gpu") {
+        DeviceKind::WebGpu
+    } else {
+        DeviceKind::Cpu
+    })
+}
 
 /// How much a device may differ.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +134,7 @@ pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) 
         assert_rows_near(&what, &batch, &actual, &tensors[tensor], tolerances.forward)
     };
 
-    let context = model.context(&batch, None);
+    let context = model.context(&batch, None, Precision::Single);
     let mut hidden = model.embed(&batch.ids, None);
     check("hidden.embed", hidden.clone()).await;
     for block in &model.blocks {
@@ -138,8 +147,11 @@ pub async fn check_forward(name: &str, device: &Device, tolerances: Tolerances) 
 
     assert_eq!(batch.num_scored(), golden.scored_tokens);
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let loss = evaluate(&model, None, &batch, &pacing).await.unwrap() / batch.num_scored() as f64;
+    let pacing = Pacing::new(&host);
+    let loss = evaluate(&model, None, &batch, Precision::Single, &pacing)
+        .await
+        .unwrap()
+        / batch.num_scored() as f64;
     assert_share(
         &format!("{name}'s loss"),
         loss,
@@ -198,7 +210,9 @@ pub async fn check_adapter(
     let golden: Training = fixture::json(&format!("{path}.json"));
     let tensors = fixture::tensors(&format!("{path}.safetensors"));
     let spec = run_spec(&golden.adapter, &golden.recipe);
-    let mut state = TrainingState::start(&spec, &model).await.unwrap();
+    let mut state = TrainingState::start(&spec, &model, profile())
+        .await
+        .unwrap();
     if matches!(spec.adapter.method, Method::Pissa | Method::Olora) {
         check_start(&state, &tensors);
     }
@@ -216,9 +230,9 @@ pub async fn check_adapter(
     // packed or padded.
     let mut gradient = 0.0f64;
     for batch in [fixture::batch(&rows), fixture::packed(&rows)] {
-        for kept_bytes in [0, KEPT_BYTES] {
+        for kept_bytes in [0, profile().kept_bytes] {
             let mut start = state.clone();
-            start.kept_bytes = kept_bytes;
+            start.device.kept_bytes = kept_bytes;
             let batch = batch.clone();
             let error =
                 check_gradient(&model, batch, &golden, &tensors, &mut start, tolerances).await;
@@ -283,7 +297,7 @@ async fn check_gradient(
     tolerances: Tolerances,
 ) -> f64 {
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let mean = state.gradient(model, &[batch], &pacing).await.unwrap();
     assert_share("loss", mean.loss, golden.loss, tolerances.loss);
     let norm = norm(&mean.gradients);
@@ -302,7 +316,7 @@ async fn check_gradient(
 /// its initialization; returns the largest difference of a gradient, relative to the largest element.
 pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSequence]) -> f64 {
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let rows: Vec<&TokenSequence> = rows.iter().collect();
     let (packed, padded) = (Batch::packed(&rows), Batch::new(&rows));
     assert!(packed.t < padded.b * padded.t, "no row is padded");
@@ -316,7 +330,7 @@ pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSe
     assert_share("loss", actual.loss, expected.loss, 1e-4);
     let adapter = state.upload(model);
     let loss = async |batch: &Batch| {
-        let loss = evaluate(model, Some(&adapter), batch, &pacing).await;
+        let loss = evaluate(model, Some(&adapter), batch, Precision::Single, &pacing).await;
         loss.unwrap()
     };
     let (of_packed, of_padded) = (loss(&packed).await, loss(&padded).await);
@@ -335,7 +349,7 @@ pub async fn check_steps(
     tolerance: f64,
 ) -> f64 {
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
+    let pacing = Pacing::new(&host);
     let schedule = Schedule::new(spec, spec.max_steps);
     assert!(goldens.len() <= steps.len() && goldens.len() as u64 <= spec.max_steps);
     let mut largest = 0.0f64;
@@ -362,7 +376,7 @@ pub async fn check_steps(
 
 /// Logits at every position of one row, without a cache.
 pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
-    let context = model.row_context(ids.len(), 0);
+    let context = model.row_context(ids.len(), 0, Precision::Single);
     let mut hidden = model.embed(ids, None);
     for block in &model.blocks {
         hidden = block.forward(hidden, None, &context, None);
@@ -380,7 +394,7 @@ pub async fn continued(model: &Llama, prompt: &[u32], num_tokens: usize) -> Vec<
     let mut cache = vec![KeyValueCache::default(); model.blocks.len()];
     let (mut past, mut next, mut written) = (0, prompt.to_vec(), Vec::new());
     while written.len() < num_tokens {
-        let logits = model.next_logits(&next, past, None, &mut cache);
+        let logits = model.next_logits(&next, past, None, Precision::Single, &mut cache);
         past += next.len();
         next = vec![likeliest(&read_all(logits).await.unwrap())];
         written.push(next[0]);

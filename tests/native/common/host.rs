@@ -5,8 +5,13 @@ use std::{
     future::ready,
 };
 
-use engine::host::{Control, Host, LocalFuture};
-use protocol::{Event, RunId, RunState};
+use engine::{
+    host::Host,
+    surroundings::{Cancel, Clock, Control, LocalFuture, Observer},
+};
+use protocol::{
+    EvaluationMetrics, Event, GenerationId, Phase, RunId, RunState, Speaker, StepMetrics,
+};
 
 /// The run of the tests.
 pub const RUN: RunId = RunId(1);
@@ -65,16 +70,7 @@ impl ScriptedHost {
     }
 }
 
-impl Host for ScriptedHost {
-    fn emit(&self, event: Event) {
-        self.events.borrow_mut().push((self.now(), event));
-    }
-
-    fn emit_with_bytes(&self, event: Event, bytes: Vec<u8>) {
-        self.zips.borrow_mut().push(bytes);
-        self.emit(event);
-    }
-
+impl Clock for ScriptedHost {
     fn now_millis(&self) -> f64 {
         if let Some(clock) = self.clock {
             return clock();
@@ -93,10 +89,63 @@ impl Host for ScriptedHost {
         self.millis.set(self.millis.get() + f64::from(millis));
         Box::pin(ready(()))
     }
+}
 
-    fn control(&self, _: RunId) -> Control {
+impl Cancel for ScriptedHost {
+    fn control(&self) -> Control {
         let pressed = self.script.iter().rfind(|(at, _)| *at <= self.now());
         pressed.map_or(Control::Run, |(_, control)| *control)
+    }
+}
+
+/// Records what it is told as the events that a worker would send.
+impl Observer for ScriptedHost {
+    fn entered(&self, state: RunState) {
+        self.emit(Event::RunState { run: RUN, state });
+    }
+
+    fn stepped(&self, step: StepMetrics) {
+        let steps = vec![step];
+        self.emit(Event::Steps { run: RUN, steps });
+    }
+
+    fn evaluated(&self, evaluation: EvaluationMetrics) {
+        let evaluations = vec![evaluation];
+        self.emit(Event::Evaluations {
+            run: RUN,
+            evaluations,
+        });
+    }
+
+    fn progressed(&self, done: u64, total: u64) {
+        self.emit(Event::Progress {
+            phase: Phase::Evaluating,
+            done,
+            total: Some(total),
+        });
+    }
+
+    fn wrote(&self, text: String) {
+        self.emit(Event::GenerationText {
+            id: GenerationId(1),
+            speaker: Speaker::Base,
+            text,
+        });
+    }
+}
+
+impl Host for ScriptedHost {
+    fn emit(&self, event: Event) {
+        self.events.borrow_mut().push((self.now(), event));
+    }
+
+    fn emit_with_bytes(&self, event: Event, bytes: Vec<u8>) {
+        self.zips.borrow_mut().push(bytes);
+        self.emit(event);
+    }
+
+    fn control_of(&self, _: RunId) -> Control {
+        self.control()
     }
 
     fn is_cancelled(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Workbenches on the CPU, with a model and rows.
 
 use burn::tensor::Device;
-use engine::{weights::checkpoint::NamedSource, workbench::Workbench};
+use engine::{device::DeviceProfile, weights::checkpoint::NamedSource, workbench::Workbench};
 use formats::row_file::{RowWriter, StoredRow};
 use futures_executor::block_on;
 use protocol::{Command, DatasetSummary, DeviceKind, DeviceReport, ModelSource, Precision};
@@ -32,7 +32,8 @@ pub fn empty(host: &ScriptedHost) -> Workbench<'_> {
         threads: 1,
         precision: Precision::Single,
     };
-    Workbench::new(host, Device::flex(), report)
+    let profile = DeviceProfile::from(&report);
+    Workbench::new(host, Device::flex(), profile, report)
 }
 
 pub fn load_model(bench: &mut Workbench<'_>, files: Vec<NamedSource>) {

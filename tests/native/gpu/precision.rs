@@ -18,7 +18,7 @@ use crate::{
     common::{
         fetched::open_bundled,
         golden::{self, EXACT, norm},
-        host::{RUN, ScriptedHost},
+        host::ScriptedHost,
     },
     device::{adapter, adapter_with_halves, random},
     reference::Random,
@@ -108,7 +108,7 @@ fn compare(
     dropout: f64,
     num_steps: usize,
 ) {
-    let mut model = block_on(Llama::load(files, device, async |_| ())).unwrap();
+    let model = block_on(Llama::load(files, device, async |_| ())).unwrap();
     let spec = RunSpec {
         adapter: AdapterSpec {
             lora_dropout: dropout,
@@ -119,8 +119,11 @@ fn compare(
     };
     let batch = Batch::new(&rows.iter().collect::<Vec<_>>());
     let mut both = [Precision::Single, Precision::Half].map(|precision| {
-        model.precision = precision;
-        run(&model, &spec, &batch, num_steps)
+        let device = DeviceProfile {
+            precision,
+            ..golden::profile()
+        };
+        run(&model, &spec, &batch, device, num_steps)
     });
     let [single, half] = &mut both;
     let difference: Vec<f32> = single
@@ -152,10 +155,16 @@ struct Curve {
     losses: Vec<f64>,
 }
 
-fn run(model: &Llama, spec: &RunSpec, batch: &Batch, num_steps: usize) -> Curve {
+fn run(
+    model: &Llama,
+    spec: &RunSpec,
+    batch: &Batch,
+    device: DeviceProfile,
+    num_steps: usize,
+) -> Curve {
     let host = ScriptedHost::default();
-    let pacing = Pacing::new(&host, RUN);
-    let mut state = block_on(TrainingState::start(spec, &model)).unwrap();
+    let pacing = Pacing::new(&host);
+    let mut state = block_on(TrainingState::start(spec, model, device)).unwrap();
     // Away from the initialization, where half of the gradients are zero.
     let batches = [batch.clone()];
     let step = |state: &mut TrainingState| {
@@ -164,7 +173,7 @@ fn run(model: &Llama, spec: &RunSpec, batch: &Batch, num_steps: usize) -> Curve 
             .loss
     };
     let losses = (0..num_steps).map(|_| step(&mut state)).collect();
-    let mut fresh = block_on(TrainingState::start(spec, &model)).unwrap();
+    let mut fresh = block_on(TrainingState::start(spec, model, device)).unwrap();
     step(&mut fresh);
     let MeanGradient { gradients, .. } =
         block_on(fresh.gradient(model, &batches, &pacing)).unwrap();

@@ -78,12 +78,12 @@ async fn a_prompt_is_answered_with_the_likeliest_tokens() {
     expected.truncate(end.unwrap_or(NUM_TOKENS));
 
     let input = GenerationInput {
-        id: GenerationId(1),
         conversation: &conversation,
         spec: &spec,
         model: &model,
         encoder,
         adapter: None,
+        precision: Precision::Single,
     };
     let host = ScriptedHost::default();
     let summary = generate(input, &host).await.unwrap();

@@ -51,7 +51,7 @@ async fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     let mut random = random();
     for name in ["tiny", "odd"] {
         let model = golden::model(name, &device().await).await;
-        let mut state = TrainingState::start(&RunSpec::default(), &model)
+        let mut state = TrainingState::start(&RunSpec::default(), &model, golden::profile())
             .await
             .unwrap();
         let parameters = state.parameters.iter_mut();

@@ -5,11 +5,11 @@ use std::cell::Cell;
 use burn::tensor::Device;
 use engine::{
     data::TokenSequence,
-    host::Host,
     plan::{MemoryEstimate, RunPlan},
+    surroundings::{Cancel, Clock, Observer},
     train::session::{TrainingInput, train},
 };
-use protocol::{Event, Precision, RunId, RunOutcome, RunSpec, StepSpan};
+use protocol::{RunOutcome, RunSpec, StepMetrics, StepSpan};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
 use crate::{
@@ -61,21 +61,19 @@ impl Meter {
     }
 }
 
-impl Host for Meter {
-    fn emit(&self, event: Event) {
-        if let Event::Steps { steps, .. } = event {
-            match steps[0].step {
-                SETTLED_AT => self.settled.set(Some(self.read())),
-                NUM_STEPS => self.last.set(Some(self.read())),
-                _ => {}
-            }
+impl Observer for Meter {
+    fn stepped(&self, step: StepMetrics) {
+        match step.step {
+            SETTLED_AT => self.settled.set(Some(self.read())),
+            NUM_STEPS => self.last.set(Some(self.read())),
+            _ => {}
         }
     }
+}
 
-    fn emit_with_bytes(&self, event: Event, _: Vec<u8>) {
-        self.emit(event);
-    }
+impl Cancel for Meter {}
 
+impl Clock for Meter {
     fn now_millis(&self) -> f64 {
         js_sys::Date::now()
     }
@@ -114,12 +112,11 @@ async fn a_thousand_steps_take_no_more_memory_than_a_hundred() {
         steps_per_epoch: 12,
         eval_steps: EVAL_STEPS,
         trainable_parameters: 0,
-        precision: Precision::Single,
+        device: golden::profile(),
         memory: MemoryEstimate::default(),
         warnings: Vec::new(),
     };
     let input = TrainingInput {
-        run: RunId(1),
         plan: &plan,
         model: &model,
         initial: None,

@@ -4,7 +4,7 @@ use super::events::{loaded, model};
 use crate::state::State;
 use crate::state::form::Form;
 
-fn adapters(ids: &[u64], active: u64) -> Event {
+pub(super) fn adapters(ids: &[u64], active: u64) -> Event {
     let adapter = |&id: &u64| AdapterSummary {
         id: AdapterId(id),
         name: format!("Adapter {id}"),
@@ -12,6 +12,7 @@ fn adapters(ids: &[u64], active: u64) -> Event {
         spec: AdapterSpec::default(),
         trainable_parameters: 1,
         exports: Vec::new(),
+        scored_on: Vec::new(),
         merge_refusal: None,
         blend_refusal: None,
     };

@@ -71,7 +71,7 @@ fn the_lead_names_the_rows() {
     };
     assert_eq!(
         lead(&report),
-        "1,200 held-out rows: mean loss 3.0000 before the run and 2.0000 after, over 45,000 tokens."
+        "1,200 held-out rows: mean loss 3.0000 without the adapter and 2.0000 with it, over 45,000 tokens."
     );
     report.side = Side::Test;
     report.total.num_rows = 1;
@@ -91,7 +91,7 @@ fn labels_are_told_beside_the_most_frequent() {
     };
     assert_eq!(
         of_labels(&labels),
-        "Of 2 labels, the likeliest is right for 4 of 9 rows before the run and 8 after; always choosing the most frequent \
+        "Of 2 labels, the likeliest is right for 4 of 9 rows without the adapter and 8 with it; always choosing the most frequent \
          label gets 5 right."
     );
 }

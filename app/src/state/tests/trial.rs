@@ -1,6 +1,6 @@
 use protocol::*;
 
-use super::events::loaded;
+use super::{chat::adapters, events::loaded};
 use crate::state::status::status;
 use crate::state::trial::Tried;
 use crate::state::{State, Step};
@@ -118,11 +118,20 @@ fn each_side_is_scored_anew() {
         state.begin_trial(ID, Tried::Score(side));
         state.apply(Event::Scored {
             run: ID,
+            adapter: AdapterId(1),
             report: Some(report(side, loss)),
         });
     }
     let expected = [report(Side::Validation, 1.5), report(Side::Test, 1.0)];
-    assert_eq!(state.trials.scores, expected);
+    state.apply(adapters(&[1, 2], 1));
+    assert_eq!(state.scores(), expected);
+    // Those of another adapter are its own, and go with it.
+    state.apply(adapters(&[1, 2], 2));
+    assert!(state.scores().is_empty());
+    state.apply(adapters(&[1, 2], 1));
+    assert_eq!(state.scores(), expected);
+    state.apply(adapters(&[2], 2));
+    assert!(state.trials.scores.is_empty());
     state.forget_worker();
     assert!(state.trials.scores.is_empty());
 }

@@ -24,6 +24,7 @@ fn listed(ids: &[u64]) -> Event {
         spec: AdapterSpec::default(),
         trainable_parameters: 1,
         exports: Vec::new(),
+        scored_on: Vec::new(),
         merge_refusal: None,
         blend_refusal: None,
     };

@@ -13,7 +13,7 @@ use crate::store::Store;
 pub fn Scores() -> impl IntoView {
     let store = Store::get();
     let sides = store.select(sides);
-    let scores = store.select(|state| state.trials.scores.clone());
+    let scores = store.select(State::scores);
     let is_busy = store.select(State::is_busy);
     let is_scoring = store.select(|state| {
         let trial = state.trials.present;
@@ -44,18 +44,10 @@ pub fn Scores() -> impl IntoView {
     }
 }
 
-/// The sides of the last run's split that have rows.
+/// The sides of a split that have rows to score the tuned model on.
 fn sides(state: &State) -> Vec<Side> {
-    let Some(adapter) = &state.adapter else {
-        return Vec::new();
-    };
-    let data = &adapter.spec.data;
-    let all = [
-        (Side::Validation, data.validation_split),
-        (Side::Test, data.test_split),
-    ];
-    let kept = all.into_iter().filter(|(_, share)| *share > 0.0);
-    kept.map(|(side, _)| side).collect()
+    let adapter = state.active_adapter();
+    adapter.map_or(Vec::new(), |adapter| adapter.scored_on.clone())
 }
 
 #[component]

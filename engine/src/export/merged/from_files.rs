@@ -1,15 +1,15 @@
 //! Makes a merged model from files only: those of the base, and an adapter in PEFT's form.
 
 use burn::tensor::Device;
-use protocol::{MergedKind, RunId};
+use protocol::MergedKind;
 
-use super::{Merge, SHARD_BYTES, ZIP64_FROM};
+use super::{FileSink, Merge, SHARD_BYTES, ZIP64_FROM};
 use crate::{
     adapter::ModelShape,
     export::{merged_file_name, modelfile},
-    host::{FileSink, Host},
     import::AdapterFiles,
     pacing::Interruption,
+    surroundings::Surroundings,
     template,
     weights::checkpoint::{self, NamedSource},
 };
@@ -23,8 +23,7 @@ pub async fn merge_files(
     model: Vec<NamedSource>,
     adapter: Vec<NamedSource>,
     kind: MergedKind,
-    run: RunId,
-    host: &dyn Host,
+    surroundings: &dyn Surroundings,
     sink: &mut dyn FileSink,
 ) -> Result<String, Interruption> {
     let failed = |failure| Interruption::Failed(failure);
@@ -50,8 +49,7 @@ pub async fn merge_files(
         modelfile: &modelfile,
         shard_bytes: SHARD_BYTES,
         zip64_from: ZIP64_FROM,
-        run,
-        host,
+        surroundings,
     };
     merge.write(sink).await?;
     Ok(name)

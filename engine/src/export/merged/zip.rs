@@ -4,10 +4,7 @@
 use crc32fast::Hasher;
 use protocol::Failure;
 
-use crate::{
-    export::archive::{MODE, STORED, UTF8, VERSION, put_kind, put_sizes},
-    host::FileSink,
-};
+use crate::export::archive::{MODE, STORED, UTF8, VERSION, put_kind, put_sizes};
 
 /// Sizes and offsets from this value on do not fit into 32 bits and need the zip64 form.
 pub const ZIP64_FROM: u64 = u32::MAX as u64;
@@ -15,6 +12,15 @@ pub const ZIP64_FROM: u64 = u32::MAX as u64;
 const FLAGS: u16 = UTF8 | 0x0008;
 /// The version of the format that has zip64.
 const ZIP64_VERSION: u16 = 45;
+
+/// A file that is written front to back, which the engine never holds as a whole.
+pub trait FileSink {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// Why nothing more can be written, such as a full disk.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure>;
+}
 
 /// A file in the zip.
 struct Entry {

@@ -1,24 +1,13 @@
-use protocol::{DeviceKind, Precision, RunSpec};
+use protocol::RunSpec;
 
 use super::*;
-use crate::plan::{
-    DeviceBudget,
-    tests::{dataset, model},
-};
+use crate::plan::tests::{CPU, dataset, model, planned};
 
 /// What a machine with two cores measures of SmolLM2-135M, about.
 const SPEED: Speed = Speed {
     block_millis: 0.25,
     head_millis: 2.0,
     ratio: 1.0,
-};
-
-const CPU: DeviceBudget = DeviceBudget {
-    kind: DeviceKind::Cpu,
-    precision: Precision::Single,
-    resident_bytes: 100_000_000,
-    threads: 2,
-    limit_bytes: None,
 };
 
 fn lengths(rows: &[usize]) -> RowLengths {
@@ -29,7 +18,7 @@ fn estimate(rows: &[usize], change: impl FnOnce(&mut RunSpec)) -> TimeEstimate {
     let mut spec = RunSpec::default();
     change(&mut spec);
     let dataset = dataset(rows.len());
-    let plan = RunPlan::new(&spec, &model(), &dataset, CPU).unwrap();
+    let plan = planned(&spec, &model(), &dataset, CPU).unwrap();
     TimeEstimate::new(&plan, &model(), &dataset, &lengths(rows), SPEED)
 }
 
@@ -121,7 +110,7 @@ fn grouped_rows_have_no_padding_and_one_long_row_pads_the_others() {
 fn what_the_last_run_took_corrects_the_whole() {
     let rows = [128; 45];
     let dataset = dataset(45);
-    let plan = RunPlan::new(&RunSpec::default(), &model(), &dataset, CPU).unwrap();
+    let plan = planned(&RunSpec::default(), &model(), &dataset, CPU).unwrap();
     let of = |ratio| {
         let speed = Speed { ratio, ..SPEED };
         TimeEstimate::new(&plan, &model(), &dataset, &lengths(&rows), speed).total_secs()
@@ -135,7 +124,7 @@ fn an_empty_dataset_and_a_strange_model_give_finite_numbers() {
     odd.num_hidden_layers = 0;
     let none = dataset(0);
     let full = dataset(45);
-    let mut plan = RunPlan::new(&RunSpec::default(), &model(), &full, CPU).unwrap();
+    let mut plan = planned(&RunSpec::default(), &model(), &full, CPU).unwrap();
     for packing in [false, true] {
         plan.spec.packing = packing;
         let estimate = TimeEstimate::new(&plan, &odd, &none, &lengths(&[]), SPEED);

@@ -1,18 +1,18 @@
-//! The adapters at hand: those of runs, those that were loaded, and blends of them.
+//! The runs at hand: those trained here, adapters that were loaded, and blends of them.
 
 use std::{collections::BTreeSet, rc::Rc};
 
 use protocol::{
-    AdapterCopy, AdapterId, AdapterList, AdapterOrigin, AdapterSummary, ExportKind, Failure,
-    FailureKind, ModelSummary, RecipeAdapter,
+    AdapterCopy, AdapterId, AdapterList, AdapterOrigin, Failure, FailureKind, ModelSummary,
 };
 
-use super::{model::LoadedModel, run::offers};
+use super::{
+    model::LoadedModel,
+    run::{HeldOut, Run},
+};
 use crate::{
-    adapter::{AdapterForm, DeviceAdapter, ModelShape, NotLowRank},
-    export::{self, merged},
+    adapter::{AdapterForm, NotLowRank},
     import::AdapterFiles,
-    template::ChatTemplate,
     train::session::TrainedAdapter,
     weights::checkpoint::NamedSource,
 };
@@ -22,80 +22,15 @@ const MAX_WEIGHT: f64 = 100.0;
 /// Adapters are small, but a tab's memory is no attic.
 const MAX_KEPT: usize = 16;
 
-pub struct KeptAdapter {
-    pub id: AdapterId,
-    pub name: String,
-    pub origin: AdapterOrigin,
-    /// The model that it is for.
-    model_sha256: String,
-    pub adapter: Rc<TrainedAdapter>,
-}
-
 /// See the module.
 #[derive(Default)]
-pub struct Adapters {
-    list: Vec<KeptAdapter>,
+pub struct Runs {
+    list: Vec<Run>,
     active: Option<AdapterId>,
     num_kept: u64,
 }
 
-impl KeptAdapter {
-    /// On the device of its model.
-    pub fn upload(&self, model: &LoadedModel) -> DeviceAdapter {
-        let TrainedAdapter { form, parameters } = &*self.adapter;
-        form.upload(parameters, &model.llama)
-    }
-
-    /// The number of learned tokens that it adds before every prompt.
-    pub fn prompt_tokens(&self) -> usize {
-        self.adapter.form.layout.spec.prompt_tokens()
-    }
-
-    /// What a recipe says of it.
-    ///
-    /// # Errors
-    /// None that an adapter of a layout would meet.
-    pub fn recipe(&self) -> Result<RecipeAdapter, Failure> {
-        let TrainedAdapter { form, parameters } = &*self.adapter;
-        Ok(RecipeAdapter {
-            name: self.name.clone(),
-            sha256: export::adapter_sha256(&form.tensors(parameters))?,
-        })
-    }
-
-    /// What goes with its zip to a later worker.
-    pub fn copy(&self) -> AdapterCopy {
-        AdapterCopy {
-            id: self.id,
-            name: self.name.clone(),
-            origin: self.origin.clone(),
-            model_sha256: self.model_sha256.clone(),
-        }
-    }
-
-    /// A zip in that form, of an adapter of `model`'s; for PEFT of the adapter alone.
-    ///
-    /// # Errors
-    /// Why it cannot be had.
-    pub fn zip(&self, kind: ExportKind, model: &LoadedModel) -> Result<Vec<u8>, Failure> {
-        let TrainedAdapter { form, parameters } = &*self.adapter;
-        let shape = ModelShape::from(&model.summary);
-        let base = export::base_model(&model.summary);
-        Ok(match kind {
-            ExportKind::Peft => {
-                let template = model.template.as_ref().map(ChatTemplate::source);
-                export::peft_zip(form, parameters, &shape, base, template)?
-            }
-            ExportKind::Gguf => {
-                let name = model.summary.name.as_str();
-                export::gguf_zip(form, parameters, &shape, name)?
-            }
-            ExportKind::Mlx => export::mlx_zip(form, parameters, &shape, base)?,
-        })
-    }
-}
-
-impl Adapters {
+impl Runs {
     /// Keeps an adapter of the loaded model and makes it the tuned model's.
     pub fn keep(
         &mut self,
@@ -103,18 +38,19 @@ impl Adapters {
         origin: AdapterOrigin,
         adapter: Rc<TrainedAdapter>,
         model: &ModelSummary,
-    ) {
+    ) -> &mut Run {
         self.num_kept += 1;
         let id = AdapterId(self.num_kept);
         let name = self.unlike(name);
-        self.list.push(KeptAdapter {
-            id,
-            name,
-            origin,
-            model_sha256: model.sha256.clone(),
-            adapter,
-        });
+        let sha256 = model.sha256.clone();
         self.active = Some(id);
+        let run = Run::new(id, name, origin, sha256, adapter);
+        self.list.push_mut(run)
+    }
+
+    /// Whether one came in or was blended.
+    pub fn has_untrained(&self) -> bool {
+        self.list.iter().any(|run| run.training.is_none())
     }
 
     /// The name, with a number after it if another adapter has that name: PEFT gives all its files the same one.
@@ -180,13 +116,13 @@ impl Adapters {
                 continue;
             }
             match Read::of(vec![file], model).await {
-                Ok(read) => self.list.push(KeptAdapter {
-                    id: copy.id,
-                    name: copy.name,
-                    origin: copy.origin,
-                    model_sha256: copy.model_sha256,
-                    adapter: read.adapter,
-                }),
+                Ok(read) => self.list.push(Run::new(
+                    copy.id,
+                    copy.name,
+                    copy.origin,
+                    copy.model_sha256,
+                    read.adapter,
+                )),
                 Err(failure) => outcome = Err(failure),
             }
         }
@@ -294,11 +230,11 @@ impl Adapters {
     }
 
     /// The one that was kept last.
-    pub fn newest(&self) -> Option<&KeptAdapter> {
+    pub fn newest(&self) -> Option<&Run> {
         self.list.last()
     }
 
-    fn of(&self, model: &ModelSummary) -> impl Iterator<Item = &KeptAdapter> {
+    fn of(&self, model: &ModelSummary) -> impl Iterator<Item = &Run> {
         let list = self.list.iter();
         list.filter(|kept| kept.model_sha256 == model.sha256)
     }
@@ -307,30 +243,24 @@ impl Adapters {
     ///
     /// # Errors
     /// [`FailureKind::WrongState`] where it is not there, or for another model.
-    pub fn get(&self, id: AdapterId, model: &ModelSummary) -> Result<&KeptAdapter, Failure> {
-        self.of(model).find(|kept| kept.id == id).ok_or_else(|| {
-            Failure::new(FailureKind::WrongState, "That adapter is no longer here.")
-                .remedy("Choose another one, or load it again.")
-        })
+    pub fn get(&self, id: AdapterId, model: &ModelSummary) -> Result<&Run, Failure> {
+        self.of(model).find(|kept| kept.id == id).ok_or_else(gone)
     }
 
-    /// What the page shows.
-    pub fn summary(&self, model: &ModelSummary) -> AdapterList {
-        let adapters = self.of(model).map(|kept| {
-            let layout = &kept.adapter.form.layout;
-            AdapterSummary {
-                id: kept.id,
-                name: kept.name.clone(),
-                origin: kept.origin.clone(),
-                spec: layout.spec.clone(),
-                trainable_parameters: layout.num_parameters as u64,
-                exports: offers(layout),
-                merge_refusal: merged::refusal(&layout.spec).map(|reason| reason.to_string()),
-                blend_refusal: NotLowRank::of(&layout.spec).map(|reason| reason.to_string()),
-            }
-        });
+    /// The one of that id, to add to it.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn get_mut(&mut self, id: AdapterId, model: &ModelSummary) -> Result<&mut Run, Failure> {
+        let list = self.list.iter_mut();
+        let mut of = list.filter(|run| run.model_sha256 == model.sha256);
+        of.find(|run| run.id == id).ok_or_else(gone)
+    }
+
+    /// What the page shows; see [`Run::summary`].
+    pub fn summary(&self, model: &ModelSummary, rows: Option<&HeldOut>) -> AdapterList {
         AdapterList {
-            adapters: adapters.collect(),
+            adapters: self.of(model).map(|run| run.summary(rows)).collect(),
             active: self.active,
         }
     }
@@ -360,9 +290,9 @@ impl Read {
     }
 }
 
-pub fn no_adapter() -> Failure {
-    Failure::new(FailureKind::WrongState, "There is no trained adapter yet.")
-        .remedy("Train first, or load an adapter; a stopped run counts too.")
+fn gone() -> Failure {
+    Failure::new(FailureKind::WrongState, "That adapter is no longer here.")
+        .remedy("Choose another one, or load it again.")
 }
 
 /// A word of warning where an adapter that fits was made for a model of another name.
