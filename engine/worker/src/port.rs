@@ -21,7 +21,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
 
 use super::message;
-use engine::host::Control;
+use engine::surroundings::Control;
 
 /// A command with the files that came with it.
 pub struct Request {

@@ -10,9 +10,7 @@ use engine::{
     tokenizer::Tokenizer,
     weights::checkpoint::ModelFiles,
 };
-use protocol::{
-    AdapterId, AdapterSpec, Conversation, GenerationId, GenerationSpec, Message, Speaker,
-};
+use protocol::{AdapterId, AdapterSpec, Conversation, GenerationSpec, Message, Precision, Speaker};
 use serde::{Deserialize, Serialize};
 
 use crate::{draw, host::BenchHost};

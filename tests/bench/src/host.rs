@@ -2,8 +2,12 @@
 
 use std::cell::Cell;
 
-use engine::surroundings::{Cancel, Clock, LocalFuture, Observer};
+use engine::{
+    device::DeviceProfile,
+    surroundings::{Cancel, Clock, LocalFuture, Observer},
+};
 use js_sys::Promise;
+use protocol::DeviceKind;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 
@@ -14,6 +18,15 @@ extern "C" {
     fn next_turn() -> Promise;
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
     fn now() -> f64;
+}
+
+/// The device that this build measures.
+pub fn profile() -> DeviceProfile {
+    DeviceProfile::new(if cfg!(feature = "gpu") {
+        DeviceKind::WebGpu
+    } else {
+        DeviceKind::Cpu
+    })
 }
 
 /// The surroundings of the bench.

@@ -3,16 +3,19 @@
 use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::BatchSchedule},
-    host::Host,
     model::Llama,
     pacing::{Interruption, Pacing},
+    surroundings::Clock,
     train::state::TrainingState,
     weights::checkpoint::ModelFiles,
 };
-use protocol::{RunId, RunSpec};
+use protocol::RunSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::{draw, host::BenchHost};
+use crate::{
+    draw,
+    host::{BenchHost, profile},
+};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,7 +93,7 @@ impl Packing {
         };
         let host = BenchHost::default();
         let pacing = Pacing::new(&host);
-        let mut state = TrainingState::start(&spec, &self.model, golden::profile())
+        let mut state = TrainingState::start(&spec, &self.model, profile())
             .await
             .map_err(|failure| failure.what)?;
         let mut batches = BatchSchedule::new(&self.rows, &spec);

@@ -14,10 +14,14 @@ use engine::{
         config::LlamaConfig,
     },
 };
-use protocol::{AdapterSpec, RunId, RunSpec, TargetModule};
+use protocol::{AdapterSpec, RunSpec, TargetModule};
 use serde::Deserialize;
 
-use crate::{draw, host::BenchHost, source::drawn_files};
+use crate::{
+    draw,
+    host::{BenchHost, profile},
+    source::drawn_files,
+};
 
 /// A model in the language of `site/shape.js`.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -129,12 +133,12 @@ impl Training {
         // There are few works in a session of the bench; the rhythm of each lasts as long as a run's.
         let host: &'static BenchHost = Box::leak(Box::default());
         Ok(Self {
-            state: TrainingState::start(&spec, &model, golden::profile())
+            state: TrainingState::start(&spec, &model, profile())
                 .await
                 .map_err(|failure| failure.what)?,
             batch: Batch::new(&[&row]),
             learning_rate,
-            pacing: Pacing::new(host, RunId(1)),
+            pacing: Pacing::new(host),
             losses: Vec::new(),
             model,
         })

@@ -6,7 +6,7 @@ use engine::{
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
-use protocol::{Conversation, Event, GenerationId, GenerationSpec, Message, Speaker, StopReason};
+use protocol::{Conversation, Event, GenerationSpec, Message, Precision, Speaker, StopReason};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::{
