@@ -4,11 +4,11 @@
 use std::cell::Cell;
 
 use burn::tensor::Tensor;
-use protocol::{Failure, RunState};
+use protocol::RunState;
 
 use crate::{
     surroundings::{Control, Surroundings},
-    tensor::read_all,
+    tensor::{DeviceLost, read_all},
 };
 
 /// How much work may be queued for the device: long enough to hide the wait, short enough not to be noticed.
@@ -16,12 +16,28 @@ const MAX_QUEUED_MILLIS: f64 = 40.0;
 /// How often a paused run checks whether to resume.
 const PAUSE_POLL_MILLIS: u32 = 20;
 
-/// Why a pass ended early.
+/// Why work ended early.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Interruption {
+pub enum Interruption<E = DeviceLost> {
     /// The user stopped the run.
     Stopped,
-    Failed(Failure),
+    Failed(E),
+}
+
+impl<E> Interruption<E> {
+    /// The same, with the error in a wider type.
+    pub fn widen<F: From<E>>(self) -> Interruption<F> {
+        match self {
+            Self::Stopped => Interruption::Stopped,
+            Self::Failed(error) => Interruption::Failed(error.into()),
+        }
+    }
+}
+
+impl<E> From<E> for Interruption<E> {
+    fn from(error: E) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// The rhythm of one run.
@@ -81,9 +97,7 @@ impl<'a> Pacing<'a> {
             .set(self.blocks_since_fence.get() + 1);
         let queued = f64::from(self.blocks_since_fence.get());
         if queued * self.millis_per_block.get() >= MAX_QUEUED_MILLIS {
-            read_all(witness.clone().slice([0..1, 0..1]))
-                .await
-                .map_err(Interruption::Failed)?;
+            read_all(witness.clone().slice([0..1, 0..1])).await?;
             let now = self.surroundings.now_millis();
             self.millis_per_block
                 .set((now - self.last_fence_millis.get()) / queued);

@@ -10,19 +10,28 @@ pub(crate) fn index_tensor(indices: &[usize], device: &Device) -> Tensor<1, Int>
     Tensor::from_data(TensorData::new(indices, [len]), (device, DType::I32))
 }
 
-/// Reads a tensor's elements without blocking, which also waits for everything queued before.
-///
-/// # Errors
-/// A [`FailureKind::DeviceLost`] if the device cannot deliver them.
-pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
-    let lost = |message: String| {
-        Failure::new(FailureKind::DeviceLost, "The GPU stopped responding.")
+/// The device delivers nothing any more; with what the graphics library said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the device stopped responding: {0}")]
+pub struct DeviceLost(pub String);
+
+impl From<DeviceLost> for Failure {
+    fn from(DeviceLost(message): DeviceLost) -> Self {
+        Self::new(FailureKind::DeviceLost, "The GPU stopped responding.")
             .at(GpuFault::of(&message).to_string())
             .raw(Some(message))
             .remedy(
                 "Close other tabs that use the GPU, or choose CPU as the device, and start again.",
             )
-    };
+    }
+}
+
+/// Reads a tensor's elements without blocking, which also waits for everything queued before.
+///
+/// # Errors
+/// [`DeviceLost`] if the device cannot deliver them.
+pub async fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DeviceLost> {
+    let lost = DeviceLost;
     let data = tensor
         .into_data_async()
         .await

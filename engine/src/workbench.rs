@@ -279,7 +279,8 @@ impl<'h> Workbench<'h> {
         let result = training::train(run, &plan, model, initial, &prepared, self.host).await;
         self.speed.learn(&plan, model, &prepared, &result.steps);
         let summary = result.summary.clone();
-        let failure = result.failure.clone().map(|failure| failure.in_run(run));
+        let failure = result.failure.clone();
+        let failure = failure.map(|error| Failure::from(error).in_run(run));
         if let Some(adapter) = result.adapter.clone() {
             let begun = plan.spec.initial_adapter;
             let begun = begun.and_then(|id| self.runs.get(id, &model.summary).ok());

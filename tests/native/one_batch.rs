@@ -10,6 +10,8 @@ use engine::{
     plan::{MemoryEstimate, RunPlan},
     surroundings::Control,
     train::{
+        error::TrainError,
+        non_finite::NonFinite,
         one_batch::{self, OneBatch},
         state::TrainingState,
         step::evaluate,
@@ -53,7 +55,7 @@ fn step(
     model: &Llama,
     train: &[TokenSequence],
     host: &ScriptedHost,
-) -> Result<OneBatch, Interruption> {
+) -> Result<OneBatch, Interruption<TrainError>> {
     block_on(one_batch::step(&plan(spec), model, None, train, host))
 }
 
@@ -323,8 +325,11 @@ fn a_step_that_explodes_fails() {
         &random.sequences(5),
         &ScriptedHost::default(),
     );
-    let Err(Interruption::Failed(failure)) = stepped else {
+    let Err(Interruption::Failed(TrainError::NonFinite(at))) = stepped else {
         panic!("its loss after the step is a number");
     };
-    assert_eq!(failure.kind, FailureKind::NonFinite);
+    assert_eq!(
+        (at.what, at.step, at.learned_at),
+        (NonFinite::Loss, 1, Some(1e30))
+    );
 }

@@ -62,7 +62,9 @@ async fn tune(folder: &Path) -> Result<Vec<f64>, Failure> {
     };
     let result = train(input, &Instant::now()).await;
     let steps = result.steps.spans().iter().map(|span| span.loss);
-    result.failure.map_or(Ok(steps.collect()), Err)
+    result
+        .failure
+        .map_or(Ok(steps.collect()), |error| Err(error.into()))
 }
 
 #[test]

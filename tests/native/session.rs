@@ -19,7 +19,8 @@ use engine::{
 };
 use futures_executor::block_on;
 use protocol::{
-    EvaluationMetrics, FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec, RunState,
+    EvaluationMetrics, Failure, FailureKind, LrSchedulerType, Precision, RunOutcome, RunSpec,
+    RunState,
 };
 
 use crate::common::{
@@ -291,7 +292,7 @@ fn a_rate_that_explodes_fails_and_keeps_the_last_sound_adapter() {
         bench.spec.learning_rate = 1e30;
         bench.spec.warmup_ratio = 0.2;
         let result = bench.run(&ScriptedHost::default());
-        let failure = result.failure.clone().unwrap();
+        let failure = Failure::from(result.failure.clone().unwrap());
         assert_eq!(failure.kind, FailureKind::NonFinite);
         assert!(
             failure.what.ends_with("The adapter of step 1 is kept."),
@@ -322,7 +323,7 @@ fn an_explosion_in_the_first_step_leaves_no_adapter() {
     let mut bench = Bench::new(&mut random);
     bench.spec.learning_rate = 1e30;
     let result = bench.run(&ScriptedHost::default());
-    let failure = result.failure.clone().unwrap();
+    let failure = Failure::from(result.failure.clone().unwrap());
     assert_eq!(failure.kind, FailureKind::NonFinite);
     assert!(
         failure.what.ends_with("No adapter was kept."),
@@ -342,7 +343,7 @@ fn an_explosion_after_a_good_evaluation_keeps_the_best() {
     bench.spec.learning_rate = 1e30;
     bench.spec.warmup_ratio = 0.2;
     let result = bench.run(&ScriptedHost::default());
-    let failure = result.failure.clone().unwrap();
+    let failure = Failure::from(result.failure.clone().unwrap());
     assert_eq!(failure.kind, FailureKind::NonFinite);
     assert!(
         failure.what.ends_with("The adapter of step 1 is kept."),
@@ -365,7 +366,7 @@ fn a_base_that_gives_no_numbers_fails_before_it_learns_and_keeps_nothing() {
                 bench.validation.clear();
             }
             let result = bench.run(&ScriptedHost::default());
-            let failure = result.failure.clone().unwrap();
+            let failure = Failure::from(result.failure.clone().unwrap());
             assert_eq!(failure.kind, FailureKind::NonFinite);
             let expected = if has_validation {
                 "The model's loss on the held-out rows was infinite or not a number before the first step. No adapter was kept."
@@ -411,9 +412,10 @@ fn a_rate_of_zero_is_never_to_blame() {
     assert_eq!(state.learned_at, None);
     bench.model.norm = bench.model.norm.clone().full_like(f32::NAN);
     let ended = block_on(state.step(&bench.model, &batch, 0.0, &pacing));
-    let Err(Interruption::Failed(failure)) = ended else {
+    let Err(Interruption::Failed(error)) = ended else {
         panic!("{ended:?}");
     };
+    let failure = Failure::from(error);
     assert_eq!(failure.place.as_deref(), Some("step 2"));
     let remedy = failure.remedy.unwrap();
     assert!(
@@ -453,7 +455,7 @@ fn a_single_row_that_gives_no_number_is_named() {
     bench.validation[2].ids[0] = 5;
     let row = bench.validation[2].row + 1;
     let result = bench.run(&ScriptedHost::default());
-    let failure = result.failure.clone().unwrap();
+    let failure = Failure::from(result.failure.clone().unwrap());
     assert_eq!(failure.place, Some(format!("step 0, row {row}")));
     let expected = format!("Look at row {row}: the other rows are fine.");
     let remedy = failure.remedy.unwrap();

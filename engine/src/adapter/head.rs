@@ -57,11 +57,11 @@ pub async fn gradient(
         let logits = rows.linear(hidden.clone(), None);
         let shares = (logits - log_sums.clone()).exp();
         let part = read_all(matmul(shares.transpose(), hidden.clone())).await;
-        values.extend(part.map_err(Interruption::Failed)?);
+        values.extend(part?);
         pacing.breathe().await?;
     }
     let d = head.cols();
-    let hidden = read_all(hidden).await.map_err(Interruption::Failed)?;
+    let hidden = read_all(hidden).await?;
     for (&target, hidden) in targets.iter().zip(hidden.chunks_exact(d)) {
         let row = values[target as usize * d..][..d].iter_mut();
         row.zip(hidden).for_each(|(value, hidden)| *value -= hidden);

@@ -113,7 +113,7 @@ impl Merge<'_> {
     /// # Errors
     /// [`Interruption::Stopped`] if the user stopped it; a refusal; a file or a sink that fails; numbers that are not
     /// finite or too large for the type. The sink then holds an incomplete file.
-    pub async fn write(&self, sink: &mut dyn FileSink) -> Result<(), Interruption> {
+    pub async fn write(&self, sink: &mut dyn FileSink) -> Result<(), Interruption<Failure>> {
         if let Some(refused) = refusal(&self.form.layout().spec) {
             return Err(failed(refused));
         }
@@ -148,7 +148,7 @@ impl Merge<'_> {
         sizes.sum()
     }
 
-    fn plan(&self, config: &LlamaConfig) -> Result<Vec<Planned>, Interruption> {
+    fn plan(&self, config: &LlamaConfig) -> Result<Vec<Planned>, Interruption<Failure>> {
         let tensors = config.tensors().into_iter().map(|(hf_name, shape)| {
             let kind = stored_kind(self.kind, &hf_name, &shape, config.tie_word_embeddings);
             let num_bytes = num_bytes(kind, &shape)?;
@@ -171,7 +171,7 @@ impl Merge<'_> {
         config: &LlamaConfig,
         tensors: &[Planned],
         out: &mut Writer<'_>,
-    ) -> Result<(), Interruption> {
+    ) -> Result<(), Interruption<Failure>> {
         for (name, bytes) in
             folder::small_files(self.files, config, self.tokenizer).map_err(failed)?
         {
@@ -198,7 +198,7 @@ impl Merge<'_> {
         config: &LlamaConfig,
         tensors: &[Planned],
         out: &mut Writer<'_>,
-    ) -> Result<(), Interruption> {
+    ) -> Result<(), Interruption<Failure>> {
         let header = llama_cpp::header(self.files, config, self.tokenizer, self.kind, tensors);
         let header = header.await.map_err(|error| match error {
             HeaderError::Model(error) => failed(error),
@@ -223,7 +223,7 @@ impl Merge<'_> {
         &self,
         tensor: &Planned,
         out: &mut Writer<'_>,
-    ) -> Result<(), Interruption> {
+    ) -> Result<(), Interruption<Failure>> {
         let [rows, cols] = tensor.size();
         // The rows of the base are read in whole heads, in any format.
         let head_dim = self.head_dim(&tensor.hf_name);
@@ -263,7 +263,7 @@ impl Merge<'_> {
         values: &[f32],
         head_dim: Option<usize>,
         out: &mut Writer<'_>,
-    ) -> Result<(), Interruption> {
+    ) -> Result<(), Interruption<Failure>> {
         let [_, cols] = tensor.size();
         for wanted in slices(values.len() / cols, cols, 1) {
             let mut bytes = Vec::new();
@@ -285,7 +285,7 @@ impl Merge<'_> {
     }
 
     /// Reports the progress, and lets messages arrive.
-    async fn pace(&self, out: &Writer<'_>) -> Result<(), Interruption> {
+    async fn pace(&self, out: &Writer<'_>) -> Result<(), Interruption<Failure>> {
         self.surroundings.progressed(out.done, out.total);
         self.surroundings.yield_now().await;
         match self.surroundings.control() {
@@ -329,25 +329,25 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Interruption> {
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Interruption<Failure>> {
         self.zip.add(name, bytes).map_err(Interruption::Failed)
     }
 
-    fn begin(&mut self, name: &str, num_bytes: u64) -> Result<(), Interruption> {
+    fn begin(&mut self, name: &str, num_bytes: u64) -> Result<(), Interruption<Failure>> {
         let begun = self.zip.begin(name, num_bytes);
         begun.map_err(Interruption::Failed)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Interruption> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Interruption<Failure>> {
         self.zip.write(bytes).map_err(Interruption::Failed)
     }
 
-    fn end(&mut self) -> Result<(), Interruption> {
+    fn end(&mut self) -> Result<(), Interruption<Failure>> {
         self.zip.end().map_err(Interruption::Failed)
     }
 }
 
-fn failed(failure: impl Into<Failure>) -> Interruption {
+fn failed(failure: impl Into<Failure>) -> Interruption<Failure> {
     Interruption::Failed(failure.into())
 }
 

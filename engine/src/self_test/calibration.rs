@@ -123,7 +123,5 @@ async fn read_corner(tensor: Tensor<2>) -> Result<(), DeviceProblem> {
     let corner = tensor.slice([0..1, 0..1]).cast(FloatDType::F32);
     let read = read_all(corner).await;
     read.map(|_| ())
-        .map_err(|failure| DeviceProblem::InitFailed {
-            message: failure.raw.map_or(failure.what, |raw| raw.0),
-        })
+        .map_err(|failure| DeviceProblem::InitFailed { message: failure.0 })
 }

@@ -295,9 +295,7 @@ impl Bench<'_> {
         let [rows, cols] = result.dims();
         let values = read_all(result.cast(FloatDType::F32))
             .await
-            .map_err(|failure| DeviceProblem::InitFailed {
-                message: failure.raw.map_or(failure.what, |raw| raw.0),
-            })?;
+            .map_err(|failure| DeviceProblem::InitFailed { message: failure.0 })?;
         let elapsed_millis = self.clock.now_millis() - started;
         let (mut max_difference, mut max_reference) = (0.0f64, 0.0f64);
         // The corners, where bounds are checked, and a random choice of the rest.

@@ -31,21 +31,14 @@ impl NonFinite {
         }
     }
 
-    /// The failure in a step, or in the evaluation after it; step 0 is the base's. `learned_at` is the latest learning
-    /// rate at which the adapter was changed before, `None` if it never was: then the model itself gives such numbers.
-    pub fn failure(self, step: u64, learned_at: Option<f64>, precision: Precision) -> Failure {
-        let (what, remedy) = match learned_at {
-            Some(_) => (self.in_training(), of_training(precision).to_owned()),
-            None => (self.at_the_start(step), self.of_start(precision)),
-        };
-        let rate = learned_at.map_or(String::new(), |rate| format!(", learning rate {rate:.2e}"));
-        let row = match self {
-            Self::HeldOutLoss { row: Some(row), .. } => format!(", row {}", row + 1),
-            _ => String::new(),
-        };
-        Failure::new(FailureKind::NonFinite, what)
-            .at(format!("step {step}{row}{rate}"))
-            .remedy(remedy)
+    /// In a step, or in the evaluation after it; see [`NonFiniteAt`].
+    pub fn at(self, step: u64, learned_at: Option<f64>, precision: Precision) -> NonFiniteAt {
+        NonFiniteAt {
+            what: self,
+            step,
+            learned_at,
+            precision,
+        }
     }
 
     fn in_training(self) -> String {
@@ -94,6 +87,42 @@ impl NonFinite {
     }
 }
 
+/// Where numbers were not finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NonFiniteAt {
+    pub what: NonFinite,
+    /// 0 is the base.
+    pub step: u64,
+    /// The latest learning rate at which the adapter was changed before; `None` if it never was: then the model itself
+    /// gives such numbers.
+    pub learned_at: Option<f64>,
+    pub precision: Precision,
+}
+
+impl NonFiniteAt {
+    /// What the user reads.
+    pub fn failure(self) -> Failure {
+        let Self {
+            what: of,
+            step,
+            learned_at,
+            precision,
+        } = self;
+        let (what, remedy) = match learned_at {
+            Some(_) => (of.in_training(), of_training(precision).to_owned()),
+            None => (of.at_the_start(step), of.of_start(precision)),
+        };
+        let rate = learned_at.map_or(String::new(), |rate| format!(", learning rate {rate:.2e}"));
+        let row = match of {
+            NonFinite::HeldOutLoss { row: Some(row), .. } => format!(", row {}", row + 1),
+            _ => String::new(),
+        };
+        Failure::new(FailureKind::NonFinite, what)
+            .at(format!("step {step}{row}{rate}"))
+            .remedy(remedy)
+    }
+}
+
 fn of_training(precision: Precision) -> &'static str {
     match precision {
         Precision::Single => "Lower the learning rate (a tenth is a good try) and start again.",
@@ -123,7 +152,7 @@ mod tests {
         for (precision, is_named) in [(Precision::Half, true), (Precision::Single, false)] {
             for what in ALL {
                 for learned_at in [None, Some(1e-3)] {
-                    let failure = what.failure(3, learned_at, precision);
+                    let failure = what.at(3, learned_at, precision).failure();
                     assert_eq!(failure.kind, FailureKind::NonFinite);
                     let remedy = failure.remedy.unwrap();
                     assert_eq!(remedy.contains("32-bit"), is_named, "{remedy}");
@@ -136,10 +165,10 @@ mod tests {
     fn the_rate_is_to_blame_only_where_it_changed_something() {
         for what in ALL {
             for precision in [Precision::Half, Precision::Single] {
-                let learned = what.failure(3, Some(1e-3), precision);
+                let learned = what.at(3, Some(1e-3), precision).failure();
                 assert!(learned.remedy.unwrap().contains("ower the learning rate"));
                 assert!(learned.place.unwrap().contains("learning rate 1.00e-3"));
-                let base = what.failure(0, None, precision);
+                let base = what.at(0, None, precision).failure();
                 let remedy = base.remedy.unwrap();
                 assert!(remedy.starts_with("The learning rate is not the cause."));
                 assert!(!remedy.contains("ower the learning rate"), "{remedy}");
@@ -155,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_row_is_named_as_the_page_counts_it() {
-        let failure = ALL[3].failure(0, None, Precision::Single);
+        let failure = ALL[3].at(0, None, Precision::Single).failure();
         assert_eq!(failure.place.as_deref(), Some("step 0, row 7"));
         assert!(
             failure
@@ -167,7 +196,7 @@ mod tests {
             row: Some(6),
             is_alone: false,
         };
-        let failure = all.failure(0, None, Precision::Single);
+        let failure = all.at(0, None, Precision::Single).failure();
         assert!(!failure.remedy.unwrap().contains("row 7"));
     }
 }

@@ -1,6 +1,7 @@
 //! The first optimizer step of a run by itself, on an adapter that is discarded.
 
 use super::{
+    error::TrainError,
     non_finite::NonFinite,
     session::{self, TrainedAdapter},
     state::StepOutcome,
@@ -48,13 +49,11 @@ pub async fn step(
     initial: Option<&TrainedAdapter>,
     train: &[TokenSequence],
     surroundings: &dyn Surroundings,
-) -> Result<OneBatch, Interruption> {
+) -> Result<OneBatch, Interruption<TrainError>> {
     let pacing = Pacing::new(surroundings);
     let precision = plan.device.precision;
     let micro_batches = BatchSchedule::new(train, &plan.spec).next_step();
-    let mut state = session::start(plan, initial, model)
-        .await
-        .map_err(Interruption::Failed)?;
+    let mut state = session::start(plan, initial, model).await?;
     // A new adapter does not change anything yet, except for a prompt.
     let is_changed = initial.is_some() || plan.spec.adapter.prompt_tokens() > 0;
     let present = is_changed.then(|| state.upload(model));
@@ -72,8 +71,8 @@ pub async fn step(
     let scored: usize = micro_batches.iter().map(Batch::num_scored).sum();
     let loss_after = nll_sum / scored as f64;
     if !loss_after.is_finite() {
-        let failure = NonFinite::Loss.failure(1, Some(rate), precision);
-        return Err(Interruption::Failed(failure));
+        let at = NonFinite::Loss.at(1, Some(rate), precision);
+        return Err(Interruption::Failed(TrainError::NonFinite(at)));
     }
     Ok(OneBatch {
         micro_batches,

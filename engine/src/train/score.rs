@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use protocol::{Precision, RunSpec};
 
-use super::step::{TokenScore, token_losses, token_scores};
+use super::{
+    error::TrainError,
+    step::{TokenScore, token_losses, token_scores},
+};
 use crate::{
     adapter::DeviceAdapter,
     data::{
@@ -46,7 +49,7 @@ pub async fn score_rows(
     ends: &BTreeSet<u32>,
     precision: Precision,
     pacing: &Pacing<'_>,
-) -> Result<Vec<RowResult>, Interruption> {
+) -> Result<Vec<RowResult>, Interruption<TrainError>> {
     let mut results = Vec::with_capacity(rows.len());
     for batch in evaluation_batches(rows, spec) {
         let scores = token_scores(model, adapter, &batch, precision, pacing).await?;
@@ -109,7 +112,7 @@ pub async fn mean_loss(
     spec: &RunSpec,
     precision: Precision,
     pacing: &Pacing<'_>,
-) -> Result<HeldOutLoss, Interruption> {
+) -> Result<HeldOutLoss, Interruption<TrainError>> {
     let ends = BTreeSet::new();
     let results = score_rows(model, adapter, rows, spec, &ends, precision, pacing).await?;
     let nll_sum: f64 = results.iter().map(|result| result.nll_sum).sum();
@@ -135,7 +138,7 @@ pub async fn likeliest(
     candidates: &[TokenSequence],
     precision: Precision,
     pacing: &Pacing<'_>,
-) -> Result<Option<usize>, Interruption> {
+) -> Result<Option<usize>, Interruption<TrainError>> {
     let batch = Batch::packed(&candidates.iter().collect::<Vec<_>>());
     let losses = token_losses(model, adapter, &batch, precision, pacing).await?;
     let mut losses = losses.into_iter();

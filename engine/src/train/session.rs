@@ -10,11 +10,12 @@
 use std::rc::Rc;
 
 use protocol::{
-    EvaluationHistory, EvaluationMetrics, Failure, FailureKind, RunOutcome, RunState, RunSummary,
-    StepHistory, StepMetrics,
+    EvaluationHistory, EvaluationMetrics, RunOutcome, RunState, RunSummary, StepHistory,
+    StepMetrics,
 };
 
 use super::{
+    error::{RunError, TrainError},
     non_finite::NonFinite,
     score::{HeldOutLoss, mean_loss},
     state::{Snapshot, StepOutcome, TrainingState},
@@ -47,7 +48,7 @@ pub struct TrainingInput<'a> {
 pub struct TrainingResult {
     pub summary: RunSummary,
     /// Why the run failed, if it did.
-    pub failure: Option<Failure>,
+    pub failure: Option<RunError>,
     /// The kept adapter, if a step was kept.
     pub adapter: Option<Rc<TrainedAdapter>>,
     pub steps: StepHistory,
@@ -70,7 +71,7 @@ impl TrainingResult {
             .map_or(&[], |adapter| &adapter.parameters)
     }
 
-    fn failed_at_start(failure: Failure) -> Self {
+    fn failed_at_start(error: TrainError) -> Self {
         Self {
             summary: RunSummary {
                 outcome: RunOutcome::Failed,
@@ -82,7 +83,10 @@ impl TrainingResult {
                 trainable_parameters: 0,
                 has_adapter: false,
             },
-            failure: Some(failure),
+            failure: Some(RunError {
+                error,
+                kept_step: None,
+            }),
             adapter: None,
             steps: StepHistory::default(),
             evaluations: EvaluationHistory::default(),
@@ -94,7 +98,7 @@ impl TrainingResult {
 pub async fn train(input: TrainingInput<'_>, surroundings: &dyn Surroundings) -> TrainingResult {
     let mut session = match Session::start(&input, surroundings).await {
         Ok(session) => session,
-        Err(failure) => return TrainingResult::failed_at_start(failure),
+        Err(error) => return TrainingResult::failed_at_start(error),
     };
     let mut ended = session.run().await;
     let mut outcome = RunOutcome::Finished;
@@ -104,9 +108,10 @@ pub async fn train(input: TrainingInput<'_>, surroundings: &dyn Surroundings) ->
         ended = session.settle().await;
     }
     match ended {
-        Err(Interruption::Failed(failure)) => {
+        Err(Interruption::Failed(error)) => {
             session.fall_back().await;
-            let failure = session.with_what_is_kept(failure);
+            let kept_step = session.best.as_ref().map(|best| best.adapter.step);
+            let failure = RunError { error, kept_step };
             session.into_result(RunOutcome::Failed, Some(failure))
         }
         _ => session.into_result(outcome, None),
@@ -121,7 +126,7 @@ pub async fn start(
     plan: &RunPlan,
     initial: Option<&TrainedAdapter>,
     model: &Llama,
-) -> Result<TrainingState, Failure> {
+) -> Result<TrainingState, TrainError> {
     let RunPlan { spec, device, .. } = plan;
     match initial.cloned() {
         Some(TrainedAdapter { form, parameters }) => {
@@ -153,7 +158,7 @@ impl<'a> Session<'a> {
     async fn start(
         input: &'a TrainingInput<'a>,
         surroundings: &'a dyn Surroundings,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, TrainError> {
         let pacing = Pacing::new(surroundings);
         let started_millis = pacing.active_millis();
         Ok(Self {
@@ -169,7 +174,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    async fn run(&mut self) -> Result<(), Interruption> {
+    async fn run(&mut self) -> Result<(), Interruption<TrainError>> {
         let plan = self.input.plan;
         let schedule = Schedule::new(&plan.spec, plan.num_steps);
         let mut batches = BatchSchedule::new(self.input.train, &plan.spec);
@@ -197,7 +202,7 @@ impl<'a> Session<'a> {
         micro_batches: &[Batch],
         learning_rate: f64,
         batches: &BatchSchedule<'_>,
-    ) -> Result<(), Interruption> {
+    ) -> Result<(), Interruption<TrainError>> {
         let started = self.pacing.active_millis();
         let StepOutcome {
             loss,
@@ -234,7 +239,7 @@ impl<'a> Session<'a> {
     }
 
     /// Scores the held-out rows and keeps the adapter if it is the best so far. Step 0 is the base.
-    async fn evaluate(&mut self, step: u64) -> Result<(), Interruption> {
+    async fn evaluate(&mut self, step: u64) -> Result<(), Interruption<TrainError>> {
         let parameters = &self.state.parameters;
         if !parameters.iter().all(|parameter| parameter.is_finite()) {
             return Err(self.non_finite(NonFinite::Adapter, step));
@@ -293,9 +298,10 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn non_finite(&self, what: NonFinite, step: u64) -> Interruption {
+    fn non_finite(&self, what: NonFinite, step: u64) -> Interruption<TrainError> {
         let precision = self.input.plan.device.precision;
-        Interruption::Failed(what.failure(step, self.state.learned_at, precision))
+        let at = what.at(step, self.state.learned_at, precision);
+        Interruption::Failed(TrainError::NonFinite(at))
     }
 
     fn keep(&mut self, step: u64, loss: Option<f64>) {
@@ -308,7 +314,7 @@ impl<'a> Session<'a> {
 
     /// Makes sure that the run has an adapter to keep when it ends: the best one that was scored, otherwise the current
     /// one.
-    async fn settle(&mut self) -> Result<(), Interruption> {
+    async fn settle(&mut self) -> Result<(), Interruption<TrainError>> {
         let steps = self.state.optimizer.step;
         let is_settled = self.best.is_some() && !self.input.validation.is_empty();
         if is_settled || steps == 0 {
@@ -325,23 +331,12 @@ impl<'a> Session<'a> {
             self.state.optimizer.step = step;
             // A failure here hides nothing: the first failure is reported, and what was kept stays. A lost device can
             // no longer score, but its failure does not mean that the parameters are bad.
-            if let Err(Interruption::Failed(failure)) = self.settle().await
-                && failure.kind == FailureKind::DeviceLost
+            if let Err(Interruption::Failed(TrainError::Device(_))) = self.settle().await
                 && self.best.is_none()
             {
                 self.keep(step, None);
             }
         }
-    }
-
-    /// Adds to a failure what the run leaves.
-    fn with_what_is_kept(&self, failure: Failure) -> Failure {
-        let kept = match &self.best {
-            Some(best) => format!("The adapter of step {} is kept.", best.adapter.step),
-            None => "No adapter was kept.".to_owned(),
-        };
-        let what = format!("{} {kept}", failure.what);
-        Failure { what, ..failure }
     }
 
     /// What is still to be done after a step; the evaluation that is due after it, too.
@@ -368,7 +363,7 @@ impl<'a> Session<'a> {
             .or_else(|| self.surroundings.memory_bytes())
     }
 
-    fn into_result(self, outcome: RunOutcome, failure: Option<Failure>) -> TrainingResult {
+    fn into_result(self, outcome: RunOutcome, failure: Option<RunError>) -> TrainingResult {
         let base_validation_loss = self.evaluations.base().map(|metrics| metrics.loss);
         let summary = RunSummary {
             outcome,

@@ -1,7 +1,6 @@
 //! Measures the speed of the device with the loaded model: a block forward and backward, and a part of the head.
 
 use burn::tensor::Tensor;
-use protocol::Failure;
 
 use crate::{
     device::DeviceProfile,
@@ -10,7 +9,7 @@ use crate::{
     model::Llama,
     plan::{Speed, measured_tokens},
     surroundings::Clock,
-    tensor::read_all,
+    tensor::{DeviceLost, read_all},
 };
 
 /// The number of scored tokens and of vocabulary entries with which the head is measured.
@@ -28,7 +27,7 @@ pub async fn measure(
     model: &Llama,
     device: DeviceProfile,
     clock: &dyn Clock,
-) -> Result<Option<Speed>, Failure> {
+) -> Result<Option<Speed>, DeviceLost> {
     let Some(block) = model.blocks.first() else {
         return Ok(None);
     };
@@ -67,7 +66,7 @@ async fn blocks_millis(
     context: &PassContext,
     repetitions: usize,
     clock: &dyn Clock,
-) -> Result<f64, Failure> {
+) -> Result<f64, DeviceLost> {
     clock.yield_now().await;
     let adapter = BlockAdapter::default();
     let started = clock.now_millis();
@@ -87,7 +86,7 @@ async fn head_millis(
     model: &Llama,
     rows: &Tensor<2>,
     clock: &dyn Clock,
-) -> Result<(usize, f64), Failure> {
+) -> Result<(usize, f64), DeviceLost> {
     let head = model.head();
     let words = head.rows().min(WORDS);
     let part = head.slice_rows(0..words);

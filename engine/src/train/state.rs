@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, slice};
 
-use protocol::{Failure, RunSpec};
+use protocol::RunSpec;
 
 use super::{
-    internal,
+    error::TrainError,
     non_finite::NonFinite,
     optimizer::{AdamW, AdamWConfig, clip_factor, global_norm},
     step::forward_backward,
@@ -68,13 +68,14 @@ impl TrainingState {
     /// The initial state of a run.
     ///
     /// # Errors
-    /// The device's failure while the adapter's initialization is computed from the base.
+    /// [`TrainError::Start`]: the device's failure while the adapter's initialization is computed from the base.
     pub async fn start(
         spec: &RunSpec,
         model: &Llama,
         device: DeviceProfile,
-    ) -> Result<Self, Failure> {
-        let (form, parameters) = AdapterForm::start(&spec.adapter, model, spec.seed).await?;
+    ) -> Result<Self, TrainError> {
+        let started = AdapterForm::start(&spec.adapter, model, spec.seed).await;
+        let (form, parameters) = started.map_err(|failure| TrainError::Start(Box::new(failure)))?;
         Ok(Self::of(spec, form, parameters, device))
     }
 
@@ -115,7 +116,7 @@ impl TrainingState {
         micro_batches: &[Batch],
         learning_rate: f64,
         pacing: &Pacing<'_>,
-    ) -> Result<StepOutcome, Interruption> {
+    ) -> Result<StepOutcome, Interruption<TrainError>> {
         let MeanGradient {
             loss,
             mut gradients,
@@ -125,8 +126,8 @@ impl TrainingState {
         let grad_norm = global_norm(&gradients);
         if !loss.is_finite() || !grad_norm.is_finite() {
             let what = NonFinite::of_step(loss);
-            let failure = what.failure(done + 1, self.learned_at, self.device.precision);
-            return Err(Interruption::Failed(failure));
+            let at = what.at(done + 1, self.learned_at, self.device.precision);
+            return Err(Interruption::Failed(TrainError::NonFinite(at)));
         }
         if done > 0 {
             self.sound = Some(Snapshot {
@@ -140,7 +141,7 @@ impl TrainingState {
             .for_each(|gradient| *gradient *= factor);
         self.optimizer
             .update(&mut self.parameters, &gradients, learning_rate)
-            .map_err(|error| Interruption::Failed(internal(&error.to_string())))?;
+            .map_err(|error| TrainError::Bug(error.to_string()))?;
         if learning_rate > 0.0 {
             self.learned_at = Some(learning_rate);
         }
@@ -161,7 +162,7 @@ impl TrainingState {
         model: &Llama,
         micro_batches: &[Batch],
         pacing: &Pacing<'_>,
-    ) -> Result<MeanGradient, Interruption> {
+    ) -> Result<MeanGradient, Interruption<TrainError>> {
         let adapter = self.upload(model);
         let mut nll_sum = 0.0;
         let mut gradients = vec![0.0f32; self.parameters.len()];
@@ -221,11 +222,10 @@ impl TrainingState {
     }
 }
 
-fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption> {
+fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption<TrainError>> {
     if sum.len() != gradients.len() {
-        return Err(Interruption::Failed(internal(
-            "the gradient and the adapter differ in length",
-        )));
+        let message = "the gradient and the adapter differ in length".to_owned();
+        return Err(Interruption::Failed(TrainError::Bug(message)));
     }
     for (sum, gradient) in sum.iter_mut().zip(gradients) {
         *sum += gradient;

@@ -9,7 +9,10 @@
 use burn::tensor::Tensor;
 use protocol::Precision;
 
-use super::loss::{HeadLoss, cross_entropy};
+use super::{
+    error::TrainError,
+    loss::{HeadLoss, cross_entropy},
+};
 use crate::{
     adapter::{DeviceAdapter, flatten_gradients, head, prompt_tuning},
     data::batch::Batch,
@@ -61,7 +64,7 @@ pub async fn forward_backward(
     dropout: Option<Dropout>,
     device: DeviceProfile,
     pacing: &Pacing<'_>,
-) -> Result<MicroStep, Interruption> {
+) -> Result<MicroStep, Interruption<TrainError>> {
     let batch = &*model.prompted(batch, Some(adapter));
     let context = model.context(batch, dropout, device.precision);
     let pass = Pass {
@@ -86,9 +89,7 @@ pub async fn forward_backward(
         ..
     } = head_loss.await?;
     let Some(gradient) = gradient else {
-        return Err(Interruption::Failed(super::internal(
-            "the head gave no gradient",
-        )));
+        return Err(bug("the head gave no gradient"));
     };
     let d_norm = adapter
         .norm
@@ -134,11 +135,9 @@ pub async fn forward_backward(
         .chain(of_prompt);
     // One read for the loss, too, which comes last.
     let read = gradients.chain([nll.sum()]).collect();
-    let mut values = read_all(Tensor::cat(read, 0))
-        .await
-        .map_err(Interruption::Failed)?;
+    let mut values = read_all(Tensor::cat(read, 0)).await?;
     let Some(nll_sum) = values.pop().map(f64::from) else {
-        return Err(Interruption::Failed(super::internal("no loss was read")));
+        return Err(bug("no loss was read"));
     };
     if let Some(own) = &adapter.head {
         let chunk = chunk_rows(scored.targets.len());
@@ -160,7 +159,7 @@ pub async fn evaluate(
     batch: &Batch,
     precision: Precision,
     pacing: &Pacing<'_>,
-) -> Result<f64, Interruption> {
+) -> Result<f64, Interruption<TrainError>> {
     let losses = token_losses(model, adapter, batch, precision, pacing).await?;
     Ok(losses.into_iter().map(f64::from).sum())
 }
@@ -175,7 +174,7 @@ pub async fn token_losses(
     batch: &Batch,
     precision: Precision,
     pacing: &Pacing<'_>,
-) -> Result<Vec<f32>, Interruption> {
+) -> Result<Vec<f32>, Interruption<TrainError>> {
     let scores = token_scores(model, adapter, batch, precision, pacing).await?;
     Ok(scores.into_iter().map(|score| score.nll).collect())
 }
@@ -199,7 +198,7 @@ pub async fn token_scores(
     batch: &Batch,
     precision: Precision,
     pacing: &Pacing<'_>,
-) -> Result<Vec<TokenScore>, Interruption> {
+) -> Result<Vec<TokenScore>, Interruption<TrainError>> {
     let batch = &*model.prompted(batch, adapter);
     let context = model.context(batch, None, precision);
     let pass = Pass {
@@ -214,18 +213,19 @@ pub async fn token_scores(
         .head_loss(model.final_norm(rows, adapter), adapter, &scored, false)
         .await?;
     let Some(lead) = loss.lead else {
-        return Err(Interruption::Failed(super::internal(
-            "the head gave no lead",
-        )));
+        return Err(bug("the head gave no lead"));
     };
     // One read for both.
-    let values = read_all(Tensor::cat(vec![loss.nll, lead], 1)).await;
-    let values = values.map_err(Interruption::Failed)?;
+    let values = read_all(Tensor::cat(vec![loss.nll, lead], 1)).await?;
     let score = |pair: &[f32]| TokenScore {
         nll: pair[0],
         is_likeliest: pair[1] <= 0.0,
     };
     Ok(values.chunks_exact(2).map(score).collect())
+}
+
+fn bug(message: &str) -> Interruption<TrainError> {
+    Interruption::Failed(TrainError::Bug(message.to_owned()))
 }
 
 /// What a block keeps from its forward.

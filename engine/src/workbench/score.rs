@@ -99,7 +99,7 @@ impl Scoring<'_> {
         &self,
         side: Side,
         rows: &[TokenSequence],
-    ) -> Result<ScoreReport, Interruption> {
+    ) -> Result<ScoreReport, Interruption<Failure>> {
         let (total, mut rows) = self.both(rows).await?;
         let labels = self.labels(side).await?;
         let keep = self.keep().await?;
@@ -125,14 +125,14 @@ impl Scoring<'_> {
     async fn both(
         &self,
         rows: &[TokenSequence],
-    ) -> Result<(BothScores, Vec<RowScore>), Interruption> {
+    ) -> Result<(BothScores, Vec<RowScore>), Interruption<Failure>> {
         let (model, spec) = (&self.model.llama, &self.batches);
         let ends = self.model.tokenizer.end_of_turn_ids();
         let mut results = [Vec::new(), Vec::new()];
         for (adapter, results) in self.adapters().into_iter().zip(&mut results) {
             let (precision, pacing) = (self.precision, &self.pacing);
             let scoring = score_rows(model, adapter, rows, spec, ends, precision, pacing);
-            *results = scoring.await?;
+            *results = scoring.await.map_err(Interruption::widen)?;
         }
         let [base, tuned] = results;
         let both = BothScores {
@@ -170,11 +170,11 @@ impl Scoring<'_> {
         [None, Some(self.adapter)]
     }
 
-    async fn changes(&self, rows: &[RowScore]) -> Result<Vec<RowChange>, Interruption> {
+    async fn changes(&self, rows: &[RowScore]) -> Result<Vec<RowChange>, Interruption<Failure>> {
         let mut changes = Vec::new();
         for score in rows {
             let stored = self.held_out.row(score.row).await;
-            let Some((place, stored)) = stored.map_err(Interruption::Failed)? else {
+            let Some((place, stored)) = stored? else {
                 continue;
             };
             let summary = stored.summary();
@@ -194,7 +194,7 @@ impl Scoring<'_> {
 
     /// Scores the general prompts, rendered as a user turn and an assistant turn and scored on the answer, whatever the
     /// run was trained on. A prompt that the model's template rejects is left out.
-    async fn keep(&self) -> Result<Option<KeepScore>, Interruption> {
+    async fn keep(&self) -> Result<Option<KeepScore>, Interruption<Failure>> {
         let spec = DataSpec::default();
         let encoder = self.model.encoder();
         let prompts = KEEP_PROMPTS.iter().enumerate();
@@ -220,7 +220,7 @@ impl Scoring<'_> {
         Ok(Some(KeepScore { total, prompts }))
     }
 
-    async fn labels(&self, side: Side) -> Result<Option<LabelScore>, Interruption> {
+    async fn labels(&self, side: Side) -> Result<Option<LabelScore>, Interruption<Failure>> {
         let labels = &self.held_out.dataset.labels;
         let num_labels = labels.len();
         if !(2..=MAX_LABELS).contains(&num_labels) {
@@ -239,7 +239,7 @@ impl Scoring<'_> {
         'rows: for (done, sequence) in rows.iter().enumerate() {
             self.pacing.progressed(done, rows.len());
             let stored = self.held_out.row(sequence.row).await;
-            let Some((_, stored)) = stored.map_err(Interruption::Failed)? else {
+            let Some((_, stored)) = stored? else {
                 continue;
             };
             let Some((own, candidates)) = self.candidates(&stored) else {
@@ -248,7 +248,9 @@ impl Scoring<'_> {
             let mut taken = [0; 2];
             for (adapter, taken) in self.adapters().into_iter().zip(&mut taken) {
                 let (model, precision) = (&self.model.llama, self.precision);
-                let label = likeliest(model, adapter, &candidates, precision, &self.pacing).await?;
+                let label = likeliest(model, adapter, &candidates, precision, &self.pacing)
+                    .await
+                    .map_err(Interruption::widen)?;
                 let Some(label) = label else {
                     continue 'rows;
                 };

@@ -80,7 +80,7 @@ pub async fn step_one_batch(
             scored_tokens: stepped.num_scored() as u64,
         })),
         Err(Interruption::Stopped) => Ok(None),
-        Err(Interruption::Failed(failure)) => Err(failure),
+        Err(Interruption::Failed(error)) => Err(error.into()),
     }
 }
 

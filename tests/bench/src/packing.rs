@@ -95,7 +95,7 @@ impl Packing {
         let pacing = Pacing::new(&host);
         let mut state = TrainingState::start(&spec, &self.model, profile())
             .await
-            .map_err(|failure| failure.what)?;
+            .map_err(|error| error.to_string())?;
         let mut batches = BatchSchedule::new(&self.rows, &spec);
         let (start, mut num_steps) = (host.now_millis(), 0);
         while batches.epoch() < 1.0 {
@@ -105,7 +105,7 @@ impl Packing {
                 .await
                 .map_err(|interruption| match interruption {
                     Interruption::Stopped => "stopped".to_owned(),
-                    Interruption::Failed(failure) => failure.what,
+                    Interruption::Failed(error) => error.to_string(),
                 })?;
             num_steps += 1;
         }

@@ -122,7 +122,7 @@ impl Product {
         }
         // The queue is in order, so a number of the last product is available only once all are done.
         let corner = read_all(last.slice([0..1, 0..1])).await;
-        corner.map(drop).map_err(|failure| failure.what)
+        corner.map(drop).map_err(|lost| lost.0)
     }
 
     /// The largest error of some elements, compared with sums in f64, relative to the size of the operands.
@@ -134,9 +134,7 @@ impl Product {
             transposed,
             ..
         } = self.spec;
-        let product = read_all(self.multiply())
-            .await
-            .map_err(|failure| failure.what)?;
+        let product = read_all(self.multiply()).await.map_err(|lost| lost.0)?;
         let lhs = draw(&format!("lhs {m} {k}"), m * k);
         let rhs = self.rhs_values();
         let element = |row: usize, column: usize| -> f64 {

@@ -135,7 +135,7 @@ impl Training {
         Ok(Self {
             state: TrainingState::start(&spec, &model, profile())
                 .await
-                .map_err(|failure| failure.what)?,
+                .map_err(|error| error.to_string())?,
             batch: Batch::new(&[&row]),
             learning_rate,
             pacing: Pacing::new(host),
@@ -154,7 +154,7 @@ impl Training {
                 .await
                 .map_err(|interruption| match interruption {
                     Interruption::Stopped => "stopped".to_owned(),
-                    Interruption::Failed(failure) => failure.what,
+                    Interruption::Failed(error) => error.to_string(),
                 })?;
             self.losses.push(outcome.loss);
         }

@@ -209,19 +209,19 @@ impl GradientRule for First {
 impl Start<'_> {
     /// `x W^T` `[k, out]` for `x` `[k, in]`.
     pub(super) async fn times_transposed(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
-        read_all(self.weight.forward(self.upload(x), None)).await
+        Ok(read_all(self.weight.forward(self.upload(x), None)).await?)
     }
 
     /// `x W` `[k, in]` for `x` `[k, out]`.
     pub(super) async fn times(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
-        read_all(self.weight.backward(self.upload(x), None)).await
+        Ok(read_all(self.weight.backward(self.upload(x), None)).await?)
     }
 
     /// `x W^T W W^T` `[k, out]` for `x` `[k, in]`: the products of two rounds with a single read.
     async fn power(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         let once = self.weight.forward(self.upload(x), None);
         let twice = self.weight.forward(self.weight.backward(once, None), None);
-        read_all(twice).await
+        Ok(read_all(twice).await?)
     }
 
     fn upload(&self, x: &Rows) -> Tensor<2> {

@@ -66,7 +66,7 @@ pub(in crate::adapter) async fn start(
     let vocabulary = base.shape().vocab_size as u64;
     let ids = (0..num_tokens).map(|_| ((u64::from(rng.next_u32()) * vocabulary) >> 32) as u32);
     let ids: Vec<u32> = ids.collect();
-    read_all(base.embeddings(&ids)).await
+    Ok(read_all(base.embeddings(&ids)).await?)
 }
 
 /// The gradient of `P`, from that of the embedded rows `[n, d]`: the sum over all rows' virtual tokens.

@@ -1,7 +1,7 @@
 //! Makes a merged model from files only: those of the base, and an adapter in PEFT's form.
 
 use burn::tensor::Device;
-use protocol::MergedKind;
+use protocol::{Failure, MergedKind};
 
 use super::{FileSink, Merge, SHARD_BYTES, ZIP64_FROM};
 use crate::{
@@ -25,7 +25,7 @@ pub async fn merge_files(
     kind: MergedKind,
     surroundings: &dyn Surroundings,
     sink: &mut dyn FileSink,
-) -> Result<String, Interruption> {
+) -> Result<String, Interruption<Failure>> {
     let failed = |failure| Interruption::Failed(failure);
     let files = checkpoint::open(model).await;
     let files = files.map_err(|error| failed(error.into()))?;
