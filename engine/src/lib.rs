@@ -18,6 +18,7 @@
 pub use kernels;
 
 pub mod adapter;
+pub mod arch;
 pub mod data;
 pub mod device;
 pub mod export;

@@ -1,5 +1,5 @@
 //! The frozen base model on the device.
 
-pub mod llama;
+mod decoder;
 
-pub use llama::Llama;
+pub use decoder::Model;

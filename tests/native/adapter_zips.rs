@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use engine::{
     import::{AdapterFiles, ImportError},
-    model::Llama,
+    model::Model,
 };
 use futures_executor::block_on;
 use protocol::Failure;
@@ -27,11 +27,11 @@ fn files() -> (Vec<u8>, Vec<u8>) {
     (of(CONFIG), of(WEIGHTS))
 }
 
-fn model() -> Llama {
+fn model() -> Model {
     block_on(golden::model("odd", &Device::flex()))
 }
 
-fn taken(zip: Vec<u8>, model: &Llama) -> Result<AdapterFiles, ImportError> {
+fn taken(zip: Vec<u8>, model: &Model) -> Result<AdapterFiles, ImportError> {
     open(vec![named("my adapter.zip", zip)], model)
 }
 

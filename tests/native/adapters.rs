@@ -8,7 +8,7 @@ use engine::{
     adapter::ModelShape,
     export::{adapter_files, gguf, mlx, refusal},
     layers::frozen::FrozenMatrix,
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     train::{state::TrainingState, step::evaluate},
     weights::packed::{PackedKind, PackedMatrix},
@@ -43,13 +43,13 @@ fn every_method_trains_as_in_peft_and_merges() {
 
 /// Compares the loss of the adapter merged into the base with that of base and adapter; returns their relative
 /// difference.
-fn check_merge(name: &str, tuned: &Llama, state: &TrainingState) -> f64 {
+fn check_merge(name: &str, tuned: &Model, state: &TrainingState) -> f64 {
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);
     let adapter = state.upload(tuned);
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host);
-    let loss = |model: &Llama, adapter| {
+    let loss = |model: &Model, adapter| {
         block_on(evaluate(model, adapter, &batch, Precision::Single, &pacing)).unwrap()
     };
     let (base, unmerged) = (loss(tuned, None), loss(tuned, Some(&adapter)));
@@ -104,7 +104,7 @@ fn dense(values: Vec<f32>, rows: usize, cols: usize) -> FrozenMatrix {
 }
 
 /// Writes the adapter as the page exports it, with the loss that PEFT must find, where `INLAY_ADAPTERS` names a folder.
-fn write_export(case: &str, name: &str, model: &Llama, state: &TrainingState) {
+fn write_export(case: &str, name: &str, model: &Model, state: &TrainingState) {
     let Some(folder) = std::env::var_os("INLAY_ADAPTERS") else {
         return;
     };

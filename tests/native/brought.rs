@@ -6,7 +6,7 @@ use engine::{
     adapter::{AdapterForm, ModelShape},
     export::{gguf, gguf_zip, mlx},
     import::{AdapterFiles, ImportError},
-    model::Llama,
+    model::Model,
     weights::checkpoint::NamedSource,
 };
 use futures_executor::block_on;
@@ -21,20 +21,20 @@ use crate::{
 
 type ForgedTensor = (String, Dtype, Vec<usize>, Vec<u8>);
 
-fn model_of(case: &str) -> (String, Llama) {
+fn model_of(case: &str) -> (String, Model) {
     let told: Value = fixture::json(&format!("strangers/{case}/told.json"));
     let name = told["model"].as_str().unwrap().to_owned();
     let model = block_on(golden::model(&name, &Device::flex()));
     (name, model)
 }
 
-fn form_of(files: Vec<NamedSource>, model: &Llama) -> (AdapterForm, Vec<f32>) {
+fn form_of(files: Vec<NamedSource>, model: &Model) -> (AdapterForm, Vec<f32>) {
     let files = open(files, model).unwrap_or_else(|error| panic!("{:?}", Failure::from(error)));
     block_on(files.form(model)).unwrap()
 }
 
 /// What the adapter makes of every projection.
-fn merged(model: &Llama, (form, parameters): &(AdapterForm, Vec<f32>)) -> Vec<Vec<f32>> {
+fn merged(model: &Model, (form, parameters): &(AdapterForm, Vec<f32>)) -> Vec<Vec<f32>> {
     let layers = model.blocks.iter().enumerate();
     let each = layers.flat_map(|(layer, block)| {
         TargetModule::ALL.map(|module| {
@@ -61,7 +61,7 @@ fn assert_near(what: &str, actual: &[Vec<f32>], expected: &[Vec<f32>]) {
     }
 }
 
-fn failure(files: Vec<NamedSource>, model: &Llama) -> Failure {
+fn failure(files: Vec<NamedSource>, model: &Model) -> Failure {
     match open(files, model) {
         Ok(_) => panic!("it was taken"),
         Err(error) => Failure::from(error),
@@ -420,7 +420,7 @@ fn of_a_checkpoints_folder_the_adapter_is_taken() {
 }
 
 /// An adapter of every module with every number drawn.
-fn make(spec: &AdapterSpec, model: &Llama, random: &mut Random) -> (AdapterForm, Vec<f32>) {
+fn make(spec: &AdapterSpec, model: &Model, random: &mut Random) -> (AdapterForm, Vec<f32>) {
     let (form, mut parameters) = block_on(AdapterForm::start(spec, model, 3)).unwrap();
     for value in &mut parameters {
         *value += random.unit() * 0.1;

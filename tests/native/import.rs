@@ -5,7 +5,7 @@ use engine::{
     adapter::{AdapterForm, ModelShape},
     export::{adapter_files, peft_zip},
     import::{AdapterFiles, ImportError, Mismatch},
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     train::step::evaluate,
     weights::checkpoint::NamedSource,
@@ -57,11 +57,11 @@ pub fn pair(config: Vec<u8>, tensors: Vec<u8>) -> Vec<NamedSource> {
     ]
 }
 
-pub fn open(files: Vec<NamedSource>, model: &Llama) -> Result<AdapterFiles, ImportError> {
+pub fn open(files: Vec<NamedSource>, model: &Model) -> Result<AdapterFiles, ImportError> {
     block_on(AdapterFiles::open(files, &ModelShape::from(&model.config)))
 }
 
-pub fn loss(name: &str, model: &Llama, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
+pub fn loss(name: &str, model: &Model, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
     let rows: Rows = fixture::json(&format!("model/{name}.forward.json"));
     let batch = fixture::batch(&rows.rows);
     let host = ScriptedHost::default();
@@ -97,7 +97,7 @@ fn a_strangers_adapter_has_the_loss_of_peft() {
 }
 
 /// An adapter with random numbers.
-fn make(spec: &AdapterSpec, model: &Llama, random: &mut Random) -> (AdapterForm, Vec<f32>) {
+fn make(spec: &AdapterSpec, model: &Model, random: &mut Random) -> (AdapterForm, Vec<f32>) {
     let (form, mut parameters) = block_on(AdapterForm::start(spec, model, 3)).unwrap();
     for value in &mut parameters {
         *value += random.unit() * 0.1;
@@ -248,7 +248,7 @@ impl Forged {
     }
 
     /// What is refused, and why.
-    pub fn mismatches(&self, model: &Llama) -> Vec<Mismatch> {
+    pub fn mismatches(&self, model: &Model) -> Vec<Mismatch> {
         match open(self.files(), model) {
             Err(ImportError::Mismatches { mismatches, .. }) => mismatches,
             Err(error) => panic!("{error}"),

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use engine::{
     device::DeviceProfile,
     host::{Gathering, Host},
-    model::Llama,
+    model::Model,
     plan::{MemoryEstimate, RunPlan},
     surroundings::Clock,
     train::session::{TrainingInput, train},
@@ -76,7 +76,7 @@ impl Clock for Meter {
 }
 
 /// One block goes the same ways as many.
-fn model() -> Llama {
+fn model() -> Model {
     let mut model = block_on(golden::model("odd", &Device::flex()));
     model.blocks.truncate(1);
     model.config.num_hidden_layers = 1;

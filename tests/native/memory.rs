@@ -12,7 +12,7 @@ use engine::{
     export::adapter_files,
     import::AdapterFiles,
     layers::block::Block,
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     train::state::TrainingState,
     weights::checkpoint::NamedSource,
@@ -39,7 +39,7 @@ mod counting;
 static ALLOCATOR: Counting = Counting::OF_ALL;
 
 /// The tiny model with as many blocks, which share their weights: what a block adds is what a step holds of it.
-fn model_of(layers: usize) -> Llama {
+fn model_of(layers: usize) -> Model {
     let mut model = block_on(golden::model("tiny", &Device::flex()));
     let first = model.blocks[0].clone();
     let block = |index| Block {
@@ -63,7 +63,7 @@ fn spec() -> RunSpec {
 }
 
 /// Bytes of the adapter's parameters.
-fn adapter_bytes(model: &Llama) -> usize {
+fn adapter_bytes(model: &Model) -> usize {
     4 * block_on(TrainingState::start(&spec(), model, golden::profile()))
         .unwrap()
         .parameters
@@ -71,7 +71,7 @@ fn adapter_bytes(model: &Llama) -> usize {
 }
 
 /// The peak memory of a step beyond what was allocated before; blocks keep nothing beyond their inputs.
-fn peak_of_step(model: &Llama, tokens: usize) -> usize {
+fn peak_of_step(model: &Model, tokens: usize) -> usize {
     let sequence = TokenSequence {
         row: 0,
         ids: (0..tokens).map(|index| 3 + index as u32 % 300).collect(),

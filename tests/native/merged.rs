@@ -14,7 +14,7 @@ use engine::{
         merged::{FileSink, Merge, SHARD_BYTES, ZIP64_FROM, merge_files},
         peft_zip,
     },
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     surroundings::Control,
     tokenizer::Tokenizer,
@@ -129,7 +129,7 @@ pub fn opened(files: BTreeMap<String, Vec<u8>>) -> ModelFiles {
     block_on(open(sources.collect())).unwrap()
 }
 
-fn loss(name: &str, model: &Llama, state: Option<&TrainingState>) -> f64 {
+fn loss(name: &str, model: &Model, state: Option<&TrainingState>) -> f64 {
     #[derive(serde::Deserialize)]
     struct Rows {
         rows: Vec<fixture::Row>,
@@ -149,8 +149,8 @@ fn loss(name: &str, model: &Llama, state: Option<&TrainingState>) -> f64 {
     .unwrap()
 }
 
-pub fn loaded(files: &ModelFiles) -> Llama {
-    block_on(Llama::load(files, &Device::flex(), async |_| ())).unwrap()
+pub fn loaded(files: &ModelFiles) -> Model {
+    block_on(Model::load(files, &Device::flex(), async |_| ())).unwrap()
 }
 
 /// A LoRA that does nothing yet: merging gives the base.

@@ -5,7 +5,7 @@ use engine::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
     },
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     plan::{MemoryEstimate, RunPlan},
     surroundings::Control,
@@ -52,7 +52,7 @@ fn plan(spec: &RunSpec) -> RunPlan {
 
 fn step(
     spec: &RunSpec,
-    model: &Llama,
+    model: &Model,
     train: &[TokenSequence],
     host: &ScriptedHost,
 ) -> Result<OneBatch, Interruption<TrainError>> {

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use engine::{
     data::{Encoder, prepare::Preparation},
     device::DeviceProfile,
-    model::Llama,
+    model::Model,
     plan::RunPlan,
     template,
     train::session::{TrainingInput, train},
@@ -29,7 +29,7 @@ async fn tune(folder: &Path) -> Result<Vec<f64>, Failure> {
     let files = open(sources.into()).await?;
     let (tokenizer, template) = template::of_model(&files)?;
     let device = DeviceProfile::new(DeviceKind::Cpu);
-    let model = Llama::load(&files, &Device::flex(), async |_| ()).await?;
+    let model = Model::load(&files, &Device::flex(), async |_| ()).await?;
     let mut spec = RunSpec {
         max_steps: 20,
         learning_rate: 0.01,

@@ -7,13 +7,12 @@ use engine::{
     data::batch::Batch,
     export::{gguf, merged::Merge, mlx, peft_zip, refusal},
     import::AdapterFiles,
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     train::{state::TrainingState, step::evaluate},
     weights::{
-        config::LlamaConfig,
+        config::ModelConfig,
         gguf::{GgufHeader, Value},
-        names::gguf_from_hf,
         tensor::TensorEntry,
     },
 };
@@ -36,7 +35,7 @@ use crate::{
 /// A model, an adapter trained on it for two steps from random numbers, and rows to score.
 struct Trained {
     base: DrawnModel,
-    model: Llama,
+    model: Model,
     state: TrainingState,
     batch: Batch,
 }
@@ -91,7 +90,7 @@ impl Trained {
         ModelShape::from(&self.model.config)
     }
 
-    fn loss(&self, model: &Llama, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
+    fn loss(&self, model: &Model, adapter: Option<(&AdapterForm, &[f32])>) -> f64 {
         let host = ScriptedHost::default();
         let pacing = Pacing::new(&host);
         let adapter = adapter.map(|(form, parameters)| form.upload(parameters, model));
@@ -251,7 +250,7 @@ fn gguf_adapters_are_read_as_they_were_written() {
         assert_eq!(tensors.len(), 2 * differences.len());
         for ((layer, module), expected) in differences {
             let weight = format!("model.layers.{layer}.{}.weight", module.path());
-            let name = gguf_from_hf(&weight).unwrap();
+            let name = shape.arch.gguf_from_hf(&weight).unwrap();
             let (a, b) = (
                 read(&format!("{name}.lora_a")),
                 read(&format!("{name}.lora_b")),
@@ -354,7 +353,7 @@ fn merged_models_are_read_as_they_were_written() {
         let files = opened(written.clone());
         let what = format!("{kind:?} of {:?}", of.base.config);
         let has_own_head = case.state.form.layout.head().is_some();
-        let expected = LlamaConfig {
+        let expected = ModelConfig {
             // A GGUF file has it in 32 bits.
             rms_norm_eps: match kind {
                 MergedKind::Safetensors => of.base.config.rms_norm_eps,

@@ -9,7 +9,7 @@ use std::{
 use engine::{
     adapter::DeviceAdapter,
     data::{Encoder, TokenSequence, batch::Batch, keep::KEEP_PROMPTS},
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     surroundings::{Clock, Control},
     tensor::read_all,
@@ -43,7 +43,7 @@ use crate::common::{
 };
 
 fn results(
-    model: &Llama,
+    model: &Model,
     adapter: Option<&DeviceAdapter>,
     rows: &[TokenSequence],
     spec: &RunSpec,
@@ -89,7 +89,7 @@ fn plain(row: &TokenSequence, logits: &[f32], vocab_size: usize) -> (f64, usize)
 }
 
 /// Logits at every position of a row, the whole vocabulary at once.
-fn logits(model: &Llama, adapter: Option<&DeviceAdapter>, ids: &[u32]) -> Vec<f32> {
+fn logits(model: &Model, adapter: Option<&DeviceAdapter>, ids: &[u32]) -> Vec<f32> {
     let context = model.row_context(ids.len(), 0, Precision::Single);
     let mut hidden = model.embed(ids, adapter);
     for block in &model.blocks {
@@ -380,7 +380,7 @@ fn mean(rows: &[(usize, f64)]) -> f64 {
 
 /// The base model by itself, without the workbench.
 struct Alone {
-    model: Llama,
+    model: Model,
     tokenizer: Tokenizer,
 }
 

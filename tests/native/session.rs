@@ -6,7 +6,7 @@ use engine::{
         batch::{Batch, BatchSchedule},
     },
     layers::frozen::FrozenMatrix,
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     plan::{MemoryEstimate, RunPlan},
     surroundings::Control,
@@ -33,7 +33,7 @@ use crate::common::{
 
 /// A run and its inputs.
 struct Bench {
-    model: Llama,
+    model: Model,
     train: Vec<TokenSequence>,
     validation: Vec<TokenSequence>,
     spec: RunSpec,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use engine::{
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     train::{state::TrainingState, step::evaluate},
 };
@@ -186,7 +186,7 @@ fn bundled_model_learns_as_in_peft() {
     }
 }
 
-fn held_out_loss(model: &Llama, state: &TrainingState, rows: &[Row]) -> f64 {
+fn held_out_loss(model: &Model, state: &TrainingState, rows: &[Row]) -> f64 {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host);
     let batch = fixture::batch(rows);

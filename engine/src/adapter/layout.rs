@@ -9,11 +9,13 @@ use super::{
     shared::SharedMatrix,
     slot::{ModulePart, ModuleSlots},
 };
-use crate::weights::config::LlamaConfig;
+use crate::{arch::Architecture, weights::config::ModelConfig};
 
 /// The sizes of a model that determine the layout of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelShape {
+    /// The family.
+    pub arch: &'static Architecture,
     pub vocab_size: usize,
     pub num_hidden_layers: usize,
     pub hidden_size: usize,
@@ -23,9 +25,10 @@ pub struct ModelShape {
     pub features: [(usize, usize); TargetModule::ALL.len()],
 }
 
-impl From<&LlamaConfig> for ModelShape {
-    fn from(config: &LlamaConfig) -> Self {
+impl From<&ModelConfig> for ModelShape {
+    fn from(config: &ModelConfig) -> Self {
         Self {
+            arch: config.arch,
             vocab_size: config.vocab_size,
             num_hidden_layers: config.num_hidden_layers,
             hidden_size: config.hidden_size,
@@ -39,12 +42,23 @@ impl From<&LlamaConfig> for ModelShape {
 impl From<&ModelSummary> for ModelShape {
     fn from(model: &ModelSummary) -> Self {
         Self {
+            arch: Architecture::of_summary(model),
             vocab_size: model.vocab_size,
             num_hidden_layers: model.num_hidden_layers,
             hidden_size: model.hidden_size,
             num_attention_heads: model.num_attention_heads,
             num_key_value_heads: model.num_key_value_heads,
             features: TargetModule::ALL.map(|module| model.projection_features(module)),
+        }
+    }
+}
+
+impl ModelShape {
+    /// The heads of queries, or of keys and values.
+    pub fn num_heads(&self, module: TargetModule) -> usize {
+        match module {
+            TargetModule::KProj | TargetModule::VProj => self.num_key_value_heads,
+            _ => self.num_attention_heads,
         }
     }
 }

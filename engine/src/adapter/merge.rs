@@ -137,7 +137,10 @@ mod tests {
     use protocol::{AdapterSpec, Method};
 
     use super::*;
-    use crate::adapter::{ModelShape, Part};
+    use crate::{
+        adapter::{ModelShape, Part},
+        arch::LLAMA,
+    };
 
     fn layout(method: Method) -> AdapterLayout {
         let spec = AdapterSpec {
@@ -145,6 +148,7 @@ mod tests {
             ..AdapterSpec::default()
         };
         let shape = ModelShape {
+            arch: &LLAMA,
             vocab_size: 32,
             num_hidden_layers: 2,
             hidden_size: 16,

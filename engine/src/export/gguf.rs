@@ -4,17 +4,14 @@
 //! writes. llama.cpp uses one alpha for the whole file and the rank of each tensor, so differences between modules go
 //! into `lora_b`.
 
-use protocol::TargetModule;
-
 use super::ExportError;
 use crate::{
     adapter::{LowRankUpdate, ModelShape},
+    arch::block_name,
     weights::{gguf::MAGIC, packed::PackedKind},
 };
 
 const VERSION: u32 = 3;
-/// llama.cpp's name of the architecture of all models that this engine runs.
-pub(super) const ARCHITECTURE: &str = "llama";
 const ALIGNMENT: u64 = 32;
 /// The numbers of the value types.
 const TYPE_UINT32: u32 = 4;
@@ -150,20 +147,6 @@ fn put_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend(text.as_bytes());
 }
 
-/// A module's name in a GGUF file.
-fn tensor_name(layer: usize, module: TargetModule) -> String {
-    let name = match module {
-        TargetModule::QProj => "attn_q",
-        TargetModule::KProj => "attn_k",
-        TargetModule::VProj => "attn_v",
-        TargetModule::OProj => "attn_output",
-        TargetModule::GateProj => "ffn_gate",
-        TargetModule::UpProj => "ffn_up",
-        TargetModule::DownProj => "ffn_down",
-    };
-    format!("blk.{layer}.{name}.weight")
-}
-
 /// A LoRA file for a base in GGUF.
 ///
 /// # Errors
@@ -177,7 +160,7 @@ pub fn adapter(
     let alpha = first.scaling * first.r as f64;
     let mut header = Header::default();
     header.text("general.type", "adapter");
-    header.text("general.architecture", ARCHITECTURE);
+    header.text("general.architecture", shape.arch.gguf);
     header.text("general.name", name);
     header.text("adapter.type", "lora");
     header.float("adapter.lora.alpha", alpha as f32);
@@ -185,19 +168,17 @@ pub fn adapter(
     for update in updates {
         let (layer, module, r) = (update.layer, update.module, update.r);
         let update = update.padded(r, alpha / r as f64);
-        let name = tensor_name(layer, module);
+        let name = block_name(layer, &format!("{}.weight", module.path()));
+        let name = shape.arch.gguf_from_hf(&name).unwrap_or_default();
         let (in_features, out_features) = (update.a.len() / r, update.b.len() / r);
         header.matrix(&format!("{name}.lora_a"), [r, in_features]);
         put_floats(&mut data, &update.a);
         header.matrix(&format!("{name}.lora_b"), [out_features, r]);
-        let heads = match module {
-            TargetModule::QProj => Some(shape.num_attention_heads),
-            TargetModule::KProj => Some(shape.num_key_value_heads),
-            _ => None,
-        };
-        match heads {
-            Some(heads) => put_floats(&mut data, &interleaved(&update.b, r, heads)),
-            None => put_floats(&mut data, &update.b),
+        if shape.arch.is_interleaved(module) {
+            let b = interleaved(&update.b, r, shape.num_heads(module));
+            put_floats(&mut data, &b);
+        } else {
+            put_floats(&mut data, &update.b);
         }
     }
     let mut file = header.finish();
@@ -210,8 +191,8 @@ fn put_floats(data: &mut Vec<u8>, values: &[f32]) {
     pad(data);
 }
 
-/// Rows of `[heads 2 hd/2, cols]` in the order of `[heads hd/2 2, cols]`: llama.cpp rotates neighbors where HF rotates
-/// halves, so GGUF files of Llama-class models store the rows of queries and keys in this order.
+/// Rows of `[heads 2 hd/2, cols]` in the order of `[heads hd/2 2, cols]`: the order of
+/// [`RowOrder::Interleaved`](crate::arch::RowOrder).
 fn interleaved(values: &[f32], cols: usize, heads: usize) -> Vec<f32> {
     let rows = values.len() / cols;
     let row = |to: usize| &values[interleaved_row(to, rows / heads) * cols..][..cols];

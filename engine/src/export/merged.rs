@@ -31,10 +31,11 @@ use self::{llama_cpp::HeaderError, quantise::put_row, zip::Zip};
 use super::gguf::{interleaved_row, pad};
 use crate::{
     adapter::{Merging, Place},
+    arch::{self, block_name},
     pacing::Interruption,
     surroundings::{Control, Surroundings},
     tokenizer::Tokenizer,
-    weights::{checkpoint::ModelFiles, config::LlamaConfig, packed::PackedKind},
+    weights::{checkpoint::ModelFiles, config::ModelConfig, packed::PackedKind},
 };
 
 /// How much of a matrix is read, written and reported at a time, in bytes of f32.
@@ -117,7 +118,7 @@ impl Merge<'_> {
         if let Some(refused) = refusal(&self.form.layout().spec) {
             return Err(failed(refused));
         }
-        let config = LlamaConfig {
+        let config = ModelConfig {
             // A trained head is no longer the embedding.
             tie_word_embeddings: self.files.config.tie_word_embeddings
                 && self.form.layout().head().is_none(),
@@ -148,7 +149,7 @@ impl Merge<'_> {
         sizes.sum()
     }
 
-    fn plan(&self, config: &LlamaConfig) -> Result<Vec<Planned>, Interruption<Failure>> {
+    fn plan(&self, config: &ModelConfig) -> Result<Vec<Planned>, Interruption<Failure>> {
         let tensors = config.tensors().into_iter().map(|(hf_name, shape)| {
             let kind = stored_kind(self.kind, &hf_name, &shape, config.tie_word_embeddings);
             let num_bytes = num_bytes(kind, &shape)?;
@@ -168,7 +169,7 @@ impl Merge<'_> {
 
     async fn write_folder(
         &self,
-        config: &LlamaConfig,
+        config: &ModelConfig,
         tensors: &[Planned],
         out: &mut Writer<'_>,
     ) -> Result<(), Interruption<Failure>> {
@@ -195,7 +196,7 @@ impl Merge<'_> {
 
     async fn write_gguf(
         &self,
-        config: &LlamaConfig,
+        config: &ModelConfig,
         tensors: &[Planned],
         out: &mut Writer<'_>,
     ) -> Result<(), Interruption<Failure>> {
@@ -226,7 +227,7 @@ impl Merge<'_> {
     ) -> Result<(), Interruption<Failure>> {
         let [rows, cols] = tensor.size();
         // The rows of the base are read in whole heads, in any format.
-        let head_dim = self.head_dim(&tensor.hf_name);
+        let head_dim = self.files.config.interleaved_head_dim(&tensor.hf_name);
         if let Some(trained) = self.trained(&tensor.hf_name) {
             return self.write_rows(tensor, trained, None, out).await;
         }
@@ -294,14 +295,6 @@ impl Merge<'_> {
         }
     }
 
-    /// The head size, for queries and keys, whose rows GGUF interleaves.
-    fn head_dim(&self, hf_name: &str) -> Option<usize> {
-        match projection(hf_name)?.1 {
-            TargetModule::QProj | TargetModule::KProj => Some(self.files.config.head_dim),
-            _ => None,
-        }
-    }
-
     /// The numbers of a norm or the head, if the adapter has its own.
     fn trained(&self, hf_name: &str) -> Option<&[f32]> {
         let slot = self
@@ -311,10 +304,10 @@ impl Merge<'_> {
             .iter()
             .find(|slot| match slot.place {
                 Place::Norm { layer, norm } => {
-                    hf_name == format!("model.layers.{layer}.{}.weight", norm.name())
+                    hf_name == block_name(layer, &format!("{}.weight", norm.name()))
                 }
-                Place::FinalNorm => hf_name == "model.norm.weight",
-                Place::Head => hf_name == "lm_head.weight",
+                Place::FinalNorm => hf_name == arch::FINAL_NORM.hf,
+                Place::Head => hf_name == arch::HEAD.hf,
                 Place::Module { .. } | Place::Prompt => false,
             })?;
         Some(&self.parameters[slot.range.clone()])
@@ -353,8 +346,7 @@ fn failed(failure: impl Into<Failure>) -> Interruption<Failure> {
 
 /// The type in which a tensor is stored.
 fn stored_kind(kind: MergedKind, hf_name: &str, shape: &[u64], is_tied: bool) -> PackedKind {
-    let makes_logits =
-        hf_name == "lm_head.weight" || (is_tied && hf_name == "model.embed_tokens.weight");
+    let makes_logits = hf_name == arch::HEAD.hf || (is_tied && hf_name == arch::EMBEDDING.hf);
     let wanted = match kind {
         _ if shape.len() == 1 => PackedKind::F32,
         MergedKind::Safetensors => PackedKind::F32,

@@ -10,7 +10,7 @@ use crate::{
     adapter::DeviceAdapter,
     data::Encoder,
     layers::block::KeyValueCache,
-    model::Llama,
+    model::Model,
     surroundings::{Control, Surroundings},
     tensor::read_all,
 };
@@ -23,7 +23,7 @@ const PROMPT_CHUNK: usize = 256;
 pub struct GenerationInput<'a> {
     pub conversation: &'a Conversation,
     pub spec: &'a GenerationSpec,
-    pub model: &'a Llama,
+    pub model: &'a Model,
     pub encoder: Encoder<'a>,
     pub adapter: Option<&'a DeviceAdapter>,
     pub precision: Precision,
@@ -94,7 +94,7 @@ pub async fn generate(
 }
 
 /// The number of tokens of prompt and answer that fit into the context after this many learned tokens of an adapter.
-pub fn context_length(model: &Llama, virtual_tokens: usize) -> usize {
+pub fn context_length(model: &Model, virtual_tokens: usize) -> usize {
     let positions = model.config.max_position_embeddings;
     positions.saturating_sub(virtual_tokens)
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     data::{Batch, BatchSchedule, TokenSequence},
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     plan::RunPlan,
     surroundings::Surroundings,
@@ -45,7 +45,7 @@ impl OneBatch {
 /// The user's stop, a device's failure, or a loss or gradient that is not finite.
 pub async fn step(
     plan: &RunPlan,
-    model: &Llama,
+    model: &Model,
     initial: Option<&TrainedAdapter>,
     train: &[TokenSequence],
     surroundings: &dyn Surroundings,

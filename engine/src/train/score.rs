@@ -14,7 +14,7 @@ use crate::{
         TokenSequence,
         batch::{Batch, evaluation_batches},
     },
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
 };
 
@@ -42,7 +42,7 @@ pub struct RowResult {
 /// # Errors
 /// The user's stop, or the device's failure.
 pub async fn score_rows(
-    model: &Llama,
+    model: &Model,
     adapter: Option<&DeviceAdapter>,
     rows: &[TokenSequence],
     spec: &RunSpec,
@@ -106,7 +106,7 @@ pub struct HeldOutLoss {
 /// # Errors
 /// The user's stop, or the device's failure.
 pub async fn mean_loss(
-    model: &Llama,
+    model: &Model,
     adapter: Option<&DeviceAdapter>,
     rows: &[TokenSequence],
     spec: &RunSpec,
@@ -133,7 +133,7 @@ pub async fn mean_loss(
 /// # Errors
 /// Those of [`mean_loss`].
 pub async fn likeliest(
-    model: &Llama,
+    model: &Model,
     adapter: Option<&DeviceAdapter>,
     candidates: &[TokenSequence],
     precision: Precision,

@@ -27,7 +27,7 @@ use crate::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
     },
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     plan::{RunPlan, schedule::Schedule},
     surroundings::Surroundings,
@@ -36,7 +36,7 @@ use crate::{
 /// The input of a run.
 pub struct TrainingInput<'a> {
     pub plan: &'a RunPlan,
-    pub model: &'a Llama,
+    pub model: &'a Model,
     /// The adapter to continue; a new one is made if there is none.
     pub initial: Option<&'a TrainedAdapter>,
     pub train: &'a [TokenSequence],
@@ -125,7 +125,7 @@ pub async fn train(input: TrainingInput<'_>, surroundings: &dyn Surroundings) ->
 pub async fn start(
     plan: &RunPlan,
     initial: Option<&TrainedAdapter>,
-    model: &Llama,
+    model: &Model,
 ) -> Result<TrainingState, TrainError> {
     let RunPlan { spec, device, .. } = plan;
     match initial.cloned() {

@@ -6,7 +6,7 @@ use crate::{
     device::DeviceProfile,
     kernels::HeadSums,
     layers::block::{Block, BlockAdapter, PassContext},
-    model::Llama,
+    model::Model,
     plan::{Speed, measured_tokens},
     surroundings::Clock,
     tensor::{DeviceLost, read_all},
@@ -24,7 +24,7 @@ const MOST_REPETITIONS: usize = 16;
 /// # Errors
 /// The device's failure.
 pub async fn measure(
-    model: &Llama,
+    model: &Model,
     device: DeviceProfile,
     clock: &dyn Clock,
 ) -> Result<Option<Speed>, DeviceLost> {
@@ -83,7 +83,7 @@ async fn blocks_millis(
 
 /// The number of vocabulary entries used, and the milliseconds of their loss and gradient.
 async fn head_millis(
-    model: &Llama,
+    model: &Model,
     rows: &Tensor<2>,
     clock: &dyn Clock,
 ) -> Result<(usize, f64), DeviceLost> {

@@ -15,7 +15,7 @@ use crate::{
     data::batch::Batch,
     device::DeviceProfile,
     layers::dropout::Dropout,
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
 };
 
@@ -71,7 +71,7 @@ impl TrainingState {
     /// [`TrainError::Start`]: the device's failure while the adapter's initialization is computed from the base.
     pub async fn start(
         spec: &RunSpec,
-        model: &Llama,
+        model: &Model,
         device: DeviceProfile,
     ) -> Result<Self, TrainError> {
         let started = AdapterForm::start(&spec.adapter, model, spec.seed).await;
@@ -102,7 +102,7 @@ impl TrainingState {
     }
 
     /// The current adapter on the device.
-    pub fn upload(&self, model: &Llama) -> DeviceAdapter {
+    pub fn upload(&self, model: &Model) -> DeviceAdapter {
         self.form.upload(&self.parameters, model)
     }
 
@@ -112,7 +112,7 @@ impl TrainingState {
     /// The user's stop, a device's failure, or a loss or gradient that is not finite.
     pub async fn step(
         &mut self,
-        model: &Llama,
+        model: &Model,
         micro_batches: &[Batch],
         learning_rate: f64,
         pacing: &Pacing<'_>,
@@ -159,7 +159,7 @@ impl TrainingState {
     /// The user's stop, or a device's failure.
     pub async fn gradient(
         &mut self,
-        model: &Llama,
+        model: &Model,
         micro_batches: &[Batch],
         pacing: &Pacing<'_>,
     ) -> Result<MeanGradient, Interruption<TrainError>> {
@@ -189,7 +189,7 @@ impl TrainingState {
     /// Each micro-batch, or the passes it is split into; see [`DeviceProfile::has_short_passes`].
     fn passes<'a>(
         &self,
-        model: &Llama,
+        model: &Model,
         adapter: &DeviceAdapter,
         micro_batches: &'a [Batch],
     ) -> Vec<Cow<'a, [Batch]>> {

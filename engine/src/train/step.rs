@@ -22,7 +22,7 @@ use crate::{
         block::{self, PassContext, norm_gradient},
         dropout::Dropout,
     },
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     sizes::chunk_rows,
     tensor::{index_tensor, read_all},
@@ -58,7 +58,7 @@ impl Scored {
 /// # Errors
 /// The user's stop, or the device's failure.
 pub async fn forward_backward(
-    model: &Llama,
+    model: &Model,
     adapter: &DeviceAdapter,
     batch: &Batch,
     dropout: Option<Dropout>,
@@ -154,7 +154,7 @@ pub async fn forward_backward(
 /// # Errors
 /// The user's stop, or the device's failure.
 pub async fn evaluate(
-    model: &Llama,
+    model: &Model,
     adapter: Option<&DeviceAdapter>,
     batch: &Batch,
     precision: Precision,
@@ -169,7 +169,7 @@ pub async fn evaluate(
 /// # Errors
 /// The user's stop, or the device's failure.
 pub async fn token_losses(
-    model: &Llama,
+    model: &Model,
     adapter: Option<&DeviceAdapter>,
     batch: &Batch,
     precision: Precision,
@@ -193,7 +193,7 @@ pub struct TokenScore {
 /// # Errors
 /// The user's stop, or the device's failure.
 pub async fn token_scores(
-    model: &Llama,
+    model: &Model,
     adapter: Option<&DeviceAdapter>,
     batch: &Batch,
     precision: Precision,
@@ -240,7 +240,7 @@ enum Kept {
 
 /// The values shared by the parts of one pass.
 struct Pass<'a> {
-    model: &'a Llama,
+    model: &'a Model,
     context: &'a PassContext,
     pacing: &'a Pacing<'a>,
 }

@@ -13,16 +13,17 @@ use std::{collections::BTreeMap, ops::Range};
 
 use protocol::ModelSummary;
 
+use crate::arch::HEAD;
+
 use self::{
     read::RowOrder,
     select::{Weights, take_weights},
     sniff::sniff,
 };
 use super::{
-    config::{ConfigError, LlamaConfig},
+    config::{ConfigError, ModelConfig},
     error::{ModelError, TensorProblem},
     gguf, hash,
-    names::gguf_from_hf,
     packed::PackedMatrix,
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
@@ -84,7 +85,7 @@ pub enum TokenizerSource {
 
 /// An opened model: everything small is read, every tensor is checked, the weights are still in the file.
 pub struct ModelFiles {
-    pub config: LlamaConfig,
+    pub config: ModelConfig,
     pub format: ModelFormat,
     /// From the file's metadata, else the file's name.
     pub name: String,
@@ -211,7 +212,7 @@ impl ModelFiles {
         ModelSummary {
             name: self.display_name().to_owned(),
             base_model_name: self.base_model_name.clone(),
-            architecture: LlamaConfig::ARCHITECTURE.to_owned(),
+            architecture: config.arch.model_type.to_owned(),
             parameters: self.parameters,
             num_hidden_layers: config.num_hidden_layers,
             hidden_size: config.hidden_size,
@@ -328,20 +329,16 @@ impl ModelFiles {
     /// What the file would call the tensor, for messages.
     fn name_in_file(&self, hf_name: &str) -> String {
         let name = match self.format {
-            ModelFormat::Gguf => gguf_from_hf(hf_name),
+            ModelFormat::Gguf => self.config.arch.gguf_from_hf(hf_name),
             ModelFormat::Safetensors => None,
         };
         name.unwrap_or_else(|| hf_name.to_owned())
     }
 
-    /// GGUF files of Llamas hold the rows of queries and keys with the two halves of each head interleaved.
+    /// How the rows of a tensor lie in the file.
     fn row_order(&self, hf_name: &str) -> RowOrder {
-        let rotated = [".self_attn.q_proj.weight", ".self_attn.k_proj.weight"];
-        let is_rotated = rotated.iter().any(|tail| hf_name.ends_with(tail));
-        match self.format {
-            ModelFormat::Gguf if is_rotated => RowOrder::Interleaved {
-                head_dim: self.config.head_dim,
-            },
+        match (self.format, self.config.interleaved_head_dim(hf_name)) {
+            (ModelFormat::Gguf, Some(head_dim)) => RowOrder::Interleaved { head_dim },
             _ => RowOrder::AsStored,
         }
     }
@@ -351,9 +348,8 @@ impl ModelFiles {
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Tensors that some checkpoints carry and that follow from the others.
-fn is_redundant(name: &str, config: &LlamaConfig) -> bool {
-    name.ends_with(".rotary_emb.inv_freq")
-        || (config.tie_word_embeddings && name == "lm_head.weight")
+fn is_redundant(name: &str, config: &ModelConfig) -> bool {
+    name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == HEAD.hf)
 }
 
 /// The type of most weights among `tensors`.

@@ -7,15 +7,20 @@ mod from_json;
 use protocol::TargetModule;
 
 use super::{gguf::GgufError, json::JsonError};
+use crate::arch::{
+    Architecture, EMBEDDING, FINAL_NORM, HEAD, RowOrder, Size, TensorSpec, block_name,
+};
 
 pub use self::{
     architecture::{architecture_remedy, is_encoder, looks_like_encoder},
     from_json::quantized_by,
 };
 
-/// A Llama-class decoder, fields named as in HF's `LlamaConfig`.
+/// A decoder, fields named as in HF's configs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LlamaConfig {
+pub struct ModelConfig {
+    /// The family.
+    pub arch: &'static Architecture,
     pub hidden_size: usize,
     pub intermediate_size: usize,
     pub num_hidden_layers: usize,
@@ -31,7 +36,7 @@ pub struct LlamaConfig {
     pub eos_token_ids: Vec<u32>,
 }
 
-impl LlamaConfig {
+impl ModelConfig {
     /// Input and output features of a projection.
     pub fn projection_features(&self, module: TargetModule) -> (usize, usize) {
         let query = self.num_attention_heads * self.head_dim;
@@ -51,7 +56,7 @@ pub enum ConfigError {
     Missing { field: String },
     #[error("{field} is {value}, which is impossible: {reason}")]
     Invalid {
-        field: &'static str,
+        field: String,
         value: String,
         reason: String,
     },
@@ -81,17 +86,14 @@ fn feature_refusal(field: &str, value: &str) -> String {
                 "{SCALED}, as those of Llama 3.1 and 3.2 are ({field} of the type llama3), which is not supported yet"
             )
         }
-        "rope_scaling" | "rope_parameters" | "llama.rope.scaling.type" => {
+        _ if field.starts_with("rope_") || field.ends_with(".rope.scaling.type") => {
             format!("{SCALED} ({field} of the type {value}), which is not supported yet")
         }
         _ => format!("{field} = {value} is not supported yet"),
     }
 }
 
-impl LlamaConfig {
-    /// `general.architecture` and `model_type` of these models.
-    pub const ARCHITECTURE: &str = "llama";
-
+impl ModelConfig {
     /// Checks that the numbers are sane and fit each other.
     fn validated(self) -> Result<Self, ConfigError> {
         let sizes = [
@@ -151,36 +153,39 @@ impl LlamaConfig {
         })
     }
 
+    /// The length of a dimension.
+    fn size(&self, size: Size) -> usize {
+        match size {
+            Size::Vocabulary => self.vocab_size,
+            Size::Hidden => self.hidden_size,
+            Size::Intermediate => self.intermediate_size,
+            Size::Query => self.num_attention_heads * self.head_dim,
+            Size::KeyValue => self.num_key_value_heads * self.head_dim,
+        }
+    }
+
     /// Every tensor of the model and its shape, slowest dimension first, under HF names.
     pub fn tensors(&self) -> Vec<(String, Vec<u64>)> {
-        let [d, f, v] = [self.hidden_size, self.intermediate_size, self.vocab_size];
-        let [q, k] =
-            [self.num_attention_heads, self.num_key_value_heads].map(|heads| heads * self.head_dim);
-        let block: [(&str, &[usize]); 9] = [
-            ("input_layernorm", &[d]),
-            ("self_attn.q_proj", &[q, d]),
-            ("self_attn.k_proj", &[k, d]),
-            ("self_attn.v_proj", &[k, d]),
-            ("self_attn.o_proj", &[d, q]),
-            ("post_attention_layernorm", &[d]),
-            ("mlp.gate_proj", &[f, d]),
-            ("mlp.up_proj", &[f, d]),
-            ("mlp.down_proj", &[d, f]),
-        ];
-        let wide = |shape: &[usize]| shape.iter().map(|&size| size as u64).collect::<Vec<_>>();
-        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), wide(&[v, d]))];
+        let described = |name: String, spec: &TensorSpec| {
+            let sizes = spec.shape.iter();
+            (name, sizes.map(|&size| self.size(size) as u64).collect())
+        };
+        let mut tensors = vec![described(EMBEDDING.hf.to_owned(), &EMBEDDING)];
         for layer in 0..self.num_hidden_layers {
-            tensors.extend(
-                block.map(|(name, shape)| {
-                    (format!("model.layers.{layer}.{name}.weight"), wide(shape))
-                }),
-            );
+            let block = self.arch.block.iter();
+            tensors.extend(block.map(|spec| described(block_name(layer, spec.hf), spec)));
         }
-        tensors.push(("model.norm.weight".to_owned(), wide(&[d])));
+        tensors.push(described(FINAL_NORM.hf.to_owned(), &FINAL_NORM));
         if !self.tie_word_embeddings {
-            tensors.push(("lm_head.weight".to_owned(), wide(&[v, d])));
+            tensors.push(described(HEAD.hf.to_owned(), &HEAD));
         }
         tensors
+    }
+
+    /// The head size, of a tensor whose heads' rows are interleaved in GGUF files.
+    pub fn interleaved_head_dim(&self, hf_name: &str) -> Option<usize> {
+        let spec = self.arch.tensor(hf_name)?;
+        (spec.gguf_rows == RowOrder::Interleaved).then_some(self.head_dim)
     }
 
     /// Number of weights, a tied head counted once.
@@ -190,9 +195,9 @@ impl LlamaConfig {
     }
 }
 
-fn invalid(field: &'static str, value: impl ToString, reason: impl Into<String>) -> ConfigError {
+fn invalid(field: &str, value: impl ToString, reason: impl Into<String>) -> ConfigError {
     ConfigError::Invalid {
-        field,
+        field: field.to_owned(),
         value: value.to_string(),
         reason: reason.into(),
     }

@@ -12,7 +12,7 @@ use crate::{
     device::DeviceProfile,
     generate::{self, GenerationInput},
     host::{Answering, Host},
-    model::Llama,
+    model::Model,
     template::{self, ChatTemplate},
     tokenizer::Tokenizer,
     weights::checkpoint::{self, NamedSource},
@@ -21,7 +21,7 @@ use crate::{
 /// The loaded base model.
 pub struct LoadedModel {
     pub summary: ModelSummary,
-    pub llama: Llama,
+    pub base: Model,
     pub tokenizer: Tokenizer,
     pub template: Option<ChatTemplate>,
 }
@@ -65,7 +65,7 @@ impl LoadedModel {
             .await?;
         let num_layers = files.config.num_hidden_layers as u64;
         let total = files.file_bytes;
-        let llama = Llama::load(&files, device, async |num_blocks| {
+        let base = Model::load(&files, device, async |num_blocks| {
             progress(
                 total / 2 + total / 2 * num_blocks as u64 / num_layers,
                 total,
@@ -78,7 +78,7 @@ impl LoadedModel {
                 has_chat_template: template.is_some(),
                 ..files.summary(sha256)
             },
-            llama,
+            base,
             tokenizer,
             template,
         })
@@ -108,7 +108,7 @@ impl LoadedModel {
         let input = GenerationInput {
             conversation,
             spec,
-            model: &self.llama,
+            model: &self.base,
             encoder: self.encoder(),
             adapter,
             precision,
@@ -136,7 +136,7 @@ impl LoadedModel {
                 .map(|id| encoder.token_preview(id, false))
                 .collect(),
             virtual_tokens,
-            context_length: generate::context_length(&self.llama, virtual_tokens),
+            context_length: generate::context_length(&self.base, virtual_tokens),
         })
     }
 }

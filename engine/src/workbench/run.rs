@@ -111,7 +111,7 @@ impl Run {
     /// On the device of its model.
     pub fn upload(&self, model: &LoadedModel) -> DeviceAdapter {
         let TrainedAdapter { form, parameters } = &*self.adapter;
-        form.upload(parameters, &model.llama)
+        form.upload(parameters, &model.base)
     }
 
     /// The number of learned tokens that it adds before every prompt.

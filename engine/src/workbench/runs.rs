@@ -280,7 +280,7 @@ impl Read {
         let files = AdapterFiles::open(files, &(&model.summary).into()).await?;
         let (name, base) = (files.name.clone(), files.base.clone());
         let unused_files = files.unused_files.clone();
-        let (form, parameters) = files.form(&model.llama).await?;
+        let (form, parameters) = files.form(&model.base).await?;
         Ok(Self {
             name,
             base,

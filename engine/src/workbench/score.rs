@@ -76,7 +76,7 @@ pub async fn score(
     scoring.pacing.enter(RunState::Evaluating);
     let report = scoring.report(side, held_out.of(side)).await;
     gathering.send();
-    model.llama.device.memory_cleanup();
+    model.base.device.memory_cleanup();
     match report {
         Ok(report) => Ok(Some(report)),
         Err(Interruption::Stopped) => Ok(None),
@@ -126,7 +126,7 @@ impl Scoring<'_> {
         &self,
         rows: &[TokenSequence],
     ) -> Result<(BothScores, Vec<RowScore>), Interruption<Failure>> {
-        let (model, spec) = (&self.model.llama, &self.batches);
+        let (model, spec) = (&self.model.base, &self.batches);
         let ends = self.model.tokenizer.end_of_turn_ids();
         let mut results = [Vec::new(), Vec::new()];
         for (adapter, results) in self.adapters().into_iter().zip(&mut results) {
@@ -247,7 +247,7 @@ impl Scoring<'_> {
             };
             let mut taken = [0; 2];
             for (adapter, taken) in self.adapters().into_iter().zip(&mut taken) {
-                let (model, precision) = (&self.model.llama, self.precision);
+                let (model, precision) = (&self.model.base, self.precision);
                 let label = likeliest(model, adapter, &candidates, precision, &self.pacing)
                     .await
                     .map_err(Interruption::widen)?;

@@ -32,7 +32,7 @@ impl KnownSpeed {
         device: DeviceProfile,
         host: &dyn Host,
     ) -> Option<Speed> {
-        let speed = measure(&model.llama, device, host).await.ok().flatten();
+        let speed = measure(&model.base, device, host).await.ok().flatten();
         self.model_sha256 = model.summary.sha256.clone();
         self.speed = speed;
         speed

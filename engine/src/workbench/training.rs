@@ -25,7 +25,7 @@ pub fn plan(
     prepared: &Prepared,
     device: DeviceProfile,
 ) -> Result<RunPlan, Failure> {
-    let resident_bytes = model.llama.num_bytes();
+    let resident_bytes = model.base.num_bytes();
     let (model, dataset) = (&model.summary, &prepared.summary);
     Ok(RunPlan::new(spec, model, dataset, device, resident_bytes)?)
 }
@@ -41,7 +41,7 @@ pub async fn train(
 ) -> TrainingResult {
     let input = TrainingInput {
         plan,
-        model: &model.llama,
+        model: &model.base,
         initial,
         train: &prepared.train,
         validation: &prepared.validation,
@@ -50,7 +50,7 @@ pub async fn train(
     let result = session::train(input, &gathering).await;
     gathering.send();
     // Releases the memory of activations; the weights stay.
-    model.llama.device.memory_cleanup();
+    model.base.device.memory_cleanup();
     result
 }
 
@@ -67,9 +67,9 @@ pub async fn step_one_batch(
     host: &dyn Host,
 ) -> Result<Option<BatchPreview>, Failure> {
     let gathering = Gathering::new(host, run);
-    let stepped = one_batch::step(plan, &model.llama, initial, &prepared.train, &gathering).await;
+    let stepped = one_batch::step(plan, &model.base, initial, &prepared.train, &gathering).await;
     gathering.send();
-    model.llama.device.memory_cleanup();
+    model.base.device.memory_cleanup();
     match stepped {
         Ok(stepped) => Ok(Some(BatchPreview {
             rows: preview_rows(&stepped, model),

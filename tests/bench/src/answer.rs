@@ -5,7 +5,7 @@ use engine::{
     adapter::{AdapterForm, DeviceAdapter},
     data::Encoder,
     generate::{GenerationInput, generate},
-    model::Llama,
+    model::Model,
     template::ChatTemplate,
     tokenizer::Tokenizer,
     weights::checkpoint::ModelFiles,
@@ -38,7 +38,7 @@ pub struct Told {
 }
 
 pub struct Answer {
-    model: Llama,
+    model: Model,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     adapter: Option<DeviceAdapter>,
@@ -52,7 +52,7 @@ impl Answer {
         files: &ModelFiles,
         device: &Device,
     ) -> Result<Self, String> {
-        let model = Llama::load(files, device, async |_| ())
+        let model = Model::load(files, device, async |_| ())
             .await
             .map_err(|error| error.to_string())?;
         let tokenizer = Tokenizer::from_source(&files.tokenizer)

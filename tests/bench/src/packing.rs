@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::BatchSchedule},
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     surroundings::Clock,
     train::state::TrainingState,
@@ -40,7 +40,7 @@ pub struct Told {
 
 /// The real model, and rows that each run trains on twice: unpacked, then packed.
 pub struct Packing {
-    model: Llama,
+    model: Model,
     rows: Vec<TokenSequence>,
     spec: RunSpec,
     pub told: Told,
@@ -52,7 +52,7 @@ impl Packing {
         files: &ModelFiles,
         device: &Device,
     ) -> Result<Self, String> {
-        let model = Llama::load(files, device, async |_| ())
+        let model = Model::load(files, device, async |_| ())
             .await
             .map_err(|error| error.to_string())?;
         let mut run = RunSpec {

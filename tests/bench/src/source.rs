@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin};
 
 use engine::weights::{
     checkpoint::NamedSource,
-    config::LlamaConfig,
+    config::ModelConfig,
     source::{ByteSource, SourceError},
 };
 use js_sys::{Function, Promise, Uint8Array};
@@ -45,10 +45,10 @@ impl ByteSource for JsSource {
 }
 
 /// The files of a model of this shape with drawn weights, in f32.
-pub fn drawn_files(config: &LlamaConfig) -> Result<Vec<NamedSource>, serde_json::Error> {
+pub fn drawn_files(config: &ModelConfig) -> Result<Vec<NamedSource>, serde_json::Error> {
     let json = serde_json::json!({
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": LlamaConfig::ARCHITECTURE,
+        "architectures": [config.arch.class],
+        "model_type": config.arch.model_type,
         "hidden_act": "silu",
         "hidden_size": config.hidden_size,
         "intermediate_size": config.intermediate_size,
@@ -79,7 +79,7 @@ pub fn drawn_files(config: &LlamaConfig) -> Result<Vec<NamedSource>, serde_json:
 }
 
 /// The length of the header, the header, the numbers.
-fn safetensors(config: &LlamaConfig) -> Result<Vec<u8>, serde_json::Error> {
+fn safetensors(config: &ModelConfig) -> Result<Vec<u8>, serde_json::Error> {
     let (mut header, mut end) = (serde_json::Map::new(), 0);
     for (name, shape) in config.tensors() {
         let start = end;

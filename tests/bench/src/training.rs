@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use engine::{
     adapter::{Part, Place},
+    arch::LLAMA,
     data::{TokenSequence, batch::Batch},
-    model::Llama,
+    model::Model,
     pacing::{Interruption, Pacing},
     train::state::TrainingState,
     weights::{
         checkpoint::{ModelFiles, open},
-        config::LlamaConfig,
+        config::ModelConfig,
     },
 };
 use protocol::{AdapterSpec, RunSpec, TargetModule};
@@ -50,7 +51,7 @@ pub struct StepSpec {
 
 /// An adapter in training on one batch of one row, all of it scored.
 pub struct Training {
-    model: Llama,
+    model: Model,
     state: TrainingState,
     batch: Batch,
     learning_rate: f64,
@@ -105,7 +106,7 @@ impl Training {
     }
 
     async fn new(
-        model: Llama,
+        model: Model,
         ids: Vec<u32>,
         rank: usize,
         alpha: usize,
@@ -170,14 +171,14 @@ impl Training {
     }
 }
 
-async fn load(files: &ModelFiles, device: &Device) -> Result<Llama, String> {
-    Llama::load(files, device, async |_| ())
+async fn load(files: &ModelFiles, device: &Device) -> Result<Model, String> {
+    Model::load(files, device, async |_| ())
         .await
         .map_err(|error| error.to_string())
 }
 
 impl StepSpec {
-    fn config(&self) -> LlamaConfig {
+    fn config(&self) -> ModelConfig {
         let Shape {
             hidden,
             heads,
@@ -188,7 +189,8 @@ impl StepSpec {
             theta,
             ..
         } = self.dimensions;
-        LlamaConfig {
+        ModelConfig {
+            arch: &LLAMA,
             hidden_size: hidden,
             intermediate_size: intermediate,
             num_hidden_layers: self.layers,

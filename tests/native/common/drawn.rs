@@ -1,8 +1,11 @@
 //! Random models and adapters.
 
-use engine::weights::{
-    checkpoint::{ModelFiles, NamedSource, open},
-    config::LlamaConfig,
+use engine::{
+    arch::LLAMA,
+    weights::{
+        checkpoint::{ModelFiles, NamedSource, open},
+        config::ModelConfig,
+    },
 };
 use futures_executor::block_on;
 use protocol::{AdapterSpec, LayerRange, Method, TargetModule};
@@ -13,14 +16,15 @@ use super::{file, random::Random};
 
 /// A Llama of one to three blocks with odd sizes, and the tokenizer of the committed models.
 pub struct DrawnModel {
-    pub config: LlamaConfig,
+    pub config: ModelConfig,
     weights: Vec<u8>,
 }
 
 impl DrawnModel {
     pub fn new(random: &mut Random) -> Self {
         let num_key_value_heads = random.size(1..4);
-        let config = LlamaConfig {
+        let config = ModelConfig {
+            arch: &LLAMA,
             hidden_size: random.size(8..70),
             intermediate_size: random.size(8..90),
             num_hidden_layers: random.size(1..4),

@@ -8,7 +8,7 @@ use engine::{
     data::{TokenSequence, batch::Batch},
     device::DeviceProfile,
     layers::block::KeyValueCache,
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     plan::schedule::Schedule,
     tensor::read_all,
@@ -116,9 +116,9 @@ pub fn sources(name: &str) -> Vec<NamedSource> {
 }
 
 /// One of the committed models.
-pub async fn model(name: &str, device: &Device) -> Llama {
+pub async fn model(name: &str, device: &Device) -> Model {
     let files = files(name).await;
-    Llama::load(&files, device, async |_| ()).await.unwrap()
+    Model::load(&files, device, async |_| ()).await.unwrap()
 }
 
 /// Checks every hidden state, the logits and the loss; returns the largest error of the logits.
@@ -205,7 +205,7 @@ pub async fn check_adapter(
     path: &str,
     device: &Device,
     tolerances: Tolerances,
-) -> (TrainingErrors, Llama, TrainingState) {
+) -> (TrainingErrors, Model, TrainingState) {
     let model = model(name, device).await;
     let golden: Training = fixture::json(&format!("{path}.json"));
     let tensors = fixture::tensors(&format!("{path}.safetensors"));
@@ -289,7 +289,7 @@ fn check_start(state: &TrainingState, tensors: &BTreeMap<String, Vec<f32>>) {
 }
 
 async fn check_gradient(
-    model: &Llama,
+    model: &Model,
     batch: Batch,
     golden: &Training,
     tensors: &BTreeMap<String, Vec<f32>>,
@@ -314,7 +314,7 @@ async fn check_gradient(
 
 /// Compares loss, gradient and evaluation of packed rows with those of the same rows padded, for an adapter away from
 /// its initialization; returns the largest difference of a gradient, relative to the largest element.
-pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSequence]) -> f64 {
+pub async fn check_packing(model: &Model, state: &TrainingState, rows: &[TokenSequence]) -> f64 {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host);
     let rows: Vec<&TokenSequence> = rows.iter().collect();
@@ -341,7 +341,7 @@ pub async fn check_packing(model: &Llama, state: &TrainingState, rows: &[TokenSe
 /// Takes the golden steps, each on its micro-batches, and compares the numbers of each. Returns the largest error of a
 /// loss.
 pub async fn check_steps(
-    model: &Llama,
+    model: &Model,
     spec: &RunSpec,
     state: &mut TrainingState,
     steps: &[&[Vec<Row>]],
@@ -375,7 +375,7 @@ pub async fn check_steps(
 }
 
 /// Logits at every position of one row, without a cache.
-pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
+pub async fn logits(model: &Model, ids: &[u32]) -> Vec<Vec<f32>> {
     let context = model.row_context(ids.len(), 0, Precision::Single);
     let mut hidden = model.embed(ids, None);
     for block in &model.blocks {
@@ -390,7 +390,7 @@ pub async fn logits(model: &Llama, ids: &[u32]) -> Vec<Vec<f32>> {
 }
 
 /// The most likely tokens in sequence, using a cache.
-pub async fn continued(model: &Llama, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
+pub async fn continued(model: &Model, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
     let mut cache = vec![KeyValueCache::default(); model.blocks.len()];
     let (mut past, mut next, mut written) = (0, prompt.to_vec(), Vec::new());
     while written.len() < num_tokens {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use burn::tensor::Device;
 use engine::{
     data::{TokenSequence, batch::Batch},
-    model::Llama,
+    model::Model,
     pacing::Pacing,
     self_test,
     train::state::{MeanGradient, TrainingState},
@@ -108,7 +108,7 @@ fn compare(
     dropout: f64,
     num_steps: usize,
 ) {
-    let model = block_on(Llama::load(files, device, async |_| ())).unwrap();
+    let model = block_on(Model::load(files, device, async |_| ())).unwrap();
     let spec = RunSpec {
         adapter: AdapterSpec {
             lora_dropout: dropout,
@@ -156,7 +156,7 @@ struct Curve {
 }
 
 fn run(
-    model: &Llama,
+    model: &Model,
     spec: &RunSpec,
     batch: &Batch,
     device: DeviceProfile,

@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use engine::weights::{checkpoint::NamedSource, config::LlamaConfig, names, packed::PackedKind};
+use engine::{
+    arch::LLAMA,
+    weights::{checkpoint::NamedSource, config::ModelConfig, packed::PackedKind},
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -169,8 +172,9 @@ pub mod value {
 }
 
 /// Sizes of the small model: all columns are multiples of 32.
-pub fn tiny_config(tie_word_embeddings: bool) -> LlamaConfig {
-    LlamaConfig {
+pub fn tiny_config(tie_word_embeddings: bool) -> ModelConfig {
+    ModelConfig {
+        arch: &LLAMA,
         hidden_size: 64,
         intermediate_size: 96,
         num_hidden_layers: 2,
@@ -189,7 +193,7 @@ pub fn tiny_config(tie_word_embeddings: bool) -> LlamaConfig {
 
 /// The small model with random weights of `kind` (norms F32) under HF names, in HF's order.
 pub fn tiny_tensors(
-    config: &LlamaConfig,
+    config: &ModelConfig,
     kind: PackedKind,
     number: u32,
     rng: &mut ChaCha8Rng,
@@ -262,7 +266,7 @@ pub fn tiny_gguf(kind: PackedKind, number: u32, tied: bool) -> (Gguf, Vec<Tensor
             let row_bytes = tensor.bytes.len() / tensor.shape[0] as usize;
             tensor.bytes = interleave_rows(&tensor.bytes, row_bytes, config.head_dim);
         }
-        tensor.name = names::gguf_from_hf(&tensor.name).unwrap();
+        tensor.name = LLAMA.gguf_from_hf(&tensor.name).unwrap();
         gguf.tensors.push(tensor);
     }
     (gguf, tensors)

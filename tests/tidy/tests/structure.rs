@@ -138,7 +138,7 @@ fn the_engine_has_no_window() {
 
 /// The rooms of the engine, lowest first: what stands in a line knows only the lines above it. Crates are the compiler's business.
 const ROOMS: [&[&str]; 13] = [
-    &["device", "number", "sizes", "surroundings"],
+    &["arch", "device", "number", "sizes", "surroundings"],
     &["tensor", "transfer", "weights"],
     &["tokenizer", "pacing"],
     &["template"],

@@ -7,7 +7,7 @@ use crate::{
     tokenizer::{Tokenizer, json_from_gguf},
     weights::{
         checkpoint::{ModelFiles, TokenizerSource},
-        config::LlamaConfig,
+        config::ModelConfig,
     },
 };
 
@@ -75,7 +75,7 @@ pub(super) fn shards(tensors: &[Planned], shard_bytes: u64) -> (Vec<Shard>, Opti
 /// A tokenizer that has no `tokenizer.json`.
 pub(super) fn small_files(
     files: &ModelFiles,
-    config: &LlamaConfig,
+    config: &ModelConfig,
     tokenizer: &Tokenizer,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, RefusedMerge> {
     let eos = match config.eos_token_ids.as_slice() {
@@ -83,16 +83,19 @@ pub(super) fn small_files(
         [one] => json!(one),
         several => json!(several),
     };
-    let settings = json!({
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32",
+    let mut settings = json!({
+        "architectures": [config.arch.class], "model_type": config.arch.model_type, "torch_dtype": "float32",
         "hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size,
         "num_hidden_layers": config.num_hidden_layers, "num_attention_heads": config.num_attention_heads,
         "num_key_value_heads": config.num_key_value_heads, "head_dim": config.head_dim,
         "vocab_size": config.vocab_size, "max_position_embeddings": config.max_position_embeddings,
         "rope_theta": config.rope_theta, "rope_scaling": null, "rms_norm_eps": config.rms_norm_eps,
-        "tie_word_embeddings": config.tie_word_embeddings, "hidden_act": "silu", "attention_bias": false,
-        "mlp_bias": false, "bos_token_id": config.bos_token_id, "eos_token_id": eos,
+        "tie_word_embeddings": config.tie_word_embeddings, "hidden_act": "silu",
+        "bos_token_id": config.bos_token_id, "eos_token_id": eos,
     });
+    for (switch, built) in config.arch.switches {
+        settings[*switch] = json!(built);
+    }
     let generation = json!({"bos_token_id": config.bos_token_id, "eos_token_id": eos});
     let (tokenizer_json, tokenizer_config) = match &files.tokenizer {
         TokenizerSource::Json {

@@ -5,13 +5,12 @@ use serde_json::Value;
 
 use super::{Planned, RefusedMerge};
 use crate::{
-    export::gguf::{ARCHITECTURE, Header},
+    export::gguf::Header,
     tokenizer::{Tokenizer, pre_of},
     weights::{
         checkpoint::{ModelFiles, TokenizerSource},
-        config::LlamaConfig,
+        config::ModelConfig,
         error::ModelError,
-        names::gguf_from_hf,
     },
 };
 
@@ -40,7 +39,7 @@ fn is_of_file(key: &str) -> bool {
 /// A base that can no longer be read, or a tokenizer that GGUF has no name for.
 pub(super) async fn header(
     files: &ModelFiles,
-    config: &LlamaConfig,
+    config: &ModelConfig,
     tokenizer: &Tokenizer,
     kind: MergedKind,
     tensors: &[Planned],
@@ -70,7 +69,10 @@ pub(super) async fn header(
     header.unsigned("general.file_type", file_type(kind));
     header.unsigned("general.quantization_version", QUANTIZATION_VERSION);
     for tensor in tensors {
-        let name = gguf_from_hf(&tensor.hf_name).unwrap_or_default();
+        let name = config
+            .arch
+            .gguf_from_hf(&tensor.hf_name)
+            .unwrap_or_default();
         header.tensor(&name, &tensor.shape, tensor.kind, tensor.num_bytes);
     }
     Ok(header)
@@ -95,8 +97,9 @@ fn file_type(kind: MergedKind) -> u32 {
     }
 }
 
-fn settings(header: &mut Header, name: &str, config: &LlamaConfig) {
-    header.text("general.architecture", ARCHITECTURE);
+fn settings(header: &mut Header, name: &str, config: &ModelConfig) {
+    let prefix = config.arch.gguf;
+    header.text("general.architecture", prefix);
     header.text("general.type", "model");
     header.text("general.name", name);
     for (key, value) in [
@@ -112,11 +115,14 @@ fn settings(header: &mut Header, name: &str, config: &LlamaConfig) {
         ("rope.dimension_count", config.head_dim),
     ] {
         // The sizes of a config were read as 32-bit numbers.
-        header.unsigned(&format!("llama.{key}"), value as u32);
+        header.unsigned(&format!("{prefix}.{key}"), value as u32);
     }
-    header.float("llama.rope.freq_base", config.rope_theta as f32);
-    let epsilon = "llama.attention.layer_norm_rms_epsilon";
-    header.float(epsilon, config.rms_norm_eps as f32);
+    header.float(
+        &format!("{prefix}.rope.freq_base"),
+        config.rope_theta as f32,
+    );
+    let epsilon = format!("{prefix}.attention.layer_norm_rms_epsilon");
+    header.float(&epsilon, config.rms_norm_eps as f32);
 }
 
 /// The tokens, their types and the merges of a `tokenizer.json`, as `convert_hf_to_gguf.py` writes them.

@@ -1,5 +1,5 @@
 //! A LoRA adapter as llama.cpp's `convert_lora_to_gguf.py` and this engine write it: one alpha for the whole file, the rank in
-//! each tensor's shape, the rows of queries' and keys' `B` interleaved as those of the base.
+//! each tensor's shape, the rows of `B` interleaved where those of the base are.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Incoming, IncomingTensor, Order, refused};
 use crate::{
     adapter::ModelShape,
     import::{ImportError, Mismatch, Remedy},
-    weights::{config::LlamaConfig, gguf::GgufHeader, names::hf_from_gguf, tensor::TensorEntry},
+    weights::{gguf::GgufHeader, tensor::TensorEntry},
 };
 
 /// The endings of its tensors, and PEFT's.
@@ -37,9 +37,7 @@ pub(super) fn incoming(
         let what = format!("GGUF adapters of the type {kind} are not supported");
         return refuse("adapter.type", what, Remedy::Merge);
     }
-    if let Some(other) =
-        text("general.architecture").filter(|name| *name != LlamaConfig::ARCHITECTURE)
-    {
+    if let Some(other) = text("general.architecture").filter(|name| *name != shape.arch.gguf) {
         let what = format!("it is for a model of the architecture {other}");
         return refuse("general.architecture", what, Remedy::Base);
     }
@@ -79,7 +77,7 @@ fn renamed(entry: TensorEntry, shape: &ModelShape) -> IncomingTensor {
     let as_it_is = Order::AsInPeft;
     let ending = ENDINGS.iter().find(|(end, _)| entry.name.ends_with(end));
     let hf_name = ending.and_then(|(end, peft)| {
-        let weight = hf_from_gguf(entry.name.strip_suffix(end)?)?;
+        let weight = shape.arch.hf_from_gguf(entry.name.strip_suffix(end)?)?;
         let module = weight.strip_suffix(".weight")?.to_owned();
         Some((module, *peft))
     });
@@ -87,14 +85,12 @@ fn renamed(entry: TensorEntry, shape: &ModelShape) -> IncomingTensor {
         let order = as_it_is;
         return IncomingTensor { entry, order };
     };
-    let heads = [
-        (TargetModule::QProj, shape.num_attention_heads),
-        (TargetModule::KProj, shape.num_key_value_heads),
-    ];
-    let rotated = heads
-        .into_iter()
-        .find(|(rotated, _)| peft == "lora_B" && module.ends_with(rotated.path()));
-    let order = rotated.map_or(as_it_is, |(_, heads)| {
+    let mut modules = TargetModule::ALL.into_iter();
+    let rotated = modules.find(|&rotated| {
+        peft == "lora_B" && shape.arch.is_interleaved(rotated) && module.ends_with(rotated.path())
+    });
+    let order = rotated.map_or(as_it_is, |rotated| {
+        let heads = shape.num_heads(rotated);
         // Of the tensor itself: a base of other widths is found out by the shapes.
         let rows = entry.shape.first().map_or(0, |&rows| rows as usize);
         match rows.checked_div(heads) {

@@ -12,8 +12,9 @@ use super::{
     },
     stem,
 };
+use crate::arch::HEAD;
 use crate::weights::{
-    config::{ConfigError, LlamaConfig, looks_like_encoder, quantized_by},
+    config::{ConfigError, ModelConfig, looks_like_encoder, quantized_by},
     error::{ModelError, TensorProblem},
     json,
     names::unwrapped,
@@ -61,7 +62,7 @@ pub(super) async fn open(
     let (tensors, mut notes) = plainly_named(&file, entries)?;
     let config = match config {
         Some(config) => {
-            let has_head = tensors.contains_key("lm_head.weight");
+            let has_head = tensors.contains_key(HEAD.hf);
             read_config(&config, has_head, &mut beside, &mut notes).await?
         }
         None if is_encoder => {
@@ -201,15 +202,15 @@ async fn read_config(
     has_head: bool,
     beside: &mut Beside,
     notes: &mut Vec<String>,
-) -> Result<LlamaConfig, ModelError> {
+) -> Result<ModelConfig, ModelError> {
     let config_error = |file: &NamedSource, error| ModelError::Config {
         file: file.name.clone(),
         error,
     };
     let json = file.read_whole(MAX_CONFIG_BYTES).await?;
     let config =
-        LlamaConfig::from_json_of(&json, !has_head).map_err(|error| config_error(file, error))?;
-    if !has_head && !LlamaConfig::says_tied(&json) {
+        ModelConfig::from_json_of(&json, !has_head).map_err(|error| config_error(file, error))?;
+    if !has_head && !ModelConfig::says_tied(&json) {
         notes.push(
             "The weights have no head (lm_head.weight), and config.json does not set tie_word_embeddings: the \
              embedding is taken as the head."

@@ -8,11 +8,11 @@ use super::{
     sniff::Content,
     stem,
 };
+use crate::arch::HEAD;
 use crate::weights::{
-    config::LlamaConfig,
+    config::ModelConfig,
     error::ModelError,
     gguf::{GgufError, GgufHeader, Metadata},
-    names::hf_from_gguf,
 };
 
 /// Hub ids of well-known files that do not name theirs, by `general.organization` and `general.name`.
@@ -39,9 +39,9 @@ pub(super) async fn open(
         .map_err(gguf_error)?;
     check_purpose(&file.name, &header)?;
     let metadata = &header.metadata;
-    let has_own_head = header.tensors.iter().any(|t| t.name == "output.weight");
+    let has_own_head = header.tensors.iter().any(|t| t.name == HEAD.gguf);
     let config =
-        LlamaConfig::from_gguf(metadata, !has_own_head).map_err(|error| ModelError::Config {
+        ModelConfig::from_gguf(metadata, !has_own_head).map_err(|error| ModelError::Config {
             file: file.name.clone(),
             error,
         })?;
@@ -66,7 +66,7 @@ pub(super) async fn open(
     let mut tensors = BTreeMap::new();
     let mut unknown_tensors = Vec::new();
     for tensor in header.tensors {
-        match hf_from_gguf(&tensor.name) {
+        match config.arch.hf_from_gguf(&tensor.name) {
             Some(hf_name) => drop(tensors.insert(hf_name, tensor)),
             None if tensor.name == ROPE_FACTORS => {
                 tensors.insert(ROPE_FACTORS.to_owned(), tensor);

@@ -1,6 +1,6 @@
 //! Which architectures are supported, and which are encoders.
 
-use super::{ConfigError, LlamaConfig};
+use super::ConfigError;
 
 /// Parts of the names of encoder families (`BertModel`, `nomic-bert`, `xlm-roberta`, `T5EncoderModel`).
 const ENCODERS: [&str; 8] = [
@@ -34,19 +34,17 @@ pub fn looks_like_encoder<'a>(names: impl IntoIterator<Item = &'a str>) -> bool 
     names.into_iter().any(is_encoders)
 }
 
-/// Accepts `llama` alone; encoders get their own error.
-pub(super) fn check_architecture(architecture: &str) -> Result<(), ConfigError> {
+/// Why a family that is not built is refused; encoders get their own error.
+pub(super) fn refused(architecture: &str) -> ConfigError {
     let owned = architecture.to_owned();
-    if architecture == LlamaConfig::ARCHITECTURE {
-        Ok(())
-    } else if is_encoder(architecture) {
-        Err(ConfigError::Encoder {
+    if is_encoder(architecture) {
+        ConfigError::Encoder {
             architecture: owned,
-        })
+        }
     } else {
-        Err(ConfigError::Architecture {
+        ConfigError::Architecture {
             architecture: owned,
-        })
+        }
     }
 }
 

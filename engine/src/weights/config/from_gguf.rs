@@ -1,57 +1,57 @@
 //! Hyper-parameters from GGUF metadata.
 
-use super::{ConfigError, LlamaConfig, architecture::check_architecture, head_dim_from, invalid};
-use crate::weights::gguf::{Metadata, Value};
+use super::{ConfigError, ModelConfig, architecture, head_dim_from, invalid};
+use crate::{
+    arch::Architecture,
+    weights::gguf::{Metadata, Value},
+};
 
 const DEFAULT_ROPE_THETA: f64 = 10_000.0;
 
-impl LlamaConfig {
+impl ModelConfig {
     /// Reads the metadata of a GGUF file. `tie_word_embeddings` is true where the file has no `output.weight`: the
     /// metadata does not say.
     pub fn from_gguf(metadata: &Metadata, tie_word_embeddings: bool) -> Result<Self, ConfigError> {
-        check_architecture(
-            metadata
-                .text("general.architecture")?
-                .ok_or(ConfigError::NoArchitecture)?,
-        )?;
-        refuse_features(metadata)?;
-        let hidden_size = required(metadata, "llama.embedding_length")?;
-        let num_attention_heads = required(metadata, "llama.attention.head_count")?;
-        let head_dim = match optional(metadata, "llama.attention.key_length")? {
+        let name = metadata
+            .text("general.architecture")?
+            .ok_or(ConfigError::NoArchitecture)?;
+        let arch = Architecture::of_gguf(name).ok_or_else(|| architecture::refused(name))?;
+        let key = |tail: &str| format!("{}.{tail}", arch.gguf);
+        refuse_features(metadata, key)?;
+        let hidden_size = required(metadata, &key("embedding_length"))?;
+        let num_attention_heads = required(metadata, &key("attention.head_count"))?;
+        let head_dim = match optional(metadata, &key("attention.key_length"))? {
             Some(head_dim) => head_dim,
             None => head_dim_from(hidden_size, num_attention_heads)?,
         };
-        for field in ["llama.rope.dimension_count", "llama.attention.value_length"] {
-            if optional(metadata, field)?.is_some_and(|size| size != head_dim) {
+        for field in ["rope.dimension_count", "attention.value_length"].map(key) {
+            if let Some(size) = optional(metadata, &field)?.filter(|&size| size != head_dim) {
                 let reason = format!("only the head size, {head_dim}, is supported");
-                return Err(invalid(
-                    field,
-                    optional(metadata, field)?.unwrap_or(0),
-                    reason,
-                ));
+                return Err(invalid(&field, size, reason));
             }
         }
-        let vocab_size = match optional(metadata, "llama.vocab_size")? {
+        let vocab_size = match optional(metadata, &key("vocab_size"))? {
             Some(size) => size,
             None => match metadata.strings("tokenizer.ggml.tokens")? {
                 Some(tokens) => tokens.len(),
-                None => return Err(missing("llama.vocab_size")),
+                None => return Err(missing(&key("vocab_size"))),
             },
         };
-        let theta = metadata.float("llama.rope.freq_base")?;
-        let epsilon = "llama.attention.layer_norm_rms_epsilon";
+        let theta = metadata.float(&key("rope.freq_base"))?;
+        let epsilon = key("attention.layer_norm_rms_epsilon");
         Self {
+            arch,
             hidden_size,
-            intermediate_size: required(metadata, "llama.feed_forward_length")?,
-            num_hidden_layers: required(metadata, "llama.block_count")?,
+            intermediate_size: required(metadata, &key("feed_forward_length"))?,
+            num_hidden_layers: required(metadata, &key("block_count"))?,
             num_attention_heads,
-            num_key_value_heads: optional(metadata, "llama.attention.head_count_kv")?
+            num_key_value_heads: optional(metadata, &key("attention.head_count_kv"))?
                 .unwrap_or(num_attention_heads),
             head_dim,
             vocab_size,
-            max_position_embeddings: required(metadata, "llama.context_length")?,
+            max_position_embeddings: required(metadata, &key("context_length"))?,
             rope_theta: theta.unwrap_or(DEFAULT_ROPE_THETA),
-            rms_norm_eps: metadata.float(epsilon)?.ok_or_else(|| missing(epsilon))?,
+            rms_norm_eps: metadata.float(&epsilon)?.ok_or_else(|| missing(&epsilon))?,
             tie_word_embeddings,
             bos_token_id: metadata.token_id("tokenizer.ggml.bos_token_id"),
             eos_token_ids: end_ids(metadata),
@@ -61,14 +61,15 @@ impl LlamaConfig {
 }
 
 /// Refuses what would change the model's output and is not built in.
-fn refuse_features(metadata: &Metadata) -> Result<(), ConfigError> {
+fn refuse_features(metadata: &Metadata, key: impl Fn(&str) -> String) -> Result<(), ConfigError> {
     let refuse = |field: &str, value: String| {
         Err(ConfigError::Feature {
             field: field.to_owned(),
             value,
         })
     };
-    for field in ["llama.rope.scaling.type", "llama.rope.scale_linear"] {
+    for field in ["rope.scaling.type", "rope.scale_linear"].map(&key) {
+        let field = field.as_str();
         match metadata.get(field) {
             None => {}
             Some(Value::Text(kind)) if kind == "none" => {}
@@ -79,9 +80,9 @@ fn refuse_features(metadata: &Metadata) -> Result<(), ConfigError> {
             },
         }
     }
-    match metadata.unsigned("llama.expert_count")? {
+    match metadata.unsigned(&key("expert_count"))? {
         None | Some(0) => Ok(()),
-        Some(count) => refuse("llama.expert_count", count.to_string()),
+        Some(count) => refuse(&key("expert_count"), count.to_string()),
     }
 }
 
@@ -94,7 +95,7 @@ fn end_ids(metadata: &Metadata) -> Vec<u32> {
     ids
 }
 
-fn optional(metadata: &Metadata, key: &'static str) -> Result<Option<usize>, ConfigError> {
+fn optional(metadata: &Metadata, key: &str) -> Result<Option<usize>, ConfigError> {
     let number = metadata.unsigned(key)?;
     number
         .map(|number| {
@@ -105,7 +106,7 @@ fn optional(metadata: &Metadata, key: &'static str) -> Result<Option<usize>, Con
         .transpose()
 }
 
-fn required(metadata: &Metadata, key: &'static str) -> Result<usize, ConfigError> {
+fn required(metadata: &Metadata, key: &str) -> Result<usize, ConfigError> {
     optional(metadata, key)?.ok_or_else(|| missing(key))
 }
 

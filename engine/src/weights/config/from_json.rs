@@ -1,9 +1,10 @@
-//! Hyper-parameters from HF's config.json, with the defaults of HF's `LlamaConfig`.
+//! Hyper-parameters from HF's config.json, with the defaults of the family's config in transformers.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
-use super::{ConfigError, LlamaConfig, architecture::check_architecture, head_dim_from};
-use crate::weights::json;
+use super::{ConfigError, ModelConfig, architecture, head_dim_from};
+use crate::{arch::Architecture, weights::json};
 
 /// Read first, so that another architecture's odd fields cannot hide which architecture it is.
 #[derive(Deserialize)]
@@ -26,13 +27,11 @@ struct Fields {
     rms_norm_eps: Option<f64>,
     tie_word_embeddings: Option<bool>,
     /// Absent means HF's default here, null means none.
-    #[serde(default = "default_bos")]
-    bos_token_id: Option<u32>,
-    #[serde(default = "default_eos")]
-    eos_token_id: Option<TokenIds>,
+    #[serde(default, deserialize_with = "present")]
+    bos_token_id: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "present")]
+    eos_token_id: Option<Option<TokenIds>>,
     hidden_act: Option<String>,
-    attention_bias: Option<bool>,
-    mlp_bias: Option<bool>,
     rope_scaling: Option<Rope>,
     /// Where transformers 5 writes rope_theta and what was rope_scaling.
     rope_parameters: Option<Rope>,
@@ -95,12 +94,11 @@ pub fn quantized_by<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'st
     found.next().map(|(_, method)| *method)
 }
 
-fn default_bos() -> Option<u32> {
-    Some(1)
-}
-
-fn default_eos() -> Option<TokenIds> {
-    Some(TokenIds::One(2))
+/// A field that is there, be it null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -128,7 +126,7 @@ impl TokenIds {
     }
 }
 
-impl LlamaConfig {
+impl ModelConfig {
     /// Reads config.json.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ConfigError> {
         Self::from_json_of(bytes, false)
@@ -150,31 +148,42 @@ impl LlamaConfig {
     /// As [`Self::from_json`]; where config.json does not say whether the head is the embedding, `is_tied_by_default`
     /// does.
     pub fn from_json_of(bytes: &[u8], is_tied_by_default: bool) -> Result<Self, ConfigError> {
-        check_identity(&json::from_slice(bytes)?)?;
+        let arch = family(&json::from_slice(bytes)?)?;
         let fields: Fields = json::from_slice(bytes)?;
-        refuse_features(&fields)?;
+        refuse_features(&fields, &json::from_slice(bytes)?, arch)?;
+        let defaults = &arch.defaults;
         let hidden_size = required("hidden_size", fields.hidden_size)?;
         let num_attention_heads = required("num_attention_heads", fields.num_attention_heads)?;
         let size = |value: Option<u32>, default: usize| value.map_or(default, |size| size as usize);
-        let head_dim = match fields.head_dim {
-            Some(head_dim) => head_dim as usize,
+        let head_dim = fields.head_dim.map(|size| size as usize);
+        let head_dim = match head_dim.or(defaults.head_dim) {
+            Some(head_dim) => head_dim,
             None => head_dim_from(hidden_size, num_attention_heads)?,
         };
+        let num_key_value_heads = defaults.num_key_value_heads.unwrap_or(num_attention_heads);
+        let default_eos = defaults.eos_token_id.map(TokenIds::One);
         let theta = fields.rope_parameters.and_then(|rope| rope.rope_theta);
         Self {
+            arch,
             hidden_size,
             intermediate_size: required("intermediate_size", fields.intermediate_size)?,
             num_hidden_layers: required("num_hidden_layers", fields.num_hidden_layers)?,
             num_attention_heads,
-            num_key_value_heads: size(fields.num_key_value_heads, num_attention_heads),
+            num_key_value_heads: size(fields.num_key_value_heads, num_key_value_heads),
             head_dim,
             vocab_size: required("vocab_size", fields.vocab_size)?,
-            max_position_embeddings: size(fields.max_position_embeddings, 2048),
+            max_position_embeddings: size(
+                fields.max_position_embeddings,
+                defaults.max_position_embeddings,
+            ),
             rope_theta: theta.or(fields.rope_theta).unwrap_or(10_000.0),
             rms_norm_eps: fields.rms_norm_eps.unwrap_or(1e-6),
             tie_word_embeddings: fields.tie_word_embeddings.unwrap_or(is_tied_by_default),
-            bos_token_id: fields.bos_token_id,
-            eos_token_ids: fields.eos_token_id.map_or(Vec::new(), TokenIds::into_vec),
+            bos_token_id: fields.bos_token_id.unwrap_or(defaults.bos_token_id),
+            eos_token_ids: fields
+                .eos_token_id
+                .unwrap_or(default_eos)
+                .map_or(Vec::new(), TokenIds::into_vec),
         }
         .validated()
     }
@@ -193,17 +202,20 @@ impl LlamaConfig {
     }
 }
 
-fn check_identity(identity: &Identity) -> Result<(), ConfigError> {
+/// The family that config.json names.
+fn family(identity: &Identity) -> Result<&'static Architecture, ConfigError> {
     let classes = identity.architectures.as_deref().unwrap_or_default();
-    match (&identity.model_type, classes.first()) {
-        (Some(model_type), _) => check_architecture(model_type)?,
-        (None, Some(class)) if class == "LlamaForCausalLM" => {}
-        (None, Some(class)) => check_architecture(class)?,
+    let named = |found: Option<&'static Architecture>, name: &str| {
+        found.ok_or_else(|| architecture::refused(name))
+    };
+    let arch = match (&identity.model_type, classes.first()) {
+        (Some(model_type), _) => named(Architecture::of_model_type(model_type), model_type)?,
+        (None, Some(class)) => named(Architecture::of_class(class), class)?,
         (None, None) => return Err(ConfigError::NoArchitecture),
-    }
-    // A Llama with another head than the language model's.
-    match classes.iter().find(|class| *class != "LlamaForCausalLM") {
-        None => Ok(()),
+    };
+    // The family with another head than the language model's.
+    match classes.iter().find(|class| *class != arch.class) {
+        None => Ok(arch),
         Some(class) => Err(ConfigError::Architecture {
             architecture: class.clone(),
         }),
@@ -211,7 +223,11 @@ fn check_identity(identity: &Identity) -> Result<(), ConfigError> {
 }
 
 /// Refuses what would change the model's output and is not built in.
-fn refuse_features(fields: &Fields) -> Result<(), ConfigError> {
+fn refuse_features(
+    fields: &Fields,
+    all: &Map<String, Value>,
+    arch: &Architecture,
+) -> Result<(), ConfigError> {
     let refuse = |field: &str, value: &str| {
         Err(ConfigError::Feature {
             field: field.to_owned(),
@@ -232,12 +248,11 @@ fn refuse_features(fields: &Fields) -> Result<(), ConfigError> {
             Some(factor) => return refuse("partial_rotary_factor", &factor.to_string()),
         }
     }
-    for (name, flag) in [
-        ("attention_bias", fields.attention_bias),
-        ("mlp_bias", fields.mlp_bias),
-    ] {
-        if flag == Some(true) {
-            return refuse(name, "true");
+    for (name, built) in arch.switches {
+        match all.get(*name) {
+            None | Some(Value::Null) => {}
+            Some(value) if *value == Value::Bool(*built) => {}
+            Some(value) => return refuse(name, &value.to_string()),
         }
     }
     match fields.hidden_act.as_deref() {

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::arch::LLAMA;
 
 fn smollm() -> Value {
     json!({
@@ -13,24 +14,25 @@ fn smollm() -> Value {
 }
 
 /// The config with `field` set to `value`, read.
-fn with(field: &str, value: Value) -> Result<LlamaConfig, ConfigError> {
+fn with(field: &str, value: Value) -> Result<ModelConfig, ConfigError> {
     let mut config = smollm();
     config[field] = value;
-    LlamaConfig::from_json(config.to_string().as_bytes())
+    ModelConfig::from_json(config.to_string().as_bytes())
 }
 
-fn without(field: &str) -> Result<LlamaConfig, ConfigError> {
+fn without(field: &str) -> Result<ModelConfig, ConfigError> {
     let mut config = smollm();
     config.as_object_mut().unwrap().remove(field);
-    LlamaConfig::from_json(config.to_string().as_bytes())
+    ModelConfig::from_json(config.to_string().as_bytes())
 }
 
 #[test]
 fn the_config_of_smollm_is_read() {
-    let config = LlamaConfig::from_json(smollm().to_string().as_bytes()).unwrap();
+    let config = ModelConfig::from_json(smollm().to_string().as_bytes()).unwrap();
     assert_eq!(
         config,
-        LlamaConfig {
+        ModelConfig {
+            arch: &LLAMA,
             hidden_size: 576,
             intermediate_size: 1536,
             num_hidden_layers: 30,
@@ -234,15 +236,15 @@ fn a_head_that_config_leaves_open_is_the_embedding_where_there_is_none() {
         .unwrap()
         .remove("tie_word_embeddings");
     let bytes = config.to_string().into_bytes();
-    assert!(!LlamaConfig::says_tied(&bytes));
+    assert!(!ModelConfig::says_tied(&bytes));
     for is_tied in [false, true] {
-        let read = LlamaConfig::from_json_of(&bytes, is_tied).unwrap();
+        let read = ModelConfig::from_json_of(&bytes, is_tied).unwrap();
         assert_eq!(read.tie_word_embeddings, is_tied);
     }
     let said = smollm().to_string().into_bytes();
-    assert!(LlamaConfig::says_tied(&said));
+    assert!(ModelConfig::says_tied(&said));
     assert!(
-        LlamaConfig::from_json_of(&said, false)
+        ModelConfig::from_json_of(&said, false)
             .unwrap()
             .tie_word_embeddings
     );
@@ -282,10 +284,10 @@ fn other_architectures_are_named() {
     assert!(matches!(classifier, Err(ConfigError::Architecture { .. })));
     // Another architecture's fields may have other types; its name comes first.
     let odd = br#"{"model_type": "gemma3n", "hidden_size": [1, 2], "intermediate_size": {}}"#;
-    let error = LlamaConfig::from_json(odd).unwrap_err();
+    let error = ModelConfig::from_json(odd).unwrap_err();
     assert!(matches!(error, ConfigError::Architecture { .. }), "{error}");
     assert_eq!(
-        LlamaConfig::from_json(b"{}"),
+        ModelConfig::from_json(b"{}"),
         Err(ConfigError::NoArchitecture)
     );
 }

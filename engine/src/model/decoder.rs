@@ -1,4 +1,4 @@
-//! A Llama-class decoder: grouped-query attention, rotate-half RoPE, RMSNorm, SwiGLU, and a tied or separate head.
+//! A decoder of any family: blocks as its [description](crate::arch) has them, a last norm, and a tied or separate head.
 
 use std::borrow::Cow;
 
@@ -7,6 +7,7 @@ use protocol::{BlockNorm, Precision, TargetModule};
 
 use crate::{
     adapter::{Base, DeviceAdapter, ModelShape},
+    arch::{self, block_name},
     data::Batch,
     kernels::{Heads, Segments, rms_norm},
     layers::{
@@ -17,12 +18,12 @@ use crate::{
     },
     sizes::BlockShape,
     tensor::index_tensor,
-    weights::{checkpoint::ModelFiles, config::LlamaConfig, error::ModelError},
+    weights::{checkpoint::ModelFiles, config::ModelConfig, error::ModelError},
 };
 
 /// The whole model; fields have HF's names.
-pub struct Llama {
-    pub config: LlamaConfig,
+pub struct Model {
+    pub config: ModelConfig,
     pub device: Device,
     pub embed_tokens: FrozenMatrix,
     pub blocks: Vec<Block>,
@@ -32,7 +33,7 @@ pub struct Llama {
     pub lm_head: Option<FrozenMatrix>,
 }
 
-impl Llama {
+impl Model {
     /// Reads every tensor in slices and moves it to the device, still packed. `progress` is awaited after each block
     /// with the number of blocks read.
     ///
@@ -47,22 +48,18 @@ impl Llama {
         let loader = Loader { files, device };
         let d = config.hidden_size;
         let embed_tokens = loader
-            .matrix("model.embed_tokens.weight", [config.vocab_size, d])
+            .matrix(arch::EMBEDDING.hf, [config.vocab_size, d])
             .await?;
         let mut blocks = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
             blocks.push(loader.block(index, &config).await?);
             progress(index + 1).await;
         }
-        let norm = loader.vector("model.norm.weight", d).await?;
+        let norm = loader.vector(arch::FINAL_NORM.hf, d).await?;
         let lm_head = if config.tie_word_embeddings {
             None
         } else {
-            Some(
-                loader
-                    .matrix("lm_head.weight", [config.vocab_size, d])
-                    .await?,
-            )
+            Some(loader.matrix(arch::HEAD.hf, [config.vocab_size, d]).await?)
         };
         Ok(Self {
             config,
@@ -234,7 +231,7 @@ impl Llama {
     }
 }
 
-impl Base for Llama {
+impl Base for Model {
     fn shape(&self) -> ModelShape {
         ModelShape::from(&self.config)
     }
@@ -286,8 +283,8 @@ impl Loader<'_> {
         ))
     }
 
-    async fn block(&self, index: usize, config: &LlamaConfig) -> Result<Block, ModelError> {
-        let name = |part: &str| format!("model.layers.{index}.{part}.weight");
+    async fn block(&self, index: usize, config: &ModelConfig) -> Result<Block, ModelError> {
+        let name = |part: &str| block_name(index, &format!("{part}.weight"));
         let projection = async |module: TargetModule| {
             let (in_features, out_features) = config.projection_features(module);
             self.matrix(&name(module.path()), [out_features, in_features])

@@ -1,0 +1,335 @@
+//! How each family of models is built, described once and as plain data.
+//!
+//! Reading the files, the names of tensors, the plan of a run's memory, adapters' files and every export follow the
+//! description of the model's family; none of them knows a family by its name. A new family is a file in `arch/` and a
+//! line in [`FAMILIES`], as long as its blocks are built of stages that [`crate::layers::block`] has: a bias on a
+//! projection, and a norm of each head before RoPE, are there where the description lists their weights.
+
+mod llama;
+
+use protocol::{ModelSummary, TargetModule};
+
+pub use self::llama::LLAMA;
+
+/// All families that are built, a line each.
+pub static FAMILIES: &[&Architecture] = &[
+    &LLAMA, //
+];
+
+/// A family of decoders: what its files call things, and what its blocks are made of.
+#[derive(Debug)]
+pub struct Architecture {
+    /// `model_type` in config.json.
+    pub model_type: &'static str,
+    /// The class of the language model in transformers, as `architectures` in config.json names it.
+    pub class: &'static str,
+    /// `general.architecture` in GGUF files, which is also the prefix of its keys there.
+    pub gguf: &'static str,
+    /// What transformers takes where config.json does not say.
+    pub defaults: Defaults,
+    /// Switches of config.json, each with the only value that is built, which is also transformers' default.
+    pub switches: &'static [(&'static str, bool)],
+    /// The tensors of a block.
+    pub block: &'static [TensorSpec],
+}
+
+/// The values of fields that config.json leaves out, as the family's config class in transformers has them.
+#[derive(Debug)]
+pub struct Defaults {
+    /// As many as there are query heads where there is none.
+    pub num_key_value_heads: Option<usize>,
+    /// The hidden size divided by the number of heads where there is none.
+    pub head_dim: Option<usize>,
+    pub max_position_embeddings: usize,
+    pub bos_token_id: Option<u32>,
+    pub eos_token_id: Option<u32>,
+}
+
+/// A tensor's names and shape; inside a block, names come after `model.layers.N.` and `blk.N.`.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorSpec {
+    pub hf: &'static str,
+    pub gguf: &'static str,
+    /// Slowest dimension first.
+    pub shape: &'static [Size],
+    /// The order of its rows in GGUF files.
+    pub gguf_rows: RowOrder,
+}
+
+impl TensorSpec {
+    const fn new(hf: &'static str, gguf: &'static str, shape: &'static [Size]) -> Self {
+        Self {
+            hf,
+            gguf,
+            shape,
+            gguf_rows: RowOrder::AsInHf,
+        }
+    }
+
+    /// The same tensor with its rows interleaved in GGUF files.
+    const fn interleaved(self) -> Self {
+        Self {
+            gguf_rows: RowOrder::Interleaved,
+            ..self
+        }
+    }
+}
+
+/// A size of a model that a tensor's dimension has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    Vocabulary,
+    Hidden,
+    Intermediate,
+    /// All query heads.
+    Query,
+    /// All key heads, or all value heads.
+    KeyValue,
+}
+
+/// How the rows of a tensor in a GGUF file map to those in HF's checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOrder {
+    AsInHf,
+    /// The two halves of each head are interleaved, since llama.cpp rotates neighbors in this family where HF rotates
+    /// halves: row `2 i + p` of a head in GGUF is its row `p head_dim / 2 + i` in HF.
+    Interleaved,
+}
+
+pub const EMBEDDING: TensorSpec = TensorSpec::new(
+    "model.embed_tokens.weight",
+    "token_embd.weight",
+    &[Size::Vocabulary, Size::Hidden],
+);
+pub const FINAL_NORM: TensorSpec =
+    TensorSpec::new("model.norm.weight", "output_norm.weight", &[Size::Hidden]);
+/// Absent where the head is the embedding.
+pub const HEAD: TensorSpec = TensorSpec::new(
+    "lm_head.weight",
+    "output.weight",
+    &[Size::Vocabulary, Size::Hidden],
+);
+
+/// The tensors outside of the blocks, which all families share.
+const OUTSIDE: [TensorSpec; 3] = [EMBEDDING, FINAL_NORM, HEAD];
+
+// The tensors that a family's block is put together from.
+const INPUT_NORM: TensorSpec = TensorSpec::new(
+    "input_layernorm.weight",
+    "attn_norm.weight",
+    &[Size::Hidden],
+);
+const QUERY: TensorSpec = TensorSpec::new(
+    "self_attn.q_proj.weight",
+    "attn_q.weight",
+    &[Size::Query, Size::Hidden],
+);
+const KEY: TensorSpec = TensorSpec::new(
+    "self_attn.k_proj.weight",
+    "attn_k.weight",
+    &[Size::KeyValue, Size::Hidden],
+);
+const VALUE: TensorSpec = TensorSpec::new(
+    "self_attn.v_proj.weight",
+    "attn_v.weight",
+    &[Size::KeyValue, Size::Hidden],
+);
+const ATTENTION_OUTPUT: TensorSpec = TensorSpec::new(
+    "self_attn.o_proj.weight",
+    "attn_output.weight",
+    &[Size::Hidden, Size::Query],
+);
+const POST_ATTENTION_NORM: TensorSpec = TensorSpec::new(
+    "post_attention_layernorm.weight",
+    "ffn_norm.weight",
+    &[Size::Hidden],
+);
+const GATE: TensorSpec = TensorSpec::new(
+    "mlp.gate_proj.weight",
+    "ffn_gate.weight",
+    &[Size::Intermediate, Size::Hidden],
+);
+const UP: TensorSpec = TensorSpec::new(
+    "mlp.up_proj.weight",
+    "ffn_up.weight",
+    &[Size::Intermediate, Size::Hidden],
+);
+const DOWN: TensorSpec = TensorSpec::new(
+    "mlp.down_proj.weight",
+    "ffn_down.weight",
+    &[Size::Hidden, Size::Intermediate],
+);
+
+const HF_BLOCKS: &str = "model.layers.";
+const GGUF_BLOCKS: &str = "blk.";
+
+/// The HF name of a tensor of a block, `part` being its name inside.
+pub fn block_name(layer: usize, part: &str) -> String {
+    format!("{HF_BLOCKS}{layer}.{part}")
+}
+
+impl PartialEq for Architecture {
+    fn eq(&self, other: &Self) -> bool {
+        self.model_type == other.model_type
+    }
+}
+
+impl Eq for Architecture {}
+
+impl Architecture {
+    /// The family with that `model_type`.
+    pub fn of_model_type(name: &str) -> Option<&'static Self> {
+        let mut all = FAMILIES.iter().copied();
+        all.find(|family| family.model_type == name)
+    }
+
+    /// The family whose language model is that class of transformers.
+    pub fn of_class(name: &str) -> Option<&'static Self> {
+        FAMILIES.iter().copied().find(|family| family.class == name)
+    }
+
+    /// The family with that `general.architecture`.
+    pub fn of_gguf(name: &str) -> Option<&'static Self> {
+        FAMILIES.iter().copied().find(|family| family.gguf == name)
+    }
+
+    /// The family of a model that was loaded.
+    pub fn of_summary(model: &ModelSummary) -> &'static Self {
+        // A summary is written from the config of a model that was loaded, so the family is one of these.
+        Self::of_model_type(&model.architecture).unwrap_or(&LLAMA)
+    }
+
+    /// The description of a tensor, by its HF name.
+    pub fn tensor(&self, hf_name: &str) -> Option<&TensorSpec> {
+        let (_, spec) = find(hf_name, HF_BLOCKS, self.block, |spec| spec.hf)?;
+        Some(spec)
+    }
+
+    /// The description of a block's tensor, by its HF name inside the block.
+    pub fn block_tensor(&self, part: &str) -> Option<&'static TensorSpec> {
+        self.block.iter().find(|spec| spec.hf == part)
+    }
+
+    /// Whether GGUF files have the rows of this projection interleaved.
+    pub fn is_interleaved(&self, module: TargetModule) -> bool {
+        let spec = self.block_tensor(&format!("{}.weight", module.path()));
+        spec.is_some_and(|spec| spec.gguf_rows == RowOrder::Interleaved)
+    }
+
+    /// The GGUF name of a tensor with an HF name.
+    pub fn gguf_from_hf(&self, name: &str) -> Option<String> {
+        let (layer, spec) = find(name, HF_BLOCKS, self.block, |spec| spec.hf)?;
+        Some(match layer {
+            Some(layer) => format!("{GGUF_BLOCKS}{layer}.{}", spec.gguf),
+            None => spec.gguf.to_owned(),
+        })
+    }
+
+    /// The HF name of a tensor with a GGUF name.
+    pub fn hf_from_gguf(&self, name: &str) -> Option<String> {
+        let (layer, spec) = find(name, GGUF_BLOCKS, self.block, |spec| spec.gguf)?;
+        Some(match layer {
+            Some(layer) => format!("{HF_BLOCKS}{layer}.{}", spec.hf),
+            None => spec.hf.to_owned(),
+        })
+    }
+}
+
+/// Looks a tensor up by one of its names: the number of its block, if it is in one, and its description.
+fn find<'a>(
+    name: &'a str,
+    blocks: &str,
+    block: &'static [TensorSpec],
+    name_of: impl Fn(&TensorSpec) -> &'static str,
+) -> Option<(Option<&'a str>, &'static TensorSpec)> {
+    static OUTSIDE_OF_BLOCKS: [TensorSpec; 3] = OUTSIDE;
+    let Some(rest) = name.strip_prefix(blocks) else {
+        let mut all = OUTSIDE_OF_BLOCKS.iter();
+        return all
+            .find(|spec| name_of(spec) == name)
+            .map(|spec| (None, spec));
+    };
+    let (layer, part) = rest.split_once('.')?;
+    is_layer(layer).then_some(())?;
+    let spec = block.iter().find(|spec| name_of(spec) == part)?;
+    Some((Some(layer), spec))
+}
+
+/// A number as both formats write it: no sign, no leading zero.
+fn is_layer(text: &str) -> bool {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain && (text == "0" || !text.starts_with('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_translate_both_ways() {
+        for (hf, gguf) in [
+            ("model.embed_tokens.weight", "token_embd.weight"),
+            ("lm_head.weight", "output.weight"),
+            (
+                "model.layers.29.mlp.down_proj.weight",
+                "blk.29.ffn_down.weight",
+            ),
+            (
+                "model.layers.0.self_attn.q_proj.weight",
+                "blk.0.attn_q.weight",
+            ),
+        ] {
+            assert_eq!(LLAMA.gguf_from_hf(hf).as_deref(), Some(gguf));
+            assert_eq!(LLAMA.hf_from_gguf(gguf).as_deref(), Some(hf));
+        }
+        for family in FAMILIES {
+            for spec in family.block {
+                let (hf, gguf) = (block_name(7, spec.hf), format!("blk.7.{}", spec.gguf));
+                assert_eq!(family.gguf_from_hf(&hf).as_deref(), Some(gguf.as_str()));
+                assert_eq!(family.hf_from_gguf(&gguf).as_deref(), Some(hf.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_have_no_translation() {
+        for name in [
+            "",
+            "blk.0.attn_q.bias",
+            "blk.01.attn_q.weight",
+            "blk.+1.attn_q.weight",
+            "blk..attn_q.weight",
+            "blk.0",
+            "rope_freqs.weight",
+        ] {
+            assert_eq!(LLAMA.hf_from_gguf(name), None, "{name}");
+        }
+        for name in ["embeddings.word_embeddings.weight", "blk.0.attn_q.weight"] {
+            assert_eq!(LLAMA.gguf_from_hf(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn families_are_told_apart_by_each_of_their_names() {
+        for family in FAMILIES {
+            assert_eq!(
+                Architecture::of_model_type(family.model_type),
+                Some(*family)
+            );
+            assert_eq!(Architecture::of_class(family.class), Some(*family));
+            assert_eq!(Architecture::of_gguf(family.gguf), Some(*family));
+        }
+    }
+
+    #[test]
+    fn every_family_has_every_projection() {
+        for family in FAMILIES {
+            for module in TargetModule::ALL {
+                let name = format!("{}.weight", module.path());
+                assert!(family.block_tensor(&name).is_some(), "{family:?}");
+            }
+        }
+        assert!(LLAMA.is_interleaved(TargetModule::KProj));
+        assert!(!LLAMA.is_interleaved(TargetModule::VProj));
+    }
+}
