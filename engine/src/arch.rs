@@ -85,6 +85,8 @@ pub enum Size {
     Query,
     /// All key heads, or all value heads.
     KeyValue,
+    /// One head.
+    Head,
 }
 
 /// How the rows of a tensor in a GGUF file map to those in HF's checkpoint.
@@ -160,6 +162,26 @@ const DOWN: TensorSpec = TensorSpec::new(
     &[Size::Hidden, Size::Intermediate],
 );
 
+// What some families have on queries, keys and values.
+pub const QUERY_BIAS: TensorSpec =
+    TensorSpec::new("self_attn.q_proj.bias", "attn_q.bias", &[Size::Query]);
+pub const KEY_BIAS: TensorSpec =
+    TensorSpec::new("self_attn.k_proj.bias", "attn_k.bias", &[Size::KeyValue]);
+pub const VALUE_BIAS: TensorSpec =
+    TensorSpec::new("self_attn.v_proj.bias", "attn_v.bias", &[Size::KeyValue]);
+/// The norm of each head's queries, before RoPE.
+pub const QUERY_NORM: TensorSpec = TensorSpec::new(
+    "self_attn.q_norm.weight",
+    "attn_q_norm.weight",
+    &[Size::Head],
+);
+/// The norm of each head's keys, before RoPE.
+pub const KEY_NORM: TensorSpec = TensorSpec::new(
+    "self_attn.k_norm.weight",
+    "attn_k_norm.weight",
+    &[Size::Head],
+);
+
 const HF_BLOCKS: &str = "model.layers.";
 const GGUF_BLOCKS: &str = "blk.";
 
@@ -208,6 +230,11 @@ impl Architecture {
     /// The description of a block's tensor, by its HF name inside the block.
     pub fn block_tensor(&self, part: &str) -> Option<&'static TensorSpec> {
         self.block.iter().find(|spec| spec.hf == part)
+    }
+
+    /// Whether queries and keys are normed, each head separately, before RoPE.
+    pub fn has_head_norms(&self) -> bool {
+        self.block_tensor(QUERY_NORM.hf).is_some()
     }
 
     /// Whether GGUF files have the rows of this projection interleaved.
@@ -329,7 +356,11 @@ mod tests {
                 assert!(family.block_tensor(&name).is_some(), "{family:?}");
             }
         }
-        assert!(LLAMA.is_interleaved(TargetModule::KProj));
+        // llama.cpp's converter permutes the rows of its own family alone.
+        for family in FAMILIES {
+            let is_llama = family.gguf == "llama";
+            assert_eq!(family.is_interleaved(TargetModule::KProj), is_llama);
+        }
         assert!(!LLAMA.is_interleaved(TargetModule::VProj));
     }
 }

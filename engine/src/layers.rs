@@ -7,6 +7,7 @@
 pub mod block;
 pub mod dropout;
 pub mod frozen;
+pub mod head_norm;
 pub mod projection;
 pub mod rope;
 

@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use engine::{
-    adapter::ModelShape,
+    adapter::{Merging, ModelShape},
     export::{adapter_files, gguf, mlx, refusal},
     layers::frozen::FrozenMatrix,
     model::Model,
@@ -67,6 +67,16 @@ fn check_merge(name: &str, tuned: &Model, state: &TrainingState) -> f64 {
                 .form
                 .merge(&state.parameters, layer, module, &mut values);
             *matrix = dense(values, matrix.rows(), matrix.cols());
+        }
+        for module in TargetModule::ALL {
+            let Some(bias) = &mut block.biases[module as usize] else {
+                continue;
+            };
+            let mut values: Vec<f32> = bias.clone().into_data().try_into_vec().unwrap();
+            state
+                .form
+                .merge_bias(&state.parameters, layer, module, &mut values);
+            *bias = Tensor::from_data(TensorData::new(values, bias.dims()), &Device::flex());
         }
         let [input, post_attention] = adapter.blocks[layer].norms.clone();
         let own = |norm: Option<_>, base: &_| norm.unwrap_or_else(|| Clone::clone(base));

@@ -503,9 +503,9 @@ fn other_files_of_mlx_and_llama_cpp_are_refused_by_name() {
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
         failure(vec![named("x.gguf", bytes)], &model)
     };
-    let other = replaced("llama", "qwen3");
+    let other = replaced("llama", "olmo2");
     assert!(
-        other.place.unwrap().contains("architecture qwen3"),
+        other.place.unwrap().contains("architecture olmo2"),
         "{}",
         other.what
     );

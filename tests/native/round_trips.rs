@@ -259,6 +259,7 @@ fn gguf_adapters_are_read_as_they_were_written() {
             let r = a.len() / in_features;
             let out_features = b.len() / r;
             let heads = match module {
+                _ if !shape.arch.is_interleaved(module) => 0,
                 TargetModule::QProj => shape.num_attention_heads,
                 TargetModule::KProj => shape.num_key_value_heads,
                 _ => 0,

@@ -31,7 +31,8 @@ def write_base(name: str, path: Path) -> None:
     config = json.loads((source / "config.json").read_text())
     rope = config.get("rope_parameters", config)
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    writer = gguf.GGUFWriter(path, "llama")
+    family = config["model_type"]
+    writer = gguf.GGUFWriter(path, family)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -46,14 +47,14 @@ def write_base(name: str, path: Path) -> None:
     writer.add_value_length(head_dim)
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("no_vocab")
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[family.upper()], config["num_hidden_layers"])
     for tensor, values in load_file(source / "model.safetensors").items():
         values = values.float().numpy()
-        if ".q_proj." in tensor:
+        if family == "llama" and ".q_proj." in tensor:
             values = permuted(values, heads)
-        if ".k_proj." in tensor:
+        if family == "llama" and ".k_proj." in tensor:
             values = permuted(values, kv_heads)
-        writer.add_tensor(names.get_name(tensor, try_suffixes=(".weight",)), np.ascontiguousarray(values))
+        writer.add_tensor(names.get_name(tensor, try_suffixes=(".weight", ".bias")), np.ascontiguousarray(values))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

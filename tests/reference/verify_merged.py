@@ -90,13 +90,14 @@ def with_gguf(folder: Path) -> bool:
                     config = json.loads(archive.read("config.json"))
                 with zipfile.ZipFile(case / f"{name}.zip") as archive:
                     reader = GGUFReader(archive.extract("merged.gguf", unpacked))
-                names = TensorNameMap(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+                family = config["model_type"]
+                names = TensorNameMap(MODEL_ARCH[family.upper()], config["num_hidden_layers"])
                 tensors = {tensor.name: tensor for tensor in reader.tensors}
                 wrong, types = [], {}
                 for hf_name, values in singles.items():
-                    tensor = tensors.pop(names.get_name(hf_name, (".weight",)))
+                    tensor = tensors.pop(names.get_name(hf_name, (".weight", ".bias")))
                     for end, heads in (("q_proj.weight", "num_attention_heads"), ("k_proj.weight", "num_key_value_heads")):
-                        if hf_name.endswith(end):
+                        if family == "llama" and hf_name.endswith(end):
                             # As LlamaModel.permute of convert_hf_to_gguf.py.
                             halves = values.reshape(config[heads], 2, -1, values.shape[1])
                             values = halves.swapaxes(1, 2).reshape(values.shape)

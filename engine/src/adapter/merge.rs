@@ -17,6 +17,9 @@ pub trait Merging {
 
     /// Merges a module's adapter into its weight `[out, in]` in f32; does nothing if the module has none.
     fn merge(&self, parameters: &[f32], layer: usize, module: TargetModule, weight: &mut [f32]);
+
+    /// Merges a module's adapter into its bias `[out]`; does nothing if the module has none.
+    fn merge_bias(&self, parameters: &[f32], layer: usize, module: TargetModule, bias: &mut [f32]);
 }
 
 /// An adapter that can only be merged: without what a method computes from the base for its forward.
@@ -59,6 +62,12 @@ impl Merging for MergeForm {
         let place = (layer, module);
         merge_module(&self.layout, &self.modules, parameters, place, weight);
     }
+
+    fn merge_bias(&self, parameters: &[f32], layer: usize, module: TargetModule, bias: &mut [f32]) {
+        if let Some(index) = self.layout.module_index(layer, module) {
+            self.modules[index].merge_bias(parameters, bias);
+        }
+    }
 }
 
 impl AdapterForm {
@@ -82,6 +91,12 @@ impl Merging for AdapterForm {
 
     fn merge(&self, parameters: &[f32], layer: usize, module: TargetModule, weight: &mut [f32]) {
         Self::merge(self, parameters, layer, module, weight);
+    }
+
+    fn merge_bias(&self, parameters: &[f32], layer: usize, module: TargetModule, bias: &mut [f32]) {
+        if let Some(index) = self.layout.module_index(layer, module) {
+            self.modules[index].merge_bias(parameters, bias);
+        }
     }
 }
 

@@ -124,6 +124,9 @@ pub(crate) trait ModuleOnHost: Debug {
     /// Merges it into the module's weight; `parameters` are those of the whole adapter.
     fn merge(&self, parameters: &[f32], weight: &mut Dense<'_>);
 
+    /// Merges it into the module's bias, where the model has one; most methods leave a bias alone.
+    fn merge_bias(&self, _parameters: &[f32], _bias: &mut [f32]) {}
+
     /// The low-rank product in what it does, without its scaling: `A` `[r, in]` and `B` `[out, r]`.
     fn product(&self, parameters: &[f32]) -> Option<[Vec<f32>; 2]>;
 }

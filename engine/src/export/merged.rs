@@ -233,10 +233,14 @@ impl Merge<'_> {
         }
         if tensor.shape.len() == 1 {
             let values = self.files.vector(&tensor.hf_name, cols).await;
-            let values = values.map_err(failed)?;
+            let mut values = values.map_err(failed)?;
+            if let Some((layer, module)) = of_projection(&tensor.hf_name, ".bias") {
+                let (form, parameters) = (self.form, self.parameters);
+                form.merge_bias(parameters, layer, module, &mut values);
+            }
             return self.write_rows(tensor, &values, None, out).await;
         }
-        if let Some((layer, module)) = projection(&tensor.hf_name) {
+        if let Some((layer, module)) = of_projection(&tensor.hf_name, ".weight") {
             let mut values = Vec::with_capacity(rows * cols);
             for wanted in slices(rows, cols, head_dim.unwrap_or(1)) {
                 let read = self.files.rows(&tensor.hf_name, [rows, cols], wanted).await;
@@ -369,10 +373,10 @@ fn num_bytes(kind: PackedKind, shape: &[u64]) -> Option<u64> {
         .try_fold(row_bytes, |product, &size| product.checked_mul(size))
 }
 
-/// The projection with this name.
-fn projection(hf_name: &str) -> Option<(usize, TargetModule)> {
+/// The projection whose weight or bias, as `ending` says, has this name.
+fn of_projection(hf_name: &str, ending: &str) -> Option<(usize, TargetModule)> {
     let (layer, path) = hf_name.strip_prefix("model.layers.")?.split_once('.')?;
-    let path = path.strip_suffix(".weight")?;
+    let path = path.strip_suffix(ending)?;
     let module = TargetModule::ALL
         .into_iter()
         .find(|module| module.path() == path)?;

@@ -1,4 +1,5 @@
-//! One decoder block of a Llama-class model: attention and a gated MLP, each after a norm and inside a residual.
+//! One decoder block: attention and a gated MLP, each after a norm and inside a residual. Some families have a bias on
+//! projections, and norms of each head's queries and keys before RoPE.
 
 mod backward;
 
@@ -12,6 +13,7 @@ use super::{
     dropout::Dropout,
     float_type,
     frozen::FrozenMatrix,
+    head_norm::HeadNorms,
     projection::{self, ModuleAdapter},
     rope::Rope,
 };
@@ -35,6 +37,9 @@ pub struct Block {
     pub gate_proj: FrozenMatrix,
     pub up_proj: FrozenMatrix,
     pub down_proj: FrozenMatrix,
+    /// `[1, out]` each, indexed by [`TargetModule`]; `None` where the projection has no bias.
+    pub biases: [Option<Tensor<2>>; TargetModule::ALL.len()],
+    pub head_norms: Option<HeadNorms>,
     pub rms_norm_eps: f64,
 }
 
@@ -83,7 +88,8 @@ impl PassContext {
 /// What the backward of a block needs from its forward. `[n, ..]`, `n = b t`.
 pub struct Saved {
     input: Tensor<2>,
-    /// Queries, keys (both after RoPE) and values.
+    /// Queries, keys and values: as attention takes them, or, where heads have norms, queries and keys as they were before
+    /// these, from which the others are computed again.
     qkv: [Tensor<2>; 3],
     attended: Tensor<2>,
     /// The log-sum-exps of [`attention`].
@@ -171,6 +177,23 @@ impl Block {
         [&self.input_layernorm, &self.post_attention_layernorm]
     }
 
+    /// All frozen vectors.
+    pub fn vectors(&self) -> impl Iterator<Item = &Tensor<2>> {
+        let biases = self.biases.iter().flatten();
+        let of_heads = self.head_norms.iter();
+        let of_heads = of_heads.flat_map(|norms| [&norms.q_norm, &norms.k_norm]);
+        self.norms().into_iter().chain(biases).chain(of_heads)
+    }
+
+    /// Queries and keys as attention takes them: normed, where heads have norms, and rotated.
+    fn positioned(&self, q: Tensor<2>, k: Tensor<2>, context: &PassContext) -> [Tensor<2>; 2] {
+        let [q, k] = match &self.head_norms {
+            Some(norms) => norms.forward([q, k]),
+            None => [q, k],
+        };
+        [context.rope.forward(q), context.rope.forward(k)]
+    }
+
     /// The sizes that determine how much [`Self::forward_saving`] keeps.
     pub fn shape(
         &self,
@@ -210,6 +233,7 @@ impl Block {
     ) -> Tensor<2> {
         let mut pass = Pass::new(self, adapter, context);
         let [q, k, v] = pass.queries_keys_values(x.clone());
+        let [q, k] = self.positioned(q, k, context);
         let [k, v] = match cache {
             Some(cache) => cache.extend(k, v),
             None => [k, v],
@@ -233,14 +257,12 @@ impl Block {
         with_output: bool,
     ) -> (Option<Tensor<2>>, Saved) {
         let mut pass = Pass::new(self, adapter, context);
-        let [q, k, v] = pass.queries_keys_values(x.clone());
-        let (attended, log_sums) = attention(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            context.segments.as_ref(),
-            context.heads,
-        );
+        let qkv = pass.queries_keys_values(x.clone());
+        let before_norms = self.head_norms.as_ref().map(|_| qkv.clone());
+        let [q, k, v] = qkv;
+        let [q, k] = self.positioned(q, k, context);
+        let saved_qkv = before_norms.unwrap_or_else(|| [q.clone(), k.clone(), v.clone()]);
+        let (attended, log_sums) = attention(q, k, v, context.segments.as_ref(), context.heads);
         let (middle, normed) = pass.after_attention(x.clone(), attended.clone());
         let gate_output = pass.project(TargetModule::GateProj, normed.clone());
         let up_output = pass.project(TargetModule::UpProj, normed);
@@ -260,7 +282,7 @@ impl Block {
         };
         let saved = Saved {
             input: x,
-            qkv: [q, k, v],
+            qkv: saved_qkv,
             attended,
             log_sums,
             middle,
@@ -299,7 +321,7 @@ impl<'a> Pass<'a> {
         norm_of(self.block, self.adapter, norm)
     }
 
-    /// Queries and keys after RoPE, and values.
+    /// Queries, keys and values as the projections give them.
     fn queries_keys_values(&mut self, x: Tensor<2>) -> [Tensor<2>; 3] {
         let block = self.block;
         let normed = rms_norm(
@@ -311,8 +333,7 @@ impl<'a> Pass<'a> {
         let q = self.project(TargetModule::QProj, normed.clone());
         let k = self.project(TargetModule::KProj, normed.clone());
         let v = self.project(TargetModule::VProj, normed);
-        let rope = &self.context.rope;
-        [rope.forward(q), rope.forward(k), v]
+        [q, k, v]
     }
 
     /// The sum of `x` and the attention's output, and its norm.
@@ -332,7 +353,13 @@ impl<'a> Pass<'a> {
             .dropout
             .and_then(|dropout| dropout.mask(self.block.index, module, x.dims(), &context.device));
         let weight = self.block.matrices()[module as usize];
-        self.saved[module as usize] = Some(projection::Saved::new(x, weight, adapter, dropout));
+        self.saved[module as usize] = Some(projection::Saved::new(
+            x,
+            weight,
+            self.block.biases[module as usize].as_ref(),
+            adapter,
+            dropout,
+        ));
     }
 
     fn project(&mut self, module: TargetModule, x: Tensor<2>) -> Tensor<2> {
@@ -340,7 +367,8 @@ impl<'a> Pass<'a> {
         let adapter = self
             .module(module)
             .zip(self.saved[module as usize].as_ref());
-        projection::forward(x, self.block.matrices()[module as usize], adapter)
+        let bias = self.block.biases[module as usize].as_ref();
+        projection::forward(x, self.block.matrices()[module as usize], bias, adapter)
     }
 }
 

@@ -3,8 +3,11 @@
 //! Every method (see [`crate::adapter`]) is a low-rank pair, a scale of the output, a scale of the input, or some of these:
 //!
 //! ```text
-//! y = g (x' W^T + s (x' A^T) B^T),  x' = l x
+//! y = g (x' W^T + s (x' A^T) B^T) + b,  x' = l x
 //! ```
+//!
+//! The bias `b` is there in some families of models, and frozen. As in PEFT, a scale of the output without a pair (IA3's) is
+//! one of the whole output, `g (x' W^T + b)`, while one with a pair (DoRA's) leaves the bias alone.
 //!
 //! The update is never merged into a dense `W`. Everything of the adapter is f32; the rest has the precision of `x` and
 //! `dy`. Dropout multiplies only the input of the adapter, `D x`; with a scale of the output this means, as in PEFT's
@@ -65,6 +68,11 @@ impl GradientRule for Unchanged {
 }
 
 impl ModuleAdapter {
+    /// Whether the scale of the output is one of the bias, too.
+    fn scales_bias(&self) -> bool {
+        self.low_rank.is_none() && self.output_scale.is_some()
+    }
+
     /// An adapter that does not change anything yet.
     pub fn new(rule: impl GradientRule + 'static) -> Self {
         Self {
@@ -100,6 +108,7 @@ impl Saved {
     pub fn new(
         x: Tensor<2>,
         weight: &FrozenMatrix,
+        bias: Option<&Tensor<2>>,
         adapter: &ModuleAdapter,
         dropout: Option<Tensor<2>>,
     ) -> Self {
@@ -116,7 +125,9 @@ impl Saved {
             dropout,
         };
         if adapter.output_scale.is_some() {
-            saved.unscaled = Some(weight.forward(saved.input.clone(), saved.product(adapter)));
+            let unscaled = weight.forward(saved.input.clone(), saved.product(adapter));
+            let bias = bias.filter(|_| adapter.scales_bias());
+            saved.unscaled = Some(with_bias(unscaled, bias));
         }
         saved
     }
@@ -142,8 +153,31 @@ fn column_sums(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
     (a.clone().cast(FloatDType::F32) * b.clone().cast(FloatDType::F32)).sum_dim(0)
 }
 
-/// `[n, in] -> [n, out]`; `adapter` is what [`Saved::new`] made from the same `x`.
+/// The sum of an output `[n, out]` and a bias `[1, out]`, in the precision of the output.
+fn with_bias(output: Tensor<2>, bias: Option<&Tensor<2>>) -> Tensor<2> {
+    match bias {
+        Some(bias) => {
+            let precision = FloatDType::from(output.dtype());
+            output + bias.clone().cast(precision)
+        }
+        None => output,
+    }
+}
+
+/// `[n, in] -> [n, out]`; `adapter` is what [`Saved::new`] made from the same `x` and `bias`.
 pub fn forward(
+    x: Tensor<2>,
+    weight: &FrozenMatrix,
+    bias: Option<&Tensor<2>>,
+    adapter: Option<(&ModuleAdapter, &Saved)>,
+) -> Tensor<2> {
+    let is_in_scale = adapter.is_some_and(|(adapter, _)| adapter.scales_bias());
+    let output = without_bias(x, weight, adapter);
+    with_bias(output, bias.filter(|_| !is_in_scale))
+}
+
+/// The output without a bias, unless the adapter scales it.
+fn without_bias(
     x: Tensor<2>,
     weight: &FrozenMatrix,
     adapter: Option<(&ModuleAdapter, &Saved)>,
@@ -271,6 +305,9 @@ mod tests {
         /// `l`; ones if there is none.
         l: Array<2>,
         mask: Array<2>,
+        /// `b`; zeros if there is none.
+        bias: Array<2>,
+        is_bias_scaled: bool,
         scaling: f64,
     }
 
@@ -287,7 +324,9 @@ mod tests {
             let out = base.shape[1];
             Array::from_fn(base.shape, |i| {
                 let scaled = of_dropped.values[i] + self.scaling * update.values[i];
-                base.values[i] - of_dropped.values[i] + self.g.values[i % out] * scaled
+                let (g, bias) = (self.g.values[i % out], self.bias.values[i % out]);
+                let bias = if self.is_bias_scaled { g * bias } else { bias };
+                base.values[i] - of_dropped.values[i] + g * scaled + bias
             })
         }
 
@@ -305,13 +344,15 @@ mod tests {
     fn both_passes_equal_the_formula_for_every_combination() {
         let mut random = Random::new();
         for kind in KINDS {
-            for (has_pair, has_g, has_l, has_dropout) in [
-                (true, false, false, false),
-                (true, false, false, true),
-                (true, true, false, false),
-                (true, true, false, true),
-                (false, true, false, false),
-                (false, false, true, false),
+            for (has_pair, has_g, has_l, has_dropout, has_bias) in [
+                (true, false, false, false, false),
+                (true, false, false, false, true),
+                (true, false, false, true, true),
+                (true, true, false, false, true),
+                (true, true, false, true, true),
+                (false, true, false, false, false),
+                (false, true, false, false, true),
+                (false, false, true, false, true),
             ] {
                 let [n, out, r] = [1..9, 1..20, 1..6].map(|range| random.size(range));
                 let cols = if kind.has_scales() {
@@ -340,6 +381,8 @@ mod tests {
                             false => 1.0,
                         })
                     },
+                    bias: drawn([1, out], has_bias, 0.0),
+                    is_bias_scaled: has_g && !has_pair,
                     scaling: 0.7,
                 };
                 let dy = drawn([n, out], true, 0.0);
@@ -354,8 +397,10 @@ mod tests {
                     rule: Rc::new(Unchanged),
                 };
                 let dropout = has_dropout.then(|| case.mask.tensor());
-                let saved = Saved::new(case.x.tensor(), &weight, &adapter, dropout);
-                let y = forward(case.x.tensor(), &weight, Some((&adapter, &saved)));
+                let bias = has_bias.then(|| case.bias.tensor());
+                let bias = bias.as_ref();
+                let saved = Saved::new(case.x.tensor(), &weight, bias, &adapter, dropout);
+                let y = forward(case.x.tensor(), &weight, bias, Some((&adapter, &saved)));
                 case.reference().assert_close("forward", y, 1e-5);
                 let (dx, trained) = backward(dy.tensor(), &weight, &adapter, &saved);
                 case.gradient(&dy, |case| &mut case.x)
@@ -391,7 +436,7 @@ mod tests {
         let (packed, w) = random.packed(KINDS[0], 7, 64);
         let weight = FrozenMatrix::from_packed(packed, &Device::flex());
         let x = random.array([5, 64]);
-        let y = forward(x.tensor(), &weight, None);
+        let y = forward(x.tensor(), &weight, None, None);
         x.matmul(&w.transposed()).assert_close("forward", y, 1e-5);
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         block::{Block, KeyValueCache, PassContext},
         dropout::Dropout,
         frozen::FrozenMatrix,
+        head_norm::HeadNorms,
         rope::Rope,
     },
     sizes::BlockShape,
@@ -90,8 +91,9 @@ impl Model {
             .flat_map(Block::matrices)
             .chain([&self.embed_tokens])
             .chain(&self.lm_head);
-        let norms = (2 * self.blocks.len() + 1) * self.config.hidden_size * 4;
-        matrices.map(FrozenMatrix::num_bytes).sum::<u64>() + norms as u64
+        let vectors = self.blocks.iter().flat_map(Block::vectors);
+        let vectors = vectors.chain([&self.norm]).map(|vector| vector.dims()[1]);
+        matrices.map(FrozenMatrix::num_bytes).sum::<u64>() + 4 * vectors.sum::<usize>() as u64
     }
 
     /// The sizes that determine how much each block keeps of a forward; all blocks are alike. `None` if there are no
@@ -290,6 +292,28 @@ impl Loader<'_> {
             self.matrix(&name(module.path()), [out_features, in_features])
                 .await
         };
+        let mut biases = [const { None }; TargetModule::ALL.len()];
+        for module in TargetModule::ALL {
+            let part = format!("{}.bias", module.path());
+            if config.arch.block_tensor(&part).is_some() {
+                let (_, out_features) = config.projection_features(module);
+                let name = block_name(index, &part);
+                biases[module as usize] = Some(self.vector(&name, out_features).await?);
+            }
+        }
+        let head_norm = async |spec: arch::TensorSpec| {
+            let name = block_name(index, spec.hf);
+            self.vector(&name, config.head_dim).await
+        };
+        let head_norms = if config.arch.has_head_norms() {
+            Some(HeadNorms {
+                q_norm: head_norm(arch::QUERY_NORM).await?,
+                k_norm: head_norm(arch::KEY_NORM).await?,
+                eps: config.rms_norm_eps,
+            })
+        } else {
+            None
+        };
         Ok(Block {
             index,
             input_layernorm: self
@@ -305,6 +329,8 @@ impl Loader<'_> {
             gate_proj: projection(TargetModule::GateProj).await?,
             up_proj: projection(TargetModule::UpProj).await?,
             down_proj: projection(TargetModule::DownProj).await?,
+            biases,
+            head_norms,
             rms_norm_eps: config.rms_norm_eps,
         })
     }

@@ -21,6 +21,7 @@
 use protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule};
 
 use crate::{
+    arch::Architecture,
     device::DeviceProfile,
     sizes::{BlockShape, chunk_rows},
 };
@@ -39,6 +40,8 @@ const LIVE_HIDDEN: u64 = 3;
 const LIVE_QUERY: u64 = 2;
 /// `[n, kv hd]` alive at once: keys after RoPE and values.
 const LIVE_KEY_VALUE: u64 = 2;
+/// `[n, h hd]` and `[n, kv hd]` alive at once besides, where heads have norms: what the norms take, and their gradient.
+const LIVE_HEAD_NORM: u64 = 2;
 /// `[n, f]` alive at once: gate, up, and a gradient.
 const LIVE_INTERMEDIATE: u64 = 3;
 /// `[n, r]` alive at once a module: `A x` and its gradient.
@@ -217,6 +220,11 @@ fn activations_bytes(
     let ranks = ranks.fold(0u64, |sum, rank| sum.saturating_add(rank as u64));
     // The adapter of `down_proj` keeps its input; the others' are kept anyway, or are norms.
     let kept = u64::from(modules.contains(&TargetModule::DownProj));
+    let of_norms = if Architecture::of_summary(model).has_head_norms() {
+        LIVE_HEAD_NORM
+    } else {
+        0
+    };
     let inside = [
         &[LIVE_HIDDEN, n, model.hidden_size as u64][..],
         &[LIVE_QUERY, n, heads, head_dim],
@@ -225,6 +233,7 @@ fn activations_bytes(
     ];
     let always_single = [
         &[LIVE_RESIDUAL, n, model.hidden_size as u64][..],
+        &[of_norms, n, heads.saturating_add(key_value_heads), head_dim],
         &[LIVE_RANK, n, ranks],
         &[LIVE_DROPOUT, n, dropped],
     ];

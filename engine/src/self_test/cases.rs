@@ -254,7 +254,7 @@ impl Bench<'_> {
             }),
             ..ModuleAdapter::new(Unchanged)
         };
-        let saved = projection::Saved::new(self.activations(&x), &weight, &lora, None);
+        let saved = projection::Saved::new(self.activations(&x), &weight, None, &lora, None);
         let dy_ = self.activations(&dy);
         let (_, gradients) = projection::backward(dy_, &weight, &lora, &saved);
         let mut gradients = gradients.into_iter();

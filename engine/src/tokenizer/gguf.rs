@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tokenizers::{
     AddedToken, SplitDelimiterBehavior,
     models::bpe::{BPE, BpeBuilder, Vocab},
+    normalizers::NFC,
     pre_tokenizers::{
         PreTokenizerWrapper,
         byte_level::ByteLevel,
@@ -65,8 +66,29 @@ fn splitting(pre: &str) -> Option<Splitting> {
     }
 }
 
+/// Whether text is brought into the normal form NFC before it is split. GGUF files do not say so and llama.cpp does not do
+/// it, but Qwen's own tokenizers do, and their models were trained on what these make.
+fn is_normalized(pre: &str) -> bool {
+    pre == "qwen2"
+}
+
+/// The normalizer in the form of `tokenizer.json`.
+fn normalizer_json(pre: &str) -> Value {
+    match is_normalized(pre) {
+        true => json!({"type": "NFC"}),
+        false => Value::Null,
+    }
+}
+
 /// The keywords written for each splitting when a vocabulary goes into a GGUF file.
-const WRITTEN: [&str; 5] = ["smollm", "llama-bpe", "qwen2", "tekken", "gpt-2"];
+const WRITTEN: [&str; 6] = [
+    "smollm",
+    "llama-bpe",
+    "qwen2",
+    "deepseek-r1-qwen",
+    "tekken",
+    "gpt-2",
+];
 
 /// The pre-tokenizer for a splitting, in the form of `tokenizer.json`.
 fn pre_tokenizer_json(splitting: &Splitting) -> Value {
@@ -101,12 +123,13 @@ pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
             other => other.clone(),
         }
     }
-    if !tokenizer["normalizer"].is_null() || tokenizer["model"]["type"] != "BPE" {
+    if tokenizer["model"]["type"] != "BPE" {
         return None;
     }
     let own = plain(&tokenizer["pre_tokenizer"]);
     let is_own = |pre: &&str| {
-        splitting(pre).is_some_and(|splitting| plain(&pre_tokenizer_json(&splitting)) == own)
+        tokenizer["normalizer"] == normalizer_json(pre)
+            && splitting(pre).is_some_and(|splitting| plain(&pre_tokenizer_json(&splitting)) == own)
     };
     WRITTEN.into_iter().find(is_own)
 }
@@ -150,7 +173,8 @@ pub fn to_json(vocabulary: &GgufVocabulary) -> Result<Value, TokenizerError> {
         })
     });
     Ok(json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": normalizer_json(&vocabulary.pre),
         "pre_tokenizer": pre_tokenizer_json(&splitting), "post_processor": post_processor,
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
         "model": {
@@ -184,6 +208,11 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
     let model = model(vocabulary, matches!(splitting, Splitting::Pattern(_, true)))?;
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(pre_tokenizer(&splitting)?));
+    if is_normalized(&vocabulary.pre) {
+        inner
+            .with_normalizer(Some(NFC))
+            .map_err(|error| TokenizerError::Unsupported(error.to_string()))?;
+    }
     inner.with_decoder(Some(ByteLevel::default()));
     let added = added_tokens(vocabulary, special);
     check_added(added.iter().map(|token| token.content.as_str()))?;

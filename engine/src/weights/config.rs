@@ -161,6 +161,7 @@ impl ModelConfig {
             Size::Intermediate => self.intermediate_size,
             Size::Query => self.num_attention_heads * self.head_dim,
             Size::KeyValue => self.num_key_value_heads * self.head_dim,
+            Size::Head => self.head_dim,
         }
     }
 

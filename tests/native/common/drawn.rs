@@ -1,7 +1,7 @@
 //! Random models and adapters.
 
 use engine::{
-    arch::LLAMA,
+    arch::FAMILIES,
     weights::{
         checkpoint::{ModelFiles, NamedSource, open},
         config::ModelConfig,
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{file, random::Random};
 
-/// A Llama of one to three blocks with odd sizes, and the tokenizer of the committed models.
+/// A model of any family, of one to three blocks with odd sizes, and the tokenizer of the committed models.
 pub struct DrawnModel {
     pub config: ModelConfig,
     weights: Vec<u8>,
@@ -24,7 +24,7 @@ impl DrawnModel {
     pub fn new(random: &mut Random) -> Self {
         let num_key_value_heads = random.size(1..4);
         let config = ModelConfig {
-            arch: &LLAMA,
+            arch: FAMILIES[random.size(0..FAMILIES.len())],
             hidden_size: random.size(8..70),
             intermediate_size: random.size(8..90),
             num_hidden_layers: random.size(1..4),
@@ -44,7 +44,9 @@ impl DrawnModel {
             .into_iter()
             .map(|(name, shape)| {
                 let shape: Vec<usize> = shape.into_iter().map(|size| size as usize).collect();
+                let is_bias = name.ends_with(".bias");
                 let values = (0..shape.iter().product()).map(|_| match shape.as_slice() {
+                    [_] if is_bias => 0.3 * random.unit(),
                     // A norm's.
                     [_] => 1.0 + 0.1 * random.unit(),
                     // Of unit variance in, unit variance out.
@@ -66,9 +68,9 @@ impl DrawnModel {
 
     pub fn sources(&self) -> Vec<NamedSource> {
         let config = &self.config;
-        let json = json!({
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+        let mut json = json!({
+            "architectures": [config.arch.class],
+            "model_type": config.arch.model_type,
             "hidden_act": "silu",
             "hidden_size": config.hidden_size,
             "intermediate_size": config.intermediate_size,
@@ -84,6 +86,9 @@ impl DrawnModel {
             "bos_token_id": config.bos_token_id,
             "eos_token_id": config.eos_token_ids,
         });
+        for (switch, built) in config.arch.switches {
+            json[*switch] = json!(built);
+        }
         let files = [
             ("config.json", json.to_string().into_bytes()),
             ("tokenizer.json", file::bytes("model/odd/tokenizer.json")),

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use engine::tokenizer::{SpecialIds, Tokenizer};
+use engine::{
+    tokenizer::{SpecialIds, Tokenizer},
+    weights::checkpoint::{GgufVocabulary, TokenizerSource},
+};
 use formats::text::parse_json;
 use serde::Deserialize;
 
@@ -150,5 +153,64 @@ fn a_tokenizer_json_gives_the_ids_of_hf() {
             streamed += &stream.push(id).unwrap();
         }
         assert_eq!(streamed + &stream.finish().unwrap(), decoded);
+    }
+}
+
+#[derive(Deserialize)]
+struct Qwen {
+    /// The part of Qwen3's own tokenizer.json that the texts need, with its ids.
+    tokenizer: serde_json::Value,
+    texts: Vec<String>,
+    ids: Vec<Vec<u32>>,
+}
+
+/// From its tokenizer.json, and from what a GGUF file has of it, which says neither the expression nor the normal form.
+#[test]
+fn a_qwen_tokenizer_gives_the_ids_of_hf() {
+    let Qwen {
+        tokenizer: file,
+        texts,
+        ids,
+    } = golden("qwen.json.gz");
+    let from_json = Tokenizer::from_json(file.to_string().as_bytes(), None).unwrap();
+    let vocab = file["model"]["vocab"].as_object().unwrap();
+    let last = vocab.values().filter_map(|id| id.as_u64()).max().unwrap();
+    let mut tokens: Vec<String> = (0..=last).map(|id| format!("[PAD{id}]")).collect();
+    let mut token_types = vec![5; tokens.len()];
+    let mut put = |token: &str, id: &serde_json::Value, kind: i32| {
+        let id = id.as_u64().unwrap() as usize;
+        tokens[id] = token.to_owned();
+        token_types[id] = kind;
+    };
+    vocab.iter().for_each(|(token, id)| put(token, id, 1));
+    for added in file["added_tokens"].as_array().unwrap() {
+        let kind = if added["special"] == true { 3 } else { 4 };
+        put(added["content"].as_str().unwrap(), &added["id"], kind);
+    }
+    let merges = file["model"]["merges"].as_array().unwrap().iter();
+    let merges = merges.map(|pair| {
+        let part = |index: usize| pair[index].as_str().unwrap();
+        format!("{} {}", part(0), part(1))
+    });
+    let from_gguf = Tokenizer::from_source(&TokenizerSource::Gguf(GgufVocabulary {
+        model: "gpt2".to_owned(),
+        pre: "qwen2".to_owned(),
+        tokens,
+        token_types,
+        merges: merges.collect(),
+        bos_token_id: None,
+        eos_token_id: None,
+        eot_token_id: None,
+        unk_token_id: None,
+        pad_token_id: None,
+        add_bos_token: false,
+        add_space_prefix: false,
+    }))
+    .unwrap();
+    assert!(texts.len() > 400);
+    for (text, ids) in texts.iter().zip(&ids) {
+        for tokenizer in [&from_json, &from_gguf] {
+            assert_eq!(&tokenizer.encode(text).unwrap(), ids, "{text:?}");
+        }
     }
 }

@@ -154,6 +154,13 @@ impl ModuleOnHost for Scale {
         }
     }
 
+    fn merge_bias(&self, parameters: &[f32], bias: &mut [f32]) {
+        if !self.is_of_input {
+            let scale = self.slot.on_host(parameters);
+            bias.iter_mut().zip(scale).for_each(|(b, l)| *b *= l);
+        }
+    }
+
     fn product(&self, _: &[f32]) -> Option<[Vec<f32>; 2]> {
         None
     }

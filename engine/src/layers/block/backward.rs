@@ -32,9 +32,18 @@ impl Block {
         let dy = back.through_norm(BlockNorm::PostAttention, d_normed, saved.middle, dy);
 
         let d_attended = back.through(TargetModule::OProj, context.enter(&dy));
+        let [q, k, v] = saved.qkv;
+        let before_norms = self
+            .head_norms
+            .as_ref()
+            .map(|norms| (norms, [q.clone(), k.clone()]));
+        let [q, k] = match &before_norms {
+            Some(_) => self.positioned(q, k, context),
+            None => [q, k],
+        };
         let [d_q, d_k, d_v] = attention_backward(
             d_attended,
-            saved.qkv,
+            [q, k, v],
             saved.attended,
             saved.log_sums,
             context.segments.as_ref(),
@@ -42,6 +51,10 @@ impl Block {
         );
         let d_k = context.rope.backward(d_k);
         let d_q = context.rope.backward(d_q);
+        let [d_q, d_k] = match before_norms {
+            Some((norms, inputs)) => norms.backward([d_q, d_k], inputs),
+            None => [d_q, d_k],
+        };
         if !needs_input && adapter.norms[BlockNorm::Input as usize].is_none() {
             back.only(TargetModule::VProj, &d_v);
             back.only(TargetModule::KProj, &d_k);

@@ -32,6 +32,8 @@ struct Fields {
     #[serde(default, deserialize_with = "present")]
     eos_token_id: Option<Option<TokenIds>>,
     hidden_act: Option<String>,
+    /// Where transformers 5 says what each layer's attention sees.
+    layer_types: Option<Vec<String>>,
     rope_scaling: Option<Rope>,
     /// Where transformers 5 writes rope_theta and what was rope_scaling.
     rope_parameters: Option<Rope>,
@@ -254,6 +256,10 @@ fn refuse_features(
             Some(value) if *value == Value::Bool(*built) => {}
             Some(value) => return refuse(name, &value.to_string()),
         }
+    }
+    let mut layer_types = fields.layer_types.iter().flatten();
+    if let Some(kind) = layer_types.find(|kind| *kind != "full_attention") {
+        return refuse("layer_types", kind);
     }
     match fields.hidden_act.as_deref() {
         None | Some("silu" | "swish") => {}
