@@ -6,14 +6,16 @@
 //! projection, and a norm of each head before RoPE, are there where the description lists their weights.
 
 mod llama;
+mod qwen2;
 
 use protocol::{ModelSummary, TargetModule};
 
-pub use self::llama::LLAMA;
+pub use self::{llama::LLAMA, qwen2::QWEN2};
 
 /// All families that are built, a line each.
 pub static FAMILIES: &[&Architecture] = &[
     &LLAMA, //
+    &QWEN2, //
 ];
 
 /// A family of decoders: what its files call things, and what its blocks are made of.

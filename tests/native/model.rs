@@ -50,6 +50,11 @@ fn odd_model_equals_transformers() {
     check_forward("odd");
 }
 
+#[test]
+fn qwen2_equals_transformers() {
+    check_forward("qwen2");
+}
+
 fn check_forward(name: &str) {
     let error = block_on(golden::check_forward(name, &Device::flex(), EXACT));
     println!("{name}: logits within {error:.1e}");
@@ -96,7 +101,12 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn cached_tokens_are_seen_as_if_they_were_given_again() {
     let mut random = Random::new();
     // The last outgrows its cache.
-    for (name, lengths) in [("tiny", 6..30), ("odd", 6..30), ("tiny", 260..300)] {
+    for (name, lengths) in [
+        ("tiny", 6..30),
+        ("odd", 6..30),
+        ("qwen2", 6..30),
+        ("tiny", 260..300),
+    ] {
         let model = load::fixture_model(name);
         let len = random.size(lengths);
         let ids: Vec<u32> = (0..len).map(|_| random.size(0..320) as u32).collect();

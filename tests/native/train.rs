@@ -40,6 +40,16 @@ fn odd_model_trains_as_in_peft_on_queries_and_values() {
     check_training("odd", "qv");
 }
 
+#[test]
+fn qwen2_trains_as_in_peft_on_all_modules() {
+    check_training("qwen2", "all");
+}
+
+#[test]
+fn qwen2_trains_as_in_peft_on_queries_and_values() {
+    check_training("qwen2", "qv");
+}
+
 fn check_training(name: &str, variant: &str) {
     let device = Device::flex();
     let training = golden::check_training(name, variant, &device, EXACT);

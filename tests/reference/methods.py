@@ -1,12 +1,13 @@
 """Makes the golden values of every adapter method: first gradients and a curve of 20 steps, by PEFT, on the tiny models.
 
-Run: python tests/reference/methods.py
+Run: python tests/reference/methods.py [CASE ...]
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import sys
 
 import torch
 from peft import IA3Config, LNTuningConfig, LoraConfig, PromptTuningConfig, VeraConfig, get_peft_model
@@ -147,6 +148,20 @@ CASES = {
         RECIPE,
     ),
     "lora": ("odd", BASE, lora(**BASE), DECAYING),
+    # Families with a bias, which a scale of the output has under it in IA3 and not in DoRA, and with norms of heads.
+    "lora.qwen2": ("qwen2", BASE, lora(**BASE), DECAYING),
+    "dora.qwen2": ("qwen2", BASE, lora(**BASE, use_dora=True), DECAYING),
+    "ia3.qwen2": (
+        "qwen2",
+        {"target_modules": ["q_proj", "k_proj", "v_proj", "down_proj"]},
+        IA3Config(
+            target_modules=["q_proj", "k_proj", "v_proj", "down_proj"],
+            feedforward_modules=["down_proj"],
+            task_type="CAUSAL_LM",
+        ),
+        RECIPE | {"learning_rate": 1e-2},
+    ),
+    "lora.qwen3": ("qwen3", BASE, lora(**BASE), DECAYING),
 }
 
 
@@ -190,7 +205,10 @@ def rows_of(value: list[dict]) -> list[Row]:
 
 
 def main() -> None:
+    wanted = sys.argv[1:] or CASES
     for index, (case, (name, settings, config, recipe)) in enumerate(CASES.items()):
+        if case not in wanted:
+            continue
         base = AutoModelForCausalLM.from_pretrained(
             FIXTURES / "model" / name, dtype=torch.float32, attn_implementation="eager"
         ).eval()

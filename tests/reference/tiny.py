@@ -1,4 +1,4 @@
-"""Makes the two tiny random Llamas of `fixtures/model` and their golden values.
+"""Makes the tiny random models of `fixtures/model`, two Llamas and one of every other family, and their golden values.
 
 Run: python tests/reference/tiny.py
 """
@@ -10,8 +10,8 @@ import json
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM
 
 from common import (
     ALL_MODULES,
@@ -69,20 +69,63 @@ CONFIGS = {
         "eos_token_id": [2, 0],
         "dtype": "bfloat16",
     },
+    "qwen2": {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "sliding_window": 64,
+        "max_window_layers": 1,
+        "use_sliding_window": False,
+        "tie_word_embeddings": True,
+        "eos_token_id": 2,
+        "torch_dtype": "float32",
+    },
+    "qwen3": {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "attention_bias": False,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000,
+        "rope_scaling": None,
+        "sliding_window": None,
+        "max_window_layers": 2,
+        "use_sliding_window": False,
+        "tie_word_embeddings": True,
+        "eos_token_id": 2,
+        "torch_dtype": "bfloat16",
+    },
 }
-SHARED_CONFIG = {
+LLAMA_CONFIG = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
     "attention_bias": False,
+    "mlp_bias": False,
+}
+SHARED_CONFIG = {
     "attention_dropout": 0.0,
     "bos_token_id": 1,
     "hidden_act": "silu",
     "initializer_range": 0.02,
     "max_position_embeddings": 128,
-    "mlp_bias": False,
     "vocab_size": VOCABULARY,
 }
-SEEDS = {"tiny": 1, "odd": 2}
+SEEDS = {"tiny": 1, "odd": 2, "qwen2": 3, "qwen3": 4}
+# What real Qwen tokenizers split by.
+QWEN_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 RANK, ALPHA = 4, 8
 # 20 steps of 4 batches in turn, two micro-batches of two rows each: few enough rows to learn them by heart, so that a
 # wrong update shows in the loss.
@@ -115,12 +158,18 @@ VARIANTS = {
 }
 
 
-def make_tokenizer() -> Tokenizer:
-    """A byte-level BPE with SmolLM2's pre-tokenizer: single digits, then GPT-2's expression."""
+def make_tokenizer(is_qwen: bool) -> Tokenizer:
+    """A byte-level BPE with SmolLM2's pre-tokenizer (single digits, then GPT-2's expression) or Qwen's."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    if is_qwen:
+        tokenizer.normalizer = normalizers.NFC()
+        split = pre_tokenizers.Split(Regex(QWEN_PATTERN), behavior="isolated")
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -137,20 +186,22 @@ def make_model(name: str, tokenizer: Tokenizer):
     """Writes config.json, model.safetensors and tokenizer.json; returns the model as transformers reads them back."""
     folder = FIXTURES / "model" / name
     folder.mkdir(parents=True, exist_ok=True)
-    config = SHARED_CONFIG | CONFIGS[name]
+    is_qwen = name.startswith("qwen")
+    config = SHARED_CONFIG | ({} if is_qwen else LLAMA_CONFIG) | CONFIGS[name]
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     tokenizer.save(str(folder / "tokenizer.json"))
 
-    dtype = torch.bfloat16 if name == "odd" else torch.float32
-    hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    dtype = torch.bfloat16 if "bfloat16" in config.values() else torch.float32
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    heads = config.get("head_dim", hidden // config["num_attention_heads"])
     q, kv = config["num_attention_heads"] * heads, config["num_key_value_heads"] * heads
     generator = torch.Generator().manual_seed(SEEDS[name])
 
     def matrix(rows: int, columns: int, std: float) -> torch.Tensor:
         return (torch.randn(rows, columns, generator=generator) * std).to(dtype)
 
-    def norm() -> torch.Tensor:
-        return (1 + 0.1 * torch.randn(hidden, generator=generator)).to(dtype)
+    def norm(size: int = hidden) -> torch.Tensor:
+        return (1 + 0.1 * torch.randn(size, generator=generator)).to(dtype)
 
     tensors = {"model.embed_tokens.weight": matrix(VOCABULARY, hidden, 0.2), "model.norm.weight": norm()}
     if not config["tie_word_embeddings"]:
@@ -169,12 +220,19 @@ def make_model(name: str, tokenizer: Tokenizer):
             tensors[f"model.layers.{layer}.{module}.weight"] = matrix(rows, columns, 0.15)
         for module in ["input_layernorm", "post_attention_layernorm"]:
             tensors[f"model.layers.{layer}.{module}.weight"] = norm()
+        if name == "qwen2":
+            for module, size in {"q_proj": q, "k_proj": kv, "v_proj": kv}.items():
+                bias = torch.randn(size, generator=generator) * 0.3
+                tensors[f"model.layers.{layer}.self_attn.{module}.bias"] = bias.to(dtype)
+        if name == "qwen3":
+            for module in ["q_norm", "k_norm"]:
+                tensors[f"model.layers.{layer}.self_attn.{module}.weight"] = norm(heads)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
     model, report = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
-    assert isinstance(model, LlamaForCausalLM)
+    assert [type(model).__name__] == config["architectures"]
     assert not any(report[key] for key in ["missing_keys", "unexpected_keys", "mismatched_keys"]), report
     return model.eval()
 
@@ -266,9 +324,8 @@ def make_goldens(name: str, model) -> None:
 
 
 def main() -> None:
-    tokenizer = make_tokenizer()
     for name in CONFIGS:
-        make_goldens(name, make_model(name, tokenizer))
+        make_goldens(name, make_model(name, make_tokenizer(name.startswith("qwen"))))
 
 
 if __name__ == "__main__":

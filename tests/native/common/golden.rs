@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The adapters of every method under `fixtures/adapters`, and the model of each.
-pub const ADAPTERS: [(&str, &str); 16] = [
+pub const ADAPTERS: [(&str, &str); 19] = [
     ("lora", "odd"),
     ("rs_lora", "odd"),
     ("dora", "odd"),
@@ -43,6 +43,9 @@ pub const ADAPTERS: [(&str, &str); 16] = [
     ("ia3.mixed", "tiny"),
     ("lora.mixed", "tiny"),
     ("dora.mixed", "tiny"),
+    ("lora.qwen2", "qwen2"),
+    ("dora.qwen2", "qwen2"),
+    ("ia3.qwen2", "qwen2"),
 ];
 
 /// What the tests of a build run on.
@@ -101,7 +104,7 @@ struct Batches {
     batches: Vec<Vec<Vec<Row>>>,
 }
 
-/// The files of one of the committed models, `tiny` or `odd`.
+/// The files of one of the committed models: `tiny` and `odd`, which are Llamas, and one of every other family.
 pub async fn files(name: &str) -> ModelFiles {
     open(sources(name)).await.unwrap()
 }

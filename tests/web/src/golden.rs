@@ -20,7 +20,7 @@ const TOLERANCES: Tolerances = Tolerances {
 
 #[wasm_bindgen_test]
 async fn models_equal_transformers() {
-    for name in ["tiny", "odd"] {
+    for name in ["tiny", "odd", "qwen2"] {
         let error = golden::check_forward(name, &device().await, TOLERANCES).await;
         console_log!("{name}: logits within {error:.1e}");
     }
@@ -47,9 +47,19 @@ async fn odd_model_trains_as_in_peft_on_queries_and_values() {
 }
 
 #[wasm_bindgen_test]
+async fn qwen2_trains_as_in_peft_on_all_modules() {
+    check_training("qwen2", "all").await;
+}
+
+#[wasm_bindgen_test]
+async fn qwen2_trains_as_in_peft_on_queries_and_values() {
+    check_training("qwen2", "qv").await;
+}
+
+#[wasm_bindgen_test]
 async fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     let mut random = random();
-    for name in ["tiny", "odd"] {
+    for name in ["tiny", "odd", "qwen2"] {
         let model = golden::model(name, &device().await).await;
         let mut state = TrainingState::start(&RunSpec::default(), &model, golden::profile())
             .await

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::arch::LLAMA;
+use crate::arch::{LLAMA, QWEN2};
 
 fn smollm() -> Value {
     json!({
@@ -307,4 +307,41 @@ fn encoders_are_known_by_their_tensors() {
         "model.norm.weight"
     ]));
     assert!(!looks_like_encoder([]));
+}
+
+#[test]
+fn qwens_differ_from_llama_in_what_they_leave_out() {
+    let read = |model_type: &str, class: &str, more: Value| {
+        let mut config = smollm();
+        config["model_type"] = json!(model_type);
+        config["architectures"] = json!([class]);
+        let fields = config.as_object_mut().unwrap();
+        for absent in ["bos_token_id", "eos_token_id", "max_position_embeddings"] {
+            fields.remove(absent);
+        }
+        fields.extend(more.as_object().unwrap().clone());
+        ModelConfig::from_json(config.to_string().as_bytes())
+    };
+    let window =
+        json!({"use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 21});
+    let qwen2 = read("qwen2", "Qwen2ForCausalLM", window).unwrap();
+    assert_eq!((qwen2.arch, qwen2.head_dim), (&QWEN2, 64));
+    assert_eq!(qwen2.max_position_embeddings, 32_768);
+    assert_eq!((qwen2.bos_token_id, &*qwen2.eos_token_ids), (None, &[][..]));
+    let shape = |config: &ModelConfig, name: &str| {
+        let mut tensors = config.tensors().into_iter();
+        tensors
+            .find(|(tensor, _)| tensor == name)
+            .map(|(_, shape)| shape)
+    };
+    let bias = "model.layers.29.self_attn.k_proj.bias";
+    assert_eq!(shape(&qwen2, bias), Some(vec![192]));
+
+    for more in [
+        json!({"use_sliding_window": true}),
+        json!({"layer_types": ["full_attention", "sliding_attention"]}),
+    ] {
+        let refused = read("qwen2", "Qwen2ForCausalLM", more).unwrap_err();
+        assert!(matches!(refused, ConfigError::Feature { .. }), "{refused}");
+    }
 }

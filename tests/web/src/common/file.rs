@@ -28,6 +28,16 @@ const FILES: &[(&str, &[u8])] = files![
     "train/odd.all.safetensors",
     "train/odd.qv.json",
     "train/odd.qv.safetensors",
+    "model/qwen2/config.json",
+    "model/qwen2/model.safetensors",
+    "model/qwen2/tokenizer.json",
+    "model/qwen2.forward.json",
+    "model/qwen2.forward.safetensors",
+    "train/qwen2.batches.json",
+    "train/qwen2.all.json",
+    "train/qwen2.all.safetensors",
+    "train/qwen2.qv.json",
+    "train/qwen2.qv.safetensors",
 ];
 
 /// The bytes of a file among the fixtures.
