@@ -7,15 +7,17 @@
 
 mod llama;
 mod qwen2;
+mod qwen3;
 
 use protocol::{ModelSummary, TargetModule};
 
-pub use self::{llama::LLAMA, qwen2::QWEN2};
+pub use self::{llama::LLAMA, qwen2::QWEN2, qwen3::QWEN3};
 
 /// All families that are built, a line each.
 pub static FAMILIES: &[&Architecture] = &[
     &LLAMA, //
     &QWEN2, //
+    &QWEN3, //
 ];
 
 /// A family of decoders: what its files call things, and what its blocks are made of.

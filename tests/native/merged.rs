@@ -293,7 +293,7 @@ fn the_bundled_model_merges_by_slices() {
 
 #[test]
 fn a_second_write_of_what_was_read_gives_the_same_numbers() {
-    for name in ["tiny", "odd", "qwen2"] {
+    for name in ["tiny", "odd", "qwen2", "qwen3"] {
         let first = untrained(block_on(golden::files(name)));
         for kind in MergedKind::ALL {
             let zip = first.write(kind);
@@ -330,7 +330,7 @@ fn a_second_write_of_what_was_read_gives_the_same_numbers() {
 /// Every number within half a step of its block, through every format and back.
 #[test]
 fn numbers_come_back_within_what_their_type_keeps() {
-    for name in ["tiny", "odd", "qwen2"] {
+    for name in ["tiny", "odd", "qwen2", "qwen3"] {
         let case = untrained(block_on(golden::files(name)));
         for kind in MergedKind::ALL {
             let files = opened(unzip(&case.write(kind)));

@@ -55,6 +55,11 @@ fn qwen2_equals_transformers() {
     check_forward("qwen2");
 }
 
+#[test]
+fn qwen3_equals_transformers() {
+    check_forward("qwen3");
+}
+
 fn check_forward(name: &str) {
     let error = block_on(golden::check_forward(name, &Device::flex(), EXACT));
     println!("{name}: logits within {error:.1e}");
@@ -105,6 +110,7 @@ fn cached_tokens_are_seen_as_if_they_were_given_again() {
         ("tiny", 6..30),
         ("odd", 6..30),
         ("qwen2", 6..30),
+        ("qwen3", 6..30),
         ("tiny", 260..300),
     ] {
         let model = load::fixture_model(name);

@@ -50,6 +50,16 @@ fn qwen2_trains_as_in_peft_on_queries_and_values() {
     check_training("qwen2", "qv");
 }
 
+#[test]
+fn qwen3_trains_as_in_peft_on_all_modules() {
+    check_training("qwen3", "all");
+}
+
+#[test]
+fn qwen3_trains_as_in_peft_on_queries_and_values() {
+    check_training("qwen3", "qv");
+}
+
 fn check_training(name: &str, variant: &str) {
     let device = Device::flex();
     let training = golden::check_training(name, variant, &device, EXACT);

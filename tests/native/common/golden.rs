@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The adapters of every method under `fixtures/adapters`, and the model of each.
-pub const ADAPTERS: [(&str, &str); 19] = [
+pub const ADAPTERS: [(&str, &str); 20] = [
     ("lora", "odd"),
     ("rs_lora", "odd"),
     ("dora", "odd"),
@@ -46,6 +46,7 @@ pub const ADAPTERS: [(&str, &str); 19] = [
     ("lora.qwen2", "qwen2"),
     ("dora.qwen2", "qwen2"),
     ("ia3.qwen2", "qwen2"),
+    ("lora.qwen3", "qwen3"),
 ];
 
 /// What the tests of a build run on.

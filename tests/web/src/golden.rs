@@ -20,7 +20,7 @@ const TOLERANCES: Tolerances = Tolerances {
 
 #[wasm_bindgen_test]
 async fn models_equal_transformers() {
-    for name in ["tiny", "odd", "qwen2"] {
+    for name in ["tiny", "odd", "qwen2", "qwen3"] {
         let error = golden::check_forward(name, &device().await, TOLERANCES).await;
         console_log!("{name}: logits within {error:.1e}");
     }
@@ -57,9 +57,19 @@ async fn qwen2_trains_as_in_peft_on_queries_and_values() {
 }
 
 #[wasm_bindgen_test]
+async fn qwen3_trains_as_in_peft_on_all_modules() {
+    check_training("qwen3", "all").await;
+}
+
+#[wasm_bindgen_test]
+async fn qwen3_trains_as_in_peft_on_queries_and_values() {
+    check_training("qwen3", "qv").await;
+}
+
+#[wasm_bindgen_test]
 async fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
     let mut random = random();
-    for name in ["tiny", "odd", "qwen2"] {
+    for name in ["tiny", "odd", "qwen2", "qwen3"] {
         let model = golden::model(name, &device().await).await;
         let mut state = TrainingState::start(&RunSpec::default(), &model, golden::profile())
             .await

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::arch::{LLAMA, QWEN2};
+use crate::arch::{LLAMA, QWEN2, QWEN3};
 
 fn smollm() -> Value {
     json!({
@@ -337,6 +337,15 @@ fn qwens_differ_from_llama_in_what_they_leave_out() {
     let bias = "model.layers.29.self_attn.k_proj.bias";
     assert_eq!(shape(&qwen2, bias), Some(vec![192]));
 
+    let qwen3 = read("qwen3", "Qwen3ForCausalLM", json!({"eos_token_id": 3})).unwrap();
+    assert_eq!((qwen3.arch, qwen3.head_dim), (&QWEN3, 128));
+    assert_eq!(qwen3.eos_token_ids, [3]);
+    let query = "model.layers.0.self_attn.q_proj.weight";
+    assert_eq!(shape(&qwen3, query), Some(vec![9 * 128, 576]));
+    let norm = "model.layers.0.self_attn.q_norm.weight";
+    assert_eq!(shape(&qwen3, norm), Some(vec![128]));
+    assert_eq!(shape(&qwen3, bias), None);
+
     for more in [
         json!({"use_sliding_window": true}),
         json!({"layer_types": ["full_attention", "sliding_attention"]}),
@@ -344,4 +353,8 @@ fn qwens_differ_from_llama_in_what_they_leave_out() {
         let refused = read("qwen2", "Qwen2ForCausalLM", more).unwrap_err();
         assert!(matches!(refused, ConfigError::Feature { .. }), "{refused}");
     }
+    let biased = read("qwen3", "Qwen3ForCausalLM", json!({"attention_bias": true}));
+    assert!(matches!(biased, Err(ConfigError::Feature { .. })));
+    let embedder = read("qwen3", "Qwen3ForSequenceClassification", json!({}));
+    assert!(matches!(embedder, Err(ConfigError::Architecture { .. })));
 }

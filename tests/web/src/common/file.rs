@@ -38,6 +38,16 @@ const FILES: &[(&str, &[u8])] = files![
     "train/qwen2.all.safetensors",
     "train/qwen2.qv.json",
     "train/qwen2.qv.safetensors",
+    "model/qwen3/config.json",
+    "model/qwen3/model.safetensors",
+    "model/qwen3/tokenizer.json",
+    "model/qwen3.forward.json",
+    "model/qwen3.forward.safetensors",
+    "train/qwen3.batches.json",
+    "train/qwen3.all.json",
+    "train/qwen3.all.safetensors",
+    "train/qwen3.qv.json",
+    "train/qwen3.qv.safetensors",
 ];
 
 /// The bytes of a file among the fixtures.
