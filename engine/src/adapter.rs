@@ -16,10 +16,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    layers::{
-        block::{BlockAdapter, BlockGradients},
-        frozen::FrozenMatrix,
-    },
+    kernels::FrozenMatrix,
+    layers::block::{BlockAdapter, BlockGradients},
     tensor::read_all,
 };
 

@@ -6,7 +6,6 @@
 
 pub mod block;
 pub mod dropout;
-pub mod frozen;
 pub mod head_norm;
 pub mod projection;
 pub mod rope;

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use engine::{
     adapter::{Merging, ModelShape},
     export::{adapter_files, gguf, mlx, refusal},
-    layers::frozen::FrozenMatrix,
+    kernels::FrozenMatrix,
     model::Model,
     pacing::Pacing,
     train::{state::TrainingState, step::evaluate},

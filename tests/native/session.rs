@@ -5,7 +5,7 @@ use engine::{
         TokenSequence,
         batch::{Batch, BatchSchedule},
     },
-    layers::frozen::FrozenMatrix,
+    kernels::FrozenMatrix,
     model::Model,
     pacing::{Interruption, Pacing},
     plan::{MemoryEstimate, RunPlan},

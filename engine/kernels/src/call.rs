@@ -1,22 +1,28 @@
 //! The operations as functions of Burn's tensors.
 
+use std::ops::Range;
+
 use burn::{
     backend::Dispatch,
     tensor::{DType, Device, FloatDType, Int, Tensor, TensorData},
 };
 
-use super::{Heads, KernelOps};
-use crate::packed::PackedKind;
+use super::{
+    Heads, KernelOps,
+    operand::{Addend, PackedOperand, RunningSums},
+};
+use crate::packed::{PackedKind, PackedMatrix};
 
-/// A packed matrix `[rows, cols]` on the device; see [`crate::packed`].
+/// A frozen matrix `W` `[rows, cols]` (output features, input features) on the device, in its stored quantization. It
+/// stays packed; the kernels that use it unpack it.
 #[derive(Debug, Clone)]
-pub struct PackedTensor {
+pub struct FrozenMatrix {
     /// The bits of `u32`s, `[rows, words]`.
-    pub words: Tensor<2, Int>,
+    words: Tensor<2, Int>,
     /// The bits of `u32`s, `[rows, cols / 32]`; anything for the float kinds.
-    pub scales: Tensor<2, Int>,
-    pub kind: PackedKind,
-    pub cols: usize,
+    scales: Tensor<2, Int>,
+    kind: PackedKind,
+    cols: usize,
 }
 
 /// The low-rank addend `scaling u V` of a product, with `u` `[n, r]`.
@@ -27,7 +33,81 @@ pub struct LowRank {
     pub scaling: f64,
 }
 
-impl PackedTensor {
+impl FrozenMatrix {
+    /// Moves a matrix to the device.
+    pub fn from_packed(matrix: PackedMatrix, device: &Device) -> Self {
+        let PackedMatrix {
+            kind,
+            rows,
+            cols,
+            words,
+            scales,
+        } = matrix;
+        // Float kinds have no scales; the kernels still take a tensor there.
+        let scales = if kind.has_scales() {
+            bits_tensor(scales, rows, device)
+        } else {
+            bits_tensor(vec![0], 1, device)
+        };
+        Self {
+            words: bits_tensor(words, rows, device),
+            scales,
+            kind,
+            cols,
+        }
+    }
+
+    /// Output features.
+    pub fn rows(&self) -> usize {
+        self.words.shape()[0]
+    }
+
+    /// Input features.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The device memory used by the matrix.
+    pub fn num_bytes(&self) -> u64 {
+        (self.words.shape().num_elements() + self.scales.shape().num_elements()) as u64 * 4
+    }
+
+    /// Some rows, still packed.
+    pub fn slice_rows(&self, rows: Range<usize>) -> Self {
+        self.map_rows(|words| words.slice_dim(0, rows.clone()))
+    }
+
+    /// The rows with these numbers in f32: `[indices, cols]`.
+    pub fn select_rows(&self, indices: &[u32], device: &Device) -> Tensor<2> {
+        let ids: Vec<i32> = indices.iter().map(|&id| id as i32).collect();
+        let ids = TensorData::new(ids, [indices.len()]);
+        let ids = Tensor::<1, Int>::from_data(ids, (device, DType::I32));
+        self.map_rows(|words| words.select(0, ids.clone())).dense()
+    }
+
+    fn map_rows(&self, choose: impl Fn(Tensor<2, Int>) -> Tensor<2, Int>) -> Self {
+        let scales = self.scales.clone();
+        Self {
+            words: choose(self.words.clone()),
+            scales: if self.kind.has_scales() {
+                choose(scales)
+            } else {
+                scales
+            },
+            ..*self
+        }
+    }
+
+    /// The matrix as operations take it.
+    fn operand(&self) -> PackedOperand<Dispatch> {
+        PackedOperand {
+            words: self.words.clone().into_dispatch(),
+            scales: self.scales.clone().into_dispatch(),
+            kind: self.kind,
+            cols: self.cols,
+        }
+    }
+
     /// In f32, `[rows, cols]`.
     pub fn dense(&self) -> Tensor<2> {
         self.unpack(false)
@@ -35,57 +115,48 @@ impl PackedTensor {
 
     /// In f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
     pub fn unpack(&self, transposed: bool) -> Tensor<2> {
-        Tensor::from_dispatch(<Dispatch as KernelOps>::unpack(
-            self.words.clone().into_dispatch(),
-            self.scales.clone().into_dispatch(),
-            self.kind,
-            self.cols,
-            transposed,
-        ))
+        let dense = <Dispatch as KernelOps>::unpack(self.operand(), transposed);
+        Tensor::from_dispatch(dense)
     }
 
     /// `x W^T`, plus `scaling u B^T` if a low-rank addend is given: `[n, cols] -> [n, rows]`.
-    pub fn linear(&self, x: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
-        let x = x.into_dispatch();
-        let words = self.words.clone().into_dispatch();
-        let scales = self.scales.clone().into_dispatch();
-        Tensor::from_dispatch(match low_rank {
-            Some(LowRank { u, v, scaling }) => <Dispatch as KernelOps>::packed_linear_low_rank(
-                x,
-                words,
-                scales,
-                self.kind,
-                u.into_dispatch(),
-                v.into_dispatch(),
-                scaling,
-            ),
-            None => <Dispatch as KernelOps>::packed_linear(x, words, scales, self.kind),
-        })
+    pub fn forward(&self, x: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
+        Tensor::from_dispatch(<Dispatch as KernelOps>::packed_linear(
+            x.into_dispatch(),
+            self.operand(),
+            addend(low_rank),
+        ))
     }
 
-    /// `dy W`, plus `scaling u A` if a low-rank addend is given: `[n, rows] -> [n, cols]`.
-    pub fn linear_backward(&self, dy: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
-        let dy = dy.into_dispatch();
-        let words = self.words.clone().into_dispatch();
-        let scales = self.scales.clone().into_dispatch();
-        Tensor::from_dispatch(match low_rank {
-            Some(LowRank { u, v, scaling }) => {
-                <Dispatch as KernelOps>::packed_linear_backward_low_rank(
-                    dy,
-                    words,
-                    scales,
-                    self.kind,
-                    self.cols,
-                    u.into_dispatch(),
-                    v.into_dispatch(),
-                    scaling,
-                )
-            }
-            None => <Dispatch as KernelOps>::packed_linear_backward(
-                dy, words, scales, self.kind, self.cols,
-            ),
-        })
+    /// `dy W`, plus `scaling u A` if a low-rank addend is given: `[n, rows] -> [n, cols]`, the gradient of the input.
+    pub fn backward(&self, dy: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
+        Tensor::from_dispatch(<Dispatch as KernelOps>::packed_linear_backward(
+            dy.into_dispatch(),
+            self.operand(),
+            addend(low_rank),
+        ))
     }
+}
+
+fn addend(low_rank: Option<LowRank>) -> Addend<Dispatch> {
+    match low_rank {
+        Some(LowRank { u, v, scaling }) => Addend::LowRank {
+            u: u.into_dispatch(),
+            v: v.into_dispatch(),
+            scaling,
+        },
+        None => Addend::Nothing,
+    }
+}
+
+/// Stores words as the bits of an i32 tensor `[rows, words / rows]`.
+fn bits_tensor(words: Vec<u32>, rows: usize, device: &Device) -> Tensor<2, Int> {
+    let columns = words.len() / rows;
+    let words: Vec<i32> = words.into_iter().map(u32::cast_signed).collect();
+    Tensor::from_data(
+        TensorData::new(words, [rows, columns]),
+        (device, DType::I32),
+    )
 }
 
 /// `[m, k] x [k, n] -> [m, n]`, or a batch of such products. Either side may be a transposed view.
@@ -277,15 +348,20 @@ impl HeadSums {
     }
 
     /// Adds a chunk `[c, d]` of the head's rows; `hidden` is `[s, d]`.
-    pub fn add(self, hidden: &Tensor<2>, rows: &PackedTensor) -> Self {
-        let (maximum, sum, weighted) = <Dispatch as KernelOps>::head_chunk(
+    pub fn add(self, hidden: &Tensor<2>, rows: &FrozenMatrix) -> Self {
+        let sums = RunningSums {
+            maximum: self.maximum.into_dispatch(),
+            sum: self.sum.into_dispatch(),
+            weighted: self.weighted.into_dispatch(),
+        };
+        let RunningSums {
+            maximum,
+            sum,
+            weighted,
+        } = <Dispatch as KernelOps>::head_chunk(
             hidden.clone().into_dispatch(),
-            rows.words.clone().into_dispatch(),
-            rows.scales.clone().into_dispatch(),
-            rows.kind,
-            self.maximum.into_dispatch(),
-            self.sum.into_dispatch(),
-            self.weighted.into_dispatch(),
+            rows.operand(),
+            sums,
             self.with_gradient,
         );
         Self {

@@ -8,30 +8,10 @@ use burn::{
     tensor::{FloatDType, Shape, TensorData},
 };
 
-use super::{Heads, KernelOps};
-use crate::packed::PackedKind;
-
-/// See [`KernelOps::head_chunk`].
-pub struct HeadSums<B: KernelOps> {
-    pub maximum: FloatTensor<B>,
-    pub sum: FloatTensor<B>,
-    pub weighted: FloatTensor<B>,
-}
-
-pub fn transpose<B: KernelOps>(x: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_swap_dims(x, 0, 1)
-}
-
-/// `base + scaling u v`
-pub fn add_low_rank<B: KernelOps>(
-    base: FloatTensor<B>,
-    u: FloatTensor<B>,
-    v: FloatTensor<B>,
-    scaling: f64,
-) -> FloatTensor<B> {
-    let update = B::float_mul_scalar(B::matmul(u, v), scaling.into());
-    B::float_add(base, update)
-}
+use super::{
+    Heads, KernelOps,
+    operand::{Addend, PackedOperand, RunningSums},
+};
 
 pub fn rms_norm<B: KernelOps>(
     x: FloatTensor<B>,
@@ -259,37 +239,37 @@ pub fn swiglu_backward<B: KernelOps>(
     )
 }
 
-/// See [`KernelOps::head_chunk`]; a packed matrix is its words and its scales.
+/// See [`KernelOps::head_chunk`].
 pub fn head_chunk<B: KernelOps>(
     hidden: FloatTensor<B>,
-    [words, scales]: [IntTensor<B>; 2],
-    kind: PackedKind,
-    sums: HeadSums<B>,
+    rows: PackedOperand<B>,
+    sums: RunningSums<B>,
     with_gradient: bool,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let [_, cols] = dims(&hidden);
-    let logits = B::packed_linear(hidden, words.clone(), scales.clone(), kind);
+) -> RunningSums<B> {
+    let logits = B::packed_linear(hidden, rows.clone(), Addend::Nothing);
     let (sums, exponentials) = add_logits::<B>(sums, logits);
     if !with_gradient {
-        return (sums.maximum, sums.sum, sums.weighted);
+        return sums;
     }
-    let added = B::packed_linear_backward(exponentials, words, scales, kind, cols);
-    let weighted = B::float_add(sums.weighted, added);
-    (sums.maximum, sums.sum, weighted)
+    let added = B::packed_linear_backward(exponentials, rows, Addend::Nothing);
+    RunningSums {
+        weighted: B::float_add(sums.weighted, added),
+        ..sums
+    }
 }
 
 /// Adds logits `[s, c]` to the sums, rescaled to the new maximum; also returns `exp(logit - maximum)`.
 fn add_logits<B: KernelOps>(
-    sums: HeadSums<B>,
+    sums: RunningSums<B>,
     logits: FloatTensor<B>,
-) -> (HeadSums<B>, FloatTensor<B>) {
+) -> (RunningSums<B>, FloatTensor<B>) {
     let largest = B::float_max_dim(logits.clone(), 1);
     let both = B::float_cat(vec![sums.maximum.clone(), largest], 1);
     let maximum = B::float_max_dim(both, 1);
     let exponentials = B::float_exp(B::float_sub(logits, maximum.clone()));
     let rescale = B::float_exp(B::float_sub(sums.maximum, maximum.clone()));
     let added = B::float_sum_dim(exponentials.clone(), 1);
-    let sums = HeadSums {
+    let sums = RunningSums {
         maximum,
         sum: B::float_add(B::float_mul(sums.sum, rescale.clone()), added),
         weighted: B::float_mul(sums.weighted, rescale),

@@ -15,8 +15,10 @@ mod simd;
 use burn::tensor::{Element, FloatDType, Shape, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
-use super::{Heads, KernelOps};
-use crate::packed::PackedKind;
+use super::{
+    Heads, KernelOps,
+    operand::{Addend, PackedOperand, RunningSums},
+};
 use attention::Sequences;
 use gemm::{Into, gemm};
 use matrix::{Packed, Strided};
@@ -39,21 +41,15 @@ impl KernelOps for Flex {
         tensor(out, [batch, m, n])
     }
 
-    fn unpack(
-        words: FlexTensor,
-        scales: FlexTensor,
-        kind: PackedKind,
-        cols: usize,
-        transposed: bool,
-    ) -> FlexTensor {
-        let (words, scales) = (contiguous(words), contiguous(scales));
-        let packed = packed(&words, &scales, kind, cols);
-        let mut weights = vec![0.0f32; packed.rows * cols];
-        row::for_each_row(&mut weights, cols, |row, out| {
+    fn unpack(weight: PackedOperand<Self>, transposed: bool) -> FlexTensor {
+        let weight = in_place(weight);
+        let packed = packed(&weight);
+        let mut weights = vec![0.0f32; packed.rows * packed.cols];
+        row::for_each_row(&mut weights, packed.cols, |row, out| {
             let (words, scales) = (packed.words_of(row), packed.scales_of(row));
-            crate::packed::unpack_row(kind, words, scales, out);
+            crate::packed::unpack_row(packed.kind, words, scales, out);
         });
-        let dense = tensor(weights, [packed.rows, cols]);
+        let dense = tensor(weights, [packed.rows, packed.cols]);
         if transposed {
             dense.transpose(0, 1)
         } else {
@@ -63,62 +59,38 @@ impl KernelOps for Flex {
 
     fn packed_linear(
         x: FlexTensor,
-        words: FlexTensor,
-        scales: FlexTensor,
-        kind: PackedKind,
+        weight: PackedOperand<Self>,
+        addend: Addend<Self>,
     ) -> FlexTensor {
         let [n, cols] = dims(&x);
-        let (x, words, scales) = (contiguous(x), contiguous(words), contiguous(scales));
-        let packed = packed(&words, &scales, kind, cols);
+        let (x, weight) = (contiguous(x), in_place(weight));
+        let packed = packed(&weight);
         let x = Strided::contiguous(floats(&x), n, cols);
-        let out = if n <= gemv::MAX_ROWS {
+        let mut out = if n <= gemv::MAX_ROWS {
             let mut out = vec![0.0; n * packed.rows];
             gemv::gemv(x, packed, &mut out);
             out
         } else {
             gemm::matmul(x, Right::packed_transposed(packed))
         };
+        if let Addend::LowRank { u, v, scaling } = addend {
+            add_low_rank(&mut out, &u, strided(&v).transposed(), scaling);
+        }
         tensor(out, [n, packed.rows])
-    }
-
-    fn packed_linear_low_rank(
-        x: FlexTensor,
-        words: FlexTensor,
-        scales: FlexTensor,
-        kind: PackedKind,
-        u: FlexTensor,
-        b: FlexTensor,
-        scaling: f64,
-    ) -> FlexTensor {
-        let base = Self::packed_linear(x, words, scales, kind);
-        add_low_rank(base, &u, strided(&b).transposed(), scaling)
     }
 
     fn packed_linear_backward(
         dy: FlexTensor,
-        words: FlexTensor,
-        scales: FlexTensor,
-        kind: PackedKind,
-        cols: usize,
+        weight: PackedOperand<Self>,
+        addend: Addend<Self>,
     ) -> FlexTensor {
-        let [n, _] = dims(&dy);
-        let (words, scales) = (contiguous(words), contiguous(scales));
-        let weights = Right::packed(packed(&words, &scales, kind, cols));
-        tensor(gemm::matmul(strided(&dy), weights), [n, cols])
-    }
-
-    fn packed_linear_backward_low_rank(
-        dy: FlexTensor,
-        words: FlexTensor,
-        scales: FlexTensor,
-        kind: PackedKind,
-        cols: usize,
-        u: FlexTensor,
-        a: FlexTensor,
-        scaling: f64,
-    ) -> FlexTensor {
-        let base = Self::packed_linear_backward(dy, words, scales, kind, cols);
-        add_low_rank(base, &u, strided(&a), scaling)
+        let ([n, _], [_, cols]) = (dims(&dy), weight.shape());
+        let weight = in_place(weight);
+        let mut out = gemm::matmul(strided(&dy), Right::packed(packed(&weight)));
+        if let Addend::LowRank { u, v, scaling } = addend {
+            add_low_rank(&mut out, &u, strided(&v), scaling);
+        }
+        tensor(out, [n, cols])
     }
 
     fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f64, _dtype: FloatDType) -> FlexTensor {
@@ -239,29 +211,24 @@ impl KernelOps for Flex {
 
     fn head_chunk(
         hidden: FlexTensor,
-        words: FlexTensor,
-        scales: FlexTensor,
-        kind: PackedKind,
-        maximum: FlexTensor,
-        sum: FlexTensor,
-        weighted: FlexTensor,
+        rows: PackedOperand<Self>,
+        sums: RunningSums<Self>,
         with_gradient: bool,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let ([s, d], [_, width]) = (dims(&hidden), dims(&weighted));
-        let hidden = contiguous(hidden);
-        let (words, scales) = (contiguous(words), contiguous(scales));
+    ) -> RunningSums<Self> {
+        let ([s, d], [_, width]) = (dims(&hidden), dims(&sums.weighted));
+        let (hidden, rows) = (contiguous(hidden), in_place(rows));
         let mut sums = head::Sums {
-            maximum: into_floats(maximum),
-            sum: into_floats(sum),
-            weighted: into_floats(weighted),
+            maximum: into_floats(sums.maximum),
+            sum: into_floats(sums.sum),
+            weighted: into_floats(sums.weighted),
         };
         let hidden = Strided::contiguous(floats(&hidden), s, d);
-        sums.add(hidden, packed(&words, &scales, kind, d), with_gradient);
-        (
-            tensor(sums.maximum, [s, 1]),
-            tensor(sums.sum, [s, 1]),
-            tensor(sums.weighted, [s, width]),
-        )
+        sums.add(hidden, packed(&rows), with_gradient);
+        RunningSums {
+            maximum: tensor(sums.maximum, [s, 1]),
+            sum: tensor(sums.sum, [s, 1]),
+            weighted: tensor(sums.weighted, [s, width]),
+        }
     }
 }
 
@@ -304,29 +271,30 @@ fn attend_backward(
     )
 }
 
-/// `base + scaling u v`
-fn add_low_rank(base: FlexTensor, u: &FlexTensor, v: Strided<'_>, scaling: f64) -> FlexTensor {
-    let [n, out_features] = dims(&base);
-    let mut out = into_floats(base);
+/// `out += scaling u v`
+fn add_low_rank(out: &mut [f32], u: &FlexTensor, v: Strided<'_>, scaling: f64) {
     let factor = scaling as f32;
-    gemm(strided(u), Right::Dense(v), &mut out, Into::Add { factor });
-    tensor(out, [n, out_features])
+    gemm(strided(u), Right::Dense(v), out, Into::Add { factor });
 }
 
 fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
     std::array::from_fn(|dim| tensor.layout().shape()[dim])
 }
 
+/// A packed matrix whose words and scales are contiguous.
+fn in_place(weight: PackedOperand<Flex>) -> PackedOperand<Flex> {
+    PackedOperand {
+        words: contiguous(weight.words),
+        scales: contiguous(weight.scales),
+        ..weight
+    }
+}
+
 /// A packed matrix, borrowed from contiguous tensors.
-fn packed<'a>(
-    words: &'a FlexTensor,
-    scales: &'a FlexTensor,
-    kind: PackedKind,
-    cols: usize,
-) -> Packed<'a> {
+fn packed(weight: &PackedOperand<Flex>) -> Packed<'_> {
     let bits = |tensor| bytemuck::cast_slice(contiguous_slice::<i32>(tensor));
-    let rows = words.layout().shape()[0];
-    Packed::new(kind, bits(words), bits(scales), [rows, cols])
+    let (words, scales) = (bits(&weight.words), bits(&weight.scales));
+    Packed::new(weight.kind, words, scales, weight.shape())
 }
 
 /// A matrix in place, with its strides.

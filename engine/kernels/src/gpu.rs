@@ -35,75 +35,35 @@ use burn::{
 };
 use burn_cubecl::{CubeBackend, kernel::cast, tensor::CubeTensor};
 
-use self::{
-    operand::Along,
-    packed::{LowRank, Weight},
+use self::operand::Along;
+use super::{
+    Heads, KernelOps, composed,
+    operand::{Addend, PackedOperand, RunningSums},
 };
-use super::{Heads, KernelOps, composed};
-use crate::packed::PackedKind;
 
 impl KernelOps for CubeBackend {
     fn matmul(lhs: CubeTensor, rhs: CubeTensor) -> CubeTensor {
         matmul::matmul(lhs, rhs)
     }
 
-    fn unpack(
-        words: CubeTensor,
-        scales: CubeTensor,
-        kind: PackedKind,
-        cols: usize,
-        transposed: bool,
-    ) -> CubeTensor {
-        unpack::unpack(words, scales, kind, cols, transposed)
+    fn unpack(weight: PackedOperand<Self>, transposed: bool) -> CubeTensor {
+        unpack::unpack(weight, transposed)
     }
 
     fn packed_linear(
         x: CubeTensor,
-        words: CubeTensor,
-        scales: CubeTensor,
-        kind: PackedKind,
+        weight: PackedOperand<Self>,
+        addend: Addend<Self>,
     ) -> CubeTensor {
-        let weight = Weight::new(words, scales, kind, x.meta.shape()[1]);
-        packed::product(x, weight, Along::K, None)
-    }
-
-    fn packed_linear_low_rank(
-        x: CubeTensor,
-        words: CubeTensor,
-        scales: CubeTensor,
-        kind: PackedKind,
-        u: CubeTensor,
-        b: CubeTensor,
-        scaling: f64,
-    ) -> CubeTensor {
-        let weight = Weight::new(words, scales, kind, x.meta.shape()[1]);
-        packed::product(x, weight, Along::K, Some(LowRank::new(u, b, scaling)))
+        packed::product(x, weight, Along::K, addend)
     }
 
     fn packed_linear_backward(
         dy: CubeTensor,
-        words: CubeTensor,
-        scales: CubeTensor,
-        kind: PackedKind,
-        cols: usize,
+        weight: PackedOperand<Self>,
+        addend: Addend<Self>,
     ) -> CubeTensor {
-        let weight = Weight::new(words, scales, kind, cols);
-        packed::product(dy, weight, Along::Edges, None)
-    }
-
-    fn packed_linear_backward_low_rank(
-        dy: CubeTensor,
-        words: CubeTensor,
-        scales: CubeTensor,
-        kind: PackedKind,
-        cols: usize,
-        u: CubeTensor,
-        a: CubeTensor,
-        scaling: f64,
-    ) -> CubeTensor {
-        let weight = Weight::new(words, scales, kind, cols);
-        let addend = LowRank::new(u, a, scaling);
-        packed::product(dy, weight, Along::Edges, Some(addend))
+        packed::product(dy, weight, Along::Edges, addend)
     }
 
     fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64, dtype: FloatDType) -> CubeTensor {
@@ -228,38 +188,27 @@ impl KernelOps for CubeBackend {
 
     fn head_chunk(
         hidden: CubeTensor,
-        words: CubeTensor,
-        scales: CubeTensor,
-        kind: PackedKind,
-        maximum: CubeTensor,
-        sum: CubeTensor,
-        weighted: CubeTensor,
+        rows: PackedOperand<Self>,
+        sums: RunningSums<Self>,
         with_gradient: bool,
-    ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        let [rows, cols] = [words.meta.shape()[0], hidden.meta.shape()[1]];
-        if hidden.meta.shape()[0] == 0 || !rows.is_multiple_of(4) || !cols.is_multiple_of(4) {
-            let sums = composed::HeadSums {
-                maximum,
-                sum,
-                weighted,
-            };
-            return composed::head_chunk::<Self>(
-                hidden,
-                [words, scales],
-                kind,
-                sums,
-                with_gradient,
-            );
+    ) -> RunningSums<Self> {
+        let is_whole = rows.shape().iter().all(|size| size.is_multiple_of(4));
+        if hidden.meta.shape()[0] == 0 || !is_whole {
+            return composed::head_chunk::<Self>(hidden, rows, sums, with_gradient);
         }
-        let weight = Weight::new(words, scales, kind, cols);
-        let logits = packed::product(hidden, weight.clone(), Along::K, None);
-        let known = head::exponentials(logits, maximum, sum);
-        if !with_gradient {
-            return (known.maximum, known.sum, weighted);
+        let logits = packed::product(hidden, rows.clone(), Along::K, Addend::Nothing);
+        let known = head::exponentials(logits, sums.maximum, sums.sum);
+        let weighted = if with_gradient {
+            let added = packed::product(known.values, rows, Along::Edges, Addend::Nothing);
+            head::rescale_add(sums.weighted, known.rescale, added)
+        } else {
+            sums.weighted
+        };
+        RunningSums {
+            maximum: known.maximum,
+            sum: known.sum,
+            weighted,
         }
-        let added = packed::product(known.values, weight, Along::Edges, None);
-        let weighted = head::rescale_add(weighted, known.rescale, added);
-        (known.maximum, known.sum, weighted)
     }
 }
 

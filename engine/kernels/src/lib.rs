@@ -16,7 +16,7 @@ use burn::{
 };
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
-use packed::PackedKind;
+use operand::{Addend, PackedOperand, RunningSums};
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod call;
@@ -26,6 +26,8 @@ mod composed;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod operand;
 pub mod pack;
 pub mod packed;
 #[cfg(test)]
@@ -35,7 +37,7 @@ mod testing;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use call::{
-    HeadSums, LowRank, PackedTensor, Segments, add_residual, add_rms_norm, attention,
+    FrozenMatrix, HeadSums, LowRank, Segments, add_residual, add_rms_norm, attention,
     attention_backward, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
 #[cfg(all(feature = "threads", feature = "web"))]
@@ -81,8 +83,7 @@ impl Heads {
 
 /// The backend operations. The residual stream and everything of an adapter are f32; the activations inside a block
 /// have the precision in which its first norm returns them, and so do their gradients. A backend without halves takes
-/// and returns f32 throughout. A packed matrix `W` `[rows, cols]` is given by its words `[rows, words]`, its scales
-/// `[rows, cols / 32]` (any tensor for the float kinds) and its kind; see [`crate::packed`].
+/// and returns f32 throughout. What belongs together travels as one value; see [`operand`].
 ///
 /// The default bodies are compositions of Burn's own operations: correct on every backend, fast on none.
 #[cfg(any(feature = "cpu", feature = "gpu"))]
@@ -93,63 +94,23 @@ pub trait KernelOps: Backend {
     fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `W` in f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
-    fn unpack(
-        words: IntTensor<Self>,
-        scales: IntTensor<Self>,
-        kind: PackedKind,
-        cols: usize,
-        transposed: bool,
-    ) -> FloatTensor<Self>;
+    fn unpack(#[extension_type] weight: PackedOperand<Self>, transposed: bool)
+    -> FloatTensor<Self>;
 
-    /// `x W^T` in the precision of `x`: `[n, cols] -> [n, rows]`
+    /// `x W^T`, plus `scaling u B^T` with `B` `[rows, r]`, in the precision of `x`: `[n, cols] -> [n, rows]`
     fn packed_linear(
         x: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        scales: IntTensor<Self>,
-        kind: PackedKind,
+        #[extension_type] weight: PackedOperand<Self>,
+        #[extension_type] addend: Addend<Self>,
     ) -> FloatTensor<Self>;
 
-    /// `x W^T + scaling u B^T` with `u` `[n, r]` and `B` `[rows, r]`, both f32.
-    fn packed_linear_low_rank(
-        x: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        scales: IntTensor<Self>,
-        kind: PackedKind,
-        u: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        scaling: f64,
-    ) -> FloatTensor<Self> {
-        let base = Self::packed_linear(x, words, scales, kind);
-        composed::add_low_rank::<Self>(base, u, composed::transpose::<Self>(b), scaling)
-    }
-
-    /// `dy W`: `[n, rows] -> [n, cols]`, the gradient of [`Self::packed_linear`]'s input.
+    /// `dy W`, plus `scaling u A` with `A` `[r, cols]`: `[n, rows] -> [n, cols]`, the gradient of
+    /// [`Self::packed_linear`]'s input.
     fn packed_linear_backward(
         dy: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        scales: IntTensor<Self>,
-        kind: PackedKind,
-        cols: usize,
-    ) -> FloatTensor<Self> {
-        let weight = Self::unpack(words, scales, kind, cols, false);
-        Self::matmul(dy, weight)
-    }
-
-    /// `dy W + scaling u A` with `u` `[n, r]` and `A` `[r, cols]`.
-    #[allow(clippy::too_many_arguments, reason = "a matrix and a low-rank pair")]
-    fn packed_linear_backward_low_rank(
-        dy: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        scales: IntTensor<Self>,
-        kind: PackedKind,
-        cols: usize,
-        u: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        scaling: f64,
-    ) -> FloatTensor<Self> {
-        let base = Self::packed_linear_backward(dy, words, scales, kind, cols);
-        composed::add_low_rank::<Self>(base, u, a, scaling)
-    }
+        #[extension_type] weight: PackedOperand<Self>,
+        #[extension_type] addend: Addend<Self>,
+    ) -> FloatTensor<Self>;
 
     /// RMSNorm `w x / sqrt(mean(x^2) + eps)` of the rows of `x` `[n, d]`; `weight` is `[1, d]`. A row whose square
     /// overflows becomes NaN, which a run notices, and not zero. The result is in f32, or in f16 if the backend supports it.
@@ -275,26 +236,15 @@ pub trait KernelOps: Backend {
         composed::swiglu_backward::<Self>(dy, gate, up)
     }
 
-    /// Adds one chunk `W` `[c, d]` of the head's rows to the running sums of the softmax over the vocabulary: the
-    /// largest logit so far `[s, 1]`, the sum of `exp(logit - maximum)` `[s, 1]` and, where `with_gradient`, the sum of
-    /// `exp(logit - maximum) W_v` `[s, d]` (otherwise it passes through). `hidden` is `[s, d]`.
-    #[allow(clippy::too_many_arguments, reason = "a matrix and three sums")]
+    /// Adds one chunk `W` `[c, d]` of the head's rows to the running sums of the softmax over the vocabulary; `hidden`
+    /// is `[s, d]`. Without `with_gradient`, the weighted sum of rows passes through.
     fn head_chunk(
         hidden: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        scales: IntTensor<Self>,
-        kind: PackedKind,
-        maximum: FloatTensor<Self>,
-        sum: FloatTensor<Self>,
-        weighted: FloatTensor<Self>,
+        #[extension_type] rows: PackedOperand<Self>,
+        #[extension_type] sums: RunningSums<Self>,
         with_gradient: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let sums = composed::HeadSums {
-            maximum,
-            sum,
-            weighted,
-        };
-        composed::head_chunk::<Self>(hidden, [words, scales], kind, sums, with_gradient)
+    ) -> RunningSums<Self> {
+        composed::head_chunk::<Self>(hidden, rows, sums, with_gradient)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Compares the kernels with sums in f64, at fresh random shapes in every run.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use super::{LowRank, PackedTensor, matmul};
+use super::{FrozenMatrix, LowRank, matmul};
 use crate::{
     packed::{PackedKind, PackedMatrix},
     testing::{Array, KINDS, Random},
@@ -109,14 +109,14 @@ fn packed_products_equal_dense_ones_for_few_and_many_rows() {
             let (x, dy) = (random.array([n, cols]), random.array([n, rows]));
             let what = format!("{kind:?}, {n} rows by {rows}x{cols}");
             let expected = x.matmul(&weights.transposed());
-            expected.assert_close(&what, packed.linear(x.tensor(), None), TOLERANCE);
+            expected.assert_close(&what, packed.forward(x.tensor(), None), TOLERANCE);
             let view = x.transposed().tensor().transpose();
-            expected.assert_close(&what, packed.linear(view, None), TOLERANCE);
+            expected.assert_close(&what, packed.forward(view, None), TOLERANCE);
             let expected = dy.matmul(&weights);
             let what = format!("{what}, backward");
-            expected.assert_close(&what, packed.linear_backward(dy.tensor(), None), TOLERANCE);
+            expected.assert_close(&what, packed.backward(dy.tensor(), None), TOLERANCE);
             let view = dy.transposed().tensor().transpose();
-            expected.assert_close(&what, packed.linear_backward(view, None), TOLERANCE);
+            expected.assert_close(&what, packed.backward(view, None), TOLERANCE);
         }
     }
 }
@@ -146,11 +146,58 @@ fn a_low_rank_product_is_added_to_a_packed_one() {
             Array::from_fn(base.shape, |i| base.values[i] + update.values[i])
         };
         let expected = sum(x.matmul(&weights.transposed()), u.matmul(&b.transposed()));
-        let actual = packed.linear(x.tensor(), Some(low_rank(&b)));
+        let actual = packed.forward(x.tensor(), Some(low_rank(&b)));
         expected.assert_close(&format!("{kind:?}"), actual, TOLERANCE);
         let expected = sum(dy.matmul(&weights), u.matmul(&a));
-        let actual = packed.linear_backward(dy.tensor(), Some(low_rank(&a)));
+        let actual = packed.backward(dy.tensor(), Some(low_rank(&a)));
         expected.assert_close(&format!("{kind:?}, backward"), actual, TOLERANCE);
+    }
+}
+
+#[test]
+fn rows_are_sliced_and_selected_while_packed() {
+    let mut random = Random::new();
+    for kind in KINDS {
+        let (rows, cols) = (random.size(2..30), 32 * random.size(1..4));
+        // Float kinds have no blocks, so their rows may end anywhere.
+        let cols = if kind.has_scales() { cols } else { cols - 1 };
+        let (packed, weights) = random.packed(kind, rows, cols);
+        let matrix = on_device(packed);
+        assert_eq!((matrix.rows(), matrix.cols()), (rows, cols));
+        weights.assert_close("whole", matrix.dense(), 1e-6);
+
+        let start = random.size(0..rows);
+        let end = random.size(start + 1..rows + 1);
+        let expected = Array::from_fn([end - start, cols], |i| weights.values[start * cols + i]);
+        let slice = matrix.slice_rows(start..end);
+        expected.assert_close("slice", slice.dense(), 1e-6);
+        let n = random.size(1..9);
+        let x = random.array([n, cols]);
+        let product = x.matmul(&expected.transposed());
+        product.assert_close(
+            "product with a slice",
+            slice.forward(x.tensor(), None),
+            1e-5,
+        );
+
+        let indices: Vec<u32> = (0..7).map(|_| random.size(0..rows) as u32).collect();
+        let expected = Array::from_fn([7, cols], |i| {
+            weights.at(indices[i / cols] as usize, i % cols)
+        });
+        let selected = matrix.select_rows(&indices, &Device::flex());
+        expected.assert_close("selected", selected, 1e-6);
+    }
+}
+
+#[test]
+fn packed_bytes_are_counted() {
+    let mut random = Random::new();
+    // For 64 weights: 4 or 8 bits each and 4 bytes per block; halves and an unused scale; floats.
+    let bytes = [40, 40, 72, 72, 72, 132, 132, 260];
+    for (kind, bytes) in KINDS.into_iter().zip(bytes) {
+        let (packed, _) = random.packed(kind, 2, 32);
+        let matrix = on_device(packed);
+        assert_eq!(matrix.num_bytes(), bytes, "{kind:?}");
     }
 }
 
@@ -165,31 +212,6 @@ fn stacked_transposed(matrices: &[Array<2>]) -> Tensor<3> {
 }
 
 /// A matrix as the kernels take it.
-fn on_device(matrix: PackedMatrix) -> PackedTensor {
-    let PackedMatrix {
-        kind,
-        rows,
-        cols,
-        words,
-        scales,
-    } = matrix;
-    let scales = if scales.is_empty() {
-        vec![0; rows]
-    } else {
-        scales
-    };
-    let [words, scales] = [words, scales].map(|bits| {
-        let cols = bits.len() / rows;
-        let bits: Vec<i32> = bytemuck::cast_vec(bits);
-        Tensor::from_data(
-            TensorData::new(bits, [rows, cols]),
-            (&Device::flex(), DType::I32),
-        )
-    });
-    PackedTensor {
-        words,
-        scales,
-        kind,
-        cols,
-    }
+fn on_device(matrix: PackedMatrix) -> FrozenMatrix {
+    FrozenMatrix::from_packed(matrix, &Device::flex())
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use protocol::{BlockNorm, TargetModule};
 
 use super::ModelShape;
-use crate::layers::frozen::FrozenMatrix;
+use crate::kernels::FrozenMatrix;
 
 /// A frozen model on a device.
 pub trait Base {

@@ -8,8 +8,8 @@ use burn::tensor::{Device, Tensor};
 use protocol::Failure;
 
 use crate::{
+    kernels::FrozenMatrix,
     kernels::matmul,
-    layers::frozen::FrozenMatrix,
     pacing::{Interruption, Pacing},
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},
@@ -54,7 +54,7 @@ pub async fn gradient(
     let mut values = Vec::with_capacity(head.rows() * head.cols());
     for first in (0..head.rows()).step_by(chunk) {
         let rows = head.slice_rows(first..(first + chunk).min(head.rows()));
-        let logits = rows.linear(hidden.clone(), None);
+        let logits = rows.forward(hidden.clone(), None);
         let shares = (logits - log_sums.clone()).exp();
         let part = read_all(matmul(shares.transpose(), hidden.clone())).await;
         values.extend(part?);

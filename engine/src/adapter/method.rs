@@ -54,10 +54,7 @@ use super::{
     shared::SharedMatrix,
     slot::{ModulePart, ModuleSlots},
 };
-use crate::{
-    layers::{frozen::FrozenMatrix, projection::ModuleAdapter},
-    surroundings::LocalFuture,
-};
+use crate::{kernels::FrozenMatrix, layers::projection::ModuleAdapter, surroundings::LocalFuture};
 
 /// How a method changes a model.
 pub(crate) trait Adaptation: Sync {

@@ -12,13 +12,14 @@ use protocol::{BlockNorm, Precision, TargetModule};
 use super::{
     dropout::Dropout,
     float_type,
-    frozen::FrozenMatrix,
     head_norm::HeadNorms,
     projection::{self, ModuleAdapter},
     rope::Rope,
 };
 use crate::{
-    kernels::{Heads, Segments, add_residual, add_rms_norm, attention, rms_norm, swiglu},
+    kernels::{
+        FrozenMatrix, Heads, Segments, add_residual, add_rms_norm, attention, rms_norm, swiglu,
+    },
     sizes::BlockShape,
 };
 

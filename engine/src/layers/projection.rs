@@ -17,7 +17,7 @@ use std::{fmt::Debug, rc::Rc};
 
 use burn::tensor::{FloatDType, Tensor};
 
-use super::frozen::FrozenMatrix;
+use crate::kernels::FrozenMatrix;
 use kernels::{LowRank, add_residual, matmul};
 
 /// One module's adapter on the device.

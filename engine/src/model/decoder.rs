@@ -9,11 +9,10 @@ use crate::{
     adapter::{Base, DeviceAdapter, ModelShape},
     arch::{self, block_name},
     data::Batch,
-    kernels::{Heads, Segments, rms_norm},
+    kernels::{FrozenMatrix, Heads, Segments, rms_norm},
     layers::{
         block::{Block, KeyValueCache, PassContext},
         dropout::Dropout,
-        frozen::FrozenMatrix,
         head_norm::HeadNorms,
         rope::Rope,
     },

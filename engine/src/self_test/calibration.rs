@@ -5,8 +5,8 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use protocol::DeviceProblem;
 
 use crate::{
+    kernels::FrozenMatrix,
     kernels::{Variant, matmul},
-    layers::frozen::FrozenMatrix,
     surroundings::Clock,
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},

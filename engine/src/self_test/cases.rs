@@ -6,10 +6,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    kernels::{Heads, attention, attention_backward, matmul, rms_norm, rms_norm_backward, swiglu},
+    kernels::{
+        FrozenMatrix, Heads, attention, attention_backward, matmul, rms_norm, rms_norm_backward,
+        swiglu,
+    },
     layers::{
         float_type,
-        frozen::FrozenMatrix,
         projection::{self, LoraPair, ModuleAdapter, Unchanged},
     },
     surroundings::Clock,

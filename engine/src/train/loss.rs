@@ -21,7 +21,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{kernels::HeadSums, layers::frozen::FrozenMatrix};
+use crate::kernels::{FrozenMatrix, HeadSums};
 
 /// The loss of every scored token and the gradient of their sum.
 pub struct HeadLoss {

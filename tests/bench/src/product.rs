@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use engine::{
+    kernels::FrozenMatrix,
     kernels::matmul,
-    layers::frozen::FrozenMatrix,
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
 };

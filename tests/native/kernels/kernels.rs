@@ -1,9 +1,9 @@
 //! Compares our kernels with formulas in f64, at fresh random shapes and values in every run; on a GPU, in every
 //! variant. Used natively and in the browser: the crate that includes this has a module `device`.
 
-use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use engine::{
-    kernels::PackedTensor,
+    kernels::FrozenMatrix,
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},
 };
@@ -129,24 +129,8 @@ fn size(random: &mut Random, range: std::ops::Range<usize>, by_four: bool) -> us
 }
 
 /// A matrix in the form that the kernels take.
-fn on_device(matrix: &PackedMatrix, device: &Device) -> PackedTensor {
-    let rows = matrix.rows;
-    let scales = if matrix.scales.is_empty() {
-        vec![0; rows]
-    } else {
-        matrix.scales.clone()
-    };
-    let [words, scales] = [matrix.words.clone(), scales].map(|bits| {
-        let cols = bits.len() / rows;
-        let bits: Vec<i32> = bytemuck::cast_vec(bits);
-        Tensor::from_data(TensorData::new(bits, [rows, cols]), (device, DType::I32))
-    });
-    PackedTensor {
-        words,
-        scales,
-        kind: matrix.kind,
-        cols: matrix.cols,
-    }
+fn on_device(matrix: &PackedMatrix, device: &Device) -> FrozenMatrix {
+    FrozenMatrix::from_packed(matrix.clone(), device)
 }
 
 /// Rows and columns that a kind allows: quantized kinds have whole blocks, and a quarter of the others is divisible by

@@ -105,11 +105,11 @@ pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
                     largest = largest.max(expected.assert_values_close(what, actual, tolerance));
                 };
                 let expected = x.matmul(&weights.transposed());
-                let actual = packed.linear(numbers.tensor(&x, &device), None);
+                let actual = packed.forward(numbers.tensor(&x, &device), None);
                 check(&what, &expected, &values(actual).await);
                 let view = numbers.tensor(&x.transposed(), &device).transpose();
-                check(&what, &expected, &values(packed.linear(view, None)).await);
-                let actual = packed.linear_backward(numbers.tensor(&dy, &device), None);
+                check(&what, &expected, &values(packed.forward(view, None)).await);
+                let actual = packed.backward(numbers.tensor(&dy, &device), None);
                 let expected = dy.matmul(&weights);
                 check(
                     &format!("{what}, backward"),
@@ -141,7 +141,7 @@ pub async fn packed_products_keep_extreme_scales(_: Numbers) {
             let x = random.array([3, cols]).times(factor);
             let x = Array::from_fn(x.shape, |i| f64::from(x.values[i] as f32));
             let expected = x.matmul(&weights.transposed());
-            let actual = values(packed.linear(tensor(&x, &device), None)).await;
+            let actual = values(packed.forward(tensor(&x, &device), None)).await;
             let what = format!("{variant}: {kind:?} by {scale:e}");
             expected.assert_values_close(&what, &actual, TOLERANCE);
         }
@@ -174,10 +174,10 @@ pub async fn a_low_rank_product_is_added_to_a_packed_one(numbers: Numbers) {
             let what = format!("{variant}: {kind:?}, {n} rows by {rows}x{cols}, rank {r}");
             let base = x.matmul(&weights.transposed());
             let expected = base.plus(&u.matmul(&b.transposed()).times(scaling));
-            let actual = packed.linear(numbers.tensor(&x, &device), Some(low_rank(&b)));
+            let actual = packed.forward(numbers.tensor(&x, &device), Some(low_rank(&b)));
             expected.assert_values_close(&what, &values(actual).await, tolerance);
             let expected = dy.matmul(&weights).plus(&u.matmul(&a).times(scaling));
-            let actual = packed.linear_backward(numbers.tensor(&dy, &device), Some(low_rank(&a)));
+            let actual = packed.backward(numbers.tensor(&dy, &device), Some(low_rank(&a)));
             let what = format!("{what}, backward");
             expected.assert_values_close(&what, &values(actual).await, tolerance);
         }

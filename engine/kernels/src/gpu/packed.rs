@@ -1,7 +1,7 @@
 //! Products with packed weights, unpacked in registers: forward `x W^T`, and `dy W` for the gradient of the input; with
 //! or without a low-rank addend in the same launch.
 
-use burn::tensor::DType;
+use burn::{backend::ops::FloatTensorOps, tensor::DType};
 use burn_cubecl::{
     CubeBackend,
     kernel::{cast, into_contiguous},
@@ -17,47 +17,15 @@ use super::{
     unpack::unpack,
 };
 use crate::{
-    composed,
+    operand::{Addend, PackedOperand},
     packed::{BLOCK, PackedKind},
 };
 
-/// A packed matrix `[rows, cols]` on the device.
-#[derive(Debug, Clone)]
-pub struct Weight {
-    pub words: CubeTensor,
-    pub scales: CubeTensor,
-    pub kind: PackedKind,
-    pub cols: usize,
-}
-
-impl Weight {
-    pub fn new(words: CubeTensor, scales: CubeTensor, kind: PackedKind, cols: usize) -> Self {
-        Self {
-            words,
-            scales,
-            kind,
-            cols,
-        }
-    }
-}
-
-/// `scaling low adapter^T` in a forward, with `low` `[m, r]` and `adapter` (B) `[n, r]`; `scaling low adapter` in a
-/// backward, with `adapter` (A) `[r, n]`.
-#[derive(Debug, Clone)]
-pub struct LowRank {
-    pub low: CubeTensor,
-    pub adapter: CubeTensor,
-    pub scaling: f64,
-}
-
-impl LowRank {
-    pub fn new(low: CubeTensor, adapter: CubeTensor, scaling: f64) -> Self {
-        Self {
-            low,
-            adapter,
-            scaling,
-        }
-    }
+/// The factors of a low-rank addend, and its scaling; see [`Addend::LowRank`].
+struct LowRank {
+    u: CubeTensor,
+    v: CubeTensor,
+    scaling: f64,
 }
 
 /// Sizes of a launch.
@@ -72,25 +40,29 @@ struct Geometry {
 
 /// `x W^T` ([`Along::K`]) or `x W` ([`Along::Edges`]), plus the addend, with the GPU's variant. The product is in
 /// halves if `x` is.
-pub fn product(x: CubeTensor, weight: Weight, along: Along, addend: Option<LowRank>) -> CubeTensor {
+pub fn product(
+    x: CubeTensor,
+    weight: PackedOperand<CubeBackend>,
+    along: Along,
+    addend: Addend<CubeBackend>,
+) -> CubeTensor {
     let variant = Variant::of(&x.client);
     match addend {
-        Some(addend) if !fuses(&weight, &addend.low) => {
+        Addend::Nothing => product_by(variant, x, weight, along, None),
+        Addend::LowRank { u, v, scaling } if fuses(&weight, &u) => {
+            let addend = LowRank { u, v, scaling };
+            product_by(variant, x, weight, along, Some(addend))
+        }
+        Addend::LowRank { u, v, scaling } => {
             let dtype = x.dtype;
             let base = cast(product_by(variant, x, weight, along, None), DType::F32);
-            let LowRank {
-                low,
-                adapter,
-                scaling,
-            } = addend;
-            let adapter = match along {
-                Along::K => composed::transpose::<CubeBackend>(adapter),
-                Along::Edges => adapter,
+            let v = match along {
+                Along::K => CubeBackend::float_swap_dims(v, 0, 1),
+                Along::Edges => v,
             };
-            let sum = composed::add_low_rank::<CubeBackend>(base, low, adapter, scaling);
-            cast(sum, dtype)
+            let update = CubeBackend::float_mul_scalar(matmul_by(variant, u, v), scaling.into());
+            cast(CubeBackend::float_add(base, update), dtype)
         }
-        addend => product_by(variant, x, weight, along, addend),
     }
 }
 
@@ -99,26 +71,26 @@ pub fn product(x: CubeTensor, weight: Weight, along: Along, addend: Option<LowRa
 fn product_by(
     variant: Variant,
     x: CubeTensor,
-    weight: Weight,
+    weight: PackedOperand<CubeBackend>,
     along: Along,
     addend: Option<LowRank>,
 ) -> CubeTensor {
-    let [m, rows] = [x.meta.shape()[0], weight.words.meta.shape()[0]];
+    let (m, [rows, cols]) = (x.meta.shape()[0], weight.shape());
     let (k, n) = match along {
-        Along::K => (weight.cols, rows),
-        Along::Edges => (rows, weight.cols),
+        Along::K => (cols, rows),
+        Along::Edges => (rows, cols),
     };
-    let Weight {
+    if m == 0 || !k.is_multiple_of(4) || !n.is_multiple_of(4) {
+        let dtype = x.dtype;
+        let dense = unpack(weight, along == Along::K);
+        return cast(matmul_by(variant, x, dense), dtype);
+    }
+    let PackedOperand {
         words,
         scales,
         kind,
-        cols,
+        ..
     } = weight;
-    if m == 0 || !k.is_multiple_of(4) || !n.is_multiple_of(4) {
-        let dtype = x.dtype;
-        let dense = unpack(words, scales, kind, cols, along == Along::K);
-        return cast(matmul_by(variant, x, dense), dtype);
-    }
     let geometry = Geometry {
         sizes: Sizes { batch: 1, m, n, k },
         word_pitch: cols / kind.weights_per_word() / words_per_vector(kind),
@@ -135,14 +107,11 @@ fn product_by(
     out
 }
 
-/// Whether a product with this weight can include the low-rank addend `[m, r]`.
-fn fuses(weight: &Weight, low: &CubeTensor) -> bool {
-    let sizes = [
-        low.meta.shape()[1],
-        weight.words.meta.shape()[0],
-        weight.cols,
-    ];
-    low.meta.shape().num_elements() > 0 && sizes.iter().all(|size| size.is_multiple_of(4))
+/// Whether a product with this weight can include the low-rank addend whose `u` is `[m, r]`.
+fn fuses(weight: &PackedOperand<CubeBackend>, u: &CubeTensor) -> bool {
+    let ([_, r], [rows, cols]) = (u.meta.shape().dims(), weight.shape());
+    let sizes = [r, rows, cols];
+    u.meta.shape().num_elements() > 0 && sizes.iter().all(|size| size.is_multiple_of(4))
 }
 
 fn launch(
@@ -228,7 +197,7 @@ fn launch_low_rank(
     } = geometry;
     let Sizes { m, n, k, .. } = sizes;
     let element = elements(out);
-    let [low, adapter] = [addend.low, addend.adapter].map(into_contiguous);
+    let [low, adapter] = [addend.u, addend.v].map(into_contiguous);
     let rank_steps = low.meta.shape()[1] / 4;
     // SAFETY: as in `launch`; the low rank is a multiple of four.
     unsafe {

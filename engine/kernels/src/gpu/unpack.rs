@@ -2,11 +2,15 @@
 
 use burn::tensor::DType;
 use burn_cubecl::{
-    kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
+    CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
+    tensor::CubeTensor,
 };
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
-use crate::packed::{BLOCK, PackedKind};
+use crate::{
+    operand::PackedOperand,
+    packed::{BLOCK, PackedKind},
+};
 
 /// The value of the f16 in the low half of a word. GPUs may flush f32 subnormals, so f16's own are scaled from their
 /// integer mantissa.
@@ -163,15 +167,9 @@ fn zero_point(kind: PackedKind) -> f32 {
 }
 
 /// See [`super::super::KernelOps::unpack`].
-pub fn unpack(
-    words: CubeTensor,
-    scales: CubeTensor,
-    kind: PackedKind,
-    cols: usize,
-    transposed: bool,
-) -> CubeTensor {
-    let words = into_contiguous(words);
-    let scales = into_contiguous(scales);
+pub fn unpack(weight: PackedOperand<CubeBackend>, transposed: bool) -> CubeTensor {
+    let PackedOperand { kind, cols, .. } = weight;
+    let [words, scales] = [weight.words, weight.scales].map(into_contiguous);
     let [rows, row_words] = [words.meta.shape()[0], words.meta.shape()[1]];
     let shape = if transposed {
         [cols, rows]

@@ -22,11 +22,8 @@ use crate::{
         peft::PeftConfig,
         slot::{ModulePart, ModuleSlots},
     },
-    kernels::matmul,
-    layers::{
-        frozen::FrozenMatrix,
-        projection::{GradientRule, Gradients, ModuleAdapter, Unchanged},
-    },
+    kernels::{FrozenMatrix, matmul},
+    layers::projection::{GradientRule, Gradients, ModuleAdapter, Unchanged},
     tensor::read_all,
 };
 

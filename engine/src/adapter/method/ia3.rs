@@ -16,10 +16,8 @@ use crate::{
         peft::{ConfigReader, ConfigWriter, PeftConfig, Remedy},
         slot::{ModulePart, ModuleSlots},
     },
-    layers::{
-        frozen::FrozenMatrix,
-        projection::{ModuleAdapter, Unchanged},
-    },
+    kernels::FrozenMatrix,
+    layers::projection::{ModuleAdapter, Unchanged},
 };
 
 /// `l`

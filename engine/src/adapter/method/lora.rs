@@ -17,10 +17,8 @@ use crate::{
         peft::PeftConfig,
         slot::{ModulePart, ModuleSlots},
     },
-    layers::{
-        frozen::FrozenMatrix,
-        projection::{LoraPair, ModuleAdapter, Unchanged},
-    },
+    kernels::FrozenMatrix,
+    layers::projection::{LoraPair, ModuleAdapter, Unchanged},
 };
 pub(super) use config::LoraConfig;
 

@@ -26,10 +26,8 @@ use crate::{
         peft::PeftConfig,
         slot::{ModulePart, ModuleSlots},
     },
-    layers::{
-        frozen::FrozenMatrix,
-        projection::{GradientRule, Gradients, LoraPair, ModuleAdapter, Unchanged},
-    },
+    kernels::FrozenMatrix,
+    layers::projection::{GradientRule, Gradients, LoraPair, ModuleAdapter, Unchanged},
     tensor::read_all,
 };
 

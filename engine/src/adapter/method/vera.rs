@@ -20,10 +20,8 @@ use crate::{
         shared::SharedMatrix,
         slot::{ModulePart, ModuleSlots},
     },
-    layers::{
-        frozen::FrozenMatrix,
-        projection::{GradientRule, Gradients, LoraPair, ModuleAdapter},
-    },
+    kernels::FrozenMatrix,
+    layers::projection::{GradientRule, Gradients, LoraPair, ModuleAdapter},
 };
 
 /// `b`

@@ -1,0 +1,50 @@
+//! What an operation takes or returns as one value, on one backend.
+
+use burn::backend::{
+    Backend, ExtensionType, TensorMetadata,
+    tensor::{FloatTensor, IntTensor},
+};
+
+use crate::packed::PackedKind;
+
+/// A packed matrix `W` `[rows, cols]`; see [`crate::packed`].
+#[derive(Debug, Clone, ExtensionType)]
+pub struct PackedOperand<B: Backend> {
+    /// The bits of `u32`s, `[rows, words]`.
+    pub words: IntTensor<B>,
+    /// The bits of `u32`s, `[rows, cols / 32]`; any tensor for the float kinds.
+    pub scales: IntTensor<B>,
+    pub kind: PackedKind,
+    pub cols: usize,
+}
+
+impl<B: Backend> PackedOperand<B> {
+    /// `[rows, cols]`
+    pub fn shape(&self) -> [usize; 2] {
+        [self.words.shape()[0], self.cols]
+    }
+}
+
+/// What a product with a packed matrix adds to its result.
+#[derive(Debug, Clone, ExtensionType)]
+pub enum Addend<B: Backend> {
+    Nothing,
+    /// `scaling u B^T` in a forward, `scaling u A` in a backward, all f32; `u` is `[n, r]`.
+    LowRank {
+        u: FloatTensor<B>,
+        /// `B` `[rows, r]` in a forward, `A` `[r, cols]` in a backward.
+        v: FloatTensor<B>,
+        scaling: f64,
+    },
+}
+
+/// The running sums of the softmax over the vocabulary after some chunks of the head.
+#[derive(Debug, Clone, ExtensionType)]
+pub struct RunningSums<B: Backend> {
+    /// The largest logit so far, `[s, 1]`.
+    pub maximum: FloatTensor<B>,
+    /// Sum of `exp(logit - maximum)`, `[s, 1]`.
+    pub sum: FloatTensor<B>,
+    /// Sum of `exp(logit - maximum) W_v`, `[s, d]`.
+    pub weighted: FloatTensor<B>,
+}
