@@ -9,7 +9,7 @@ use burn::{
 
 use super::{
     Heads, KernelOps,
-    operand::{Addend, PackedOperand, RunningSums},
+    operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 use crate::packed::{PackedKind, PackedMatrix};
 
@@ -228,16 +228,24 @@ pub fn rope(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, inverse: bool) -> Te
     ))
 }
 
-/// The sequences of a packed row.
-#[derive(Debug, Clone)]
-pub struct Segments {
+/// Which tokens a token sees besides itself, all of them before it: those of its row, or of its segment of the row,
+/// and of these the last ones if there is a window.
+#[derive(Debug, Clone, Default)]
+pub struct Visibility {
     /// For each token, the first token of its segment and the first token after it, `[t, 2]`.
-    table: Tensor<2, Int>,
+    segments: Option<Tensor<2, Int>>,
+    window: Option<usize>,
 }
 
-impl Segments {
-    /// Makes adjacent segments of these lengths; none may be empty.
-    pub fn new(lengths: &[usize], device: &Device) -> Self {
+impl Visibility {
+    /// A token sees every token before it.
+    pub fn causal() -> Self {
+        Self::default()
+    }
+
+    /// A token sees those before it in its segment: the only row of a batch consists of adjacent segments of these
+    /// lengths, none of them empty.
+    pub fn segments(lengths: &[usize], device: &Device) -> Self {
         let mut table: Vec<i32> = Vec::new();
         let mut start = 0;
         for &len in lengths {
@@ -247,55 +255,68 @@ impl Segments {
         }
         let table = TensorData::new(table, [start, 2]);
         Self {
-            table: Tensor::from_data(table, (device, DType::I32)),
+            segments: Some(Tensor::from_data(table, (device, DType::I32))),
+            window: None,
+        }
+    }
+
+    /// Of these, a token sees the last `window`, itself included, which it always sees; all of them without a window.
+    #[must_use]
+    pub fn within(self, window: Option<usize>) -> Self {
+        let window = window.map(|window| window.max(1));
+        Self { window, ..self }
+    }
+
+    fn sight(&self) -> Sight<Dispatch> {
+        let window = self.window;
+        match &self.segments {
+            Some(table) => Sight::Segment {
+                table: table.clone().into_dispatch(),
+                window,
+            },
+            None => Sight::Row { window },
         }
     }
 }
 
-/// See [`KernelOps::attention`], and [`KernelOps::packed_attention`] where there are `segments`.
+/// See [`KernelOps::attention`].
 pub fn attention(
-    q: Tensor<2>,
-    k: Tensor<2>,
-    v: Tensor<2>,
-    segments: Option<&Segments>,
+    [q, k, v]: [Tensor<2>; 3],
+    visibility: &Visibility,
     heads: Heads,
 ) -> (Tensor<2>, Tensor<2>) {
-    let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
-    let (output, log_sums) = match segments {
-        Some(Segments { table }) => {
-            let table = table.clone().into_dispatch();
-            <Dispatch as KernelOps>::packed_attention(q, k, v, table, heads)
-        }
-        None => <Dispatch as KernelOps>::attention(q, k, v, heads),
-    };
+    let (output, log_sums) = <Dispatch as KernelOps>::attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        visibility.sight(),
+        heads,
+    );
     (
         Tensor::from_dispatch(output),
         Tensor::from_dispatch(log_sums),
     )
 }
 
-/// Gradients of `q`, `k` and `v`; see [`KernelOps::attention_backward`] and [`KernelOps::packed_attention_backward`].
+/// Gradients of `q`, `k` and `v`; see [`KernelOps::attention_backward`].
 pub fn attention_backward(
     d_output: Tensor<2>,
     [q, k, v]: [Tensor<2>; 3],
     output: Tensor<2>,
     log_sums: Tensor<2>,
-    segments: Option<&Segments>,
+    visibility: &Visibility,
     heads: Heads,
 ) -> [Tensor<2>; 3] {
-    let operands = [d_output, q, k, v, output, log_sums];
-    let [d_output, q, k, v, output, log_sums] = operands.map(Tensor::into_dispatch);
-    let (q, k, v) = match segments {
-        Some(Segments { table }) => {
-            let table = table.clone().into_dispatch();
-            <Dispatch as KernelOps>::packed_attention_backward(
-                d_output, q, k, v, output, log_sums, table, heads,
-            )
-        }
-        None => {
-            <Dispatch as KernelOps>::attention_backward(d_output, q, k, v, output, log_sums, heads)
-        }
-    };
+    let (q, k, v) = <Dispatch as KernelOps>::attention_backward(
+        d_output.into_dispatch(),
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        output.into_dispatch(),
+        log_sums.into_dispatch(),
+        visibility.sight(),
+        heads,
+    );
     [q, k, v].map(Tensor::from_dispatch)
 }
 

@@ -1,16 +1,13 @@
 //! The operations composed from Burn's own: correct on every backend, and what our kernels replace.
 
 use burn::{
-    backend::{
-        TensorMetadata,
-        tensor::{FloatTensor, IntTensor},
-    },
+    backend::{TensorMetadata, tensor::FloatTensor},
     tensor::{FloatDType, Shape, TensorData},
 };
 
 use super::{
     Heads, KernelOps,
-    operand::{Addend, PackedOperand, RunningSums},
+    operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 
 pub fn rms_norm<B: KernelOps>(
@@ -83,15 +80,15 @@ pub fn rope<B: KernelOps>(
     B::float_reshape(B::float_cat(halves, 3), Shape::from([n, width]))
 }
 
-/// See [`KernelOps::attention`], and [`KernelOps::packed_attention`] where there are `segments`.
+/// See [`KernelOps::attention`].
 pub fn attention<B: KernelOps>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
-    segments: Option<IntTensor<B>>,
+    sight: Sight<B>,
     heads: Heads,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let scores = masked_scores::<B>(q, k, segments, heads);
+    let scores = masked_scores::<B>(q, k, sight, heads);
     let maximum = B::float_max_dim(scores.clone(), 2);
     let exponentials = B::float_exp(B::float_sub(scores, maximum.clone()));
     let sum = B::float_sum_dim(exponentials.clone(), 2);
@@ -104,17 +101,17 @@ pub fn attention<B: KernelOps>(
     )
 }
 
-/// See [`KernelOps::attention_backward`], and [`KernelOps::packed_attention_backward`] where there are `segments`.
+/// See [`KernelOps::attention_backward`].
 pub fn attention_backward<B: KernelOps>(
     d_output: FloatTensor<B>,
     [q, k, v]: [FloatTensor<B>; 3],
     output: FloatTensor<B>,
     log_sums: FloatTensor<B>,
-    segments: Option<IntTensor<B>>,
+    sight: Sight<B>,
     heads: Heads,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let hd = heads.head_dim;
-    let scores = masked_scores::<B>(q.clone(), k.clone(), segments, heads);
+    let scores = masked_scores::<B>(q.clone(), k.clone(), sight, heads);
     let log_sums = split_queries::<B>(log_sums, heads, 1);
     let weights = B::float_exp(B::float_sub(scores, log_sums));
     let d_output = split_queries::<B>(d_output, heads, hd);
@@ -138,17 +135,20 @@ pub fn attention_backward<B: KernelOps>(
 fn masked_scores<B: KernelOps>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
-    segments: Option<IntTensor<B>>,
+    sight: Sight<B>,
     heads: Heads,
 ) -> FloatTensor<B> {
     // Far below any score, far above f32's minimum: a sum with a score stays finite.
     const HIDDEN: f32 = -1e30;
     let device = q.device();
     let (t, keys) = (heads.tokens, heads.keys());
+    let (segments, window) = sight.limits();
+    let window = window.unwrap_or(keys);
     let mask: Vec<f32> = (0..heads.group() * t)
         .flat_map(|row| {
             let last = heads.past + row % t;
-            (0..keys).map(move |key| if key <= last { 0.0 } else { HIDDEN })
+            let is_visible = move |key: usize| key <= last && last < key + window;
+            (0..keys).map(move |key| if is_visible(key) { 0.0 } else { HIDDEN })
         })
         .collect();
     let mask = TensorData::new(mask, [1, heads.group() * t, keys]);

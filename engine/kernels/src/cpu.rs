@@ -17,7 +17,7 @@ use burn_flex::{Flex, FlexTensor};
 
 use super::{
     Heads, KernelOps,
-    operand::{Addend, PackedOperand, RunningSums},
+    operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 use attention::Sequences;
 use gemm::{Into, gemm};
@@ -139,19 +139,17 @@ impl KernelOps for Flex {
         q: FlexTensor,
         k: FlexTensor,
         v: FlexTensor,
+        sight: Sight<Self>,
         heads: Heads,
     ) -> (FlexTensor, FlexTensor) {
-        attend([q, k, v], &Sequences::rows(heads))
-    }
-
-    fn packed_attention(
-        q: FlexTensor,
-        k: FlexTensor,
-        v: FlexTensor,
-        segments: FlexTensor,
-        heads: Heads,
-    ) -> (FlexTensor, FlexTensor) {
-        attend([q, k, v], &sequences(segments, heads))
+        let [n, width] = dims(&q);
+        let [q, k, v] = [q, k, v].map(contiguous);
+        let sequences = sequences(sight, heads);
+        let (output, log_sums) = attention::forward(floats(&q), floats(&k), floats(&v), &sequences);
+        (
+            tensor(output, [n, width]),
+            tensor(log_sums, [n, heads.query_heads]),
+        )
     }
 
     fn attention_backward(
@@ -161,24 +159,26 @@ impl KernelOps for Flex {
         v: FlexTensor,
         output: FlexTensor,
         log_sums: FlexTensor,
+        sight: Sight<Self>,
         heads: Heads,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let operands = [d_output, q, k, v, output, log_sums];
-        attend_backward(operands, &Sequences::rows(heads))
-    }
-
-    fn packed_attention_backward(
-        d_output: FlexTensor,
-        q: FlexTensor,
-        k: FlexTensor,
-        v: FlexTensor,
-        output: FlexTensor,
-        log_sums: FlexTensor,
-        segments: FlexTensor,
-        heads: Heads,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let operands = [d_output, q, k, v, output, log_sums];
-        attend_backward(operands, &sequences(segments, heads))
+        let (query_shape, key_shape) = (dims::<2>(&q), dims::<2>(&k));
+        let tensors = [d_output, q, k, v, output, log_sums].map(contiguous);
+        let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(floats);
+        let operands = attention::Operands {
+            d_output,
+            q,
+            k,
+            v,
+            output,
+            log_sums,
+        };
+        let [d_q, d_k, d_v] = attention::backward(operands, &sequences(sight, heads));
+        (
+            tensor(d_q, query_shape),
+            tensor(d_k, key_shape),
+            tensor(d_v, key_shape),
+        )
     }
 
     fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
@@ -232,43 +232,13 @@ impl KernelOps for Flex {
     }
 }
 
-/// The segments of a packed row.
-fn sequences(segments: FlexTensor, heads: Heads) -> Sequences {
-    Sequences::segments(heads, contiguous_slice(&contiguous(segments)))
-}
-
-fn attend(operands: [FlexTensor; 3], sequences: &Sequences) -> (FlexTensor, FlexTensor) {
-    let [n, width] = dims(&operands[0]);
-    let [q, k, v] = operands.map(contiguous);
-    let (output, log_sums) = attention::forward(floats(&q), floats(&k), floats(&v), sequences);
-    (
-        tensor(output, [n, width]),
-        tensor(log_sums, [n, sequences.heads.query_heads]),
-    )
-}
-
-/// From the gradient of the output, queries, keys, values, the output and the log-sum-exps.
-fn attend_backward(
-    operands: [FlexTensor; 6],
-    sequences: &Sequences,
-) -> (FlexTensor, FlexTensor, FlexTensor) {
-    let tensors = operands.map(contiguous);
-    let (query_shape, key_shape) = (dims::<2>(&tensors[1]), dims::<2>(&tensors[2]));
-    let [d_output, q, k, v, output, log_sums] = tensors.each_ref().map(floats);
-    let operands = attention::Operands {
-        d_output,
-        q,
-        k,
-        v,
-        output,
-        log_sums,
-    };
-    let [d_q, d_k, d_v] = attention::backward(operands, sequences);
-    (
-        tensor(d_q, query_shape),
-        tensor(d_k, key_shape),
-        tensor(d_v, key_shape),
-    )
+/// The sequences that attention does not cross.
+fn sequences(sight: Sight<Flex>, heads: Heads) -> Sequences {
+    let (table, window) = sight.limits();
+    match table {
+        Some(table) => Sequences::segments(heads, window, contiguous_slice(&contiguous(table))),
+        None => Sequences::rows(heads, window),
+    }
 }
 
 /// `out += scaling u v`

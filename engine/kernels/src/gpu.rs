@@ -38,7 +38,7 @@ use burn_cubecl::{CubeBackend, kernel::cast, tensor::CubeTensor};
 use self::operand::Along;
 use super::{
     Heads, KernelOps, composed,
-    operand::{Addend, PackedOperand, RunningSums},
+    operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 
 impl KernelOps for CubeBackend {
@@ -121,19 +121,16 @@ impl KernelOps for CubeBackend {
         q: CubeTensor,
         k: CubeTensor,
         v: CubeTensor,
+        sight: Sight<Self>,
         heads: Heads,
     ) -> (CubeTensor, CubeTensor) {
-        attend([q, k, v], None, heads)
-    }
-
-    fn packed_attention(
-        q: CubeTensor,
-        k: CubeTensor,
-        v: CubeTensor,
-        segments: CubeTensor,
-        heads: Heads,
-    ) -> (CubeTensor, CubeTensor) {
-        attend([q, k, v], Some(segments), heads)
+        if !attention::fits(heads) {
+            let dtype = q.dtype;
+            let [q, k, v] = [q, k, v].map(single);
+            let (output, log_sums) = composed::attention::<Self>(q, k, v, sight, heads);
+            return (cast(output, dtype), log_sums);
+        }
+        attention::forward(q, k, v, sight, heads)
     }
 
     fn attention_backward(
@@ -143,23 +140,20 @@ impl KernelOps for CubeBackend {
         v: CubeTensor,
         output: CubeTensor,
         log_sums: CubeTensor,
+        sight: Sight<Self>,
         heads: Heads,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        attend_backward(d_output, [q, k, v], [output, log_sums], None, heads)
-    }
-
-    fn packed_attention_backward(
-        d_output: CubeTensor,
-        q: CubeTensor,
-        k: CubeTensor,
-        v: CubeTensor,
-        output: CubeTensor,
-        log_sums: CubeTensor,
-        segments: CubeTensor,
-        heads: Heads,
-    ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        let table = Some(segments);
-        attend_backward(d_output, [q, k, v], [output, log_sums], table, heads)
+        if !attention::fits(heads) {
+            let dtype = d_output.dtype;
+            let [d_output, output] = [d_output, output].map(single);
+            let operands = [q, k, v].map(single);
+            let (d_q, d_k, d_v) = composed::attention_backward::<Self>(
+                d_output, operands, output, log_sums, sight, heads,
+            );
+            let [d_q, d_k, d_v] = [d_q, d_k, d_v].map(|gradient| cast(gradient, dtype));
+            return (d_q, d_k, d_v);
+        }
+        attention::backward(d_output, [q, k, v], output, log_sums, sight, heads)
     }
 
     fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
@@ -210,41 +204,6 @@ impl KernelOps for CubeBackend {
             weighted,
         }
     }
-}
-
-fn attend(
-    operands: [CubeTensor; 3],
-    segments: Option<CubeTensor>,
-    heads: Heads,
-) -> (CubeTensor, CubeTensor) {
-    if !attention::fits(heads) {
-        let dtype = operands[0].dtype;
-        let [q, k, v] = operands.map(single);
-        let (output, log_sums) = composed::attention::<CubeBackend>(q, k, v, segments, heads);
-        return (cast(output, dtype), log_sums);
-    }
-    let [q, k, v] = operands;
-    attention::forward(q, k, v, segments, heads)
-}
-
-fn attend_backward(
-    d_output: CubeTensor,
-    operands: [CubeTensor; 3],
-    [output, log_sums]: [CubeTensor; 2],
-    segments: Option<CubeTensor>,
-    heads: Heads,
-) -> (CubeTensor, CubeTensor, CubeTensor) {
-    if !attention::fits(heads) {
-        let dtype = d_output.dtype;
-        let [d_output, output] = [d_output, output].map(single);
-        let operands = operands.map(single);
-        let (d_q, d_k, d_v) = composed::attention_backward::<CubeBackend>(
-            d_output, operands, output, log_sums, segments, heads,
-        );
-        let [d_q, d_k, d_v] = [d_q, d_k, d_v].map(|gradient| cast(gradient, dtype));
-        return (d_q, d_k, d_v);
-    }
-    attention::backward(d_output, operands, output, log_sums, segments, heads)
 }
 
 /// In f32, as the compositions take it.

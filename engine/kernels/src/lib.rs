@@ -8,15 +8,12 @@
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 use burn::{
-    backend::{
-        Backend, backend_extension,
-        tensor::{FloatTensor, IntTensor},
-    },
+    backend::{Backend, backend_extension, tensor::FloatTensor},
     tensor::FloatDType,
 };
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
-use operand::{Addend, PackedOperand, RunningSums};
+use operand::{Addend, PackedOperand, RunningSums, Sight};
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod call;
@@ -37,7 +34,7 @@ mod testing;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use call::{
-    FrozenMatrix, HeadSums, LowRank, Segments, add_residual, add_rms_norm, attention,
+    FrozenMatrix, HeadSums, LowRank, Visibility, add_residual, add_rms_norm, attention,
     attention_backward, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
 };
 #[cfg(all(feature = "threads", feature = "web"))]
@@ -57,7 +54,7 @@ pub struct Heads {
     pub batch: usize,
     /// Queries of a row.
     pub tokens: usize,
-    /// Keys that come before a row's queries: query `i` sees the keys `0..=past + i`.
+    /// Keys that come before a row's queries: query `i` sees no key after `past + i`.
     pub past: usize,
     pub query_heads: usize,
     pub key_value_heads: usize,
@@ -166,31 +163,21 @@ pub trait KernelOps: Backend {
         composed::rope::<Self>(x, cos, sin, inverse)
     }
 
-    /// Causal `softmax(q k^T / sqrt(hd)) v` for `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`: the output
-    /// `[b t, h hd]`, and the log-sum-exp of each query's scores `[b t, h]`, always f32. `k` and `v` may have more rows, as a
-    /// cache has; rows after the keys are not read.
+    /// `softmax(q k^T / sqrt(hd)) v` over the keys that each query sees, for `q` `[b t, h hd]`, `k` and `v`
+    /// `[b keys, kv hd]`: the output `[b t, h hd]`, and the log-sum-exp of each query's scores `[b t, h]`, always f32. `k`
+    /// and `v` may have more rows, as a cache has; rows after the keys are not read.
     fn attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        #[extension_type] sight: Sight<Self>,
         heads: Heads,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composed::attention::<Self>(q, k, v, None, heads)
-    }
-
-    /// Like [`Self::attention`], for one row made of adjacent sequences that do not see each other; `segments` is the
-    /// table of [`Segments`].
-    fn packed_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        segments: IntTensor<Self>,
-        heads: Heads,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composed::attention::<Self>(q, k, v, Some(segments), heads)
+        composed::attention::<Self>(q, k, v, sight, heads)
     }
 
     /// Gradients of `q`, `k` and `v` from [`Self::attention`]'s operands and results (Dao et al., arXiv 2205.14135).
+    #[allow(clippy::too_many_arguments, reason = "operands and results")]
     fn attention_backward(
         d_output: FloatTensor<Self>,
         q: FloatTensor<Self>,
@@ -198,28 +185,10 @@ pub trait KernelOps: Backend {
         v: FloatTensor<Self>,
         output: FloatTensor<Self>,
         log_sums: FloatTensor<Self>,
+        #[extension_type] sight: Sight<Self>,
         heads: Heads,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, None, heads)
-    }
-
-    /// Gradients of `q`, `k` and `v` from [`Self::packed_attention`]'s operands and results.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "operands, results and their table"
-    )]
-    fn packed_attention_backward(
-        d_output: FloatTensor<Self>,
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        log_sums: FloatTensor<Self>,
-        segments: IntTensor<Self>,
-        heads: Heads,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let table = Some(segments);
-        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, table, heads)
+        composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, sight, heads)
     }
 
     /// `silu(gate) up`, all `[n, f]`.

@@ -38,6 +38,29 @@ pub enum Addend<B: Backend> {
     },
 }
 
+/// Which keys a query sees, apart from those after it; see [`crate::Visibility`].
+#[derive(Debug, Clone, ExtensionType)]
+pub enum Sight<B: Backend> {
+    /// Those of its row.
+    Row { window: Option<usize> },
+    /// Those of its segment.
+    Segment {
+        /// For each token of the only row, the first token of its segment and the first token after it, `[t, 2]`.
+        table: IntTensor<B>,
+        window: Option<usize>,
+    },
+}
+
+impl<B: Backend> Sight<B> {
+    /// The table of segments, and the window.
+    pub fn limits(self) -> (Option<IntTensor<B>>, Option<usize>) {
+        match self {
+            Self::Row { window } => (None, window),
+            Self::Segment { table, window } => (Some(table), window),
+        }
+    }
+}
+
 /// The running sums of the softmax over the vocabulary after some chunks of the head.
 #[derive(Debug, Clone, ExtensionType)]
 pub struct RunningSums<B: Backend> {

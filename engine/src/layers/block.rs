@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     kernels::{
-        FrozenMatrix, Heads, Segments, add_residual, add_rms_norm, attention, rms_norm, swiglu,
+        FrozenMatrix, Heads, Visibility, add_residual, add_rms_norm, attention, rms_norm, swiglu,
     },
     sizes::BlockShape,
 };
@@ -66,8 +66,8 @@ pub struct BlockGradients {
 #[derive(Clone)]
 pub struct PassContext {
     pub heads: Heads,
-    /// Present if the only row consists of several sequences.
-    pub segments: Option<Segments>,
+    /// Which tokens a token sees.
+    pub visibility: Visibility,
     pub rope: Rope,
     pub dropout: Option<Dropout>,
     pub device: Device,
@@ -239,8 +239,7 @@ impl Block {
             Some(cache) => cache.extend(k, v),
             None => [k, v],
         };
-        let segments = context.segments.as_ref();
-        let (attended, _) = attention(q, k, v, segments, context.heads);
+        let (attended, _) = attention([q, k, v], &context.visibility, context.heads);
         let (middle, normed) = pass.after_attention(x, attended);
         let gate = pass.project(TargetModule::GateProj, normed.clone());
         let up = pass.project(TargetModule::UpProj, normed);
@@ -263,7 +262,7 @@ impl Block {
         let [q, k, v] = qkv;
         let [q, k] = self.positioned(q, k, context);
         let saved_qkv = before_norms.unwrap_or_else(|| [q.clone(), k.clone(), v.clone()]);
-        let (attended, log_sums) = attention(q, k, v, context.segments.as_ref(), context.heads);
+        let (attended, log_sums) = attention([q, k, v], &context.visibility, context.heads);
         let (middle, normed) = pass.after_attention(x.clone(), attended.clone());
         let gate_output = pass.project(TargetModule::GateProj, normed.clone());
         let up_output = pass.project(TargetModule::UpProj, normed);

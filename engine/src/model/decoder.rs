@@ -9,7 +9,7 @@ use crate::{
     adapter::{Base, DeviceAdapter, ModelShape},
     arch::{self, block_name},
     data::Batch,
-    kernels::{FrozenMatrix, Heads, Segments, rms_norm},
+    kernels::{FrozenMatrix, Heads, Visibility, rms_norm},
     layers::{
         block::{Block, KeyValueCache, PassContext},
         dropout::Dropout,
@@ -174,7 +174,7 @@ impl Model {
         if let Some(lengths) = batch.segments() {
             let positions = lengths.iter().flat_map(|&length| 0..length);
             context.rope = self.rope(positions);
-            context.segments = Some(Segments::new(&lengths, &self.device));
+            context.visibility = Visibility::segments(&lengths, &self.device);
         }
         context
     }
@@ -191,7 +191,7 @@ impl Model {
                 key_value_heads: config.num_key_value_heads,
                 head_dim: config.head_dim,
             },
-            segments: None,
+            visibility: Visibility::causal(),
             rope: self.rope(past..past + tokens),
             dropout: None,
             device: self.device.clone(),

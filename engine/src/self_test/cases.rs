@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     kernels::{
-        FrozenMatrix, Heads, attention, attention_backward, matmul, rms_norm, rms_norm_backward,
-        swiglu,
+        FrozenMatrix, Heads, Visibility, attention, attention_backward, matmul, rms_norm,
+        rms_norm_backward, swiglu,
     },
     layers::{
         float_type,
@@ -151,8 +151,8 @@ impl Bench<'_> {
             self.random(t, 3 * hd),
         );
         let operands = [&q, &k, &v].map(|pair| self.activations(pair));
-        let [q_tensor, k_tensor, v_tensor] = operands.clone();
-        let (output, log_sums) = attention(q_tensor, k_tensor, v_tensor, None, heads);
+        let visibility = Visibility::causal();
+        let (output, log_sums) = attention(operands.clone(), &visibility, heads);
         // The softmax weights of every query and head.
         let weights: Vec<Vec<f64>> = (0..t * 9)
             .map(|index| {
@@ -183,7 +183,7 @@ impl Bench<'_> {
             operands,
             output,
             log_sums,
-            None,
+            &visibility,
             heads,
         );
         // `dv = sum p dy` over the queries that see the key, for every head of its group.

@@ -1,6 +1,6 @@
 //! Attention and its gradients.
 
-use engine::kernels::{Heads, Segments, attention, attention_backward};
+use engine::kernels::{Heads, Visibility, attention, attention_backward};
 
 use super::{Numbers, values, variants};
 use crate::{
@@ -18,6 +18,7 @@ struct Case {
     heads: Heads,
     /// The lengths of the segments packed into the only row, if any.
     segments: Vec<usize>,
+    window: Option<usize>,
     q: Array<2>,
     k: Array<2>,
     v: Array<2>,
@@ -50,6 +51,7 @@ impl Case {
             dy: numbers.array(random, queries),
             heads,
             segments: Vec::new(),
+            window: None,
         }
     }
 
@@ -75,8 +77,19 @@ impl Case {
         Self { segments, ..case }
     }
 
+    fn within(self, window: usize) -> Self {
+        let window = Some(window);
+        Self { window, ..self }
+    }
+
     /// The first key that a query of a row sees.
     fn first_visible(&self, query: usize) -> usize {
+        let end = self.heads.past + query + 1;
+        let in_window = end.saturating_sub(self.window.unwrap_or(end));
+        self.first_of_segment(query).max(in_window)
+    }
+
+    fn first_of_segment(&self, query: usize) -> usize {
         let mut start = 0;
         for &length in &self.segments {
             if query < start + length {
@@ -134,10 +147,13 @@ async fn check(numbers: Numbers, variant: &str, case: Case) {
     let Reference { output, gradients } = case.reference();
     let heads = case.heads;
     let operands = [&case.q, &case.k, &case.v].map(|x| numbers.tensor(x, &device));
-    let [q, k, v] = operands.clone();
-    let what = format!("{variant}: {heads:?}");
-    let segments = (!case.segments.is_empty()).then(|| Segments::new(&case.segments, &device));
-    let (y, log_sums) = attention(q, k, v, segments.as_ref(), heads);
+    let what = format!("{variant}: {heads:?}, window {:?}", case.window);
+    let visibility = match case.segments.as_slice() {
+        [] => Visibility::causal(),
+        lengths => Visibility::segments(lengths, &device),
+    };
+    let visibility = visibility.within(case.window);
+    let (y, log_sums) = attention(operands.clone(), &visibility, heads);
     let tolerance = numbers.tolerance(1e-5);
     output.assert_values_close(&what, &values(y.clone()).await, tolerance);
     let actual = attention_backward(
@@ -145,7 +161,7 @@ async fn check(numbers: Numbers, variant: &str, case: Case) {
         operands,
         y,
         log_sums,
-        segments.as_ref(),
+        &visibility,
         heads,
     );
     for (name, (expected, actual)) in ["q", "k", "v"].iter().zip(gradients.iter().zip(actual)) {
@@ -188,6 +204,23 @@ pub async fn later_queries_see_what_came_before(numbers: Numbers) {
             let past = random.size(1..80);
             let case = Case::draw(numbers, &mut random, tokens, past, 16);
             check(numbers, &variant, case).await;
+        }
+    }
+}
+
+pub async fn windows_end_what_a_token_sees(numbers: Numbers) {
+    let mut random = random();
+    for variant in variants() {
+        for head_dim in [64, 4 * random.size(1..12), random.size(1..10)] {
+            // Of one token, within a block, across blocks, and wider than the row.
+            for window in [1, random.size(2..9), random.size(9..60), 500] {
+                let [tokens, past] = [1..100, 0..50].map(|range| random.size(range));
+                let case = Case::draw(numbers, &mut random, tokens, past, head_dim);
+                check(numbers, &variant, case.within(window)).await;
+                let count = random.size(1..9);
+                let case = Case::draw_packed(numbers, &mut random, count, 40, head_dim);
+                check(numbers, &variant, case.within(window)).await;
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ macro_rules! for_each_kernel_check {
         $test!(attention, both_passes_equal_the_formula);
         $test!(attention, packed_sequences_do_not_see_each_other);
         $test!(attention, later_queries_see_what_came_before);
+        $test!(attention, windows_end_what_a_token_sees);
         $test!(element, norms_equal_the_formula);
         $test!(element, an_overflow_of_a_norm_shows);
         $test!(element, swiglu_equals_the_formula);

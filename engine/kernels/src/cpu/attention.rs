@@ -1,4 +1,4 @@
-//! Causal attention with grouped queries, a block of one sequence's queries at a time.
+//! Attention with grouped queries, a block of one sequence's queries at a time.
 //!
 //! Keys and values are packed into panels once; then every thread takes a head and a block of its queries, and holds
 //! only their scores `[block, keys]`. The backward recomputes the scores from the saved log-sum-exps (Dao et al., arXiv
@@ -7,6 +7,8 @@
 mod sequence;
 
 pub use sequence::Sequences;
+
+use std::ops::Range;
 
 use super::{
     gemm::{Into, Output, multiply_panels, pack},
@@ -104,8 +106,12 @@ struct Block {
     rows: usize,
     /// The first query among all.
     first_row: usize,
-    /// Keys that the first query sees, and the last.
-    first_visible: usize,
+    /// The position of the first query among the keys.
+    position: usize,
+    window: usize,
+    /// The keys of whole panels that no query sees, as they lie before every window.
+    skipped: usize,
+    /// Keys after those that some query sees.
     visible: usize,
 }
 
@@ -114,16 +120,25 @@ impl Block {
     fn new(sequences: &Sequences, index: usize, head: usize, start: usize) -> Self {
         let sequence = sequences.list[index];
         let rows = BLOCK.min(sequence.tokens - start);
-        let past = sequence.keys - sequence.tokens + start;
+        let position = sequence.keys - sequence.tokens + start;
+        let skipped = sequences.first_visible(position) / WIDTH * WIDTH;
         Self {
             sequence,
             index,
             head,
             rows,
             first_row: sequence.first_query + start,
-            first_visible: past + 1,
-            visible: past + rows,
+            position,
+            window: sequences.window,
+            skipped,
+            visible: position + rows - skipped,
         }
+    }
+
+    /// The scores of a row that count.
+    fn visible_of(self, row: usize) -> Range<usize> {
+        let end = self.position + row + 1;
+        end.saturating_sub(self.window).max(self.skipped) - self.skipped..end - self.skipped
     }
 
     /// Distance of two rows of scores.
@@ -154,15 +169,16 @@ impl Block {
         }
     }
 
-    /// `lhs B^T` against all visible keys, into rows of scores.
+    /// `lhs B^T` against the keys that some query sees, into rows of scores.
     fn against_keys(self, lhs: Strided<'_>, panels: &[f32], scores: &mut [f32]) {
         let out = Output {
             slice: Shared::new(scores),
             start: 0,
             stride: self.stride(),
         };
+        let panels = &panels[self.skipped * lhs.cols..];
         // SAFETY: the scores are this thread's own.
-        unsafe { multiply_panels(lhs, panels, lhs.cols, self.visible, out, Into::Replace) };
+        unsafe { multiply_panels(lhs, panels, lhs.cols, 0, self.visible, out, Into::Replace) };
     }
 
     /// A matrix of scores as the left side of a product.
@@ -194,20 +210,21 @@ fn forward_few(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Vec<f
             .list
             .partition_point(|other| other.first_query <= row);
         let of_row = sequences.list[after - 1];
-        let visible = of_row.keys - of_row.tokens + row - of_row.first_query + 1;
+        let position = of_row.keys - of_row.tokens + row - of_row.first_query;
+        let first = sequences.first_visible(position);
         let query = &q[row * width + head * hd..][..hd];
         let at = |key: usize| (of_row.first_key + key) * key_width + head / heads.group() * hd;
-        let mut scores: Vec<f32> = (0..visible)
+        let mut scores: Vec<f32> = (first..=position)
             .map(|key| row::dot(query, &k[at(key)..][..hd]))
             .collect();
-        let log_sum = row::softmax(&mut scores, visible, scale);
+        let log_sum = row::softmax(&mut scores, 0..position + 1 - first, scale);
         // SAFETY: this query and head are this piece's alone.
         let (out, sum) = unsafe {
             let start = row * width + head * hd;
             (out.part(start..start + hd), sums.part(index..index + 1))
         };
         sum[0] = log_sum;
-        for (key, weight) in scores.into_iter().enumerate() {
+        for (key, weight) in (first..).zip(scores) {
             row::add_scaled(&v[at(key)..][..hd], weight, out);
         }
     });
@@ -238,7 +255,7 @@ fn forward_blocks(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Ve
         let mut scores = vec![0.0; block.rows * block.stride()];
         block.against_keys(block.rows_of(q, heads), keys.of(block, heads), &mut scores);
         for (row, scores) in scores.chunks_exact_mut(block.stride()).enumerate() {
-            let log_sum = row::softmax(scores, block.first_visible + row, scale);
+            let log_sum = row::softmax(scores, block.visible_of(row), scale);
             let at = (block.first_row + row) * h + block.head;
             // SAFETY: this query and head are this block's alone.
             unsafe { sums.part(at..at + 1)[0] = log_sum };
@@ -248,7 +265,7 @@ fn forward_blocks(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Ve
         // SAFETY: these rows and columns are this block's alone.
         unsafe {
             let to = block.output(out, heads);
-            multiply_panels(weights, panels, depth, hd, to, Into::Replace);
+            multiply_panels(weights, panels, depth, block.skipped, hd, to, Into::Replace);
         }
     });
     (output, log_sums)
@@ -336,7 +353,7 @@ fn block_backward(
         row::softmax_backward(
             &mut weights[range.clone()],
             &mut d_scores[range],
-            block.first_visible + row,
+            block.visible_of(row),
             scale,
             operands.log_sums[at],
             projection,
@@ -348,20 +365,28 @@ fn block_backward(
     // SAFETY: these rows and columns are this block's alone.
     unsafe {
         let to = block.output(d_q, heads);
-        multiply_panels(d_scores, key_panels, depth, hd, to, Into::Replace);
+        multiply_panels(
+            d_scores,
+            key_panels,
+            depth,
+            block.skipped,
+            hd,
+            to,
+            Into::Replace,
+        );
     }
     for (scores, rows, sum) in [(d_scores, queries, d_k), (weights, d_output, d_v)] {
         let mut panels = vec![0.0; block.rows * hd.next_multiple_of(WIDTH)];
         pack(Right::Dense(rows), &mut panels);
         let to = Output {
             slice: Shared::new(sum),
-            start: 0,
+            start: block.skipped * hd,
             stride: hd,
         };
         // SAFETY: the sums are this thread's own.
         unsafe {
             let add = Into::Add { factor: 1.0 };
-            multiply_panels(scores.transposed(), &panels, block.rows, hd, to, add);
+            multiply_panels(scores.transposed(), &panels, block.rows, 0, hd, to, add);
         }
     }
 }

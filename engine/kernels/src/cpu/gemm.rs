@@ -140,8 +140,8 @@ pub fn pack(rhs: Right<'_>, panels: &mut [f32]) {
     }
 }
 
-/// A product with panels that [`pack`] made of a right side `[depth, ..]`, of which the first `lhs.cols` rows and the
-/// first `width` columns take part; on this thread.
+/// A product with panels that [`pack`] made of a right side `[depth, ..]`, of which `lhs.cols` rows from `first` on and
+/// the first `width` columns take part; on this thread.
 ///
 /// # Safety
 /// As [`product`].
@@ -149,19 +149,20 @@ pub unsafe fn multiply_panels(
     lhs: Strided<'_>,
     panels: &[f32],
     depth: usize,
+    first: usize,
     width: usize,
     out: Output<'_>,
     into: Into,
 ) {
     let stride = depth * WIDTH;
-    assert!(lhs.cols <= depth && width.div_ceil(WIDTH) * stride <= panels.len());
+    assert!(first + lhs.cols <= depth && width.div_ceil(WIDTH) * stride <= panels.len());
     let deepest = even_depth(lhs.cols);
     let mut into = into;
     for start in (0..lhs.cols).step_by(deepest) {
         let step = Step {
             start,
             depth: deepest.min(lhs.cols - start),
-            panels: &panels[start * WIDTH..],
+            panels: &panels[(first + start) * WIDTH..],
             stride,
         };
         // SAFETY: as the caller promises.

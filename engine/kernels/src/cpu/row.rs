@@ -1,5 +1,7 @@
 //! Operations on rows: norms, rotations, activations, softmax. All loops take four elements at a time.
 
+use std::ops::Range;
+
 use super::{
     parallel::{self, Shared},
     simd::{F32x4, LANES},
@@ -103,10 +105,9 @@ pub fn exponentials(row: &mut [f32], factor: f32, shift: f32) -> f32 {
     sum
 }
 
-/// Softmax of `factor x` over the first `visible` elements, zeros after them; returns the log-sum-exp.
-pub fn softmax(row: &mut [f32], visible: usize, factor: f32) -> f32 {
-    let (seen, hidden) = row.split_at_mut(visible);
-    hidden.fill(0.0);
+/// Softmax of `factor x` over the `visible` elements, zeros around them; returns the log-sum-exp.
+pub fn softmax(row: &mut [f32], visible: Range<usize>, factor: f32) -> f32 {
+    let seen = hide_others(row, visible);
     let largest = largest(seen) * factor;
     let sum = exponentials(seen, factor, largest);
     scale(seen, 1.0 / sum);
@@ -114,22 +115,28 @@ pub fn softmax(row: &mut [f32], visible: usize, factor: f32) -> f32 {
 }
 
 /// Turns scores back into softmax weights, and gradients of weights into gradients of scores: `p = exp(factor s -
-/// log_sum)`, `ds = factor p (dp - projection)`; zeros from `visible` on.
+/// log_sum)`, `ds = factor p (dp - projection)`; zeros around the `visible` elements.
 pub fn softmax_backward(
     scores: &mut [f32],
     gradients: &mut [f32],
-    visible: usize,
+    visible: Range<usize>,
     factor: f32,
     log_sum: f32,
     projection: f32,
 ) {
-    for row in [&mut *scores, &mut *gradients] {
-        row[visible..].fill(0.0);
-    }
-    exponentials(&mut scores[..visible], factor, log_sum);
-    for (gradient, weight) in gradients[..visible].iter_mut().zip(scores) {
+    let scores = hide_others(scores, visible.clone());
+    let gradients = hide_others(gradients, visible);
+    exponentials(scores, factor, log_sum);
+    for (gradient, weight) in gradients.iter_mut().zip(scores) {
         *gradient = (*gradient - projection) * *weight * factor;
     }
+}
+
+/// Sets the elements outside a range to zero, and returns those inside.
+fn hide_others(row: &mut [f32], visible: Range<usize>) -> &mut [f32] {
+    row[visible.end..].fill(0.0);
+    row[..visible.start].fill(0.0);
+    &mut row[visible]
 }
 
 /// `1 / rms(x)`; not a reciprocal, so that an overflow becomes NaN and not zero.

@@ -127,13 +127,33 @@ fn columns_of_unit(
     columns
 }
 
-/// The first key that a query of a packed row sees, from the table of segments; without packing, queries see all keys
-/// from the first on.
+/// What limits how far back a query sees, apart from the beginning of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    pub segments: bool,
+    pub window: bool,
+}
+
+impl Limits {
+    fn any(self) -> bool {
+        self.segments || self.window
+    }
+}
+
+/// The first key that a query sees, from the beginning of its segment and its position among the keys.
 #[cube]
-fn first_visible(segments: &Tensor<i32>, query: usize, #[comptime] is_packed: bool) -> usize {
+fn first_visible(
+    of_segment: usize,
+    position: usize,
+    window: usize,
+    #[comptime] limits: Limits,
+) -> usize {
     let mut first = 0usize.runtime();
-    if comptime!(is_packed) {
-        first = usize::cast_from(segments[query * 2]);
+    if comptime!(limits.segments) {
+        first = of_segment;
+    }
+    if comptime!(limits.window) {
+        first = max(first, max(position + 1, window) - window);
     }
     first
 }

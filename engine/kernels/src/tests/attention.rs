@@ -2,11 +2,22 @@
 
 use burn::tensor::Device;
 
-use super::super::{Heads, Segments, attention, attention_backward};
+use super::super::{Heads, Visibility, attention, attention_backward};
 use crate::testing::{Array, Random};
 
 /// `q` `[b t, h hd]`, `k` and `v` `[b keys, kv hd]`.
 fn reference(heads: Heads, q: &Array<2>, k: &Array<2>, v: &Array<2>) -> Array<2> {
+    reference_within(usize::MAX, heads, q, k, v)
+}
+
+/// Like [`reference`], where a query sees `window` keys at most.
+fn reference_within(
+    window: usize,
+    heads: Heads,
+    q: &Array<2>,
+    k: &Array<2>,
+    v: &Array<2>,
+) -> Array<2> {
     let (t, hd, keys) = (heads.tokens, heads.head_dim, heads.keys());
     Array::from_fn(q.shape, |index| {
         let (row, column) = (index / q.shape[1], index % q.shape[1]);
@@ -14,7 +25,9 @@ fn reference(heads: Heads, q: &Array<2>, k: &Array<2>, v: &Array<2>) -> Array<2>
         let of_key = |array: &Array<2>, key: usize, l: usize| {
             array.at(batch * keys + key, head / heads.group() * hd + l)
         };
-        let scores: Vec<f64> = (0..=heads.past + query)
+        let last = heads.past + query;
+        let first = (last + 1).saturating_sub(window);
+        let scores: Vec<f64> = (first..=last)
             .map(|key| {
                 let dot: f64 = (0..hd)
                     .map(|l| q.at(row, head * hd + l) * of_key(k, key, l))
@@ -23,7 +36,7 @@ fn reference(heads: Heads, q: &Array<2>, k: &Array<2>, v: &Array<2>) -> Array<2>
             })
             .collect();
         let total: f64 = scores.iter().sum();
-        let weighted = scores.iter().enumerate();
+        let weighted = (first..).zip(&scores);
         weighted
             .map(|(key, score)| score / total * of_key(v, key, l))
             .sum()
@@ -65,10 +78,21 @@ fn both_passes_equal_the_formula() {
     for _ in 0..8 {
         let Case { heads, q, k, v } = case(&mut random, 1..8, 0);
         let dy = random.array(q.shape);
-        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), None, heads);
+        let (y, log_sums) = attention(
+            [&q, &k, &v].map(Array::tensor),
+            &Visibility::causal(),
+            heads,
+        );
         reference(heads, &q, &k, &v).assert_close("forward", y.clone(), 1e-5);
         let operands = [q.tensor(), k.tensor(), v.tensor()];
-        let [d_q, d_k, d_v] = attention_backward(dy.tensor(), operands, y, log_sums, None, heads);
+        let [d_q, d_k, d_v] = attention_backward(
+            dy.tensor(),
+            operands,
+            y,
+            log_sums,
+            &Visibility::causal(),
+            heads,
+        );
         let expected = q.gradient(&dy, |q| reference(heads, q, &k, &v));
         expected.assert_close("queries", d_q, 1e-4);
         let expected = k.gradient(&dy, |k| reference(heads, &q, k, &v));
@@ -91,7 +115,11 @@ fn part(array: &Array<2>, start: usize, len: usize) -> Array<2> {
 #[test]
 fn packed_sequences_are_as_each_by_itself() {
     let mut random = Random::new();
-    for longest in [4, 20, 90] {
+    for (longest, is_within) in [4, 20, 90]
+        .into_iter()
+        .flat_map(|n| [(n, false), (n, true)])
+    {
+        let window = is_within.then(|| random.size(1..longest + 1));
         let lengths: Vec<usize> = (0..random.size(1..12))
             .map(|_| random.size(1..longest + 1))
             .collect();
@@ -105,17 +133,11 @@ fn packed_sequences_are_as_each_by_itself() {
             random.array(keys).times(3.0),
         );
         let (v, dy) = (random.array(keys), random.array(queries));
-        let segments = Segments::new(&lengths, &Device::flex());
-        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), Some(&segments), heads);
+        let segments = Visibility::segments(&lengths, &Device::flex()).within(window);
+        let (y, log_sums) = attention([&q, &k, &v].map(Array::tensor), &segments, heads);
         let operands = [q.tensor(), k.tensor(), v.tensor()];
-        let gradients = attention_backward(
-            dy.tensor(),
-            operands,
-            y.clone(),
-            log_sums,
-            Some(&segments),
-            heads,
-        );
+        let gradients =
+            attention_backward(dy.tensor(), operands, y.clone(), log_sums, &segments, heads);
         let mut start = 0;
         for len in lengths {
             let alone = Heads {
@@ -124,11 +146,12 @@ fn packed_sequences_are_as_each_by_itself() {
             };
             let [q, k, v, dy] = [&q, &k, &v, &dy].map(|x| part(x, start, len));
             let rows = |x: burn::tensor::Tensor<2>| x.slice_dim(0, start..start + len);
-            reference(alone, &q, &k, &v).assert_close("forward", rows(y.clone()), 1e-5);
+            let expected = reference_within(window.unwrap_or(tokens), alone, &q, &k, &v);
+            expected.assert_close("forward", rows(y.clone()), 1e-5);
             let operands = [q.tensor(), k.tensor(), v.tensor()];
-            let [q, k, v] = operands.clone();
-            let (y, log_sums) = attention(q, k, v, None, alone);
-            let expected = attention_backward(dy.tensor(), operands, y, log_sums, None, alone);
+            let within = Visibility::causal().within(window);
+            let (y, log_sums) = attention(operands.clone(), &within, alone);
+            let expected = attention_backward(dy.tensor(), operands, y, log_sums, &within, alone);
             for (expected, gradient) in expected.into_iter().zip(&gradients) {
                 let shape = expected.dims();
                 let values: Vec<f32> = expected.into_data().try_into_vec().unwrap();
@@ -147,7 +170,11 @@ fn later_queries_see_what_came_before() {
     for _ in 0..8 {
         let past = random.size(1..80);
         let Case { heads, q, k, v } = case(&mut random, 1..8, past);
-        let (y, _) = attention(q.tensor(), k.tensor(), v.tensor(), None, heads);
+        let (y, _) = attention(
+            [&q, &k, &v].map(Array::tensor),
+            &Visibility::causal(),
+            heads,
+        );
         let expected = reference(heads, &q, &k, &v);
         expected.assert_close("forward", y, 1e-5);
         // A cache has room for further keys.
@@ -160,8 +187,35 @@ fn later_queries_see_what_came_before() {
             }
         };
         let [k, v] = [&k, &v].map(&mut room).map(|array| array.tensor());
-        let (y, _) = attention(q.tensor(), k, v, None, heads);
+        let (y, _) = attention([q.tensor(), k, v], &Visibility::causal(), heads);
         expected.assert_close("forward with room", y, 1e-5);
+    }
+}
+
+#[test]
+fn windows_end_what_a_token_sees() {
+    let mut random = Random::new();
+    for tokens in [1..5, 5..9] {
+        for window in [1, 2, random.size(3..20), 100] {
+            let past = random.size(0..30);
+            let Case { heads, q, k, v } = case(&mut random, tokens.clone(), past);
+            let visibility = Visibility::causal().within(Some(window));
+            let dy = random.array(q.shape);
+            let operands = [&q, &k, &v].map(Array::tensor);
+            let (y, log_sums) = attention(operands.clone(), &visibility, heads);
+            let formula =
+                |q: &Array<2>, k: &Array<2>, v: &Array<2>| reference_within(window, heads, q, k, v);
+            let what = format!("window {window} of {heads:?}");
+            formula(&q, &k, &v).assert_close(&what, y.clone(), 1e-5);
+            let [d_q, d_k, d_v] =
+                attention_backward(dy.tensor(), operands, y, log_sums, &visibility, heads);
+            let expected = q.gradient(&dy, |q| formula(q, &k, &v));
+            expected.assert_close(&what, d_q, 1e-4);
+            let expected = k.gradient(&dy, |k| formula(&q, k, &v));
+            expected.assert_close(&what, d_k, 1e-4);
+            let expected = v.gradient(&dy, |v| formula(&q, &k, v));
+            expected.assert_close(&what, d_v, 1e-4);
+        }
     }
 }
 
@@ -171,13 +225,14 @@ fn later_queries_see_what_came_before() {
 fn gradients_of_long_rows_point_the_right_way() {
     const STEP: f64 = 1e-5;
     let mut random = Random::new();
-    for _ in 0..3 {
+    for window in [usize::MAX, random.size(1..20), random.size(20..110)] {
+        let visibility = Visibility::causal().within(Some(window));
         let Case { heads, q, k, v } = case(&mut random, 60..110, 0);
         let dy = random.array(q.shape);
-        let (y, log_sums) = attention(q.tensor(), k.tensor(), v.tensor(), None, heads);
-        reference(heads, &q, &k, &v).assert_close("forward", y.clone(), 1e-5);
+        let (y, log_sums) = attention([&q, &k, &v].map(Array::tensor), &visibility, heads);
+        reference_within(window, heads, &q, &k, &v).assert_close("forward", y.clone(), 1e-5);
         let operands = [q.tensor(), k.tensor(), v.tensor()];
-        let gradients = attention_backward(dy.tensor(), operands, y, log_sums, None, heads);
+        let gradients = attention_backward(dy.tensor(), operands, y, log_sums, &visibility, heads);
         for (which, gradient) in gradients.into_iter().enumerate() {
             let shape = if which == 0 { q.shape } else { k.shape };
             let direction = random.array(shape);
@@ -194,7 +249,8 @@ fn gradients_of_long_rows_point_the_right_way() {
                         x.clone()
                     }
                 };
-                let y = reference(heads, &moved(0, &q), &moved(1, &k), &moved(2, &v));
+                let y =
+                    reference_within(window, heads, &moved(0, &q), &moved(1, &k), &moved(2, &v));
                 y.values.iter().zip(&dy.values).map(|(y, dy)| y * dy).sum()
             };
             let expected = (product(STEP) - product(-STEP)) / (2.0 * STEP);

@@ -46,7 +46,7 @@ impl Block {
             [q, k, v],
             saved.attended,
             saved.log_sums,
-            context.segments.as_ref(),
+            &context.visibility,
             context.heads,
         );
         let d_k = context.rope.backward(d_k);

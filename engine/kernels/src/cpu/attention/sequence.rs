@@ -14,12 +14,14 @@ pub struct Sequence {
 /// The sequences of a batch, one after the other.
 pub struct Sequences {
     pub heads: Heads,
+    /// How many keys a query sees at most; its own is the last.
+    pub window: usize,
     pub list: Vec<Sequence>,
 }
 
 impl Sequences {
     /// A batch's rows.
-    pub fn rows(heads: Heads) -> Self {
+    pub fn rows(heads: Heads, window: Option<usize>) -> Self {
         let row = |row| Sequence {
             first_query: row * heads.tokens,
             tokens: heads.tokens,
@@ -27,11 +29,11 @@ impl Sequences {
             keys: heads.keys(),
         };
         let list = (0..heads.batch).map(row).collect();
-        Self { heads, list }
+        Self::new(heads, window, list)
     }
 
-    /// The segments of a packed row; see [`crate::Segments`].
-    pub fn segments(heads: Heads, table: &[i32]) -> Self {
+    /// The segments of a packed row; see [`crate::operand::Sight`].
+    pub fn segments(heads: Heads, window: Option<usize>, table: &[i32]) -> Self {
         let (mut list, mut start) = (Vec::new(), 0);
         while start < heads.tokens {
             // Our tables end every segment after its beginning and within the row.
@@ -44,7 +46,21 @@ impl Sequences {
             });
             start = end;
         }
-        Self { heads, list }
+        Self::new(heads, window, list)
+    }
+
+    fn new(heads: Heads, window: Option<usize>, list: Vec<Sequence>) -> Self {
+        let window = window.unwrap_or(usize::MAX);
+        Self {
+            heads,
+            window,
+            list,
+        }
+    }
+
+    /// The first key of its sequence that the query with this position sees.
+    pub fn first_visible(&self, position: usize) -> usize {
+        (position + 1).saturating_sub(self.window)
     }
 
     /// Queries of all sequences.
@@ -59,7 +75,10 @@ impl Sequences {
 
     /// About how many multiplications a forward takes.
     pub fn work(&self) -> usize {
-        let pairs = self.list.iter().map(|row| row.tokens * row.keys);
+        let pairs = self
+            .list
+            .iter()
+            .map(|row| row.tokens * row.keys.min(self.window));
         pairs.sum::<usize>() * self.heads.query_heads * self.heads.head_dim
     }
 }

@@ -1,7 +1,7 @@
-//! Gradients of causal attention: weights are recomputed from the log-sum-exps, once by queries and once by keys.
+//! Gradients of attention: weights are recomputed from the log-sum-exps, once by queries and once by keys.
 
 use burn::tensor::DType;
-use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*};
 
 use super::{
@@ -10,17 +10,17 @@ use super::{
         operand::{Four, load},
         rows::{elements, empty, empty_like, launch_size},
     },
-    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, group, lane, no_sums, rows_of_group,
-    scores,
+    Limits, Plan, ROWS, add_weighted, columns_of_unit, first_of_group, first_visible, group, lane,
+    no_sums, rows_of_group, scores,
 };
-use crate::Heads;
+use crate::{Heads, operand::Sight};
 
-/// The number of statistics of each head of each row, and of packed rows.
-const fn num_statistics(is_packed: bool) -> usize {
-    if is_packed { 4 } else { 2 }
+/// The number of statistics of each head of each row, and of rows of segments.
+const fn num_statistics(has_segments: bool) -> usize {
+    if has_segments { 4 } else { 2 }
 }
 
-/// Writes, for each head of each row, the log-sum-exp and `sum(d_out out)` next to each other, and for packed rows the
+/// Writes, for each head of each row, the log-sum-exp and `sum(d_out out)` next to each other, and for rows of segments the
 /// first token of the segment and the first token after it (exact up to 2^24). This way the kernels that read them need
 /// fewer of the eight bindings that every GPU has.
 #[cube(launch_unchecked)]
@@ -33,7 +33,7 @@ fn statistics_kernel<E: Float>(
     len: usize,
     heads: usize,
     #[comptime] vectors: usize,
-    #[comptime] is_packed: bool,
+    #[comptime] has_segments: bool,
     #[define(E)] _element: ElemType,
 ) {
     let head = ABSOLUTE_POS_X as usize;
@@ -45,10 +45,10 @@ fn statistics_kernel<E: Float>(
         let of_out = load(out, head * vectors + at);
         sum += load(d_out, head * vectors + at).dot(of_out);
     }
-    let at = head * comptime!(num_statistics(is_packed));
+    let at = head * comptime!(num_statistics(has_segments));
     statistics[at] = log_sums[head];
     statistics[at + 1] = sum;
-    if comptime!(is_packed) {
+    if comptime!(has_segments) {
         let token = head / heads;
         statistics[at + 2] = f32::cast_from(segments[token * 2]);
         statistics[at + 3] = f32::cast_from(segments[token * 2 + 1]);
@@ -68,9 +68,10 @@ fn query_kernel<E: Float>(
     past: usize,
     heads: usize,
     key_value_heads: usize,
+    window: usize,
     scale: f32,
     #[comptime] plan: Plan,
-    #[comptime] is_packed: bool,
+    #[comptime] limits: Limits,
     #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
@@ -90,26 +91,29 @@ fn query_kernel<E: Float>(
     let mut logs = Sequence::<f32>::new();
     let mut projected = Sequence::<f32>::new();
     let mut firsts = Sequence::<usize>::new();
-    let width = comptime!(num_statistics(is_packed));
+    let width = comptime!(num_statistics(limits.segments));
     #[unroll]
     for r in 0..ROWS {
         let at = (batch * tokens + rows[r]) * heads + head;
         queries.push(at * vectors);
         logs.push(statistics[at * width]);
         projected.push(statistics[at * width + 1]);
-        if comptime!(is_packed) {
-            firsts.push(usize::cast_from(statistics[at * width + 2]));
+        let mut of_segment = 0usize.runtime();
+        if comptime!(limits.segments) {
+            of_segment = usize::cast_from(statistics[at * width + 2]);
         }
+        firsts.push(first_visible(of_segment, past + rows[r], window, limits));
     }
     let mut sums = no_sums(plan);
     let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
 
-    let mut first = 0usize.runtime();
-    if comptime!(is_packed) {
-        first = usize::cast_from(statistics[(first_row * heads + head) * width + 2]);
+    let mut of_segment = 0usize.runtime();
+    if comptime!(limits.segments) {
+        of_segment = usize::cast_from(statistics[(first_row * heads + head) * width + 2]);
     }
+    let first = first_visible(of_segment, past + first_row, window, limits);
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
     for step in first / block..last / block + 1 {
         let start = step * block;
@@ -124,7 +128,7 @@ fn query_kernel<E: Float>(
                 let column = start + lane + c * lanes;
                 let weight = (tile[at] * scale - logs[r]).exp();
                 let mut d_score = weight * (d_tile[at] - projected[r]) * scale;
-                if comptime!(is_packed) {
+                if comptime!(limits.any()) {
                     d_score = select(column >= firsts[r], d_score, 0.0f32);
                 }
                 weights[(group * ROWS + r) * block + lane + c * lanes] =
@@ -164,9 +168,10 @@ fn key_kernel<E: Float>(
     past: usize,
     heads: usize,
     key_value_heads: usize,
+    window: usize,
     scale: f32,
     #[comptime] plan: Plan,
-    #[comptime] is_packed: bool,
+    #[comptime] limits: Limits,
     #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
@@ -196,18 +201,24 @@ fn key_kernel<E: Float>(
 
     // The first query that sees a key of the workgroup.
     let first_query = max(first_row, past) - past;
-    let width = comptime!(num_statistics(is_packed));
-    let mut last = tokens - 1;
-    if comptime!(is_packed) {
+    let width = comptime!(num_statistics(limits.segments));
+    // One after the last query that sees a key of the workgroup.
+    let mut end = tokens;
+    let last_row = min(first_row + comptime!(plan.rows()), keys) - 1;
+    if comptime!(limits.segments) {
         // The end of the last key's segment.
-        let last_row = min(first_row + comptime!(plan.rows()), tokens) - 1;
-        last = usize::cast_from(statistics[last_row * heads * width + 3]) - 1;
+        end = usize::cast_from(statistics[last_row * heads * width + 3]);
     }
+    if comptime!(limits.window) {
+        end = min(end, max(last_row + window, past) - past);
+    }
+    // Where no query sees them, the loop below is empty.
+    let last = max(end, 1) - 1;
     let per_key = heads / key_value_heads;
     for shared in 0..per_key {
         let head = key_head * per_key + shared;
         let query_head = (batch * tokens * heads + head) * vectors;
-        for step in first_query / block..last / block + 1 {
+        for step in first_query / block..end.div_ceil(block) {
             let start = step * block;
             let columns = columns_of_unit(query_head, start, last, query_stride, plan);
             scores(k, &places, q, &columns, &mut tile, vectors);
@@ -220,16 +231,17 @@ fn key_kernel<E: Float>(
                 let projection = statistics[of_query + 1];
                 // A query past the end sees no key.
                 let seen = select(query <= last, past + query + 1, 0usize.runtime());
-                let mut first = 0usize.runtime();
-                if comptime!(is_packed) {
-                    first = usize::cast_from(statistics[of_query + 2]);
+                let mut of_segment = 0usize.runtime();
+                if comptime!(limits.segments) {
+                    of_segment = usize::cast_from(statistics[of_query + 2]);
                 }
+                let first = first_visible(of_segment, past + query, window, limits);
                 #[unroll]
                 for r in 0..ROWS {
                     let at = comptime!(r * plan.columns + c);
                     let exponential = (tile[at] * scale - log).exp();
                     let mut weight = select(rows[r] < seen, exponential, 0.0f32);
-                    if comptime!(is_packed) {
+                    if comptime!(limits.any()) {
                         weight = select(rows[r] >= first, weight, 0.0f32);
                     }
                     let to = (group * ROWS + r) * block + lane + c * lanes;
@@ -277,16 +289,21 @@ fn key_kernel<E: Float>(
     }
 }
 
-/// See [`crate::KernelOps::attention_backward`], and its packed counterpart if there are `segments`.
+/// See [`crate::KernelOps::attention_backward`].
 pub fn backward(
     d_out: CubeTensor,
     [q, k, v]: [CubeTensor; 3],
     out: CubeTensor,
     log_sums: CubeTensor,
-    segments: Option<CubeTensor>,
+    sight: Sight<CubeBackend>,
     heads: Heads,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let is_packed = segments.is_some();
+    let (segments, window) = sight.limits();
+    let limits = Limits {
+        segments: segments.is_some(),
+        window: window.is_some(),
+    };
+    let window = window.unwrap_or_default();
     let [d_out, q, k, v, out, log_sums] = [d_out, q, k, v, out, log_sums].map(into_contiguous);
     let statistics = statistics(&d_out, out, log_sums, segments, heads);
     let (d_q, d_k, d_v) = (empty_like(&q), empty_like(&k), empty_like(&v));
@@ -315,9 +332,10 @@ pub fn backward(
             heads.past,
             heads.query_heads,
             heads.key_value_heads,
+            window,
             heads.scale() as f32,
             plan,
-            is_packed,
+            limits,
             element,
         );
         let [d_out, q, k, v, statistics] = args();
@@ -336,9 +354,10 @@ pub fn backward(
             heads.past,
             heads.query_heads,
             heads.key_value_heads,
+            window,
             heads.scale() as f32,
             plan,
-            is_packed,
+            limits,
             element,
         );
     }
@@ -353,8 +372,8 @@ fn statistics(
     heads: Heads,
 ) -> CubeTensor {
     let len = heads.batch * heads.tokens * heads.query_heads;
-    let is_packed = segments.is_some();
-    let shape = [len, num_statistics(is_packed)];
+    let has_segments = segments.is_some();
+    let shape = [len, num_statistics(has_segments)];
     let statistics = empty(&log_sums, shape, DType::F32);
     // A kernel without segments never reads what is bound in their place.
     let segments = segments.map_or_else(|| out.clone(), into_contiguous);
@@ -375,7 +394,7 @@ fn statistics(
             len,
             heads.query_heads,
             heads.head_dim / 4,
-            is_packed,
+            has_segments,
             element,
         );
     }

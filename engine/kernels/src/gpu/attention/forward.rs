@@ -1,7 +1,7 @@
-//! Output and log-sum-exp of causal attention.
+//! Output and log-sum-exp of attention.
 
 use burn::tensor::DType;
-use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*};
 
 use super::{
@@ -10,13 +10,29 @@ use super::{
         operand::Four,
         rows::{elements, empty, empty_like},
     },
-    Plan, ROWS, add_weighted, columns_of_unit, first_of_group, first_visible, group, lane, no_sums,
-    rows_of_group, scores,
+    Limits, Plan, ROWS, add_weighted, columns_of_unit, first_of_group, first_visible, group, lane,
+    no_sums, rows_of_group, scores,
 };
-use crate::Heads;
+use crate::{Heads, operand::Sight};
 
 /// Far below any score, far above f32's minimum: a sum with a score stays finite.
 pub const HIDDEN: f32 = -1e30;
+
+/// The first key that a query of a row sees.
+#[cube]
+fn first_key(
+    segments: &Tensor<i32>,
+    query: usize,
+    past: usize,
+    window: usize,
+    #[comptime] limits: Limits,
+) -> usize {
+    let mut of_segment = 0usize.runtime();
+    if comptime!(limits.segments) {
+        of_segment = usize::cast_from(segments[query * 2]);
+    }
+    first_visible(of_segment, past + query, window, limits)
+}
 
 #[cube(launch_unchecked)]
 fn forward_kernel<E: Float>(
@@ -30,9 +46,10 @@ fn forward_kernel<E: Float>(
     past: usize,
     heads: usize,
     key_value_heads: usize,
+    window: usize,
     scale: f32,
     #[comptime] plan: Plan,
-    #[comptime] is_packed: bool,
+    #[comptime] limits: Limits,
     #[define(E)] _element: ElemType,
 ) {
     let lanes = comptime!(plan.lanes);
@@ -53,7 +70,7 @@ fn forward_kernel<E: Float>(
     #[unroll]
     for r in 0..ROWS {
         queries.push(((batch * tokens + rows[r]) * heads + head) * vectors);
-        firsts.push(first_visible(segments, rows[r], is_packed));
+        firsts.push(first_key(segments, rows[r], past, window, limits));
     }
 
     let mut sums = no_sums(plan);
@@ -69,7 +86,7 @@ fn forward_kernel<E: Float>(
     let mut parts = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.lanes));
 
     // The first and the last key that any row of the workgroup sees.
-    let first = first_visible(segments, first_row, is_packed);
+    let first = first_key(segments, first_row, past, window, limits);
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
     for step in first / block..last / block + 1 {
         let start = step * block;
@@ -84,7 +101,7 @@ fn forward_kernel<E: Float>(
                 let column = start + lane + c * lanes;
                 let visible = column <= past + rows[r];
                 let mut score = select(visible, tile[at] * scale, HIDDEN.runtime());
-                if comptime!(is_packed) {
+                if comptime!(limits.any()) {
                     score = select(column >= firsts[r], score, HIDDEN.runtime());
                 }
                 tile[at] = score;
@@ -149,12 +166,12 @@ fn forward_kernel<E: Float>(
     }
 }
 
-/// See [`crate::KernelOps::attention`], and its packed counterpart if there are `segments`.
+/// See [`crate::KernelOps::attention`].
 pub fn forward(
     q: CubeTensor,
     k: CubeTensor,
     v: CubeTensor,
-    segments: Option<CubeTensor>,
+    sight: Sight<CubeBackend>,
     heads: Heads,
 ) -> (CubeTensor, CubeTensor) {
     let [q, k, v] = [q, k, v].map(into_contiguous);
@@ -169,7 +186,11 @@ pub fn forward(
         heads.query_heads as u32,
         heads.batch as u32,
     );
-    let is_packed = segments.is_some();
+    let (segments, window) = sight.limits();
+    let limits = Limits {
+        segments: segments.is_some(),
+        window: window.is_some(),
+    };
     // A kernel without segments never reads what is bound in their place.
     let segments = segments.map_or_else(|| q.clone(), into_contiguous);
     // SAFETY: rows and keys are clamped to their numbers, which `heads` gives as the tensors have them.
@@ -188,9 +209,10 @@ pub fn forward(
             heads.past,
             heads.query_heads,
             heads.key_value_heads,
+            window.unwrap_or_default(),
             heads.scale() as f32,
             plan,
-            is_packed,
+            limits,
             element,
         );
     }
