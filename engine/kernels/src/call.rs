@@ -8,7 +8,7 @@ use burn::{
 };
 
 use super::{
-    Heads, KernelOps,
+    Activation, Heads, KernelOps,
     operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 use crate::packed::{PackedKind, PackedMatrix};
@@ -320,20 +320,27 @@ pub fn attention_backward(
     [q, k, v].map(Tensor::from_dispatch)
 }
 
-/// See [`KernelOps::swiglu`].
-pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as KernelOps>::swiglu(
+/// See [`KernelOps::gated`].
+pub fn gated(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelOps>::gated(
         gate.into_dispatch(),
         up.into_dispatch(),
+        activation,
     ))
 }
 
-/// Gradients of `gate` and `up`; see [`KernelOps::swiglu_backward`].
-pub fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 2] {
-    let (gate, up) = <Dispatch as KernelOps>::swiglu_backward(
+/// Gradients of `gate` and `up`; see [`KernelOps::gated_backward`].
+pub fn gated_backward(
+    dy: Tensor<2>,
+    gate: Tensor<2>,
+    up: Tensor<2>,
+    activation: Activation,
+) -> [Tensor<2>; 2] {
+    let (gate, up) = <Dispatch as KernelOps>::gated_backward(
         dy.into_dispatch(),
         gate.into_dispatch(),
         up.into_dispatch(),
+        activation,
     );
     [gate, up].map(Tensor::from_dispatch)
 }

@@ -6,7 +6,8 @@ use burn::{
 };
 
 use super::{
-    Heads, KernelOps,
+    Activation, Heads, KernelOps,
+    activation::{CUBIC, LINEAR},
     operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 
@@ -220,23 +221,48 @@ fn merge_keys<B: KernelOps>(x: FloatTensor<B>, heads: Heads) -> FloatTensor<B> {
     B::float_reshape(B::float_swap_dims(x, 1, 2), Shape::from(shape))
 }
 
-pub fn silu<B: KernelOps>(x: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_mul(x.clone(), B::sigmoid(x))
+pub fn gated<B: KernelOps>(
+    gate: FloatTensor<B>,
+    up: FloatTensor<B>,
+    activation: Activation,
+) -> FloatTensor<B> {
+    let sigmoid = B::sigmoid(inner::<B>(gate.clone(), activation));
+    B::float_mul(B::float_mul(gate, sigmoid), up)
 }
 
-pub fn swiglu_backward<B: KernelOps>(
+pub fn gated_backward<B: KernelOps>(
     dy: FloatTensor<B>,
     gate: FloatTensor<B>,
     up: FloatTensor<B>,
+    activation: Activation,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let sigmoid = B::sigmoid(gate.clone());
-    let silu = B::float_mul(gate, sigmoid.clone());
+    let sigmoid = B::sigmoid(inner::<B>(gate.clone(), activation));
+    let activated = B::float_mul(gate.clone(), sigmoid.clone());
     let rest = B::float_add_scalar(B::float_neg(sigmoid.clone()), 1.0.into());
-    let slope = B::float_add(sigmoid, B::float_mul(silu.clone(), rest));
+    let bent = B::float_mul(activated.clone(), rest);
+    let bent = match activation {
+        Activation::Silu => bent,
+        Activation::GeluTanh => B::float_mul(bent, even_polynomial::<B>(gate, 3.0 * CUBIC)),
+    };
+    let slope = B::float_add(sigmoid, bent);
     (
         B::float_mul(B::float_mul(dy.clone(), up), slope),
-        B::float_mul(dy, silu),
+        B::float_mul(dy, activated),
     )
+}
+
+/// The `s(x)` of an activation.
+fn inner<B: KernelOps>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    match activation {
+        Activation::Silu => x,
+        Activation::GeluTanh => B::float_mul(x.clone(), even_polynomial::<B>(x, CUBIC)),
+    }
+}
+
+/// `LINEAR + factor x^2`
+fn even_polynomial<B: KernelOps>(x: FloatTensor<B>, factor: f32) -> FloatTensor<B> {
+    let square = B::float_mul_scalar(B::float_mul(x.clone(), x), factor.into());
+    B::float_add_scalar(square, LINEAR.into())
 }
 
 /// See [`KernelOps::head_chunk`].

@@ -16,7 +16,7 @@ use burn::tensor::{Element, FloatDType, Shape, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use super::{
-    Heads, KernelOps,
+    Activation, Heads, KernelOps,
     operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 use attention::Sequences;
@@ -181,20 +181,21 @@ impl KernelOps for Flex {
         )
     }
 
-    fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+    fn gated(gate: FlexTensor, up: FlexTensor, activation: Activation) -> FlexTensor {
         let [n, f] = dims(&gate);
         let up = contiguous(up);
         let (mut out, up) = (into_floats(gate), floats(&up));
         row::for_each_row(&mut out, f, |row, gate| {
-            row::swiglu(gate, &up[row * f..][..f]);
+            row::gated(gate, &up[row * f..][..f], activation);
         });
         tensor(out, [n, f])
     }
 
-    fn swiglu_backward(
+    fn gated_backward(
         dy: FlexTensor,
         gate: FlexTensor,
         up: FlexTensor,
+        activation: Activation,
     ) -> (FlexTensor, FlexTensor) {
         let [n, f] = dims(&gate);
         let up = contiguous(up);
@@ -204,7 +205,7 @@ impl KernelOps for Flex {
             let range = row * f..(row + 1) * f;
             // SAFETY: every row is handed out once.
             let gate = unsafe { shared.part(range.clone()) };
-            row::swiglu_backward(dy, gate, &up[range]);
+            row::gated_backward(dy, gate, &up[range], activation);
         });
         (tensor(d_gate, [n, f]), tensor(d_up, [n, f]))
     }

@@ -37,7 +37,7 @@ use burn_cubecl::{CubeBackend, kernel::cast, tensor::CubeTensor};
 
 use self::operand::Along;
 use super::{
-    Heads, KernelOps, composed,
+    Activation, Heads, KernelOps, composed,
     operand::{Addend, PackedOperand, RunningSums, Sight},
 };
 
@@ -156,28 +156,28 @@ impl KernelOps for CubeBackend {
         attention::backward(d_output, [q, k, v], output, log_sums, sight, heads)
     }
 
-    fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
+    fn gated(gate: CubeTensor, up: CubeTensor, activation: Activation) -> CubeTensor {
         if !elementwise::fits(&gate) {
             let dtype = gate.dtype;
             let [gate, up] = [gate, up].map(single);
-            let product = Self::float_mul(composed::silu::<Self>(gate), up);
-            return cast(product, dtype);
+            return cast(composed::gated::<Self>(gate, up, activation), dtype);
         }
-        elementwise::swiglu(gate, up)
+        elementwise::gated(gate, up, activation)
     }
 
-    fn swiglu_backward(
+    fn gated_backward(
         dy: CubeTensor,
         gate: CubeTensor,
         up: CubeTensor,
+        activation: Activation,
     ) -> (CubeTensor, CubeTensor) {
         if !elementwise::fits(&gate) {
             let dtype = gate.dtype;
             let [dy, gate, up] = [dy, gate, up].map(single);
-            let (d_gate, d_up) = composed::swiglu_backward::<Self>(dy, gate, up);
+            let (d_gate, d_up) = composed::gated_backward::<Self>(dy, gate, up, activation);
             return (cast(d_gate, dtype), cast(d_up, dtype));
         }
-        elementwise::swiglu_backward(dy, gate, up)
+        elementwise::gated_backward(dy, gate, up, activation)
     }
 
     fn head_chunk(

@@ -16,6 +16,8 @@ use burn::{
 use operand::{Addend, PackedOperand, RunningSums, Sight};
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+mod activation;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 mod call;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod composed;
@@ -33,9 +35,11 @@ pub mod packed;
 mod testing;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
+pub use activation::Activation;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use call::{
     FrozenMatrix, HeadSums, LowRank, Visibility, add_residual, add_rms_norm, attention,
-    attention_backward, matmul, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+    attention_backward, gated, gated_backward, matmul, rms_norm, rms_norm_backward, rope,
 };
 #[cfg(all(feature = "threads", feature = "web"))]
 pub use cpu::parallel::help;
@@ -191,18 +195,23 @@ pub trait KernelOps: Backend {
         composed::attention_backward::<Self>(d_output, [q, k, v], output, log_sums, sight, heads)
     }
 
-    /// `silu(gate) up`, all `[n, f]`.
-    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_mul(composed::silu::<Self>(gate), up)
+    /// `f(gate) up`, all `[n, f]`.
+    fn gated(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        composed::gated::<Self>(gate, up, activation)
     }
 
-    /// Gradients of [`Self::swiglu`]'s `gate` and `up`.
-    fn swiglu_backward(
+    /// Gradients of [`Self::gated`]'s `gate` and `up`.
+    fn gated_backward(
         dy: FloatTensor<Self>,
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
+        activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        composed::swiglu_backward::<Self>(dy, gate, up)
+        composed::gated_backward::<Self>(dy, gate, up, activation)
     }
 
     /// Adds one chunk `W` `[c, d]` of the head's rows to the running sums of the softmax over the vocabulary; `hidden`

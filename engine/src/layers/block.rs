@@ -18,10 +18,14 @@ use super::{
 };
 use crate::{
     kernels::{
-        FrozenMatrix, Heads, Visibility, add_residual, add_rms_norm, attention, rms_norm, swiglu,
+        Activation, FrozenMatrix, Heads, Visibility, add_residual, add_rms_norm, attention, gated,
+        rms_norm,
     },
     sizes::BlockShape,
 };
+
+/// The nonlinearity of the MLP.
+const ACTIVATION: Activation = Activation::Silu;
 
 /// The frozen weights of a block; fields have HF's names.
 #[derive(Debug, Clone)]
@@ -243,7 +247,7 @@ impl Block {
         let (middle, normed) = pass.after_attention(x, attended);
         let gate = pass.project(TargetModule::GateProj, normed.clone());
         let up = pass.project(TargetModule::UpProj, normed);
-        let output = pass.project(TargetModule::DownProj, swiglu(gate, up));
+        let output = pass.project(TargetModule::DownProj, gated(gate, up, ACTIVATION));
         add_residual(middle, output)
     }
 
@@ -267,8 +271,8 @@ impl Block {
         let gate_output = pass.project(TargetModule::GateProj, normed.clone());
         let up_output = pass.project(TargetModule::UpProj, normed);
         let has_adapter = pass.module(TargetModule::DownProj).is_some();
-        let activated =
-            (with_output || has_adapter).then(|| swiglu(gate_output.clone(), up_output.clone()));
+        let activated = (with_output || has_adapter)
+            .then(|| gated(gate_output.clone(), up_output.clone(), ACTIVATION));
         let output = match activated {
             Some(activated) if with_output => {
                 let output = pass.project(TargetModule::DownProj, activated);

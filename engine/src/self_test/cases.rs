@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     kernels::{
-        FrozenMatrix, Heads, Visibility, attention, attention_backward, matmul, rms_norm,
-        rms_norm_backward, swiglu,
+        Activation, FrozenMatrix, Heads, Visibility, attention, attention_backward, gated, matmul,
+        rms_norm, rms_norm_backward,
     },
     layers::{
         float_type,
@@ -215,7 +215,7 @@ impl Bench<'_> {
             EPS,
             float_type(self.precision),
         );
-        let product = swiglu(gate, self.activations(&up));
+        let product = gated(gate, self.activations(&up), Activation::Silu);
         let reference = |i: usize, j| {
             let gate = weight.at(0, j) * x.at(i, j) * inverse_rms[i];
             gate / (1.0 + (-gate).exp()) * up.at(i, j)

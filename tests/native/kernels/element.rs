@@ -1,7 +1,8 @@
 //! Norms, activations and rotations.
 
 use engine::kernels::{
-    add_residual, add_rms_norm, rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward,
+    Activation, add_residual, add_rms_norm, gated, gated_backward, rms_norm, rms_norm_backward,
+    rope,
 };
 
 use super::{Numbers, size, tensor, values, variants};
@@ -11,6 +12,7 @@ use crate::{
 };
 
 const EPS: f64 = 1e-2;
+const ACTIVATIONS: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
 
 pub async fn norms_equal_the_formula(numbers: Numbers) {
     let device = device().await;
@@ -78,29 +80,43 @@ pub async fn an_overflow_of_a_norm_shows(numbers: Numbers) {
     }
 }
 
-pub async fn swiglu_equals_the_formula(numbers: Numbers) {
+/// An activation and its derivative by their own formulas.
+fn formula(activation: Activation, x: f64) -> (f64, f64) {
+    match activation {
+        Activation::Silu => {
+            let s = 1.0 / (1.0 + (-x).exp());
+            (x * s, s * (1.0 + x * (1.0 - s)))
+        }
+        Activation::GeluTanh => {
+            let root = std::f64::consts::FRAC_2_PI.sqrt();
+            let tanh = (root * (x + 0.044715 * x.powi(3))).tanh();
+            let d_inner = root * (1.0 + 3.0 * 0.044715 * x.powi(2));
+            let slope = 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner;
+            (0.5 * x * (1.0 + tanh), slope)
+        }
+    }
+}
+
+pub async fn gated_activations_equal_the_formula(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
-    for variant in variants() {
+    for (variant, activation) in variants().flat_map(|v| ACTIVATIONS.map(|a| (v.clone(), a))) {
         for by_four in [true, false] {
             let shape = [random.size(1..40), size(&mut random, 1..90, by_four)];
             let gate = numbers.round(random.array(shape).times(8.0));
             let [up, dy] = [(); 2].map(|()| numbers.array(&mut random, shape));
             let [gate_, up_, dy_] = [&gate, &up, &dy].map(|x| numbers.tensor(x, &device));
             let tolerance = numbers.tolerance(1e-5);
-            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-            let silu = |i: usize| gate.values[i] * sigmoid(gate.values[i]);
-            let expected = Array::from_fn(shape, |i| silu(i) * up.values[i]);
-            let y = values(swiglu(gate_.clone(), up_.clone())).await;
-            expected.assert_values_close(&variant, &y, tolerance);
-            let [d_gate, d_up] = swiglu_backward(dy_, gate_, up_);
-            let expected = Array::from_fn(shape, |i| {
-                let (x, s) = (gate.values[i], sigmoid(gate.values[i]));
-                dy.values[i] * up.values[i] * s * (1.0 + x * (1.0 - s))
-            });
-            expected.assert_values_close(&variant, &values(d_gate).await, tolerance);
-            let expected = Array::from_fn(shape, |i| dy.values[i] * silu(i));
-            expected.assert_values_close(&variant, &values(d_up).await, tolerance);
+            let what = format!("{variant}: {activation:?}");
+            let of = |i: usize| formula(activation, gate.values[i]);
+            let expected = Array::from_fn(shape, |i| of(i).0 * up.values[i]);
+            let y = values(gated(gate_.clone(), up_.clone(), activation)).await;
+            expected.assert_values_close(&what, &y, tolerance);
+            let [d_gate, d_up] = gated_backward(dy_, gate_, up_, activation);
+            let expected = Array::from_fn(shape, |i| dy.values[i] * up.values[i] * of(i).1);
+            expected.assert_values_close(&what, &values(d_gate).await, tolerance);
+            let expected = Array::from_fn(shape, |i| dy.values[i] * of(i).0);
+            expected.assert_values_close(&what, &values(d_up).await, tolerance);
         }
     }
 }
@@ -109,11 +125,17 @@ pub async fn extreme_gates_give_what_floats_can_hold(numbers: Numbers) {
     let device = device().await;
     let gates = [-1e4, -100.0, -80.0, -60.0, 60.0, 80.0, 100.0, 1e4];
     let gate = Array::from_fn([1, 8], |i| gates[i]);
-    let up = Array::from_fn([1, 8], |_| 1.0);
-    let [gate, up] = [&gate, &up].map(|x| numbers.tensor(x, &device));
-    let y = values(swiglu(gate, up)).await;
-    assert_eq!(&y[4..], [60.0, 80.0, 100.0, 1e4]);
-    assert!(y[..4].iter().all(|y| y.abs() < 1e-20), "{y:?}");
+    let ones = Array::from_fn([1, 8], |_| 1.0);
+    for activation in ACTIVATIONS {
+        let [gate, ones] = [&gate, &ones].map(|x| numbers.tensor(x, &device));
+        let y = values(gated(gate.clone(), ones.clone(), activation)).await;
+        assert_eq!(&y[4..], [60.0, 80.0, 100.0, 1e4]);
+        assert!(y[..4].iter().all(|y| y.abs() < 1e-20), "{y:?}");
+        let [slopes, _] = gated_backward(ones.clone(), gate, ones, activation);
+        let slopes = values(slopes).await;
+        assert_eq!(&slopes[4..], [1.0; 4]);
+        assert!(slopes[..4].iter().all(|y| y.abs() < 1e-20), "{slopes:?}");
+    }
 }
 
 pub async fn heads_are_rotated_and_back(numbers: Numbers) {

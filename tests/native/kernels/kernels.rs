@@ -26,7 +26,7 @@ macro_rules! for_each_kernel_check {
         $test!(attention, windows_end_what_a_token_sees);
         $test!(element, norms_equal_the_formula);
         $test!(element, an_overflow_of_a_norm_shows);
-        $test!(element, swiglu_equals_the_formula);
+        $test!(element, gated_activations_equal_the_formula);
         $test!(element, extreme_gates_give_what_floats_can_hold);
         $test!(element, heads_are_rotated_and_back);
         $test!(packed, every_kind_is_unpacked);

@@ -6,6 +6,10 @@ use super::{
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };
+use crate::{
+    Activation,
+    activation::{CUBIC, LINEAR},
+};
 
 /// The work per element of a row, in multiplications: some operations, and a division or an exponential.
 const WORK_PER_ELEMENT: usize = 8;
@@ -201,17 +205,72 @@ fn map_with<const N: usize>(
     }
 }
 
-/// Replaces `gate` with `silu(gate) up`.
-pub fn swiglu(gate: &mut [f32], up: &[f32]) {
-    map_with(gate, [up], |gate, [up]| gate.times(sigmoid(gate)).times(up));
+/// The `s(x)` of an [`Activation`], and its derivative.
+trait Inner {
+    fn value(x: F32x4) -> F32x4;
+    fn slope(x: F32x4) -> F32x4;
+}
+
+struct Silu;
+
+impl Inner for Silu {
+    #[inline(always)]
+    fn value(x: F32x4) -> F32x4 {
+        x
+    }
+
+    #[inline(always)]
+    fn slope(_x: F32x4) -> F32x4 {
+        F32x4::splat(1.0)
+    }
+}
+
+struct GeluTanh;
+
+impl Inner for GeluTanh {
+    #[inline(always)]
+    fn value(x: F32x4) -> F32x4 {
+        let square = x.times(x);
+        square
+            .mul_add(F32x4::splat(CUBIC), F32x4::splat(LINEAR))
+            .times(x)
+    }
+
+    #[inline(always)]
+    fn slope(x: F32x4) -> F32x4 {
+        let square = x.times(x);
+        square.mul_add(F32x4::splat(3.0 * CUBIC), F32x4::splat(LINEAR))
+    }
+}
+
+/// Replaces `gate` with `f(gate) up`.
+pub fn gated(gate: &mut [f32], up: &[f32], activation: Activation) {
+    match activation {
+        Activation::Silu => gated_by::<Silu>(gate, up),
+        Activation::GeluTanh => gated_by::<GeluTanh>(gate, up),
+    }
+}
+
+fn gated_by<S: Inner>(gate: &mut [f32], up: &[f32]) {
+    map_with(gate, [up], |gate, [up]| {
+        gate.times(sigmoid(S::value(gate))).times(up)
+    });
 }
 
 /// Replaces `gate` and `dy` with the gradients of gate and up.
-pub fn swiglu_backward(dy: &mut [f32], gate: &mut [f32], up: &[f32]) {
+pub fn gated_backward(dy: &mut [f32], gate: &mut [f32], up: &[f32], activation: Activation) {
+    match activation {
+        Activation::Silu => gated_backward_by::<Silu>(dy, gate, up),
+        Activation::GeluTanh => gated_backward_by::<GeluTanh>(dy, gate, up),
+    }
+}
+
+fn gated_backward_by<S: Inner>(dy: &mut [f32], gate: &mut [f32], up: &[f32]) {
     let one = F32x4::splat(1.0);
     let gradients = |dy: F32x4, gate: F32x4, up: F32x4| {
-        let sigmoid = sigmoid(gate);
-        let slope = gate.times(one.minus(sigmoid)).mul_add(sigmoid, sigmoid);
+        let sigmoid = sigmoid(S::value(gate));
+        let bend = gate.times(one.minus(sigmoid)).times(S::slope(gate));
+        let slope = bend.mul_add(sigmoid, sigmoid);
         [dy.times(up).times(slope), dy.times(gate.times(sigmoid))]
     };
     let [mut dy, mut gate] = [dy, gate].map(|row| row.chunks_exact_mut(LANES));

@@ -1,4 +1,4 @@
-//! SwiGLU, RoPE and the residual sum: one unit per vector of four.
+//! The gated activation, RoPE and the residual sum: one unit per vector of four.
 
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{calculate_cube_count_elemwise, client::Client, ir::ElemType, prelude::*};
@@ -7,16 +7,21 @@ use super::{
     operand::{Four, load},
     rows::{elements, empty_like},
 };
+use crate::{
+    Activation,
+    activation::{CUBIC, LINEAR},
+};
 
 /// Units of a workgroup.
 const UNITS: u32 = 64;
 
 #[cube(launch_unchecked)]
-fn swiglu_kernel<E: Float>(
+fn gated_kernel<E: Float>(
     gate: &Tensor<Vector<E, Four>>,
     up: &Tensor<Vector<E, Four>>,
     out: &mut Tensor<Vector<E, Four>>,
     len: usize,
+    #[comptime] activation: Activation,
     #[define(E)] _element: ElemType,
 ) {
     let at = ABSOLUTE_POS;
@@ -24,17 +29,18 @@ fn swiglu_kernel<E: Float>(
         terminate!();
     }
     let gate = load(gate, at);
-    out[at] = Vector::cast_from(gate * sigmoid(gate) * load(up, at));
+    out[at] = Vector::cast_from(gate * sigmoid(inner(gate, activation)) * load(up, at));
 }
 
 #[cube(launch_unchecked)]
-fn swiglu_backward_kernel<E: Float>(
+fn gated_backward_kernel<E: Float>(
     dy: &Tensor<Vector<E, Four>>,
     gate: &Tensor<Vector<E, Four>>,
     up: &Tensor<Vector<E, Four>>,
     d_gate: &mut Tensor<Vector<E, Four>>,
     d_up: &mut Tensor<Vector<E, Four>>,
     len: usize,
+    #[comptime] activation: Activation,
     #[define(E)] _element: ElemType,
 ) {
     let at = ABSOLUTE_POS;
@@ -43,11 +49,12 @@ fn swiglu_backward_kernel<E: Float>(
     }
     let gate = load(gate, at);
     let dy = load(dy, at);
-    let sigmoid = sigmoid(gate);
-    let silu = gate * sigmoid;
-    let slope = sigmoid + silu * (Vector::new(1.0f32) - sigmoid);
+    let sigmoid = sigmoid(inner(gate, activation));
+    let activated = gate * sigmoid;
+    let bend = activated * (Vector::new(1.0f32) - sigmoid);
+    let slope = sigmoid + bend_by(bend, gate, activation);
     d_gate[at] = Vector::cast_from(dy * load(up, at) * slope);
-    d_up[at] = Vector::cast_from(dy * silu);
+    d_up[at] = Vector::cast_from(dy * activated);
 }
 
 /// `out = x + delta`
@@ -64,6 +71,30 @@ fn add_kernel<E: Float>(
         terminate!();
     }
     out[at] = x[at] + load(delta, at);
+}
+
+/// The `s(x)` of an activation.
+#[cube]
+fn inner(x: Vector<f32, Four>, #[comptime] activation: Activation) -> Vector<f32, Four> {
+    if comptime!(activation == Activation::GeluTanh) {
+        x * (Vector::new(LINEAR) + x * x * Vector::new(CUBIC))
+    } else {
+        x
+    }
+}
+
+/// `bend s'(x)`
+#[cube]
+fn bend_by(
+    bend: Vector<f32, Four>,
+    x: Vector<f32, Four>,
+    #[comptime] activation: Activation,
+) -> Vector<f32, Four> {
+    if comptime!(activation == Activation::GeluTanh) {
+        bend * (Vector::new(LINEAR) + x * x * Vector::new(comptime!(3.0 * CUBIC)))
+    } else {
+        bend
+    }
 }
 
 #[cube]
@@ -120,8 +151,8 @@ pub fn fits(x: &CubeTensor) -> bool {
     len.is_multiple_of(4) && len > 0
 }
 
-/// See [`crate::KernelOps::swiglu`].
-pub fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
+/// See [`crate::KernelOps::gated`].
+pub fn gated(gate: CubeTensor, up: CubeTensor, activation: Activation) -> CubeTensor {
     let [gate, up] = [gate, up].map(into_contiguous);
     let out = empty_like(&gate);
     let client = out.client.clone();
@@ -130,7 +161,7 @@ pub fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
     let element = elements(&out);
     // SAFETY: positions are checked against the length that all three share.
     unsafe {
-        swiglu_kernel::launch_unchecked(
+        gated_kernel::launch_unchecked(
             &client,
             cubes,
             dim,
@@ -138,17 +169,19 @@ pub fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
             up.into_tensor_arg(),
             out.clone().into_tensor_arg(),
             len,
+            activation,
             element,
         );
     }
     out
 }
 
-/// See [`crate::KernelOps::swiglu_backward`].
-pub fn swiglu_backward(
+/// See [`crate::KernelOps::gated_backward`].
+pub fn gated_backward(
     dy: CubeTensor,
     gate: CubeTensor,
     up: CubeTensor,
+    activation: Activation,
 ) -> (CubeTensor, CubeTensor) {
     let [dy, gate, up] = [dy, gate, up].map(into_contiguous);
     let (d_gate, d_up) = (empty_like(&gate), empty_like(&gate));
@@ -158,7 +191,7 @@ pub fn swiglu_backward(
     let element = elements(&d_up);
     // SAFETY: positions are checked against the length that all five share.
     unsafe {
-        swiglu_backward_kernel::launch_unchecked(
+        gated_backward_kernel::launch_unchecked(
             &client,
             cubes,
             dim,
@@ -168,6 +201,7 @@ pub fn swiglu_backward(
             d_gate.clone().into_tensor_arg(),
             d_up.clone().into_tensor_arg(),
             len,
+            activation,
             element,
         );
     }

@@ -2,10 +2,11 @@
 
 use burn::tensor::FloatDType;
 
-use super::super::{add_rms_norm, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
+use super::super::{Activation, add_rms_norm, gated, gated_backward, rms_norm, rms_norm_backward};
 use crate::testing::{Array, Random};
 
 const EPS: f64 = 1e-2;
+const ACTIVATIONS: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
 
 #[test]
 fn an_overflow_of_a_norm_shows() {
@@ -44,40 +45,61 @@ fn norms_equal_the_formula() {
     }
 }
 
+/// An activation and its derivative by their own formulas.
+fn formula(activation: Activation, x: f64) -> (f64, f64) {
+    match activation {
+        Activation::Silu => {
+            let s = 1.0 / (1.0 + (-x).exp());
+            (x * s, s * (1.0 + x * (1.0 - s)))
+        }
+        Activation::GeluTanh => {
+            let root = std::f64::consts::FRAC_2_PI.sqrt();
+            let tanh = (root * (x + 0.044715 * x.powi(3))).tanh();
+            let d_inner = root * (1.0 + 3.0 * 0.044715 * x.powi(2));
+            let slope = 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner;
+            (0.5 * x * (1.0 + tanh), slope)
+        }
+    }
+}
+
 #[test]
-fn swiglu_equals_the_formula() {
+fn gated_activations_equal_the_formula() {
     let mut random = Random::new();
     // The second is longer than the pieces that rows are taken in.
-    for shape in [[1..9, 1..30], [1..3, 257..600]] {
+    for (shape, activation) in [[1..9, 1..30], [1..3, 257..600]]
+        .into_iter()
+        .flat_map(|shape| ACTIVATIONS.map(|activation| (shape.clone(), activation)))
+    {
         let shape = shape.map(|range| random.size(range));
         let gate = random.array(shape).times(8.0);
         let (up, dy) = (random.array(shape), random.array(shape));
-        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-        let expected = Array::from_fn(shape, |i| {
-            gate.values[i] * sigmoid(gate.values[i]) * up.values[i]
-        });
-        expected.assert_close("forward", swiglu(gate.tensor(), up.tensor()), 1e-5);
-        let [d_gate, d_up] = swiglu_backward(dy.tensor(), gate.tensor(), up.tensor());
-        let expected = Array::from_fn(shape, |i| {
-            let (x, s) = (gate.values[i], sigmoid(gate.values[i]));
-            dy.values[i] * up.values[i] * s * (1.0 + x * (1.0 - s))
-        });
-        expected.assert_close("gate", d_gate, 1e-5);
-        let expected = Array::from_fn(shape, |i| {
-            dy.values[i] * gate.values[i] * sigmoid(gate.values[i])
-        });
-        expected.assert_close("up", d_up, 1e-5);
+        let of = |i: usize| formula(activation, gate.values[i]);
+        let expected = Array::from_fn(shape, |i| of(i).0 * up.values[i]);
+        let what = format!("{activation:?}");
+        let actual = gated(gate.tensor(), up.tensor(), activation);
+        expected.assert_close(&what, actual, 1e-5);
+        let [d_gate, d_up] = gated_backward(dy.tensor(), gate.tensor(), up.tensor(), activation);
+        let expected = Array::from_fn(shape, |i| dy.values[i] * up.values[i] * of(i).1);
+        expected.assert_close(&what, d_gate, 1e-5);
+        let expected = Array::from_fn(shape, |i| dy.values[i] * of(i).0);
+        expected.assert_close(&what, d_up, 1e-5);
     }
 }
 
 #[test]
 fn extreme_gates_give_what_floats_can_hold() {
     let gate = Array::from_fn([1, 6], |i| [-1e4, -100.0, -80.0, 80.0, 100.0, 1e4][i]);
-    let up = Array::from_fn([1, 6], |_| 1.0);
-    let y: Vec<f32> = swiglu(gate.tensor(), up.tensor())
-        .into_data()
-        .try_into_vec()
-        .unwrap();
-    assert_eq!(&y[3..], [80.0, 100.0, 1e4]);
-    assert!(y[..3].iter().all(|y| y.abs() < 1e-30), "{y:?}");
+    let ones = Array::from_fn([1, 6], |_| 1.0);
+    for activation in ACTIVATIONS {
+        let y = gated(gate.tensor(), ones.tensor(), activation);
+        let y: Vec<f32> = y.into_data().try_into_vec().unwrap();
+        assert_eq!(&y[3..], [80.0, 100.0, 1e4]);
+        assert!(y[..3].iter().all(|y| y.abs() < 1e-30), "{y:?}");
+        let operands = [&ones, &gate, &ones].map(Array::tensor);
+        let [dy, gate, up] = operands;
+        let [slopes, _] = gated_backward(dy, gate, up, activation);
+        let slopes: Vec<f32> = slopes.into_data().try_into_vec().unwrap();
+        assert_eq!(&slopes[3..], [1.0; 3]);
+        assert!(slopes[..3].iter().all(|y| y.abs() < 1e-30), "{slopes:?}");
+    }
 }

@@ -3,9 +3,9 @@
 use burn::tensor::{FloatDType, Tensor};
 use protocol::{BlockNorm, TargetModule};
 
-use super::{Block, BlockAdapter, BlockGradients, PassContext, Saved, norm_of};
+use super::{ACTIVATION, Block, BlockAdapter, BlockGradients, PassContext, Saved, norm_of};
 use crate::{
-    kernels::{attention_backward, rms_norm, rms_norm_backward, swiglu_backward},
+    kernels::{attention_backward, gated_backward, rms_norm, rms_norm_backward},
     layers::projection,
 };
 
@@ -26,7 +26,8 @@ impl Block {
             gradients: BlockGradients::default(),
         };
         let d_activated = back.through(TargetModule::DownProj, context.enter(&dy));
-        let [d_gate, d_up] = swiglu_backward(d_activated, saved.gate_output, saved.up_output);
+        let [d_gate, d_up] =
+            gated_backward(d_activated, saved.gate_output, saved.up_output, ACTIVATION);
         let d_normed =
             back.through(TargetModule::UpProj, d_up) + back.through(TargetModule::GateProj, d_gate);
         let dy = back.through_norm(BlockNorm::PostAttention, d_normed, saved.middle, dy);
