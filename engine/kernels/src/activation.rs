@@ -12,5 +12,5 @@ pub enum Activation {
 }
 
 /// [`Activation::GeluTanh`]'s `s` is `LINEAR x + CUBIC x^3`; `LINEAR` is `sqrt(8 / pi)`.
-pub const LINEAR: f32 = 1.595_769_1;
+pub const LINEAR: f32 = 1.595_769;
 pub const CUBIC: f32 = 0.044_715 * LINEAR;

@@ -5,8 +5,9 @@
 //! ```text
 //! Q4_0 d qs[16]   Q4_1 d m qs[16]   Q5_0 d qh[4] qs[16]   Q5_1 d m qh[4] qs[16]   Q8_0 d q[32]: i8
 //! ```
+//! [`PackedKind::format`] says which of these a kind has; [`Blocks::write`] writes them.
 
-use super::packed::{BLOCK, PackedKind};
+use super::packed::{BLOCK, Blocks, FloatKind, Numbers, PackedKind, Stored};
 
 /// A weight or a scale is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,14 +25,10 @@ impl PackedKind {
 
     /// Bytes of such a group in the files.
     pub fn stored_block_bytes(self) -> usize {
-        match self {
-            Self::Q4_0 => 18,
-            Self::Q4_1 => 20,
-            Self::Q5_0 => 22,
-            Self::Q5_1 => 24,
-            Self::Q8_0 => 34,
-            Self::F16 | Self::Bf16 => 2,
-            Self::F32 => 4,
+        let format = self.format();
+        match format.numbers {
+            Numbers::Floats(_) => format.bits as usize / 8,
+            Numbers::Blocks(blocks) => blocks.stored_bytes(),
         }
     }
 
@@ -61,29 +58,30 @@ pub fn pack_row(
     words: &mut [u32],
     scales: &mut [u32],
 ) -> Result<(), NonFinite> {
-    match kind {
-        PackedKind::F32 => pack_floats::<1>(stored, words, 0x7F80_0000),
-        PackedKind::F16 => pack_floats::<2>(stored, words, 0x7C00),
-        PackedKind::Bf16 => pack_floats::<2>(stored, words, 0x7F80),
-        _ => pack_blocks(kind, stored, words, scales),
+    match kind.format().numbers {
+        Numbers::Floats(float) => pack_floats(float, kind.weights_per_word(), stored, words),
+        Numbers::Blocks(blocks) => {
+            pack_blocks(blocks, kind.weights_per_word(), stored, words, scales)
+        }
     }
 }
 
-/// Copies `PER_WORD` little-endian floats per word; all bits of `exponent` are set in a NaN or infinity.
-fn pack_floats<const PER_WORD: usize>(
+/// Copies `per_word` little-endian floats per word.
+fn pack_floats(
+    float: FloatKind,
+    per_word: usize,
     stored: &[u8],
     words: &mut [u32],
-    exponent: u32,
 ) -> Result<(), NonFinite> {
-    let bits = 32 / PER_WORD as u32;
+    let (bits, exponent) = (32 / per_word, float.exponent());
     for (index, (bytes, word)) in stored.chunks(4).zip(words).enumerate() {
         // The last half of an odd row is padded with zero.
         let mut padded = [0; 4];
         padded[..bytes.len()].copy_from_slice(bytes);
         *word = u32::from_le_bytes(padded);
-        for half in 0..PER_WORD {
-            if (*word >> (bits * half as u32)) & exponent == exponent {
-                let column = index * PER_WORD + half;
+        for half in 0..per_word {
+            if (*word >> (bits * half)) & exponent == exponent {
+                let column = index * per_word + half;
                 return Err(NonFinite { column });
             }
         }
@@ -92,32 +90,71 @@ fn pack_floats<const PER_WORD: usize>(
 }
 
 fn pack_blocks(
-    kind: PackedKind,
+    blocks: Blocks,
+    per_word: usize,
     stored: &[u8],
     words: &mut [u32],
     scales: &mut [u32],
 ) -> Result<(), NonFinite> {
-    let blocks = stored.chunks_exact(kind.stored_block_bytes());
-    let packed = words.chunks_exact_mut(BLOCK / kind.weights_per_word());
-    for (index, ((block, packed), scale)) in blocks.zip(packed).zip(scales).enumerate() {
-        let has_offset = matches!(kind, PackedKind::Q4_1 | PackedKind::Q5_1);
-        let (head, rest) = block.split_at(if has_offset { 4 } else { 2 });
+    let packed = words.chunks_exact_mut(BLOCK / per_word);
+    let all = stored.chunks_exact(blocks.stored_bytes());
+    for (index, ((block, packed), scale)) in all.zip(packed).zip(scales).enumerate() {
+        let (head, rest) = block.split_at(blocks.scale_bytes());
         *scale = word_from(head);
         if !half_is_finite(*scale) || !half_is_finite(*scale >> 16) {
             return Err(NonFinite {
                 column: index * BLOCK,
             });
         }
-        match kind {
-            PackedKind::Q8_0 => pack_bytes(rest, packed),
-            PackedKind::Q5_0 | PackedKind::Q5_1 => {
-                let (fifth_bits, nibbles) = rest.split_at(4);
-                pack_five_bits(word_from(fifth_bits), nibbles, packed);
-            }
-            _ => pack_nibbles(rest, packed),
+        let fields = blocks.stored.read(rest);
+        let bits = 32 / per_word;
+        for (word, fields) in packed.iter_mut().zip(fields.chunks_exact(per_word)) {
+            let fields = fields.iter().rev();
+            *word = fields.fold(0, |word, &field| word << bits | u32::from(field));
         }
     }
     Ok(())
+}
+
+impl Blocks {
+    /// Appends a block as files store it: a scale word, and the numbers of its weights.
+    pub fn write(self, scale: u32, numbers: &[u8; BLOCK], out: &mut Vec<u8>) {
+        out.extend(&scale.to_le_bytes()[..self.scale_bytes()]);
+        let (low, high) = numbers.split_at(BLOCK / 2);
+        let nibbles = std::iter::zip(low, high).map(|(low, high)| low & 0x0F | high << 4);
+        match self.stored {
+            Stored::Nibbles => out.extend(nibbles),
+            Stored::FifthBitsAndNibbles => {
+                let fifth = |number: &u8| u32::from(number >> 4 & 1);
+                let bits = numbers.iter().rev();
+                let bits = bits.fold(0, |bits, number| bits << 1 | fifth(number));
+                out.extend(bits.to_le_bytes());
+                out.extend(nibbles);
+            }
+            Stored::SignedBytes => out.extend(numbers.iter().map(|number| number ^ 0x80)),
+        }
+    }
+}
+
+impl Stored {
+    /// The numbers of a block, from its bytes after the scale.
+    fn read(self, bytes: &[u8]) -> [u8; BLOCK] {
+        let nibbles = |bytes: &[u8]| -> [u8; BLOCK] {
+            std::array::from_fn(|weight| match weight < BLOCK / 2 {
+                true => bytes[weight] & 0x0F,
+                false => bytes[weight - BLOCK / 2] >> 4,
+            })
+        };
+        match self {
+            Self::Nibbles => nibbles(bytes),
+            Self::FifthBitsAndNibbles => {
+                let (fifth_bits, rest) = bytes.split_at(4);
+                let (fifth_bits, low) = (word_from(fifth_bits), nibbles(rest));
+                std::array::from_fn(|weight| low[weight] | ((fifth_bits >> weight & 1) << 4) as u8)
+            }
+            Self::SignedBytes => std::array::from_fn(|weight| bytes[weight] ^ 0x80),
+        }
+    }
 }
 
 /// Up to four little-endian bytes.
@@ -131,36 +168,6 @@ pub fn word_from(bytes: &[u8]) -> u32 {
 /// Whether the f16 in the low half of `bits` is a number.
 fn half_is_finite(bits: u32) -> bool {
     bits & 0x7C00 != 0x7C00
-}
-
-/// Signed bytes to unsigned ones with 128 added.
-fn pack_bytes(weights: &[u8], words: &mut [u32]) {
-    for (word, weights) in words.iter_mut().zip(weights.chunks_exact(4)) {
-        *word = word_from(weights) ^ 0x8080_8080;
-    }
-}
-
-/// Low halves of the 16 bytes first, then the high halves, eight to a word.
-fn pack_nibbles(nibbles: &[u8], words: &mut [u32]) {
-    for (index, word) in words.iter_mut().enumerate() {
-        let (bytes, shift) = (&nibbles[8 * (index % 2)..][..8], 4 * (index / 2));
-        *word = bytes
-            .iter()
-            .rev()
-            .fold(0, |word, &byte| word << 4 | u32::from(byte >> shift & 0x0F));
-    }
-}
-
-/// Nibbles and fifth bits to whole bytes, four to a word.
-fn pack_five_bits(fifth_bits: u32, nibbles: &[u8], words: &mut [u32]) {
-    for (index, word) in words.iter_mut().enumerate() {
-        *word = (0..4).rev().fold(0, |word, byte| {
-            let weight = 4 * index + byte;
-            let nibble = nibbles[weight % 16] >> (4 * (weight / 16)) & 0x0F;
-            let fifth = (fifth_bits >> weight & 1) << 4;
-            word << 8 | fifth | u32::from(nibble)
-        });
-    }
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ impl Header {
         for size in shape.iter().rev() {
             self.tensors.extend(size.to_le_bytes());
         }
-        self.tensors.extend(type_number(kind).to_le_bytes());
+        self.tensors.extend(kind.format().ggml_type.to_le_bytes());
         self.tensors.extend(self.offset.to_le_bytes());
         self.num_tensors += 1;
         self.offset += num_bytes.next_multiple_of(ALIGNMENT);
@@ -126,20 +126,6 @@ impl Header {
 /// Pads with zeros to where the next tensor may begin.
 pub(super) fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
-}
-
-/// The number of a tensor type, for the types that are written.
-fn type_number(kind: PackedKind) -> u32 {
-    match kind {
-        PackedKind::F32 => 0,
-        PackedKind::F16 => 1,
-        PackedKind::Q4_0 => 2,
-        PackedKind::Q4_1 => 3,
-        PackedKind::Q5_0 => 6,
-        PackedKind::Q5_1 => 7,
-        PackedKind::Q8_0 => 8,
-        PackedKind::Bf16 => 30,
-    }
 }
 
 fn put_text(bytes: &mut Vec<u8>, text: &str) {

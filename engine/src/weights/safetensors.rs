@@ -167,10 +167,15 @@ fn entry(
 
 /// Name, bits of an element and how this engine reads it.
 fn element_type(name: &str) -> Option<(&'static str, u64, Option<PackedKind>)> {
+    let floats = PackedKind::ALL
+        .into_iter()
+        .filter(|kind| kind.float().is_some());
+    for (kind, format) in floats.map(|kind| (kind, kind.format())) {
+        if format.name == name {
+            return Some((format.name, format.bits.into(), Some(kind)));
+        }
+    }
     Some(match name {
-        "F32" => ("F32", 32, Some(PackedKind::F32)),
-        "F16" => ("F16", 16, Some(PackedKind::F16)),
-        "BF16" => ("BF16", 16, Some(PackedKind::Bf16)),
         "F64" => ("F64", 64, None),
         "I64" => ("I64", 64, None),
         "U64" => ("U64", 64, None),

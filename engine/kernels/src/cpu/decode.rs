@@ -1,23 +1,20 @@
 //! Packed words to floats, four at a time; the layout is [`crate::packed`]'s.
 
 use super::simd::{F32x4, LANES, U32x4};
-use crate::packed::PackedKind;
 
-/// How one kind of weights is read; all a weight needs besides is `factor field + offset`.
+/// How the fields of one width are read; all a weight needs besides is `factor field + offset`.
 pub trait Codec {
-    const KIND: PackedKind;
     const PER_WORD: usize;
     const HAS_SCALES: bool;
 
+    /// Of a scale word; `zero` is the number of a weight of zero.
     #[inline(always)]
-    fn factor_and_offset(scale: u32) -> (f32, f32) {
-        let d = f16_value(scale & 0xffff);
-        match Self::KIND {
-            PackedKind::Q4_0 => (d, -8.0 * d),
-            PackedKind::Q5_0 => (d, -16.0 * d),
-            PackedKind::Q8_0 => (d, -128.0 * d),
-            _ => (d, f16_value(scale >> 16)),
+    fn factor_and_offset(scale: u32, zero: f32) -> (f32, f32) {
+        if !Self::HAS_SCALES {
+            return (1.0, 0.0);
         }
+        let (d, m) = (f16_value(scale & 0xffff), f16_value(scale >> 16));
+        (d, m - zero * d)
     }
 
     /// The first eight fields of a row's words; missing words read as zero.
@@ -43,37 +40,44 @@ fn f16_value(bits: u32) -> f32 {
 /// Runs code with the codec of a kind known only at run time.
 macro_rules! with_codec {
     ($kind:expr, $codec:ident => $code:expr) => {{
-        use $crate::{cpu::decode, packed::PackedKind};
-        match $kind {
-            PackedKind::Q4_0 => {
-                type $codec = decode::Q4_0;
+        use $crate::{
+            cpu::decode,
+            packed::{FloatKind, Format, Numbers},
+        };
+        match $kind.format() {
+            Format {
+                numbers: Numbers::Blocks(_),
+                bits: 4,
+                ..
+            } => {
+                type $codec = decode::Nibbles;
                 $code
             }
-            PackedKind::Q4_1 => {
-                type $codec = decode::Q4_1;
+            Format {
+                numbers: Numbers::Blocks(_),
+                ..
+            } => {
+                type $codec = decode::Bytes;
                 $code
             }
-            PackedKind::Q5_0 => {
-                type $codec = decode::Q5_0;
-                $code
-            }
-            PackedKind::Q5_1 => {
-                type $codec = decode::Q5_1;
-                $code
-            }
-            PackedKind::Q8_0 => {
-                type $codec = decode::Q8_0;
-                $code
-            }
-            PackedKind::F16 => {
+            Format {
+                numbers: Numbers::Floats(FloatKind::F16),
+                ..
+            } => {
                 type $codec = decode::F16;
                 $code
             }
-            PackedKind::Bf16 => {
+            Format {
+                numbers: Numbers::Floats(FloatKind::Bf16),
+                ..
+            } => {
                 type $codec = decode::Bf16;
                 $code
             }
-            PackedKind::F32 => {
+            Format {
+                numbers: Numbers::Floats(FloatKind::F32),
+                ..
+            } => {
                 type $codec = decode::F32;
                 $code
             }
@@ -99,80 +103,65 @@ fn each_scaled<'a, const BITS: u32>(
 }
 
 /// Four bits a field.
-macro_rules! nibbles {
-    ($name:ident) => {
-        pub struct $name;
+pub struct Nibbles;
 
-        impl Codec for $name {
-            const KIND: PackedKind = PackedKind::$name;
-            const PER_WORD: usize = 8;
-            const HAS_SCALES: bool = true;
+impl Codec for Nibbles {
+    const PER_WORD: usize = 8;
+    const HAS_SCALES: bool = true;
 
-            #[inline(always)]
-            fn eight(words: &[u32]) -> [F32x4; 2] {
-                let word = U32x4::splat(words[0]);
-                // The fields where they stand, times what moves each to the ones' place: exact, being powers of two.
-                let masks = U32x4::new([0xf, 0xf0, 0xf00, 0xf000]);
-                let places = F32x4::of(&[1.0, 1.0 / 16.0, 1.0 / 256.0, 1.0 / 4096.0]);
-                let low = word.and(masks).to_floats().times(places);
-                let high = word
-                    .shift_right::<16>()
-                    .and(masks)
-                    .to_floats()
-                    .times(places);
-                [low, high]
-            }
+    #[inline(always)]
+    fn eight(words: &[u32]) -> [F32x4; 2] {
+        let word = U32x4::splat(words[0]);
+        // The fields where they stand, times what moves each to the ones' place: exact, being powers of two.
+        let masks = U32x4::new([0xf, 0xf0, 0xf00, 0xf000]);
+        let places = F32x4::of(&[1.0, 1.0 / 16.0, 1.0 / 256.0, 1.0 / 4096.0]);
+        let low = word.and(masks).to_floats().times(places);
+        let high = word
+            .shift_right::<16>()
+            .and(masks)
+            .to_floats()
+            .times(places);
+        [low, high]
+    }
 
-            #[inline(always)]
-            fn each_field<'a>(
-                words: U32x4,
-                out: impl Iterator<Item = &'a mut [f32]>,
-                factor: F32x4,
-                offset: F32x4,
-            ) {
-                each_scaled::<4>(words, out, factor, offset);
-            }
-        }
-    };
+    #[inline(always)]
+    fn each_field<'a>(
+        words: U32x4,
+        out: impl Iterator<Item = &'a mut [f32]>,
+        factor: F32x4,
+        offset: F32x4,
+    ) {
+        each_scaled::<4>(words, out, factor, offset);
+    }
 }
-nibbles!(Q4_0);
-nibbles!(Q4_1);
 
 /// Eight bits a field.
-macro_rules! bytes {
-    ($name:ident) => {
-        pub struct $name;
+pub struct Bytes;
 
-        impl Codec for $name {
-            const KIND: PackedKind = PackedKind::$name;
-            const PER_WORD: usize = 4;
-            const HAS_SCALES: bool = true;
+impl Codec for Bytes {
+    const PER_WORD: usize = 4;
+    const HAS_SCALES: bool = true;
 
-            #[inline(always)]
-            fn eight(words: &[u32]) -> [F32x4; 2] {
-                let mask = U32x4::splat(0xff);
-                [words[0], words[1]].map(|word| {
-                    U32x4::new([word, word >> 8, word >> 16, word >> 24])
-                        .and(mask)
-                        .to_floats()
-                })
-            }
+    #[inline(always)]
+    fn eight(words: &[u32]) -> [F32x4; 2] {
+        let mask = U32x4::splat(0xff);
+        [words[0], words[1]].map(|word| {
+            U32x4::new([word, word >> 8, word >> 16, word >> 24])
+                .and(mask)
+                .to_floats()
+        })
+    }
 
-            #[inline(always)]
-            fn each_field<'a>(
-                words: U32x4,
-                out: impl Iterator<Item = &'a mut [f32]>,
-                factor: F32x4,
-                offset: F32x4,
-            ) {
-                each_scaled::<8>(words, out, factor, offset);
-            }
-        }
-    };
+    #[inline(always)]
+    fn each_field<'a>(
+        words: U32x4,
+        out: impl Iterator<Item = &'a mut [f32]>,
+        factor: F32x4,
+        offset: F32x4,
+    ) {
+        each_scaled::<8>(words, out, factor, offset);
+    }
 }
-bytes!(Q5_0);
-bytes!(Q5_1);
-bytes!(Q8_0);
 
 /// The first four words; missing ones are zero.
 #[inline(always)]
@@ -189,14 +178,8 @@ macro_rules! halves {
         pub struct $name;
 
         impl Codec for $name {
-            const KIND: PackedKind = PackedKind::$name;
             const PER_WORD: usize = 2;
             const HAS_SCALES: bool = false;
-
-            #[inline(always)]
-            fn factor_and_offset(_scale: u32) -> (f32, f32) {
-                (1.0, 0.0)
-            }
 
             #[inline(always)]
             fn eight(words: &[u32]) -> [F32x4; 2] {
@@ -239,14 +222,8 @@ halves!(Bf16, |bits| bits.shift_left::<16>().as_floats());
 pub struct F32;
 
 impl Codec for F32 {
-    const KIND: PackedKind = PackedKind::F32;
     const PER_WORD: usize = 1;
     const HAS_SCALES: bool = false;
-
-    #[inline(always)]
-    fn factor_and_offset(_scale: u32) -> (f32, f32) {
-        (1.0, 0.0)
-    }
 
     #[inline(always)]
     fn eight(words: &[u32]) -> [F32x4; 2] {

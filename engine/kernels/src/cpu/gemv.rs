@@ -29,7 +29,7 @@ fn gemv_of<C: Codec>(x: Strided<'_>, weights: Packed<'_>, out: &mut [f32]) {
             // SAFETY: ranges are disjoint, and so are the rows of the output.
             let out = unsafe { shared.part(index * rows + range.start..index * rows + range.end) };
             for (row, out) in range.clone().zip(out) {
-                *out = dot::<C>(weights.words_of(row), weights.scales_of(row), input);
+                *out = dot::<C>(weights, row, input);
             }
         }
     });
@@ -60,7 +60,8 @@ impl Input {
 
 /// `sum_j x_j (factor q_j + offset)`, block by block: `factor sum_j x_j q_j + offset sum_j x_j`.
 #[inline(always)]
-fn dot<C: Codec>(words: &[u32], scales: &[u32], input: &Input) -> f32 {
+fn dot<C: Codec>(weights: Packed<'_>, row: usize, input: &Input) -> f32 {
+    let (words, scales) = (weights.words_of(row), weights.scales_of(row));
     let words_per_stride = STRIDE / C::PER_WORD;
     if !C::HAS_SCALES {
         let words = words.chunks(words_per_stride);
@@ -74,7 +75,7 @@ fn dot<C: Codec>(words: &[u32], scales: &[u32], input: &Input) -> f32 {
         .zip(scales)
         .zip(&input.block_sums)
     {
-        let (factor, offset) = C::factor_and_offset(scale);
+        let (factor, offset) = C::factor_and_offset(scale, weights.zero);
         let products = fields::<C>(words.chunks_exact(words_per_stride), x);
         sum = products.mul_add(F32x4::splat(factor), sum);
         offsets += offset * block_sum;

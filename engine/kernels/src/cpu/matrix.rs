@@ -1,6 +1,6 @@
 //! Matrices in memory: floats with any strides, and packed weights.
 
-use crate::packed::{BLOCK, PackedKind};
+use crate::packed::{BLOCK, FloatKind, PackedKind};
 
 /// A matrix `[rows, cols]` in memory, element `(i, j)` at `i row_stride + j col_stride`.
 #[derive(Clone, Copy)]
@@ -71,6 +71,8 @@ impl<'a> Strided<'a> {
 #[derive(Clone, Copy)]
 pub struct Packed<'a> {
     pub kind: PackedKind,
+    /// The number of a weight of zero; see [`crate::packed::Blocks`].
+    pub zero: f32,
     words: &'a [u32],
     scales: &'a [u32],
     pub rows: usize,
@@ -89,6 +91,7 @@ impl<'a> Packed<'a> {
     ) -> Self {
         Self {
             kind,
+            zero: kind.blocks().map_or(0.0, |blocks| blocks.zero.into()),
             words,
             scales,
             rows,
@@ -102,7 +105,7 @@ impl<'a> Packed<'a> {
     pub fn as_floats(&self) -> Option<Strided<'a>> {
         let floats = bytemuck::cast_slice(self.words);
         let strides = [self.row_words, 1];
-        (self.kind == PackedKind::F32)
+        (self.kind.float() == Some(FloatKind::F32))
             .then(|| Strided::new(floats, [self.rows, self.cols], strides))
     }
 

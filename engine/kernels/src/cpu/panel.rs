@@ -199,7 +199,7 @@ fn fill_block<C: Codec>(
         } else {
             0
         };
-        let scaled = C::factor_and_offset(scale);
+        let scaled = C::factor_and_offset(scale, matrix.zero);
         for (rows, words) in rows.iter_mut().zip(words.chunks_exact(WIDTH / C::PER_WORD)) {
             let Some(out) = rows.next() else { continue };
             write_eight::<C>(words, scaled, out);
@@ -229,7 +229,7 @@ fn fill_edge<C: Codec>(
         for (row, out) in panel.chunks_exact_mut(WIDTH).enumerate() {
             let words = matrix.words_of(start + row).get(column / C::PER_WORD..);
             let scale = matrix.scales_of(start + row).get(column / BLOCK).copied();
-            let scaled = C::factor_and_offset(scale.unwrap_or_default());
+            let scaled = C::factor_and_offset(scale.unwrap_or_default(), matrix.zero);
             write_eight::<C>(words.unwrap_or_default(), scaled, out);
             // Past the last column, where a row's words end, the weights read as zero bits.
             let width = WIDTH.min(matrix.cols.saturating_sub(column));
@@ -274,7 +274,7 @@ fn fill_transposed_panel<C: Codec>(
             let fields_of = |word: usize| U32x4::new(words.map(|words| words[word]));
             if scaled(word) {
                 let block = word * C::PER_WORD / BLOCK;
-                let of_rows = scales.map(|scales| C::factor_and_offset(scales[block]));
+                let of_rows = scales.map(|scales| C::factor_and_offset(scales[block], matrix.zero));
                 factor = F32x4::of(&of_rows.map(|(factor, _)| factor));
                 offset = F32x4::of(&of_rows.map(|(_, offset)| offset));
             }

@@ -11,7 +11,7 @@
 use cubecl::prelude::*;
 
 use super::unpack::{factor, offset, unpack_four, unpack_halves};
-use crate::packed::{BLOCK, PackedKind};
+use crate::packed::{BLOCK, FloatKind, PackedKind};
 
 /// Four neighboring numbers.
 pub type Four = Const<4>;
@@ -100,7 +100,7 @@ pub fn load_packed_along_k<N: Size>(
     let mut edges = Sequence::<Vector<f32, Four>>::new();
     #[unroll]
     for i in 0..comptime!(places.len()) {
-        if comptime!(kind == PackedKind::F32) {
+        if comptime!(kind.float() == Some(FloatKind::F32)) {
             edges.push(Vector::reinterpret(words[places[i] + step]));
         } else if comptime!(kind.has_scales()) {
             let scale = scales[scale_places[i] + step / comptime!(BLOCK / 4)];
@@ -132,7 +132,7 @@ pub fn load_packed_along_edges<N: Size>(
     #[comptime] kind: PackedKind,
 ) -> Sequence<Vector<f32, Four>> {
     let mut edges = Sequence::<Vector<f32, Four>>::new();
-    if comptime!(kind == PackedKind::F32) {
+    if comptime!(kind.float() == Some(FloatKind::F32)) {
         #[unroll]
         for i in 0..comptime!(places.len()) {
             let at = step * 4 * word_pitch + places[i];
@@ -200,7 +200,11 @@ pub fn block_of(place: usize, #[comptime] kind: PackedKind) -> usize {
 
 /// Words are bound one by one, except those of F32, four at a time.
 pub fn words_per_vector(kind: PackedKind) -> usize {
-    if kind == PackedKind::F32 { 4 } else { 1 }
+    if kind.float() == Some(FloatKind::F32) {
+        4
+    } else {
+        1
+    }
 }
 
 #[cube]

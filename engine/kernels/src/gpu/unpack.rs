@@ -9,7 +9,7 @@ use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 use crate::{
     operand::PackedOperand,
-    packed::{BLOCK, PackedKind},
+    packed::{BLOCK, FloatKind, PackedKind},
 };
 
 /// The value of the f16 in the low half of a word. GPUs may flush f32 subnormals, so f16's own are scaled from their
@@ -32,7 +32,7 @@ pub fn factor(scale: u32) -> f32 {
 /// What is added to factor times field.
 #[cube]
 pub fn offset(scale: u32, #[comptime] kind: PackedKind) -> f32 {
-    if comptime!(matches!(kind, PackedKind::Q4_1 | PackedKind::Q5_1)) {
+    if comptime!(has_minimum(kind)) {
         f16_value(scale >> 16)
     } else {
         factor(scale) * comptime!(zero_point(kind))
@@ -49,7 +49,7 @@ pub fn unpack_four(
     #[comptime] kind: PackedKind,
 ) -> Vector<f32, Const<4>> {
     let mut weights = Vector::<f32, Const<4>>::new(offset);
-    let width = comptime!(32 / kind.weights_per_word() as u32);
+    let width = comptime!(kind.format().bits);
     #[unroll]
     for i in 0..4usize {
         let shift = comptime!(width * i as u32);
@@ -79,7 +79,7 @@ pub fn unpack_halves(low: u32, high: u32, #[comptime] kind: PackedKind) -> Vecto
 /// The value of 16 bits of f16 or bf16.
 #[cube]
 fn half_value(bits: u32, #[comptime] kind: PackedKind) -> f32 {
-    if comptime!(kind == PackedKind::F16) {
+    if comptime!(kind.float() == Some(FloatKind::F16)) {
         f16_value(bits)
     } else {
         f32::reinterpret(bits << 16)
@@ -121,30 +121,26 @@ fn unpack_kernel(
     });
 
     let mut factor = 1.0f32;
-    let mut offset = 0.0f32;
+    let mut added = 0.0f32;
     if comptime!(kind.has_scales()) {
         let block = word_index / comptime!(BLOCK / per_word);
         let scale = scales[row * (cols / BLOCK) + block];
         factor = f16_value(scale & 0xffff);
-        if comptime!(matches!(kind, PackedKind::Q4_1 | PackedKind::Q5_1)) {
-            offset = f16_value(scale >> 16);
-        } else {
-            offset = factor * comptime!(zero_point(kind));
-        }
+        added = offset(scale, kind);
     }
     #[unroll]
     for i in 0..per_word {
         let col = word_index * per_word + i;
         if col < cols {
             let field = (word >> (bits * u32::cast_from(i))) & mask;
-            let weight = if comptime!(kind == PackedKind::F16) {
+            let weight = if comptime!(kind.float() == Some(FloatKind::F16)) {
                 f16_value(field)
-            } else if comptime!(kind == PackedKind::Bf16) {
+            } else if comptime!(kind.float() == Some(FloatKind::Bf16)) {
                 f32::reinterpret(field << 16)
-            } else if comptime!(kind == PackedKind::F32) {
+            } else if comptime!(kind.float() == Some(FloatKind::F32)) {
                 f32::reinterpret(field)
             } else {
-                f32::cast_from(field) * factor + offset
+                f32::cast_from(field) * factor + added
             };
             let position = if transposed {
                 col * rows + row
@@ -156,14 +152,14 @@ fn unpack_kernel(
     }
 }
 
+/// Whether a block has an offset of its own.
+fn has_minimum(kind: PackedKind) -> bool {
+    kind.blocks().is_some_and(|blocks| blocks.has_minimum)
+}
+
 /// What is added to `factor q`, in units of `factor`, for kinds without their own offset.
 fn zero_point(kind: PackedKind) -> f32 {
-    match kind {
-        PackedKind::Q4_0 => -8.0,
-        PackedKind::Q5_0 => -16.0,
-        PackedKind::Q8_0 => -128.0,
-        _ => 0.0,
-    }
+    kind.blocks().map_or(0.0, |blocks| -f32::from(blocks.zero))
 }
 
 /// See [`super::super::KernelOps::unpack`].

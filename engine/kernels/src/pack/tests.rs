@@ -7,16 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::packed::unpack_row;
 
-const KINDS: [PackedKind; 8] = [
-    PackedKind::Q4_0,
-    PackedKind::Q4_1,
-    PackedKind::Q5_0,
-    PackedKind::Q5_1,
-    PackedKind::Q8_0,
-    PackedKind::F16,
-    PackedKind::Bf16,
-    PackedKind::F32,
-];
+const KINDS: [PackedKind; 8] = PackedKind::ALL;
 
 fn fresh_rng() -> ChaCha8Rng {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -180,5 +171,29 @@ fn rows_must_consist_of_whole_blocks() {
     for kind in KINDS {
         assert_eq!(kind.stored_row_bytes(33).is_some(), !kind.has_scales());
         assert!(kind.stored_row_bytes(64).is_some());
+    }
+}
+
+#[test]
+fn blocks_are_written_as_they_were_read() {
+    let mut rng = fresh_rng();
+    for kind in KINDS {
+        let Some(blocks) = kind.blocks() else {
+            continue;
+        };
+        let stored = random_row(kind, 5 * BLOCK, &mut rng);
+        let (mut words, mut scales) = (vec![0; kind.words_per_row(5 * BLOCK)], vec![0; 5]);
+        pack_row(kind, &stored, &mut words, &mut scales).unwrap();
+        let mut written = Vec::new();
+        let per_word = kind.weights_per_word();
+        for (words, &scale) in words.chunks_exact(BLOCK / per_word).zip(&scales) {
+            let bits = 32 / per_word;
+            let numbers = std::array::from_fn(|weight| {
+                let field = words[weight / per_word] >> (bits * (weight % per_word));
+                (field & ((1 << bits) - 1)) as u8
+            });
+            blocks.write(scale, &numbers, &mut written);
+        }
+        assert_eq!(written, stored, "{kind:?}");
     }
 }

@@ -10,16 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use kernels::packed::{PackedKind, PackedMatrix};
 
 /// Every kind of packed matrix.
-pub const KINDS: [PackedKind; 8] = [
-    PackedKind::Q4_0,
-    PackedKind::Q4_1,
-    PackedKind::Q5_0,
-    PackedKind::Q5_1,
-    PackedKind::Q8_0,
-    PackedKind::F16,
-    PackedKind::Bf16,
-    PackedKind::F32,
-];
+pub const KINDS: [PackedKind; 8] = PackedKind::ALL;
 
 /// Draws inputs.
 pub struct Random(ChaCha8Rng);

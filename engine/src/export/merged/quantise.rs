@@ -1,76 +1,79 @@
-//! Converts rows of numbers into GGUF's types, bit for bit as ggml's reference does (`quantize_row_q8_0_ref` and
-//! `quantize_row_q4_0_ref` of ggml-quants.c).
+//! Converts rows of numbers into GGUF's types, bit for bit as ggml's reference does (`quantize_row_q8_0_ref` and its
+//! neighbors in ggml-quants.c).
 
-use crate::weights::packed::{BLOCK, PackedKind};
+use crate::weights::packed::{BLOCK, Blocks, FloatKind, Format, Numbers, PackedKind, Stored};
 
 /// Appends a row in the form `kind`; its length is a multiple of the kind's block.
 ///
 /// Returns false if a number is not finite or too large for the type.
 #[must_use]
 pub(super) fn put_row(kind: PackedKind, row: &[f32], out: &mut Vec<u8>) -> bool {
-    match kind {
-        PackedKind::F16 => {
-            let halves = row.iter().map(|&value| half::f16::from_f32(value));
-            halves.fold(true, |is_finite, half| {
-                out.extend(half.to_le_bytes());
-                is_finite && half.is_finite()
-            })
+    let Format { bits, numbers, .. } = kind.format();
+    match numbers {
+        Numbers::Blocks(blocks) => {
+            let mut is_finite = true;
+            for block in row.as_chunks().0 {
+                is_finite &= put_block(blocks, bits, block, out);
+            }
+            is_finite
         }
-        PackedKind::Q8_0 => put_blocks(row, out, 127.0, put_bytes),
-        PackedKind::Q4_0 => put_blocks(row, out, -8.0, put_nibbles),
-        _ => row.iter().fold(true, |is_finite, value| {
-            out.extend(value.to_le_bytes());
-            is_finite && value.is_finite()
+        Numbers::Floats(float) => row.iter().fold(true, |is_finite, &value| {
+            let (bits, bytes) = match float {
+                FloatKind::F16 => (half::f16::from_f32(value).to_bits().into(), 2),
+                FloatKind::Bf16 => (half::bf16::from_f32(value).to_bits().into(), 2),
+                FloatKind::F32 => (value.to_bits(), 4),
+            };
+            out.extend(&bits.to_le_bytes()[..bytes]);
+            is_finite && float.value(bits).is_finite()
         }),
     }
 }
 
-/// Blocks of `d`, an f16, and quants. The number farthest from zero becomes `end` times `d`: its absolute value for a
-/// positive `end`; the number with its sign for a negative one, since four bits reach one further on that side.
-fn put_blocks(
-    row: &[f32],
-    out: &mut Vec<u8>,
-    end: f32,
-    put: fn(&[f32], f32, &mut Vec<u8>),
-) -> bool {
-    let mut is_finite = true;
-    for block in row.chunks_exact(BLOCK) {
-        // The first of equals, as in ggml; it decides the sign.
-        let farthest = block.iter().fold(0.0f32, |most, &value| {
-            if value.abs() > most.abs() {
-                value
-            } else {
-                most
-            }
-        });
-        let d = if end > 0.0 { farthest.abs() } else { farthest } / end;
-        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-        let half = half::f16::from_f32(d);
-        is_finite &= half.is_finite() && block.iter().all(|value| value.is_finite());
-        out.extend(half.to_le_bytes());
-        put(block, inverse, out);
-    }
-    is_finite
-}
-
-fn put_bytes(block: &[f32], inverse: f32, out: &mut Vec<u8>) {
-    out.extend(
-        block
-            .iter()
-            .map(|value| (value * inverse).round() as i8 as u8),
-    );
-}
-
-fn put_nibbles(block: &[f32], inverse: f32, out: &mut Vec<u8>) {
-    let nibble = |value: f32| ((value * inverse + 8.5) as i8).min(15) as u8;
-    let (low, high) = block.split_at(BLOCK / 2);
-    let pairs = low.iter().zip(high);
-    out.extend(pairs.map(|(&low, &high)| nibble(low) | nibble(high) << 4));
+/// A block of weights `d (q - zero) + m`.
+///
+/// With an `m`, the numbers reach from the lowest weight to the highest. Otherwise the weight farthest from zero becomes
+/// the end of the numbers: the lowest, whatever its sign, since they reach one further on that side; of signed bytes,
+/// the highest.
+fn put_block(blocks: Blocks, bits: u32, block: &[f32; BLOCK], out: &mut Vec<u8>) -> bool {
+    // Five bits stand in a byte.
+    let top = match blocks.stored {
+        Stored::FifthBitsAndNibbles => 31,
+        Stored::Nibbles | Stored::SignedBytes => (1u32 << bits) - 1,
+    };
+    let zero = f32::from(blocks.zero);
+    // The first of equals, as in ggml; it decides the sign.
+    let farthest = block.iter().fold(0.0f32, |most, &value| {
+        if value.abs() > most.abs() {
+            value
+        } else {
+            most
+        }
+    });
+    let lowest = block.iter().copied().fold(f32::INFINITY, f32::min);
+    let highest = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let (d, m) = match blocks.stored {
+        _ if blocks.has_minimum => ((highest - lowest) / top as f32, lowest),
+        Stored::SignedBytes => (farthest.abs() / (zero - 1.0), 0.0),
+        Stored::Nibbles | Stored::FifthBitsAndNibbles => (farthest / -zero, 0.0),
+    };
+    let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+    let numbers = block.map(|value| match blocks.stored {
+        Stored::SignedBytes => (value * inverse).round() as i8 as u8 ^ 0x80,
+        _ => ((value - m) * inverse + (zero + 0.5)).min(top as f32) as u8,
+    });
+    let [d, m] = [d, m].map(half::f16::from_f32);
+    let scale = u32::from(d.to_bits()) | u32::from(m.to_bits()) << 16;
+    blocks.write(scale, &numbers, out);
+    d.is_finite() && m.is_finite() && block.iter().all(|value| value.is_finite())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        testing::Random,
+        weights::{pack::pack_row, packed::unpack_row},
+    };
 
     /// Blocks of numbers, and their bytes in each type, all in hexadecimal.
     #[derive(serde::Deserialize)]
@@ -107,6 +110,33 @@ mod tests {
                 let mut actual = Vec::new();
                 assert!(put_row(kind, &row, &mut actual));
                 assert_eq!(actual, bytes(expected), "{kind:?} of {row:?}");
+            }
+        }
+    }
+
+    /// Whatever a kind is, what was written reads back within half a step of its numbers.
+    #[test]
+    fn every_kind_is_written_as_near_as_it_can_be() {
+        let mut random = Random::new();
+        for kind in PackedKind::ALL {
+            let row: Vec<f32> = random.units(4 * BLOCK);
+            let mut stored = Vec::new();
+            assert!(put_row(kind, &row, &mut stored));
+            let (mut words, mut scales) = (vec![0; kind.words_per_row(row.len())], vec![0; 4]);
+            pack_row(kind, &stored, &mut words, &mut scales).unwrap();
+            let mut back = vec![0.0; row.len()];
+            unpack_row(kind, &words, &scales, &mut back);
+            for (at, (value, back)) in row.iter().zip(back).enumerate() {
+                // Half a step, or a whole one at the far end, where a number is missing; and rounding of d and m.
+                let step = kind.blocks().map_or(0.0, |blocks| {
+                    blocks.factor_and_offset(scales[at / BLOCK]).0.abs()
+                });
+                let rounding = 1.0 / 128.0;
+                let error = (value - back).abs();
+                assert!(
+                    error <= 1.01 * step + rounding,
+                    "{kind:?}: {value} became {back}"
+                );
             }
         }
     }
