@@ -84,7 +84,7 @@ impl Heads {
 
 /// The backend operations. The residual stream and everything of an adapter are f32; the activations inside a block
 /// have the precision in which its first norm returns them, and so do their gradients. A backend without halves takes
-/// and returns f32 throughout. What belongs together travels as one value; see [`operand`].
+/// and returns f32 throughout. What belongs together travels as one value; see `operand.rs`.
 ///
 /// The default bodies are compositions of Burn's own operations: correct on every backend, fast on none.
 #[cfg(any(feature = "cpu", feature = "gpu"))]
