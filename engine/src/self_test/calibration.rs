@@ -5,8 +5,7 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use protocol::DeviceProblem;
 
 use crate::{
-    kernels::FrozenMatrix,
-    kernels::{Variant, matmul},
+    kernels::{FrozenMatrix, Variant, matmul},
     surroundings::Clock,
     tensor::read_all,
     weights::packed::{PackedKind, PackedMatrix},
