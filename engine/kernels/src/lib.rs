@@ -33,13 +33,15 @@ pub mod packed;
 #[cfg(feature = "cpu")]
 #[allow(dead_code, reason = "the engine's tests use more of it")]
 mod testing;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+mod visibility;
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use activation::Activation;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 pub use call::{
-    FrozenMatrix, HeadSums, LowRank, Visibility, add_residual, add_rms_norm, attention,
-    attention_backward, gated, gated_backward, matmul, rms_norm, rms_norm_backward, rope,
+    FrozenMatrix, HeadSums, LowRank, add_residual, add_rms_norm, attention, attention_backward,
+    gated, gated_backward, matmul, rms_norm, rms_norm_backward, rope,
 };
 #[cfg(all(feature = "threads", feature = "web"))]
 pub use cpu::parallel::help;
@@ -47,6 +49,8 @@ pub use cpu::parallel::help;
 pub use cpu::parallel::{for_each, num_threads};
 #[cfg(feature = "gpu")]
 pub use gpu::calibration::Variant;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub use visibility::Visibility;
 
 // The engine's and the browser's tests use the references, too, and find this crate by this name.
 #[cfg(test)]

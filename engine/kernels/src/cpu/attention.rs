@@ -4,11 +4,10 @@
 //! only their scores `[block, keys]`. The backward recomputes the scores from the saved log-sum-exps (Dao et al., arXiv
 //! 2205.14135); the gradients of a key head are summed over its query heads at the end, in their order.
 
+mod block;
 mod sequence;
 
 pub use sequence::Sequences;
-
-use std::ops::Range;
 
 use super::{
     gemm::{Into, Output, multiply_panels, pack},
@@ -18,10 +17,9 @@ use super::{
     row,
 };
 use crate::Heads;
+use block::{BLOCK, Block};
 use sequence::Sequence;
 
-/// Queries of a block.
-const BLOCK: usize = 32;
 /// Up to this many queries are handled one by one.
 const FEW: usize = 4;
 
@@ -93,97 +91,6 @@ impl HeadPanels {
     fn of(&self, block: Block, heads: Heads) -> &[f32] {
         let index = block.index * heads.key_value_heads + block.head / heads.group();
         &self.panels[self.starts[index]..self.starts[index + 1]]
-    }
-}
-
-/// A block of one head's queries.
-#[derive(Clone, Copy)]
-struct Block {
-    sequence: Sequence,
-    /// The index of the sequence among all.
-    index: usize,
-    head: usize,
-    rows: usize,
-    /// The first query among all.
-    first_row: usize,
-    /// The position of the first query among the keys.
-    position: usize,
-    window: usize,
-    /// The keys of whole panels that no query sees, as they lie before every window.
-    skipped: usize,
-    /// Keys after those that some query sees.
-    visible: usize,
-}
-
-impl Block {
-    /// The block of the sequence `index` that begins at its query `start`.
-    fn new(sequences: &Sequences, index: usize, head: usize, start: usize) -> Self {
-        let sequence = sequences.list[index];
-        let rows = BLOCK.min(sequence.tokens - start);
-        let position = sequence.keys - sequence.tokens + start;
-        let skipped = sequences.first_visible(position) / WIDTH * WIDTH;
-        Self {
-            sequence,
-            index,
-            head,
-            rows,
-            first_row: sequence.first_query + start,
-            position,
-            window: sequences.window,
-            skipped,
-            visible: position + rows - skipped,
-        }
-    }
-
-    /// The scores of a row that count.
-    fn visible_of(self, row: usize) -> Range<usize> {
-        let end = self.position + row + 1;
-        end.saturating_sub(self.window).max(self.skipped) - self.skipped..end - self.skipped
-    }
-
-    /// Distance of two rows of scores.
-    fn stride(self) -> usize {
-        self.visible.next_multiple_of(WIDTH)
-    }
-
-    /// This block's rows of a tensor `[b t, h hd]`.
-    fn rows_of<'a>(self, data: &'a [f32], heads: Heads) -> Strided<'a> {
-        let [width, _] = widths(heads);
-        head_rows(
-            data,
-            width,
-            self.first_row,
-            self.rows,
-            self.head,
-            heads.head_dim,
-        )
-    }
-
-    /// Where this block's rows lie in a tensor `[b t, h hd]` of which each block writes its own.
-    fn output<'a>(self, slice: Shared<'a>, heads: Heads) -> Output<'a> {
-        let [width, _] = widths(heads);
-        Output {
-            slice,
-            start: self.first_row * width + self.head * heads.head_dim,
-            stride: width,
-        }
-    }
-
-    /// `lhs B^T` against the keys that some query sees, into rows of scores.
-    fn against_keys(self, lhs: Strided<'_>, panels: &[f32], scores: &mut [f32]) {
-        let out = Output {
-            slice: Shared::new(scores),
-            start: 0,
-            stride: self.stride(),
-        };
-        let panels = &panels[self.skipped * lhs.cols..];
-        // SAFETY: the scores are this thread's own.
-        unsafe { multiply_panels(lhs, panels, lhs.cols, 0, self.visible, out, Into::Replace) };
-    }
-
-    /// A matrix of scores as the left side of a product.
-    fn scores_matrix<'a>(self, scores: &'a [f32]) -> Strided<'a> {
-        Strided::new(scores, [self.rows, self.visible], [self.stride(), 1])
     }
 }
 

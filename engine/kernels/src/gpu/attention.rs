@@ -8,6 +8,7 @@
 
 mod backward;
 mod forward;
+mod statistics;
 
 use cubecl::prelude::*;
 
