@@ -21,7 +21,9 @@ pub struct DroppedRecipe {
 /// Why it cannot be read.
 pub fn parse(json: &[u8]) -> Result<Recipe, Failure> {
     fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, RecipeError> {
-        serde_json::from_slice(json)
+        // Texts are what the workers' messages are read from; reading bytes would be compiled once more.
+        let json = str::from_utf8(json).map_err(|_| RecipeError::NotARecipe)?;
+        serde_json::from_str(json)
             .map_err(|error| RecipeError::json(error.line(), error.column(), &error.to_string()))
     }
     Ok(Recipe::parse(json, read, read)?)
