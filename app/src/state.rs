@@ -312,6 +312,7 @@ impl State {
             Event::DatasetPrepared { dataset } => {
                 self.encoding = None;
                 self.prepared = Some(dataset);
+                self.forget_scores_of_others();
             }
             Event::RowPreview { preview } => self.preview = Some(preview),
             Event::Planned { plan } => {

@@ -45,7 +45,6 @@ pub mod workbench;
 compile_error!("the engine needs a backend: the feature `cpu` or `gpu`");
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 #[path = "../kernels/src/testing.rs"]
 #[allow(dead_code, reason = "the kernels' tests use more of it")]
 mod testing;

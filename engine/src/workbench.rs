@@ -83,10 +83,7 @@ impl<'h> Workbench<'h> {
             Command::LoadDataset { dataset } => self.load_dataset(dataset, files).await,
             Command::PrepareDataset { spec } => {
                 let dataset = self.prepare(&spec).await?.summary.clone();
-                // What came in is scored on these rows.
-                if self.runs.has_untrained() {
-                    self.tell_runs()?;
-                }
+                self.tell_runs_of_others()?;
                 self.host.emit(Event::DatasetPrepared { dataset });
                 Ok(())
             }
@@ -179,7 +176,7 @@ impl<'h> Workbench<'h> {
     fn tell_new_run(&mut self) -> Result<(), Failure> {
         let model = self.model.as_ref().ok_or_else(no_model)?;
         if let Some(kept) = self.runs.newest() {
-            match kept.zip(ExportKind::Peft, model, &self.report) {
+            match kept.adapter_zip(model) {
                 Ok(zip) => {
                     let copy = kept.copy();
                     self.host.emit_with_bytes(Event::AdapterKept { copy }, zip);
@@ -191,6 +188,14 @@ impl<'h> Workbench<'h> {
             }
         }
         self.tell_runs()
+    }
+
+    /// What came in is scored on the loaded rows, which have changed.
+    fn tell_runs_of_others(&mut self) -> Result<(), Failure> {
+        match self.model.is_some() && self.runs.has_others() {
+            true => self.tell_runs(),
+            false => Ok(()),
+        }
     }
 
     fn tell_runs(&mut self) -> Result<(), Failure> {
@@ -222,10 +227,10 @@ impl<'h> Workbench<'h> {
         files: Vec<NamedSource>,
     ) -> Result<(), Failure> {
         let dataset = LoadedDataset::open(summary, files).await?;
-        self.host.emit(Event::DatasetLoaded {
-            dataset: dataset.summary().clone(),
-        });
+        let summary = dataset.summary().clone();
         self.dataset = Some(dataset);
+        self.tell_runs_of_others()?;
+        self.host.emit(Event::DatasetLoaded { dataset: summary });
         Ok(())
     }
 
@@ -310,7 +315,7 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    /// The zip has the report from now on, with every row.
+    /// A run's zip has the report from now on, with every row.
     async fn score(&mut self, run: RunId, id: AdapterId, side: Side) -> Result<(), Failure> {
         let model = self.model.as_ref().ok_or_else(no_model)?;
         let loaded = self.dataset.as_ref().and_then(LoadedDataset::held_out);

@@ -712,6 +712,21 @@ fn an_adapter_that_came_in_is_scored_on_the_loaded_rows() {
     assert_eq!(report.total.num_rows, 12);
     assert!(report.total.tuned.loss.is_finite());
     assert_ne!(report.total.tuned.loss, report.total.base.loss);
+    // A blend may have parts that learned these rows.
+    let files = workbench::adapter("lora.regex");
+    block_on(bench.handle(Command::LoadAdapter {}, files));
+    let parts = vec![(AdapterId(1), 0.5), (AdapterId(2), 0.5)];
+    block_on(bench.handle(Command::BlendAdapters { parts }, Vec::new()));
+    let sides = adapters(&host).into_iter().map(|adapter| adapter.scored_on);
+    let held_out = || vec![Side::Validation];
+    assert!(sides.eq([held_out(), held_out(), Vec::new()]));
+    // Of another dataset nothing is held out yet.
+    load_rows(&mut bench, &[stored(0)], DatasetSummary::default());
+    assert!(
+        adapters(&host)
+            .iter()
+            .all(|adapter| adapter.scored_on.is_empty())
+    );
 }
 
 #[test]

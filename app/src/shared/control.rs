@@ -48,10 +48,11 @@ fn while_used(field: Field, draw: impl Fn() -> AnyView + Copy + Send + Sync + 's
 pub fn help(field: Field) -> String {
     let setting = field.setting();
     let (allowed, first) = (setting.allowed(), setting.first());
-    format!(
-        "May be {allowed}. At first: {first}. In recipes: {}.",
-        setting.name
-    )
+    let help = format!("May be {allowed}. At first: {first}.");
+    match setting.group.is_of_run() {
+        true => format!("{help} In recipes: {}.", setting.name),
+        false => help,
+    }
 }
 
 fn id(field: Field) -> String {

@@ -1,6 +1,6 @@
 //! Trials that leave no adapter: the first batch of a run, and the scores of held-out rows.
 
-use protocol::{AdapterId, BatchPreview, RunId, ScoreReport, Side};
+use protocol::{AdapterId, AdapterOrigin, BatchPreview, RunId, ScoreReport, Side};
 
 use super::{Resting, State, Step};
 
@@ -89,6 +89,18 @@ impl State {
             self.trials.scores.retain(is_other);
             self.trials.scores.push((adapter, report));
         }
+    }
+
+    /// The rows changed on which adapters from elsewhere are scored.
+    pub(super) fn forget_scores_of_others(&mut self) {
+        let adapters = &self.adapters.adapters;
+        let is_of_run = |id: AdapterId| {
+            let mut others = adapters
+                .iter()
+                .filter(|of| of.origin == AdapterOrigin::File);
+            others.all(|other| other.id != id)
+        };
+        self.trials.scores.retain(|(id, _)| is_of_run(*id));
     }
 
     /// The scores of the tuned model's adapter.

@@ -147,7 +147,6 @@ impl Dense<'_> {
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use protocol::{AdapterSpec, Method};
 

@@ -45,7 +45,6 @@ impl Dropout {
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::Random;

@@ -46,7 +46,6 @@ fn by_head(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, Random};

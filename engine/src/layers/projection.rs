@@ -286,7 +286,6 @@ fn adapter_gradients(
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use burn::tensor::Device;
 

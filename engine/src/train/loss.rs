@@ -77,7 +77,6 @@ pub async fn cross_entropy<E>(
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use std::cell::Cell;
 

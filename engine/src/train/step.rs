@@ -337,7 +337,6 @@ fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize) -> Tensor<
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::{

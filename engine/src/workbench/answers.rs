@@ -15,14 +15,17 @@ impl Workbench<'_> {
         let model = self.model()?;
         for conversation in &spec.conversations {
             let speaker = conversation.speaker;
-            let adapter = self.adapter_of(speaker)?.map(|kept| kept.upload(model));
+            let run = self.adapter_of(speaker)?;
+            let adapter = run.map(|run| run.upload(model));
+            let training = run.and_then(|run| run.training.as_ref());
+            let precision = training.map_or(self.precision, |training| training.device.precision);
             let summary = model
                 .generate(
                     id,
                     conversation,
                     spec,
                     adapter.as_ref(),
-                    self.precision,
+                    precision,
                     self.host,
                 )
                 .await?;

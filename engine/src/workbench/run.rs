@@ -147,7 +147,7 @@ impl Run {
         }
     }
 
-    /// What the page shows; `rows` are those that an adapter without a training can be scored on.
+    /// What the page shows; `rows` are those that an adapter from elsewhere can be scored on.
     pub fn summary(&self, rows: Option<&HeldOut>) -> AdapterSummary {
         let layout = &self.adapter.form.layout;
         let spec = &layout.spec;
@@ -165,10 +165,28 @@ impl Run {
         }
     }
 
-    /// The rows that it can be scored on: those that its training held out, or else `rows`.
+    /// The rows that it can be scored on: those that its training held out, or `rows` if it came in from elsewhere. A
+    /// blend, or a run whose worker died, may have learned some of `rows`: that would make a score look too good.
     pub fn held_out<'a>(&'a self, rows: Option<&'a HeldOut>) -> Option<&'a HeldOut> {
         let own = self.training.as_ref().map(|training| &training.rows);
-        own.or(rows)
+        own.or(rows.filter(|_| self.came_in()))
+    }
+
+    /// Whether it was made elsewhere.
+    pub fn came_in(&self) -> bool {
+        self.origin == AdapterOrigin::File
+    }
+
+    /// A zip for PEFT with the adapter alone.
+    ///
+    /// # Errors
+    /// The export's refusals.
+    pub fn adapter_zip(&self, model: &LoadedModel) -> Result<Vec<u8>, Failure> {
+        let TrainedAdapter { form, parameters } = &*self.adapter;
+        let shape = ModelShape::from(&model.summary);
+        let base = export::base_model(&model.summary);
+        let template = model.template.as_ref().map(ChatTemplate::source);
+        Ok(export::peft_zip(form, parameters, &shape, base, template)?)
     }
 
     /// A zip in that form, of an adapter of `model`'s. For PEFT it has all that is known of the training, too.
@@ -189,7 +207,7 @@ impl Run {
             (ExportKind::Peft, Some(training)) => {
                 self.zip_of_training(training, model, report, template)?
             }
-            (ExportKind::Peft, None) => export::peft_zip(form, parameters, &shape, base, template)?,
+            (ExportKind::Peft, None) => self.adapter_zip(model)?,
             (ExportKind::Gguf, _) => {
                 let name = model.summary.name.as_str();
                 export::gguf_zip(form, parameters, &shape, name)?

@@ -48,9 +48,9 @@ impl Runs {
         self.list.push_mut(run)
     }
 
-    /// Whether one came in or was blended.
-    pub fn has_untrained(&self) -> bool {
-        self.list.iter().any(|run| run.training.is_none())
+    /// Whether one came in, which is scored on the loaded rows.
+    pub fn has_others(&self) -> bool {
+        self.list.iter().any(Run::came_in)
     }
 
     /// The name, with a number after it if another adapter has that name: PEFT gives all its files the same one.

@@ -58,7 +58,7 @@ pub async fn score(
     let Some(held_out) = held_out.filter(|held_out| !held_out.of(side).is_empty()) else {
         let what = "No such rows are held out.";
         return Err(Failure::new(FailureKind::WrongState, what)
-            .remedy("Set a validation or a test split and train again."));
+            .remedy("Set a validation or a test split, and train again if it is about a run."));
     };
     let training = run.training.as_ref();
     let adapter = run.upload(model);

@@ -182,7 +182,6 @@ impl GradientRule for Magnitude {
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, Random};

@@ -231,7 +231,6 @@ impl GradientRule for Vectors {
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::testing::{Array, Random};

@@ -68,7 +68,6 @@ fn put_block(blocks: Blocks, bits: u32, block: &[f32; BLOCK], out: &mut Vec<u8>)
 }
 
 #[cfg(test)]
-#[cfg(feature = "cpu")]
 mod tests {
     use super::*;
     use crate::{
