@@ -202,7 +202,7 @@ impl<'h> Workbench<'h> {
         let model = &self.model.as_ref().ok_or_else(no_model)?.summary;
         self.runs.settle(model);
         let rows = self.dataset.as_ref().and_then(LoadedDataset::held_out);
-        let list = self.runs.summary(model, rows.as_ref());
+        let list = self.runs.summary(model, rows.map(|rows| &**rows));
         self.host.emit(Event::Adapters { list });
         Ok(())
     }
@@ -294,7 +294,7 @@ impl<'h> Workbench<'h> {
                 spec: plan.spec,
                 device: plan.device,
                 result,
-                rows: dataset.held_out_of(&prepared),
+                rows: dataset.held_out().ok_or_else(no_dataset)?.clone(),
                 finished_at: self.host.now_iso8601(),
             };
             let name = format!(
@@ -305,6 +305,7 @@ impl<'h> Workbench<'h> {
             let origin = AdapterOrigin::Run(run);
             let kept = self.runs.keep(name, origin, adapter, &model.summary);
             kept.training = Some(training);
+            self.runs.release_rows();
             self.tell_new_run()?;
         }
         self.host.emit(Event::RunEnded { run, summary });
@@ -322,7 +323,7 @@ impl<'h> Workbench<'h> {
         let scored = Scored {
             run: self.runs.get(id, &model.summary)?,
             side,
-            loaded: loaded.as_ref(),
+            loaded: loaded.map(|rows| &**rows),
             device: self.profile,
         };
         let mut report = score::score(run, scored, model, self.host).await?;

@@ -99,13 +99,17 @@ fn result(input: &ExportInput<'_>) -> String {
         };
         return format!("## Result\n{reason}\n");
     };
+    let released = if input.held_out.is_empty() {
+        " The rows themselves are not here: the tab let go of them to make room for those of later runs."
+    } else {
+        ""
+    };
     format!(
         "## Result\n\
          | | loss on held-out rows |\n|---|---|\n| base model | {base:.4} |\n| with this adapter | {tuned:.4} |\n\n\
          Mean negative log-likelihood per scored token (natural logarithm) over {} tokens of {} rows that were not \
-         trained on. The exact values are in `evaluation.json`.\n",
-        report.scored_tokens,
-        input.held_out.len(),
+         trained on. The exact values are in `evaluation.json`.{released}\n",
+        report.scored_tokens, input.prepared.num_validation_rows,
     )
 }
 
@@ -151,7 +155,7 @@ fn loss(input: &ExportInput<'_>) -> String {
 }
 
 fn verification(input: &ExportInput<'_>) -> String {
-    if input.evaluation.tuned_loss.is_none() {
+    if input.evaluation.tuned_loss.is_none() || input.held_out.is_empty() {
         return "## Verify it\nLoad the adapter as above: PEFT warns about missing or unexpected tensors; there \
                 should be none. The SHA-256 hashes of the model and the data are in `recipe.json`.\n"
             .to_owned();

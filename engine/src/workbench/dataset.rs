@@ -21,8 +21,13 @@ const ROWS_PER_TURN: usize = 64;
 pub struct LoadedDataset {
     summary: DatasetSummary,
     rows: Rc<RowFile>,
-    /// The encoding for the current model, with the settings in its summary.
-    prepared: Option<Rc<Prepared>>,
+    encoded: Option<Encoded>,
+}
+
+/// The encoding for the current model, with the settings in its summary.
+struct Encoded {
+    prepared: Rc<Prepared>,
+    held_out: Rc<HeldOut>,
 }
 
 impl LoadedDataset {
@@ -38,7 +43,7 @@ impl LoadedDataset {
         Ok(Self {
             summary,
             rows: Rc::new(RowFile::open(file.source).await?),
-            prepared: None,
+            encoded: None,
         })
     }
 
@@ -48,18 +53,13 @@ impl LoadedDataset {
     }
 
     /// The rows that the latest encoding holds out; `None` before there is one.
-    pub fn held_out(&self) -> Option<HeldOut> {
-        Some(self.held_out_of(self.prepared.as_ref()?))
-    }
-
-    /// The rows that this encoding holds out.
-    pub fn held_out_of(&self, prepared: &Prepared) -> HeldOut {
-        HeldOut::new(&self.summary, prepared, &self.rows)
+    pub fn held_out(&self) -> Option<&Rc<HeldOut>> {
+        Some(&self.encoded.as_ref()?.held_out)
     }
 
     /// Drops the encoding, because the model and thus its tokens changed.
     pub fn forget_prepared(&mut self) {
-        self.prepared = None;
+        self.encoded = None;
     }
 
     /// The dataset encoded for `model` with `spec`; kept until either changes.
@@ -72,12 +72,9 @@ impl LoadedDataset {
         model: &LoadedModel,
         host: &dyn Host,
     ) -> Result<Rc<Prepared>, Failure> {
-        if let Some(prepared) = self
-            .prepared
-            .as_ref()
-            .filter(|prepared| prepared.summary.spec == *spec)
-        {
-            return Ok(prepared.clone());
+        let known = self.encoded.as_ref();
+        if let Some(known) = known.filter(|known| known.prepared.summary.spec == *spec) {
+            return Ok(known.prepared.clone());
         }
         let mut preparation = Preparation::new(model.encoder(), spec, &self.summary.files);
         let mut done = 0;
@@ -94,7 +91,10 @@ impl LoadedDataset {
             }
         }
         let prepared = Rc::new(preparation.finish()?);
-        self.prepared = Some(prepared.clone());
+        self.encoded = Some(Encoded {
+            held_out: Rc::new(HeldOut::new(&self.summary, &prepared, &self.rows)),
+            prepared: prepared.clone(),
+        });
         Ok(prepared)
     }
 
@@ -115,10 +115,8 @@ impl LoadedDataset {
                 format!("The dataset has no usable row {}.", row + 1),
             )
         })?;
-        let side = self
-            .prepared
-            .as_ref()
-            .and_then(|prepared| prepared.side(row));
+        let encoded = self.encoded.as_ref();
+        let side = encoded.and_then(|encoded| encoded.prepared.side(row));
         model
             .encoder()
             .preview(&found, spec, side)

@@ -40,7 +40,8 @@ pub struct Training {
     /// The adapter that the run continued, if any.
     pub initial: Option<RecipeAdapter>,
     pub result: TrainingResult,
-    pub rows: HeldOut,
+    /// Shared by the runs on one split of a dataset.
+    pub rows: Rc<HeldOut>,
     pub finished_at: Option<String>,
 }
 
@@ -71,6 +72,23 @@ impl HeldOut {
             Side::Train => &[],
             Side::Validation => &self.validation,
             Side::Test => &self.test,
+        }
+    }
+
+    /// The number of tokens of both sides.
+    pub fn num_tokens(&self) -> usize {
+        let sequences = self.validation.iter().chain(&*self.test);
+        sequences.map(|sequence| sequence.ids.len()).sum()
+    }
+
+    /// What was said of the rows, without them.
+    pub fn released(&self) -> Self {
+        Self {
+            dataset: self.dataset.clone(),
+            prepared: self.prepared.clone(),
+            validation: Rc::default(),
+            test: Rc::default(),
+            rows: self.rows.clone(),
         }
     }
 
@@ -168,7 +186,7 @@ impl Run {
     /// The rows that it can be scored on: those that its training held out, or `rows` if it came in from elsewhere. A
     /// blend, or a run whose worker died, may have learned some of `rows`: that would make a score look too good.
     pub fn held_out<'a>(&'a self, rows: Option<&'a HeldOut>) -> Option<&'a HeldOut> {
-        let own = self.training.as_ref().map(|training| &training.rows);
+        let own = self.training.as_ref().map(|training| &*training.rows);
         own.or(rows.filter(|_| self.came_in()))
     }
 

@@ -21,6 +21,8 @@ use crate::{
 const MAX_WEIGHT: f64 = 100.0;
 /// Adapters are small, but a tab's memory is no attic.
 const MAX_KEPT: usize = 16;
+/// Tokens of the rows that runs held out, 5 bytes each. Runs on the same split share theirs.
+const MAX_HELD_OUT_TOKENS: usize = 1 << 23;
 
 /// See the module.
 #[derive(Default)]
@@ -46,6 +48,29 @@ impl Runs {
         self.active = Some(id);
         let run = Run::new(id, name, origin, sha256, adapter);
         self.list.push_mut(run)
+    }
+
+    /// Lets go of the rows that the oldest runs held out, where all runs together hold too many tokens. Such a run can no
+    /// longer be scored; the newest keeps its rows in any case.
+    pub fn release_rows(&mut self) {
+        let mut splits: Vec<Rc<HeldOut>> = Vec::new();
+        for training in self
+            .list
+            .iter()
+            .rev()
+            .filter_map(|run| run.training.as_ref())
+        {
+            if !splits.iter().any(|split| Rc::ptr_eq(split, &training.rows)) {
+                splits.push(training.rows.clone());
+            }
+        }
+        let num_tokens: Vec<usize> = splits.iter().map(|split| split.num_tokens()).collect();
+        splits.truncate(num_held(&num_tokens));
+        for training in self.list.iter_mut().filter_map(|run| run.training.as_mut()) {
+            if !splits.iter().any(|split| Rc::ptr_eq(split, &training.rows)) {
+                training.rows = Rc::new(training.rows.released());
+            }
+        }
     }
 
     /// Whether one came in, which is scored on the loaded rows.
@@ -290,6 +315,16 @@ impl Read {
     }
 }
 
+/// How many splits with these numbers of tokens, newest first, are held.
+fn num_held(num_tokens: &[usize]) -> usize {
+    let totals = num_tokens.iter().scan(0, |total, &num| {
+        *total += num;
+        Some(*total)
+    });
+    let held = totals.take_while(|&total| total <= MAX_HELD_OUT_TOKENS);
+    held.count().max(1)
+}
+
 fn gone() -> Failure {
     Failure::new(FailureKind::WrongState, "That adapter is no longer here.")
         .remedy("Choose another one, or load it again.")
@@ -309,4 +344,18 @@ fn other_base(base: &str, model: &ModelSummary) -> Option<String> {
     (last(base) != last(known)).then(|| {
         format!("The adapter was made for {base}; {known} has the same shape, but its answers may be nonsense.")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_splits_are_held() {
+        let half = MAX_HELD_OUT_TOKENS / 2;
+        assert_eq!(num_held(&[half, half, 0, 1, 0]), 3);
+        assert_eq!(num_held(&[half, half + 1]), 1);
+        // The newest in any case.
+        assert_eq!(num_held(&[3 * half, 1]), 1);
+    }
 }

@@ -63,9 +63,10 @@ pub async fn score(
     let training = run.training.as_ref();
     let adapter = run.upload(model);
     let gathering = Gathering::new(host, id);
+    let defaults = RunSpec::default();
     let scoring = Scoring {
         held_out,
-        batches: training.map_or_else(RunSpec::default, |training| training.spec.clone()),
+        batches: training.map_or(&defaults, |training| &training.spec),
         precision: training
             .map_or(device, |training| training.device)
             .precision,
@@ -87,7 +88,7 @@ pub async fn score(
 struct Scoring<'a> {
     held_out: &'a HeldOut,
     /// How rows are batched.
-    batches: RunSpec,
+    batches: &'a RunSpec,
     precision: Precision,
     model: &'a LoadedModel,
     adapter: &'a DeviceAdapter,
@@ -126,7 +127,7 @@ impl Scoring<'_> {
         &self,
         rows: &[TokenSequence],
     ) -> Result<(BothScores, Vec<RowScore>), Interruption<Failure>> {
-        let (model, spec) = (&self.model.base, &self.batches);
+        let (model, spec) = (&self.model.base, self.batches);
         let ends = self.model.tokenizer.end_of_turn_ids();
         let mut results = [Vec::new(), Vec::new()];
         for (adapter, results) in self.adapters().into_iter().zip(&mut results) {

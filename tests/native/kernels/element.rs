@@ -8,7 +8,7 @@ use engine::kernels::{
 use super::{Numbers, size, tensor, values, variants};
 use crate::{
     device::{device, random},
-    reference::Array,
+    reference::{Array, activation_and_slope},
 };
 
 const EPS: f64 = 1e-2;
@@ -69,6 +69,22 @@ fn rms_norm_gradient(dy: &Array<2>, x: &Array<2>, weight: &Array<2>) -> Array<2>
     })
 }
 
+/// One axis of a GPU's grid holds 65,535 workgroups, and a workgroup has one row, or four.
+pub async fn norms_take_more_rows_than_an_axis_of_the_grid(numbers: Numbers) {
+    let device = device().await;
+    let mut random = random();
+    let n = 4 * 65_535 + random.size(1..2_000);
+    let x = random.array([n, 4]);
+    let weight = random.array([1, 4]);
+    let expected = x.rms_norm(&weight, EPS);
+    let (x, weight) = (tensor(&x, &device), tensor(&weight, &device));
+    for variant in variants() {
+        let y = values(rms_norm(x.clone(), &weight, EPS, numbers.dtype())).await;
+        let what = format!("{variant}: {n} rows");
+        expected.assert_values_close(&what, &y, numbers.tolerance(1e-5));
+    }
+}
+
 pub async fn an_overflow_of_a_norm_shows(numbers: Numbers) {
     let device = device().await;
     let x = Array::from_fn([1, 4], |_| 1e30);
@@ -77,23 +93,6 @@ pub async fn an_overflow_of_a_norm_shows(numbers: Numbers) {
     for variant in variants() {
         let y = rms_norm(x.clone(), &weight, EPS, numbers.dtype());
         assert!(values(y).await.iter().all(|y| y.is_nan()), "{variant}");
-    }
-}
-
-/// An activation and its derivative by their own formulas.
-fn formula(activation: Activation, x: f64) -> (f64, f64) {
-    match activation {
-        Activation::Silu => {
-            let s = 1.0 / (1.0 + (-x).exp());
-            (x * s, s * (1.0 + x * (1.0 - s)))
-        }
-        Activation::GeluTanh => {
-            let root = std::f64::consts::FRAC_2_PI.sqrt();
-            let tanh = (root * (x + 0.044715 * x.powi(3))).tanh();
-            let d_inner = root * (1.0 + 3.0 * 0.044715 * x.powi(2));
-            let slope = 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner;
-            (0.5 * x * (1.0 + tanh), slope)
-        }
     }
 }
 
@@ -108,7 +107,7 @@ pub async fn gated_activations_equal_the_formula(numbers: Numbers) {
             let [gate_, up_, dy_] = [&gate, &up, &dy].map(|x| numbers.tensor(x, &device));
             let tolerance = numbers.tolerance(1e-5);
             let what = format!("{variant}: {activation:?}");
-            let of = |i: usize| formula(activation, gate.values[i]);
+            let of = |i: usize| activation_and_slope(activation, gate.values[i]);
             let expected = Array::from_fn(shape, |i| of(i).0 * up.values[i]);
             let y = values(gated(gate_.clone(), up_.clone(), activation)).await;
             expected.assert_values_close(&what, &y, tolerance);

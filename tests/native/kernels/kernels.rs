@@ -25,6 +25,7 @@ macro_rules! for_each_kernel_check {
         $test!(attention, later_queries_see_what_came_before);
         $test!(attention, windows_end_what_a_token_sees);
         $test!(element, norms_equal_the_formula);
+        $test!(element, norms_take_more_rows_than_an_axis_of_the_grid);
         $test!(element, an_overflow_of_a_norm_shows);
         $test!(element, gated_activations_equal_the_formula);
         $test!(element, extreme_gates_give_what_floats_can_hold);

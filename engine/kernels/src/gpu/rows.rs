@@ -15,7 +15,11 @@ pub fn units_per_row(variant: Variant) -> usize {
     }
 }
 
-/// Workgroups for `rows` rows: one per row if units share a row, otherwise one unit per row.
+/// Workgroups that WebGPU grants every device along one axis (`maxComputeWorkgroupsPerDimension`).
+const MAX_CUBES: usize = 65_535;
+
+/// Workgroups for `rows` rows: one per row if units share a row, otherwise one unit per row. They are spread over x and y, since
+/// heads' norms have more rows than one axis takes. The last of them may have no row.
 pub fn launch_size(rows: usize, units: usize) -> (CubeCount, CubeDim) {
     // Lanes of a SIMD group on a software GPU.
     const LANES: usize = 4;
@@ -24,19 +28,21 @@ pub fn launch_size(rows: usize, units: usize) -> (CubeCount, CubeDim) {
     } else {
         (rows, units)
     };
+    let cubes_y = cubes.div_ceil(MAX_CUBES);
+    let cubes_x = cubes.div_ceil(cubes_y.max(1));
     (
-        CubeCount::Static(cubes as u32, 1, 1),
+        CubeCount::Static(cubes_x as u32, cubes_y as u32, 1),
         CubeDim::new_1d(dim as u32),
     )
 }
 
-/// The row that a unit works on, and the first of its vectors.
+/// The row that a unit works on; past the end for the units of workgroups without a row.
 #[cube]
 pub fn row_of_unit(#[comptime] units: usize) -> usize {
     if comptime!(units == 1) {
-        ABSOLUTE_POS_X as usize
+        ABSOLUTE_POS
     } else {
-        CUBE_POS_X as usize
+        CUBE_POS
     }
 }
 

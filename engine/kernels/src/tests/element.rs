@@ -3,7 +3,7 @@
 use burn::tensor::FloatDType;
 
 use super::super::{Activation, add_rms_norm, gated, gated_backward, rms_norm, rms_norm_backward};
-use crate::testing::{Array, Random};
+use crate::testing::{Array, Random, activation_and_slope};
 
 const EPS: f64 = 1e-2;
 const ACTIVATIONS: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
@@ -45,23 +45,6 @@ fn norms_equal_the_formula() {
     }
 }
 
-/// An activation and its derivative by their own formulas.
-fn formula(activation: Activation, x: f64) -> (f64, f64) {
-    match activation {
-        Activation::Silu => {
-            let s = 1.0 / (1.0 + (-x).exp());
-            (x * s, s * (1.0 + x * (1.0 - s)))
-        }
-        Activation::GeluTanh => {
-            let root = std::f64::consts::FRAC_2_PI.sqrt();
-            let tanh = (root * (x + 0.044715 * x.powi(3))).tanh();
-            let d_inner = root * (1.0 + 3.0 * 0.044715 * x.powi(2));
-            let slope = 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner;
-            (0.5 * x * (1.0 + tanh), slope)
-        }
-    }
-}
-
 #[test]
 fn gated_activations_equal_the_formula() {
     let mut random = Random::new();
@@ -73,7 +56,7 @@ fn gated_activations_equal_the_formula() {
         let shape = shape.map(|range| random.size(range));
         let gate = random.array(shape).times(8.0);
         let (up, dy) = (random.array(shape), random.array(shape));
-        let of = |i: usize| formula(activation, gate.values[i]);
+        let of = |i: usize| activation_and_slope(activation, gate.values[i]);
         let expected = Array::from_fn(shape, |i| of(i).0 * up.values[i]);
         let what = format!("{activation:?}");
         let actual = gated(gate.tensor(), up.tensor(), activation);

@@ -6,7 +6,7 @@ use cubecl::{ir::ElemType, prelude::*};
 
 use super::super::{
     operand::{Four, load},
-    rows::{elements, empty, launch_size},
+    rows::{elements, empty, launch_size, row_of_unit},
 };
 use crate::Heads;
 
@@ -31,7 +31,7 @@ fn statistics_kernel<E: Float>(
     #[comptime] has_segments: bool,
     #[define(E)] _element: ElemType,
 ) {
-    let head = ABSOLUTE_POS_X as usize;
+    let head = row_of_unit(1usize);
     if head >= len {
         terminate!();
     }
