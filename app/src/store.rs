@@ -158,8 +158,11 @@ impl Store {
         }
         self.start_problem.set(None);
         let recipe = self.state.with_untracked(|state| {
-            let recipe = state.recipe.as_ref();
-            recipe.map(|dropped| dropped.recipe.settings.clone())
+            let recipe = &state.recipe.as_ref()?.recipe;
+            // What it says of rows is about its own.
+            let is_its = |file: &String| recipe.dataset.names.contains(file);
+            let is_of_it = is_its(&name) || files.iter().map(File::name).any(|file| is_its(&file));
+            is_of_it.then(|| recipe.settings.clone())
         });
         self.form.update(|form| form.begin_rows(recipe.as_ref()));
         self.jump.set(Some(0));

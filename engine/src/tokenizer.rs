@@ -1,8 +1,8 @@
 //! Text to token ids and back, exactly as HF.
 //!
 //! One [`Tokenizer`] over HF's own `tokenizers`, built from a GGUF's vocabulary ([`Tokenizer::from_gguf`]) or from a
-//! `tokenizer.json` ([`Tokenizer::from_json`]). Only byte-pair encoding is read, which is what every Llama-class model
-//! uses. Files are untrusted and `tokenizers` panics on some crafted ones, so both ways check first and hand over only
+//! `tokenizer.json` ([`Tokenizer::from_json`]). Only byte-pair encoding is read, which is what the
+//! models of all families that are built use, those with SentencePiece aside. Files are untrusted and `tokenizers` panics on some crafted ones, so both ways check first and hand over only
 //! what was checked; truncation, padding and post-processing of the file are never run.
 //!
 //! A Rust string holds no lone surrogates. Where a file escapes one (`"\ud800"`), the reader of that file puts U+FFFD
@@ -70,7 +70,7 @@ impl From<TokenizerError> for Failure {
         let remedy = match &error {
             TokenizerError::Damaged(_) => "Download the model's files again.",
             TokenizerError::Unsupported(_) => {
-                "Use a Llama-class model with a byte-pair tokenizer, such as SmolLM2."
+                "Use a Llama or Qwen model with a byte-pair tokenizer, such as SmolLM2 or Qwen3."
             }
             TokenizerError::Encode(_) => "Remove the text that could not be tokenized.",
             TokenizerError::NotEmbedded { .. } => NOT_EMBEDDED_REMEDY,

@@ -24,7 +24,7 @@ pub fn Choice<T: Copy + PartialEq + Send + Sync + 'static>(
     };
     let options = move || {
         let options = options().into_iter().enumerate().map(|(index, (value, label))| {
-            view! { <option value=index.to_string() selected=move || form.with(|form| get(form) == value)>{label}</option> }
+            view! { <option value=index.to_string() prop:selected=move || form.with(|form| get(form) == value)>{label}</option> }
         });
         options.collect_view()
     };

@@ -65,7 +65,7 @@ fn select(field: Field, choice: &'static dyn Choice) -> AnyView {
     let note = format!("{id}-note");
     let chosen = Memo::new(move |_| form.with(|form| form.chosen(field)));
     let options = (0..choice.count()).map(move |index| {
-        view! { <option value=index.to_string() selected=move || chosen.get() == index>{choice.label(index)}</option> }
+        view! { <option value=index.to_string() prop:selected=move || chosen.get() == index>{choice.label(index)}</option> }
     });
     let hint = move || choice.advice(chosen.get()).unwrap_or(field.setting().hint);
     let changed = move |event| {

@@ -23,6 +23,8 @@ pub fn parse(json: &[u8]) -> Result<Recipe, Failure> {
     fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, RecipeError> {
         // Texts are what the workers' messages are read from; reading bytes would be compiled once more.
         let json = str::from_utf8(json).map_err(|_| RecipeError::NotARecipe)?;
+        // An editor may have put a byte order mark there.
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
         serde_json::from_str(json)
             .map_err(|error| RecipeError::json(error.line(), error.column(), &error.to_string()))
     }

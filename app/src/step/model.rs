@@ -37,7 +37,7 @@ pub fn ModelStep() -> impl IntoView {
                 </div>
                 <div class="card choice">
                     <h3>"Your own"</h3>
-                    <p>"A Llama-class model: one GGUF file, or safetensors with config.json and tokenizer.json."</p>
+                    <p>"A Llama or Qwen model: one GGUF file, or safetensors with config.json and tokenizer.json."</p>
                     <FileInput id="model-files" label="Model files" folder_label="Model folder" hint="Choose, or drop anywhere"
                         on_files=move |files| store.take_chosen(files, Step::Model) />
                 </div>

@@ -124,7 +124,7 @@ impl From<RecipeError> for Failure {
             ),
             RecipeError::Json { line, column, .. } => failure
                 .at(format!("line {line}, column {column}"))
-                .remedy("Use the recipe.json from an exported zip, unchanged."),
+                .remedy("Use the recipe.json from an exported zip, unchanged. If a newer Inlay wrote it, reload the page first."),
             RecipeError::TooLarge { .. } | RecipeError::NotARecipe => {
                 failure.remedy("Use the recipe.json from an exported zip, unchanged.")
             }

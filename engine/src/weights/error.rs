@@ -289,13 +289,13 @@ impl ModelError {
                 }
                 ConfigError::Architecture { architecture } => architecture_remedy(architecture),
                 ConfigError::NoArchitecture => {
-                    "Choose a model of the llama architecture, such as SmolLM2 or TinyLlama."
+                    "Choose a Llama or Qwen model, such as SmolLM2, TinyLlama or Qwen3-0.6B."
                 }
                 ConfigError::Quantized { .. } => {
                     "Take the unquantized repository of the same model (the name without -bnb-4bit, -GPTQ, -AWQ, -FP8 or -4bit), or a .gguf file of it in Q8_0 or F16."
                 }
                 ConfigError::Feature { .. } => {
-                    "Choose a model of the llama architecture without it, such as SmolLM2 or TinyLlama."
+                    "Choose a Llama or Qwen model without it, such as SmolLM2, TinyLlama or Qwen3-0.6B."
                 }
                 _ => "Check that the settings belong to this model, or download it again.",
             },
@@ -309,7 +309,7 @@ impl ModelError {
                 "If the model shares its head with its embedding, set \"tie_word_embeddings\": true in config.json; otherwise download the weights again."
             }
             Self::Tensors { .. } => {
-                "Check that weights and config.json belong together, and that the model is a plain Llama."
+                "Check that weights and config.json belong together, and that the model's layers are those of its family."
             }
         }
     }

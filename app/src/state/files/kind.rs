@@ -296,13 +296,17 @@ fn zip(file: &Sample, name: &str) -> Kind {
 
 /// Whether the file says that it is a recipe of Inlay's, which it does first.
 pub fn is_recipe(head: &[u8]) -> bool {
-    let start = head.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let start = after_mark(head).iter().filter(|byte| !byte.is_ascii_whitespace());
     start.take(RECIPE_START.len()).eq(RECIPE_START.as_bytes())
 }
 
+/// What comes after the byte order mark, which an editor may have put there.
+fn after_mark(head: &[u8]) -> &[u8] {
+    head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head)
+}
+
 fn starts_json(head: &[u8]) -> bool {
-    let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
-    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+    matches!(after_mark(head).trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 /// Whether the text is a list, or lines of JSON: rows, whatever their keys are.

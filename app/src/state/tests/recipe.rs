@@ -39,6 +39,13 @@ fn a_recipe_fills_the_form() {
     assert_eq!(form.run_spec().as_ref(), Ok(&recipe.settings));
 }
 
+#[test]
+fn a_byte_order_mark_does_not_hide_a_recipe() {
+    let plain = include_str!("../../../../tests/fixtures/export/recipe.json");
+    let marked = format!("\u{feff}{plain}");
+    assert_eq!(parse(marked.as_bytes()).unwrap(), recipe());
+}
+
 /// Whatever the form says is in its recipe, and comes back from it.
 #[test]
 fn the_form_of_any_run_comes_back_from_its_recipe() {

@@ -67,7 +67,7 @@ fn FileRow(files: Memo<Vec<FileSplit>>, index: usize) -> impl IntoView {
     };
     let options = SIDES.map(|known| {
         let label = side_name(known);
-        view! { <option value=label selected=move || side.get() == Some(known)>{label}</option> }
+        view! { <option value=label prop:selected=move || side.get() == Some(known)>{label}</option> }
     });
     view! {
         <div class="field">

@@ -15,7 +15,7 @@ pub fn GroupField() -> impl IntoView {
         let options = columns.get().into_iter().map(|column| {
             let (path, value) = (column.path.clone(), column.path.clone());
             let is_chosen = move || form.with(|form| form.group_by == path);
-            view! { <option value=value selected=is_chosen>{column.path}</option> }
+            view! { <option value=value prop:selected=is_chosen>{column.path}</option> }
         });
         options.collect_view()
     };
@@ -24,7 +24,7 @@ pub fn GroupField() -> impl IntoView {
         <div class="field">
             <label for="keep-together">"Keep together"</label>
             <select id="keep-together" aria-describedby="keep-together-note" on:change=changed>
-                <option value="" selected=move || form.with(|form| form.group_by.is_empty())>"Treat every row separately"</option>
+                <option value="" prop:selected=move || form.with(|form| form.group_by.is_empty())>"Treat every row separately"</option>
                 {options}
             </select>
             <p class="field-note" id="keep-together-note">"Rows with the same value stay on the same side of the split"</p>

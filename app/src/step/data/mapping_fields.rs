@@ -53,7 +53,7 @@ fn ColumnField(part: Part, is_optional: bool) -> impl IntoView {
             .chain(known);
         all.map(|(path, label)| {
             let value = path.clone();
-            view! { <option value=value selected=move || chosen.get() == path>{label}</option> }
+            view! { <option value=value prop:selected=move || chosen.get() == path>{label}</option> }
         })
         .collect_view()
     };
@@ -75,7 +75,7 @@ fn ColumnField(part: Part, is_optional: bool) -> impl IntoView {
             <label for=id.clone()>{part_label(part)}</label>
             <select id=id aria-describedby=note.clone()
                 on:change=move |event| form.update(|form| form.set(part, event_target_value(&event)))>
-                <option value="" selected=move || chosen.with(String::is_empty)>{none}</option>
+                <option value="" prop:selected=move || chosen.with(String::is_empty)>{none}</option>
                 {options}
             </select>
             <p class="field-note" id=note>{example}</p>

@@ -104,7 +104,7 @@ fn ShapeField() -> impl IntoView {
     };
     let options = Shape::ALL.map(|shape| {
         let is_chosen = move || form.with(|form| form.shape == shape);
-        view! { <option value=shape.label() selected=is_chosen>{shape.label()}</option> }
+        view! { <option value=shape.label() prop:selected=is_chosen>{shape.label()}</option> }
     });
     view! {
         <div class="field">

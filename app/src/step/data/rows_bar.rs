@@ -75,7 +75,7 @@ fn RowsShown() -> impl IntoView {
         let options = choices.get().into_iter().enumerate();
         let option = |(index, (known, label)): (usize, (RowFilter, String))| {
             let is_shown = move || filter.get() == known;
-            view! { <option value=index.to_string() selected=is_shown>{label}</option> }
+            view! { <option value=index.to_string() prop:selected=is_shown>{label}</option> }
         };
         options.map(option).collect_view()
     };

@@ -18,7 +18,7 @@ pub fn TextSplitFields() -> impl IntoView {
     };
     let options = SplitBy::ALL.map(|by| {
         let is_chosen = move || form.with(|form| form.split_by == by);
-        view! { <option value=by.label() selected=is_chosen>{by.label()}</option> }
+        view! { <option value=by.label() prop:selected=is_chosen>{by.label()}</option> }
     });
     let is_by_length = move || form.with(|form| form.split_by == SplitBy::Length);
     view! {

@@ -16,7 +16,7 @@ pub fn DevicePanel() -> impl IntoView {
         move |event| store.start_device(DeviceChoice::from_value(&event_target_value(&event)));
     let options = DeviceChoice::ALL.map(|choice| {
         let is_chosen = move || device.with(|device| device.choice == choice);
-        view! { <option value=choice.value() selected=is_chosen>{choice.label()}</option> }
+        view! { <option value=choice.value() prop:selected=is_chosen>{choice.label()}</option> }
     });
     view! {
         <div class="device-panel">

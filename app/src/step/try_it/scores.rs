@@ -63,8 +63,8 @@ fn Report(report: ScoreReport) -> impl IntoView {
     let labels = report.labels.map(|labels| {
         view! {
             <p>{of_labels(&labels)}</p>
-            {confusion(&labels, &labels.base_confusion, format!("Labels of the {rows} before the run"))}
-            {confusion(&labels, &labels.tuned_confusion, format!("Labels of the {rows} after the run"))}
+            {confusion(&labels, &labels.base_confusion, format!("Labels of the {rows}: base"))}
+            {confusion(&labels, &labels.tuned_confusion, format!("Labels of the {rows}: tuned"))}
         }
     });
     let worst = format!("Least improved {rows}");
@@ -145,7 +145,7 @@ fn changes(changes: Vec<RowChange>, name: String, is_shown: Memo<bool>) -> Optio
         },
     );
     let rows: Vec<_> = rows.collect();
-    let head = view! { <th scope="col">"Row"</th><th scope="col">"Prompt"</th>{heads(&["Loss before", "Loss after"])} };
+    let head = view! { <th scope="col">"Row"</th><th scope="col">"Prompt"</th>{heads(&["Base loss", "Tuned loss"])} };
     (!rows.is_empty()).then(|| framed(name, head, rows))
 }
 
@@ -163,7 +163,7 @@ fn general_prompts(keep: KeepScore, rows: &str) -> impl IntoView + use<> {
                 </tr>
             }
         });
-    let head = view! { <th scope="col">"Prompt"</th>{heads(&["Loss before", "Loss after"])} };
+    let head = view! { <th scope="col">"Prompt"</th>{heads(&["Base loss", "Tuned loss"])} };
     let name = format!("General prompts scored with the {rows}");
     let table = framed(name.clone(), head, prompts.collect_view());
     view! {

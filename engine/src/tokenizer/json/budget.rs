@@ -105,7 +105,7 @@ impl Budget {
     }
 
     /// Only plain patterns: `tokenizers` overruns its alignments if a regular expression matches nothing, and no
-    /// Llama-class model uses one.
+    /// model of the families that are built uses one.
     pub(super) fn replace(
         &mut self,
         pattern: &Pattern,

@@ -157,10 +157,10 @@ pub(super) fn refusal(architecture: &str) -> String {
 pub fn architecture_remedy(architecture: &str) -> &'static str {
     match Obstacle::of(architecture) {
         Obstacle::OtherHead => {
-            "Choose the language model that it was made from (LlamaForCausalLM), such as SmolLM2-135M-Instruct."
+            "Choose the language model that it was made from (such as LlamaForCausalLM or Qwen3ForCausalLM), for example SmolLM2-135M-Instruct."
         }
         _ => {
-            "Choose a model of the llama architecture, such as SmolLM2 (135M, 360M or 1.7B) or TinyLlama."
+            "Choose a Llama or Qwen model, such as SmolLM2 (135M, 360M or 1.7B), TinyLlama or Qwen3-0.6B."
         }
     }
 }

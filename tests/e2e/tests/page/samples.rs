@@ -112,7 +112,7 @@ fn tickets_get_their_labels() -> Outcome {
     assert!(labels.contains(&tuned.trim()), "{tuned}");
     assert!(!labels.contains(&base.trim()), "{base}");
     score(&page)?;
-    let after = page.text("Labels of the held-out rows after the run")?;
+    let after = page.text("Labels of the held-out rows: tuned")?;
     for label in labels {
         assert!(after.contains(&format!("predicted {label}")), "{after}");
     }
