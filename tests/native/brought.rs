@@ -312,6 +312,21 @@ fn what_cannot_be_taken_is_refused_for_what_it_is() {
             "path_initial_model",
         ),
         (
+            good().set("init_lora_weights", json!("OLoRA")),
+            "initialization changed the base",
+            "path_initial_model",
+        ),
+        (
+            good().set("init_lora_weights", json!("loftq")),
+            "initialization changed the base",
+            "path_initial_model",
+        ),
+        (
+            good().set("init_lora_weights", json!("lora_ga")),
+            "initialization changed the base",
+            "path_initial_model",
+        ),
+        (
             good().each(|tensor| tensor.1 = Dtype::U32),
             "U32",
             "float32",

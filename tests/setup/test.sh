@@ -84,10 +84,10 @@ clippy_native() {
 clippy_wasm() {
     local device
     export CLIPPY_CONF_DIR=$ROOT/.ci/clippy-wasm CARGO_BUILD_TARGET=wasm32-unknown-unknown
+    # Together, so that what they depend on has the same features, and is checked once.
     for device in gpu cpu; do
-        clippy --package worker --features "$device" --lib --bins || return
-        clippy --package web-tests --features "$device" --all-targets || return
-        clippy --package bench --features "$device" --lib || return
+        clippy --package worker --package web-tests --package bench --all-targets \
+            --features "worker/$device,web-tests/$device,bench/$device" || return
     done
     clippy --package worker --features reader --lib --bins || return
     # Atomics only for our own code: nothing is linked, so neither the standard library nor a dependency has to be built

@@ -19,6 +19,8 @@ pub struct Form {
     texts: Vec<String>,
     /// What is chosen rather than typed; what is typed is as at first in here.
     pub settings: Settings,
+    /// The method of the adapter that is continued, if one is.
+    pub continued: Method,
     /// The type of the merged model's weights, if it is saved as GGUF.
     pub gguf_type: MergedKind,
     pub prompt: String,
@@ -39,6 +41,7 @@ impl Default for Form {
         Self {
             texts: Field::all().map(first_text).collect(),
             settings: Settings::default(),
+            continued: Method::default(),
             gguf_type: MergedKind::GgufQ8_0,
             prompt: String::new(),
             system_prompt: String::new(),
@@ -198,7 +201,7 @@ impl Form {
         let setting = field.setting();
         match self.settings.run.initial_adapter {
             // What is gone on with has a form already, and its method is not the form's.
-            Some(_) => !setting.is_of_adapter,
+            Some(_) => !setting.is_of_adapter && (setting.is_used)(self.continued.facts()),
             None => (setting.is_used)(self.method().facts()),
         }
     }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 #[path = "testing/reference.rs"]
 mod reference;
 
-pub use reference::{Array, KINDS, Random, activation_and_slope};
+pub use reference::{Array, KINDS, Random};
 
 impl Random {
     /// Draws from `INLAY_TEST_SEED` or, without it, from the clock. The output of a failing test includes the seed.

@@ -72,6 +72,15 @@ impl Default for AdapterSpec {
 }
 
 impl AdapterSpec {
+    /// The probability with which an input of an adapter is dropped: none where a method has no low-rank pair, whatever a
+    /// recipe says.
+    pub fn dropout(&self) -> f64 {
+        match self.method.facts().has_rank {
+            true => self.lora_dropout,
+            false => 0.0,
+        }
+    }
+
     /// The rank of a module.
     pub fn rank(&self, layer: usize, module: TargetModule) -> usize {
         if !self.method.facts().has_alpha {

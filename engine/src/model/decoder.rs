@@ -95,17 +95,19 @@ impl Model {
         matrices.map(FrozenMatrix::num_bytes).sum::<u64>() + 4 * vectors.sum::<usize>() as u64
     }
 
-    /// The sizes that determine how much each block keeps of a forward; all blocks are alike. `None` if there are no
-    /// blocks.
+    /// The sizes that determine how much a block keeps of a forward: those of the block that keeps the most, since an
+    /// adapter may leave blocks out or have other ranks in them. `None` if there are no blocks.
     pub fn block_shape(
         &self,
         adapter: &DeviceAdapter,
         has_dropout: bool,
         precision: Precision,
     ) -> Option<BlockShape> {
-        let (block, adapter) = (self.blocks.first()?, adapter.blocks.first()?);
         let query_heads = self.config.num_attention_heads;
-        Some(block.shape(adapter, query_heads, has_dropout, precision))
+        let blocks = self.blocks.iter().zip(&adapter.blocks);
+        let shapes = blocks
+            .map(|(block, adapter)| block.shape(adapter, query_heads, has_dropout, precision));
+        shapes.max_by_key(|shape| shape.kept_bytes(1))
     }
 
     /// The embeddings of `ids`, `[n, d]`; ids beyond the vocabulary use the adapter's.

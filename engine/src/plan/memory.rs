@@ -209,7 +209,7 @@ fn activations_bytes(
     let intermediate = model.intermediate_size as u64;
     let modules = &spec.adapter.target_modules;
     let inputs = |module: &TargetModule| model.projection_features(*module).0 as u64;
-    let dropped = if spec.adapter.lora_dropout > 0.0 {
+    let dropped = if spec.adapter.dropout() > 0.0 {
         modules.iter().map(inputs).fold(0, u64::saturating_add)
     } else {
         0
@@ -256,7 +256,7 @@ pub(super) fn block_shape(
         scaled: TargetModule::ALL
             .map(|module| modules.contains(&module) && spec.adapter.scales_output(module)),
         query_heads: model.num_attention_heads as u64,
-        has_dropout: spec.adapter.lora_dropout > 0.0,
+        has_dropout: spec.adapter.dropout() > 0.0,
         precision,
     }
 }

@@ -95,7 +95,7 @@ impl TrainingState {
             learned_at: None,
             device,
             max_grad_norm: spec.max_grad_norm,
-            dropout_probability: spec.adapter.lora_dropout,
+            dropout_probability: spec.adapter.dropout(),
             seed: spec.seed,
             num_micro_steps: 0,
         }

@@ -8,7 +8,7 @@ use engine::kernels::{
 use super::{Numbers, size, tensor, values, variants};
 use crate::{
     device::{device, random},
-    reference::{Array, activation_and_slope},
+    reference::Array,
 };
 
 const EPS: f64 = 1e-2;
@@ -107,14 +107,14 @@ pub async fn gated_activations_equal_the_formula(numbers: Numbers) {
             let [gate_, up_, dy_] = [&gate, &up, &dy].map(|x| numbers.tensor(x, &device));
             let tolerance = numbers.tolerance(1e-5);
             let what = format!("{variant}: {activation:?}");
-            let of = |i: usize| activation_and_slope(activation, gate.values[i]);
-            let expected = Array::from_fn(shape, |i| of(i).0 * up.values[i]);
+            let [active, slope] = gate.activated(activation);
+            let expected = Array::from_fn(shape, |i| active.values[i] * up.values[i]);
             let y = values(gated(gate_.clone(), up_.clone(), activation)).await;
             expected.assert_values_close(&what, &y, tolerance);
             let [d_gate, d_up] = gated_backward(dy_, gate_, up_, activation);
-            let expected = Array::from_fn(shape, |i| dy.values[i] * up.values[i] * of(i).1);
+            let expected = Array::from_fn(shape, |i| dy.values[i] * up.values[i] * slope.values[i]);
             expected.assert_values_close(&what, &values(d_gate).await, tolerance);
-            let expected = Array::from_fn(shape, |i| dy.values[i] * of(i).0);
+            let expected = Array::from_fn(shape, |i| dy.values[i] * active.values[i]);
             expected.assert_values_close(&what, &values(d_up).await, tolerance);
         }
     }

@@ -296,7 +296,9 @@ fn zip(file: &Sample, name: &str) -> Kind {
 
 /// Whether the file says that it is a recipe of Inlay's, which it does first.
 pub fn is_recipe(head: &[u8]) -> bool {
-    let start = after_mark(head).iter().filter(|byte| !byte.is_ascii_whitespace());
+    let start = after_mark(head)
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace());
     start.take(RECIPE_START.len()).eq(RECIPE_START.as_bytes())
 }
 
@@ -306,7 +308,10 @@ fn after_mark(head: &[u8]) -> &[u8] {
 }
 
 fn starts_json(head: &[u8]) -> bool {
-    matches!(after_mark(head).trim_ascii_start().first(), Some(b'{' | b'['))
+    matches!(
+        after_mark(head).trim_ascii_start().first(),
+        Some(b'{' | b'[')
+    )
 }
 
 /// Whether the text is a list, or lines of JSON: rows, whatever their keys are.

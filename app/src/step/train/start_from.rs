@@ -1,4 +1,5 @@
 use leptos::prelude::*;
+use protocol::AdapterSummary;
 
 use crate::shared::choice::Choice;
 use crate::store::Store;
@@ -11,10 +12,18 @@ pub fn StartFrom() -> impl IntoView {
     let adapters = store.select(|state| state.adapters.adapters.clone());
     // An adapter that was removed, or is for another model, cannot be chosen.
     Effect::new(move |_| {
-        let is_there = |id| adapters.with(|all| all.iter().any(|adapter| adapter.id == id));
-        let chosen = form.with(|form| form.settings.run.initial_adapter);
-        if chosen.is_some_and(|id| !is_there(id)) {
-            form.update(|form| form.settings.run.initial_adapter = None);
+        let method = |id| {
+            let found = |all: &Vec<AdapterSummary>| {
+                let adapter = all.iter().find(|adapter| adapter.id == id);
+                adapter.map(|adapter| adapter.spec.method)
+            };
+            adapters.with(found)
+        };
+        let (chosen, known) = form.with(|form| (form.settings.run.initial_adapter, form.continued));
+        match chosen.map(method) {
+            Some(None) => form.update(|form| form.settings.run.initial_adapter = None),
+            Some(Some(method)) if method != known => form.update(|form| form.continued = method),
+            _ => {}
         }
     });
     let options = move || {

@@ -15,23 +15,6 @@ use kernels::{
 /// Every kind of packed matrix.
 pub const KINDS: [PackedKind; 8] = PackedKind::ALL;
 
-/// An activation and its derivative by their own formulas.
-pub fn activation_and_slope(activation: Activation, x: f64) -> (f64, f64) {
-    match activation {
-        Activation::Silu => {
-            let s = 1.0 / (1.0 + (-x).exp());
-            (x * s, s * (1.0 + x * (1.0 - s)))
-        }
-        Activation::GeluTanh => {
-            let root = std::f64::consts::FRAC_2_PI.sqrt();
-            let tanh = (root * (x + 0.044715 * x.powi(3))).tanh();
-            let d_inner = root * (1.0 + 3.0 * 0.044715 * x.powi(2));
-            let slope = 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner;
-            (0.5 * x * (1.0 + tanh), slope)
-        }
-    }
-}
-
 /// Draws inputs.
 pub struct Random(ChaCha8Rng);
 
@@ -269,6 +252,24 @@ impl Array<2> {
 
     pub fn row(&self, row: usize) -> &[f64] {
         &self.values[row * self.shape[1]..][..self.shape[1]]
+    }
+
+    /// An activation of every element, and its derivative, each by its own formula.
+    pub fn activated(&self, activation: Activation) -> [Self; 2] {
+        let of = |x: f64| match activation {
+            Activation::Silu => {
+                let s = 1.0 / (1.0 + (-x).exp());
+                [x * s, s * (1.0 + x * (1.0 - s))]
+            }
+            Activation::GeluTanh => {
+                let root = std::f64::consts::FRAC_2_PI.sqrt();
+                let tanh = (root * (x + 0.044715 * x.powi(3))).tanh();
+                let d_inner = root * (1.0 + 3.0 * 0.044715 * x.powi(2));
+                let slope = 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner;
+                [0.5 * x * (1.0 + tanh), slope]
+            }
+        };
+        [0, 1].map(|which| Self::from_fn(self.shape, |i| of(self.values[i])[which]))
     }
 
     /// RMSNorm of the rows; `weight` is `[1, d]`.

@@ -3,7 +3,7 @@
 use burn::tensor::FloatDType;
 
 use super::super::{Activation, add_rms_norm, gated, gated_backward, rms_norm, rms_norm_backward};
-use crate::testing::{Array, Random, activation_and_slope};
+use crate::testing::{Array, Random};
 
 const EPS: f64 = 1e-2;
 const ACTIVATIONS: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
@@ -56,15 +56,15 @@ fn gated_activations_equal_the_formula() {
         let shape = shape.map(|range| random.size(range));
         let gate = random.array(shape).times(8.0);
         let (up, dy) = (random.array(shape), random.array(shape));
-        let of = |i: usize| activation_and_slope(activation, gate.values[i]);
-        let expected = Array::from_fn(shape, |i| of(i).0 * up.values[i]);
+        let [active, slope] = gate.activated(activation);
+        let expected = Array::from_fn(shape, |i| active.values[i] * up.values[i]);
         let what = format!("{activation:?}");
         let actual = gated(gate.tensor(), up.tensor(), activation);
         expected.assert_close(&what, actual, 1e-5);
         let [d_gate, d_up] = gated_backward(dy.tensor(), gate.tensor(), up.tensor(), activation);
-        let expected = Array::from_fn(shape, |i| dy.values[i] * up.values[i] * of(i).1);
+        let expected = Array::from_fn(shape, |i| dy.values[i] * up.values[i] * slope.values[i]);
         expected.assert_close(&what, d_gate, 1e-5);
-        let expected = Array::from_fn(shape, |i| dy.values[i] * of(i).0);
+        let expected = Array::from_fn(shape, |i| dy.values[i] * active.values[i]);
         expected.assert_close(&what, d_up, 1e-5);
     }
 }

@@ -11,8 +11,9 @@ use crate::{
     number::plain_number,
 };
 
-/// Starts from the base, as values of `init_lora_weights`.
-const FROM_BASE: [&str; 3] = ["pissa", "olora", "corda"];
+/// Starts that change the base, as values of `init_lora_weights`, each maybe with more after it, in any case: PEFT takes
+/// `OLoRA`, too. (LoftQ replaces the base's weights by quantized ones; the others subtract the start from them.)
+const FROM_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
 const CONVERT: &str = "its initialization changed the base, so it does not fit the original base";
 
 /// The config, by the switches that tell variants apart.
@@ -83,7 +84,8 @@ impl PeftConfig for LoraConfig {
 
     fn check(&self, reader: &mut dyn ConfigReader) {
         let init = reader.value("init_lora_weights").and_then(Value::as_str);
-        if init.is_some_and(|init| FROM_BASE.iter().any(|start| init.starts_with(start))) {
+        let init = init.unwrap_or_default().to_ascii_lowercase();
+        if FROM_BASE.iter().any(|start| init.starts_with(start)) {
             reader.refuse("init_lora_weights", CONVERT, Remedy::Convert);
         }
         if self.use_dora && reader.is_set("use_rslora") {
