@@ -165,6 +165,12 @@ fn a_blend_is_the_sum_of_its_parts() {
             .map(|(form, parameters, weight)| (form, parameters.as_slice(), *weight))
             .collect();
         let (blend, values) = AdapterForm::blend(&of, &shape).unwrap();
+        // A pair of zeros alone, where a part has no such module, could never learn.
+        for tensor in blend.tensors(&values) {
+            let is_a = tensor.name.contains("lora_A");
+            let mut rows = tensor.values.chunks_exact(tensor.shape[1]);
+            assert!(!is_a || rows.all(|row| row.iter().any(|&value| value != 0.0)));
+        }
         for (layer, block) in model.blocks.iter().enumerate() {
             for module in TargetModule::ALL {
                 let matrix = block.matrices()[module as usize];

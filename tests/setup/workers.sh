@@ -92,7 +92,7 @@ make_workers() {
 
 if [ -n "${TRUNK_STAGING_DIR:-}" ]; then
     # The page again, as trunk has no option to leave out the functions' names: a fifth of its download.
-    bind "$TRUNK_STAGING_DIR" app "$TARGET/wasm32-unknown-unknown/release/app.wasm"
+    bind "$TRUNK_STAGING_DIR" app "$TARGET/wasm32-unknown-unknown/page/app.wasm"
     make_workers "$TRUNK_STAGING_DIR"
 else
     (($# > 0)) || die "usage: workers.sh FOLDER [NAME...]"

@@ -4,10 +4,15 @@
 use std::rc::Rc;
 
 use protocol::{AdapterSpec, Failure, LayerRange, TargetModule};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use super::{
-    AdapterForm, AdapterLayout, LowRankUpdate, ModelShape, Part,
-    method::{ModuleOnDevice, lora::Pair},
+    AdapterForm, AdapterLayout, LowRankUpdate, ModelShape, Part, fill_uniform,
+    method::{
+        ModuleOnDevice,
+        lora::{self, Pair},
+    },
 };
 
 impl AdapterForm {
@@ -47,15 +52,21 @@ impl AdapterForm {
         let layout = AdapterLayout::new(&spec, shape);
         let mut parameters = vec![0.0; layout.num_parameters];
         let mut modules: Vec<Rc<dyn ModuleOnDevice>> = Vec::new();
+        // The same blend is the same file.
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
         for slots in layout.module_slots() {
             let (slot_a, slot_b) = (slots.slot(Part::A)?, slots.slot(Part::B)?);
+            let in_features = slot_a.range.len() / r;
+            // Where nothing follows, `B` stays zero and so does the product; but a pair of zeros alone could never learn if the
+            // blend is trained further.
+            let bound = lora::bound(in_features);
+            fill_uniform(&mut parameters[slot_a.range.clone()], bound, &mut rng);
             let mut start = 0;
             for ((updates, weight), &rank) in updates.iter().zip(&ranks) {
                 let is_it = |update: &&LowRankUpdate| {
                     (update.layer, update.module) == (slots.layer, slots.module)
                 };
                 if let Some(update) = updates.iter().find(is_it) {
-                    let in_features = update.a.len() / update.r;
                     let a = &mut parameters[slot_a.range.clone()][start * in_features..];
                     a[..update.a.len()].copy_from_slice(&update.a);
                     let factor = weight * update.scaling;

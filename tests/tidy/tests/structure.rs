@@ -205,21 +205,24 @@ fn methods_are_told_apart_in_one_place() {
 
 #[test]
 fn files_stay_short() {
-    let lengths = |folder: &str, most: usize| -> Vec<String> {
-        let long = files(folder, ".rs")
-            .into_iter()
-            .filter(|file| file.code().count() > most);
-        long.map(|file| format!("{}: {} lines", file.path, file.code().count()))
+    let lengths = |folder: &str, most: usize, is_counted: fn(&str) -> bool| -> Vec<String> {
+        let lengths = files(folder, ".rs").into_iter().map(|file| {
+            let counted = file.code().filter(|(_, line)| is_counted(line));
+            (counted.count(), file)
+        });
+        let long = lengths.filter(|(length, _)| *length > most);
+        long.map(|(length, file)| format!("{}: {length} lines", file.path))
             .collect()
     };
+    let is_no_comment = |line: &str| !line.trim_start().starts_with("//");
     assert_none(
-        "an engine file has at most 400 lines before its tests",
-        &lengths("engine", 400),
+        "an engine file has at most 380 lines before its tests, comments aside",
+        &lengths("engine", 380, is_no_comment),
     );
     for folder in ["step", "shell", "shared"] {
         assert_none(
             "a component's file has at most 200 lines",
-            &lengths(&format!("app/src/{folder}"), 200),
+            &lengths(&format!("app/src/{folder}"), 200, |_| true),
         );
     }
 }

@@ -84,9 +84,14 @@ async fn started(
     Ok(Rc::new(Pair::of(&start.slots)?))
 }
 
-/// PEFT's initialization: `A` uniform in `+-1 / sqrt(in)` (Kaiming with `a = sqrt(5)`), `B` zero.
+/// The bound of PEFT's uniform initialization of `A`, `1 / sqrt(in)`: Kaiming with `a = sqrt(5)`.
+pub(in crate::adapter) fn bound(in_features: usize) -> f64 {
+    1.0 / (in_features as f64).sqrt()
+}
+
+/// PEFT's initialization: `A` uniform, `B` zero.
 pub(super) fn draw(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result<(), Failure> {
-    let bound = 1.0 / (start.weight.cols() as f64).sqrt();
+    let bound = bound(start.weight.cols());
     fill_uniform(start.part(Part::A)?, bound, rng);
     Ok(())
 }
