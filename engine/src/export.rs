@@ -27,7 +27,7 @@ use protocol::{
 };
 
 use crate::{
-    adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank},
+    adapter::{AdapterForm, LowRankUpdate, ModelShape, NamedTensor, NotLowRank},
     data::TokenSequence,
 };
 use archive::Archive;
@@ -164,14 +164,26 @@ pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
         ExportKind::Gguf => "A GGUF adapter",
         ExportKind::Mlx => "An MLX adapter",
     };
-    match NotLowRank::of(spec)? {
+    let reason = match NotLowRank::of(spec)? {
         // MLX has its own form for DoRA.
-        NotLowRank::Magnitudes
-            if kind == ExportKind::Mlx && !spec.train_norms && !spec.train_head =>
-        {
-            None
-        }
-        reason => Some(ExportError::NoForm { format, reason }),
+        NotLowRank::Magnitudes if kind == ExportKind::Mlx => NotLowRank::besides_method(spec)?,
+        reason => reason,
+    };
+    Some(ExportError::NoForm { format, reason })
+}
+
+/// [`LowRankUpdate::padded`] for a format that has one scaling for all modules.
+///
+/// # Errors
+/// [`ExportError::NonFinite`] where the scalings are so far apart that `b` overflows.
+fn padded(update: LowRankUpdate, r: usize, scaling: f64) -> Result<LowRankUpdate, ExportError> {
+    let update = update.padded(r, scaling);
+    match update.b.iter().find(|value| !value.is_finite()) {
+        Some(&value) => Err(ExportError::NonFinite {
+            name: format!("layer {} {}.lora_b", update.layer, update.module.name()),
+            value: f64::from(value),
+        }),
+        None => Ok(update),
     }
 }
 

@@ -131,6 +131,8 @@ impl<'a> Pacing<'a> {
         let now = self.surroundings.now_millis();
         self.paused_millis
             .set(self.paused_millis.get() + now - since);
+        // What was queued before has had the pause's time, which says nothing of the device's speed.
+        self.blocks_since_fence.set(0);
         self.last_fence_millis.set(now);
         self.surroundings.entered(self.state.get());
     }

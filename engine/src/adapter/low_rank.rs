@@ -39,9 +39,13 @@ impl NotLowRank {
     /// The reason for an adapter with these settings, if any.
     pub fn of(spec: &AdapterSpec) -> Option<Self> {
         let of_method = method::of(spec.method).not_low_rank();
-        of_method
-            .or(spec.train_norms.then_some(Self::Norms))
-            .or(spec.train_head.then_some(Self::Head))
+        of_method.or_else(|| Self::besides_method(spec))
+    }
+
+    /// The reason in what is trained besides the method's own, if any.
+    pub fn besides_method(spec: &AdapterSpec) -> Option<Self> {
+        let norms = spec.train_norms.then_some(Self::Norms);
+        norms.or(spec.train_head.then_some(Self::Head))
     }
 }
 

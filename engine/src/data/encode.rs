@@ -158,6 +158,7 @@ impl Encoder<'_> {
         };
         match sequence.num_scored() {
             0 if num_tokens < 2 => Err(EncodeError::TooShort),
+            0 if num_tokens <= max_seq_length => Err(EncodeError::EmptyTarget),
             0 => Err(EncodeError::TargetCutOff {
                 max_seq_length,
                 num_tokens,

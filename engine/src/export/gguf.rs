@@ -4,7 +4,7 @@
 //! writes. llama.cpp uses one alpha for the whole file and the rank of each tensor, so differences between modules go
 //! into `lora_b`.
 
-use super::ExportError;
+use super::{ExportError, padded};
 use crate::{
     adapter::{LowRankUpdate, ModelShape},
     arch::block_name,
@@ -144,6 +144,11 @@ pub fn adapter(
 ) -> Result<Vec<u8>, ExportError> {
     let first = updates.first().ok_or(ExportError::EmptyAdapter)?;
     let alpha = first.scaling * first.r as f64;
+    // What f32 cannot hold would be zero, and the adapter would do nothing.
+    if alpha as f32 == 0.0 || !(alpha as f32).is_finite() {
+        let name = "adapter.lora.alpha".to_owned();
+        return Err(ExportError::NonFinite { name, value: alpha });
+    }
     let mut header = Header::default();
     header.text("general.type", "adapter");
     header.text("general.architecture", shape.arch.gguf);
@@ -153,7 +158,7 @@ pub fn adapter(
     let mut data: Vec<u8> = Vec::new();
     for update in updates {
         let (layer, module, r) = (update.layer, update.module, update.r);
-        let update = update.padded(r, alpha / r as f64);
+        let update = padded(update, r, alpha / r as f64)?;
         let name = block_name(layer, &format!("{}.weight", module.path()));
         let name = shape.arch.gguf_from_hf(&name).unwrap_or_default();
         let (in_features, out_features) = (update.a.len() / r, update.b.len() / r);

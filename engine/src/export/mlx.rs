@@ -7,7 +7,7 @@
 use protocol::ExportKind;
 use serde_json::json;
 
-use super::{ExportError, adapter::safetensors, pretty_json, refusal};
+use super::{ExportError, adapter::safetensors, padded, pretty_json, refusal};
 use crate::adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank};
 
 /// The files by name.
@@ -36,7 +36,7 @@ pub fn files(
         .collect();
     let mut tensors = Vec::new();
     for pair in pairs {
-        let pair = pair.padded(rank, scale);
+        let pair = padded(pair, rank, scale)?;
         let prefix = format!("model.layers.{}.{}", pair.layer, pair.module.path());
         let (in_features, out_features) = (pair.a.len() / rank, pair.b.len() / rank);
         let a = format!("{prefix}.lora_a");

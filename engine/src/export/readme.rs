@@ -59,7 +59,8 @@ fn front_matter(input: &ExportInput<'_>) -> String {
     let base = base.map_or(String::new(), |name| {
         format!("base_model: {}\n", quoted(name))
     });
-    format!("---\n{base}library_name: peft\ntags:\n- lora\n---\n")
+    let tag = input.spec.adapter.method.facts().key;
+    format!("---\n{base}library_name: peft\ntags:\n- {tag}\n---\n")
 }
 
 fn introduction(input: &ExportInput<'_>) -> String {
@@ -77,10 +78,11 @@ fn introduction(input: &ExportInput<'_>) -> String {
         .map_or(String::new(), |time| format!(" on {}", code(time)));
     format!(
         "# {} tuned with Inlay\n\n\
-         A LoRA adapter with {} trained parameters, made in a browser tab on {device}. The run was {steps}{when}; \
+         An adapter ({}) with {} trained parameters, made in a browser tab on {device}. The run was {steps}{when}; \
          this is the adapter of step {}.\n\n\
          Base model: {}, {} weights, file sha256 {}.\n",
         heading(&input.model.name),
+        input.spec.adapter.method.facts().name,
         input.summary.trainable_parameters,
         input.summary.best_step,
         code(adapter::base_model(input.model)),

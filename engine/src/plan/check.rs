@@ -143,16 +143,17 @@ fn check_pattern<'a>(
 
 /// A start from the base has no more directions than the base.
 fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problems) {
-    for &module in &adapter.target_modules {
+    let mut told = Vec::new();
+    for (layer, module) in adapter.modules(shape.num_hidden_layers) {
         let (input, output) = shape.features[module as usize];
         let most = input.min(output);
-        let ranks = adapter.rank_pattern.values().chain([&adapter.r]);
-        if ranks.max().is_some_and(|&rank| rank > most) {
+        if adapter.rank(layer, module) > most && !told.contains(&module) {
             let what = format!(
                 "{} has only {most} directions to start from.",
                 module.name()
             );
             problems.push(ProblemKind::Setting, "Rank", what);
+            told.push(module);
         }
     }
 }

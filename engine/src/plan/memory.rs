@@ -81,7 +81,14 @@ struct BatchShape {
 impl BatchShape {
     /// `pass_tokens`: what a pass over packed rows takes at least, where it does not take the whole micro-batch.
     fn new(spec: &RunSpec, dataset: &PreparedSummary, pass_tokens: Option<u64>) -> Self {
-        let num_rows = super::num_batched_rows(spec, dataset);
+        let num_rows = match spec.packing {
+            true => super::num_batched_rows(spec, dataset),
+            // The rows that are held out are as many to a batch as there are, too.
+            false => dataset
+                .num_training_rows
+                .max(dataset.num_validation_rows)
+                .max(dataset.num_test_rows),
+        };
         let rows = spec.per_device_train_batch_size.min(num_rows) as u64;
         let prompt = spec.adapter.prompt_tokens() as u64;
         let longest = dataset.longest_tokens.min(spec.data.max_seq_length) as u64 + prompt;

@@ -6,6 +6,7 @@ use protocol::{
 use super::*;
 
 mod adapter;
+mod batch;
 
 /// SmolLM2-135M-Instruct.
 pub(super) fn model() -> ModelSummary {

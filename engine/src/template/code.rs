@@ -338,21 +338,22 @@ fn binary<'s>(operation: &ast::BinOp<'s>, span: Span) -> Rebuilt<'s> {
     let (left, right) = (rebuilt(&operation.left), rebuilt(&operation.right));
     let are_plain = left.is_plain && right.is_plain;
     let is_either_plain = left.is_plain || right.is_plain;
-    let is_comparison = matches!(
-        op,
+    let is_walked = match op {
         BinOpKind::Eq
-            | BinOpKind::Ne
-            | BinOpKind::Lt
-            | BinOpKind::Lte
-            | BinOpKind::Gt
-            | BinOpKind::Gte
-            | BinOpKind::In
-    );
+        | BinOpKind::Ne
+        | BinOpKind::Lt
+        | BinOpKind::Lte
+        | BinOpKind::Gt
+        | BinOpKind::Gte => !is_either_plain,
+        // A list is gone through for text or a number, too.
+        BinOpKind::In => !right.is_plain,
+        _ => false,
+    };
     let operation = ast::BinOp {
         op,
         left: left.expr,
         // To compare with text, a number or a few constants is no walk.
-        right: match is_comparison && !is_either_plain && !is_constant(&right.expr) {
+        right: match is_walked && !is_constant(&right.expr) {
             true => filter(WEIGHED, right.expr),
             false => right.expr,
         },

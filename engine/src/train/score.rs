@@ -128,7 +128,8 @@ pub async fn mean_loss(
 }
 
 /// The index of the likeliest of `candidates`, which differ in their scored tokens: the one whose scored tokens have
-/// the highest joint probability. `None` if there are no candidates.
+/// the highest joint probability. `None` if there are no candidates. A pass takes at most `max_tokens` tokens, or a single
+/// candidate.
 ///
 /// # Errors
 /// Those of [`mean_loss`].
@@ -136,16 +137,22 @@ pub async fn likeliest(
     model: &Model,
     adapter: Option<&DeviceAdapter>,
     candidates: &[TokenSequence],
+    max_tokens: usize,
     precision: Precision,
     pacing: &Pacing<'_>,
 ) -> Result<Option<usize>, Interruption<TrainError>> {
-    let batch = Batch::packed(&candidates.iter().collect::<Vec<_>>());
-    let losses = token_losses(model, adapter, &batch, precision, pacing).await?;
-    let mut losses = losses.into_iter();
-    let sums: Vec<f32> = candidates
-        .iter()
-        .map(|candidate| losses.by_ref().take(candidate.num_scored()).sum())
-        .collect();
+    let lengths = candidates.iter().map(|candidate| candidate.ids.len());
+    let Some(longest) = lengths.max() else {
+        return Ok(None);
+    };
+    let mut sums: Vec<f32> = Vec::with_capacity(candidates.len());
+    for candidates in candidates.chunks((max_tokens / longest.max(1)).max(1)) {
+        let batch = Batch::packed(&candidates.iter().collect::<Vec<_>>());
+        let losses = token_losses(model, adapter, &batch, precision, pacing).await?;
+        let mut losses = losses.into_iter();
+        let scored = candidates.iter().map(TokenSequence::num_scored);
+        sums.extend(scored.map(|num| losses.by_ref().take(num).sum::<f32>()));
+    }
     let order = sums.iter().enumerate();
     Ok(order
         .min_by(|one, other| one.1.total_cmp(other.1))

@@ -19,7 +19,7 @@ use crate::{
 
 /// Weights of a blend; the first digits that matter are well within.
 const MAX_WEIGHT: f64 = 100.0;
-/// Adapters are small, but a tab's memory is no attic.
+/// Adapters of one model: they are small, but a tab's memory is no attic.
 const MAX_KEPT: usize = 16;
 /// Tokens of the rows that runs held out, 5 bytes each. Runs on the same split share theirs.
 const MAX_HELD_OUT_TOKENS: usize = 1 << 23;
@@ -90,11 +90,12 @@ impl Runs {
     ///
     /// # Errors
     /// [`FailureKind::WrongState`]
-    pub fn check_room(&self) -> Result<(), Failure> {
-        if self.list.len() < MAX_KEPT {
+    pub fn check_room(&self, model: &ModelSummary) -> Result<(), Failure> {
+        let num_kept = self.of(model).count();
+        if num_kept < MAX_KEPT {
             return Ok(());
         }
-        let what = format!("There are already {} adapters.", self.list.len());
+        let what = format!("There are already {num_kept} adapters.");
         Err(Failure::new(FailureKind::WrongState, what).remedy("Remove one of them first."))
     }
 
@@ -107,7 +108,7 @@ impl Runs {
         files: Vec<NamedSource>,
         model: &LoadedModel,
     ) -> Result<Vec<String>, Failure> {
-        self.check_room()?;
+        self.check_room(&model.summary)?;
         let read = Read::of(files, model).await?;
         let base = read.base.as_deref();
         let mut notes: Vec<String> = base
@@ -164,7 +165,7 @@ impl Runs {
         parts: Vec<(AdapterId, f64)>,
         model: &LoadedModel,
     ) -> Result<(), Failure> {
-        self.check_room()?;
+        self.check_room(&model.summary)?;
         let settings = |what: String| Failure::new(FailureKind::Adapter, what);
         let ids: BTreeSet<AdapterId> = parts.iter().map(|(id, _)| *id).collect();
         if parts.len() < 2 || ids.len() < parts.len() {

@@ -221,6 +221,12 @@ impl Scoring<'_> {
         Ok(Some(KeepScore { total, prompts }))
     }
 
+    /// Tokens of a pass over the candidates of a row: those of a batch of the longest rows, which the plan of a run has room
+    /// for.
+    fn max_tokens(&self) -> usize {
+        self.batches.per_device_train_batch_size * self.held_out.prepared.longest_tokens
+    }
+
     async fn labels(&self, side: Side) -> Result<Option<LabelScore>, Interruption<Failure>> {
         let labels = &self.held_out.dataset.labels;
         let num_labels = labels.len();
@@ -249,9 +255,9 @@ impl Scoring<'_> {
             let mut taken = [0; 2];
             for (adapter, taken) in self.adapters().into_iter().zip(&mut taken) {
                 let (model, precision) = (&self.model.base, self.precision);
-                let label = likeliest(model, adapter, &candidates, precision, &self.pacing)
-                    .await
-                    .map_err(Interruption::widen)?;
+                let (max_tokens, pacing) = (self.max_tokens(), &self.pacing);
+                let scoring = likeliest(model, adapter, &candidates, max_tokens, precision, pacing);
+                let label = scoring.await.map_err(Interruption::widen)?;
                 let Some(label) = label else {
                     continue 'rows;
                 };

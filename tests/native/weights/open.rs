@@ -167,7 +167,7 @@ fn unsupported_models_are_named() {
     let gemma = gguf_failure(tiny().set("general.architecture", value::text("gemma3")));
     assert_eq!(gemma.kind, FailureKind::UnsupportedModel);
     assert!(gemma.what.contains("gemma3"), "{gemma}");
-    assert!(gemma.remedy.unwrap().contains("llama"));
+    assert!(gemma.remedy.unwrap().contains("Llama"));
 
     let mut config = tiny_json(true);
     config["model_type"] = json!("gpt2");

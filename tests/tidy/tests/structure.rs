@@ -216,8 +216,8 @@ fn files_stay_short() {
     };
     let is_no_comment = |line: &str| !line.trim_start().starts_with("//");
     assert_none(
-        "an engine file has at most 380 lines before its tests, comments aside",
-        &lengths("engine", 380, is_no_comment),
+        "an engine file has at most 390 lines before its tests, comments aside",
+        &lengths("engine", 390, is_no_comment),
     );
     for folder in ["step", "shell", "shared"] {
         assert_none(

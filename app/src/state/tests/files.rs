@@ -486,11 +486,11 @@ fn one_bad_file_sinks_no_other() {
     let ours = b"{\n  \"format\": \"inlay-recipe\",\n  \"version\": 1";
     let sorted = dropped(&[file("my settings.json", ours), file("recipe.json", ours)]);
     assert_eq!(sorted.recipe, ["my settings.json"]);
+    assert_eq!(sorted.passed_over, ["recipe.json"]);
+    assert_eq!(sorted.remarks, Vec::<String>::new());
     let marked = [b"\xEF\xBB\xBF", &ours[..]].concat();
     let sorted = dropped(&[file("saved by an editor.json", &marked)]);
     assert_eq!(sorted.recipe, ["saved by an editor.json"]);
-    assert_eq!(sorted.passed_over, ["recipe.json"]);
-    assert_eq!(sorted.remarks, Vec::<String>::new());
     let sorted = dropped(&[file("recipe.json", ours), file("rows.csv", b"text\na\n")]);
     assert_eq!((sorted.recipe.len(), sorted.dataset.len()), (1, 1));
     // With an adapter, it says how that was made.

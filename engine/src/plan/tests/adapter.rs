@@ -174,3 +174,21 @@ fn a_learning_rate_far_from_the_usual_one_is_warned_of() {
         );
     }
 }
+
+/// Ranks by module count, not the largest of them: `k_proj` has 192 directions in all.
+#[test]
+fn a_start_from_the_base_asks_each_module_for_its_own_rank() {
+    let with = |module: &str, rank: usize, r: usize| {
+        let mut spec = RunSpec::default();
+        spec.adapter.method = Method::Pissa;
+        spec.adapter.target_modules = vec![TargetModule::KProj, TargetModule::DownProj];
+        spec.adapter.r = r;
+        spec.adapter.rank_pattern = [(module.to_owned(), rank)].into();
+        planned(&spec, &model(), &dataset(40), CPU)
+    };
+    assert!(with("down_proj", 256, 8).is_ok());
+    assert!(with("k_proj", 8, 256).is_ok());
+    let refused = with("k_proj", 256, 8).unwrap_err();
+    assert_eq!(refused.problems.len(), 1, "{refused}");
+    assert!(refused.problems[0].what.starts_with("k_proj has only 192"));
+}
