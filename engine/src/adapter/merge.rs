@@ -59,7 +59,7 @@ pub struct MergeForm {
 }
 
 impl MergeForm {
-    /// Makes the form of a layout, with the values of the matrices that its modules share (see [`AdapterLayout`]).
+    /// Makes the form of a layout, from the values of the matrices that its modules share.
     ///
     /// `device` holds the shared matrices; merging itself reads only their copies on the host.
     ///
@@ -102,8 +102,8 @@ impl Merging for MergeForm {
 }
 
 impl AdapterForm {
-    /// Merges a module's adapter into its weight in place; does nothing if the module has none. It is also there
-    /// without the trait [`Merging`] in scope.
+    /// Merges a module's adapter into its weight in place; does nothing if the module has none. Callers need not import
+    /// [`Merging`] for it.
     ///
     /// # Shapes
     /// - `parameters`: those of the whole adapter
@@ -167,9 +167,7 @@ impl Dense<'_> {
         self.values.chunks_exact_mut(self.in_features)
     }
 
-    /// Adds `factor b a`.
-    ///
-    /// Each row is summed in f64 and rounded to f32 once, so that the order of the rank's terms leaves no trace.
+    /// Adds `factor b a`. Each row is summed in f64 and rounded to f32 once, not after each of the `r` terms.
     ///
     /// # Shapes
     /// - `b`: `[out, r]`

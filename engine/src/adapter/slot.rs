@@ -13,7 +13,7 @@
 //! | the head | `base_model.model.lm_head.weight` |
 //!
 //! All parts are matrices here, `[1, len]` if they are vectors, so that no code needs to tell one from the other; the
-//! shape in the file is kept besides.
+//! shape in the file is kept as well.
 
 use std::ops::Range;
 
@@ -187,7 +187,7 @@ impl ModuleSlots<'_> {
     }
 }
 
-/// Whether a tensor of PEFT's file belongs to this module: its name is the module's, a dot, and the name of a part.
+/// Whether a tensor of PEFT's file belongs to this module: its name is the module's, continued after a dot.
 pub fn is_of_module(name: &str, layer: usize, module: TargetModule) -> bool {
     let end = name.strip_prefix(&module_prefix(layer, module));
     end.is_some_and(|end| end.starts_with('.'))
