@@ -101,9 +101,7 @@ pub enum Remedy {
     Base,
 }
 
-/// The keys of a config, in the order in which they are written.
-///
-/// The order is kept in the file, so that the configs of two exports can be compared line by line.
+/// The keys of a config, in the order in which they are written; serde_json's `preserve_order` keeps it in the file.
 #[derive(Default)]
 pub(crate) struct ConfigWriter(Map<String, Value>);
 
