@@ -130,8 +130,8 @@ impl Model {
 
     /// The embeddings of `ids`, in f32; ids from the vocabulary's size on use the adapter's.
     ///
-    /// With a learned prompt, the embeddings of all words and the prompt's are joined into one table, from which each
-    /// position takes its own: one gather, and no write into rows.
+    /// With a learned prompt, the rows found for all positions (token 0's for virtual ones) and the prompt's are joined
+    /// into one table, from which each position then takes its own: a second gather, and no write into rows.
     ///
     /// # Shapes
     /// - returns `[n, d]`
