@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `B A` is then the sum of the weighted products, and `alpha = r` makes the blend's own scaling 1. Each adapter has
-//! the same rows everywhere: where one lacks a module, or has a lower rank there, its rest stays zero. So a blend is a
+//! the same rows everywhere: where one lacks a module, or has a lower rank there, its rest is zero. So a blend is a
 //! plain LoRA that can be trained further, merged and exported, at the price of a rank that is the sum of the ranks.
 
 use std::rc::Rc;

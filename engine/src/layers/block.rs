@@ -175,6 +175,7 @@ impl KeyValueCache {
     fn extend(&mut self, keys: Tensor<2>, values: Tensor<2>) -> [Tensor<2>; 2] {
         let start = self.num_tokens;
         self.num_tokens += keys.dims()[0];
+        // Taken out, since a second handle on the rows would make the write copy all of them.
         let rows = match self.rows.take() {
             Some([past_keys, past_values]) => [
                 written(past_keys, start, keys),

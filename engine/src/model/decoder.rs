@@ -141,6 +141,7 @@ impl Model {
         };
         let vocabulary = self.config.vocab_size as u32;
         let is_virtual = |id: u32| id >= vocabulary;
+        // A virtual id would read past the embedding; the row of token 0 stands in and is not used.
         let words: Vec<u32> = ids
             .iter()
             .map(|&id| if is_virtual(id) { 0 } else { id })
@@ -263,6 +264,7 @@ impl Model {
         cache: &mut [KeyValueCache],
     ) -> Tensor<1> {
         let prompt = self.prompt_ids(adapter);
+        // The prompt goes into the cache once, with the first tokens.
         let (ids, past) = match past {
             0 => ([&prompt, ids].concat(), 0),
             past => (ids.to_vec(), past + prompt.len()),

@@ -137,6 +137,7 @@ async fn started(
         let is_settled = !before.is_empty() && moved <= SETTLED * values[0];
         before.clone_from(&values);
         round += 1;
+        // With as many directions as the matrix has, one round is exact.
         if is_settled || round == MAX_ROUNDS || k == out_features.min(in_features) {
             break (left, values);
         }
