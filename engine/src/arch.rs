@@ -92,6 +92,7 @@ pub struct Defaults {
 pub struct TensorSpec {
     /// The name in HF's checkpoints.
     pub hf: &'static str,
+    /// The name in GGUF files.
     pub gguf: &'static str,
     /// Slowest dimension first.
     pub shape: &'static [Size],
