@@ -133,7 +133,7 @@ pub(super) fn small_files(
             (json.to_string().into_bytes(), None)
         }
     };
-    // Without this file `AutoTokenizer` would not know the special tokens.
+    // Without this file `AutoTokenizer` would not know which of the special tokens begins and ends a text.
     let tokenizer_config = tokenizer_config.unwrap_or_else(|| {
         let special = tokenizer.special_ids();
         let text = |id: Option<u32>| id.map(|_| tokenizer.special_text(id));
