@@ -191,6 +191,7 @@ pub(super) fn weigh(state: &State, value: &Value) -> Result<usize, Error> {
 }
 
 /// A walk under way.
+/// Fuel is charged for every 16 values, before the next ones are looked at.
 struct Scales<'a, 'b, 'c> {
     state: &'a State<'b, 'c>,
     /// The weight so far.

@@ -151,6 +151,9 @@ pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<Va
 }
 
 /// Writes JSON as `formatter` spaces it, into at most as many bytes as the fuel that is left pays for.
+///
+/// # Errors
+/// As for [`tojson`].
 fn write(state: &State, value: &Value, formatter: impl Formatter) -> Result<String, Error> {
     let fuel = state.fuel_levels().map_or(0, |(_, left)| left) as usize;
     let mut bytes = CappedWriter::new(fuel * bounds::BYTES_PER_FUEL);
