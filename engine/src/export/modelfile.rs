@@ -1,8 +1,8 @@
 //! A Modelfile for Ollama: base, adapter, the chat template in Go's template language, and where answers stop.
 //!
-//! Jinja cannot be translated; what the template writes around each message can be found, by rendering short conversations
-//! whose contents are marks, and written as Go's. A template that does not write messages one after the other
-//! has no such parts: the Modelfile then says so, and Ollama takes the template of the base.
+//! Jinja cannot be translated; what the template writes around each message can be found, by rendering short
+//! conversations whose contents are marks, and written as Go's. A template that does not write messages one after the
+//! other has no such parts: the Modelfile then says so, and Ollama takes the template of the base.
 //!
 //! What is found for ChatML, and what is written for it:
 //!

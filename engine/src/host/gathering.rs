@@ -7,8 +7,8 @@
 //! message   [1]    -      -      [2, 3, 4]             -
 //! ```
 //!
-//! Of each kind there is at most one message per interval: all steps, all evaluations, the latest state and the latest
-//! progress. Nothing starts a timer: what is due goes out whenever the run reports something or yields.
+//! Each kind is sent at most once per interval, except around a pause: all steps, all evaluations, the latest state and
+//! the latest progress. Nothing starts a timer: what is due goes out whenever the run reports something or yields.
 
 use std::cell::{Cell, RefCell};
 

@@ -1,8 +1,8 @@
 //! A template compiled so that none of its values can grow without bound.
 //!
 //! minijinja's fuel counts steps and bytes of text, but not the items of lists that stand for others: `x + x`, `x * 9`
-//! and `x[1:]` are made lazily, and `[x, x]` holds one list twice, so forty doublings cost nothing until something walks
-//! the result. There is no hook for operators. So the parsed template is rebuilt before it is compiled, with a call of
+//! and `x[1:]` are made lazily, and `[x, x]` holds one list twice, so forty doublings cost nothing until the result is
+//! walked. There is no hook for operators. So the parsed template is rebuilt before it is compiled, with a call of
 //! our own filters around every expression that makes a container ([`BOUNDED`]), and around operands of comparisons and
 //! subscripts that may be containers ([`WEIGHED`]). Expressions that can only be text or numbers are left as they are,
 //! which in real templates is nearly all.

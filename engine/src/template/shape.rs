@@ -1,7 +1,7 @@
 //! What a template's source may look like: how long a chain and how deep a nest the parser is given.
 //!
 //! minijinja's parser, its code generator and the release of what they built call themselves once for each operator of
-//! a chain (`a + b + c`), each step into a value (`.a.b[0]|f`), each bracket, each block inside a block and each `elif`.
+//! a chain (`a + b + c`), each step into a value (`.a.b[0]|f`), each bracket, each block inside a block, each `elif`.
 //! Only brackets and blocks are counted there, so a few kilobytes of chain overflow the stack, which in a worker ends
 //! the engine. The source is therefore measured first, by minijinja's own lexer and without recursion.
 //!

@@ -28,7 +28,7 @@ use crate::{
     train::session::{TrainedAdapter, TrainingResult},
 };
 
-/// See the module. It outlives the dataset that it came from.
+/// A run: an adapter and its history. It outlives the dataset that it came from.
 pub struct Run {
     /// Given once and never again, also across workers.
     pub id: AdapterId,
@@ -68,7 +68,7 @@ pub struct Training {
 /// dataset is loaded, and can still be scored and exported.
 pub struct HeldOut {
     pub dataset: DatasetSummary,
-    /// Of all rows of the dataset.
+    /// What became of the rows of the dataset, as counts.
     pub prepared: PreparedSummary,
     /// Held out, ascending by number.
     validation: Rc<[TokenSequence]>,

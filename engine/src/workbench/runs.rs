@@ -35,7 +35,7 @@ const MAX_WEIGHT: f64 = 100.0;
 /// The limit is for what the user adds (files and blends). A run that took hours is never refused at its end.
 const MAX_KEPT: usize = 16;
 
-/// See the module.
+/// All runs that this worker holds, of every model that was loaded.
 #[derive(Default)]
 pub struct Runs {
     /// Ascending by id, of all models.
@@ -96,7 +96,7 @@ impl Runs {
         Err(Failure::new(FailureKind::WrongState, what).remedy("Remove one of them first."))
     }
 
-    /// Loads one from files, and gives what the user is told of it; what is there stays.
+    /// Loads an adapter from files and returns notes for the user; the other adapters stay.
     ///
     /// Notes say that the adapter names another base, and which files were not needed.
     ///
@@ -122,7 +122,7 @@ impl Runs {
         Ok(notes)
     }
 
-    /// Takes those again that an earlier worker had, each in the zip at its place; new ones get ids above `highest`.
+    /// Restores the adapters of an earlier worker, each from the zip at its place; new ones get ids above `highest`.
     ///
     /// Copies of another model, and those whose id is here already, are passed over. Only adapters come back: log,
     /// scores and recipe of a run are gone with its worker.
@@ -158,13 +158,13 @@ impl Runs {
         outcome
     }
 
-    /// Makes a new one of others, each times its weight.
+    /// Makes a new adapter from others, each times its weight.
     ///
     /// Its name tells the parts and weights: `0.5 × Run 1: LoRA + 0.5 × Run 2: LoRA`.
     ///
     /// # Errors
-    /// [`FailureKind::Adapter`] for fewer than two different adapters, a weight out of range, or, all at once, parts that
-    /// are not low-rank products alone; [`FailureKind::WrongState`] if there is no room or a part is gone.
+    /// [`FailureKind::Adapter`] for fewer than two different adapters, a weight out of range, or, all at once, parts
+    /// that are not low-rank products alone; [`FailureKind::WrongState`] if there is no room or a part is gone.
     pub fn blend(
         &mut self,
         parts: Vec<(AdapterId, f64)>,
@@ -228,7 +228,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Makes another one the tuned model's.
+    /// Makes another adapter the tuned model's.
     ///
     /// # Errors
     /// As [`Self::get`].

@@ -11,7 +11,7 @@
 //! answer that is no label at all cannot occur, and base and adapter are compared on the same choices.
 //!
 //! Everything is computed in the run's precision and in batches made by its settings, so that the losses are those of
-//! its own evaluations.
+//! its own evaluations. An adapter without a training takes the device's precision and the default settings.
 
 use formats::{
     row::{Example, Row},
