@@ -192,7 +192,7 @@ impl Batch {
 }
 
 /// Makes batches of rows for evaluation, in order: as many rows as a micro-batch has, or, if `spec` asks for packing,
-/// one bin at a time, fullest bin first.
+/// one bin at a time.
 ///
 /// They are made one by one, so only one is in memory.
 pub fn evaluation_batches<'a>(
