@@ -55,8 +55,8 @@ pub enum Control {
     Stop,
 }
 
-/// Whoever watches: told of everything as it happens. Nothing that is told is lost by not listening; the results have it
-/// all.
+/// Whoever watches: told of everything as it happens. Nothing that is told is lost by not listening; the results have
+/// it all.
 pub trait Observer {
     /// The run begins something else, or pauses.
     fn entered(&self, _state: RunState) {}

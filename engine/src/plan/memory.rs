@@ -9,12 +9,13 @@
 //! | weights | as loaded, packed; kernels unpack them as they go, so none is ever dense |
 //! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
-//! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
+//! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` per module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
 //! | kept blocks | what the backward of the last blocks needs, as many as the [device](DeviceProfile::kept_bytes) may keep, besides that one |
 //! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
 //! | adapter | multiples of the trainable parameters |
 //!
-//! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are full.
+//! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are
+//! full.
 //! Activations and head do not meet at their greatest; that both are counted pays for the gaps that an allocator leaves,
 //! or nearly (see [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
 
@@ -44,16 +45,16 @@ const LIVE_KEY_VALUE: u64 = 2;
 const LIVE_HEAD_NORM: u64 = 2;
 /// `[n, f]` alive at once: gate, up, and a gradient.
 const LIVE_INTERMEDIATE: u64 = 3;
-/// `[n, r]` alive at once a module: `A x` and its gradient.
+/// `[n, r]` alive at once per module: `A x` and its gradient.
 const LIVE_RANK: u64 = 2;
-/// `[n, in]` a module with dropout: the mask, and the input under it.
+/// `[n, in]` for each module with dropout: the mask, and the input under it.
 const LIVE_DROPOUT: u64 = 2;
 /// `[s, d]` alive at once in the head: its input, the scored rows, their norm, the weighted rows, and their gradient.
 const LIVE_HEAD_HIDDEN: u64 = 5;
 /// What the gaps between allocations add to all that comes and goes, as a share of it.
 const GAPS_RATIO: (u64, u64) = (1, 4);
-/// Copies of each trainable parameter: the weight, two moments, the last finite and the best earlier weights, the sum of
-/// gradients, and while they are moved the tensors of weights and of gradients, the latter once more in one piece.
+/// Copies of each trainable parameter: the weight, two moments, the last finite and the best earlier weights, the sum
+/// of gradients, and while they are moved the tensors of weights and of gradients, the latter once more in one piece.
 const COPIES_OF_ADAPTER: u64 = 9;
 /// As above, of what is on a device with memory of its own: weights, gradients, and these in one piece.
 const DEVICE_COPIES_OF_ADAPTER: u64 = 3;
