@@ -44,7 +44,7 @@ pub struct Proven {
 /// fastest on, and the first that passes every case is used from then on. Halves are chosen if the device has them,
 /// every case passes in them, too, and they save time.
 ///
-/// The choice of the variant is global (`Variant::prefer`), since all later kernels go by it; it is taken back if none
+/// The choice of the variant (`Variant::prefer`) holds for all later kernels of this thread; it is taken back if none
 /// passes. The failure told is that of the fastest variant.
 ///
 /// # Errors

@@ -15,9 +15,8 @@
 //! | adapter | multiples of the trainable parameters |
 //!
 //! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are
-//! full.
-//! Activations and head do not meet at their greatest; that both are counted pays for the gaps that an allocator leaves,
-//! or nearly (see [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
+//! full. Activations and head do not meet at their greatest; that both are counted pays for the gaps that an allocator
+//! leaves, or nearly (see [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
 
 use protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule};
 
