@@ -4,9 +4,28 @@
 //! back once. In return, both devices share one optimizer bit for bit, a checkpoint is a plain vector, and every number
 //! is checked before it is used.
 //!
-//! How it changes the model is its method: each is one file under `adapter/method`, which has a table of them. On the
-//! device all of them are a low-rank pair and scales added to a frozen projection; see [`crate::layers::projection`].
-//! Norms, [the head](head) and embeddings can be trained whole.
+//! ```text
+//!             AdapterSpec + Base
+//!                    | AdapterForm::start
+//!                    v
+//! AdapterForm (layout, fixed matrices)      parameters: Vec<f32>  <--- optimizer
+//!                    | upload(parameters)                                  ^
+//!                    v                                                     |
+//! DeviceAdapter --> blocks' forward and backward --> BlockGradients --> flatten_gradients
+//! ```
+//!
+//! What an adapter does to the model is decided by its method: each is one file under `adapter/method`, which has a
+//! table of them. On the device, all of them are a low-rank pair and scales added to a frozen projection; see
+//! [`crate::layers::projection`]. Norms, [the head](head) and embeddings can be trained whole.
+//!
+//! | file | what |
+//! |---|---|
+//! | `layout`, `slot` | which numbers are trained, where they are in the flat vector, and their names in PEFT's files |
+//! | `method` | what each method trains, how it starts, what it gives the device, how it merges |
+//! | `head`, `shared` | a head that is trained whole; matrices that all modules share and nothing trains |
+//! | `low_rank`, `blend`, `merge` | an adapter as low-rank products; several as one; one merged into the base |
+//! | `peft`, `tensors` | `adapter_config.json` and the tensors of `adapter_model.safetensors` |
+//! | `linalg` | the host's linear algebra for starts from the base |
 
 use std::rc::Rc;
 
@@ -43,15 +62,19 @@ use method::{ModuleOnDevice, Start};
 pub use slot::{Part, Place, Slot, is_of_module};
 pub use tensors::NamedTensor;
 
-/// A matrix on the host and on the device.
+/// A frozen f32 matrix that a method keeps on the host, for merging and export, and on the device, for the forward.
 #[derive(Debug, Clone)]
 pub struct Matrix {
+    /// Rows and columns.
     pub shape: [usize; 2],
+    /// The numbers, row by row.
     pub values: Vec<f32>,
+    /// The same numbers on the device.
     pub tensor: Tensor<2>,
 }
 
 impl Matrix {
+    /// Uploads `values`, which must be as many as `shape` says, and keeps them.
     fn new(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Self {
         let tensor = Tensor::from_data(TensorData::new(values.clone(), shape), device);
         Self {
@@ -63,36 +86,49 @@ impl Matrix {
 }
 
 /// Everything of an adapter except its trained numbers.
+///
+/// A form belongs to one base on one device: methods keep tensors there, and some (DoRA, PiSSA, OLoRA) keep values that
+/// were computed from the base's weights. The trained numbers are passed to each of its functions, in the order of
+/// [`AdapterLayout`], so one form serves the current parameters and any snapshot of them.
 #[derive(Debug, Clone)]
 pub struct AdapterForm {
+    /// Which numbers are trained, and where each is in the flat vector.
     pub layout: AdapterLayout,
-    /// What the method made of each module, in the layout's order.
+    /// The method's object of each adapted projection, in the layout's order.
     modules: Vec<Rc<dyn ModuleOnDevice>>,
-    /// The matrices that all modules share, in the layout's order.
+    /// The matrices that all modules share, in the layout's order; VeRA's `A` and `B`.
     shared: Vec<Rc<Matrix>>,
 }
 
-/// An adapter on the device.
+/// An adapter on the device, as one pass over the model uses it.
+///
+/// It is made from the parameters once per optimizer step by [`AdapterForm::upload`] and does not change afterwards.
+/// The default changes nothing and has no blocks.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceAdapter {
+    /// What changes in each block, indexed by layer: one for every block of the model, adapted or not.
     pub blocks: Vec<BlockAdapter>,
     /// The weight that replaces the base's last norm, `[1, d]`.
     pub norm: Option<Tensor<2>>,
-    /// The embeddings before every row, `[p, d]`.
+    /// The learned embeddings before every row, `[p, d]`: virtual tokens with ids from the vocabulary's size on.
     pub prompt: Option<Tensor<2>>,
     /// The matrix that replaces the base's head, `[v, d]`.
     pub head: Option<FrozenMatrix>,
 }
 
 impl DeviceAdapter {
-    /// The number of tokens before every row.
+    /// The number `p` of virtual tokens before every row.
     pub fn prompt_tokens(&self) -> usize {
         self.prompt.as_ref().map_or(0, |prompt| prompt.dims()[0])
     }
 }
 
 impl AdapterForm {
-    /// The form of `spec` over a model, and its initial parameters.
+    /// Makes the form of `spec` over a model, and its initial parameters.
+    ///
+    /// Everything random comes from one ChaCha8 stream of `seed`, in this order: the shared matrices, the modules in
+    /// the layout's order, the tokens that a prompt starts from. So a seed gives the same adapter on every device,
+    /// except for what is computed from the base (DoRA, PiSSA, OLoRA), where devices differ in rounding.
     ///
     /// # Errors
     /// The device's failure while the base is read.
@@ -108,7 +144,9 @@ impl AdapterForm {
         Self::started(layout, shared, base, rng).await
     }
 
-    /// As [`Self::start`], with the matrices that all modules share given and not drawn; there are none for most methods.
+    /// Like [`Self::start`], but takes the shared matrices instead of drawing them; most methods have none.
+    ///
+    /// The initial parameters are for an adapter that was read from a file, whose own numbers then replace them.
     ///
     /// # Errors
     /// The device's failure while the base is read, or matrices that are not those of the adapter.
@@ -121,6 +159,8 @@ impl AdapterForm {
         Self::started(layout, shared, base, ChaCha8Rng::seed_from_u64(0)).await
     }
 
+    /// Starts every module, then fills in what is trained whole: norms and the head with the base's weights, the prompt
+    /// with embeddings from the vocabulary.
     async fn started(
         layout: AdapterLayout,
         shared: Vec<Vec<f32>>,
@@ -162,7 +202,16 @@ impl AdapterForm {
         Ok((form, parameters))
     }
 
-    /// The adapter on the model's device, from `parameters` of this layout.
+    /// Makes the adapter on the model's device from `parameters`.
+    ///
+    /// All parameters but the head's go up as one tensor, of which the modules use slices: one transfer instead of
+    /// hundreds of small ones.
+    ///
+    /// # Shapes
+    /// - `parameters`: [`AdapterLayout::num_parameters`] numbers in the layout's order
+    ///
+    /// # Panics
+    /// If there are fewer `parameters` than the layout has.
     pub fn upload(&self, parameters: &[f32], base: &dyn Base) -> DeviceAdapter {
         let head = self.layout.head();
         // The head is a separate matrix on the device, so that it is not stored twice.
@@ -203,7 +252,7 @@ impl AdapterForm {
     }
 }
 
-/// Fills `values` with uniform numbers in `+-bound`.
+/// Fills `values` with uniform numbers from `-bound` to `bound`, one 32-bit draw each, scaled in f64.
 fn fill_uniform(values: &mut [f32], bound: f64, rng: &mut ChaCha8Rng) {
     for value in values {
         let unit = f64::from(rng.next_u32()) / f64::from(u32::MAX);
@@ -211,7 +260,13 @@ fn fill_uniform(values: &mut [f32], bound: f64, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// One block's gradients as one vector in the layout's order: `[parameters of the block]`.
+/// Joins one block's gradients into a vector in the layout's order; `None` if nothing in the block is trained.
+///
+/// A backward meets the modules from the last to the first, hence the sort. The norms follow the modules, as in the
+/// layout.
+///
+/// # Shapes
+/// - returns `[parameters of the block]`
 pub fn flatten_gradients(mut gradients: BlockGradients) -> Option<Tensor<1>> {
     gradients.modules.sort_by_key(|(module, _)| *module);
     let modules = gradients.modules.into_iter().flat_map(|(_, parts)| parts);

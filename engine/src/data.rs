@@ -1,9 +1,21 @@
-//! Turns rows into token sequences, and sequences into batches. Rows come from the reader, as a file ([`formats::row_file`]).
+//! Turns rows into token sequences, and sequences into batches. Rows come from the reader, as a file
+//! ([`formats::row_file`]).
 //!
 //! ```text
 //! file of rows -> StoredRow -> Preparation -> Prepared { train, validation, test, summary }
-//!            BatchSchedule -> the batches [b, t] of each step
+//!  (rows)                      (prepare)            |
+//!                              encode + turn        v
+//!                              shuffle::split     BatchSchedule -> the batches [b, t] of each step
+//!                              preamble           (batch, shuffle, pack)
 //! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `rows` | the file of rows, read in slices |
+//! | `encode`, `turn` | a row's tokens and which of them are learned; the assistant's turns in rendered text |
+//! | `prepare`, `preamble` | all rows under one set of settings, with counts; how most conversations begin |
+//! | `shuffle`, `pack`, `batch` | every order drawn from a seed; rows in bins; tensors' worth of ids |
+//! | `keep` | general prompts that show what a run made the model forget |
 
 pub mod batch;
 pub mod encode;

@@ -6,9 +6,10 @@ use protocol::{DeviceKind, DeviceReport, Precision};
 /// that, the first blocks are computed twice.
 const KEPT_BYTES: usize = 192 << 20;
 
-/// See the module.
+/// A device as plans and passes see it. It is plain data, copied into each [plan](crate::plan::RunPlan) of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceProfile {
+    /// A GPU, or the CPU.
     pub kind: DeviceKind,
     /// The precision in which the blocks compute: what the self-test found best, or what the user chose for a run.
     pub precision: Precision,
@@ -23,7 +24,7 @@ pub struct DeviceProfile {
 }
 
 impl DeviceProfile {
-    /// A device of that kind that computes in single precision on one thread and has no limits.
+    /// Makes the profile of a device of that kind that computes in single precision on one thread and has no limits.
     pub const fn new(kind: DeviceKind) -> Self {
         Self {
             kind,
@@ -35,9 +36,9 @@ impl DeviceProfile {
         }
     }
 
-    /// Whether packed rows are processed in passes short enough that every block keeps what its backward needs. A CPU is
-    /// nearly as fast with few tokens as with many, and computes nothing twice this way; a GPU needs many tokens to be
-    /// busy.
+    /// Returns whether packed rows are processed in passes short enough that every block keeps what its backward needs.
+    /// A CPU is nearly as fast with few tokens as with many, and computes nothing twice this way; a GPU needs many
+    /// tokens to be busy.
     pub fn has_short_passes(self) -> bool {
         self.kind == DeviceKind::Cpu
     }

@@ -1,8 +1,27 @@
 //! The export of a run: one zip with the adapter as PEFT loads it, and everything needed to check and repeat the run.
+//! The same adapter also goes out for llama.cpp and mlx-lm, and merged into its base.
 //!
-//! [`ExportFile`] lists its files.
+//! | module | what it writes | who reads it |
+//! |---|---|---|
+//! | `adapter` | `adapter_model.safetensors`, `adapter_config.json` | `PeftModel.from_pretrained` |
+//! | `readme`, `recipe`, `log` | the rest of a run's zip | people, scripts, the page |
+//! | [`gguf`] | `adapter.gguf` | llama.cpp (`--lora`) |
+//! | [`mlx`] | `adapters.safetensors`, its own `adapter_config.json` | mlx-lm (`--adapter-path`) |
+//! | [`merged`] | a whole model | transformers, llama.cpp, Ollama |
+//! | `archive` | the zip around small exports | |
 //!
-//! The same input gives the same bytes: files have a fixed order and a fixed date.
+//! [`ExportFile`] lists the files of a run's zip in their order. The same input gives the same bytes: files have a
+//! fixed order and a fixed date, and JSON keys keep the order in which they are written.
+//!
+//! Nothing non-finite is exported, and no file is written in part: [`build_zip`] checks everything before it writes.
+//!
+//! The scale of the low-rank product differs between the formats, though the function is the same:
+//!
+//! ```text
+//! PEFT    W x + (alpha / r) B A x               alpha / sqrt(r) with use_rslora; ranks and alphas per module
+//! GGUF    W x + (adapter.lora.alpha / r) B A x  one alpha per file, r read from each tensor
+//! MLX     W x + scale (x a) b                   one rank and one scale per file; a is A^T, b is B^T
+//! ```
 
 mod adapter;
 mod archive;
@@ -32,63 +51,83 @@ use crate::{
 };
 use archive::Archive;
 
-/// A finished or stopped run, as plain data.
+/// A finished or stopped run, as plain data. Everything is borrowed: an export changes nothing of the run.
 #[derive(Debug, Clone, Copy)]
 pub struct ExportInput<'a> {
+    /// The base, with its shape, its name and the hash of its file.
     pub model: &'a ModelSummary,
+    /// The files that the rows came from.
     pub dataset: &'a DatasetSummary,
+    /// How many rows were trained on, held out, cut and left out.
     pub prepared: &'a PreparedSummary,
-    /// The held-out rows as they were scored.
+    /// The held-out rows as they were scored, ascending by number; empty if none were held out.
     pub held_out: &'a [TokenSequence],
+    /// Every setting of the run; its adapter is the one that the tensors belong to.
     pub spec: &'a RunSpec,
     /// The adapter that the run continued, if any.
     pub initial: Option<&'a RecipeAdapter>,
+    /// How the run ended, and which step's adapter this is.
     pub summary: &'a RunSummary,
+    /// Where the run was computed.
     pub device: &'a DeviceReport,
+    /// The log of the steps, thinned if the run was long.
     pub steps: &'a StepHistory,
+    /// The log of the evaluations, thinned as well.
     pub evaluations: &'a EvaluationHistory,
+    /// The losses before and after, as `evaluation.json` has them.
     pub evaluation: &'a EvaluationReport,
-    /// What was scored after the run.
+    /// What was scored after the run, at most one report per side.
     pub scores: &'a [ScoreReport],
     /// The tensors listed by [`crate::adapter::AdapterLayout::tensors`], in any order.
     pub tensors: &'a [NamedTensor],
+    /// The source of the template that rendered the rows; `None` if the model has none.
     pub chat_template: Option<&'a str>,
-    /// ISO 8601, UTC.
+    /// When the run ended: ISO 8601, UTC; `None` where the host has no calendar.
     pub finished_at: Option<&'a str>,
 }
 
-/// Why there is no zip.
+/// Why there is no zip. Each message completes the sentence "The adapter cannot be exported: ...".
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
+    /// No step was kept, or the adapter has no tensors.
     #[error("there is no trained adapter to export")]
     EmptyAdapter,
+    /// A tensor of the layout was not passed: a bug.
     #[error("{name} is missing from the adapter")]
     MissingTensor { name: String },
+    /// A tensor is not of the layout, or comes twice: a bug.
     #[error("{name} is in the adapter, but the run did not train it or it is there twice")]
     UnexpectedTensor { name: String },
+    /// A tensor does not have as many values as its shape says: a bug.
     #[error("{name} has {actual} values instead of {expected}")]
     WrongLength {
         name: String,
         actual: usize,
         expected: usize,
     },
+    /// A tensor has another shape than the layout says: a bug.
     #[error("{name} has the shape {actual}, but the model and the rank need {expected}")]
     WrongShape {
         name: String,
         actual: String,
         expected: String,
     },
+    /// A weight, a loss or a setting is NaN or infinite. `name` is that of the tensor or the field.
     #[error("{name} holds {value}")]
     NonFinite { name: String, value: f64 },
+    /// The format has no way to say what the method does; see [`refusal`].
     #[error("{format} cannot hold it, because {reason}")]
     NoForm {
         format: &'static str,
         reason: NotLowRank,
     },
+    /// The library refused the tensors: a bug.
     #[error("the adapter could not be written: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
+    /// A file of JSON could not be written: a bug.
     #[error("a file of the archive could not be written: {0}")]
     Json(#[from] serde_json::Error),
+    /// The zip would need zip64, which this archive does not write.
     #[error("it is larger than the 4 GiB that the archive can hold")]
     TooLarge,
 }
@@ -119,11 +158,13 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// The bytes of the zip.
+/// Returns the bytes of a run's zip, with the files of [`ExportFile`] in their order. `held_out.jsonl` and
+/// `chat_template.jinja` are there only where there is something to write.
 ///
 /// # Errors
 /// Refuses an adapter that is empty, incomplete, of wrong shapes or not finite, and losses or settings that are not
-/// finite. (Non-finite numbers of the log, if a run ended with one, are written as null.)
+/// finite. (Non-finite numbers of the log, if a run ended with one, are written as null.) [`ExportError::TooLarge`]
+/// from 4 GiB on.
 pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     adapter::check(input)?;
     input.evaluation.check()?;
@@ -157,7 +198,10 @@ pub fn build_zip(input: &ExportInput<'_>) -> Result<Vec<u8>, ExportError> {
     archive.finish()
 }
 
-/// Why an adapter cannot be exported in this form, if so.
+/// Why an adapter cannot be exported in this form, if so. PEFT has a form for every method.
+///
+/// A GGUF adapter holds low-rank products and nothing else. An MLX adapter holds these and DoRA's magnitudes, but no
+/// trained norms and no trained head.
 pub fn refusal(kind: ExportKind, spec: &AdapterSpec) -> Option<ExportError> {
     let format = match kind {
         ExportKind::Peft => return None,
@@ -187,7 +231,8 @@ fn padded(update: LowRankUpdate, r: usize, scaling: f64) -> Result<LowRankUpdate
     }
 }
 
-/// The SHA-256 of the tensors' file.
+/// The SHA-256 of `adapter_model.safetensors` as these tensors make it, in hexadecimal. Recipes name the adapter that a
+/// run continued by it.
 ///
 /// # Errors
 /// As [`adapter_files`].
@@ -195,10 +240,14 @@ pub fn adapter_sha256(tensors: &[NamedTensor]) -> Result<String, ExportError> {
     Ok(hex(&Sha256::digest(adapter::safetensors(tensors)?)))
 }
 
-/// A zip for PEFT with only an adapter, without a run.
+/// A zip for PEFT with only an adapter, without a run: for adapters that came in or were blended, and for the page's
+/// copies.
+///
+/// `parameters` are in the order of `form`'s layout; `base` becomes `base_model_name_or_path`. That the numbers are
+/// finite is the caller's business: an adapter that is held always is.
 ///
 /// # Errors
-/// As [`adapter_files`].
+/// As [`adapter_files`], and [`ExportError::TooLarge`].
 pub fn peft_zip(
     form: &AdapterForm,
     parameters: &[f32],
@@ -220,7 +269,8 @@ pub fn peft_zip(
 /// A zip for llama.cpp: `adapter.gguf`, and a README that says how to use it. `name` is the base's.
 ///
 /// # Errors
-/// [`ExportError::NoForm`]
+/// [`ExportError::NoForm`] if [`refusal`] says so, [`ExportError::EmptyAdapter`] for a form without pairs, and
+/// [`ExportError::TooLarge`].
 pub fn gguf_zip(
     form: &AdapterForm,
     parameters: &[f32],
@@ -237,10 +287,11 @@ pub fn gguf_zip(
     archive.finish()
 }
 
-/// A zip for mlx-lm; see [`mlx`].
+/// A zip for mlx-lm; see [`mlx`]. `base` is the hub id that `mlx_lm.generate --model` would be given.
 ///
 /// # Errors
-/// [`ExportError::NoForm`]
+/// [`ExportError::NoForm`] if [`refusal`] says so, [`ExportError::EmptyAdapter`] for a form without pairs, and
+/// [`ExportError::TooLarge`].
 pub fn mlx_zip(
     form: &AdapterForm,
     parameters: &[f32],
@@ -254,7 +305,7 @@ pub fn mlx_zip(
     archive.finish()
 }
 
-/// A name for the zip, from the model's: `inlay-smollm2-135m-instruct-lora.zip`.
+/// A name for the zip, from the model's and the form's: `inlay-smollm2-135m-instruct-lora.zip`.
 pub fn file_name(model: &ModelSummary, kind: ExportKind) -> String {
     named(
         &model.name,
@@ -272,6 +323,13 @@ pub fn merged_file_name(model: &str, kind: MergedKind) -> String {
     named(model, &format!("merged-{kind}"))
 }
 
+/// Joins the model's words of ASCII letters and digits, in lower case, with hyphens; at most 80 characters of them. A
+/// name without any is left out.
+///
+/// ```text
+/// SmolLM2-135M (Instruct), lora  ->  inlay-smollm2-135m-instruct-lora.zip
+/// 模型, lora                     ->  inlay-lora.zip
+/// ```
 fn named(model: &str, end: &str) -> String {
     let words: Vec<String> = model
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -287,7 +345,7 @@ fn named(model: &str, end: &str) -> String {
     }
 }
 
-/// Indented JSON with a newline at its end.
+/// Indented JSON with a newline at its end, as Python's tools and editors leave it.
 fn pretty_json(value: &impl serde::Serialize) -> Result<String, ExportError> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-/// A number as JSON, a whole one without a fraction.
+/// A number as JSON, a whole one without a fraction: `16.0` becomes `16`, `0.5` stays. What is not finite becomes
+/// `null`.
 pub(crate) fn plain_number(value: f64) -> Value {
     // Every whole number of this size is exact.
     match value.fract() == 0.0 && value.abs() < 1e15 {

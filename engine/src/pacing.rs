@@ -1,5 +1,16 @@
 //! Keeps a run responsive: at every block boundary messages arrive, a pause waits, a stop ends the pass, and the device
 //! is awaited now and then, so that its queue never grows long.
+//!
+//! A GPU takes commands as fast as they are recorded, so without a wait a whole step could be queued before a stop is
+//! heard. To wait is to read one number of the newest block (a fence), which costs a round trip. So the time of a block
+//! is measured from fence to fence, and the next fence comes when about 40 ms of work are queued:
+//!
+//! ```text
+//! block block block block fence   block block block block fence
+//! |----- blocks * millis_per_block >= 40 -----|
+//! ```
+//!
+//! On the CPU a block is computed when it is called, and a fence waits for nothing.
 
 use std::cell::Cell;
 
@@ -21,6 +32,7 @@ const PAUSE_POLL_MILLIS: u32 = 20;
 pub enum Interruption<E = DeviceLost> {
     /// The user stopped the run.
     Stopped,
+    /// The work failed.
     Failed(E),
 }
 
@@ -40,20 +52,25 @@ impl<E> From<E> for Interruption<E> {
     }
 }
 
-/// The rhythm of one run.
+/// The rhythm of one run. It is shared by reference, so its state is in cells.
 pub struct Pacing<'a> {
     surroundings: &'a dyn Surroundings,
     /// What the run does when it is not paused; reported again after a pause.
     state: Cell<RunState>,
     /// A stop is obeyed only if it has not been answered yet.
     heeds_stop: Cell<bool>,
+    /// How long a block took from the last fence but one to the last; infinite before the first.
     millis_per_block: Cell<f64>,
+    /// Block boundaries since the last fence: what may still be queued.
     blocks_since_fence: Cell<u32>,
+    /// When the device was last awaited, or a pause ended.
     last_fence_millis: Cell<f64>,
+    /// How long the run has been paused in all.
     paused_millis: Cell<f64>,
 }
 
 impl<'a> Pacing<'a> {
+    /// Begins a run in the state of preparing, which is not reported; every block is awaited until the first fence.
     pub fn new(surroundings: &'a dyn Surroundings) -> Self {
         Self {
             surroundings,
@@ -67,28 +84,31 @@ impl<'a> Pacing<'a> {
         }
     }
 
-    /// Reports what the run does from now on.
+    /// Reports what the run does from now on, and again after each pause.
     pub fn enter(&self, state: RunState) {
         self.state.set(state);
         self.surroundings.entered(state);
     }
 
-    /// Reports how much of something is done.
+    /// Reports that `done` of `total` rows or other parts are done.
     pub fn progressed(&self, done: usize, total: usize) {
         self.surroundings.progressed(done as u64, total as u64);
     }
 
-    /// From now on a stop no longer interrupts, since it has been received.
+    /// Makes a stop no longer interrupt, since it has been received: what follows ends the run in order.
     pub fn ignore_stop(&self) {
         self.heeds_stop.set(false);
     }
 
-    /// Time without pauses, in milliseconds from an arbitrary start.
+    /// Returns the time without pauses, in milliseconds from an arbitrary start.
     pub fn active_millis(&self) -> f64 {
         self.surroundings.now_millis() - self.paused_millis.get()
     }
 
-    /// A block boundary; `witness` is what the block computed.
+    /// Marks a block boundary: awaits the device if enough is queued, then lets messages arrive.
+    ///
+    /// # Shapes
+    /// - `witness`: `[n, ..]`, what the block computed; one number of it is read at a fence
     ///
     /// # Errors
     /// [`Interruption::Stopped`] after a stop, [`Interruption::Failed`] if the device failed.
@@ -107,7 +127,7 @@ impl<'a> Pacing<'a> {
         self.breathe().await
     }
 
-    /// Lets messages arrive and obeys them.
+    /// Lets messages arrive and obeys them: waits out a pause, and then looks for a stop, which may have ended it.
     ///
     /// # Errors
     /// [`Interruption::Stopped`] after a stop.
@@ -122,6 +142,7 @@ impl<'a> Pacing<'a> {
         }
     }
 
+    /// Reports the pause, waits until it ends, and takes its duration out of all measurements.
     async fn wait_while_paused(&self) {
         let since = self.surroundings.now_millis();
         self.surroundings.entered(RunState::Paused);

@@ -1,4 +1,20 @@
 //! Turns a request into a planned run: every check of a run and its cost, before anything is allocated.
+//!
+//! ```text
+//! RunSpec + ModelSummary + PreparedSummary + DeviceProfile
+//!   -> check     every setting and what they mean together; all problems at once, or
+//!   -> RunPlan   steps, precision, memory (memory.rs), warnings
+//!        -> Schedule       the learning rate of each step (schedule.rs)
+//!        -> TimeEstimate   once the device was measured (time.rs)
+//! ```
+//!
+//! Problems refuse a run; warnings let it start. Everything here is arithmetic on summaries, so the page can ask for a
+//! plan after every change of a setting. Steps are counted as transformers' `Trainer` counts them:
+//!
+//! ```text
+//! steps_per_epoch = ceil(ceil(rows / per_device_train_batch_size) / gradient_accumulation_steps)
+//! num_steps       = max_steps if > 0, else ceil(num_train_epochs * steps_per_epoch)
+//! ```
 
 mod check;
 mod memory;
@@ -19,21 +35,27 @@ use crate::{
 /// The number of evaluations if a run leaves it to the engine.
 const DEFAULT_NUM_EVALUATIONS: u64 = 10;
 
-/// Factors above and below the usual learning rate that are probably not intended.
+/// How far above the usual learning rate of a method a rate is probably not intended.
 const TOO_FAST: f64 = 20.0;
+/// How far below the usual learning rate a rate is probably not intended.
 const TOO_SLOW: f64 = 1000.0;
 
 /// A run whose settings are valid together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunPlan {
+    /// The settings as they were requested.
     pub spec: RunSpec,
+    /// Optimizer steps of the whole run; at least 1.
     pub num_steps: u64,
+    /// Optimizer steps of one pass over the training rows; at least 1.
     pub steps_per_epoch: u64,
     /// Held-out rows are evaluated every so many steps; at least 1.
     pub eval_steps: u64,
+    /// The number of parameters that the adapter trains.
     pub trainable_parameters: u64,
     /// What computes the run, with the precision in which it does.
     pub device: DeviceProfile,
+    /// What the run will hold at its peak.
     pub memory: MemoryEstimate,
     /// Things that work but are probably not intended.
     pub warnings: Vec<String>,
@@ -43,8 +65,12 @@ impl RunPlan {
     /// Checks the settings against the model, dataset and device. `dataset` was prepared with `spec.data`; the model's
     /// weights take `resident_bytes` as they were loaded.
     ///
+    /// The precision of `device` is what its self-test found; the plan has the one that follows from it and the
+    /// settings.
+    ///
     /// # Errors
-    /// Every problem at once, each with its field as the page names it.
+    /// [`PlanError`] with every problem at once, each with its field as the page names it. Memory is checked only if
+    /// nothing else is wrong.
     pub fn new(
         spec: &RunSpec,
         model: &ModelSummary,
@@ -77,7 +103,7 @@ impl RunPlan {
         Ok(plan)
     }
 
-    /// A warning about an unusual learning rate.
+    /// Returns a warning about an unusual learning rate; each method has its own usual one.
     fn rate_warning(&self) -> Option<String> {
         let (rate, method) = (self.spec.learning_rate, self.spec.adapter.method);
         let facts = method.facts();
@@ -97,6 +123,7 @@ impl RunPlan {
         }
     }
 
+    /// Returns what works but is probably not intended.
     fn find_warnings(&self, dataset: &PreparedSummary) -> Vec<String> {
         let mut warnings = Vec::new();
         let num_warmup_steps = schedule::num_warmup_steps(self.spec.warmup_ratio, self.num_steps);
@@ -143,10 +170,13 @@ impl RunPlan {
     }
 }
 
-/// Blocks that are looked at for a rank that is too high.
+/// The most blocks that are looked at for a rank that is too high.
 const MAX_LAYERS: usize = 1024;
 
-/// A word on a rank that is higher than a matrix can have; it works, but what is above adds nothing.
+/// Returns a warning about a rank that is higher than a matrix can have; it works, but what is above adds nothing.
+///
+/// A matrix `[out, in]` has rank `min(in, out)` at most. Methods that start from the base are refused instead, in
+/// `check`.
 fn surplus_rank(spec: &RunSpec, model: &ModelSummary) -> Option<String> {
     let adapter = &spec.adapter;
     let facts = adapter.method.facts();
@@ -186,12 +216,12 @@ impl From<&RunPlan> for PlanSummary {
     }
 }
 
-/// The number of parameters that an adapter trains.
+/// Returns the number of parameters that an adapter trains on a model, from the shapes alone.
 pub fn trainable_parameters(spec: &RunSpec, model: &ModelSummary) -> u64 {
     AdapterLayout::num_parameters_of(&spec.adapter, &ModelShape::from(model))
 }
 
-/// The number of rows that batches are made of: the training rows, or the packed rows they make.
+/// Returns the number of rows that batches are made of: the training rows, or the packed rows they make.
 fn num_batched_rows(spec: &RunSpec, dataset: &PreparedSummary) -> usize {
     if spec.packing {
         dataset.num_packed_rows
@@ -200,7 +230,7 @@ fn num_batched_rows(spec: &RunSpec, dataset: &PreparedSummary) -> usize {
     }
 }
 
-/// The number of optimizer steps of one pass over the rows, as transformers counts them.
+/// Returns the number of optimizer steps of one pass over the rows, as transformers counts them; at least 1.
 fn steps_per_epoch(spec: &RunSpec, num_rows: usize) -> u64 {
     num_rows
         .div_ceil(spec.per_device_train_batch_size)
@@ -208,6 +238,7 @@ fn steps_per_epoch(spec: &RunSpec, num_rows: usize) -> u64 {
         .max(1) as u64
 }
 
+/// Returns the optimizer steps of the run; `max_steps` wins over the epochs.
 fn num_steps(spec: &RunSpec, steps_per_epoch: u64) -> u64 {
     if spec.max_steps > 0 {
         spec.max_steps
@@ -217,6 +248,7 @@ fn num_steps(spec: &RunSpec, steps_per_epoch: u64) -> u64 {
     }
 }
 
+/// Returns the steps between evaluations: as set, or about [`DEFAULT_NUM_EVALUATIONS`] of them over the run.
 fn eval_steps(spec: &RunSpec, num_steps: u64) -> u64 {
     if spec.eval_steps > 0 {
         spec.eval_steps

@@ -3,6 +3,19 @@
 //! A browser logs a rejected shader and continues with stale memory; a faulty driver silently returns wrong numbers. So
 //! before a device is used, our kernels run on it once with the shapes of a real model, and their results are compared
 //! with plain f64 sums.
+//!
+//! ```text
+//! GPU   time each variant of the kernels -> fastest first: all cases in 32 bits? next one if not
+//!       -> has halves? -> all cases in 16 bits? -> a tenth faster? -> Precision::Half
+//! CPU   all cases in 32 bits
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `cases` | the cases, their references and the tolerances |
+//! | `calibration` | the speed of variants and precisions, on a GPU |
+//!
+//! A device that fails is not used; the page then loads the next simpler build of the engine and names the case.
 
 #[cfg(feature = "gpu")]
 mod calibration;
@@ -21,7 +34,7 @@ use kernels::Variant;
 /// The findings about a usable device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proven {
-    /// The cases; all of them passed.
+    /// The cases that ran, all of them passed; those in halves only if halves are used.
     pub cases: Vec<SelfTestCase>,
     /// The precision in which the blocks of a model are accurate and fastest.
     pub precision: Precision,
@@ -30,6 +43,9 @@ pub struct Proven {
 /// Runs every case; the first that fails ends the test. On a GPU, the variants of the kernels are tried from the
 /// fastest on, and the first that passes every case is used from then on. Halves are chosen if the device has them,
 /// every case passes in them, too, and they save time.
+///
+/// The choice of the variant (`Variant::prefer`) holds for all later kernels of this thread; it is taken back if none
+/// passes. The failure told is that of the fastest variant.
 ///
 /// # Errors
 /// [`DeviceProblem::WrongResult`] with the case, [`DeviceProblem::InitFailed`] if a result cannot be read.
@@ -69,7 +85,8 @@ pub async fn run(device: &Device, clock: &dyn Clock) -> Result<Proven, DevicePro
     Ok(Proven { cases, precision })
 }
 
-/// The cases in halves, if halves should be used. A device that fails one can still be used in single precision.
+/// Returns the cases in halves, if halves should be used. A device that fails one can still be used in single
+/// precision.
 #[cfg(feature = "gpu")]
 async fn halves(device: &Device, clock: &dyn Clock) -> Option<Vec<SelfTestCase>> {
     if !device.supports_dtype(FloatDType::F16) {

@@ -12,9 +12,9 @@ use protocol::{EvaluationMetrics, RunState, StepMetrics};
 /// A future that stays on its thread, as everything in a worker does.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// The time, and a turn for everything else.
+/// Tells the time, and gives everything else a turn.
 pub trait Clock {
-    /// Milliseconds from an arbitrary start.
+    /// Returns milliseconds from an arbitrary start.
     fn now_millis(&self) -> f64;
 
     /// Lets messages arrive. Awaited between the blocks of a model, so that requests take effect there.
@@ -35,9 +35,9 @@ impl Clock for Instant {
     }
 }
 
-/// Whoever may pause the work or stop it.
+/// Says whether the work should pause or stop. By default nobody asks for it.
 pub trait Cancel {
-    /// The latest request.
+    /// Returns the latest request.
     fn control(&self) -> Control {
         Control::Run
     }
@@ -46,14 +46,17 @@ pub trait Cancel {
 /// The latest request for work under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Control {
+    /// Go on.
     #[default]
     Run,
+    /// Wait until the request changes.
     Pause,
+    /// End in order, keeping what was achieved.
     Stop,
 }
 
-/// Whoever watches: told of everything as it happens. Nothing that is told is lost by not listening; the results have it
-/// all.
+/// Whoever watches: told of everything as it happens. Nothing that is told is lost by not listening; the results have
+/// it all.
 pub trait Observer {
     /// The run begins something else, or pauses.
     fn entered(&self, _state: RunState) {}
@@ -76,7 +79,7 @@ pub trait Observer {
     }
 }
 
-/// All three, as long work takes them.
+/// Everything that long work needs of its place: the three traits together, which give it to whoever has them.
 pub trait Surroundings: Clock + Cancel + Observer {}
 
 impl<T: Clock + Cancel + Observer> Surroundings for T {}

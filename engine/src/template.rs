@@ -1,9 +1,31 @@
 //! HF chat templates, rendered under limits.
 //!
+//! ```text
+//! [{user "Hi"}, {assistant "Hello"}]  --ChatML-->   <|im_start|>user
+//!                                                   Hi<|im_end|>
+//!                                                   <|im_start|>assistant
+//!                                                   Hello<|im_end|>
+//! ```
+//!
 //! Templates are Jinja written for Python. They are rendered by minijinja set up as `transformers` sets up Jinja2
-//! (`trim_blocks`, `lstrip_blocks`, Python's string methods, its own `tojson`). A template is part of an untrusted file,
-//! so there are bounds on how deep its source is ([`shape`]), on the work ([`MAX_FUEL`]), on what its values may hold
-//! ([`bounds`]) and on the length of the output.
+//! (`transformers.utils.chat_template_utils`: `trim_blocks`, `lstrip_blocks`, Python's string methods, its own
+//! `tojson`). The text has to be the same to the byte: a model that was trained on another line break answers worse.
+//!
+//! A template is part of an untrusted file, and minijinja in a worker shares its memory and stack with the engine. So
+//! there are bounds on everything that a template can make grow:
+//!
+//! | bound | where | against |
+//! |---|---|---|
+//! | 256 KB of source | [`ChatTemplate::with_tokens`] | long sources |
+//! | depth of the source | `shape` | recursion in parser and compiler, which overflows the stack |
+//! | [`MAX_FUEL`] steps | minijinja | long loops and texts |
+//! | weight and depth of a value | `code`, `bounds` | lists that double for one step each |
+//! | recursion of macros | minijinja | the stack |
+//! | [`MAX_OUTPUT_BYTES`] | [`ChatTemplate::render`] | prompts that no model could read |
+//!
+//! ```text
+//! source -> without_generation_marks -> shape::check -> Code (parsed, rebuilt with weighing filters) -> render
+//! ```
 
 mod bounds;
 mod code;
@@ -28,22 +50,25 @@ use function::Raised;
 pub use bounds::{MAX_VALUE_BYTES, MAX_VALUE_DEPTH};
 pub use shape::{MAX_BLOCKS, MAX_BRACKETS, MAX_EXPRESSION_DEPTH};
 
-/// Steps of the interpreter that one rendering may take.
+/// Steps of the interpreter that one rendering may take; bytes of text and items of lists are paid for in steps, too.
 pub const MAX_FUEL: u64 = 100_000;
 /// Bytes that one rendering may write.
 pub const MAX_OUTPUT_BYTES: usize = 1 << 20;
-/// Bytes of a template's source; the longest in use have 20 KB.
+/// Bytes of a template's source; the longest in use have 20 KB. Checked before the source is scanned for anything.
 const MAX_SOURCE_BYTES: usize = 1 << 18;
 /// How deep macros may call each other, four for each call and one for each loop in them. A call takes some 4 KB of the
 /// stack.
 const MAX_RECURSION: usize = 200;
+/// The name of the only template of an environment.
 const NAME: &str = "chat_template";
 
-/// A template that cannot be compiled or rendered.
+/// A template that cannot be compiled or rendered. Lines count from 1 and are those of the template's source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
+    /// The source is longer than any template in use, by far.
     #[error("the chat template has {num_bytes} bytes, more than the {MAX_SOURCE_BYTES} allowed")]
     SourceTooLong { num_bytes: usize },
+    /// The source is too deep for the parser's recursion; `what` names what there is too much of.
     #[error(
         "the chat template has {what} (its line {line}): {count}, and at most {limit} are read"
     )]
@@ -53,24 +78,30 @@ pub enum TemplateError {
         count: usize,
         limit: usize,
     },
+    /// The source is no Jinja, or uses a part of it that minijinja lacks.
     #[error("the chat template cannot be compiled{}: {what}", in_line(.line))]
     Syntax { line: Option<usize>, what: String },
     /// The template called `raise_exception`, which is how templates refuse a conversation.
     #[error("the chat template rejects this conversation: {0}")]
     Refused(String),
+    /// The rendering took more steps than it may.
     #[error("the chat template takes more than {MAX_FUEL} steps")]
     OutOfFuel,
+    /// The conversation came out longer than a prompt may be.
     #[error("the chat template writes more than {MAX_OUTPUT_BYTES} bytes")]
     OutputTooLong,
+    /// A value of the template went beyond the bounds of its weight or depth.
     #[error(
         "the chat template makes a value of more than {MAX_VALUE_BYTES} bytes or {MAX_VALUE_DEPTH} levels{}",
         in_line(.line)
     )]
     ValueTooLarge { line: Option<usize> },
+    /// Anything else that goes wrong while rendering, such as a method that does not exist.
     #[error("the chat template cannot be rendered{}: {what}", in_line(.line))]
     Render { line: Option<usize>, what: String },
 }
 
+/// The place for a message: ` (its line 7)`, or nothing.
 fn in_line(line: &Option<usize>) -> String {
     line.map(|line| format!(" (its line {line})"))
         .unwrap_or_default()
@@ -89,17 +120,21 @@ impl From<TemplateError> for Failure {
     }
 }
 
-/// A compiled chat template.
+/// A compiled chat template. Clones share the compiled code, so they cost little.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
+    /// Filters, functions and limits.
     environment: Arc<Environment<'static>>,
     code: Code,
-    /// `bos_token`, `eos_token` and so on, as far as the tokenizer has them.
+    /// `bos_token`, `eos_token` and so on, as far as the tokenizer has them, each with its text in the vocabulary.
+    /// Templates test for some of them (`bos_token is defined`), so one that the tokenizer lacks is not there at all.
     tokens: Vec<(&'static str, String)>,
+    /// The source as the model's file has it, before marks were replaced.
     source: String,
 }
 
-/// The tokenizer of an opened model, and its template where it has one.
+/// Makes the tokenizer of an opened model, and its template where it has one. A template of the model's own files comes
+/// before one in the tokenizer's settings.
 ///
 /// # Errors
 /// What is wrong with either.
@@ -135,7 +170,10 @@ impl ChatTemplate {
         Self::with_tokens(source, tokens)
     }
 
-    /// As [`Self::new`], with the special tokens spelled out.
+    /// As [`Self::new`], with the special tokens spelled out: pairs of a variable's name and its text.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
     pub fn with_tokens(
         source: &str,
         tokens: Vec<(&'static str, String)>,
@@ -169,7 +207,11 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// Renders a conversation; `add_generation_prompt` opens the assistant's next turn. `tools` are JSON.
+    /// Renders a conversation; `add_generation_prompt` opens the assistant's next turn. `tools` are JSON schemas, each
+    /// as text.
+    ///
+    /// A template sees `messages`, `tools` (none if there are none), `documents` (none), `add_generation_prompt`, and
+    /// the special tokens by their HF names.
     ///
     /// # Errors
     /// Every variant of [`TemplateError`] but those of compiling.
@@ -205,6 +247,7 @@ impl ChatTemplate {
             context,
             &code.blocks,
             &mut output,
+            // Prompts are plain text: escaping `<` would break control tokens.
             AutoEscape::None,
         )
         .map_err(render_error)?;
@@ -216,7 +259,8 @@ impl ChatTemplate {
     }
 }
 
-/// The environment that `transformers` gives its templates.
+/// The environment that `transformers` gives its templates: undefined variables print nothing and are false, and
+/// nothing is escaped.
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
@@ -233,6 +277,7 @@ fn environment() -> Environment<'static> {
     environment
 }
 
+/// Sorts minijinja's errors. Our own refusals are recognized by the type of an error's source, never by its text.
 fn render_error(error: minijinja::Error) -> TemplateError {
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
@@ -253,6 +298,7 @@ fn render_error(error: minijinja::Error) -> TemplateError {
     }
 }
 
+/// What minijinja says, without the place, which is told separately.
 fn text(error: &minijinja::Error) -> String {
     match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
@@ -262,6 +308,13 @@ fn text(error: &minijinja::Error) -> String {
 
 /// Replaces HF's `{% generation %}` and `{% endgeneration %}`, which only mark what the assistant says and which Jinja
 /// does not know, by a block that changes nothing. Spans are found without them (`data::turn`).
+///
+/// ```text
+/// {%- generation %}{{ message.content }}{%- endgeneration %}
+/// {%- if true %}{{ message.content }}{%- endif %}
+/// ```
+///
+/// Signs that trim (`-`, `+`) stay, and no line is added, so that places in messages are those of the source.
 fn without_generation_marks(source: &str) -> String {
     let mut output = String::with_capacity(source.len());
     let mut rest = source;

@@ -1,5 +1,13 @@
-//! A download as it goes: how long nothing has come, whether all of it has come, and what is tried next where what came is
-//! not right.
+//! A download as it goes: how long nothing has come, whether all of it has come, and what is tried next where what came
+//! is not right.
+//!
+//! ```text
+//! begin -> answered? -> received* -> ended?          look, several times a second, until the end
+//!           404, a page, ...         too short       20 seconds of silence
+//! ```
+//!
+//! It knows no browser and no clock: the caller tells it what happens and when. Nothing of the file passes through it,
+//! only counts. What a whole but wrong file leads to is an [`Attempt`].
 
 use protocol::{Failure, FailureKind};
 
@@ -8,49 +16,61 @@ pub const PATIENCE_MILLIS: f64 = 20_000.0;
 /// The longest time between two looks that counts as silence: a computer that sleeps is not a server that is silent.
 const MAX_LOOK_MILLIS: f64 = 2_000.0;
 
-/// What a server says before it sends a file.
+/// What a server says before it sends a file: the status and three headers, as they came.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answer<'a> {
+    /// The HTTP status; 200 is the only one that brings the whole file.
     pub status: u16,
+    /// `Content-Type`.
     pub content_type: Option<&'a str>,
+    /// `Content-Encoding`.
     pub content_encoding: Option<&'a str>,
+    /// `Content-Length`, in bytes of what is sent.
     pub content_length: Option<&'a str>,
 }
 
-/// Why a file was not downloaded.
+/// Why a file was not downloaded. The texts are what the user reads.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TransferProblem {
-    /// With what the browser says.
+    /// No connection, or one that broke before the answer; with what the browser says.
     #[error("The server could not be reached ({0}).")]
     Unreachable(String),
+    /// Status 404 or 410.
     #[error("The server has no such file (404).")]
     Missing,
+    /// Any other status but 200.
     #[error("The server answered {0} instead of the model.")]
     Status(u16),
+    /// HTML: a page that says why there is no file, or a sign-in page of the network.
     #[error("The server sent a web page instead of the model.")]
     Page,
+    /// An answer of no bytes.
     #[error("The server's answer is empty.")]
     Empty,
+    /// No answer for so many seconds.
     #[error("The server did not answer for {0} seconds.")]
     NoAnswer(u64),
+    /// An answer that stopped coming; `done` of `total` bytes had come.
     #[error("Nothing more of the model came for {secs} seconds, after {}.", so_far(*.done, *.total))]
     Silent {
         secs: u64,
         done: u64,
         total: Option<u64>,
     },
+    /// A connection that broke during the answer; with what the browser says.
     #[error("The download broke off after {} ({said}).", so_far(*.done, *.total))]
     Broken {
         said: String,
         done: u64,
         total: Option<u64>,
     },
+    /// Fewer bytes than the server had announced.
     #[error("The download ended too early, after {}.", so_far(*.done, Some(*.total)))]
     Short { done: u64, total: u64 },
 }
 
 impl TransferProblem {
-    /// As the user is told.
+    /// Makes what the user reads, with `url` as its place and a remedy by whether trying again can help.
     pub fn failure(&self, url: &str) -> Failure {
         let remedy = match self {
             Self::Missing | Self::Page | Self::Empty => {
@@ -66,7 +86,7 @@ impl TransferProblem {
     }
 }
 
-/// "30.0 of 98.4 MB".
+/// Writes how much has come: "30.0 of 98.4 MB", or "30.0 MB" if the total is unknown.
 fn so_far(done: u64, total: Option<u64>) -> String {
     let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
     match total {
@@ -88,6 +108,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// Begins with the request just sent. Times are milliseconds on any clock, the same for all calls.
     pub fn begin(now_millis: f64) -> Self {
         Self {
             is_answered: false,
@@ -98,18 +119,20 @@ impl Transfer {
         }
     }
 
+    /// Returns the number of bytes that have come.
     pub fn done(&self) -> u64 {
         self.done
     }
 
+    /// Returns the number of bytes that will come, if that is known.
     pub fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// The server answered.
+    /// Takes in that the server answered, and checks that the answer is a file.
     ///
     /// # Errors
-    /// If its answer is not a file.
+    /// [`TransferProblem::Missing`], [`TransferProblem::Status`] or [`TransferProblem::Page`] if it is not.
     pub fn answered(
         &mut self,
         answer: &Answer<'_>,
@@ -141,7 +164,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Bytes came.
+    /// Takes in that bytes came.
     pub fn received(&mut self, num_bytes: u64, now_millis: f64) {
         self.hear(now_millis);
         self.done += num_bytes;
@@ -149,10 +172,11 @@ impl Transfer {
         self.total = self.total.filter(|&total| total >= self.done);
     }
 
-    /// Looks at the clock, several times a second.
+    /// Looks at the clock, several times a second: silence is the sum of the times between looks, at most two seconds
+    /// each.
     ///
     /// # Errors
-    /// If nothing has come for too long.
+    /// [`TransferProblem::NoAnswer`] or [`TransferProblem::Silent`] if nothing has come for [`PATIENCE_MILLIS`].
     pub fn look(&mut self, now_millis: f64) -> Result<(), TransferProblem> {
         self.silent_millis += (now_millis - self.last_millis).clamp(0.0, MAX_LOOK_MILLIS);
         self.last_millis = now_millis;
@@ -170,7 +194,7 @@ impl Transfer {
         })
     }
 
-    /// The connection broke; with what the browser says.
+    /// Returns the problem of a connection that broke; with what the browser says.
     pub fn broken(&self, said: String) -> TransferProblem {
         match self.is_answered {
             false => TransferProblem::Unreachable(said),
@@ -182,10 +206,10 @@ impl Transfer {
         }
     }
 
-    /// The answer is at its end.
+    /// Takes in that the answer is at its end.
     ///
     /// # Errors
-    /// If that is too early.
+    /// [`TransferProblem::Empty`] or [`TransferProblem::Short`] if that is too early.
     pub fn ended(&self) -> Result<(), TransferProblem> {
         match self.total {
             _ if self.done == 0 => Err(TransferProblem::Empty),
@@ -197,6 +221,7 @@ impl Transfer {
         }
     }
 
+    /// Ends a silence.
     fn hear(&mut self, now_millis: f64) {
         self.last_millis = now_millis;
         self.silent_millis = 0.0;
@@ -215,21 +240,22 @@ pub struct Attempt {
 /// What was wrong with a file that was downloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// Its hash is another one.
+    /// Its hash is another one, so it is another file or a damaged one.
     Unexpected,
-    /// The browser does not give it back.
+    /// The browser does not give back the bytes that it kept.
     Unreadable,
 }
 
 impl Attempt {
+    /// The first attempt: the file is kept, and the browser's cache may answer.
     pub const FIRST: Self = Self {
         is_kept: true,
         is_past_cache: false,
     };
 
-    /// What to try next; nothing where that cannot help. A wrong file may be one that the browser's cache kept, so the
-    /// server is asked again, once. A file that cannot be read again was kept badly, not sent badly, so it is held in
-    /// memory the next time.
+    /// Returns what to try next; `None` if nothing can help. A wrong file may be one that the browser's cache kept, so
+    /// the server is asked again, once. A file that cannot be read again was kept badly, not sent badly, so it is held
+    /// in memory the next time. So there are three attempts at most.
     pub fn after(self, flaw: Flaw) -> Option<Self> {
         match flaw {
             Flaw::Unexpected if !self.is_past_cache => Some(Self {

@@ -1,6 +1,13 @@
 //! What is loaded and what is done with it: carries out [`Command`]s one after the other.
 //!
-//! A command that fails changes nothing: the new model or dataset replaces the old one only once it is whole.
+//! ```text
+//! LoadModel -> LoadedModel      LoadDataset -> LoadedDataset -> Prepared
+//! StartTraining -> RunPlan -> session -> Run      LoadAdapter | BlendAdapters -> Run
+//! Run + LoadedModel -> Generate | Score | Export
+//! ```
+//!
+//! A command that fails changes nothing: the new model or dataset replaces the old one only once it is whole. To cancel
+//! a command, the host drops its future, which must therefore assign nothing before it is complete.
 
 mod answers;
 mod dataset;
@@ -30,16 +37,19 @@ use runs::Runs;
 use score::Scored;
 use speed::KnownSpeed;
 
-/// See the module.
+/// Everything that a worker holds between two commands: the model, the dataset and the runs.
 pub struct Workbench<'h> {
     host: &'h dyn Host,
     device: Device,
+    /// What runs and answers may use of the device.
     profile: DeviceProfile,
+    /// What exports say of the device.
     report: DeviceReport,
-    /// In which answers are computed: that of the last run, at first the device's own.
+    /// The precision of answers that no run decides: that of the last run, at first the device's own.
     precision: Precision,
     model: Option<LoadedModel>,
     dataset: Option<LoadedDataset>,
+    /// The runs of every model that was loaded; those of another model wait until it is loaded again.
     runs: Runs,
     speed: KnownSpeed,
 }
@@ -73,6 +83,10 @@ impl<'h> Workbench<'h> {
         }
     }
 
+    /// Carries out a command; what it has to say of its success are events.
+    ///
+    /// # Errors
+    /// Whatever keeps the command from being carried out.
     async fn try_handle(
         &mut self,
         command: Command,
@@ -190,7 +204,7 @@ impl<'h> Workbench<'h> {
         self.tell_runs()
     }
 
-    /// What came in is scored on the loaded rows, which have changed.
+    /// Tells of the adapters if some came in: these are scored on the loaded rows, which have changed.
     fn tell_runs_of_others(&mut self) -> Result<(), Failure> {
         match self.model.is_some() && self.runs.has_others() {
             true => self.tell_runs(),
@@ -207,7 +221,8 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    /// The run's settings, and the adapter that it goes on with.
+    /// The run's settings, and the adapter that it continues, if any. Its method and shape then replace those of the
+    /// settings; only the dropout remains a choice.
     fn initial(&self, spec: &RunSpec) -> Result<(RunSpec, Option<Rc<TrainedAdapter>>), Failure> {
         let mut spec = spec.clone();
         let Some(id) = spec.initial_adapter else {
@@ -240,6 +255,8 @@ impl<'h> Workbench<'h> {
         dataset.prepare(spec, model, self.host).await
     }
 
+    /// Tells of the plan twice where the speed is unknown: without a duration at once, and with one after the
+    /// measurement.
     async fn plan(&mut self, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
         let (spec, _) = self.initial(spec)?;
@@ -273,6 +290,7 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
+    /// Trains, keeps the adapter as a run, and hands out its copy before the run counts as ended.
     async fn train(&mut self, run: RunId, spec: &RunSpec) -> Result<(), Failure> {
         let prepared = self.prepare(&spec.data).await?;
         let (spec, initial) = self.initial(spec)?;
@@ -316,7 +334,7 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    /// A run's zip has the report from now on, with every row.
+    /// Scores a run's adapter. Its zip has the report from now on, with every row; the page gets it without the rows.
     async fn score(&mut self, run: RunId, id: AdapterId, side: Side) -> Result<(), Failure> {
         let model = self.model.as_ref().ok_or_else(no_model)?;
         let loaded = self.dataset.as_ref().and_then(LoadedDataset::held_out);
@@ -340,7 +358,7 @@ impl<'h> Workbench<'h> {
         Ok(())
     }
 
-    /// A run's adapter leaves with all that tells of the run.
+    /// Sends a run's adapter in that form, for PEFT with all that tells of the run.
     fn export(&self, id: AdapterId, kind: ExportKind) -> Result<(), Failure> {
         let model = self.model()?;
         let run = self.runs.get(id, &model.summary)?;

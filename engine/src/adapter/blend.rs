@@ -1,5 +1,16 @@
 //! Blends several adapters into one: `sum w_i s_i B_i A_i`, exactly, as one pair of all ranks together
 //! (`combination_type="cat"` of PEFT's `add_weighted_adapter`).
+//!
+//! For two adapters of ranks 4 and 8 on the same projection, with weights `w_1` and `w_2`:
+//!
+//! ```text
+//! A = [ A_1 ]  rows 0..4       B = [ w_1 s_1 B_1 | w_2 s_2 B_2 ]
+//!     [ A_2 ]  rows 4..12            columns 0..4  columns 4..12
+//! ```
+//!
+//! `B A` is then the sum of the weighted products, and `alpha = r` makes the blend's own scaling 1. Each adapter has
+//! the same rows everywhere: where one lacks a module, or has a lower rank there, its rest is zero. So a blend is a
+//! plain LoRA that can be trained further, merged and exported, at the price of a rank that is the sum of the ranks.
 
 use std::rc::Rc;
 
@@ -16,11 +27,21 @@ use super::{
 };
 
 impl AdapterForm {
-    /// A LoRA adapter blended from `parts`, each with its parameters and weight. All of them must be low-rank products
-    /// (see [`super::NotLowRank`]).
+    /// Makes a LoRA adapter from `parts`, each a form with its parameters and its weight.
+    ///
+    /// All parts must be low-rank products alone (see [`super::NotLowRank`]) and fit the same base: whatever else a
+    /// part changes would be lost. The caller checks both. Weights may be negative; a weight of zero gives zeros.
+    ///
+    /// The blend covers the smallest range of blocks that contains those of all parts, with every module that any part
+    /// adapts.
+    ///
+    /// # Shapes
+    /// - parameters of a part: in the order of that part's layout
+    /// - returns the blend's parameters, in the order of its own layout
     ///
     /// # Errors
-    /// None that a blend's layout would meet.
+    /// [`FailureKind::Internal`](protocol::FailureKind::Internal) if the blend's layout lacks a part of LoRA, which
+    /// would be a bug.
     pub fn blend(
         parts: &[(&Self, &[f32], f64)],
         shape: &ModelShape,
@@ -30,10 +51,12 @@ impl AdapterForm {
             .map(|(form, parameters, weight)| (form.pairs(parameters), *weight))
             .collect();
         let all = || updates.iter().flat_map(|(updates, _)| updates);
+        // A module that only one part adapts is in the blend; the other parts have zeros there.
         let has = |module: &TargetModule| all().any(|update| update.module == *module);
         let layers = || all().map(|update| update.layer);
         let range = layers().min().zip(layers().max());
         let range = range.map(|(first, last)| LayerRange { first, last });
+        // The largest rank of a part, so that its rows are at the same place in every module.
         let ranks = updates.iter().map(|(updates, _)| {
             let ranks = updates.iter().map(|update| update.r);
             ranks.max().unwrap_or(0)

@@ -1,8 +1,17 @@
 //! The head's weights `W` `[v, d]`, trained whole in addition to a method, as PEFT does with `lm_head` in
 //! `modules_to_save`. Where the base's head is its embedding, the trained one is a copy and the embedding stays.
 //!
-//! With the hidden states `H` `[s, d]` before the head and the targets `y`, the gradient of the summed loss is
-//! `dL/dW = softmax(H W^T)^T H`, minus `H_i` in row `y_i`; like the loss, it is computed in chunks of rows.
+//! With the hidden states `H` `[s, d]` before the head (after the last norm) and the targets `y`, the gradient of the
+//! summed loss is
+//!
+//! ```text
+//! dL/dW = softmax(H W^T)^T H,   minus H_i in row y_i for every i
+//! ```
+//!
+//! Like the loss (`train/loss.rs`), it is computed in chunks of `W`'s rows, so that `[s, v]` never exists. It needs a
+//! second pass over the chunks: a share of the softmax is `exp(logit - log_sum)`, and the log-sums are known only after
+//! the first. The gradient of each chunk is read to the host at once, where the optimizer is, so the device never holds
+//! all `v d` numbers of it.
 
 use burn::tensor::{Device, Tensor};
 use protocol::Failure;
@@ -15,10 +24,16 @@ use crate::{
     weights::packed::{PackedKind, PackedMatrix},
 };
 
-/// The number of rows unpacked at a time.
+/// The number of rows that [`start`] unpacks at a time, so that a large head is never dense on the device as a whole.
 const ROWS: usize = 4096;
 
-/// The base's weights, unpacked.
+/// Reads the base's weights, unpacked, which the trained head starts from.
+///
+/// # Shapes
+/// - returns `[v d]`, row by row
+///
+/// # Errors
+/// The device's failure.
 pub(super) async fn start(head: &FrozenMatrix) -> Result<Vec<f32>, Failure> {
     let mut values = Vec::with_capacity(head.rows() * head.cols());
     for first in (0..head.rows()).step_by(ROWS) {
@@ -28,6 +43,11 @@ pub(super) async fn start(head: &FrozenMatrix) -> Result<Vec<f32>, Failure> {
     Ok(values)
 }
 
+/// Makes a head of f32 weights on the device. The kind `F32` keeps the bits of each number in one word and has no
+/// scales, so the operations take it like any quantized matrix.
+///
+/// # Shapes
+/// - `values`: `[rows cols]`, row by row
 pub(super) fn upload(values: &[f32], [rows, cols]: [usize; 2], device: &Device) -> FrozenMatrix {
     let packed = PackedMatrix {
         kind: PackedKind::F32,
@@ -39,10 +59,22 @@ pub(super) fn upload(values: &[f32], [rows, cols]: [usize; 2], device: &Device) 
     FrozenMatrix::from_packed(packed, device)
 }
 
-/// The gradient of the summed loss, `[v d]`; `log_sums` are the logarithms of the sums of the logits' exponentials, `[s, 1]`.
+/// Computes the gradient of the summed loss with respect to the head's weights.
+///
+/// Between chunks it lets the session yield, so a stop takes effect within one chunk. `chunk` is the number of rows of
+/// the head in one chunk; see [`crate::sizes::chunk_rows`].
+///
+/// # Shapes
+/// - `hidden`: `[s, d]`, the scored positions' states after the last norm
+/// - `targets`: `s` token ids below `v`
+/// - `log_sums`: `[s, 1]`, the logarithms of the sums of the logits' exponentials
+/// - returns `[v d]`, row by row
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
+///
+/// # Panics
+/// If a target is not below `v`.
 pub async fn gradient(
     hidden: Tensor<2>,
     head: &FrozenMatrix,

@@ -1,4 +1,18 @@
-//! Which numbers an adapter trains, and where they are.
+//! Which numbers an adapter trains, and where they are in the flat vector.
+//!
+//! ```text
+//! layer 0: q_proj A, q_proj B, v_proj A, v_proj B | input_layernorm, post_attention_layernorm
+//! layer 1: q_proj A, q_proj B, v_proj A, v_proj B | input_layernorm, post_attention_layernorm
+//! ...
+//! last norm | prompt | head
+//! ```
+//!
+//! A layout follows from an [`AdapterSpec`] and a [`ModelShape`] alone. No weight is read for it, so plans, checks of
+//! incoming files and the sizes of exports use it as well. Parameters, gradients and the optimizer's moments all have
+//! this order.
+//!
+//! The head comes last because it is a separate matrix on the device: everything before it is one upload, and its
+//! gradient is appended to that of the others.
 
 use std::ops::Range;
 
@@ -12,16 +26,23 @@ use super::{
 use crate::{arch::Architecture, weights::config::ModelConfig};
 
 /// The sizes of a model that determine the layout of an adapter.
+///
+/// It is made from a model's config where the files are at hand, and from its summary where only that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelShape {
-    /// The family.
+    /// The family, which knows the names of tensors and the order of rows in GGUF files.
     pub arch: &'static Architecture,
+    /// The number `v` of rows of the embedding and the head; virtual tokens have ids from here on.
     pub vocab_size: usize,
+    /// The number of blocks.
     pub num_hidden_layers: usize,
+    /// The width `d` of the residual stream.
     pub hidden_size: usize,
+    /// Query heads, `h`.
     pub num_attention_heads: usize,
+    /// Key heads, which are as many as value heads, `kv`.
     pub num_key_value_heads: usize,
-    /// Input and output features, by module.
+    /// Input and output features of each projection, indexed by [`TargetModule`]; the same in every block.
     pub features: [(usize, usize); TargetModule::ALL.len()],
 }
 
@@ -54,7 +75,8 @@ impl From<&ModelSummary> for ModelShape {
 }
 
 impl ModelShape {
-    /// The heads of queries, or of keys and values.
+    /// The number of heads that a projection's rows belong to: `kv` for keys and values, otherwise `h`. It means
+    /// nothing for projections whose rows are not heads.
     pub fn num_heads(&self, module: TargetModule) -> usize {
         match module {
             TargetModule::KProj | TargetModule::VProj => self.num_key_value_heads,
@@ -63,11 +85,12 @@ impl ModelShape {
     }
 }
 
-/// Parameters that the optimizer updates in the same way.
+/// A range of parameters that the optimizer updates in the same way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
+    /// Where they are in the flat vector.
     pub range: Range<usize>,
-    /// The factor of the learning rate.
+    /// The factor of the learning rate; 1 except for LoRA+.
     pub lr_ratio: f64,
     /// Whether weight decay shrinks them.
     pub decays: bool,
@@ -75,18 +98,27 @@ pub struct Group {
 
 /// The layout of an adapter: layer by layer, module by module in the order of the forward pass, then the norms of that
 /// layer; then the last norm, the embeddings before every row, and the head.
+///
+/// Slots are consecutive and cover the vector without gaps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterLayout {
+    /// What the layout was made from.
     pub spec: AdapterSpec,
+    /// Every trained tensor, in the order of the flat vector.
     pub slots: Vec<Slot>,
+    /// The length of the flat vector.
     pub num_parameters: usize,
-    /// The slots of each module.
+    /// Every adapted projection: its layer, the module, and which of [`Self::slots`] belong to it.
     modules: Vec<(usize, TargetModule, Range<usize>)>,
+    /// The same as [`ModelShape::features`].
     features: [(usize, usize); TargetModule::ALL.len()],
 }
 
 impl AdapterLayout {
     /// Lays out `spec` over a model.
+    ///
+    /// It allocates a slot per trained tensor, so whoever takes a spec from a file first compares
+    /// [`Self::num_parameters_of`] with the file's size.
     pub fn new(spec: &AdapterSpec, shape: &ModelShape) -> Self {
         let mut layout = Self {
             spec: spec.clone(),
@@ -130,7 +162,10 @@ impl AdapterLayout {
         layout
     }
 
-    /// The [`Self::num_parameters`] of this layout, without laying it out; saturates at the maximum.
+    /// Counts the [`Self::num_parameters`] of this layout without laying it out; saturates at the maximum.
+    ///
+    /// Sizes in a spec from a file may be absurd, so products must not overflow and no vector may be laid out for them.
+    /// Without ranks by module all adapted blocks are alike: one is counted and multiplied.
     pub fn num_parameters_of(spec: &AdapterSpec, shape: &ModelShape) -> u64 {
         let of_layer = |layer: usize| {
             let parts = spec
@@ -170,6 +205,7 @@ impl AdapterLayout {
         of_modules.saturating_add(num_vectors.saturating_mul(shape.hidden_size as u64))
     }
 
+    /// Appends a slot of `shape[0] * shape[1]` numbers.
     fn push(&mut self, place: Place, shape: [usize; 2], shape_in_file: Vec<usize>) {
         let start = self.num_parameters;
         self.num_parameters += shape[0] * shape[1];
@@ -181,17 +217,18 @@ impl AdapterLayout {
         });
     }
 
-    /// The head's slot, if it is trained.
+    /// The head's slot, if it is trained; always the last one.
     pub fn head(&self) -> Option<&Slot> {
         self.slots.last().filter(|slot| slot.place == Place::Head)
     }
 
-    /// Input features of a module.
+    /// The number of input features of a projection: the columns of its `W` and of its `A`.
     pub fn in_features(&self, module: TargetModule) -> usize {
         self.features[module as usize].0
     }
 
-    /// The largest input and the largest output of the adapted modules, in features.
+    /// The largest input and the largest output of the adapted modules, in features; zeros if none is adapted. VeRA's
+    /// shared matrices have these sizes.
     pub(super) fn largest_features(&self) -> (usize, usize) {
         let features = self
             .modules
@@ -202,7 +239,8 @@ impl AdapterLayout {
         })
     }
 
-    /// The factor of a module's low-rank product.
+    /// The factor `s` of a module's low-rank product, made by its method from the module's rank and alpha: `alpha / r`
+    /// for LoRA, `alpha / sqrt(r)` for rsLoRA, 1 where alpha means nothing.
     pub fn scaling(&self, layer: usize, module: TargetModule) -> f64 {
         let (alpha, r) = (
             self.spec.alpha(layer, module),
@@ -212,7 +250,7 @@ impl AdapterLayout {
         method.map_or(1.0, |method| method.scaling(alpha, r))
     }
 
-    /// The matrices that all modules share.
+    /// The matrices that all modules share, not yet drawn; only VeRA has some.
     pub(crate) fn shared(&self) -> Vec<SharedMatrix> {
         let method = method::of(self.spec.method).projections();
         method.map_or_else(Vec::new, |method| {
@@ -220,7 +258,9 @@ impl AdapterLayout {
         })
     }
 
-    /// How the optimizer treats each slot. Weight decay leaves norms alone, as transformers' `Trainer` does.
+    /// How the optimizer treats each slot, in order.
+    ///
+    /// Weight decay leaves norms alone, as transformers' `Trainer` does; everything else decays.
     pub fn groups(&self) -> Vec<Group> {
         let method = method::of(self.spec.method);
         let group = |slot: &Slot| Group {
@@ -231,13 +271,13 @@ impl AdapterLayout {
         self.slots.iter().map(group).collect()
     }
 
-    /// Layer, module and slots of every adapted projection.
+    /// Layer, module and slots of every adapted projection, in the layout's order.
     pub fn modules(&self) -> impl Iterator<Item = (usize, TargetModule, &[Slot])> {
         let modules = self.modules.iter();
         modules.map(|(layer, module, slots)| (*layer, *module, &self.slots[slots.clone()]))
     }
 
-    /// Every adapted projection as its method sees it.
+    /// Every adapted projection as its method sees it, in the layout's order.
     pub(super) fn module_slots(&self) -> impl Iterator<Item = ModuleSlots<'_>> {
         self.modules()
             .map(move |(layer, module, slots)| ModuleSlots {
@@ -257,7 +297,8 @@ impl AdapterLayout {
     }
 }
 
-/// What is trained on a module with these input and output features.
+/// What the method trains on a module with these input and output features, in the order of the slots; nothing for
+/// methods that leave projections alone.
 fn parts(
     spec: &AdapterSpec,
     layer: usize,

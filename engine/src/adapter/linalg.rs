@@ -1,35 +1,57 @@
-//! The dense linear algebra of an initialization, in f64 on the host.
+//! The dense linear algebra of an initialization (PiSSA, OLoRA), in f64 on the host.
+//!
+//! What grows with the whole model, products with `W`, runs on the device. What remains is small: `k` vectors of length
+//! `n`, where `k` is the rank and a few more. Orthonormalizing them takes about `4 k^2 n` multiplications, their
+//! products `k^2 n`, and the eigenvectors of a `k x k` matrix some `k^3` per sweep. WebGPU has no f64.
+//!
+//! Vectors are the rows of [`Rows`], so that each is contiguous; where a formula speaks of the columns of a matrix, its
+//! transpose is stored.
 
-/// Vectors of equal length, stored consecutively.
+/// Vectors of equal length, stored one after the other.
 #[derive(Debug, Clone)]
 pub struct Rows {
+    /// All elements, vector by vector.
     values: Vec<f64>,
+    /// The length of each vector.
     len: usize,
 }
 
 impl Rows {
+    /// Makes vectors of length `len` from their elements, whose number is a multiple of `len`.
     pub fn new(values: Vec<f64>, len: usize) -> Self {
         Self { values, len }
     }
 
+    /// Makes vectors of length `len` from what a device returned.
     pub fn from_f32(values: &[f32], len: usize) -> Self {
         Self::new(values.iter().map(|&value| f64::from(value)).collect(), len)
     }
 
+    /// Rounds the vectors to f32, for the device or an adapter.
+    ///
+    /// # Shapes
+    /// - returns `[count len]`, vector by vector
     pub fn to_f32(&self) -> Vec<f32> {
         self.values.iter().map(|&value| value as f32).collect()
     }
 
-    /// The number of vectors and their length.
+    /// The number of vectors and their length, `[count, len]`.
     pub fn shape(&self) -> [usize; 2] {
         [self.values.len() / self.len.max(1), self.len]
     }
 
+    /// The vector with this index.
+    ///
+    /// # Panics
+    /// If there is none.
     pub fn row(&self, index: usize) -> &[f64] {
         &self.values[index * self.len..][..self.len]
     }
 
-    /// The vectors as columns: `[len, count]`.
+    /// Rounds the vectors to f32 as the columns of a matrix.
+    ///
+    /// # Shapes
+    /// - returns `[len, count]`, row by row
     pub fn to_f32_columns(&self) -> Vec<f32> {
         let column = |at: usize| self.values.iter().skip(at).step_by(self.len.max(1));
         let columns = (0..self.len).flat_map(column);
@@ -38,6 +60,9 @@ impl Rows {
 
     /// Orthonormalizes with Gram-Schmidt, twice, which is enough for any vectors (Giraud et al. 2005). A vector that
     /// depends on those before it becomes zero.
+    ///
+    /// The first `i` vectors span the same space before and after. With the columns of `W` as vectors the result is `Q`
+    /// of `W = Q R`, up to signs.
     pub fn orthonormalise(&mut self) {
         for index in 0..self.shape()[0] {
             let (done, rest) = self.values.split_at_mut(index * self.len);
@@ -62,14 +87,17 @@ impl Rows {
         }
     }
 
-    /// The first vectors, each multiplied by its factor.
+    /// The first vectors, each multiplied by its factor; as many as there are factors.
     pub fn scaled(&self, factors: &[f64]) -> Self {
         let vectors = factors.iter().zip(self.values.chunks_exact(self.len));
         let scaled = vectors.flat_map(|(factor, vector)| vector.iter().map(move |v| v * factor));
         Self::new(scaled.collect(), self.len)
     }
 
-    /// The products of all pairs of vectors, as the rows of a square matrix.
+    /// The scalar products of all pairs of vectors, as the rows of a symmetric matrix.
+    ///
+    /// # Shapes
+    /// - returns `[count, count]`
     pub fn gram(&self) -> Vec<Vec<f64>> {
         let count = self.shape()[0];
         let row = |i| (0..count).map(|j| dot(self.row(i), self.row(j))).collect();
@@ -77,6 +105,10 @@ impl Rows {
     }
 
     /// Combines the vectors: each row of `turn` holds the coefficients of a new vector.
+    ///
+    /// # Shapes
+    /// - `turn`: `[new count, count]`
+    /// - returns `[new count, len]`
     pub fn turned(&self, turn: &[Vec<f64>]) -> Self {
         let mut values = vec![0.0; turn.len() * self.len];
         for (factors, vector) in turn.iter().zip(values.chunks_exact_mut(self.len)) {
@@ -92,16 +124,24 @@ impl Rows {
     }
 }
 
+/// The scalar product.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+/// The Euclidean length.
 fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// The eigenvalues of a symmetric matrix, largest first, and their eigenvectors, by Jacobi rotations, row by row (Golub
-/// and Van Loan, Matrix Computations, 8.5).
+/// Computes the eigenvalues of a symmetric matrix, largest first, and their eigenvectors, by Jacobi rotations, row by
+/// row (Golub and Van Loan, Matrix Computations, 8.5).
+///
+/// For a Gram matrix, whose eigenvalues are not negative, rounding can leave the smallest slightly below zero.
+///
+/// # Shapes
+/// - `matrix`: `[n, n]`
+/// - returns `n` eigenvalues, and `[n, n]` whose row `i` is the eigenvector of eigenvalue `i`, of length 1
 pub fn symmetric_eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let n = matrix.len();
     let identity = |i: usize| (0..n).map(|j| f64::from(u8::from(i == j))).collect();
@@ -127,7 +167,8 @@ pub fn symmetric_eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     (values, vectors.collect())
 }
 
-/// Rotates rows and columns `p` and `q` so that their element becomes zero, and `vectors` with them.
+/// Rotates rows and columns `p` and `q`, with `p < q`, so that their element becomes zero, and the rows of `vectors`
+/// with them. Of the two possible angles it takes the smaller, which makes the sweeps converge.
 fn rotate(matrix: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     let off = matrix[p][q];
     if off == 0.0 {

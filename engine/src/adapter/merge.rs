@@ -1,4 +1,18 @@
 //! Merging an adapter into the weights of its base, on the host.
+//!
+//! Merged models are written tensor by tensor (`export/merged.rs`): a projection is read, unpacked to f32, changed
+//! here, and written. Two kinds of adapters can be merged: an [`AdapterForm`], which was trained or loaded on a device,
+//! and a [`MergeForm`], which was read from a PEFT zip where there is no model on a device.
+//!
+//! | method | the weight `W` becomes | its bias |
+//! |---|---|---|
+//! | LoRA and its variants, VeRA | `W + s B A` | unchanged |
+//! | DoRA | `m / \|\|V\|\| V`, `V = W + s B A` | unchanged |
+//! | PiSSA, OLoRA | `W + s (B A - B0 A0)` | unchanged |
+//! | IA3 | `l W`, or `W` with its columns times `l` | `l b` where the output is scaled |
+//!
+//! Norms and heads that were trained simply replace the base's, so they need no function here: whoever writes the model
+//! takes them from their slots. A learned prompt cannot be merged.
 
 use std::rc::Rc;
 
@@ -13,28 +27,45 @@ use super::{
 
 /// An adapter whose modules can be merged.
 pub trait Merging {
+    /// The adapter's layout, in whose order `parameters` are.
     fn layout(&self) -> &AdapterLayout;
 
-    /// Merges a module's adapter into its weight `[out, in]` in f32; does nothing if the module has none.
+    /// Merges a module's adapter into its weight in place; does nothing if the module has none.
+    ///
+    /// # Shapes
+    /// - `parameters`: those of the whole adapter
+    /// - `weight`: `[out, in]`, row by row, in HF's order of rows
     fn merge(&self, parameters: &[f32], layer: usize, module: TargetModule, weight: &mut [f32]);
 
-    /// Merges a module's adapter into its bias `[out]`; does nothing if the module has none.
+    /// Merges a module's adapter into its bias in place; does nothing if the module has none, or if its method leaves
+    /// biases alone.
+    ///
+    /// # Shapes
+    /// - `parameters`: those of the whole adapter
+    /// - `bias`: `[out]`
     fn merge_bias(&self, parameters: &[f32], layer: usize, module: TargetModule, bias: &mut [f32]);
 }
 
 /// An adapter that can only be merged: without what a method computes from the base for its forward.
+///
+/// It holds what [`AdapterForm`] holds for the host, so the merging worker needs neither the base on a device nor its
+/// weights before it writes them.
 #[derive(Debug, Clone)]
 pub struct MergeForm {
+    /// Which numbers are trained, and where they are.
     layout: AdapterLayout,
-    /// In the layout's order.
+    /// The method's object of each adapted projection, in the layout's order.
     modules: Vec<Rc<dyn ModuleOnHost>>,
 }
 
 impl MergeForm {
-    /// The form of a layout, with the matrices that its modules share.
+    /// Makes the form of a layout, from the values of the matrices that its modules share.
+    ///
+    /// `device` holds the shared matrices; merging itself reads only their copies on the host.
     ///
     /// # Errors
-    /// If the method cannot be merged without its base, or the matrices are not those of the layout.
+    /// If the method cannot be merged without its base (PiSSA and OLoRA; their files are plain LoRA, so no incoming
+    /// adapter has these methods), or the matrices are not those of the layout.
     pub fn new(
         layout: AdapterLayout,
         shared: Vec<Vec<f32>>,
@@ -71,7 +102,12 @@ impl Merging for MergeForm {
 }
 
 impl AdapterForm {
-    /// Merges a module's adapter into its weight `[out, in]` in f32; does nothing if the module has none.
+    /// Merges a module's adapter into its weight in place; does nothing if the module has none. Callers need not import
+    /// [`Merging`] for it.
+    ///
+    /// # Shapes
+    /// - `parameters`: those of the whole adapter
+    /// - `weight`: `[out, in]`, row by row
     pub fn merge(
         &self,
         parameters: &[f32],
@@ -100,7 +136,7 @@ impl Merging for AdapterForm {
     }
 }
 
-/// Merges the module at a place, if the layout has it.
+/// Merges the module at a place, if the layout has it; the same code for both kinds of forms.
 fn merge_module<M: ModuleOnHost + ?Sized>(
     layout: &AdapterLayout,
     modules: &[Rc<M>],
@@ -117,18 +153,25 @@ fn merge_module<M: ModuleOnHost + ?Sized>(
     }
 }
 
-/// A weight `[out, in]` that an adapter is merged into.
+/// A weight `[out, in]` that an adapter is merged into, borrowed from the writer of the model.
 pub(crate) struct Dense<'a> {
+    /// All weights, row by row.
     values: &'a mut [f32],
+    /// The length of a row.
     in_features: usize,
 }
 
 impl Dense<'_> {
+    /// The rows `[in]`, one for each output feature.
     pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
         self.values.chunks_exact_mut(self.in_features)
     }
 
-    /// Adds `factor b a`, with `b` `[out, r]` and `a` `[r, in]`.
+    /// Adds `factor b a`. Each row is summed in f64 and rounded to f32 once, not after each of the `r` terms.
+    ///
+    /// # Shapes
+    /// - `b`: `[out, r]`
+    /// - `a`: `[r, in]`
     pub(super) fn add_product(&mut self, b: &[f32], a: &[f32], factor: f64) {
         let in_features = self.in_features;
         let r = a.len() / in_features;

@@ -1,72 +1,99 @@
 //! A method's config in PEFT's files, `adapter_config.json`: what is written, and what is read back.
 //!
-//! Every method has a [`PeftConfig`]; methods that PEFT does not tell apart share one. The keys that come first in every
-//! config are written by [`config`]. What a config cannot be read for is refused with a [`Remedy`].
+//! Every method has a [`PeftConfig`]; methods that PEFT does not tell apart share one. The keys that come first in
+//! every config are written by [`config`]. Whatever a config says that cannot be read is refused with a [`Remedy`].
+//!
+//! A LoRA's config, shortened:
+//!
+//! ```text
+//! "peft_type": "LORA",  "task_type": "CAUSAL_LM",  "base_model_name_or_path": "...",  "inference_mode": true,
+//! "target_modules": ["q_proj", "v_proj"],  "modules_to_save": null,  "fan_in_fan_out": false,
+//! "r": 8,  "lora_alpha": 16,  "lora_dropout": 0.0,  "use_rslora": false,  "use_dora": false,
+//! "rank_pattern": {},  "alpha_pattern": {},  "bias": "none",  "layers_to_transform": null
+//! ```
+//!
+//! | `peft_type` | class in PEFT | methods |
+//! |---|---|---|
+//! | `LORA` | `LoraConfig` | LoRA, LoRA+, PiSSA, OLoRA; with `use_rslora` rsLoRA, with `use_dora` DoRA |
+//! | `VERA` | `VeraConfig` | VeRA |
+//! | `IA3` | `IA3Config` | IA3 |
+//! | `LN_TUNING` | `LNTuningConfig` | norm tuning |
+//! | `PROMPT_TUNING` | `PromptTuningConfig` | prompt tuning |
+//!
+//! Reading goes through the trait [`ConfigReader`], so that the methods know nothing of import.
 
 use protocol::{AdapterSpec, Method, TargetModule};
 use serde_json::{Map, Value, json};
 
 use super::{ModelShape, method};
 
-/// The norms of a model as `target_modules` and `modules_to_save` name them.
+/// The norms of a model as `target_modules` and `modules_to_save` name them: the ends of their paths, which PEFT
+/// matches in every block.
 pub(crate) const NORMS: [&str; 3] = ["input_layernorm", "post_attention_layernorm", "norm"];
-/// Why other norms are refused.
+/// Why other norms, or only some of them, are refused; it follows the name of the key.
 pub(crate) const ONLY_ALL_NORMS: &str = "norms are supported only all together (input_layernorm, post_attention_layernorm and norm), and lm_head among modules_to_save";
 
 /// The config of one or several methods.
 pub(crate) trait PeftConfig: Sync {
-    /// Its `peft_type`.
+    /// Its `peft_type`, in capitals, such as `LORA`.
     fn peft_type(&self) -> &'static str;
 
-    /// Whether a config with this `peft_type` is its own, and not that of another method.
+    /// Whether a config with this `peft_type` is its own, and not that of another method. The default is for types that
+    /// only one method has.
     fn is_of(&self, _reader: &dyn ConfigReader) -> bool {
         true
     }
 
-    /// Writes the keys that follow those of every config.
+    /// Writes the keys that follow those of every config. What it leaves out has the default of PEFT's class.
     fn write(&self, spec: &AdapterSpec, shape: &ModelShape, config: &mut ConfigWriter);
 
-    /// Refuses what is no such method at all, before any setting is read.
+    /// Refuses what has the method's type but cannot be the method as it is built here, before any setting is read.
     fn check(&self, _reader: &mut dyn ConfigReader) {}
 
-    /// Reads its settings into `spec`, whose method and saved modules are known.
+    /// Reads its settings into `spec`, whose method and saved modules are known already. It never stops at an error:
+    /// what is wrong is refused at the reader, which makes the spec count for nothing.
     fn read(&self, spec: &mut AdapterSpec, reader: &mut dyn ConfigReader);
 }
 
-/// A config being read. What cannot be read is refused and replaced, so that all reasons are found at once.
+/// A config being read. What cannot be read is refused and replaced by something harmless, so that all reasons are
+/// found at once.
 pub(crate) trait ConfigReader {
+    /// The value of a key, if there is one.
     fn value(&self, key: &str) -> Option<&Value>;
 
     /// Whether a key says something: `null`, `false` and whatever is empty are as if they were not there.
     fn is_set(&self, key: &str) -> bool;
 
-    /// The texts of a list.
+    /// The texts of a list; `None` if the key is missing or is no list of texts alone.
     fn names(&self, key: &str) -> Option<Vec<&str>>;
 
+    /// Notes that a key cannot be taken, with a reason in lower case and what helps.
     fn refuse(&mut self, key: &str, what: &str, remedy: Remedy);
 
-    /// A whole number above zero; zero if it is refused.
+    /// A whole number above zero, which the key must have; zero if it is refused.
     fn count(&mut self, key: &str) -> usize;
 
-    /// Reads alpha, and the ranks and alphas of some modules.
+    /// Reads `lora_alpha`, `rank_pattern` and `alpha_pattern`.
     fn read_alphas(&mut self, spec: &mut AdapterSpec);
 
-    /// Reads the adapted modules and blocks; whether there are any.
+    /// Reads `target_modules` and what narrows it to some blocks; whether any module is adapted.
     fn read_modules(&mut self, spec: &mut AdapterSpec) -> bool;
 }
 
-/// What helps against a refusal.
+/// What helps against a refusal; the sentences are in `import/error.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Remedy {
-    /// To merge the adapter into its base elsewhere.
+    /// To merge the adapter into its base with PEFT, and load the result as the model.
     Merge,
-    /// The same, for an adapter of mlx-lm.
+    /// To load the whole model that `mlx_lm.fuse` makes, for an adapter of mlx-lm.
     Fuse,
-    /// To save it again in another way.
+    /// To save it again in another way: a start from the base as a plain LoRA, VeRA with its shared matrices.
     Convert,
+    /// To save it again, since its config is incomplete or belongs to other weights.
     Complete,
+    /// To save it in float32, float16 or bfloat16.
     Precision,
-    /// To train it again, since its numbers are of no use.
+    /// To take an earlier checkpoint or train it again, since some of its numbers are not finite.
     Train,
     /// To choose an adapter that writes text.
     Task,
@@ -74,17 +101,19 @@ pub enum Remedy {
     Base,
 }
 
-/// The keys of a config in the order in which they are written.
+/// The keys of a config, in the order in which they are written; serde_json's `preserve_order` keeps it in the file.
 #[derive(Default)]
 pub(crate) struct ConfigWriter(Map<String, Value>);
 
 impl ConfigWriter {
-    /// Writes a key; one that was written before keeps its place.
+    /// Writes a key; one that was written before keeps its place and takes the new value.
     pub(super) fn put(&mut self, key: &str, value: Value) {
         self.0.insert(key.to_owned(), value);
     }
 
-    /// The modules that are adapted, and those that are trained whole.
+    /// Writes the modules that are adapted, and those that are trained whole (`modules_to_save`).
+    ///
+    /// `fan_in_fan_out` is false: weights are `[out, in]`, unlike GPT-2's.
     pub(super) fn put_modules(&mut self, spec: &AdapterSpec) {
         let modules = spec.target_modules.iter();
         let modules: Vec<&str> = modules.map(|module| module.name()).collect();
@@ -99,7 +128,9 @@ impl ConfigWriter {
         self.put("fan_in_fan_out", json!(false));
     }
 
-    /// The blocks that are adapted.
+    /// Writes the blocks that are adapted, as a list of their numbers, or `null` for all.
+    ///
+    /// `layers_pattern` is `null`: PEFT then finds the blocks by itself. Biases are never trained.
     pub(super) fn put_blocks(&mut self, spec: &AdapterSpec) {
         let layers = spec.layers_to_transform;
         let layers = layers.map(|range| (range.first..=range.last).collect::<Vec<_>>());
@@ -109,7 +140,9 @@ impl ConfigWriter {
     }
 }
 
-/// `adapter_config.json`, without the keys that newer versions of PEFT added, since older versions refuse unknown keys.
+/// Makes `adapter_config.json` of an adapter over the base with the name or path `base`.
+///
+/// Keys that newer versions of PEFT added are left out, since older versions refuse unknown keys.
 pub(crate) fn config(spec: &AdapterSpec, shape: &ModelShape, base: &str) -> Map<String, Value> {
     let of_method = config_of(spec.method);
     let mut config = ConfigWriter::default();
@@ -128,7 +161,8 @@ pub(crate) fn config_of(method: Method) -> &'static dyn PeftConfig {
     method::of(method).config()
 }
 
-/// The method of a config; the first where PEFT does not tell several apart.
+/// The method of a config with this `peft_type`; the first in the order of [`Method`] where PEFT does not tell several
+/// apart, so that a LoRA+ or a PiSSA comes back as LoRA. `None` if no method has the type.
 pub(crate) fn method_of(peft_type: &str, reader: &dyn ConfigReader) -> Option<Method> {
     Method::ALL.into_iter().find(|&method| {
         let config = config_of(method);
@@ -136,7 +170,9 @@ pub(crate) fn method_of(peft_type: &str, reader: &dyn ConfigReader) -> Option<Me
     })
 }
 
-/// The parts of modules by their names in PEFT's memory, each once.
+/// The parts of modules by their names in PEFT's memory, each once, such as `lora_A` and `ia3_l`.
+///
+/// There the adapter's own name follows (`lora_A.default.weight`), which import takes out.
 pub(crate) fn part_names() -> Vec<&'static str> {
     let mut names = Vec::new();
     for method in Method::ALL {
@@ -154,7 +190,7 @@ pub(crate) fn part_names() -> Vec<&'static str> {
     names
 }
 
-/// Every `peft_type` there is, each once.
+/// Every `peft_type` there is, each once, to tell a user which are supported.
 pub(crate) fn peft_types() -> Vec<&'static str> {
     let mut types = Vec::new();
     for method in Method::ALL {

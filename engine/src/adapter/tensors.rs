@@ -1,17 +1,32 @@
 //! The tensors of an adapter in PEFT's files.
+//!
+//! [`AdapterLayout::tensors`] says what a file must contain, from the spec alone. Import compares incoming files with
+//! it, and the sizes of exports are computed from it. [`AdapterForm::tensors`] makes the contents. Both list the same
+//! names and shapes, though not always in the same order: a safetensors file finds its tensors by name.
+//!
+//! Ranks in files can differ from trained ranks. PiSSA and OLoRA train a pair of rank `r` and subtract the pair that
+//! they started from, so their file holds a plain LoRA of rank `2 r`:
+//!
+//! ```text
+//! trained  A [r, in]     B [out, r]
+//! file     [A; A0] [2 r, in]     [B, -B0] [out, 2 r]
+//! ```
 
 use super::{AdapterForm, AdapterLayout, Part, Place, Slot, slot::module_prefix};
 
-/// A tensor in f32 by its name in `adapter_model.safetensors`.
+/// A tensor in f32 by its name in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedTensor {
+    /// The whole name.
     pub name: String,
+    /// The shape in the file, slowest dimension first.
     pub shape: Vec<usize>,
+    /// The numbers, the last dimension fastest.
     pub values: Vec<f32>,
 }
 
 impl AdapterLayout {
-    /// Name and shape of every tensor of the file.
+    /// Name and shape of every tensor of the file: the trained ones in the layout's order, then the shared matrices.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let method = self.spec.method;
         let tensor = |slot: &Slot| {
@@ -31,10 +46,13 @@ impl AdapterLayout {
 }
 
 impl AdapterForm {
-    /// The tensors of the file, as listed by [`AdapterLayout::tensors`], from `parameters` in the layout's order.
+    /// Makes the tensors of the file, as [`AdapterLayout::tensors`] lists them.
     ///
     /// Methods that subtract a part from the base (PiSSA, OLoRA) export the difference, at twice the rank, so that the
     /// adapter fits the original base.
+    ///
+    /// # Shapes
+    /// - `parameters`: those of the whole adapter, in the layout's order
     pub fn tensors(&self, parameters: &[f32]) -> Vec<NamedTensor> {
         let method = self.layout.spec.method;
         let starts_from_base = method.facts().starts_from_base;

@@ -5,6 +5,7 @@ use super::{
     QUERY, UP, VALUE,
 };
 
+/// Whatever says `"model_type": "llama"`. llama.cpp interleaves its queries and keys; see [`super::RowOrder`].
 pub static LLAMA: Architecture = Architecture {
     model_type: "llama",
     class: "LlamaForCausalLM",

@@ -6,6 +6,7 @@ use super::{
     POST_ATTENTION_NORM, QUERY, QUERY_BIAS, UP, VALUE, VALUE_BIAS,
 };
 
+/// Whatever says `"model_type": "qwen2"`. Unlike Llama's, its biases are always there, without a switch.
 pub static QWEN2: Architecture = Architecture {
     model_type: "qwen2",
     class: "Qwen2ForCausalLM",

@@ -1,11 +1,12 @@
-//! Qwen3 (arXiv 2505.09388): Llama with a norm of each head's queries and keys before RoPE, and heads whose size does not
-//! follow from the hidden size. Source: transformers' `modeling_qwen3.py`.
+//! Qwen3 (arXiv 2505.09388): Llama with a norm of each head's queries and keys before RoPE, and heads whose size does
+//! not follow from the hidden size. Source: transformers' `modeling_qwen3.py`.
 
 use super::{
     ATTENTION_OUTPUT, Architecture, DOWN, Defaults, GATE, INPUT_NORM, KEY, KEY_NORM,
     POST_ATTENTION_NORM, QUERY, QUERY_NORM, UP, VALUE,
 };
 
+/// Whatever says `"model_type": "qwen3"`: the dense models. Those with experts (`qwen3_moe`) are another family.
 pub static QWEN3: Architecture = Architecture {
     model_type: "qwen3",
     class: "Qwen3ForCausalLM",

@@ -1,4 +1,13 @@
 //! Turns sequences into batches, in an order determined by a seed.
+//!
+//! ```text
+//! rows [1 2 3 4 5], [6 7]     padded      1 2 3 4 5 0 0 0       b = 2, t = 8
+//!                                         6 7 0 0 0 0 0 0
+//!                             packed      1 2 3 4 5 6 7 0       b = 1, t = 8, segments 5 2 1
+//!                             positions   0 1 2 3 4 0 1 0
+//! ```
+//!
+//! Batches are plain vectors on the host; the model makes tensors of them.
 
 use protocol::RunSpec;
 
@@ -19,21 +28,25 @@ const PADDING_ID: u32 = 0;
 pub struct Batch {
     /// The number of rows; 1 if they are packed.
     pub b: usize,
-    /// The tokens of a padded row, or of all packed rows.
+    /// The tokens of a padded row, or of all packed rows, a multiple of 4.
     pub t: usize,
-    /// `[b t]`
+    /// `[b t]`, row by row; 0 where there is padding.
     pub ids: Vec<u32>,
-    /// `[b t]`; see [`TokenSequence::loss_mask`].
+    /// `[b t]`; see [`TokenSequence::loss_mask`]. False where there is padding.
     pub loss_mask: Vec<bool>,
-    /// Tokens of each row without padding.
+    /// Tokens of each row without padding; of each packed row, too.
     pub lengths: Vec<usize>,
-    /// Row numbers in the dropped file.
+    /// Row numbers in the dropped file, in the order of `lengths`.
     pub rows: Vec<usize>,
+    /// Whether the rows are segments of a single one, which do not see each other.
     pub is_packed: bool,
 }
 
 impl Batch {
     /// Pads `sequences` to one batch.
+    ///
+    /// # Shapes
+    /// - returns ids and mask `[b, t]`, with `b` sequences and `t` the longest, rounded up to a multiple of 4
     pub fn new(sequences: &[&TokenSequence]) -> Self {
         let lengths: Vec<usize> = sequences
             .iter()
@@ -65,7 +78,10 @@ impl Batch {
         }
     }
 
-    /// Packs `sequences` into one row.
+    /// Packs `sequences` into one row, one after the other.
+    ///
+    /// # Shapes
+    /// - returns ids and mask `[1, t]`, with `t` the sum of their lengths, rounded up to a multiple of 4
     pub fn packed(sequences: &[&TokenSequence]) -> Self {
         let parts = sequences
             .iter()
@@ -96,7 +112,11 @@ impl Batch {
         packed
     }
 
-    /// The same rows with unscored tokens before each of them.
+    /// Returns the same rows with unscored tokens before each of them: the virtual tokens of a learned prompt.
+    ///
+    /// # Shapes
+    /// - `prompt`: `[p]`
+    /// - returns rows of `p` more tokens, padded or packed as before
     pub fn prompted(&self, prompt: &[u32]) -> Self {
         let rows = self.starts().into_iter().zip(&self.lengths);
         let rows = rows.zip(&self.rows).map(|((start, length), &row)| {
@@ -116,8 +136,10 @@ impl Batch {
         }
     }
 
-    /// The rows of a packed batch in batches of at most `max_tokens`, or of one longer row; together they have the same
+    /// Splits a packed batch into batches of at most `max_tokens`, or of one longer row; together they have the same
     /// loss and gradient. `None` if the batch is not larger than that or is not packed.
+    ///
+    /// Rows are assigned to passes by first-fit decreasing, so their order changes.
     pub fn passes(&self, max_tokens: usize) -> Option<Vec<Self>> {
         if !self.is_packed || self.num_tokens() <= max_tokens {
             return None;
@@ -133,7 +155,8 @@ impl Batch {
         Some(passes.collect())
     }
 
-    /// The lengths of the segments of a packed batch, including the padding at the end.
+    /// Returns the lengths of the segments of a packed batch, including the padding at the end, which is a segment of
+    /// its own. `None` if the batch is not packed.
     pub fn segments(&self) -> Option<Vec<usize>> {
         let padding = self.t - self.num_tokens().min(self.t);
         let lengths = self.lengths.iter().copied();
@@ -141,7 +164,7 @@ impl Batch {
         self.is_packed.then(|| segments.collect())
     }
 
-    /// Where each row's tokens begin among `ids`.
+    /// Returns where each row's tokens begin among `ids`.
     pub fn starts(&self) -> Vec<usize> {
         let mut end = 0;
         let start = |(row, length): (usize, &usize)| {
@@ -152,24 +175,26 @@ impl Batch {
         self.lengths.iter().enumerate().map(start).collect()
     }
 
-    /// Tokens without padding.
+    /// Returns the number of tokens without padding.
     pub fn num_tokens(&self) -> usize {
         self.lengths.iter().sum()
     }
 
-    /// Tokens with padding, which is what is computed.
+    /// Returns the number of tokens with padding, which is what is computed.
     pub fn num_padded(&self) -> usize {
         self.ids.len()
     }
 
-    /// The number of tokens that the loss covers.
+    /// Returns the number of tokens that the loss covers.
     pub fn num_scored(&self) -> usize {
         self.loss_mask.iter().filter(|&&scored| scored).count()
     }
 }
 
-/// Batches of rows for evaluation, in order: as many rows as a micro-batch has, or, if `spec` asks for packing, one bin
-/// at a time.
+/// Makes batches of rows for evaluation, in order: as many rows as a micro-batch has, or, if `spec` asks for packing,
+/// one bin at a time.
+///
+/// They are made one by one, so only one is in memory.
 pub fn evaluation_batches<'a>(
     sequences: &'a [TokenSequence],
     spec: &RunSpec,
@@ -189,11 +214,13 @@ pub fn evaluation_batches<'a>(
     starts.map(move |start| batch(sequences, bins.rows(start, size), is_packed))
 }
 
+/// Returns the number of tokens of each row.
 fn lengths(sequences: &[TokenSequence]) -> Vec<usize> {
     let lengths = sequences.iter().map(|sequence| sequence.ids.len());
     lengths.collect()
 }
 
+/// Makes the batch of the sequences with these indices.
 fn batch(sequences: &[TokenSequence], rows: &[usize], is_packed: bool) -> Batch {
     let rows: Vec<&TokenSequence> = rows.iter().map(|&row| &sequences[row]).collect();
     if is_packed {
@@ -211,10 +238,14 @@ fn batch(sequences: &[TokenSequence], rows: &[usize], is_packed: bool) -> Batch 
 /// micro-batches; neither reaches into the next epoch.
 #[derive(Debug, Clone)]
 pub struct BatchSchedule<'a> {
+    /// The training rows.
     sequences: &'a [TokenSequence],
+    /// Bins of a micro-batch, `per_device_train_batch_size`.
     batch_size: usize,
+    /// Micro-batches of a step, `gradient_accumulation_steps`.
     accumulation_steps: usize,
     seed: u64,
+    /// Whether rows of similar length share a step; without effect if rows are packed.
     group_by_length: bool,
     /// The tokens of a bin, if rows are packed.
     capacity: Option<usize>,
@@ -229,7 +260,7 @@ pub struct BatchSchedule<'a> {
 }
 
 impl<'a> BatchSchedule<'a> {
-    /// The schedule of `spec` over `sequences`, which must not be empty.
+    /// Makes the schedule of `spec` over `sequences`, which must not be empty. No order is drawn before the first step.
     pub fn new(sequences: &'a [TokenSequence], spec: &RunSpec) -> Self {
         Self {
             sequences,
@@ -245,7 +276,7 @@ impl<'a> BatchSchedule<'a> {
         }
     }
 
-    /// The micro-batches of the next optimizer step.
+    /// Returns the micro-batches of the next optimizer step; never none, since an epoch is followed by the next.
     pub fn next_step(&mut self) -> Vec<Batch> {
         if self.position >= self.bins.len() {
             self.num_epochs += 1;
@@ -264,6 +295,7 @@ impl<'a> BatchSchedule<'a> {
             .collect()
     }
 
+    /// Draws the bins of the current epoch; epoch `e`, counted from 1, has stream `e` of the seed.
     fn bins_of_epoch(&self) -> Bins {
         // Stream 0 belongs to the split.
         let (seed, stream) = (self.seed, self.num_epochs);
@@ -278,10 +310,16 @@ impl<'a> BatchSchedule<'a> {
         })
     }
 
+    /// Returns the number of bins of a whole step.
     fn bins_of_step(&self) -> usize {
         self.batch_size * self.accumulation_steps
     }
 
+    /// Returns the tokens, with padding, from each step of the current epoch to its end, and 0 for the end itself.
+    ///
+    /// ```text
+    /// steps of 40, 30 and 20 tokens   ->   90 50 20 0
+    /// ```
     fn tokens_of_epoch(&self) -> Vec<usize> {
         let length = |row: &usize| self.sequences[*row].ids.len();
         let tokens = |start: usize| {
@@ -306,8 +344,8 @@ impl<'a> BatchSchedule<'a> {
         tokens_from
     }
 
-    /// The tokens, with padding, of so many steps ahead: counted in the current epoch; a later one is taken to have as
-    /// many as the current one.
+    /// Returns the tokens, with padding, of so many steps ahead: counted in the current epoch; a later one is taken to
+    /// have as many as the current one. 0 before the first step.
     pub fn tokens_ahead(&self, num_steps: u64) -> f64 {
         let per_epoch = self.tokens_from.len().saturating_sub(1);
         let done = self.position.div_ceil(self.bins_of_step());
@@ -321,7 +359,7 @@ impl<'a> BatchSchedule<'a> {
         in_epoch as f64 + beyond as f64 * self.tokens_from[0] as f64 / per_epoch as f64
     }
 
-    /// The number of epochs done, as a fraction.
+    /// Returns the number of epochs done, as a fraction; 0 before the first step.
     pub fn epoch(&self) -> f64 {
         match self.bins.len() {
             0 => 0.0,

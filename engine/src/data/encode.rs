@@ -7,10 +7,18 @@
 //! | `text` | all of it and EOS | the same |
 //!
 //! This is what is learned by default; [`TrainOn`] selects less or more. Messages that the dataset marks as context
-//! ([`Message::is_context`]) and rows whose answer it marks as bad are never learned. In any case, the text is tokenized
-//! once and as a whole, so that the model sees the same tokens as when it is used. A BOS is added to plain text if the
-//! tokenizer adds one, but never to a rendered template, which writes its own. The first token of a row is never learned,
-//! since nothing comes before it.
+//! ([`Message::is_context`]) and rows whose answer it marks as bad are never learned. In any case, the text is
+//! tokenized once and as a whole, so that the model sees the same tokens as when it is used. A BOS is added to plain
+//! text if the tokenizer adds one, but never to a rendered template, which writes its own. The first token of a row is
+//! never learned, since nothing comes before it.
+//!
+//! ```text
+//! text   <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n
+//! mask   -------------------------------------------------------^^^^^^^^^^^^^^^^^^
+//! ```
+//!
+//! The loss mask comes from byte ranges of the text: a token is learned if it touches a learned turn. Cutting to the
+//! sequence length comes last, at the end of the row.
 
 use formats::{
     row::{ASSISTANT, Example, Row, USER},
@@ -30,11 +38,13 @@ use crate::{
     tokenizer::{NOT_EMBEDDED_REMEDY, Tokenizer, TokenizerError},
 };
 
-/// A row that gives no training example.
+/// A row that gives no training example, and why. The row is left out and listed; the others are trained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
+    /// Whatever would be learned is empty or white space.
     #[error("the answer is empty")]
     EmptyTarget,
+    /// The sequence length ends before the first token to learn.
     #[error(
         "everything to learn comes after the first {max_seq_length} of its {num_tokens} tokens"
     )]
@@ -45,18 +55,22 @@ pub enum EncodeError {
     /// A single token has nothing before it to be predicted from.
     #[error("the row is a single token")]
     TooShort,
+    /// The text is longer than a template could write; the limit bounds the work of the tokenizer.
     #[error("its text has {num_bytes} bytes, more than the {MAX_OUTPUT_BYTES} allowed")]
     TooLong { num_bytes: usize },
+    /// Only a template says how turns are written.
     #[error("the row is a conversation, but the model has no chat template")]
     NoTemplate,
+    /// A turn cannot be found in the rendered text, or rendering fails.
     #[error(transparent)]
     Turn(#[from] TurnError),
+    /// The text cannot be tokenized, or holds a token that the model has no embedding for.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
 }
 
 impl EncodeError {
-    /// Whether the row has no token to learn, rather than being unreadable.
+    /// Returns whether the row has no token to learn, rather than being unreadable.
     pub fn is_without_target(&self) -> bool {
         matches!(
             self,
@@ -64,7 +78,7 @@ impl EncodeError {
         )
     }
 
-    /// What the user can do.
+    /// Returns what the user can do.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::EmptyTarget => "Fill in the answer, or remove the row.",
@@ -95,8 +109,10 @@ impl EncodeError {
 /// A prompt that cannot be rendered or tokenized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PromptError {
+    /// The template refuses the conversation, or fails.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// The text cannot be tokenized, or holds a token that the model has no embedding for.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
 }
@@ -116,21 +132,27 @@ impl From<PromptError> for protocol::Failure {
     }
 }
 
-/// All tokens of a row.
+/// All tokens of a row, before it is cut.
 struct Encoded {
+    /// The tokens, with BOS and EOS where they belong.
     ids: Vec<u32>,
+    /// Which of them are learned; as long as `ids`.
     loss_mask: Vec<bool>,
 }
 
 /// Turns rows into token sequences for one model.
 #[derive(Debug, Clone, Copy)]
 pub struct Encoder<'model> {
+    /// The tokenizer of that model.
     pub tokenizer: &'model Tokenizer,
+    /// Its chat template; `None` for a model that only continues text.
     pub template: Option<&'model ChatTemplate>,
 }
 
 impl Encoder<'_> {
-    /// The row as it is trained, at most `spec.max_seq_length` tokens of it, and how many were cut off its end.
+    /// Returns the row as it is trained, at most `spec.max_seq_length` tokens of it, and how many were cut off its end.
+    ///
+    /// Every sequence has at least one scored token.
     ///
     /// # Errors
     /// Why the row gives no example; see [`EncodeError`].
@@ -170,10 +192,12 @@ impl Encoder<'_> {
         }
     }
 
-    /// The row's tokens for display, even if [`Self::encode`] refuses the row because it has nothing to learn.
+    /// Returns the row's tokens for display, even if [`Self::encode`] refuses the row because it has nothing to learn.
+    ///
+    /// A row whose answer is marked as bad shows no token as trained.
     ///
     /// # Errors
-    /// A row that cannot be rendered or tokenized at all.
+    /// [`EncodeError`] for a row that cannot be rendered or tokenized at all.
     pub fn preview(
         &self,
         stored: &StoredRow,
@@ -199,7 +223,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// A token for display.
+    /// Returns a token for display.
     pub fn token_preview(&self, id: u32, is_trained: bool) -> TokenPreview {
         TokenPreview {
             id,
@@ -209,12 +233,12 @@ impl Encoder<'_> {
         }
     }
 
-    /// The tokens of a conversation up to the start of the answer, rendered like training rows: with the chat template,
-    /// and the assistant's turn opened. With `as_text`, or without a template, the texts of the messages are joined, to
-    /// be continued.
+    /// Returns the tokens of a conversation up to the start of the answer, rendered like training rows: with the chat
+    /// template, and the assistant's turn opened. With `as_text`, or without a template, the texts of the messages are
+    /// joined, to be continued, after the tokenizer's BOS if it adds one.
     ///
     /// # Errors
-    /// Those of the template or the tokenizer.
+    /// [`PromptError`] with the template's or the tokenizer's reason.
     pub fn render_chat(
         &self,
         conversation: &Conversation,
@@ -236,8 +260,12 @@ impl Encoder<'_> {
         }
     }
 
-    /// The example with a guard in each special token spelled out in its texts, if those are meant as plain text;
-    /// `None` if nothing needs a guard.
+    /// Returns the example with a guard in each special token spelled out in its texts, if those are meant as plain
+    /// text, and the guard; `None` if nothing needs one.
+    ///
+    /// ```text
+    /// Write <|im_end|> here     ->     Write <\u{10FF00}|im_end|> here
+    /// ```
     fn guarded(&self, example: &Example, control: ControlTokens) -> Option<(Example, char)> {
         let texts = example.texts();
         let has_any = || {
@@ -255,6 +283,10 @@ impl Encoder<'_> {
         Some((example, guard))
     }
 
+    /// Encodes all of a row: chooses the way by its kind and the model, then applies what holds for every row.
+    ///
+    /// # Errors
+    /// Those of [`Self::conversation`] and [`Self::plain`]; [`EncodeError::NoTemplate`].
     fn encode_whole(&self, example: &Example, spec: &DataSpec) -> Result<Encoded, EncodeError> {
         let train_on = spec.train_on;
         let guarded;
@@ -307,6 +339,7 @@ impl Encoder<'_> {
             (Example::Text(text), _) => self.plain("", text, guard)?,
         };
         let is_conversation = matches!(example, Example::Conversation { .. });
+        // A conversation has its context messages left out already.
         if train_on == TrainOn::Everything && !is_conversation {
             encoded.loss_mask.fill(true);
         }
@@ -316,8 +349,11 @@ impl Encoder<'_> {
         Ok(encoded)
     }
 
-    /// A rendered conversation in which the messages `learned` are trained: every token that touches their turns; or, if
-    /// everything is trained, every token except those of turns that are context only.
+    /// Encodes a rendered conversation in which the messages `learned` are trained: every token that touches their
+    /// turns; or, if everything is trained, every token except those of turns that are context only.
+    ///
+    /// # Errors
+    /// [`EncodeError::Turn`] if a turn cannot be found, [`EncodeError::Tokenizer`].
     fn conversation(
         &self,
         rendered: &RenderedConversation<'_>,
@@ -334,6 +370,7 @@ impl Encoder<'_> {
                 RowShape::Messages => rendered.marked_turn(index, self.tokenizer)?,
                 _ => rendered.turn(index, self.tokenizer)?,
             };
+            // Ranges of bytes ascend, so both ends are found by bisection.
             let first = tokens.partition_point(|token| token.range.end <= turn.start);
             let after = tokens.partition_point(|token| token.range.start < turn.end);
             Ok::<_, TurnError>(first..after.max(first))
@@ -354,8 +391,16 @@ impl Encoder<'_> {
         })
     }
 
-    /// Plain text: `context` is only read; the rest and EOS are learned, from the first token on that differs from the
-    /// tokens of the context alone.
+    /// Encodes plain text: `context` is only read; the rest and EOS are learned, from the first token on that differs
+    /// from the tokens of the context alone.
+    ///
+    /// ```text
+    /// context "2 + 2 ="   target " 4"     2 | + | 2 | = |  4 | EOS
+    ///                                                     ^^^^^^^^ learned
+    /// ```
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`], or [`EncodeError::Tokenizer`].
     fn plain(
         &self,
         context: &str,
@@ -374,6 +419,7 @@ impl Encoder<'_> {
             None => self.tokenizer.encode(text),
         };
         let tokens = ids(&[context, target].concat())?;
+        // The last token of the context may be another one where the target continues it; then it is learned, too.
         let known = ids(context)?;
         let num_known = known
             .iter()
@@ -384,6 +430,7 @@ impl Encoder<'_> {
         let mut ids = [prefix, &tokens].concat();
         let mut loss_mask = vec![true; ids.len()];
         loss_mask[..prefix.len() + num_known].fill(false);
+        // A text that spells out EOS at its end does not get a second one.
         let eos = self.tokenizer.embedded_eos();
         if let Some(eos) = eos.filter(|eos| ids.last() != Some(eos)) {
             ids.push(eos);

@@ -1,25 +1,30 @@
 //! Finds how a dataset's conversations most often begin, so that a chat can begin in the same way.
+//!
+//! A model that was tuned on rows with a system prompt or tools expects them: without them its answers resemble the
+//! base's.
 
 use std::collections::HashMap;
 
 use formats::row::Example;
 use protocol::{Message, Preamble};
 
-/// The number of different preambles that are counted; later ones are ignored.
+/// The number of different preambles that are counted; new ones that come later are ignored.
 const MAX_KINDS: usize = 64;
 /// The maximum size of a preamble that is counted, in bytes.
 const MAX_BYTES: usize = 1 << 16;
+/// The role of a system prompt, which counts only as the first message.
 const SYSTEM: &str = "system";
 
 /// Counts how rows begin. Its memory is bounded, whatever the rows are.
 #[derive(Debug, Default)]
 pub struct PreambleCounts {
-    /// Each preamble with the index of its first occurrence.
+    /// How often each preamble came, and its place among them in the order of first occurrence.
     counts: HashMap<Preamble, (usize, usize)>,
 }
 
 impl PreambleCounts {
-    /// Counts a row. Rows that are not conversations have an empty preamble.
+    /// Counts a row. Rows that are not conversations have an empty preamble; a preamble of more than 64 KB is not
+    /// counted.
     pub fn add(&mut self, example: &Example) {
         let preamble = match example {
             Example::Conversation {
@@ -38,7 +43,7 @@ impl PreambleCounts {
         }
     }
 
-    /// The most frequent preamble, the first one among equals; empty if there were no rows.
+    /// Returns the most frequent preamble, the first one among equals; empty if there were no rows.
     pub fn most_frequent(self) -> Preamble {
         let counts = self.counts.into_iter();
         let most = counts.max_by_key(|(_, (count, place))| (*count, std::cmp::Reverse(*place)));
@@ -46,7 +51,7 @@ impl PreambleCounts {
     }
 }
 
-/// How the conversation begins; `None` if that is too long to be counted.
+/// Returns how the conversation begins; `None` if that is too long to be counted.
 fn preamble(messages: &[Message], tools: &[String]) -> Option<Preamble> {
     let system = messages.first().filter(|first| first.role == SYSTEM);
     let system_prompt = system.map_or("", |message| message.content.as_str());

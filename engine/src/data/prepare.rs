@@ -1,4 +1,14 @@
 //! Prepares a dataset with one set of settings: encodes, splits and counts its rows.
+//!
+//! ```text
+//! StoredRow --add--> bad, or left out by spec: num_left_out
+//!                    no token to learn:        num_without_target   } the first 100 are listed
+//!                    cannot be encoded:        num_not_encoded      } with a remedy
+//!                    else a TokenSequence
+//! --finish--> split by group, file and share -> train | validation | test, and a summary
+//! ```
+//!
+//! Rows keep the numbers that they have in the files through all of this, so that the page can show any of them.
 
 use std::{collections::HashSet, rc::Rc};
 
@@ -22,16 +32,18 @@ const NUM_BINS: usize = 40;
 /// What a run is trained and scored on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
+    /// In the order of the files; every epoch draws its own. Not empty.
     pub train: Vec<TokenSequence>,
     /// Held out, in the order of the files.
     pub validation: Rc<[TokenSequence]>,
     /// Set aside until the test is requested, in the order of the files.
     pub test: Rc<[TokenSequence]>,
+    /// Counts and lengths for the page and the plan.
     pub summary: PreparedSummary,
 }
 
 impl Prepared {
-    /// The side of the split that the row with this number is on; `None` if it was left out.
+    /// Returns the side of the split that the row with this number is on; `None` if it was left out.
     pub fn side(&self, row: usize) -> Option<Side> {
         let has = |sequences: &[TokenSequence]| {
             sequences
@@ -47,7 +59,7 @@ impl Prepared {
         .find_map(|(sequences, side)| has(sequences).then_some(side))
     }
 
-    /// 0-based numbers of the held-out rows, ascending.
+    /// Returns the 0-based numbers of the validation rows, ascending.
     pub fn held_out_rows(&self) -> Vec<usize> {
         self.validation
             .iter()
@@ -56,28 +68,35 @@ impl Prepared {
     }
 }
 
-/// Encodes rows one at a time, so that the caller can yield in between.
+/// A preparation under way. It encodes rows one at a time, so that the caller can yield in between.
 pub struct Preparation<'a> {
     encoder: Encoder<'a>,
     spec: DataSpec,
     /// The names of the files, for the problems of their rows, and the splits of the files.
     files: Vec<(String, Side)>,
+    /// The encoded rows so far, of all sides.
     sequences: Vec<TokenSequence>,
+    /// Each encoded row's group, which the split keeps together.
     groups: Vec<Option<u64>>,
     /// The split of the file of each encoded row.
     of_files: Vec<Side>,
     /// The lengths of all rows with tokens, before truncation.
     lengths: Vec<usize>,
+    /// Rows that the settings leave out, and those marked as bad.
     num_left_out: usize,
+    /// Rows of which tokens were cut off.
     num_truncated: usize,
+    /// Rows with nothing to learn, or nothing within the sequence length.
     num_without_target: usize,
+    /// Rows that cannot be rendered or tokenized.
     num_not_encoded: usize,
+    /// The first rows that were refused.
     problems: Vec<RowProblem>,
     control_tokens: ControlTokensFound,
     preambles: PreambleCounts,
 }
 
-/// The split of a file: as chosen by the user, or else as its name says.
+/// Returns the split of a file: as chosen by the user, or else as its name says, or else training.
 fn side_of(file: &FileSummary, spec: &DataSpec) -> Side {
     let chosen = spec.file_sides.iter().find(|known| known.file == file.name);
     chosen
@@ -87,7 +106,7 @@ fn side_of(file: &FileSummary, spec: &DataSpec) -> Side {
 }
 
 impl<'a> Preparation<'a> {
-    /// `files` are the dataset's files, in their order.
+    /// Begins a preparation; `files` are the dataset's files, in their order, to which rows refer by index.
     pub fn new(encoder: Encoder<'a>, spec: &DataSpec, files: &[FileSummary]) -> Self {
         Self {
             encoder,
@@ -111,6 +130,8 @@ impl<'a> Preparation<'a> {
     }
 
     /// Encodes a row, or leaves it out with its reason. A row whose answer is marked as bad is always left out.
+    ///
+    /// Rows must come in the order of their numbers, by which [`Prepared::side`] finds them.
     pub fn add(&mut self, stored: &StoredRow) {
         let findings = &stored.facts.findings;
         if stored.facts.is_bad()
@@ -137,6 +158,7 @@ impl<'a> Preparation<'a> {
         }
     }
 
+    /// Counts and lists a row that cannot be encoded. One that was cut before its answer still has a length to show.
     fn refuse(&mut self, stored: &StoredRow, error: &EncodeError) {
         let is_without_target = error.is_without_target();
         self.num_without_target += usize::from(is_without_target);
@@ -150,6 +172,7 @@ impl<'a> Preparation<'a> {
         }
     }
 
+    /// Makes a list entry about a row, with its file and line.
     fn problem(&self, stored: &StoredRow, what: String, remedy: String) -> RowProblem {
         let file = self.files.get(stored.facts.file);
         RowProblem {
@@ -162,7 +185,7 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    /// Records the first special token spelled out in one of the row's texts.
+    /// Records the first special token spelled out in one of the row's texts. Rows that are then refused count, too.
     fn look_for_control_tokens(&mut self, stored: &StoredRow) {
         let texts = stored.row.example.texts();
         let Some(token) = texts
@@ -183,10 +206,10 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    /// Splits what was encoded.
+    /// Splits what was encoded, and sums it up.
     ///
     /// # Errors
-    /// [`FailureKind::Dataset`] with the first reason if no row is left.
+    /// [`FailureKind::Dataset`] with the first reason if no row is left, or if none is left to train on.
     pub fn finish(mut self) -> Result<Prepared, Failure> {
         if self.sequences.is_empty() {
             return Err(self.nothing_left());
@@ -238,6 +261,7 @@ impl<'a> Preparation<'a> {
         })
     }
 
+    /// The failure of rows that are all on another side, by the files that they are in.
     fn nothing_to_train_on(&self) -> Failure {
         let held_out = self.files.iter().filter(|(_, side)| *side != Side::Train);
         let names: Vec<&str> = held_out.map(|(name, _)| name.as_str()).collect();
@@ -248,6 +272,7 @@ impl<'a> Preparation<'a> {
             .remedy("Choose \"Train\" for one of the files.")
     }
 
+    /// The failure of a dataset without a usable row, with the first row's reason.
     fn nothing_left(self) -> Failure {
         let what = "No row of the dataset can be used for training.";
         let failure = Failure::new(FailureKind::Dataset, what);
@@ -264,8 +289,8 @@ impl<'a> Preparation<'a> {
     }
 }
 
-/// Bins whose width is a power of two, up to the sequence length or the 99th percentile of lengths, whichever is
-/// greater.
+/// Counts lengths in bins whose width is a power of two, up to the sequence length or the 99th percentile of lengths,
+/// whichever is greater; the last bin has all longer rows. Sorts `lengths`.
 fn histogram(lengths: &mut [usize], max_seq_length: usize) -> Histogram {
     lengths.sort_unstable();
     let Some(&longest) = lengths.last() else {
@@ -281,6 +306,7 @@ fn histogram(lengths: &mut [usize], max_seq_length: usize) -> Histogram {
     Histogram { bin_tokens, counts }
 }
 
+/// Counts the held-out sequences that equal a training sequence in tokens and mask.
 fn num_leaked(train: &[TokenSequence], held_out: &[TokenSequence]) -> usize {
     let known: HashSet<(&[u32], &[bool])> = train.iter().map(content).collect();
     held_out
@@ -289,6 +315,7 @@ fn num_leaked(train: &[TokenSequence], held_out: &[TokenSequence]) -> usize {
         .count()
 }
 
+/// What makes two sequences equal, whatever their row numbers.
 fn content(sequence: &TokenSequence) -> (&[u32], &[bool]) {
     (&sequence.ids, &sequence.loss_mask)
 }

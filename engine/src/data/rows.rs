@@ -1,4 +1,7 @@
 //! The engine's side of a file of rows: read in slices, never held whole.
+//!
+//! Opening reads the trailer and the index at the end of the file, which stays in memory; each read then takes one
+//! range of bytes. The format, its index and what counts as damage are [`formats::row_file`]'s.
 
 use std::ops::Range;
 
@@ -8,15 +11,19 @@ use protocol::{Failure, FailureKind};
 
 /// An opened file of rows; see [`formats::row_file`].
 pub struct RowFile {
+    /// The browser's blob, or a file of a native program.
     source: Box<dyn ByteSource>,
+    /// Where each row is; read once.
     index: RowIndex,
 }
 
 /// Why a file of rows cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowFileError {
+    /// The browser or the disk does not give the bytes.
     #[error("the rows could not be read: {0}")]
     Source(#[from] SourceError),
+    /// The bytes are not a file of rows, or not a whole one.
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
@@ -28,8 +35,10 @@ impl From<RowFileError> for Failure {
 }
 
 impl RowFile {
+    /// Opens a file of rows and reads its index.
+    ///
     /// # Errors
-    /// If the source is not a file of rows, or cannot be read.
+    /// [`RowFileError::Damaged`] if the source is not a file of rows, [`RowFileError::Source`] if it cannot be read.
     pub async fn open(source: Box<dyn ByteSource>) -> Result<Self, RowFileError> {
         let num_bytes = source.num_bytes();
         let trailer = read(&*source, RowIndex::trailer(num_bytes)?).await?;
@@ -39,16 +48,17 @@ impl RowFile {
         Ok(Self { source, index })
     }
 
+    /// Returns the number of usable rows.
     pub fn num_rows(&self) -> usize {
         self.index.len()
     }
 
-    /// The ranges of rows to read at once, in order.
+    /// Returns the ranges of rows to read at once, in order: about a megabyte each, or a single longer row.
     pub fn slices(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.index.slices()
     }
 
-    /// The rows in `range`, counted over usable rows.
+    /// Reads the rows in `range`, counted over usable rows.
     ///
     /// # Errors
     /// Those of the source, or damaged rows.
@@ -57,7 +67,8 @@ impl RowFile {
         Ok(self.index.rows(range, &bytes)?)
     }
 
-    /// The usable row with this number and its index among the usable rows, if it exists.
+    /// Reads the usable row with the number `row`, counted over all rows of the dataset, and its index among the usable
+    /// rows; `None` if that row does not exist or was refused.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -72,6 +83,7 @@ impl RowFile {
     }
 }
 
+/// Reads a range of bytes.
 async fn read(source: &dyn ByteSource, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
     source
         .read(range.start, (range.end - range.start) as usize)

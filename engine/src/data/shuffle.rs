@@ -1,4 +1,13 @@
 //! Orders drawn from a seed, the same on every machine and with every version of the crates used.
+//!
+//! All randomness of a dataset is ChaCha8 of the run's seed, on one stream for each purpose, so that others can repeat
+//! it:
+//!
+//! | stream | what |
+//! |---|---|
+//! | 0 | the split into training, validation and test rows |
+//! | `e` = 1, 2, ... | the order of rows in epoch `e` |
+//! | `2^63 + e` | the order of packed bins in epoch `e` |
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -8,7 +17,7 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
-/// The numbers `0..len` in an order that depends only on `seed` and `stream`.
+/// Returns the numbers `0..len` in an order that depends only on `seed` and `stream`.
 ///
 /// Fisher-Yates from the end: for `i` from `len - 1` down to 1, `i` is swapped with `(u64 * (i + 1)) >> 64`, where
 /// `u64` is the next number of ChaCha8, seeded by `seed_from_u64(seed)`, on its stream `stream`.
@@ -23,7 +32,7 @@ pub fn permutation(len: usize, seed: u64, stream: u64) -> Vec<usize> {
     order
 }
 
-/// The rows of an epoch, with rows of similar length together: transformers' `LengthGroupedSampler`, drawn from
+/// Returns the rows of an epoch, with rows of similar length together: transformers' `LengthGroupedSampler`, drawn from
 /// [`permutation`].
 ///
 /// The epoch's permutation is cut into groups of 50 batches, or of as many as make four groups, at least one; a `batch`
@@ -46,14 +55,16 @@ pub fn grouped_by_length(lengths: &[usize], batch: usize, seed: u64, stream: u64
     order
 }
 
-/// The side of each row: training, validation or test. `groups` holds each row's group number; rows of the same group
-/// are on the same side, and a row without a number is its own group.
+/// Returns the side of each row: training, validation or test. `groups` holds each row's group number; rows of the same
+/// group are on the same side, and a row without a number is its own group.
 ///
 /// Rows whose file is for validation or testing, as `of_files` says, stay there; only the others are drawn from. Their
 /// groups, in the order of their first rows, are shuffled by [`permutation`] on stream 0. The first of them are for
 /// validation, until they have `validation_split` of these rows, rounded; the next are for testing, until they have
 /// `test_split`. A share above 0 gets at least one group, as long as one is left for training. Nothing is drawn for a
 /// side that has a file of its own.
+///
+/// A group is taken whole, so a side may get more than its share. Rows beyond the end of `of_files` are free.
 pub fn split(groups: &[Option<u64>], of_files: &[Side], spec: &DataSpec) -> Vec<Side> {
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut known: HashMap<u64, usize> = HashMap::new();

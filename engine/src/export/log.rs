@@ -1,4 +1,14 @@
-//! The run's numbers: `log.jsonl` and `evaluation.json`.
+//! The run's numbers: `log.jsonl`, `evaluation.json` and `held_out.jsonl`.
+//!
+//! A log has a line of JSON for each step and evaluation:
+//!
+//! ```text
+//! {"type":"evaluation","step":0,"loss":2.91,"scored_tokens":512,...}
+//! {"type":"step","step":1,"num_steps":45,"loss":2.87,"grad_norm":1.2,...}
+//! ```
+//!
+//! A long run's log is thinned ([`protocol::StepHistory`] has the rule); its first line then says so, and each line of
+//! steps covers several. Losses are the mean negative log-likelihood per scored token, natural logarithm, everywhere.
 
 use protocol::{EvaluationHistory, EvaluationMetrics, StepHistory, StepMetrics, StepSpan, TrainOn};
 use serde::{Deserialize, Serialize};
@@ -13,12 +23,17 @@ pub struct EvaluationReport {
     pub base_loss: Option<f64>,
     /// The loss of the model with the exported adapter; `None` if no rows were held out.
     pub tuned_loss: Option<f64>,
+    /// The number of tokens that both losses cover.
     pub scored_tokens: u64,
     /// Rows were cut to this many tokens.
     pub sequence_length: usize,
 }
 
 impl EvaluationReport {
+    /// Refuses losses that are not finite.
+    ///
+    /// # Errors
+    /// [`ExportError::NonFinite`] with the name of the loss.
     pub(super) fn check(&self) -> Result<(), ExportError> {
         for (name, loss) in [
             ("base_loss", self.base_loss),
@@ -33,21 +48,26 @@ impl EvaluationReport {
     }
 }
 
-/// One line of `log.jsonl`; `type` says which.
+/// One line of `log.jsonl`; its key `type` says which: `thinned`, `step`, `steps` or `evaluation`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum LogEntry {
     /// The first line of a log that does not have a line for each step or evaluation.
     Thinned {
+        /// The number of steps of the whole run.
         steps: u64,
+        /// How many steps a line of type `steps` covers at most.
         steps_per_line: u64,
-        /// Of how many evaluations two have lines.
+        /// How many evaluations in a row are told by two lines: the lowest and the highest of them.
         evaluations_per_pair: u64,
+        /// How to read such a log, in words.
         rule: String,
     },
+    /// A step, in a log that is not thinned.
     Step(StepMetrics),
     /// Several steps, in a thinned log.
     Steps(StepSpan),
+    /// The held-out rows were scored, under the base if the step is 0.
     Evaluation(EvaluationMetrics),
 }
 
@@ -58,7 +78,11 @@ const RULE: &str = "a line of type steps covers the steps from first_step to ste
     evaluations_per_pair evaluations in a row, those with the lowest and the highest loss have lines, and always the base's, \
     the best and the last";
 
-/// `log.jsonl`: each evaluation comes after the step it followed.
+/// The text of `log.jsonl`: each evaluation comes after the step it followed, or after the span that contains that
+/// step.
+///
+/// # Errors
+/// None: numbers that are not finite become null.
 pub(super) fn lines(
     steps: &StepHistory,
     evaluations: &EvaluationHistory,
@@ -93,15 +117,21 @@ pub(super) fn lines(
 }
 
 /// A held-out row in the form that transformers' trainers take.
+///
+/// ```text
+/// {"row":17,"input_ids":[1,9690,198,504],"labels":[-100,-100,198,504]}
+/// ```
 #[derive(Serialize)]
 struct HeldOutRow<'a> {
+    /// The row's number in the dataset, from 0.
     row: usize,
+    /// The tokens as they were scored, after cutting.
     input_ids: &'a [u32],
-    /// The ids, and -100 where a token is not scored.
+    /// The ids, and -100 where a token is not scored: PyTorch's `ignore_index`. They are not shifted.
     labels: Vec<i64>,
 }
 
-/// `held_out.jsonl`
+/// The text of `held_out.jsonl`, a line for each row; the README's script measures the loss on them again.
 pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportError> {
     let mut text = String::new();
     for sequence in rows {
@@ -124,6 +154,7 @@ struct Evaluation {
     base_loss: Option<f64>,
     tuned_loss: Option<f64>,
     scored_tokens: u64,
+    /// The numbers of the rows, from 0, in the order of `held_out.jsonl`.
     held_out_rows: Vec<usize>,
     sequence_length: usize,
     unit: &'static str,
@@ -132,10 +163,11 @@ struct Evaluation {
     truncation: &'static str,
     validation_split: f64,
     split_seed: u64,
+    /// The step whose adapter was exported.
     best_step: u64,
 }
 
-/// What the losses cover; the README says it, too.
+/// What the losses cover, in words; the README says it, too.
 pub(super) fn loss_on(train_on: TrainOn) -> &'static str {
     match train_on {
         TrainOn::AssistantTurns => {
@@ -150,9 +182,10 @@ pub(super) fn loss_on(train_on: TrainOn) -> &'static str {
     }
 }
 
+/// How long rows are cut, in words.
 pub(super) const TRUNCATION: &str = "the first sequence_length tokens of a row are kept";
 
-/// How rows become text.
+/// How rows become text, in words, for a model with a chat template or without one.
 pub(super) fn rendering(has_template: bool) -> &'static str {
     if has_template {
         "messages: the chat template; prompt and completion: a user turn and an assistant turn through the chat \
@@ -163,6 +196,10 @@ pub(super) fn rendering(has_template: bool) -> &'static str {
     }
 }
 
+/// The text of `evaluation.json`.
+///
+/// # Errors
+/// [`ExportError::Json`], which plain data never meets.
 pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportError> {
     let report = input.evaluation;
     let text = pretty_json(&Evaluation {

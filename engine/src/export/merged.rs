@@ -4,8 +4,8 @@
 //! ModelFiles --rows--> f32 --merge (sums in f64)--> f32 | F16 | Q8_0 | Q4_0 --slices--> FileSink
 //! ```
 //!
-//! The weights come from the model's own file, tensor by tensor, and leave in slices: at most one projection is held,
-//! or a slice of [`SLICE_BYTES`] of the embedding and the head. Quantized weights are merged as the numbers they stand
+//! The weights come from the model's own file, tensor by tensor, and are written in slices: at most one projection is
+//! held, or a slice of 4 MB of the embedding and the head. Quantized weights are merged as the numbers they stand
 //! for, so the file matches the base that the adapter was trained on.
 //!
 //! Safetensors are F32: what a few steps of training add to a weight is often smaller than the distance between two
@@ -104,7 +104,7 @@ pub struct Merge<'a> {
     pub shard_bytes: u64,
     /// [`ZIP64_FROM`], except in tests.
     pub zip64_from: u64,
-    /// Told of every slice; a stop ends the export.
+    /// Told of every slice in bytes; a stop ends the export.
     pub surroundings: &'a dyn Surroundings,
 }
 
@@ -149,6 +149,7 @@ impl Merge<'_> {
         sizes.sum()
     }
 
+    /// Lists the tensors in the order of the file, each with its type and size.
     fn plan(&self, config: &ModelConfig) -> Result<Vec<Planned>, Interruption<Failure>> {
         let tensors = config.tensors().into_iter().map(|(hf_name, shape)| {
             let kind = stored_kind(self.kind, &hf_name, &shape, config.tie_word_embeddings);
@@ -220,6 +221,7 @@ impl Merge<'_> {
         out.end()
     }
 
+    /// Reads a tensor, merges what the adapter has for it, and writes it. What is trained whole replaces the base's.
     async fn write_tensor(
         &self,
         tensor: &Planned,
@@ -366,6 +368,7 @@ fn stored_kind(kind: MergedKind, hf_name: &str, shape: &[u64], is_tied: bool) ->
     }
 }
 
+/// The size of a tensor in that type; `None` if its rows are no whole blocks, or if it overflows.
 fn num_bytes(kind: PackedKind, shape: &[u64]) -> Option<u64> {
     let (cols, rows) = shape.split_last()?;
     let row_bytes = kind.stored_row_bytes(*cols as usize)? as u64;
@@ -383,7 +386,8 @@ fn of_projection(hf_name: &str, ending: &str) -> Option<(usize, TargetModule)> {
     Some((layer.parse().ok()?, module))
 }
 
-/// Slices of rows that begin at a group.
+/// Cuts `rows` into slices of about `SLICE_BYTES`, each beginning at a multiple of `group` rows, such as those of a
+/// head.
 fn slices(rows: usize, cols: usize, group: usize) -> impl Iterator<Item = Range<usize>> {
     let step = (SLICE_BYTES / (4 * cols)).max(1).next_multiple_of(group);
     (0..rows)

@@ -3,6 +3,15 @@
 //! mlx-lm creates the layers from the config, with one rank, one scale and one set of modules in the last `num_layers`
 //! blocks, and then loads the file's tensors. So ranks are padded with zeros, and different scales go into `lora_b`; a
 //! block without tensors keeps a `lora_b` of zeros.
+//!
+//! ```text
+//! model.layers.3.self_attn.q_proj.lora_a    [in, r]     PEFT's lora_A, transposed
+//! model.layers.3.self_attn.q_proj.lora_b    [r, out]    PEFT's lora_B, transposed
+//! model.layers.3.self_attn.q_proj.m         [out]       DoRA's magnitudes
+//! ```
+//!
+//! `y = x W^T + scale (x a) b`: mlx-lm multiplies by `scale` directly and knows no alpha. Its config has the same name
+//! as PEFT's but other keys, so the two adapters need folders of their own.
 
 use protocol::ExportKind;
 use serde_json::json;
@@ -10,10 +19,18 @@ use serde_json::json;
 use super::{ExportError, adapter::safetensors, padded, pretty_json, refusal};
 use crate::adapter::{AdapterForm, ModelShape, NamedTensor, NotLowRank};
 
-/// The files by name.
+/// Returns the files by name: the tensors, and the config that mlx-lm makes layers from.
+///
+/// The scale is that of the first module, and the rank the largest of all modules. `parameters` are in the order of
+/// `form`'s layout; `base` is the model's name in the config, which mlx-lm itself does not read.
+///
+/// # Shapes
+/// - a pair's `a`: `[r, in]`, written as `[in, r]`
+/// - a pair's `b`: `[out, r]`, written as `[r, out]`
+/// - DoRA's magnitudes: `[out]`
 ///
 /// # Errors
-/// If MLX has no form for the method.
+/// [`ExportError::NoForm`] if MLX has no form for the method, [`ExportError::EmptyAdapter`] if no module is adapted.
 pub fn files(
     form: &AdapterForm,
     parameters: &[f32],
@@ -29,6 +46,7 @@ pub fn files(
     let scale = first.scaling;
     let rank = pairs.iter().map(|pair| pair.r).max().unwrap_or(first.r);
     let first_layer = pairs.iter().map(|pair| pair.layer).min().unwrap_or(0);
+    // Paths within a block, as mlx-lm compares them with: `self_attn.q_proj`.
     let keys: Vec<&str> = spec
         .target_modules
         .iter()
@@ -55,6 +73,7 @@ pub fn files(
     let config = json!({
         "model": base,
         "fine_tune_type": if is_dora { "dora" } else { "lora" },
+        // Counted from the last block, so everything from the first adapted block on.
         "num_layers": shape.num_hidden_layers - first_layer,
         "lora_parameters": {
             "rank": rank,
@@ -69,7 +88,11 @@ pub fn files(
     ])
 }
 
-/// `[rows, cols]` as `[cols, rows]`, which is how mlx-lm stores its pairs.
+/// Returns `[rows, cols]` as `[cols, rows]`, which is how mlx-lm stores its pairs.
+///
+/// # Shapes
+/// - `values`: `[rows, cols]`, row by row
+/// - returns a tensor of shape `[cols, rows]`, row by row
 fn transposed(name: String, values: &[f32], [rows, cols]: [usize; 2]) -> NamedTensor {
     let column = |col: usize| values.iter().skip(col).step_by(cols).copied();
     NamedTensor {

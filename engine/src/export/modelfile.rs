@@ -1,8 +1,23 @@
 //! A Modelfile for Ollama: base, adapter, the chat template in Go's template language, and where answers stop.
 //!
-//! Jinja cannot be translated; what the template writes around each message can be found, by rendering short conversations
-//! whose contents are marks, and written as Go's. A template that does not write messages one after the other
-//! has no such parts: the Modelfile then says so, and Ollama takes the template of the base.
+//! Jinja cannot be translated; what the template writes around each message can be found, by rendering short
+//! conversations whose contents are marks, and written as Go's. A template that does not write messages one after the
+//! other has no such parts: the Modelfile then says so, and Ollama takes the template of the base.
+//!
+//! What is found for ChatML, and what is written for it:
+//!
+//! ```text
+//! start       "<|im_start|>system\nYou are ...<|im_end|>\n"    where the template adds a system message of its own
+//! user        "<|im_start|>user\n"       and "<|im_end|>\n"
+//! assistant   "<|im_start|>assistant\n"  and "<|im_end|>\n"
+//!
+//! {{- range $index, $message := .Messages }}
+//! {{- if eq .Role "user" }}{{- "<|im_start|>user\n" }}{{ .Content }}{{- "<|im_end|>\n" }}
+//! ...
+//! {{- end }}{{- "<|im_start|>assistant\n" }}
+//! ```
+//!
+//! What was found is used only if it renders whole conversations exactly as the template does.
 
 use protocol::Message;
 
@@ -18,15 +33,28 @@ struct Frame {
     start: String,
     /// What comes before and after a system message, which comes first; `None` if the template takes no system message.
     system: Option<[String; 2]>,
+    /// What comes before and after a user's message.
     user: [String; 2],
+    /// What comes before and after an answer; the former also opens the next answer.
     assistant: [String; 2],
 }
 
-/// Marks of contents: private characters, which no template writes.
+/// Marks of contents: private characters, which no template writes. The text around them is what the template adds.
 const MARKS: [&str; 3] = ["\u{10FFFA}", "\u{10FFFB}", "\u{10FFFC}"];
 
 impl Frame {
-    /// The frame of a template; `None` if it does not write messages one after the other.
+    /// Finds the frame of a template; `None` if it does not write messages one after the other.
+    ///
+    /// Four renderings are compared. With `A B C` for marks:
+    ///
+    /// ```text
+    /// asked     start user[0] A user[1]
+    /// opened    start user[0] A user[1] assistant[0]
+    /// answered  start user[0] A user[1] assistant[0] B assistant[1]
+    /// again     start user[0] A user[1] assistant[0] B assistant[1] user[0] C user[1] assistant[0]
+    /// ```
+    ///
+    /// `again` separates `start` from `user[0]`, which stand together in the others.
     fn of(template: &ChatTemplate) -> Option<Self> {
         let [one, two, three] = MARKS;
         let render = |messages: &[(&str, &str)], opens_answer| {
@@ -61,7 +89,7 @@ impl Frame {
         frame.is_right(template).unwrap_or(false).then_some(frame)
     }
 
-    /// The conversation as Ollama will write it.
+    /// Renders the conversation as Ollama will write it, with the next answer opened.
     fn render(&self, messages: &[(&str, &str)]) -> String {
         let mut text = String::new();
         for (index, (role, content)) in messages.iter().enumerate() {
@@ -78,7 +106,11 @@ impl Frame {
         text + &self.assistant[0]
     }
 
-    /// Whether whole conversations come out as the template writes them.
+    /// Whether whole conversations come out as the template writes them: with one question and several, and with a
+    /// system message where the frame has one. An answer of several lines is among them, since some templates trim.
+    ///
+    /// # Errors
+    /// Those of the template.
     fn is_right(&self, template: &ChatTemplate) -> Result<bool, TemplateError> {
         let turns = [
             ("user", "What is 2 + 2?"),
@@ -104,7 +136,8 @@ impl Frame {
         Ok(true)
     }
 
-    /// In Go's template language; `bos` is left out at the start, since Ollama writes it itself.
+    /// Writes the frame in Go's template language (`text/template`); `bos` is left out at the start, since Ollama
+    /// writes it itself.
     fn go(&self, bos: Option<&str>) -> String {
         let without_bos = |text: &str| {
             let bos = bos.unwrap_or_default();
@@ -139,7 +172,13 @@ impl Frame {
     }
 }
 
-/// Text as an action that writes it, so that neither Go's trimming nor the Modelfile's reader changes it.
+/// Writes text as an action that prints it, so that neither Go's trimming nor the Modelfile's reader changes it.
+///
+/// ```text
+/// <|im_end|>↵   ->   {{- "<|im_end|>\n" }}
+/// ```
+///
+/// Nothing becomes nothing.
 fn literal(text: &str) -> String {
     if text.is_empty() {
         return String::new();
@@ -149,7 +188,8 @@ fn literal(text: &str) -> String {
     format!("{{{{- {quoted} }}}}")
 }
 
-/// The texts of the token that a runtime puts before every prompt, where the tokenizer does, and of those that end a turn.
+/// Returns the text of the token that a runtime puts before every prompt, if the tokenizer adds one, and the texts of
+/// the tokens that end a turn.
 pub fn bos_and_stops(tokenizer: &Tokenizer) -> (Option<String>, Vec<String>) {
     let stops = tokenizer.end_of_turn_ids().iter();
     let stops = stops.map(|&id| tokenizer.special_text(Some(id))).collect();
@@ -159,8 +199,11 @@ pub fn bos_and_stops(tokenizer: &Tokenizer) -> (Option<String>, Vec<String>) {
     (bos.map(|_| tokenizer.special_text(bos)), stops)
 }
 
-/// The Modelfile of the merged model in the file `model`; `stops` are the texts of the tokens that end a turn. Ollama builds
-/// models from whole files alone: since 0.34.1 it takes no `ADAPTER`.
+/// Writes the Modelfile of the merged model in the file `model`; `stops` are the texts of the tokens that end a turn,
+/// and `bos` that of the token before every prompt. Ollama builds models from whole files alone: since 0.34.1 it takes
+/// no `ADAPTER`.
+///
+/// A template that cannot be written in Go leaves a comment instead; Ollama then takes the template of the base.
 pub fn of_model(
     model: &str,
     template: Option<&ChatTemplate>,

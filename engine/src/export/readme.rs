@@ -1,4 +1,7 @@
 //! README.md of the zip: what the adapter is, what it achieved, how to use it and how to check it.
+//!
+//! It is also a model card, with the front matter that hubs read. Every part is a function; [`render`] joins them.
+//! Whatever comes from the user's files goes through `quoted`, `code` or `heading`, by the place where it stands.
 
 use std::fmt::Write;
 
@@ -6,11 +9,17 @@ use protocol::{ByName, DeviceKind, RunOutcome};
 
 use super::{ExportError, ExportInput, adapter, log};
 
+/// How to load the adapter and chat, for a model with a chat template.
 const USE: &str = include_str!("use.py");
+/// The same for a model that continues plain text.
 const USE_PLAIN: &str = include_str!("use_plain.py");
+/// Measures the losses of `evaluation.json` again, from `held_out.jsonl`.
 const VERIFY: &str = include_str!("verify.py");
 
 /// The whole file. Names come from the user's files and are escaped so that they cannot change the layout.
+///
+/// # Errors
+/// [`ExportError::Json`] if the settings cannot be written.
 pub(super) fn render(input: &ExportInput<'_>) -> Result<String, ExportError> {
     let sections = [
         front_matter(input),
@@ -40,6 +49,7 @@ pub(super) fn of_gguf_adapter(base: &str) -> String {
     )
 }
 
+/// What each file of the zip is; it lists every one, also those that this zip may lack.
 const FILES: &str = "\
 ## Files
 | file | what |
@@ -63,6 +73,7 @@ fn front_matter(input: &ExportInput<'_>) -> String {
     format!("---\n{base}library_name: peft\ntags:\n- {tag}\n---\n")
 }
 
+/// What was trained, where and until when, and the base that it needs.
 fn introduction(input: &ExportInput<'_>) -> String {
     let steps = match input.summary.outcome {
         RunOutcome::Finished => format!("finished after {} steps", input.summary.steps),
@@ -91,6 +102,7 @@ fn introduction(input: &ExportInput<'_>) -> String {
     )
 }
 
+/// The losses on the held-out rows before and after, or why there are none.
 fn result(input: &ExportInput<'_>) -> String {
     let report = input.evaluation;
     let (Some(base), Some(tuned)) = (report.base_loss, report.tuned_loss) else {
@@ -115,6 +127,7 @@ fn result(input: &ExportInput<'_>) -> String {
     )
 }
 
+/// How to use it in Python, and what to mind with this base.
 fn usage(input: &ExportInput<'_>) -> String {
     let snippet = if input.chat_template.is_some() {
         USE
@@ -143,6 +156,7 @@ fn usage(input: &ExportInput<'_>) -> String {
     text
 }
 
+/// How rows are rendered, cut and scored, in the words of `evaluation.json`.
 fn loss(input: &ExportInput<'_>) -> String {
     format!(
         "## How the loss is computed\n\
@@ -156,6 +170,7 @@ fn loss(input: &ExportInput<'_>) -> String {
     )
 }
 
+/// How to measure the losses again; without losses, what to look for when loading.
 fn verification(input: &ExportInput<'_>) -> String {
     if input.evaluation.tuned_loss.is_none() || input.held_out.is_empty() {
         return "## Verify it\nLoad the adapter as above: PEFT warns about missing or unexpected tensors; there \
@@ -169,6 +184,7 @@ fn verification(input: &ExportInput<'_>) -> String {
     )
 }
 
+/// Where the rows went.
 fn data(input: &ExportInput<'_>) -> String {
     let names: Vec<String> = input.dataset.names.iter().map(|name| code(name)).collect();
     let prepared = input.prepared;
@@ -208,7 +224,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A code span in text or in a table, on one line.
+/// A code span in text or in a table, on one line. Backticks and bars would end the span or the cell and are replaced.
 fn code(text: &str) -> String {
     let text: String = printable(text)
         .chars()
@@ -221,7 +237,7 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// Plain text in a heading.
+/// Plain text in a heading, without the characters that Markdown or HTML would act on.
 fn heading(text: &str) -> String {
     printable(text)
         .chars()

@@ -1,11 +1,13 @@
-//! `recipe.json` of a run.
+//! `recipe.json` of a run: the model's and the data's hashes, and every setting by its name. Dropped on the page, it
+//! fills the form completely. The format is [`protocol::Recipe`]'s; here it gets what only the engine knows, and
+//! serde_json reads it.
 
 use protocol::{Recipe, RecipeError, RunSpec, Setting, Settings};
 use serde::de::DeserializeOwned;
 
 use super::{ExportError, ExportInput};
 
-/// The recipe of a run.
+/// Makes the recipe of a run, with the adapter that it continued and the time of its end.
 pub(super) fn recipe(input: &ExportInput<'_>) -> Recipe {
     Recipe {
         initial_adapter: input.initial.cloned(),
@@ -26,7 +28,10 @@ pub fn parse(json: &[u8]) -> Result<Recipe, RecipeError> {
     Recipe::parse(json, read, read)
 }
 
-/// No file holds a number that is not finite.
+/// Refuses settings that are not finite, since JSON would write them as null and nothing could read them again.
+///
+/// # Errors
+/// [`ExportError::NonFinite`] with the setting's name.
 pub(super) fn check(run: &RunSpec) -> Result<(), ExportError> {
     let settings = Settings::from(run);
     for setting in Setting::of_runs() {

@@ -1,5 +1,15 @@
 //! Chooses the next token from logits: repetition penalty, temperature, top-k and top-p in HF's order, with one seeded
 //! stream.
+//!
+//! | setting | transformers | here |
+//! |---|---|---|
+//! | `repetition_penalty` | `RepetitionPenaltyLogitsProcessor` (Keskar et al., arXiv 1909.05858) | `penalize` |
+//! | `temperature` | `TemperatureLogitsWarper` | `weigh` |
+//! | `top_k` | `TopKLogitsWarper` | `collect_top_k` |
+//! | `top_p` | `TopPLogitsWarper` (Holtzman et al., arXiv 1904.09751) | `cut_top_p` |
+//!
+//! Top-k does not depend on the temperature, so it comes first and the softmax only meets what it leaves. The
+//! candidates are sorted, so the draw depends on the seed and the logits alone.
 
 use protocol::GenerationSpec;
 use rand_chacha::{
@@ -10,12 +20,17 @@ use rand_chacha::{
 /// Chooses tokens as `transformers` does for the same settings; its random stream is its own (ChaCha8).
 #[derive(Debug, Clone)]
 pub struct Sampler {
+    /// 0 takes the likeliest token.
     temperature: f64,
+    /// 0 is off.
     top_k: usize,
+    /// 1 is off.
     top_p: f64,
+    /// 1 is off.
     repetition_penalty: f32,
+    /// One draw for each token, none at a temperature of 0.
     rng: ChaCha8Rng,
-    /// Scratch space, kept between tokens.
+    /// Scratch space, kept between tokens: likeliest first once it is filled.
     candidates: Vec<Candidate>,
 }
 
@@ -23,6 +38,7 @@ pub struct Sampler {
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     id: u32,
+    /// After the penalty, before the temperature.
     logit: f32,
     /// Relative to the likeliest token, whose weight is 1.
     weight: f64,
@@ -31,14 +47,16 @@ struct Candidate {
 /// Logits that a working model does not produce.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SamplerError {
+    /// There is no token to choose from.
     #[error("the model gave no logits")]
     NoLogits,
+    /// A logit that is NaN or infinite: the weights or the device are at fault.
     #[error("the model's logit of token {id} is {value}")]
     NonFinite { id: usize, value: f32 },
 }
 
 impl Sampler {
-    /// A sampler at the start of the stream that `spec.seed` names; the settings were checked.
+    /// Makes a sampler at the start of the stream that `spec.seed` names; the settings must have been checked.
     pub fn new(spec: &GenerationSpec) -> Self {
         Self {
             temperature: spec.temperature,
@@ -50,10 +68,14 @@ impl Sampler {
         }
     }
 
-    /// The next token after `history` (prompt and answer so far). `logits` `[v]` are changed by the penalty.
+    /// Chooses the next token after `history` (prompt and answer so far).
+    ///
+    /// # Shapes
+    /// - `logits`: `[v]`, changed in place by the penalty
     ///
     /// # Errors
-    /// [`SamplerError::NonFinite`] for the first logit that is NaN or infinite.
+    /// [`SamplerError::NonFinite`] for the first logit that is NaN or infinite; [`SamplerError::NoLogits`] if there are
+    /// none.
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Result<u32, SamplerError> {
         if let Some(id) = logits.iter().position(|logit| !logit.is_finite()) {
             let value = logits[id];
@@ -69,7 +91,8 @@ impl Sampler {
         self.draw().ok_or(SamplerError::NoLogits)
     }
 
-    /// Lowers the chance of every token seen so far, once per token however often it was seen.
+    /// Lowers the chance of every token seen so far, once per token however often it was seen: positive logits are
+    /// divided by the penalty, negative ones multiplied.
     fn penalize(&self, logits: &mut [f32], history: &[u32]) {
         if self.repetition_penalty == 1.0 {
             return;
@@ -85,6 +108,7 @@ impl Sampler {
                 } else {
                     *logit / self.repetition_penalty
                 };
+                // A tiny penalty would make a logit infinite.
                 *logit = penalized.clamp(f32::MIN, f32::MAX);
             }
         }
@@ -111,7 +135,10 @@ impl Sampler {
             .sort_unstable_by(|a, b| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id)));
     }
 
-    /// Softmax at the temperature, without its denominator.
+    /// Computes the softmax at the temperature, without its denominator: the likeliest candidate has weight 1.
+    ///
+    /// # Errors
+    /// [`SamplerError::NoLogits`] if there are no candidates.
     fn weigh(&mut self) -> Result<(), SamplerError> {
         let first = self.candidates.first().ok_or(SamplerError::NoLogits)?;
         let highest = f64::from(first.logit);
@@ -138,7 +165,7 @@ impl Sampler {
         }
     }
 
-    /// Draws a candidate, each with a probability proportional to its weight.
+    /// Draws a candidate, each with a probability proportional to its weight; `None` if there are none.
     fn draw(&mut self) -> Option<u32> {
         // The 53 high bits as a fraction in [0, 1): every value is a multiple of 2^-53.
         let fraction = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -153,6 +180,7 @@ impl Sampler {
         self.candidates.last().map(|candidate| candidate.id)
     }
 
+    /// Returns the sum of the candidates' weights, the softmax's denominator.
     fn total_weight(&self) -> f64 {
         self.candidates
             .iter()
@@ -161,7 +189,7 @@ impl Sampler {
     }
 }
 
-/// The index of the highest logit; the first one among equals.
+/// Returns the index of the highest logit; the first one among equals. `None` without logits.
 fn argmax(logits: &[f32]) -> Option<u32> {
     let mut best: Option<(u32, f32)> = None;
     for (id, &logit) in (0..).zip(logits) {

@@ -1,4 +1,13 @@
 //! The loop from a prompt to the end of the answer.
+//!
+//! ```text
+//! read up to 256 tokens of history not yet in the cache -> logits
+//!   more left?   read on (only a prompt is that long)
+//!   otherwise    sample -> end of a turn? stop : push onto history, tell its text
+//! ```
+//!
+//! It ends with the first of: the end of a turn, `max_new_tokens`, a full context, the user's stop. Settings and prompt
+//! are checked before anything is computed.
 
 use protocol::{
     Conversation, Failure, FailureKind, GenerationSpec, GenerationSummary, Precision, RunSpec,
@@ -19,20 +28,31 @@ use crate::{
 /// in between and does not overload the device.
 const PROMPT_CHUNK: usize = 256;
 
-/// The input of one answer.
+/// What one answer needs.
 pub struct GenerationInput<'a> {
+    /// The messages so far, and the tools.
     pub conversation: &'a Conversation,
+    /// How tokens are chosen and when to end. Its own conversations are not looked at.
     pub spec: &'a GenerationSpec,
+    /// The base.
     pub model: &'a Model,
+    /// The tokenizer and the template of the model.
     pub encoder: Encoder<'a>,
+    /// `None` for an answer of the base.
     pub adapter: Option<&'a DeviceAdapter>,
+    /// The precision in which the blocks compute.
     pub precision: Precision,
 }
 
 /// Writes one answer; the surroundings are told of its text piece by piece.
 ///
+/// A stop is no error: the answer so far stands, and the summary says so. A pause is not heeded. Pieces are whole
+/// characters, so a token may give no text until the next one completes it.
+///
 /// # Errors
-/// A prompt that cannot be rendered or leaves no room, settings that cannot be sampled with, a failing device.
+/// [`FailureKind::Settings`] for a prompt that is empty or leaves no room and for settings outside their limits; the
+/// template's and the tokenizer's failures; [`FailureKind::NonFinite`] for logits that cannot be sampled from; the
+/// device's failure.
 pub async fn generate(
     input: GenerationInput<'_>,
     surroundings: &dyn Surroundings,
@@ -68,6 +88,7 @@ pub async fn generate(
             input
                 .model
                 .next_logits(ids, num_read, input.adapter, input.precision, &mut cache);
+        // Read even in the middle of a prompt: it waits for the device, so that a stop comes between chunks.
         let mut logits = read_all(logits).await?;
         num_read = end;
         if num_read < history.len() {
@@ -93,18 +114,24 @@ pub async fn generate(
     Ok(summary)
 }
 
-/// The number of tokens of prompt and answer that fit into the context after this many learned tokens of an adapter.
+/// Returns the number of tokens of prompt and answer that fit into the context after this many learned tokens of an
+/// adapter.
 pub fn context_length(model: &Model, virtual_tokens: usize) -> usize {
     let positions = model.config.max_position_embeddings;
     positions.saturating_sub(virtual_tokens)
 }
 
+/// Tells of a piece of text, if there is any.
 fn tell(surroundings: &dyn Surroundings, text: String) {
     if !text.is_empty() {
         surroundings.wrote(text);
     }
 }
 
+/// Checks that there is a prompt, and room for at least one token after it.
+///
+/// # Errors
+/// [`FailureKind::Settings`]
 fn check_prompt(prompt_tokens: usize, context_length: usize) -> Result<(), Failure> {
     match prompt_tokens {
         0 => Err(Failure::new(FailureKind::Settings, "The prompt is empty.")
@@ -122,7 +149,10 @@ fn check_prompt(prompt_tokens: usize, context_length: usize) -> Result<(), Failu
     }
 }
 
-/// All settings of answers that are outside their limits, in one failure.
+/// Checks all settings of answers against the table of settings.
+///
+/// # Errors
+/// [`FailureKind::Settings`] with all that are outside their limits, in one failure.
 fn check_settings(spec: &GenerationSpec) -> Result<(), Failure> {
     let settings = Settings {
         run: RunSpec::default(),
@@ -146,6 +176,7 @@ fn check_settings(spec: &GenerationSpec) -> Result<(), Failure> {
         .remedy("Change these settings and ask again."))
 }
 
+/// Makes the failure of logits that cannot be sampled from.
 fn sampler_failure(error: SamplerError) -> Failure {
     Failure::new(FailureKind::NonFinite, error.to_string())
 }

@@ -6,9 +6,15 @@ use super::Host;
 use crate::surroundings::{Cancel, Clock, Control, LocalFuture, Observer};
 
 /// The surroundings of an answer in a worker: its text becomes events, and the page's stop reaches it.
+///
+/// Several answers may be under way for one request, one per conversation, so every event carries the request and the
+/// speaker.
 pub struct Answering<'h> {
+    /// Where events go and the stop comes from.
     pub host: &'h dyn Host,
+    /// The request that the answer belongs to; a stop ends all of its answers.
     pub id: GenerationId,
+    /// Who answers: the base or one of the adapters.
     pub speaker: Speaker,
 }
 
@@ -22,6 +28,7 @@ impl Observer for Answering<'_> {
     }
 }
 
+/// A generation can be stopped but not paused.
 impl Cancel for Answering<'_> {
     fn control(&self) -> Control {
         match self.host.is_stopped(self.id) {

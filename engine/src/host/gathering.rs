@@ -1,5 +1,14 @@
 //! Tells the page of long work in few messages: a small model takes thousands of steps per second, and the page redraws
 //! itself for every message.
+//!
+//! ```text
+//! ms        0      7      19     50                    63  ...
+//! run       step1  step2  step3  step4                 step5
+//! message   [1]    -      -      [2, 3, 4]             -
+//! ```
+//!
+//! Each kind is sent at most once per interval, except around a pause: all steps, all evaluations, the latest state and
+//! the latest progress. Nothing starts a timer: what is due goes out whenever the run reports something or yields.
 
 use std::cell::{Cell, RefCell};
 
@@ -8,16 +17,20 @@ use protocol::{EvaluationMetrics, Event, Phase, RunId, RunState, StepMetrics};
 use super::Host;
 use crate::surroundings::{Cancel, Clock, Control, LocalFuture, Observer};
 
-/// What a run reports is held back for at most about this long.
+/// What a run reports is held back for at most about this long: twenty messages a second look continuous.
 const INTERVAL_MILLIS: f64 = 50.0;
 
-/// The surroundings of a run in a worker: what the run tells becomes events under its id, and the page's requests reach it.
-/// After [`INTERVAL_MILLIS`] without a message the next one goes out at once, and what follows within the interval is sent
-/// together. A pause goes out at once, after everything that came before it.
+/// The surroundings of a run in a worker: what the run tells becomes events under its id, and the page's requests reach
+/// it.
+///
+/// After an interval of 50 ms without a message the next one goes out at once, and what follows within the interval is
+/// sent together. A pause goes out at once, after everything that came before it. The owner calls [`Self::send`] at the
+/// end.
 pub struct Gathering<'h> {
     host: &'h dyn Host,
     run: RunId,
     held: RefCell<Held>,
+    /// When something was sent last, by the host's clock; minus infinity before the first message.
     sent_millis: Cell<f64>,
 }
 
@@ -28,7 +41,7 @@ struct Held {
     evaluations: Vec<EvaluationMetrics>,
     /// Only the latest is of interest.
     state: Option<RunState>,
-    /// Of the rows that are being scored.
+    /// The rows that are scored, and how many there are; only the latest is of interest.
     progress: Option<(u64, u64)>,
 }
 
@@ -40,7 +53,10 @@ impl Held {
             && self.progress.is_none()
     }
 
-    /// As the page reads them: what was done, and then what is being done.
+    /// Turns what is held into events in the order in which the page reads them: what was done, and then what is being
+    /// done.
+    ///
+    /// A progress comes last, since the page ends the progress of an evaluation when it hears of its result.
     fn into_events(self, run: RunId) -> impl Iterator<Item = Event> {
         let Self {
             steps,
@@ -62,6 +78,7 @@ impl Held {
 }
 
 impl<'h> Gathering<'h> {
+    /// Makes the surroundings of the run `run`; its first report will go out at once.
     pub fn new(host: &'h dyn Host, run: RunId) -> Self {
         Self {
             host,
@@ -81,6 +98,7 @@ impl<'h> Gathering<'h> {
         }
     }
 
+    /// Sends what is held if the interval is over.
     fn send_if_due(&self) {
         let is_due = || self.host.now_millis() - self.sent_millis.get() >= INTERVAL_MILLIS;
         if !self.held.borrow().is_empty() && is_due() {
@@ -91,12 +109,14 @@ impl<'h> Gathering<'h> {
 
 impl Observer for Gathering<'_> {
     fn entered(&self, state: RunState) {
+        // The state that is held would be overwritten: the page has to hear of it before the pause.
         if state == RunState::Paused {
             self.send();
         }
         let mut held = self.held.borrow_mut();
         held.state = Some(state);
         held.progress = None;
+        // `send` borrows the same cell.
         drop(held);
         match state {
             RunState::Paused => self.send(),

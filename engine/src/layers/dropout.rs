@@ -1,4 +1,13 @@
 //! Dropout masks that a recomputed forward can reproduce exactly.
+//!
+//! As in PEFT, dropout acts on the inputs of adapters alone; the base computes with the whole input. Masks are drawn on
+//! the host, so that both devices have the same. A mask's ChaCha8 stream is
+//!
+//! ```text
+//! stream = micro_step << 16 | layer << 3 | module          (module: 0 to 6)
+//! ```
+//!
+//! so no two masks of a run share one.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use protocol::TargetModule;
@@ -9,14 +18,21 @@ use rand_chacha::ChaCha8Rng;
 /// forward in a backward sees the masks of the first, and both devices draw the same masks.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
+    /// The share of numbers that become zero, at least 0 and below 1.
     pub probability: f64,
+    /// The run's seed.
     pub seed: u64,
-    /// Counted over the whole run.
+    /// The forward and backward that it is for, counted over the whole run.
     pub micro_step: u64,
 }
 
 impl Dropout {
-    /// `[n, in]` of zeros (with the probability) and `1 / (1 - p)`s; `None` if nothing is dropped.
+    /// Draws the mask of a module's input: 0 with the probability `p`, otherwise `1 / (1 - p)`, so that the mean stays.
+    /// `None` if nothing is dropped.
+    ///
+    /// # Shapes
+    /// - `shape`: `[n, in]`
+    /// - returns the same, f32
     pub fn mask(
         &self,
         layer: usize,

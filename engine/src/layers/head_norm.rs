@@ -1,4 +1,8 @@
-//! RMSNorm of each head's queries and keys before RoPE, as Qwen3 has it.
+//! RMSNorm of each head's queries and keys before RoPE, as Qwen3 has it (`q_norm` and `k_norm` in `modeling_qwen3.py`).
+//!
+//! A head is a row for the norm: `[n, heads hd]` is read as `[n heads, hd]`, which copies nothing. Both weights are
+//! frozen, so the backward gives gradients of the inputs alone; it needs the inputs, hence a block of such a family
+//! saves queries and keys before their norms.
 
 use burn::tensor::{FloatDType, Tensor};
 
@@ -7,15 +11,21 @@ use crate::kernels::{rms_norm, rms_norm_backward};
 /// The frozen norms of a block's queries and keys, which its heads share. Fields have HF's names.
 #[derive(Debug, Clone)]
 pub struct HeadNorms {
-    /// `[1, hd]`
+    /// The weight for queries, `[1, hd]`.
     pub q_norm: Tensor<2>,
-    /// `[1, hd]`
+    /// The weight for keys, `[1, hd]`.
     pub k_norm: Tensor<2>,
+    /// What is added to the mean square.
     pub eps: f64,
 }
 
 impl HeadNorms {
-    /// The norms of queries `[n, h hd]` and keys `[n, kv hd]`, in their precision.
+    /// Norms queries and keys, in their precision.
+    ///
+    /// # Shapes
+    /// - `q`: `[n, h hd]`
+    /// - `k`: `[n, kv hd]`
+    /// - returns the same
     pub fn forward(&self, [q, k]: [Tensor<2>; 2]) -> [Tensor<2>; 2] {
         let normed = |x: Tensor<2>, weight: &Tensor<2>| {
             let (shape, precision) = (x.dims(), FloatDType::from(x.dtype()));
@@ -24,7 +34,13 @@ impl HeadNorms {
         [normed(q, &self.q_norm), normed(k, &self.k_norm)]
     }
 
-    /// The gradients of the inputs `q` and `k` of [`Self::forward`] from those of its outputs, in the precision of these.
+    /// Computes the gradients of the inputs `q` and `k` of [`Self::forward`] from those of its outputs, in the
+    /// precision of these.
+    ///
+    /// # Shapes
+    /// - `d_q`, `q`: `[n, h hd]`
+    /// - `d_k`, `k`: `[n, kv hd]`
+    /// - returns the gradients of `q` and `k`
     pub fn backward(&self, [d_q, d_k]: [Tensor<2>; 2], [q, k]: [Tensor<2>; 2]) -> [Tensor<2>; 2] {
         let through = |dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<2>| {
             let (shape, precision) = (dy.dims(), FloatDType::from(dy.dtype()));

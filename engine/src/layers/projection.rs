@@ -1,17 +1,29 @@
 //! A frozen projection with an adapter.
 //!
-//! Every method (see [`crate::adapter`]) is a low-rank pair, a scale of the output, a scale of the input, or some of these:
+//! Every method (see [`crate::adapter`]) is a low-rank pair, a scale of the output, a scale of the input, or some of
+//! these:
 //!
 //! ```text
 //! y = g (x' W^T + s (x' A^T) B^T) + b,  x' = l x
 //! ```
 //!
-//! The bias `b` is there in some families of models, and frozen. As in PEFT, a scale of the output without a pair (IA3's) is
-//! one of the whole output, `g (x' W^T + b)`, while one with a pair (DoRA's) leaves the bias alone.
+//! | method | `A`, `B` | `g` | `l` |
+//! |---|---|---|---|
+//! | LoRA, rsLoRA, LoRA+ | trained | | |
+//! | PiSSA, OLoRA | trained, with the fixed start next to it | | |
+//! | VeRA | `d A`, `b B` | | |
+//! | DoRA | trained | `m` over the norms of `V`'s rows | |
+//! | IA3 | | `l` | or `l`, before `down_proj` |
+//!
+//! The bias `b` is there in some families of models, and frozen. As in PEFT, a scale of the output without a pair
+//! (IA3's) multiplies the whole output, `g (x' W^T + b)`, while one with a pair (DoRA's) leaves the bias alone.
 //!
 //! The update is never merged into a dense `W`. Everything of the adapter is f32; the rest has the precision of `x` and
 //! `dy`. Dropout multiplies only the input of the adapter, `D x`; with a scale of the output this means, as in PEFT's
 //! DoRA, `y = (x - D x) W^T + g (D x W^T + s (D x A^T) B^T)`.
+//!
+//! A forward has two steps: [`Saved::new`] computes the adapter's part, and [`forward`] adds it to the product with
+//! `W`. A block that is recomputed needs only the first for its last projection.
 
 use std::{fmt::Debug, rc::Rc};
 
@@ -20,39 +32,45 @@ use burn::tensor::{FloatDType, Tensor};
 use crate::kernels::FrozenMatrix;
 use kernels::{LowRank, add_residual, matmul};
 
-/// One module's adapter on the device.
+/// One module's adapter on the device, in the form that all methods share; [`crate::adapter`] makes it once per
+/// optimizer step.
 #[derive(Debug, Clone)]
 pub struct ModuleAdapter {
+    /// The pair `A`, `B`, if the method adds a product.
     pub low_rank: Option<LoraPair>,
-    /// `g`, `[1, out]`
+    /// `g`, `[1, out]`; together with a low-rank pair for DoRA, alone for IA3.
     pub output_scale: Option<Tensor<2>>,
-    /// `l`, `[1, in]`; not together with a low-rank pair.
+    /// `l`, `[1, in]`; not together with a low-rank pair, a scale of the output, or dropout.
     pub input_scale: Option<Tensor<2>>,
+    /// How the gradients computed here become those of what the method trains.
     pub rule: Rc<dyn GradientRule>,
 }
 
-/// A low-rank pair on the device.
+/// A low-rank pair on the device, in f32.
 #[derive(Debug, Clone)]
 pub struct LoraPair {
     /// `A`, `[r, in]`
     pub a: Tensor<2>,
     /// `B`, `[out, r]`
     pub b: Tensor<2>,
+    /// `s`, the factor of the product.
     pub scaling: f64,
 }
 
-/// The gradients of the tensors of a [`ModuleAdapter`], with the same shapes.
+/// The gradients of the tensors of a [`ModuleAdapter`], with the same shapes, in f32.
 #[derive(Debug, Clone)]
 pub struct Gradients {
-    /// The gradients of `A` and `B`.
+    /// The gradients of `A` `[r, in]` and `B` `[out, r]`, if there is a pair.
     pub pair: Option<[Tensor<2>; 2]>,
-    /// The gradient of the scale of the output or the input.
+    /// The gradient of the scale of the output, `[1, out]`, or of the input, `[1, in]`.
     pub scale: Option<Tensor<2>>,
 }
 
-/// How the gradients of the tensors that the projection sees become those of the tensors that a method trains.
+/// How the gradients of the tensors that the projection sees become those of the tensors that a method trains: the
+/// chain rule of what the method did in its forward.
 pub trait GradientRule: Debug {
-    /// The gradients of the trained tensors, in the order of the layout's parts.
+    /// The gradients of the trained tensors, in the order of the layout's parts, each with as many elements as its
+    /// part.
     fn trained(&self, seen: Gradients) -> Vec<Tensor<2>>;
 }
 
@@ -68,12 +86,12 @@ impl GradientRule for Unchanged {
 }
 
 impl ModuleAdapter {
-    /// Whether the scale of the output is one of the bias, too.
+    /// Whether the scale of the output multiplies the bias, too, as IA3's does.
     fn scales_bias(&self) -> bool {
         self.low_rank.is_none() && self.output_scale.is_some()
     }
 
-    /// An adapter that does not change anything yet.
+    /// An adapter that does not change anything yet; methods fill in what they have.
     pub fn new(rule: impl GradientRule + 'static) -> Self {
         Self {
             low_rank: None,
@@ -83,28 +101,38 @@ impl ModuleAdapter {
         }
     }
 
-    /// The gradients of the trained tensors, in the order of the layout's parts.
+    /// The gradients of the trained tensors, flattened, in the order of the layout's parts.
     fn trained(&self, seen: Gradients) -> Vec<Tensor<1>> {
         let trained = self.rule.trained(seen).into_iter();
         trained.map(|gradient| gradient.flatten(0, 1)).collect()
     }
 }
 
-/// What [`backward`] needs from a forward with an adapter.
+/// What [`backward`] needs from a forward with an adapter. What is not listed is computed again, or not needed.
 #[derive(Debug, Clone)]
 pub struct Saved {
     /// The adapter's input, after dropout but before a scale, `[n, in]`.
     input: Tensor<2>,
     /// `input A^T`, `[n, r]`
     low_rank: Option<Tensor<2>>,
-    /// The output before scaling, `[n, out]`, for the input after dropout.
+    /// The output before the scale `g`, `[n, out]`, for the input after dropout; with the bias if the scale multiplies
+    /// it.
     unscaled: Option<Tensor<2>>,
-    /// Zeros and `1 / (1 - p)`s, if dropout is on.
+    /// The mask, `[n, in]`: zeros and `1 / (1 - p)`s; `None` if dropout is off.
     dropout: Option<Tensor<2>>,
 }
 
 impl Saved {
-    /// The adapter's part of a forward whose output is not needed; `dropout` multiplies its input `[n, in]`.
+    /// Computes the adapter's part of a forward whose output is not needed.
+    ///
+    /// With a scale of the output this contains the product with `W`, which [`forward`] then takes from here instead of
+    /// computing it again.
+    ///
+    /// # Shapes
+    /// - `x`: `[n, in]`, the input of the projection before dropout
+    /// - `weight`: `[out, in]`
+    /// - `bias`: `[1, out]`
+    /// - `dropout`: `[n, in]`, which multiplies the adapter's input
     pub fn new(
         x: Tensor<2>,
         weight: &FrozenMatrix,
@@ -132,6 +160,7 @@ impl Saved {
         saved
     }
 
+    /// The low-rank addend of the product with `W`: `s (input A^T) B^T`.
     fn product(&self, adapter: &ModuleAdapter) -> Option<LowRank> {
         let pair = adapter.low_rank.as_ref()?;
         Some(LowRank {
@@ -142,7 +171,7 @@ impl Saved {
     }
 }
 
-/// `x` times a factor in f32, in the precision of `x`.
+/// Multiplies `x` `[n, c]` by a factor in f32, a row `[1, c]` or a mask `[n, c]`, and rounds to the precision of `x`.
 fn times(x: Tensor<2>, factor: &Tensor<2>) -> Tensor<2> {
     let precision = FloatDType::from(x.dtype());
     (x.cast(FloatDType::F32) * factor.clone()).cast(precision)
@@ -164,7 +193,13 @@ fn with_bias(output: Tensor<2>, bias: Option<&Tensor<2>>) -> Tensor<2> {
     }
 }
 
-/// `[n, in] -> [n, out]`; `adapter` is what [`Saved::new`] made from the same `x` and `bias`.
+/// Computes a projection; `adapter` is what [`Saved::new`] made from the same `x` and `bias`.
+///
+/// # Shapes
+/// - `x`: `[n, in]`
+/// - `weight`: `[out, in]`
+/// - `bias`: `[1, out]`
+/// - returns `[n, out]`, in the precision of `x`
 pub fn forward(
     x: Tensor<2>,
     weight: &FrozenMatrix,
@@ -176,7 +211,10 @@ pub fn forward(
     with_bias(output, bias.filter(|_| !is_in_scale))
 }
 
-/// The output without a bias, unless the adapter scales it.
+/// Computes the output without a bias, unless the adapter scales it.
+///
+/// With dropout and a scale of the output, the dropped part of the input takes the base alone, so it is a second
+/// product.
 fn without_bias(
     x: Tensor<2>,
     weight: &FrozenMatrix,
@@ -199,8 +237,17 @@ fn without_bias(
     weight.forward(x, saved.product(adapter))
 }
 
-/// The gradients of a projection: of its input `[n, in]`, through the frozen weight and the adapter, and of the trained
+/// Computes the gradients of a projection: of its input, through the frozen weight and the adapter, and of the trained
 /// tensors.
+///
+/// With `u = s (g dy) B`, and without dropout, `dx = l ((g dy) W + u A)`; the low-rank part is an addend of the product
+/// with `W`, so `dx` is written once. With dropout, the adapter's part is multiplied by the mask first. The bias is
+/// frozen and constant, so it has no part in this.
+///
+/// # Shapes
+/// - `dy`: `[n, out]`
+/// - `weight`: `[out, in]`
+/// - returns `[n, in]`, in the precision of `dy`, and the flattened gradients in the order of the layout's parts
 pub fn backward(
     dy: Tensor<2>,
     weight: &FrozenMatrix,
@@ -240,7 +287,13 @@ pub fn backward(
     (dx, adapter.trained(seen))
 }
 
-/// The gradients of the trained tensors, when that of the input is not needed.
+/// Computes the gradients of the trained tensors, when that of the input is not needed.
+///
+/// A scale of the input needs `dy W` all the same, so it takes the whole [`backward`].
+///
+/// # Shapes
+/// - `dy`: `[n, out]`
+/// - returns the flattened gradients in the order of the layout's parts
 pub fn gradients_only(
     dy: &Tensor<2>,
     weight: &FrozenMatrix,
@@ -255,7 +308,7 @@ pub fn gradients_only(
     adapter.trained(seen)
 }
 
-/// `g dy`
+/// The gradient before the scale of the output, `g dy` `[n, out]`.
 fn scaled_gradient(dy: &Tensor<2>, adapter: &ModuleAdapter) -> Tensor<2> {
     match &adapter.output_scale {
         Some(scale) => times(dy.clone(), scale),
@@ -263,7 +316,15 @@ fn scaled_gradient(dy: &Tensor<2>, adapter: &ModuleAdapter) -> Tensor<2> {
     }
 }
 
-/// `s g dy B` `[n, r]`, the gradient of `input A^T`, and those of `A`, `B` and `g`.
+/// Computes `u = s g dy B`, the gradient of `input A^T`, and the gradients of `A`, `B` and `g`:
+///
+/// ```text
+/// dA = u^T input      dB = s (g dy)^T (input A^T)      dg = sum over rows of dy * unscaled
+/// ```
+///
+/// # Shapes
+/// - `dy`, `scaled`: `[n, out]`
+/// - returns `[n, r]`, if there is a pair
 fn adapter_gradients(
     dy: &Tensor<2>,
     scaled: &Tensor<2>,

@@ -1,11 +1,20 @@
 //! Rotary position embedding (Su et al., arXiv 2104.09864) as HF's Llama applies it: the two halves of a head rotate
-//! against each other (not neighboring pairs).
+//! against each other (not neighboring pairs). With the angle `a = position / theta^(2 i / hd)`, for `i` below
+//! `hd / 2`:
+//!
+//! ```text
+//! y[i]          = x[i] cos a - x[i + hd/2] sin a
+//! y[i + hd/2]   = x[i + hd/2] cos a + x[i] sin a
+//! ```
+//!
+//! llama.cpp rotates neighbors in Llama's GGUF files instead, whose rows are interleaved to match; they are put into
+//! HF's order when they are read ([`crate::arch::RowOrder`]), so there is one rotation here.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use kernels::rope;
 
-/// The cosines and sines of the positions of a row's tokens, each `[t, hd / 2]`.
+/// The cosines and sines of the positions of a row's tokens, `[t, hd / 2]` each. All rows of a batch share them.
 #[derive(Debug, Clone)]
 pub struct Rope {
     cos: Tensor<2>,
@@ -13,7 +22,11 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Angles `position / theta^(2 i / hd)`, computed in f64.
+    /// Computes the tables. Frequencies and angles are rounded to f32, as in HF; their cosines and sines are computed
+    /// in f64.
+    ///
+    /// `positions` are those of a row's tokens, in order; in a packed row they restart with each segment. `head_dim` is
+    /// even.
     pub fn new(
         positions: impl Iterator<Item = usize> + Clone,
         head_dim: usize,
@@ -40,12 +53,20 @@ impl Rope {
         }
     }
 
-    /// Rotates `x` `[b t, heads hd]`.
+    /// Rotates each head of each token by its position.
+    ///
+    /// # Shapes
+    /// - `x`: `[b t, heads hd]`
+    /// - returns the same
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         rope(x, &self.cos, &self.sin, false)
     }
 
-    /// The inverse rotation, which is the transpose: the gradient of [`Self::forward`].
+    /// Rotates back, which is the transpose of the rotation: the gradient of [`Self::forward`].
+    ///
+    /// # Shapes
+    /// - `dy`: `[b t, heads hd]`
+    /// - returns the same
     pub fn backward(&self, dy: Tensor<2>) -> Tensor<2> {
         rope(dy, &self.cos, &self.sin, true)
     }

@@ -1,4 +1,18 @@
-//! A decoder of any family: blocks as its [description](crate::arch) has them, a last norm, and a tied or separate head.
+//! A decoder of any family: blocks as its [description](crate::arch) has them, a last norm, and a tied or separate
+//! head.
+//!
+//! ```text
+//! ids [n] -> embed [n, d] -> block 0 -> ... -> block L-1 -> final_norm [n, d] -> head -> logits [v]
+//!            adapter.prompt  adapter.blocks[i]               adapter.norm         adapter.head
+//! ```
+//!
+//! An adapter is an argument of every pass, not a part of the model, so the base and any number of adapters are
+//! compared on the same weights. The passes themselves differ in what they need between the blocks: training and
+//! scoring (`train/step.rs`) walk over [`Model::blocks`], yield after each of them and compute the head in chunks;
+//! generation uses [`Model::next_logits`] with a cache, and only for the last position.
+//!
+//! Activations are token-major, `[n, heads hd]` with `n = b t`, and every row of a batch begins at position 0 unless it
+//! is packed. Weights stay quantized on the device (`FrozenMatrix`).
 
 use std::borrow::Cow;
 
@@ -23,19 +37,25 @@ use crate::{
 
 /// The whole model; fields have HF's names.
 pub struct Model {
+    /// The sizes and settings from config.json or the GGUF header.
     pub config: ModelConfig,
+    /// The device of all weights.
     pub device: Device,
+    /// The embedding, `[v, d]`; also the head where they are tied.
     pub embed_tokens: FrozenMatrix,
+    /// The blocks, in the order of the forward pass: `blocks[i].index` is `i`.
     pub blocks: Vec<Block>,
-    /// `[1, d]`
+    /// The weight of the norm after the last block, `[1, d]`.
     pub norm: Tensor<2>,
-    /// `None` if the head is the embedding.
+    /// The head, `[v, d]`; `None` if it is the embedding.
     pub lm_head: Option<FrozenMatrix>,
 }
 
 impl Model {
-    /// Reads every tensor in slices and moves it to the device, still packed. `progress` is awaited after each block
-    /// with the number of blocks read.
+    /// Reads every tensor in slices and moves it to the device, still packed.
+    ///
+    /// `progress` is awaited after each block with the number of blocks read, so that the caller can report it and
+    /// yield. At most one matrix is on the host at a time.
     ///
     /// # Errors
     /// Whatever is wrong with the files; see [`ModelError`].
@@ -71,18 +91,18 @@ impl Model {
         })
     }
 
-    /// The head `[v, d]`.
+    /// The head `[v, d]`, which is the embedding where they are tied.
     pub fn head(&self) -> &FrozenMatrix {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 
-    /// The head `[v, d]`, or the adapter's own head.
+    /// The head `[v, d]` of a pass: the adapter's own if it trained one, otherwise the base's.
     pub fn head_of<'a>(&'a self, adapter: Option<&'a DeviceAdapter>) -> &'a FrozenMatrix {
         let own = adapter.and_then(|adapter| adapter.head.as_ref());
         own.unwrap_or_else(|| self.head())
     }
 
-    /// The device memory used by the weights.
+    /// The device memory used by the weights, in bytes; a tied head counts once.
     pub fn num_bytes(&self) -> u64 {
         let matrices = self
             .blocks
@@ -110,13 +130,20 @@ impl Model {
         shapes.max_by_key(|shape| shape.kept_bytes(1))
     }
 
-    /// The embeddings of `ids`, `[n, d]`; ids beyond the vocabulary use the adapter's.
+    /// The embeddings of `ids`, in f32; ids from the vocabulary's size on use the adapter's.
+    ///
+    /// With a learned prompt, the rows found for all positions (token 0's for virtual ones) and the prompt's are joined
+    /// into one table, from which each position then takes its own: a second gather, and no write into rows.
+    ///
+    /// # Shapes
+    /// - returns `[n, d]`
     pub fn embed(&self, ids: &[u32], adapter: Option<&DeviceAdapter>) -> Tensor<2> {
         let Some(prompt) = adapter.and_then(|adapter| adapter.prompt.clone()) else {
             return self.embed_tokens.select_rows(ids, &self.device);
         };
         let vocabulary = self.config.vocab_size as u32;
         let is_virtual = |id: u32| id >= vocabulary;
+        // A virtual id would read past the embedding; the row of token 0 stands in and is not used.
         let words: Vec<u32> = ids
             .iter()
             .map(|&id| if is_virtual(id) { 0 } else { id })
@@ -135,7 +162,8 @@ impl Model {
         all.select(0, index_tensor(&own.collect::<Vec<_>>(), &self.device))
     }
 
-    /// The ids of the tokens that an adapter puts before every row.
+    /// The ids of the tokens that an adapter puts before every row: `v`, `v + 1`, ... for as many as it has learned
+    /// embeddings.
     fn prompt_ids(&self, adapter: Option<&DeviceAdapter>) -> Vec<u32> {
         let num_tokens = adapter.map_or(0, DeviceAdapter::prompt_tokens);
         let vocabulary = self.config.vocab_size;
@@ -144,7 +172,7 @@ impl Model {
             .collect()
     }
 
-    /// The batch with the tokens that the adapter puts before every row.
+    /// The batch with the tokens that the adapter puts before every row; the same batch where there are none.
     pub fn prompted<'a>(
         &self,
         batch: &'a Batch,
@@ -156,7 +184,11 @@ impl Model {
         }
     }
 
-    /// The last norm, that of the base if there is no adapter: `[n, d] -> [n, d]`.
+    /// The last norm, with the adapter's weight if it trained one, in f32 whatever the pass computes in.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[n, d]`
+    /// - returns `[n, d]`
     pub fn final_norm(&self, hidden: Tensor<2>, adapter: Option<&DeviceAdapter>) -> Tensor<2> {
         let own = adapter.and_then(|adapter| adapter.norm.as_ref());
         let eps = self.config.rms_norm_eps;
@@ -164,6 +196,9 @@ impl Model {
     }
 
     /// The values that the blocks share in a pass over a batch, in which they compute in that precision.
+    ///
+    /// In a packed batch, positions restart with each segment, and a token sees only its own segment. Otherwise all
+    /// rows have positions `0..t`; padding comes after a row's tokens, which do not see it.
     pub fn context(
         &self,
         batch: &Batch,
@@ -182,6 +217,8 @@ impl Model {
     }
 
     /// Like [`Self::context`], for `tokens` tokens of one row that begins at position `past`.
+    ///
+    /// With a cache, `past` is the number of tokens in it, which all `tokens` see.
     pub fn row_context(&self, tokens: usize, past: usize, precision: Precision) -> PassContext {
         let config = &self.config;
         PassContext {
@@ -201,13 +238,25 @@ impl Model {
         }
     }
 
+    /// The rotations of these positions; the angles depend on the family's head size and `rope_theta`.
     fn rope(&self, positions: impl Iterator<Item = usize> + Clone) -> Rope {
         let config = &self.config;
         Rope::new(positions, config.head_dim, config.rope_theta, &self.device)
     }
 
-    /// The logits `[v]` after the last of `ids`, which follow the contents of the cache: `past` tokens, preceded by
-    /// those that the adapter puts before every row.
+    /// The logits after the last of `ids`, which follow the contents of the cache: `past` tokens, preceded by those
+    /// that the adapter puts before every row.
+    ///
+    /// The first call has `past == 0` and an empty cache; the adapter's prompt then goes in front of `ids`. Only the
+    /// last position goes through the norm and the head.
+    ///
+    /// # Shapes
+    /// - `ids`: one token or many, but not none
+    /// - `cache`: one for each block, extended by this call
+    /// - returns `[v]`
+    ///
+    /// # Panics
+    /// If `ids` is empty.
     pub fn next_logits(
         &self,
         ids: &[u32],
@@ -217,6 +266,7 @@ impl Model {
         cache: &mut [KeyValueCache],
     ) -> Tensor<1> {
         let prompt = self.prompt_ids(adapter);
+        // The prompt goes into the cache once, with the first tokens.
         let (ids, past) = match past {
             0 => ([&prompt, ids].concat(), 0),
             past => (ids.to_vec(), past + prompt.len()),
@@ -264,13 +314,17 @@ impl Base for Model {
     }
 }
 
-/// Reads tensors by their HF names.
+/// Reads tensors by their HF names, whatever the format of the files, and moves them to the device.
 struct Loader<'a> {
     files: &'a ModelFiles,
     device: &'a Device,
 }
 
 impl Loader<'_> {
+    /// Reads a matrix `[out, in]`, still packed.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::matrix`].
     async fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<FrozenMatrix, ModelError> {
         Ok(FrozenMatrix::from_packed(
             self.files.matrix(name, shape).await?,
@@ -278,6 +332,10 @@ impl Loader<'_> {
         ))
     }
 
+    /// Reads a vector as a row `[1, len]`, in f32.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::vector`].
     async fn vector(&self, name: &str, len: usize) -> Result<Tensor<2>, ModelError> {
         let values = self.files.vector(name, len).await?;
         Ok(Tensor::from_data(
@@ -286,6 +344,10 @@ impl Loader<'_> {
         ))
     }
 
+    /// Reads the block `index`. Biases and norms of heads are read where the family's description lists them.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::matrix`].
     async fn block(&self, index: usize, config: &ModelConfig) -> Result<Block, ModelError> {
         let name = |part: &str| block_name(index, &format!("{part}.weight"));
         let projection = async |module: TargetModule| {

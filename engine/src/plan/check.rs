@@ -1,4 +1,16 @@
 //! Every setting against its range, and against model, dataset and device; all problems at once.
+//!
+//! The ranges themselves are in the table of settings ([`Setting`]), from which the page draws its controls; here are
+//! the checks that need more than one value:
+//!
+//! | field | must fit |
+//! |---|---|
+//! | Ranks by module, Alphas by module | a module that is adapted |
+//! | Blocks | the model's depth |
+//! | Rank, for a start from the base | the number of singular directions of each weight |
+//! | Sequence length | the model's context, less a learned prompt |
+//! | Dataset files | at least one row to train on |
+//! | Batch size, Sequence length | the device's memory |
 
 use protocol::{
     AdapterSpec, Failure, FailureKind, LayerRange, ModelSummary, PreparedSummary, RunSpec, Setting,
@@ -9,21 +21,26 @@ use crate::adapter::ModelShape;
 use crate::device::DeviceProfile;
 
 /// A setting that cannot work.
+/// It reads as `field: what`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {what}")]
 pub struct SettingProblem {
+    /// What it lies in, which decides the remedy.
     pub kind: ProblemKind,
     /// As the page labels it, such as `Learning rate`.
     pub field: &'static str,
-    /// What it is and what it must be.
+    /// A sentence: what the value is and what it must be.
     pub what: String,
 }
 
-/// What a problem lies in.
+/// What a problem lies in. A failure has the remedy of a kind only if all of its problems are of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
+    /// A value, or values that do not fit each other.
     Setting,
+    /// Too few rows that can be used.
     Dataset,
+    /// More than the device can hold.
     Memory,
 }
 
@@ -35,6 +52,7 @@ pub struct PlanError {
     pub problems: Vec<SettingProblem>,
 }
 
+/// Returns all problems in one line.
 fn join(problems: &[SettingProblem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join(" ")
@@ -67,6 +85,7 @@ impl From<PlanError> for Failure {
     }
 }
 
+/// The label of the setting that two checks are about.
 const LENGTH: &str = "Sequence length";
 
 /// Problems as they are found.
@@ -74,10 +93,15 @@ const LENGTH: &str = "Sequence length";
 struct Problems(Vec<SettingProblem>);
 
 impl Problems {
+    /// Adds a problem.
     fn push(&mut self, kind: ProblemKind, field: &'static str, what: String) {
         self.0.push(SettingProblem { kind, field, what });
     }
 
+    /// Ends the checks.
+    ///
+    /// # Errors
+    /// All problems found, if there are any.
     fn into_result(self) -> Result<(), PlanError> {
         if self.0.is_empty() {
             Ok(())
@@ -87,7 +111,10 @@ impl Problems {
     }
 }
 
-/// Everything that can be told from settings, model and dataset.
+/// Checks everything that can be told from settings, model and dataset.
+///
+/// # Errors
+/// [`PlanError`] with all problems, those of single settings first.
 pub(super) fn check(
     spec: &RunSpec,
     model: &ModelSummary,
@@ -106,6 +133,7 @@ pub(super) fn check(
     problems.into_result()
 }
 
+/// Checks the adapter's settings against the model's modules and blocks.
 fn check_adapter(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problems) {
     if adapter.method.facts().has_alpha {
         let ranks = adapter.rank_pattern.keys();
@@ -125,7 +153,8 @@ fn check_adapter(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Probl
     }
 }
 
-/// Every entry must fit a module that is adapted.
+/// Checks that every entry of `rank_pattern` or `alpha_pattern` fits a module that is adapted: one that fits none would
+/// have no effect.
 fn check_pattern<'a>(
     field: &'static str,
     keys: impl Iterator<Item = &'a String>,
@@ -141,7 +170,9 @@ fn check_pattern<'a>(
     }
 }
 
-/// A start from the base has no more directions than the base.
+/// Checks that a start from the base (PiSSA, OLoRA) asks for no more directions than each weight has, `min(in, out)`.
+///
+/// The largest rank of the settings counts for every module.
 fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problems) {
     let mut told = Vec::new();
     for (layer, module) in adapter.modules(shape.num_hidden_layers) {
@@ -158,7 +189,8 @@ fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problem
     }
 }
 
-/// Rows fit the model's context, where a learned prompt takes its place.
+/// Checks that rows fit the model's context, where a learned prompt takes its place. A length that is already out of
+/// its range is not told twice.
 fn check_length(spec: &RunSpec, model: &ModelSummary, problems: &mut Problems) {
     let longest = model
         .max_position_embeddings
@@ -173,6 +205,7 @@ fn check_length(spec: &RunSpec, model: &ModelSummary, problems: &mut Problems) {
     }
 }
 
+/// Checks that a row is left to train on.
 fn check_data(dataset: &PreparedSummary, problems: &mut Problems) {
     if dataset.num_training_rows == 0 {
         problems.push(
@@ -186,7 +219,10 @@ fn check_data(dataset: &PreparedSummary, problems: &mut Problems) {
     }
 }
 
-/// Whether the device can hold the run.
+/// Checks whether the device can hold the run; a device without a known limit can.
+///
+/// # Errors
+/// [`PlanError`] with one problem of kind [`ProblemKind::Memory`].
 pub(super) fn check_memory(needed_bytes: u64, device: DeviceProfile) -> Result<(), PlanError> {
     let mut problems = Problems::default();
     if let Some(limit) = device.limit_bytes.filter(|&limit| needed_bytes > limit) {

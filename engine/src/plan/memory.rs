@@ -9,14 +9,14 @@
 //! | weights | as loaded, packed; kernels unpack them as they go, so none is ever dense |
 //! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
-//! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` a module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
+//! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` per module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
 //! | kept blocks | what the backward of the last blocks needs, as many as the [device](DeviceProfile::kept_bytes) may keep, besides that one |
 //! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
 //! | adapter | multiples of the trainable parameters |
 //!
-//! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are full.
-//! Activations and head do not meet at their greatest; that both are counted pays for the gaps that an allocator leaves,
-//! or nearly (see [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
+//! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are
+//! full. Activations and head do not meet at their greatest; that both are counted pays for the gaps that an allocator
+//! leaves, or nearly (see [`GAPS_RATIO`]). The tests hold the sum to what runs were measured to take.
 
 use protocol::{DeviceKind, ModelSummary, Precision, PreparedSummary, RunSpec, TargetModule};
 
@@ -26,7 +26,7 @@ use crate::{
     sizes::{BlockShape, chunk_rows},
 };
 
-/// The program's own data, and what loading and reading leave behind.
+/// The program's own data, and what loading and reading leave in the worker's memory.
 const PROGRAM_BYTES: u64 = 8 << 20;
 /// A thread's stack, and its place in the pool.
 const BYTES_PER_THREAD: u64 = 2 << 20;
@@ -44,42 +44,58 @@ const LIVE_KEY_VALUE: u64 = 2;
 const LIVE_HEAD_NORM: u64 = 2;
 /// `[n, f]` alive at once: gate, up, and a gradient.
 const LIVE_INTERMEDIATE: u64 = 3;
-/// `[n, r]` alive at once a module: `A x` and its gradient.
+/// `[n, r]` alive at once per module: `A x` and its gradient.
 const LIVE_RANK: u64 = 2;
-/// `[n, in]` a module with dropout: the mask, and the input under it.
+/// `[n, in]` for each module with dropout: the mask, and the input under it.
 const LIVE_DROPOUT: u64 = 2;
 /// `[s, d]` alive at once in the head: its input, the scored rows, their norm, the weighted rows, and their gradient.
 const LIVE_HEAD_HIDDEN: u64 = 5;
 /// What the gaps between allocations add to all that comes and goes, as a share of it.
 const GAPS_RATIO: (u64, u64) = (1, 4);
-/// Copies of each trainable parameter: the weight, two moments, the last finite and the best earlier weights, the sum of
-/// gradients, and while they are moved the tensors of weights and of gradients, the latter once more in one piece.
+/// Copies of each trainable parameter: the weight, two moments, the last finite and the best earlier weights, the sum
+/// of gradients, and while they are moved the tensors of weights and of gradients, the latter once more in one piece.
 const COPIES_OF_ADAPTER: u64 = 9;
 /// As above, of what is on a device with memory of its own: weights, gradients, and these in one piece.
 const DEVICE_COPIES_OF_ADAPTER: u64 = 3;
 
-/// Bytes of each part of the peak. Numbers too great for u64 stay at its maximum.
+/// Bytes of each part of the peak; see the table above. Numbers too great for u64 stay at its maximum.
+///
+/// On WebGPU all parts are memory of the device, on the CPU all are memory of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryEstimate {
+    /// The weights as they were loaded, still quantized.
     pub weights_bytes: u64,
+    /// The program, the stacks of its threads, the tokenizer; 0 on WebGPU.
     pub worker_bytes: u64,
+    /// The input of every block and the output of the last, which grow with the depth.
     pub block_inputs_bytes: u64,
+    /// One block at work: its forward, its backward, and the gradients between them.
     pub activations_bytes: u64,
+    /// What the other blocks keep for their backward, up to what the device may keep.
     pub kept_blocks_bytes: u64,
+    /// One chunk of the head, with its logits.
     pub head_bytes: u64,
+    /// All copies of the adapter, its gradient and its moments.
     pub adapter_bytes: u64,
+    /// What an allocator loses between blocks of memory that come and go.
     pub gaps_bytes: u64,
 }
 
-/// Sizes of one micro-batch at its greatest.
+/// Sizes of one micro-batch at its greatest, or of one pass over it where it is split.
 struct BatchShape {
+    /// `b`, 1 if rows are packed and passes are short.
     rows: u64,
+    /// `t`, with the tokens of a learned prompt.
     tokens_per_row: u64,
+    /// `s`, at most `b t`.
     scored: u64,
 }
 
 impl BatchShape {
-    /// `pass_tokens`: what a pass over packed rows takes at least, where it does not take the whole micro-batch.
+    /// Bounds the micro-batches of a run.
+    ///
+    /// `pass_tokens` limits a pass over packed rows where a micro-batch is split into passes. A whole packed row is
+    /// counted in any case, since evaluations take one at a time.
     fn new(spec: &RunSpec, dataset: &PreparedSummary, pass_tokens: Option<u64>) -> Self {
         let num_rows = match spec.packing {
             true => super::num_batched_rows(spec, dataset),
@@ -123,13 +139,16 @@ impl BatchShape {
         }
     }
 
+    /// Returns `n = b t`.
     fn tokens(&self) -> u64 {
         self.rows.saturating_mul(self.tokens_per_row)
     }
 }
 
 impl MemoryEstimate {
-    /// The peak of a run; `dataset` was prepared under `spec.data`.
+    /// Estimates the peak of a run; `dataset` was prepared under `spec.data`, and `device` has the run's precision.
+    ///
+    /// `resident_bytes` are the weights as they were loaded.
     pub(super) fn new(
         spec: &RunSpec,
         model: &ModelSummary,
@@ -164,7 +183,7 @@ impl MemoryEstimate {
         }
     }
 
-    /// The sum of all parts.
+    /// Returns the sum of all parts, at most `u64::MAX`.
     pub fn total_bytes(&self) -> u64 {
         [
             self.weights_bytes,
@@ -181,12 +200,16 @@ impl MemoryEstimate {
     }
 }
 
-/// Bytes of a sum of products of numbers in single precision.
+/// Returns the bytes of a sum of products of numbers in single precision.
+///
+/// ```text
+/// [[3, n, d], [2, n, r]]  ->  4 (3 n d + 2 n r)
+/// ```
 fn numbers(terms: &[&[u64]]) -> u64 {
     bytes(terms, Precision::Single)
 }
 
-/// Bytes of a sum of products of numbers.
+/// Returns the bytes of a sum of products of numbers; saturates, as settings and files can ask for anything.
 fn bytes(terms: &[&[u64]], precision: Precision) -> u64 {
     let product = |factors: &&[u64]| {
         let factors = factors.iter().copied();
@@ -195,6 +218,7 @@ fn bytes(terms: &[&[u64]], precision: Precision) -> u64 {
     terms.iter().map(product).fold(0, u64::saturating_add)
 }
 
+/// Returns what the worker holds besides tensors.
 fn worker_bytes(model: &ModelSummary, device: DeviceProfile) -> u64 {
     let threads = (device.threads as u64).saturating_mul(BYTES_PER_THREAD);
     let tokenizer = (model.vocab_size as u64).saturating_mul(BYTES_PER_WORD);
@@ -203,6 +227,10 @@ fn worker_bytes(model: &ModelSummary, device: DeviceProfile) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
+/// Returns the bytes of one block at work.
+///
+/// What lies between the first norm and the output of a block has the precision of the run; the residual stream, norms
+/// of heads, and everything of the adapter are always 32-bit.
 fn activations_bytes(
     spec: &RunSpec,
     model: &ModelSummary,
@@ -247,6 +275,8 @@ fn activations_bytes(
     bytes(&inside, precision).saturating_add(numbers(&always_single))
 }
 
+/// Returns the sizes that determine how much a block keeps for its backward, for a block in which every target module
+/// is adapted. Training asks the loaded model instead; see [`crate::model::Model::block_shape`].
 pub(super) fn block_shape(
     spec: &RunSpec,
     model: &ModelSummary,
@@ -268,7 +298,8 @@ pub(super) fn block_shape(
     }
 }
 
-/// The memory of the blocks that are not computed again, except for one, whose activations are counted separately.
+/// Returns the memory of the blocks that are not computed again, except for one, whose activations are counted
+/// separately. `most` is what the device may keep.
 fn kept_blocks_bytes(
     block: BlockShape,
     model: &ModelSummary,
@@ -282,6 +313,8 @@ fn kept_blocks_bytes(
         .saturating_mul(block.kept_bytes(n))
 }
 
+/// Returns the bytes of one chunk of the head: logits, the scored rows and their gradient, and the packed rows of the
+/// chunk at the mean size of the model's weights.
 fn head_bytes(model: &ModelSummary, batch: &BatchShape, resident_bytes: u64) -> u64 {
     let hidden = model.hidden_size as u64;
     let chunk = chunk_rows(batch.scored.try_into().unwrap_or(usize::MAX)) as u64;

@@ -4,13 +4,24 @@
 //! evaluation takes the held-out rows through them once. What a block takes is measured ([`Speed`]); what depends on
 //! the settings is computed from it: attention grows with the length of the rows, blocks whose activations are not kept
 //! are recomputed, and adapters add their own products. After a run, its steps correct the whole estimate.
+//!
+//! ```text
+//! block = block_millis * layers * (1 + adapters + attention(t)) / (1 + attention(measured t))
+//! step  = (n block (1 + 0.4 recomputed) + s head_millis) * accumulation + the optimizer's part
+//! eval  = 0.5 held_out (block + scored_ratio * head_millis)
+//! total = (step * num_steps + eval * num_evaluations) * ratio
+//! ```
+//!
+//! `adapters` and `attention` are in units of the block's products with its weights, `sum of in * out` over its
+//! modules.
 
 use protocol::{ModelSummary, PreparedSummary, TargetModule};
 
 use super::{RunPlan, memory::block_shape};
 use crate::device::DeviceProfile;
 
-/// The number of tokens in the row with which a block is measured on that device.
+/// Returns the number of tokens in the row with which a block is measured on that device: a GPU needs many to be busy,
+/// a CPU is nearly as fast with few.
 pub fn measured_tokens(device: DeviceProfile) -> usize {
     if device.has_short_passes() { 128 } else { 512 }
 }
@@ -23,7 +34,7 @@ const AGAIN: f64 = 0.4;
 const NARROW: f64 = 2.0;
 /// The rest of a step: the optimizer, reading and writing the adapter.
 const MILLIS_PER_STEP: f64 = 5.0;
-/// The same, per trainable parameter.
+/// The same, for each trainable parameter.
 const MILLIS_PER_PARAMETER: f64 = 2e-5;
 
 /// The speed of a device with a model.
@@ -33,19 +44,21 @@ pub struct Speed {
     pub block_millis: f64,
     /// Milliseconds of the head's loss and gradient for each scored token.
     pub head_millis: f64,
-    /// How much longer than computed the steps of the last run took.
+    /// How much longer than computed the steps of the last run took; 1 before a run.
     pub ratio: f64,
 }
 
-/// The lengths of a run's rows.
+/// The lengths of a run's rows, after they were cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowLengths {
     /// Tokens of each training row, ascending.
     training: Vec<usize>,
+    /// Tokens of all held-out rows together.
     validation_tokens: usize,
 }
 
 impl RowLengths {
+    /// Takes the lengths of the training rows in any order.
     pub fn new(mut training: Vec<usize>, validation_tokens: usize) -> Self {
         training.sort_unstable();
         Self {
@@ -54,7 +67,11 @@ impl RowLengths {
         }
     }
 
-    /// The mean length of the longest of `b` rows that are drawn at random, to which the others are padded.
+    /// Returns the mean length of the longest of `b` rows that are drawn at random, to which the others are padded.
+    ///
+    /// With lengths `l_1 <= ... <= l_n`, the longest of `b` draws is among the first `i` with probability `(i / n)^b`,
+    /// so its mean is `sum l_i ((i / n)^b - ((i - 1) / n)^b)`. Draws count as independent, although an epoch draws each
+    /// row once.
     fn mean_longest(&self, b: usize) -> f64 {
         let n = self.training.len() as f64;
         // The share of draws in which all rows are among the first `count`.
@@ -64,6 +81,7 @@ impl RowLengths {
             .sum()
     }
 
+    /// Returns the mean length; 0 without rows.
     fn mean(&self) -> f64 {
         let sum: usize = self.training.iter().sum();
         sum as f64 / self.training.len().max(1) as f64
@@ -73,14 +91,19 @@ impl RowLengths {
 /// The durations of the parts of a run, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimeEstimate {
+    /// One optimizer step, with all its micro-batches.
     pub step_secs: f64,
+    /// One evaluation; 0 without held-out rows.
     pub evaluation_secs: f64,
     num_steps: u64,
+    /// With the base's.
     num_evaluations: u64,
 }
 
 impl TimeEstimate {
-    /// `dataset` and `lengths` are of the rows as they were prepared for the plan.
+    /// Estimates the parts of a run; `dataset` and `lengths` are of the rows as they were prepared for the plan.
+    ///
+    /// The first step's compiling is not in it.
     pub fn new(
         plan: &RunPlan,
         model: &ModelSummary,
@@ -156,17 +179,20 @@ impl TimeEstimate {
         }
     }
 
-    /// The whole run, including the evaluations before, during and after it.
+    /// Returns the whole run, including the evaluations before, during and after it.
     pub fn total_secs(&self) -> f64 {
         self.step_secs * self.num_steps as f64 + self.evaluation_secs * self.num_evaluations as f64
     }
 }
 
+/// Returns the number of weights of a projection with these features.
 fn product((input, output): (usize, usize)) -> f64 {
     input as f64 * output as f64
 }
 
-/// How much longer a block takes for each token of a row than in the measured one, with its adapters.
+/// Returns how much longer a block takes for each token of a row than in the measured one, with its adapters.
+///
+/// `weights` and `adapters` are the block's number of weights and the adapters' share of their time.
 fn attention(
     model: &ModelSummary,
     device: DeviceProfile,

@@ -1,5 +1,8 @@
 //! Finds the fastest variant of the kernels on a device, and the fastest precision. The cases decide whether it is
 //! correct.
+//!
+//! Clocks in browsers are coarse (a millisecond or more in some), so what is timed is repeated until it lasts, and the
+//! lowest of several times counts: whatever disturbs a measurement makes it longer.
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use protocol::DeviceProblem;
@@ -11,20 +14,23 @@ use crate::{
     weights::packed::{PackedKind, PackedMatrix},
 };
 
-/// The size of the timed product: large enough to tell variants apart, yet quick.
+/// The rows and columns of the timed product: large enough to tell variants apart, yet quick.
 const SIZE: usize = 256;
 /// The number of consecutive products, so that reading the last one costs little in comparison.
 const REPETITIONS: usize = 8;
-/// How long products in each precision are timed, and the maximum number of them.
+/// How long products in each precision are timed, ...
 const ENOUGH_MILLIS: f64 = 20.0;
+/// ... and the maximum number of them.
 const MOST_REPETITIONS: usize = 64;
 /// Halves have to take less than this share of the time.
 const WORTHWHILE: f64 = 0.9;
 
-/// All variants that return a result, fastest first.
+/// Returns all variants that return a result, fastest first.
+///
+/// It leaves the last one preferred; the caller sets the one to use.
 ///
 /// # Errors
-/// [`DeviceProblem::InitFailed`] if nothing can be read from the device.
+/// [`DeviceProblem::InitFailed`] if nothing can be read from the device with any variant.
 pub async fn by_speed(device: &Device, clock: &dyn Clock) -> Result<Vec<Variant>, DeviceProblem> {
     let mut timed = Vec::new();
     let mut problem = None;
@@ -42,7 +48,11 @@ pub async fn by_speed(device: &Device, clock: &dyn Clock) -> Result<Vec<Variant>
     }
 }
 
-/// Milliseconds of the product, without compiling it.
+/// Returns the milliseconds of the products, without compiling them: the first of two rounds compiles, and the lower
+/// one counts.
+///
+/// # Errors
+/// [`DeviceProblem::InitFailed`] if the result cannot be read.
 async fn time(device: &Device, clock: &dyn Clock) -> Result<f64, DeviceProblem> {
     let ones = TensorData::new(vec![1.0f32; SIZE * SIZE], [SIZE, SIZE]);
     let x = Tensor::<2>::from_data(ones, device);
@@ -59,10 +69,12 @@ async fn time(device: &Device, clock: &dyn Clock) -> Result<f64, DeviceProblem> 
     Ok(elapsed)
 }
 
-/// Whether a block's products take less time in halves than in single precision, by enough to be sure of it.
+/// Returns whether a block's products take less time in halves than in single precision, by enough to be sure of it.
+///
+/// Each precision is timed three times in turn, so that a clock rate that changes meanwhile meets both.
 ///
 /// # Errors
-/// [`DeviceProblem::InitFailed`] where nothing can be read from the device.
+/// [`DeviceProblem::InitFailed`] if nothing can be read from the device.
 pub async fn halves_are_faster(device: &Device, clock: &dyn Clock) -> Result<bool, DeviceProblem> {
     // The MLP of a small model, with weights of the most common kind.
     let (num_tokens, d, f) = (256, 576, 1536);
@@ -101,7 +113,14 @@ pub async fn halves_are_faster(device: &Device, clock: &dyn Clock) -> Result<boo
     Ok(half < single * WORTHWHILE)
 }
 
-/// The milliseconds of `repetitions` pairs of products, forward and backward.
+/// Returns the milliseconds of `repetitions` pairs of products, forward and backward.
+///
+/// # Shapes
+/// - `weight`: `[f, d]`
+/// - `x`: `[n, d]`, in the precision that is timed
+///
+/// # Errors
+/// [`DeviceProblem::InitFailed`] if the result cannot be read.
 async fn time_products(
     weight: &FrozenMatrix,
     x: &Tensor<2>,
@@ -117,7 +136,10 @@ async fn time_products(
     Ok(clock.now_millis() - started)
 }
 
-/// Waits until a tensor is computed.
+/// Waits until a tensor is computed, by reading its first number.
+///
+/// # Errors
+/// [`DeviceProblem::InitFailed`] with what the graphics library said.
 async fn read_corner(tensor: Tensor<2>) -> Result<(), DeviceProblem> {
     let corner = tensor.slice([0..1, 0..1]).cast(FloatDType::F32);
     let read = read_all(corner).await;

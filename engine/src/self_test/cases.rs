@@ -1,4 +1,18 @@
 //! The cases of the self-test, which compare a device's results with sums in f64.
+//!
+//! | case | what | shapes |
+//! |---|---|---|
+//! | matmul | `X Y`, not in halves | `[53, 576] [576, 1536]` |
+//! | transposed matmul | `X^T Y^T` of views, not in halves | `[192, 61] [75, 192]` |
+//! | Q4_1 projection, and its gradient | `X W^T`, `dY W` with quantized `W` | `n = 37`, `W` `[576, 1536]` |
+//! | softmax attention, and its gradient | causal, grouped heads; `dV` | `t = 69`, `h = 9`, `kv = 3`, `hd = 64` |
+//! | SwiGLU of a norm, norm's gradient | the elementwise kernels | `[43, 576]` |
+//! | LoRA gradient of A and of B | through the projection with an adapter | `n = 45`, `d = 576`, `r = 8` |
+//!
+//! Most widths are those of SmolLM2-135M; the numbers of rows are odd, so that the last tile of every kernel is a
+//! partial one. Inputs come from one ChaCha8 stream, so every device gets the same. An error is the largest difference
+//! among the compared elements over their largest reference: small elements are not held to a relative error of their
+//! own, since sums cancel.
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use protocol::{DeviceProblem, Precision, SelfTestCase};
@@ -19,10 +33,10 @@ use crate::{
     weights::packed::{PackedKind, PackedMatrix, unpack_row},
 };
 
-/// The number of elements of a result that are compared.
+/// The number of elements of a result that are compared, besides its corners; each reference is a whole sum.
 const NUM_COMPARED: usize = 400;
 
-/// The largest allowed error, relative to the largest reference value.
+/// Returns the largest allowed error, relative to the largest reference value.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::Single => 1e-4,
@@ -57,28 +71,39 @@ pub async fn run_cases(
     Ok(bench.passed)
 }
 
+/// A self-test under way: the device under test, the stream of its inputs, and the cases passed so far.
 struct Bench<'a> {
+    /// The device under test.
     device: &'a Device,
+    /// Times the cases, for the report.
     clock: &'a dyn Clock,
+    /// In which activations are; what stays in 32 bits in a block stays so here.
     precision: Precision,
+    /// Draws inputs, and which elements are compared.
     rng: ChaCha8Rng,
+    /// Cases in the order in which they ran.
     passed: Vec<SelfTestCase>,
 }
 
-/// A matrix on the host and on the device.
+/// A matrix on the host, for the reference, and on the device.
 struct Pair {
+    /// Row by row.
     values: Vec<f32>,
+    /// The length of a row.
     cols: usize,
+    /// The same numbers on the device, in f32.
     tensor: Tensor<2>,
 }
 
 impl Pair {
+    /// Returns an element in f64.
     fn at(&self, row: usize, col: usize) -> f64 {
         f64::from(self.values[row * self.cols + col])
     }
 }
 
 impl Bench<'_> {
+    /// Checks a product of two dense matrices.
     async fn matmul(&mut self) -> Result<(), DeviceProblem> {
         let (m, k, n) = (53, 576, 1536);
         let (x, y) = (self.random(m, k), self.random(k, n));
@@ -87,6 +112,7 @@ impl Bench<'_> {
         self.compare("matmul", product, reference).await
     }
 
+    /// Checks a product of two transposed views, which a kernel must read in place by their strides.
     async fn transposed_matmul(&mut self) -> Result<(), DeviceProblem> {
         let (m, k, n) = (61, 192, 75);
         let (x, y) = (self.random(k, m), self.random(n, k));
@@ -99,7 +125,7 @@ impl Bench<'_> {
             .await
     }
 
-    /// The forward and backward pass through a Q4_1 matrix.
+    /// Checks the forward and the backward of a projection with a Q4_1 matrix, which has scales and minima.
     async fn packed_projection(&mut self) -> Result<(), DeviceProblem> {
         let (n, rows, cols) = (37, 576, 1536);
         let packed = self.random_packed(rows, cols);
@@ -114,6 +140,7 @@ impl Bench<'_> {
                 out,
             );
         }
+        // The reference is a product with the unpacked matrix, which other tests hold to the format.
         let weight = |row: usize, col: usize| f64::from(dense[row * cols + col]);
         let matrix = FrozenMatrix::from_packed(packed, self.device);
         let x = self.random(n, cols);
@@ -134,7 +161,7 @@ impl Bench<'_> {
         .await
     }
 
-    /// The causal softmax of nine heads over three key heads.
+    /// Checks the causal softmax of nine query heads over three key heads, and the gradient of the values.
     async fn attention(&mut self) -> Result<(), DeviceProblem> {
         let heads = Heads {
             batch: 1,
@@ -198,11 +225,17 @@ impl Bench<'_> {
             .await
     }
 
-    /// A norm, its gradient, and SwiGLU of its result.
+    /// Checks a norm, its gradient, and SwiGLU of its result. With `i = 1 / sqrt(mean(x^2) + eps)`:
+    ///
+    /// ```text
+    /// norm      w x i                              SwiGLU of it   silu(norm) up
+    /// gradient  residual + (w dy - x mean(w dy x) i^2) i
+    /// ```
     async fn elements(&mut self) -> Result<(), DeviceProblem> {
         const EPS: f64 = 1e-5;
         let (n, d) = (43, 576);
         let (x, weight, up) = (self.random(n, d), self.random(1, d), self.random(n, d));
+        // Computed from the inputs as they are in f32: the device may round, the reference may not.
         let inverse_rms: Vec<f64> = (0..n)
             .map(|row| {
                 let square: f64 = (0..d).map(|l| x.at(row, l).powi(2)).sum();
@@ -242,7 +275,9 @@ impl Bench<'_> {
         self.compare("norm's gradient", dx, reference).await
     }
 
-    /// `dA = s (dy B)^T x` and `dB = s dy^T (x A^T)`
+    /// Checks a projection's gradients with an adapter: `dA = s (dy B)^T x` and `dB = s dy^T (x A^T)`.
+    ///
+    /// A gradient that is missing counts as zeros, which no reference equals.
     async fn lora_gradient(&mut self) -> Result<(), DeviceProblem> {
         let (n, d, r, scaling) = (45, 576, 8, 2.0);
         let (x, a, b) = (self.random(n, d), self.random(r, d), self.random(d, r));
@@ -281,7 +316,15 @@ impl Bench<'_> {
         self.compare("LoRA gradient of B", d_b, reference_b).await
     }
 
-    /// Compares elements spread over the result with their references.
+    /// Compares elements spread over the result with their references, and notes the case as passed.
+    ///
+    /// # Shapes
+    /// - `result`: `[rows, cols]`, in any precision
+    /// - `reference`: the element of a row and a column
+    ///
+    /// # Errors
+    /// [`DeviceProblem::WrongResult`] if the error is above the tolerance, [`DeviceProblem::InitFailed`] if the result
+    /// cannot be read.
     async fn compare(
         &mut self,
         name: &str,
@@ -338,7 +381,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Converts to the precision of the blocks.
+    /// Returns a matrix in the precision of the blocks.
     fn activations(&self, pair: &Pair) -> Tensor<2> {
         match self.precision {
             Precision::Single => pair.tensor.clone(),
@@ -346,7 +389,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Uniform in `[-1, 1)`.
+    /// Makes a matrix of numbers uniform in `[-1, 1)`, multiples of 2^-23 that f32 holds exactly.
     fn random(&mut self, rows: usize, cols: usize) -> Pair {
         let values: Vec<f32> = (0..rows * cols)
             .map(|_| (self.rng.next_u32() >> 8) as f32 / (1u32 << 23) as f32 - 1.0)
@@ -359,7 +402,10 @@ impl Bench<'_> {
         }
     }
 
-    /// Q4_1 with scales near 1/8 and offsets near -1.
+    /// Makes a Q4_1 matrix with scales near 1/8 and offsets near -1, so that its weights are spread around 0.
+    ///
+    /// # Shapes
+    /// - returns `[rows, cols]`; `cols` must be a multiple of 32
     fn random_packed(&mut self, rows: usize, cols: usize) -> PackedMatrix {
         let kind = PackedKind::Q4_1;
         let words = (0..rows * cols / 8).map(|_| self.rng.next_u32()).collect();

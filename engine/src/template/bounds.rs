@@ -4,6 +4,16 @@
 //! written out, with each part counted as often as it occurs. None contains a namespace or a loop, which change later,
 //! so a value that was in bounds stays in bounds, and whatever walks it (printing, comparing, sorting) takes no more
 //! than a few times its weight.
+//!
+//! The weight of a value is 64 bytes and its text, plus the weights of its parts:
+//!
+//! ```text
+//! "abc"              64 + 3 inside a container
+//! ["abc", "abc"]     64 + 2 (64 + 3)
+//! x = [..]; [x, x]   64 + twice the weight of x, though x is in memory once
+//! ```
+//!
+//! Without this, `{% set x = [x, x] %}` forty times makes a value of some kilobytes that takes 2^40 steps to print.
 
 use std::sync::Arc;
 
@@ -21,13 +31,14 @@ pub(super) const WEIGHED: &str = "(weighed)";
 /// and what is assigned to an attribute of a namespace.
 pub(super) const ASSIGNED: &str = "(assigned)";
 
-/// The weight that a value may have.
+/// The weight that a value may have: 2 MiB, twice what a template may write.
 pub const MAX_VALUE_BYTES: usize = 2 << 20;
-/// The depth that a value may have. JSON is read to a depth of 128.
+/// The depth that a value may have. serde_json reads JSON to a depth of 128; a row's tool call is a few levels deeper
+/// inside its conversation.
 pub const MAX_VALUE_DEPTH: usize = 136;
-/// The weight of a value beyond its text.
+/// The weight of a value beyond its text; it also limits lists to 32,768 items.
 const BYTES_PER_VALUE: usize = 64;
-/// Values that are walked for one step of fuel.
+/// Values that are weighed for one step of fuel.
 const VALUES_PER_FUEL: usize = 16;
 /// Items of a list that are made for one step of fuel; minijinja's own rate.
 const ITEMS_PER_FUEL: usize = 2;
@@ -39,12 +50,19 @@ pub(super) const BYTES_PER_FUEL: usize = 64;
 #[error("the value is too large")]
 pub(super) struct TooLarge;
 
+/// The error of a value beyond the bounds, as minijinja passes it on.
 pub(super) fn too_large() -> Error {
     Error::new(ErrorKind::InvalidOperation, "the value is too large").with_source(TooLarge)
 }
 
-/// Gives the environment the filters above and, instead of minijinja's own, those filters and functions that make
-/// more than they are paid for.
+/// Gives the environment the filters above and, instead of minijinja's own, those filters and functions that make more
+/// than they are paid for:
+///
+/// | name | what minijinja's own would do |
+/// |---|---|
+/// | `split`, `lines` | make a value of 64 bytes for each byte of a text |
+/// | `format` | pad to any width |
+/// | `dict`, `namespace` | keep containers that were never weighed |
 pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_filter(BOUNDED, bounded);
     environment.add_filter(WEIGHED, weighed);
@@ -59,6 +77,9 @@ pub(super) fn install(environment: &mut Environment<'static>) {
 }
 
 /// Charges for text before it is made.
+///
+/// # Errors
+/// That the fuel is spent.
 pub(super) fn charge_bytes(state: &State, num_bytes: usize) -> Result<(), Error> {
     match num_bytes / BYTES_PER_FUEL {
         0 => Ok(()),
@@ -66,7 +87,10 @@ pub(super) fn charge_bytes(state: &State, num_bytes: usize) -> Result<(), Error>
     }
 }
 
-/// Charges for the items of a list before it is made.
+/// Charges for the items of a list before it is kept.
+///
+/// # Errors
+/// That the fuel is spent.
 fn charge_items(state: &State, count: usize) -> Result<(), Error> {
     match count / ITEMS_PER_FUEL {
         0 => Ok(()),
@@ -74,14 +98,20 @@ fn charge_items(state: &State, count: usize) -> Result<(), Error> {
     }
 }
 
-/// The result of an operation that may make a container.
+/// The filter around what may make a container: makes a lazy list at once, charges for its items, and weighs it. Text
+/// and numbers pass unchanged.
+///
+/// # Errors
+/// [`TooLarge`], that the fuel is spent, or a namespace or loop inside the value.
 fn bounded(state: &State, value: Value) -> Result<Value, Error> {
     let Some(object) = value.as_object() else {
         return Ok(value);
     };
+    // A `Vec` is in memory already, and a tuple must stay a tuple.
     let is_made = object.downcast_ref::<Vec<Value>>().is_some() || value.is_tuple();
     let value = match object.repr() {
         ObjectRepr::Seq | ObjectRepr::Iterable if !is_made => {
+            // Refused by its length, where it is known, before anything is allocated.
             let count = object.enumerator_len().unwrap_or_default();
             if count > MAX_VALUE_BYTES / BYTES_PER_VALUE {
                 return Err(too_large());
@@ -109,11 +139,20 @@ fn bounded(state: &State, value: Value) -> Result<Value, Error> {
     Ok(value)
 }
 
+/// The filter around what is about to be walked: weighs the value and passes it on.
+///
+/// # Errors
+/// As [`weigh`].
 fn weighed(state: &State, value: Value) -> Result<Value, Error> {
     weigh(state, &value)?;
     Ok(value)
 }
 
+/// The filter around what becomes an attribute of a namespace: refuses what would change later. A namespace that holds
+/// another could otherwise come to hold itself, and a walk would never end.
+///
+/// # Errors
+/// For a namespace or a loop.
 fn assigned(value: Value) -> Result<Value, Error> {
     match changes(&value) {
         true => Err(Error::new(
@@ -124,7 +163,7 @@ fn assigned(value: Value) -> Result<Value, Error> {
     }
 }
 
-/// Whether a value changes after it was made.
+/// Whether a value changes after it was made. minijinja keeps these types private, so their names tell.
 fn changes(value: &Value) -> bool {
     value.as_object().is_some_and(|object| {
         let name = object.type_name();
@@ -132,10 +171,12 @@ fn changes(value: &Value) -> bool {
     })
 }
 
-/// Walks a value, which its fuel pays for. Its weight in bytes.
+/// Walks a value, which its fuel pays for, and returns its weight in bytes.
+///
+/// Text alone weighs its bytes, any other value without parts 64: there is nothing to walk.
 ///
 /// # Errors
-/// [`TooLarge`], or that the fuel is spent.
+/// [`TooLarge`], that the fuel is spent, or a namespace or loop inside a container.
 pub(super) fn weigh(state: &State, value: &Value) -> Result<usize, Error> {
     let mut scales = Scales {
         state,
@@ -149,14 +190,19 @@ pub(super) fn weigh(state: &State, value: &Value) -> Result<usize, Error> {
     Ok(scales.num_bytes)
 }
 
+/// A walk under way.
+/// Fuel is charged for every 16 values, before the next ones are looked at.
 struct Scales<'a, 'b, 'c> {
     state: &'a State<'b, 'c>,
+    /// The weight so far.
     num_bytes: usize,
     /// Values walked since fuel was last charged.
     unpaid: usize,
 }
 
 impl Scales<'_, '_, '_> {
+    /// Adds a value that is `depth` levels inside the one being weighed, with all of its parts. The depth is bounded
+    /// before the next level is entered, so the recursion is, too.
     fn add(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         self.num_bytes += BYTES_PER_VALUE + value.as_str().map_or(0, str::len);
         if self.num_bytes > MAX_VALUE_BYTES || depth > MAX_VALUE_DEPTH {
@@ -196,7 +242,7 @@ impl Scales<'_, '_, '_> {
     }
 }
 
-/// `value|split(separator)`
+/// `value|split(separator)`, with at most `max_splits` cuts.
 fn split(
     value: &Value,
     separator: Option<Arc<str>>,
@@ -206,13 +252,16 @@ fn split(
     filters::split(value, separator, max_splits)
 }
 
-/// `value|lines`
+/// `value|lines`: the lines of a text as a list.
 fn lines(value: &Value) -> Result<Value, Error> {
     check_pieces(value, Some("\n"))?;
     filters::lines(value)
 }
 
 /// Checks that the pieces of a text are within the bounds, before they are made; at any whitespace without a separator.
+///
+/// # Errors
+/// [`TooLarge`] for more pieces than a list may have.
 pub(super) fn check_pieces(text: &Value, separator: Option<&str>) -> Result<(), Error> {
     let Some(text) = text.as_str() else {
         return Ok(());
@@ -228,7 +277,7 @@ pub(super) fn check_pieces(text: &Value, separator: Option<&str>) -> Result<(), 
     }
 }
 
-/// `text|format(...)`
+/// `text|format(...)`, Python's `%` operator.
 fn format(state: &State, text: &str, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let args = args.into_values();
     charge_format(state, text, '%', &args)?;
@@ -236,7 +285,15 @@ fn format(state: &State, text: &str, args: Rest<ValueOrKwargs>) -> Result<Value,
 }
 
 /// Charges for what a format would write at most: each of its fields may write each argument, and as much padding as
-/// the numbers in it say.
+/// the numbers in it say. `field` is the character that begins a field.
+///
+/// ```text
+/// "%5d of %-20s"   2 fields, 25 characters of padding
+/// "%999999999d"    more than all fuel pays for, so it is refused before a byte is written
+/// ```
+///
+/// # Errors
+/// That the fuel is spent, and those of [`weigh`].
 pub(super) fn charge_format(
     state: &State,
     text: &str,
@@ -257,12 +314,13 @@ pub(super) fn charge_format(
     charge_bytes(state, num_bytes)
 }
 
-/// `dict(pairs, key=value)`
+/// `dict(pairs, key=value)`, weighed when it is made.
 fn dict(state: &State, value: Option<Value>, update_with: Kwargs) -> Result<Value, Error> {
     bounded(state, functions::dict(value, update_with)?)
 }
 
-/// `namespace(key=value)`
+/// `namespace(key=value)`: the only value that a template can change. Its attributes are checked as they are assigned
+/// (`assigned`).
 fn namespace(state: &State, defaults: Option<ValueOrKwargs>) -> Result<Value, Error> {
     let made = functions::namespace(defaults)?;
     weigh(state, &made)?;

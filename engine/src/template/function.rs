@@ -1,4 +1,13 @@
-//! The functions and filters that `transformers` gives chat templates in addition to those of Jinja.
+//! The functions and filters that `transformers` gives chat templates in addition to those of Jinja, and Python's
+//! methods of strings, lists and dicts (`minijinja_contrib::pycompat`), each with Python's definition of spaces and
+//! spelling:
+//!
+//! | template | result |
+//! |---|---|
+//! | `{{ true }} {{ none }}` | `True None` |
+//! | `{{ {"a": [1, "é"]}\|tojson }}` | `{"a": [1, "é"]}` |
+//! | `{{ " x\u001f".strip() }}` | `x` |
+//! | `{{ strftime_now("%d %b %Y") }}` | `26 Jul 2024` |
 
 use std::borrow::Cow;
 
@@ -12,12 +21,16 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::{bounds, writer::CappedWriter};
 
-/// A template's own refusal, stored as the source of minijinja's error so that it is recognized by its type.
+/// A template's own refusal, stored as the source of minijinja's error so that it is recognized by its type. The
+/// template works; the conversation is not what it expects, such as roles that do not alternate.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Raised(pub(super) String);
 
-/// `raise_exception(message)`
+/// `raise_exception(message)`: ends the rendering.
+///
+/// # Errors
+/// Always, with [`Raised`] as its source.
 pub(super) fn raise_exception(message: String) -> Result<String, Error> {
     Err(
         Error::new(ErrorKind::InvalidOperation, "raise_exception was called")
@@ -27,6 +40,11 @@ pub(super) fn raise_exception(message: String) -> Result<String, Error> {
 
 /// `strftime_now(format)`, always at noon on July 26, 2024: a run must not depend on the day on which it is made.
 /// Llama's template falls back to this date. Unusual directives are left unchanged.
+///
+/// ```text
+/// strftime_now("%d %b %Y")   ->   "26 Jul 2024"
+/// strftime_now("%Y, %Z")     ->   "2024, %Z"
+/// ```
 pub(super) fn strftime_now(format: String) -> String {
     const DIRECTIVES: [(&str, &str); 16] = [
         ("%Y", "2024"),
@@ -52,6 +70,7 @@ pub(super) fn strftime_now(format: String) -> String {
 }
 
 /// Whether Python's `str.strip` treats a character as a space: those of Unicode, and the four separators of ASCII.
+/// Rust's `char::is_whitespace` lacks these separators (U+001C to U+001F).
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{1c}'..='\u{1f}')
 }
@@ -65,7 +84,11 @@ pub(super) fn trim(text: Cow<'_, str>, chars: Option<Cow<'_, str>>) -> String {
     text.trim_matches(is_trimmed).to_owned()
 }
 
-/// Python's methods; those that strip are implemented here, with Python's definition of spaces.
+/// Calls Python's methods, which minijinja lacks. Those that strip are implemented here, with Python's definition of
+/// spaces; those that make lists or padding are checked before they run.
+///
+/// # Errors
+/// [`bounds::TooLarge`], that the fuel is spent, or that there is no such method.
 pub(super) fn method(
     state: &mut State,
     value: &Value,
@@ -93,7 +116,7 @@ pub(super) fn method(
     }
 }
 
-/// Writes a value as Python's `str` does where Jinja's own spelling differs.
+/// Writes a value as Python's `str` does where Jinja's own spelling differs: `True`, `False` and `None`.
 pub(super) fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match (value.kind(), value.is_true()) {
         (ValueKind::None, _) => out.write_str("None").map_err(Error::from),
@@ -104,9 +127,12 @@ pub(super) fn format(out: &mut Output, state: &mut State, value: &Value) -> Resu
 }
 
 /// `value|tojson(indent=None)` as Python's `json.dumps(value, ensure_ascii=False)` writes it, unlike Jinja's own
-/// filter, which escapes HTML.
+/// filter, which escapes HTML. An indent is at most 16.
 ///
 /// What is written is bounded by the fuel that is left, which pays for it.
+///
+/// # Errors
+/// That the fuel is spent, an option that does not exist, or a value that JSON cannot hold.
 pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     options.assert_all_used()?;
@@ -124,6 +150,10 @@ pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<Va
     written.map(Value::from)
 }
 
+/// Writes JSON as `formatter` spaces it, into at most as many bytes as the fuel that is left pays for.
+///
+/// # Errors
+/// As for [`tojson`].
 fn write(state: &State, value: &Value, formatter: impl Formatter) -> Result<String, Error> {
     let fuel = state.fuel_levels().map_or(0, |(_, left)| left) as usize;
     let mut bytes = CappedWriter::new(fuel * bounds::BYTES_PER_FUEL);
@@ -135,7 +165,7 @@ fn write(state: &State, value: &Value, formatter: impl Formatter) -> Result<Stri
     }
 }
 
-/// JSON on one line with a space after commas and colons.
+/// JSON on one line with a space after commas and colons: `{"a": [1, 2]}`, Python's default separators.
 struct Spaced;
 
 impl Formatter for Spaced {

@@ -1,9 +1,18 @@
 //! What a template's source may look like: how long a chain and how deep a nest the parser is given.
 //!
 //! minijinja's parser, its code generator and the release of what they built call themselves once for each operator of
-//! a chain (`a + b + c`), each step into a value (`.a.b[0]|f`), each bracket, each block inside a block and each `elif`.
+//! a chain (`a + b + c`), each step into a value (`.a.b[0]|f`), each bracket, each block inside a block, each `elif`.
 //! Only brackets and blocks are counted there, so a few kilobytes of chain overflow the stack, which in a worker ends
 //! the engine. The source is therefore measured first, by minijinja's own lexer and without recursion.
+//!
+//! What is counted for `{{ [a + b.c, d|f]|g }}`, with the depth so far under each token:
+//!
+//! ```text
+//! [    a    +    b    .c   ,    d    |f   ]    |g
+//! 1    1    2    2    3    3    3    3    3    4
+//! ```
+//!
+//! A level of brackets is as deep as its deepest element; closing it makes it an operand of the level around it.
 
 use minijinja::{
     machinery::{Token, tokenize},
@@ -14,39 +23,46 @@ use super::TemplateError;
 
 /// Operators and steps from the outside of an expression to its innermost value. The longest in use have some 60.
 pub const MAX_EXPRESSION_DEPTH: usize = 400;
-/// Brackets inside brackets. The templates in use have up to 8.
+/// Brackets inside brackets, counted from 1 for a tag without any. The templates in use have up to 8.
 pub const MAX_BRACKETS: usize = 40;
 /// Blocks inside blocks; an `elif` counts as one more block. The templates in use have up to 30.
 pub const MAX_BLOCKS: usize = 100;
 
-/// The blocks that always have an end of their own.
+/// The blocks that always have an end of their own. A `set` may have one, and an `elif` has none.
 const OPENING: [&str; 7] = ["for", "if", "with", "autoescape", "filter", "macro", "call"];
 
 /// One pair of brackets, or a whole tag: elements between commas, each a chain of operands.
+/// The levels of all open brackets are a stack on the heap, so measuring needs no recursion.
 #[derive(Default)]
 struct Level {
-    /// Of the present element: its operators so far, the depth of its present operand, and of its deepest earlier one.
+    /// The operators of the present element so far.
     operators: usize,
+    /// The depth of the present operand: its steps, and what its brackets hold.
     operand: usize,
+    /// The depth of the deepest operand before it in the same element.
     deepest: usize,
     /// Depth of the deepest element before it.
     elements: usize,
-    /// What the levels around it had when it began.
+    /// The depth of everything around it when it began.
     outside: usize,
 }
 
 impl Level {
+    /// The depth of the deepest element, the present one included. A chain's operators count in full, since the tree of
+    /// `a + b + c` leans to one side.
     fn depth(&self) -> usize {
         let element = self.operators + self.operand.max(self.deepest);
         element.max(self.elements)
     }
 
+    /// Ends the present operand: another one follows.
     fn operator(&mut self) {
         self.operators += 1;
         self.deepest = self.deepest.max(self.operand);
         self.operand = 0;
     }
 
+    /// Ends the present element, as a comma does.
     fn next_element(&mut self) {
         *self = Self {
             elements: self.depth(),
@@ -58,6 +74,12 @@ impl Level {
 
 /// Refuses a source that is deeper than the limits. What the lexer cannot read is left to the parser, which stops there
 /// as well.
+///
+/// A `-` before a number counts as an operator, so the count may be a little higher than the parser's depth. The limits
+/// are far above the templates in use.
+///
+/// # Errors
+/// [`TemplateError::TooDeep`] with the first place that is beyond a limit.
 pub(super) fn check(source: &str, syntax: &SyntaxConfig) -> Result<(), TemplateError> {
     let too_deep = |line: u16, what, count, limit| TemplateError::TooDeep {
         line: line.into(),

@@ -1,22 +1,27 @@
 //! Why a run fails.
+//!
+//! A failure is a type until it reaches the page: the session decides by it what can still be saved, and only
+//! `From<RunError> for Failure` makes sentences of it. A stop by the user is not among them; it is
+//! [`Interruption::Stopped`].
 
 use protocol::{Failure, FailureKind};
 
 use super::non_finite::NonFiniteAt;
 use crate::{pacing::Interruption, tensor::DeviceLost};
 
-/// What ends a step, an evaluation or a run.
+/// What ends a step, an evaluation or a run, other than the user.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TrainError {
+    /// The device delivers nothing any more.
     #[error(transparent)]
     Device(#[from] DeviceLost),
-    /// Numbers that are infinite or none.
+    /// A loss, a gradient or a parameter that is infinite or not a number.
     #[error("numbers that are not finite: {0:?}")]
     NonFinite(NonFiniteAt),
     /// The adapter could not be started from the base.
     #[error("the adapter could not be started: {0:?}")]
     Start(Box<Failure>),
-    /// A bug in Inlay.
+    /// A bug in Inlay: something that the code promises elsewhere did not hold. The text is for the report.
     #[error("{0}")]
     Bug(String),
 }
@@ -52,7 +57,9 @@ impl From<TrainError> for Failure {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{error}")]
 pub struct RunError {
+    /// What happened.
     pub error: TrainError,
+    /// The step of the adapter that the run leaves; `None` if it leaves none.
     pub kept_step: Option<u64>,
 }
 

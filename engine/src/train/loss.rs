@@ -10,7 +10,18 @@
 //!
 //! so the first term of the gradient is attention of the hidden states over the rows of the head. As in attention with
 //! a running softmax (Dao et al., arXiv 2205.14135), one pass over chunks of the vocabulary keeps the running maximum,
-//! the running sum and the weighted mean of rows; each logit is computed once and discarded.
+//! the running sum and the weighted mean of rows; each logit is computed once and discarded:
+//!
+//! ```text
+//! m = -inf, z = 0, w = 0                          for every position i
+//! per chunk C:  m' = max(m, max_C l)              l = H_i W_C^T, [s, c]
+//!               z  = z exp(m - m') + sum_C exp(l - m')
+//!               w  = w exp(m - m') + sum_C exp(l - m') W_C
+//! at the end:   nll = m + log z - l_y,   dL/dH_i = w / z - W_y
+//! ```
+//!
+//! The target's logit comes from a gather of the targets' rows of `W`, `[s, d]`, so no chunk has to look for it. The
+//! running sums are [`HeadSums`]; memory is `s c + O(s d)` with `c` rows of the head in a chunk.
 //!
 //! The running maximum also tells whether a target is the likeliest token, `y_i = argmax_v H_i W_v`: its logit then
 //! reaches the maximum. Both are the same product summed in two orders, so they agree except for rounding. A sum of `d`
@@ -23,24 +34,36 @@ use burn::tensor::Tensor;
 
 use crate::kernels::{FrozenMatrix, HeadSums};
 
-/// The loss of every scored token and the gradient of their sum.
+/// The loss of every scored token, and the gradient of their sum with respect to the hidden states.
 pub struct HeadLoss {
     /// Negative log-likelihoods, natural logarithm, `[s, 1]`.
     pub nll: Tensor<2>,
-    /// `[s, d]`, if requested.
+    /// `dL/dH`, `[s, d]`; `None` if it was not requested.
     pub gradient: Option<Tensor<2>>,
     /// The logarithms of the sums of the logits' exponentials, `[s, 1]`.
+    /// The gradient of a trained head needs them.
     pub log_sums: Tensor<2>,
     /// How much the largest logit exceeds the target's, minus what rounding explains, `[s, 1]`: at most 0 if the target
     /// is the likeliest token. Present if no gradient was requested.
     pub lead: Option<Tensor<2>>,
 }
 
-/// Passes over the vocabulary, `chunk` rows of the head at a time (at least one); awaits `between_chunks` after each
-/// chunk and ends early on its error. `hidden` is `[s, d]`, one row for each of `targets`.
+/// Passes over the vocabulary, `chunk` rows of the head at a time (at least one), and returns the losses of all
+/// targets.
+///
+/// Awaits `between_chunks` after each chunk and ends early on its error. The work is proportional to `s v d`, with or
+/// without a gradient; the gradient doubles it.
+///
+/// # Shapes
+/// - `hidden`: `[s, d]` in f32, after the last norm; one row for each target
+/// - `head`: `[v, d]`
+/// - `targets`: `[s]`, ids below `v`
 ///
 /// # Errors
 /// Whatever `between_chunks` returns.
+///
+/// # Panics
+/// If `chunk` is 0.
 pub async fn cross_entropy<E>(
     hidden: Tensor<2>,
     head: &FrozenMatrix,
@@ -65,6 +88,7 @@ pub async fn cross_entropy<E>(
         let rounding = products.abs().sum_dim(1).mul_scalar(relative);
         sums.maximum.clone() - target_logits.clone() - rounding
     });
+    // Added last: `exp(maximum)` itself would overflow.
     let log_sums = sums.sum.clone().log() + sums.maximum;
     let nll = log_sums.clone() - target_logits;
     let gradient = with_gradient.then(|| sums.weighted / sums.sum - target_rows);

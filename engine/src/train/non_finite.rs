@@ -1,5 +1,14 @@
 //! The failure of a run whose numbers are no longer finite: what happened, whether the learning rate can be the cause,
 //! and what helps. Nothing is said here about what was kept; the session adds that, since only it knows.
+//!
+//! | the adapter was changed before | precision | remedy |
+//! |---|---|---|
+//! | yes | 32-bit | a lower learning rate |
+//! | yes | 16-bit | 32-bit, or a lower learning rate |
+//! | never | 16-bit | 32-bit |
+//! | never | 32-bit | another device or model file; the row, if it is the only one |
+//!
+//! A warm-up begins with a rate of 0, so "never" can still hold after the first step.
 
 use protocol::{Failure, FailureKind, Precision};
 
@@ -22,7 +31,7 @@ pub enum NonFinite {
 }
 
 impl NonFinite {
-    /// Of the two numbers of a step, the one that is not finite.
+    /// Tells which of the two numbers of a step is not finite; one of them is not.
     pub fn of_step(loss: f64) -> Self {
         if loss.is_finite() {
             Self::Gradient
@@ -31,7 +40,7 @@ impl NonFinite {
         }
     }
 
-    /// In a step, or in the evaluation after it; see [`NonFiniteAt`].
+    /// Adds where it happened: in step `step`, or in the evaluation after it; see [`NonFiniteAt`].
     pub fn at(self, step: u64, learned_at: Option<f64>, precision: Precision) -> NonFiniteAt {
         NonFiniteAt {
             what: self,
@@ -41,6 +50,7 @@ impl NonFinite {
         }
     }
 
+    /// What happened, for a run that has learned something.
     fn in_training(self) -> String {
         let what = match self {
             Self::Loss => "The loss became infinite or not a number.",
@@ -53,6 +63,7 @@ impl NonFinite {
         what.to_owned()
     }
 
+    /// What happened, for a run whose adapter is still as it started.
     fn at_the_start(self, step: u64) -> String {
         let what = match self {
             Self::Loss | Self::Adapter => "loss",
@@ -87,20 +98,27 @@ impl NonFinite {
     }
 }
 
-/// Where numbers were not finite.
+/// Where numbers were not finite, and under which settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NonFiniteAt {
+    /// Which numbers.
     pub what: NonFinite,
-    /// 0 is the base.
+    /// The optimizer step, counted from 1, that failed or that the evaluation followed; 0 is the base.
     pub step: u64,
     /// The latest learning rate at which the adapter was changed before; `None` if it never was: then the model itself
     /// gives such numbers.
     pub learned_at: Option<f64>,
+    /// The precision in which the blocks computed.
     pub precision: Precision,
 }
 
 impl NonFiniteAt {
-    /// What the user reads.
+    /// Makes what the user reads: kind [`FailureKind::NonFinite`], the step, row and rate as its place, and a remedy.
+    ///
+    /// ```text
+    /// A gradient became infinite or not a number.     at: step 12, learning rate 1.00e-2
+    /// Lower the learning rate (a tenth is a good try) and start again.
+    /// ```
     pub fn failure(self) -> Failure {
         let Self {
             what: of,
@@ -123,6 +141,7 @@ impl NonFiniteAt {
     }
 }
 
+/// What helps where the adapter has changed.
 fn of_training(precision: Precision) -> &'static str {
     match precision {
         Precision::Single => "Lower the learning rate (a tenth is a good try) and start again.",

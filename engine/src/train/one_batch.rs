@@ -1,4 +1,11 @@
 //! The first optimizer step of a run by itself, on an adapter that is discarded.
+//!
+//! It shows what a run would train on before the run: the very micro-batches of the first step, the loss of each token,
+//! and whether one step at the full rate lowers the loss of these tokens.
+//!
+//! ```text
+//! losses (base, or the adapter to continue) -> the step -> loss_after on the same micro-batches
+//! ```
 
 use super::{
     error::TrainError,
@@ -15,34 +22,38 @@ use crate::{
     surroundings::Surroundings,
 };
 
-/// The results of the step.
+/// What the step was taken on, and what it did.
 pub struct OneBatch {
+    /// The micro-batches of the first step of the schedule.
     pub micro_batches: Vec<Batch>,
-    /// The losses of the scored tokens of every micro-batch, in order, before the step.
+    /// The losses of the scored tokens of every micro-batch, in order, before the step, without dropout.
     pub losses: Vec<Vec<f32>>,
     /// Mean over all scored tokens, after the step.
     pub loss_after: f64,
+    /// The global L2 norm of the mean gradient, before clipping.
     pub grad_norm: f64,
 }
 
 impl OneBatch {
-    /// Mean over all scored tokens, before the step.
+    /// Returns the mean over all scored tokens, before the step.
     pub fn loss_before(&self) -> f64 {
         let losses = self.losses.iter().flatten();
         losses.map(|&loss| f64::from(loss)).sum::<f64>() / self.num_scored() as f64
     }
 
-    /// The number of tokens that the loss covers.
+    /// Returns the number of tokens that the loss covers, over all micro-batches.
     pub fn num_scored(&self) -> usize {
         self.losses.iter().map(Vec::len).sum()
     }
 }
 
-/// Takes the step with the schedule's highest rate: the first rate of a warm-up is 0, which would show nothing.
-/// It is paused and stopped like a run.
+/// Takes the step with the schedule's highest rate: the first rate of a warm-up is 0, which would show nothing. It is
+/// paused and stopped like a run.
+///
+/// `initial` is the adapter to continue and stays as it is.
 ///
 /// # Errors
-/// The user's stop, a device's failure, or a loss or gradient that is not finite.
+/// The user's stop, the device's failure, or a loss or gradient that is not finite, before the step or after it.
 pub async fn step(
     plan: &RunPlan,
     model: &Model,

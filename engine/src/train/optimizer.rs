@@ -2,16 +2,30 @@
 //!
 //! Adapters are small, so their master weights and moments stay on the host: both devices then update in the same way,
 //! and a checkpoint is three plain vectors.
+//!
+//! With gradient `g`, rate `a` and weight decay `w` (Loshchilov and Hutter, arXiv 1711.05101), step `k` from 1 on is
+//!
+//! ```text
+//! m = m + (1 - b1) (g - m)                     (torch's lerp)
+//! v = b2 v + (1 - b2) g^2
+//! p = p (1 - a w) - a / (1 - b1^k)  m / (sqrt(v) / sqrt(1 - b2^k) + eps)
+//! ```
+//!
+//! Everything per element is f32, as in `torch.optim.AdamW` on f32 parameters; the scalars in front are computed in f64
+//! and rounded where torch rounds them. Golden values of torch are in the tests.
 
 use protocol::RunSpec;
 
 use crate::adapter::Group;
 
-/// The parameters of `torch.optim.AdamW` other than the learning rate.
+/// The parameters of `torch.optim.AdamW` other than the learning rate; a run's settings have the ranges.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConfig {
+    /// Decay of the running mean of gradients, `adam_beta1`.
     pub beta1: f64,
+    /// Decay of the running mean of squared gradients, `adam_beta2`.
     pub beta2: f64,
+    /// Added to the denominator after the bias correction, `adam_epsilon`.
     pub epsilon: f64,
     /// Decoupled: parameters shrink by `lr * weight_decay` per step, independent of the gradient.
     pub weight_decay: f64,
@@ -28,9 +42,10 @@ impl From<&RunSpec> for AdamWConfig {
     }
 }
 
-/// The optimizer with its state, equal to `torch.optim.AdamW` (not fused, no AMSGrad).
+/// The optimizer with its state, equal to `torch.optim.AdamW` (not fused, no AMSGrad). It does not own the parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
+    /// What all groups share.
     pub config: AdamWConfig,
     /// Running mean of the gradients, one per parameter.
     pub m: Vec<f32>,
@@ -38,6 +53,8 @@ pub struct AdamW {
     pub v: Vec<f32>,
     /// The number of updates done.
     pub step: u64,
+    /// Consecutive ranges of the parameters, each with its factor of the rate (LoRA+'s `loraplus_lr_ratio`) and with or
+    /// without weight decay. One that covers everything unless [`Self::with_groups`] sets others.
     groups: Vec<Group>,
 }
 
@@ -46,14 +63,18 @@ pub struct AdamW {
 #[error(
     "the optimizer holds {expected} parameters but was given {parameters} with {gradients} gradients"
 )]
+/// Vectors whose lengths do not match: a bug of the caller, not of the data.
 pub struct LengthMismatch {
+    /// As many as the optimizer was made for.
     pub expected: usize,
+    /// As many parameters as came.
     pub parameters: usize,
+    /// As many gradients as came.
     pub gradients: usize,
 }
 
 impl AdamW {
-    /// An optimizer before its first update.
+    /// Makes an optimizer before its first update: moments of zero, one group, full rate, with decay.
     pub fn new(config: AdamWConfig, num_parameters: usize) -> Self {
         Self {
             config,
@@ -68,15 +89,19 @@ impl AdamW {
         }
     }
 
-    /// Assigns the parameters to groups, which must be consecutive and cover all of them.
+    /// Assigns the parameters to groups, which must be consecutive and cover all of them: others are never updated.
     pub fn with_groups(self, groups: Vec<Group>) -> Self {
         Self { groups, ..self }
     }
 
-    /// Updates `params` in place with one step at the rate `lr`.
+    /// Updates `params` in place with one step at the rate `lr`, which a rate of 0 leaves as they are (the moments
+    /// still change).
+    ///
+    /// # Shapes
+    /// - `params`, `grads`: `[num_parameters]` in the layout's order
     ///
     /// # Errors
-    /// If the lengths differ from the optimizer's; nothing is changed then.
+    /// [`LengthMismatch`] if the lengths differ from the optimizer's; nothing is changed then.
     pub fn update(
         &mut self,
         params: &mut [f32],
@@ -97,6 +122,7 @@ impl AdamW {
             epsilon,
             weight_decay,
         } = self.config;
+        // Both corrections are 1 long before the exponent saturates.
         let exponent = i32::try_from(self.step).unwrap_or(i32::MAX);
         let correction1 = 1.0 - beta1.powi(exponent);
         let correction2_sqrt = (1.0 - beta2.powi(exponent)).sqrt() as f32;
@@ -124,7 +150,8 @@ impl AdamW {
     }
 }
 
-/// L2 norm over all gradients, summed in f64. NaN or infinite exactly if a gradient is.
+/// Returns the L2 norm over all gradients, summed in f64: the square of no f32 overflows there, so the result is NaN or
+/// infinite exactly if a gradient is.
 pub fn global_norm(grads: &[f32]) -> f64 {
     grads
         .iter()
@@ -133,8 +160,8 @@ pub fn global_norm(grads: &[f32]) -> f64 {
         .sqrt()
 }
 
-/// The factor by which `clip_grad_norm_` multiplies gradients with the global norm `norm`; 0 as `max_grad_norm` clips
-/// nothing.
+/// Returns the factor by which `torch.nn.utils.clip_grad_norm_` multiplies gradients with the global norm `norm`:
+/// `min(max_grad_norm / (norm + 1e-6), 1)`. A `max_grad_norm` of 0 clips nothing.
 pub fn clip_factor(norm: f64, max_grad_norm: f64) -> f64 {
     if max_grad_norm > 0.0 {
         (max_grad_norm / (norm + 1e-6)).min(1.0)

@@ -1,4 +1,14 @@
 //! Scores rows that are not trained on.
+//!
+//! Rows are batched like training rows, with padding or in bins, and scored under teacher forcing: each scored token is
+//! predicted from the row's own tokens before it. [`mean_loss`] gives the validation loss of a run, [`score_rows`] the
+//! numbers of each row for an evaluation after it, and [`likeliest`] the best of several answers to the same prompt.
+//!
+//! ```text
+//! loss            = sum of nll_sum / sum of num_scored      every token weighs the same, not every row
+//! token accuracy  = sum of num_right / sum of num_scored
+//! exact matches   = rows with is_exact
+//! ```
 
 use std::collections::BTreeSet;
 
@@ -21,10 +31,11 @@ use crate::{
 /// The score of a row under a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowResult {
-    /// Row number in the dropped file.
+    /// 0-based row number in the dropped file.
     pub row: usize,
-    /// Sum of negative log-likelihoods over the scored tokens.
+    /// Sum of negative log-likelihoods over the scored tokens, natural logarithm.
     pub nll_sum: f64,
+    /// The number of tokens that the loss covers; at least 1 in a row that was prepared.
     pub num_scored: usize,
     /// The number of scored tokens that are the likeliest at their positions.
     pub num_right: usize,
@@ -36,8 +47,11 @@ pub struct RowResult {
     pub is_exact: bool,
 }
 
-/// The score of each of `rows`, under the base if there is no adapter, in the order of the batches. `ends` are the
-/// tokens after which decoding stops. Reports its progress.
+/// Scores each of `rows`, under the base if there is no adapter; the results are in the order of the batches, which is
+/// not that of `rows` if `spec` asks for packing.
+///
+/// `ends` are the tokens after which decoding stops; if there are none, no row counts as cut. `spec` says only how rows
+/// are batched. Reports its progress in rows.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -59,7 +73,10 @@ pub async fn score_rows(
     Ok(results)
 }
 
-/// The scored tokens of a batch, row by row.
+/// Sums up the scored tokens of a batch, row by row.
+///
+/// # Shapes
+/// - `scores`: one for each scored token, in the order of the batch
 fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<RowResult> {
     let mut scores = scores.iter();
     let mut results = Vec::with_capacity(batch.rows.len());
@@ -81,6 +98,7 @@ fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<Ro
             result.nll_sum += f64::from(score.nll);
             result.num_scored += 1;
             result.num_right += usize::from(score.is_likeliest);
+            // Decoding ends with the end of a turn; what the template writes after it is nobody's answer.
             result.is_exact &= score.is_likeliest || is_behind_end;
             is_ended |= ends.contains(&batch.ids[at]);
         }
@@ -93,15 +111,19 @@ fn of_rows(batch: &Batch, scores: &[TokenScore], ends: &BTreeSet<u32>) -> Vec<Ro
 /// The loss over held-out rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeldOutLoss {
-    /// Mean negative log-likelihood per scored token.
+    /// Mean negative log-likelihood per scored token, natural logarithm.
     pub loss: f64,
+    /// The number of tokens that the loss covers.
     pub scored_tokens: u64,
-    /// Where it is not finite: the first row that makes it so.
+    /// The lowest number of a row whose own loss is not finite; `None` if the loss is finite.
     pub bad_row: Option<usize>,
+    /// How many such rows there are.
     pub num_bad_rows: usize,
 }
 
-/// The loss over `rows`, under the base if there is no adapter. Reports its progress.
+/// Computes the loss over `rows`, under the base if there is no adapter. Reports its progress.
+///
+/// A loss that is not finite is a result, not an error: the caller decides what it means.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -127,9 +149,11 @@ pub async fn mean_loss(
     })
 }
 
-/// The index of the likeliest of `candidates`, which differ in their scored tokens: the one whose scored tokens have
-/// the highest joint probability. `None` if there are no candidates. A pass takes at most `max_tokens` tokens, or a single
-/// candidate.
+/// Returns the index of the likeliest of `candidates`, which differ in their scored tokens: the one whose scored tokens
+/// have the highest joint probability. `None` if there are no candidates.
+///
+/// A pass takes as many candidates, packed, as have `max_tokens` tokens together, or a single one. Probabilities are not
+/// divided by the number of tokens: the candidates are whole answers, of which a longer one is less likely.
 ///
 /// # Errors
 /// Those of [`mean_loss`].

@@ -6,6 +6,18 @@
 //!
 //! Losses and gradients are sums over scored tokens until the whole optimizer step is known, and are divided once by
 //! its number of scored tokens: accumulation weighs every token equally, however rows are grouped into micro-batches.
+//!
+//! Which adapter a run leaves:
+//!
+//! | it ends | with held-out rows | without |
+//! |---|---|---|
+//! | finished | the one with the lowest loss on them | the last one |
+//! | stopped | the best so far, or the current one, scored now | the current one |
+//! | failed | the best so far, or the last one known to be good, scored if possible | the last one known to be good |
+//!
+//! Nothing that is not finite is kept. The base (step 0) is scored but never kept, so a run whose every evaluation is
+//! worse than the base still leaves its best adapter; the summary has both losses. All of it works on the parameters on
+//! the host: to keep an adapter is to copy a vector.
 
 use std::rc::Rc;
 
@@ -33,31 +45,39 @@ use crate::{
     surroundings::Surroundings,
 };
 
-/// The input of a run.
+/// What a run needs. It owns nothing, so the model and the dataset stay loaded after it.
 pub struct TrainingInput<'a> {
+    /// The checked settings, with the number of steps, the steps between evaluations, and the device.
     pub plan: &'a RunPlan,
+    /// The frozen base, on the device.
     pub model: &'a Model,
     /// The adapter to continue; a new one is made if there is none.
     pub initial: Option<&'a TrainedAdapter>,
+    /// The rows to learn from; not empty.
     pub train: &'a [TokenSequence],
+    /// The held-out rows; may be empty.
     pub validation: &'a [TokenSequence],
 }
 
 /// The result of a run, whatever its outcome.
 #[derive(Debug, Clone)]
 pub struct TrainingResult {
+    /// How it ended, in numbers.
     pub summary: RunSummary,
     /// Why the run failed, if it did.
     pub failure: Option<RunError>,
     /// The kept adapter, if a step was kept.
     pub adapter: Option<Rc<TrainedAdapter>>,
+    /// The metrics of its steps, thinned if there are many.
     pub steps: StepHistory,
+    /// The losses on the held-out rows, the base's first.
     pub evaluations: EvaluationHistory,
 }
 
-/// An adapter after a run.
+/// An adapter after a run: what another run continues, and what is tried and exported.
 #[derive(Debug, Clone)]
 pub struct TrainedAdapter {
+    /// Everything of it but the numbers.
     pub form: AdapterForm,
     /// In the layout's order; always finite.
     pub parameters: Vec<f32>,
@@ -71,6 +91,7 @@ impl TrainingResult {
             .map_or(&[], |adapter| &adapter.parameters)
     }
 
+    /// The result of a run that failed before its first evaluation.
     fn failed_at_start(error: TrainError) -> Self {
         Self {
             summary: RunSummary {
@@ -94,7 +115,10 @@ impl TrainingResult {
     }
 }
 
-/// Trains an adapter. The surroundings are told of everything as it happens; announcing the result is up to the caller.
+/// Trains an adapter, to the end of the plan, a stop, or a failure.
+///
+/// The surroundings are told of everything as it happens; announcing the result is up to the caller. A failure is part
+/// of the result, since a failed run may have kept an adapter.
 pub async fn train(input: TrainingInput<'_>, surroundings: &dyn Surroundings) -> TrainingResult {
     let mut session = match Session::start(&input, surroundings).await {
         Ok(session) => session,
@@ -118,7 +142,7 @@ pub async fn train(input: TrainingInput<'_>, surroundings: &dyn Surroundings) ->
     }
 }
 
-/// The state of `initial`, or of a new adapter.
+/// Makes the state before the first step: that of `initial`, or of a new adapter of the plan's settings.
 ///
 /// # Errors
 /// Those of [`TrainingState::start`].
@@ -136,25 +160,33 @@ pub async fn start(
     }
 }
 
+/// A run under way.
 struct Session<'a> {
     input: &'a TrainingInput<'a>,
     surroundings: &'a dyn Surroundings,
     pacing: Pacing<'a>,
     state: TrainingState,
+    /// What the run leaves if it ends now.
     best: Option<Best>,
     steps: StepHistory,
     evaluations: EvaluationHistory,
     time_left: TimeLeft,
+    /// On the clock without pauses.
     started_millis: f64,
 }
 
 /// The adapter with the lowest validation loss so far, or the newest if no rows are held out.
 struct Best {
     adapter: Snapshot,
+    /// Its mean loss on the held-out rows; `None` if it was not scored.
     loss: Option<f64>,
 }
 
 impl<'a> Session<'a> {
+    /// Makes the state of the run; reports and scores nothing yet.
+    ///
+    /// # Errors
+    /// Those of [`TrainingState::start`].
     async fn start(
         input: &'a TrainingInput<'a>,
         surroundings: &'a dyn Surroundings,
@@ -174,6 +206,10 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Takes all steps of the plan, with an evaluation before the first, every `eval_steps`, and after the last.
+    ///
+    /// # Errors
+    /// The user's stop, or what ended the run.
     async fn run(&mut self) -> Result<(), Interruption<TrainError>> {
         let plan = self.input.plan;
         let schedule = Schedule::new(&plan.spec, plan.num_steps);
@@ -195,7 +231,10 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// One optimizer step.
+    /// Takes one optimizer step and reports it. `batches` is the schedule after it has handed out `micro_batches`.
+    ///
+    /// The speed counts tokens without padding; the time left is estimated from tokens with it, since they are
+    /// computed, too.
     async fn step(
         &mut self,
         step: u64,
@@ -239,6 +278,11 @@ impl<'a> Session<'a> {
     }
 
     /// Scores the held-out rows and keeps the adapter if it is the best so far. Step 0 is the base.
+    ///
+    /// Without held-out rows it keeps the current adapter unseen. Either way the parameters must be finite.
+    ///
+    /// # Errors
+    /// The user's stop, the device's failure, or [`TrainError::NonFinite`].
     async fn evaluate(&mut self, step: u64) -> Result<(), Interruption<TrainError>> {
         let parameters = &self.state.parameters;
         if !parameters.iter().all(|parameter| parameter.is_finite()) {
@@ -275,6 +319,7 @@ impl<'a> Session<'a> {
             };
             return Err(self.non_finite(what, step));
         }
+        // Two comparisons: what is reported counts the base, what is kept does not.
         let is_best = self.evaluations.iter().all(|earlier| loss < earlier.loss);
         let beats_kept = self
             .best
@@ -298,12 +343,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Makes the failure of numbers that are not finite in the evaluation after a step.
     fn non_finite(&self, what: NonFinite, step: u64) -> Interruption<TrainError> {
         let precision = self.input.plan.device.precision;
         let at = what.at(step, self.state.learned_at, precision);
         Interruption::Failed(TrainError::NonFinite(at))
     }
 
+    /// Makes the current parameters those that the run leaves.
     fn keep(&mut self, step: u64, loss: Option<f64>) {
         let parameters = self.state.parameters.clone();
         self.best = Some(Best {
@@ -363,6 +410,7 @@ impl<'a> Session<'a> {
             .or_else(|| self.surroundings.memory_bytes())
     }
 
+    /// Makes the result; the adapter is what was kept.
     fn into_result(self, outcome: RunOutcome, failure: Option<RunError>) -> TrainingResult {
         let base_validation_loss = self.evaluations.base().map(|metrics| metrics.loss);
         let summary = RunSummary {

@@ -1,4 +1,9 @@
 //! Measures the speed of the device with the loaded model: a block forward and backward, and a part of the head.
+//!
+//! The plan computes the duration of a run from these two numbers and the shapes of the run (`plan/time.rs`). A
+//! measurement ends with a read of one number, which waits for everything queued before it; it is repeated often enough
+//! that the wait and a coarse clock hardly matter. Without an adapter and in the first block only: all blocks have the
+//! same shapes.
 
 use burn::tensor::Tensor;
 
@@ -12,17 +17,21 @@ use crate::{
     tensor::{DeviceLost, read_all},
 };
 
-/// The number of scored tokens and of vocabulary entries with which the head is measured.
+/// The number of scored tokens with which the head is measured.
 const SCORED: usize = 64;
+/// The number of vocabulary entries with which the head is measured; the rest is taken to be as fast.
 const WORDS: usize = 8192;
-/// The minimum duration and the maximum number of measurements.
+/// A block is repeated until its measurement takes this long, ...
 const ENOUGH_MILLIS: f64 = 20.0;
+/// ... but at most this many times.
 const MOST_REPETITIONS: usize = 16;
 
 /// Measures the speed; `None` for a model without blocks. On a CPU this takes tenths of a second for a small model.
 ///
+/// The ratio of the result is 1: no run has corrected it yet.
+///
 /// # Errors
-/// The device's failure.
+/// [`DeviceLost`] if the device delivers no result.
 pub async fn measure(
     model: &Model,
     device: DeviceProfile,
@@ -32,6 +41,7 @@ pub async fn measure(
         return Ok(None);
     };
     let num_tokens = measured_tokens(device);
+    // Any tokens do: the time of dense products does not depend on values.
     let ids: Vec<u32> = (0..num_tokens)
         .map(|token| (token % model.config.vocab_size) as u32)
         .collect();
@@ -49,6 +59,7 @@ pub async fn measure(
 
     let scored = SCORED.min(num_tokens);
     let rows = x.narrow(0, 0, scored);
+    // Once to compile, once to measure.
     head_millis(model, &rows, clock).await?;
     let (words, elapsed) = head_millis(model, &rows, clock).await?;
     let share = model.config.vocab_size as f64 / words as f64;
@@ -59,7 +70,10 @@ pub async fn measure(
     }))
 }
 
-/// The milliseconds of `repetitions` forwards and backwards of a block.
+/// Returns the milliseconds of `repetitions` forwards and backwards of a block.
+///
+/// # Shapes
+/// - `x`: `[n, d]`, the input, which stands in for the gradient of the output as well
 async fn blocks_millis(
     block: &Block,
     x: &Tensor<2>,
@@ -81,7 +95,10 @@ async fn blocks_millis(
     Ok(clock.now_millis() - started)
 }
 
-/// The number of vocabulary entries used, and the milliseconds of their loss and gradient.
+/// Returns the number of vocabulary entries used, and the milliseconds of their loss and gradient.
+///
+/// # Shapes
+/// - `rows`: `[s, d]`, any hidden states
 async fn head_millis(
     model: &Model,
     rows: &Tensor<2>,

@@ -1,4 +1,18 @@
 //! The state that an optimizer step changes: the adapter's parameters and the optimizer's moments.
+//!
+//! A step ([`TrainingState::step`]) is
+//!
+//! ```text
+//! upload parameters -> for each micro-batch: sum of losses, sum of gradients     device
+//!  -> divide by the scored tokens -> finite? -> clip -> AdamW -> parameters      host
+//! ```
+//!
+//! so `per_device_train_batch_size` and `gradient_accumulation_steps` only decide how much is computed at a time: each
+//! scored token of the step has the same weight, whichever micro-batch it is in (as transformers' `Trainer` does with
+//! `num_items_in_batch`).
+//!
+//! All state is on the host. The device holds a copy of the adapter only for the duration of a step, and a failed or
+//! stopped step leaves the parameters as they were.
 
 use std::{borrow::Cow, slice};
 
@@ -22,9 +36,11 @@ use crate::{
 /// An adapter in training.
 #[derive(Debug, Clone)]
 pub struct TrainingState {
+    /// What the parameters mean: layout, scaling, fixed matrices.
     pub form: AdapterForm,
-    /// In the layout's order.
+    /// In the layout's order. Finite until a step makes them otherwise, which the next evaluation finds.
     pub parameters: Vec<f32>,
+    /// The moments, and the number of steps done.
     pub optimizer: AdamW,
     /// The newest parameters known to give a finite loss and gradient; `None` before the second step, since the initial
     /// parameters are not a tuned adapter.
@@ -33,39 +49,49 @@ pub struct TrainingState {
     pub learned_at: Option<f64>,
     /// What computes the steps, and in which precision.
     pub device: DeviceProfile,
+    /// The largest global norm of a gradient; 0 is no limit.
     max_grad_norm: f64,
+    /// For the inputs of the adapter, `lora_dropout`; 0 is off.
     dropout_probability: f64,
+    /// The run's seed, from which the dropout masks are drawn.
     seed: u64,
+    /// Passes so far, over the whole run: each has its own dropout masks.
     num_micro_steps: u64,
 }
 
-/// Parameters after a step.
+/// Parameters after a step, to be kept or to fall back to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
+    /// The number of optimizer steps that led to them.
     pub step: u64,
+    /// In the layout's order.
     pub parameters: Vec<f32>,
 }
 
 /// The loss and gradient of an optimizer step, per scored token.
 #[derive(Debug, Clone)]
 pub struct MeanGradient {
+    /// Mean negative log-likelihood, natural logarithm.
     pub loss: f64,
     /// Before clipping, in the layout's order.
     pub gradients: Vec<f32>,
+    /// The number of tokens that the loss covers, over all micro-batches.
     pub scored_tokens: usize,
 }
 
 /// The numbers that an optimizer step reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepOutcome {
+    /// Mean negative log-likelihood per scored token, before the update.
     pub loss: f64,
-    /// Before clipping.
+    /// The global L2 norm of the mean gradient, before clipping.
     pub grad_norm: f64,
+    /// The number of tokens that the loss covers.
     pub scored_tokens: usize,
 }
 
 impl TrainingState {
-    /// The initial state of a run.
+    /// Makes the initial state of a run with a new adapter; `spec.seed` determines its random parameters.
     ///
     /// # Errors
     /// [`TrainError::Start`]: the device's failure while the adapter's initialization is computed from the base.
@@ -79,7 +105,11 @@ impl TrainingState {
         Ok(Self::of(spec, form, parameters, device))
     }
 
-    /// The initial state of a run that continues an adapter.
+    /// Makes the initial state of a run that continues an adapter: its parameters, but fresh moments and a step count
+    /// of 0.
+    ///
+    /// # Shapes
+    /// - `parameters`: one number for each of `form.layout.num_parameters`
     pub fn of(
         spec: &RunSpec,
         form: AdapterForm,
@@ -101,15 +131,17 @@ impl TrainingState {
         }
     }
 
-    /// The current adapter on the device.
+    /// Makes the current adapter on the device; later steps do not change it.
     pub fn upload(&self, model: &Model) -> DeviceAdapter {
         self.form.upload(&self.parameters, model)
     }
 
     /// Takes one optimizer step over the micro-batches together. After an error the parameters are unchanged.
     ///
+    /// The reported loss is that of the parameters before the update, as transformers logs it.
+    ///
     /// # Errors
-    /// The user's stop, a device's failure, or a loss or gradient that is not finite.
+    /// The user's stop, the device's failure, or [`TrainError::NonFinite`] if the loss or the gradient is not finite.
     pub async fn step(
         &mut self,
         model: &Model,
@@ -129,12 +161,14 @@ impl TrainingState {
             let at = what.at(done + 1, self.learned_at, self.device.precision);
             return Err(Interruption::Failed(TrainError::NonFinite(at)));
         }
+        // This step's loss and gradient were computed with the present parameters, which proves them usable.
         if done > 0 {
             self.sound = Some(Snapshot {
                 step: done,
                 parameters: self.parameters.clone(),
             });
         }
+        // Clipping cannot rescue a gradient that is not finite, so it comes after the check.
         let factor = clip_factor(grad_norm, self.max_grad_norm) as f32;
         gradients
             .iter_mut()
@@ -152,11 +186,17 @@ impl TrainingState {
         })
     }
 
-    /// The loss and gradient over the micro-batches together: summed until all are known, then divided once, so that
-    /// every scored token has the same weight.
+    /// Computes the loss and gradient over the micro-batches together: summed until all are known, then divided once,
+    /// so that every scored token has the same weight.
+    ///
+    /// Changes nothing but the count of passes, on which dropout masks depend.
+    ///
+    /// # Shapes
+    /// - `micro_batches`: `[b, t]` each, with at least one scored token among them
+    /// - returns one gradient for each parameter
     ///
     /// # Errors
-    /// The user's stop, or a device's failure.
+    /// The user's stop, or the device's failure.
     pub async fn gradient(
         &mut self,
         model: &Model,
@@ -186,7 +226,8 @@ impl TrainingState {
         })
     }
 
-    /// Each micro-batch, or the passes it is split into; see [`DeviceProfile::has_short_passes`].
+    /// Returns each micro-batch, or the passes it is split into so that every block of a pass can keep what its
+    /// backward needs; see [`DeviceProfile::has_short_passes`]. Only packed batches are split.
     fn passes<'a>(
         &self,
         model: &Model,
@@ -212,6 +253,7 @@ impl TrainingState {
         passes.collect()
     }
 
+    /// Counts a pass and returns its dropout; `None` if dropout is off.
     fn next_dropout(&mut self) -> Option<Dropout> {
         self.num_micro_steps += 1;
         (self.dropout_probability > 0.0).then_some(Dropout {
@@ -222,6 +264,10 @@ impl TrainingState {
     }
 }
 
+/// Adds a pass's gradients to the sum.
+///
+/// # Errors
+/// [`TrainError::Bug`] if their lengths differ.
 fn add_gradients(sum: &mut [f32], gradients: &[f32]) -> Result<(), Interruption<TrainError>> {
     if sum.len() != gradients.len() {
         let message = "the gradient and the adapter differ in length".to_owned();

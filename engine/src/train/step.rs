@@ -1,10 +1,23 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
-//! The forward keeps each block's input, and everything the backward needs for as many of the last blocks as
-//! the [device](DeviceProfile::kept_bytes) may keep. The head returns the gradient of its input (see [`super::loss`]);
+//! The forward keeps each block's input, and everything the backward needs for as many of the last blocks as the
+//! [device](DeviceProfile::kept_bytes) may keep. The head returns the gradient of its input (see [`super::loss`]);
 //! then, from the last block to the first, a block that kept only its input is recomputed, this time keeping what its
 //! backward needs (Chen et al., arXiv 1604.06174). So memory grows by one activation per block, whatever the depth, and
 //! for short sequences no block is computed twice. Every block boundary is a place to yield, to pause and to stop.
+//!
+//! ```text
+//! forward   embed -> block 0 -> block 1 -> ... -> block L-1 -> scored rows -> norm -> head: loss, gradient
+//! keeps               input      input             all of it
+//! backward  d_hidden <- block 0 <- block 1 <- ... <- block L-1 <- rows of zeros between <- norm
+//!                       recomputed recomputed        at once
+//! ```
+//!
+//! Only positions whose next token is scored reach the last norm and the head: `s` of the `n = b t` positions. Nothing
+//! here divides by the number of tokens; sums are divided once per optimizer step, in [`super::state`].
+//!
+//! Evaluation uses the same forward without keeping anything. The loss and all gradients but that of a trained head are
+//! read from the device in one transfer, since a read waits for everything that is queued.
 
 use burn::tensor::Tensor;
 use protocol::Precision;
@@ -28,22 +41,30 @@ use crate::{
     tensor::{index_tensor, read_all},
 };
 
-/// The result of a micro-step.
+/// The loss and gradient of one batch, both as sums over its scored tokens.
 pub struct MicroStep {
     /// The sum of negative log-likelihoods over the scored tokens.
     pub nll_sum: f64,
     /// Gradient of that sum, in the adapter's layout.
+    /// One number for each trainable parameter.
     pub gradients: Vec<f32>,
 }
 
-/// The positions whose next token is scored, and those tokens.
+/// The positions whose next token is scored, and those tokens; `s` of each, in the order of the batch.
 struct Scored {
     /// Indices into the `b t` positions of the batch.
     positions: Vec<usize>,
+    /// The id at the position after each of `positions`.
     targets: Vec<u32>,
 }
 
 impl Scored {
+    /// Collects them from the loss mask.
+    ///
+    /// ```text
+    /// ids        11 12 13 14 15         mask       0 0 1 0 1
+    /// positions     1     3             targets    13, 15
+    /// ```
     fn of(batch: &Batch) -> Self {
         let scored = (0..batch.ids.len()).filter(|&index| batch.loss_mask[index]);
         // A row's first token is never scored, so the position before is in the same row.
@@ -53,10 +74,18 @@ impl Scored {
     }
 }
 
-/// The loss and gradients of a batch.
+/// Computes the loss and gradients of a batch.
+///
+/// A learned prompt is put in front of every row first, so `batch` comes without it. `dropout` is the micro-step's, and
+/// recomputed blocks draw the same masks again. `device` gives the precision and how much may be kept.
+///
+/// # Shapes
+/// - `batch`: `[b, t]`
+/// - returns gradients in the order of the adapter's layout: per block its modules and norms, then the last norm, the
+///   prompt, and the head
 ///
 /// # Errors
-/// The user's stop, or the device's failure.
+/// The user's stop, or the device's failure. [`TrainError::Bug`] if a part of the result is missing.
 pub async fn forward_backward(
     model: &Model,
     adapter: &DeviceAdapter,
@@ -110,6 +139,7 @@ pub async fn forward_backward(
                 saved
             }
         };
+        // The first block's input is the embedding: only a learned prompt has a use for its gradient.
         let needs_input = block.index > 0 || adapter.prompt.is_some();
         let (d_input, block_gradients) = block.backward(
             d_hidden.clone(),
@@ -139,6 +169,8 @@ pub async fn forward_backward(
     let Some(nll_sum) = values.pop().map(f64::from) else {
         return Err(bug("no loss was read"));
     };
+    // The head's gradient needs all log-sums, so it takes a second pass over the vocabulary. It comes last in the
+    // layout.
     if let Some(own) = &adapter.head {
         let chunk = chunk_rows(scored.targets.len());
         values.extend(head::gradient(normed, own, &scored.targets, log_sums, chunk, pacing).await?);
@@ -149,7 +181,9 @@ pub async fn forward_backward(
     })
 }
 
-/// The sum of negative log-likelihoods over a batch's scored tokens, under the base if there is no adapter.
+/// Sums the negative log-likelihoods of a batch's scored tokens, under the base if there is no adapter.
+///
+/// The sum is in f64, so that long batches lose nothing. Dropout is off.
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -164,7 +198,10 @@ pub async fn evaluate(
     Ok(losses.into_iter().map(f64::from).sum())
 }
 
-/// The negative log-likelihood of each of a batch's scored tokens, under the base if there is no adapter.
+/// Computes the negative log-likelihood of each of a batch's scored tokens, under the base if there is no adapter.
+///
+/// # Shapes
+/// - returns `[s]`, in the order of the batch's positions
 ///
 /// # Errors
 /// The user's stop, or the device's failure.
@@ -188,10 +225,16 @@ pub struct TokenScore {
     pub is_likeliest: bool,
 }
 
-/// The score of each of a batch's scored tokens, under the base if there is no adapter.
+/// Scores each of a batch's scored tokens, under the base if there is no adapter.
+///
+/// Nothing is kept for a backward, and dropout is off.
+///
+/// # Shapes
+/// - returns `[s]`, in the order of the batch's positions; a learned prompt does not shift them
 ///
 /// # Errors
-/// The user's stop, or the device's failure.
+/// The user's stop, or the device's failure. [`TrainError::Bug`] if the head gives no comparison with the likeliest
+/// token.
 pub async fn token_scores(
     model: &Model,
     adapter: Option<&DeviceAdapter>,
@@ -224,6 +267,7 @@ pub async fn token_scores(
     Ok(values.chunks_exact(2).map(score).collect())
 }
 
+/// Makes the error of a part that is missing where the code promises one.
 fn bug(message: &str) -> Interruption<TrainError> {
     Interruption::Failed(TrainError::Bug(message.to_owned()))
 }
@@ -233,12 +277,15 @@ fn bug(message: &str) -> Interruption<TrainError> {
     clippy::large_enum_variant,
     reason = "a few kilobytes of handles a block"
 )]
+/// What a block keeps from its forward, `[n, ..]` tensors on the device.
 enum Kept {
+    /// Its input `[n, d]`: the block is computed again before its backward.
     Input(Tensor<2>),
+    /// Everything that its backward needs.
     All(block::Saved),
 }
 
-/// The values shared by the parts of one pass.
+/// The values shared by the parts of one pass, forward and backward.
 struct Pass<'a> {
     model: &'a Model,
     context: &'a PassContext,
@@ -246,7 +293,10 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// The last block's output `[b t, d]`.
+    /// Computes the last block's output and keeps nothing.
+    ///
+    /// # Shapes
+    /// - returns `[b t, d]`
     async fn forward(
         &self,
         adapter: Option<&DeviceAdapter>,
@@ -261,7 +311,12 @@ impl Pass<'_> {
         Ok(hidden)
     }
 
-    /// Like [`Self::forward`]; also returns what every block keeps for its backward.
+    /// Computes the last block's output, as [`Self::forward`] does, and what every block keeps for its backward.
+    ///
+    /// The last blocks keep everything, because theirs are the first backwards: what they hold is freed soonest.
+    ///
+    /// # Shapes
+    /// - returns `[b t, d]`, and one [`Kept`] per block, first block first
     async fn forward_saving(
         &self,
         adapter: &DeviceAdapter,
@@ -288,8 +343,10 @@ impl Pass<'_> {
         Ok((hidden, kept))
     }
 
-    /// The number of last blocks that keep everything their backward needs. The very last always does: its backward
-    /// follows at once.
+    /// Returns the number of last blocks that keep everything their backward needs. The very last always does: its
+    /// backward follows at once.
+    ///
+    /// All blocks are taken to have the shape of the first; see [`Model::block_shape`].
     fn num_kept(&self, adapter: &DeviceAdapter, kept_bytes: usize) -> usize {
         let has_dropout = self.context.dropout.is_some();
         let Some(shape) = self
@@ -303,6 +360,10 @@ impl Pass<'_> {
         shape.num_kept(tokens as u64, layers, kept_bytes).max(1)
     }
 
+    /// Runs the head over the scored rows, in chunks that bound the number of logits held at a time.
+    ///
+    /// # Shapes
+    /// - `normed`: `[s, d]`, after the last norm
     async fn head_loss(
         &self,
         normed: Tensor<2>,
@@ -310,6 +371,7 @@ impl Pass<'_> {
         scored: &Scored,
         with_gradient: bool,
     ) -> Result<HeadLoss, Interruption> {
+        // No fence between chunks, only a place to stop: their results are sums that the next chunk needs anyway.
         let breathe = async || self.pacing.breathe().await;
         cross_entropy(
             normed,
@@ -323,8 +385,16 @@ impl Pass<'_> {
     }
 }
 
-/// Places `rows` `[s, d]` at `positions` of `[num_rows, d]`, with zeros elsewhere: a gather from the rows and one row
-/// of zeros, since a scatter would need atomics on the GPU.
+/// Places `rows` at `positions` of a larger matrix, with zeros elsewhere: a gather from the rows and one row of zeros,
+/// since a scatter would need atomics on the GPU.
+///
+/// ```text
+/// rows r0 r1, positions 1 3, 5 rows   ->   0 r0 0 r1 0   =   select [2 0 2 1 2] of (r0, r1, zeros)
+/// ```
+///
+/// # Shapes
+/// - `rows`: `[s, d]`
+/// - returns `[num_rows, d]`
 fn spread_rows(rows: Tensor<2>, positions: &[usize], num_rows: usize) -> Tensor<2> {
     let device = rows.device();
     let [num_scored, hidden_size] = rows.dims();

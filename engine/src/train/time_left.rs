@@ -1,10 +1,16 @@
 //! The remaining time of a run: an estimate that falls steadily while the run goes on as it did.
 //!
 //! Batches differ in length, so a step's duration is taken as a part for the step itself and a part for each of its
-//! tokens (with padding); a straight line through the recent steps gives both. The tokens of the remaining steps are known
-//! ([`BatchSchedule::tokens_ahead`](crate::data::BatchSchedule::tokens_ahead)), and evaluations are added by their mean
-//! duration. What is told follows the estimate slowly, and a small rise is not told at all, so that the page does not
-//! flip between "59 s" and "1 min".
+//! tokens (with padding); a straight line through the recent steps gives both. The tokens of the remaining steps are
+//! known ([`BatchSchedule::tokens_ahead`](crate::data::BatchSchedule::tokens_ahead)), and evaluations are added by
+//! their mean duration. What is told follows the estimate slowly, and a small rise is not told at all, so that the page
+//! does not flip between "59 s" and "1 min".
+//!
+//! ```text
+//! estimate = per_step * steps + per_token * tokens + per_evaluation * evaluations
+//! followed = (followed - passed) + share * (estimate - (followed - passed)),   share = min(passed / 3 s, 0.1)
+//! told     = followed, unless that is a small rise over what was told last
+//! ```
 
 /// Half a minute of steps counts, ...
 const MEMORY_MILLIS: f64 = 30_000.0;
@@ -26,31 +32,37 @@ const MAX_FACTOR: f64 = 3.0;
 /// The first steps say what to expect.
 const EXPECTING_STEPS: u64 = 5;
 
-/// The time that a run's parts took, and what was told last.
+/// The time that a run's parts took, and what was told last. Its memory does not grow with the run.
 #[derive(Debug, Default)]
 pub struct TimeLeft {
+    /// The duration of a step in milliseconds over its tokens.
     steps: Line,
     /// Without the first one, which compiles and does not count.
     num_steps: u64,
+    /// Evaluations in milliseconds, without the base's.
     evaluations: Mean,
     /// The base's evaluation, which stands in until there is another one.
     of_base: Option<f64>,
-    /// The followed estimate, and the time at which it held.
+    /// The followed estimate, and the time at which it held, both in milliseconds.
     followed: Option<(f64, f64)>,
+    /// What was told last, in milliseconds.
     told: Option<f64>,
 }
 
 /// What is still to be done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ahead {
+    /// Optimizer steps.
     pub steps: u64,
     /// The tokens of these steps, with padding.
     pub tokens: f64,
+    /// Evaluations, the last one included.
     pub evaluations: u64,
 }
 
 impl TimeLeft {
-    /// The step took so long over so many tokens, with padding.
+    /// Takes in that step `step`, counted from 1, took `millis` over `tokens` tokens, with padding. The first step does
+    /// not count: it compiles the GPU's kernels.
     pub fn stepped(&mut self, step: u64, tokens: f64, millis: f64) {
         if step == 1 {
             return;
@@ -66,7 +78,7 @@ impl TimeLeft {
             .add(tokens, millis, keep.max(1.0 - 1.0 / MEMORY_STEPS));
     }
 
-    /// The evaluation after a step took so long; step 0 is the base's.
+    /// Takes in that the evaluation after a step took `millis`; step 0 is the base's.
     pub fn evaluated(&mut self, step: u64, millis: f64) {
         if step == 0 {
             self.of_base = Some(millis);
@@ -75,7 +87,9 @@ impl TimeLeft {
         }
     }
 
-    /// The remaining seconds after a step, at a time on the clock of the durations; `None` until a step counts.
+    /// Returns the remaining seconds after a step, never negative; `None` until a step counts.
+    ///
+    /// `now_millis` is on the clock of the durations, which stands still in pauses.
     pub fn secs(&mut self, ahead: Ahead, now_millis: f64) -> Option<f64> {
         let (per_step, per_token) = self.steps.coefficients()?;
         let per_evaluation = self.evaluations.value().or(self.of_base).unwrap_or(0.0);
@@ -101,10 +115,12 @@ impl TimeLeft {
     }
 }
 
+/// Returns how far the time may rise over `told` without being told, in milliseconds.
 fn small_rise(told: f64) -> f64 {
     (SMALL_RISE * told).max(SMALL_RISE_MILLIS)
 }
 
+/// A running mean.
 #[derive(Debug, Default)]
 struct Mean {
     sum: f64,
@@ -122,9 +138,12 @@ impl Mean {
     }
 }
 
-/// The line of least squares through points whose weight fades.
+/// The line of least squares through points whose weight fades, as five running sums.
+///
+/// With weights `w`, the slope is `(W Sxy - Sx Sy) / (W Sxx - Sx^2)` and the height at 0 is `(Sy - slope Sx) / W`.
 #[derive(Debug, Default)]
 struct Line {
+    /// `W`, the sum of the weights.
     weight: f64,
     x: f64,
     y: f64,
@@ -147,8 +166,12 @@ impl Line {
         }
     }
 
-    /// The height at 0 and the slope, neither below 0: no step and no token takes negative time. The line always goes
-    /// through the center of the points. `None` without points.
+    /// Returns the height at 0 and the slope, neither below 0: no step and no token takes negative time. The line
+    /// always goes through the center of the points. `None` without points.
+    ///
+    /// Where the least squares would give a negative height, the line goes through the origin; where they would give a
+    /// negative slope, it is level. Points that hardly differ in `x` say nothing of the slope: then, too, it goes
+    /// through the origin.
     fn coefficients(&self) -> Option<(f64, f64)> {
         if self.weight <= 0.0 {
             return None;
@@ -170,6 +193,7 @@ impl Line {
         })
     }
 
+    /// Returns the height of the line at `x`; `None` without points.
     fn at(&self, x: f64) -> Option<f64> {
         let (height, slope) = self.coefficients()?;
         Some(height + slope * x)

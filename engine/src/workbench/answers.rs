@@ -1,4 +1,13 @@
 //! Answers of the base and of adapters, and what they are written after.
+//!
+//! A request has a conversation for each speaker, since every model continues its own answers. They are answered one
+//! after the other, each with its own adapter on the device. The text is sent as it is written
+//! ([`crate::host::Answering`]), and a summary at the end of each answer.
+//!
+//! ```text
+//! GenerationText{speaker: Base} ...  GenerationDone{speaker: Base}
+//! GenerationText{speaker: Adapter(3)} ...  GenerationDone{speaker: Adapter(3)}
+//! ```
 
 use protocol::{
     Conversation, Event, Failure, GenerationId, GenerationSpec, PromptPreview, Speaker,
@@ -7,6 +16,12 @@ use protocol::{
 use super::{Workbench, run::Run};
 
 impl Workbench<'_> {
+    /// Answers every conversation of the request, and tells of each answer when it is complete. A run's adapter answers
+    /// in the precision that it was trained in; the base and adapters without a training in that of the last run.
+    ///
+    /// # Errors
+    /// A speaker that is gone, a prompt that cannot be rendered or is too long, or the device's failure. The answers
+    /// before it have been given.
     pub(super) async fn generate(
         &mut self,
         id: GenerationId,
@@ -38,6 +53,11 @@ impl Workbench<'_> {
         Ok(())
     }
 
+    /// Returns what the models would read for these conversations, token by token. `as_text` continues plain text
+    /// instead of a chat. Nothing is computed on the device.
+    ///
+    /// # Errors
+    /// A speaker that is gone, or a conversation that cannot be rendered or tokenized.
     pub(super) fn preview_prompts(
         &self,
         conversations: &[Conversation],
@@ -53,6 +73,9 @@ impl Workbench<'_> {
     }
 
     /// The speaker's adapter; `None` for the base.
+    ///
+    /// # Errors
+    /// An adapter that is no longer here.
     fn adapter_of(&self, speaker: Speaker) -> Result<Option<&Run>, Failure> {
         match speaker {
             Speaker::Base => Ok(None),

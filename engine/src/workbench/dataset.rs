@@ -1,4 +1,12 @@
 //! The loaded dataset, and its latest encoding.
+//!
+//! The rows stay in the file that the reader wrote, which the browser holds; they are read in slices each time they are
+//! encoded. Only the tokens are in memory. They depend on the model's tokenizer and on the settings, so they are made
+//! when a command first needs them and kept until either changes.
+//!
+//! ```text
+//! RowFile --slices--> StoredRow --Preparation--> TokenSequence --split--> Prepared{train, validation, test}
+//! ```
 
 use std::rc::Rc;
 
@@ -14,12 +22,14 @@ use crate::{
     weights::checkpoint::NamedSource,
 };
 
-/// The number of rows encoded before yielding.
+/// The number of rows encoded before yielding, so that the page hears of the progress and a cancellation arrives.
 const ROWS_PER_TURN: usize = 64;
 
 /// The loaded dataset.
 pub struct LoadedDataset {
+    /// What the reader found, without the rows.
     summary: DatasetSummary,
+    /// Shared with the runs, which outlive the dataset.
     rows: Rc<RowFile>,
     encoded: Option<Encoded>,
 }
@@ -32,6 +42,8 @@ struct Encoded {
 
 impl LoadedDataset {
     /// Opens the file of rows that the reader wrote.
+    ///
+    /// The first of `files` is the file of rows; `summary` is what the reader told the page of it.
     ///
     /// # Errors
     /// [`FailureKind::Dataset`] for a damaged file.
@@ -47,7 +59,7 @@ impl LoadedDataset {
         })
     }
 
-    /// What was read.
+    /// What the reader found in the files.
     pub fn summary(&self) -> &DatasetSummary {
         &self.summary
     }
@@ -62,7 +74,8 @@ impl LoadedDataset {
         self.encoded = None;
     }
 
-    /// The dataset encoded for `model` with `spec`; kept until either changes.
+    /// The dataset encoded for `model` with `spec`; kept until either changes. Progress is in rows. If the encoding is
+    /// cancelled or fails, the one before it stays.
     ///
     /// # Errors
     /// [`FailureKind::Dataset`] if no row can be learned.
@@ -98,7 +111,7 @@ impl LoadedDataset {
         Ok(prepared)
     }
 
-    /// One row as the model sees it.
+    /// One row as the model sees it, with the side of the split that the latest encoding put it on.
     ///
     /// # Errors
     /// [`FailureKind::WrongState`] for a row that does not exist, [`FailureKind::Dataset`] for one that cannot be

@@ -1,4 +1,10 @@
 //! The loaded base model with its tokenizer and template.
+//!
+//! ```text
+//! files -> checkpoint::open -> size against the device -> tokenizer, template -> hash -> weights to the device
+//! ```
+//!
+//! What can fail cheaply comes first, so that a file that is refused is refused before gigabytes are read.
 
 use burn::tensor::Device;
 use protocol::{
@@ -18,19 +24,24 @@ use crate::{
     weights::checkpoint::{self, NamedSource},
 };
 
-/// The loaded base model.
+/// The loaded base model. It never changes; adapters are separate.
 pub struct LoadedModel {
+    /// What the page is told of it; its `sha256` says which adapters belong to it.
     pub summary: ModelSummary,
+    /// The weights on the device.
     pub base: Model,
+    /// Turns texts into this model's ids, and ids into text.
     pub tokenizer: Tokenizer,
+    /// `None` if the model continues plain text only.
     pub template: Option<ChatTemplate>,
 }
 
 impl LoadedModel {
-    /// Opens, checks, hashes and moves the model to the device.
+    /// Opens, checks, hashes and moves the model to the device. Warnings and progress go to `host`; progress is in
+    /// bytes of the file.
     ///
     /// # Errors
-    /// Whatever is wrong with the files, the tokenizer or the template.
+    /// Whatever is wrong with the files, the tokenizer or the template; weights that the device cannot hold.
     pub async fn load(
         files: Vec<NamedSource>,
         device: &Device,
@@ -60,6 +71,7 @@ impl LoadedModel {
                 total: Some(total),
             });
         };
+        // The hash names the model everywhere: adapters, recipes and the known speed belong to it.
         let sha256 = files
             .sha256_hex(|done, total| progress(done / 2, total))
             .await?;
@@ -70,6 +82,7 @@ impl LoadedModel {
                 total / 2 + total / 2 * num_blocks as u64 / num_layers,
                 total,
             );
+            // Between blocks a cancellation arrives: the future is dropped here.
             host.yield_now().await;
         })
         .await?;
@@ -85,6 +98,7 @@ impl LoadedModel {
     }
 
     /// What turns rows and prompts into tokens of this model.
+    /// It borrows the tokenizer and the template, so making one costs nothing.
     pub fn encoder(&self) -> Encoder<'_> {
         Encoder {
             tokenizer: &self.tokenizer,
@@ -92,7 +106,8 @@ impl LoadedModel {
         }
     }
 
-    /// Streams one answer as events; see [`generate::generate`].
+    /// Streams one answer as events of the request `id`; see [`generate::generate`]. Without an adapter the base
+    /// answers.
     ///
     /// # Errors
     /// As [`generate::generate`].
@@ -117,7 +132,8 @@ impl LoadedModel {
         generate::generate(input, &Answering { host, id, speaker }).await
     }
 
-    /// What the model reads for [`Self::generate`].
+    /// What the model reads for [`Self::generate`]. `virtual_tokens` are those that a learned prompt adds before it;
+    /// they take room in the context, but have no texts.
     ///
     /// # Errors
     /// A conversation that cannot be rendered or tokenized.

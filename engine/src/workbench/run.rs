@@ -1,5 +1,14 @@
 //! A run: an adapter, with everything that is known of how it came to be. An adapter that came in or was blended is one
 //! without a training.
+//!
+//! ```text
+//! origin   training   scored on               zip for PEFT
+//! Run      yes        the rows it held out    adapter, recipe, log, evaluation, rows
+//! File     no         the loaded rows         the adapter alone
+//! Blend    no         nothing                 the adapter alone
+//! ```
+//!
+//! A run that was restored after its worker died has the origin `Run` but no training, and is scored on nothing.
 
 use std::rc::Rc;
 
@@ -19,43 +28,58 @@ use crate::{
     train::session::{TrainedAdapter, TrainingResult},
 };
 
-/// See the module. It outlives the dataset that it came from.
+/// A run: an adapter and its history. It outlives the dataset that it came from.
 pub struct Run {
+    /// Given once and never again, also across workers.
     pub id: AdapterId,
+    /// What the page shows, and what a recipe calls it.
     pub name: String,
     pub origin: AdapterOrigin,
     /// The model that it is for.
     pub model_sha256: String,
+    /// The numbers on the host, always finite; shared with a run that continues it.
     pub adapter: Rc<TrainedAdapter>,
+    /// How it was trained; `None` where that is not known here.
     pub training: Option<Training>,
     /// At most one per side.
     scores: Vec<ScoreReport>,
 }
 
 /// How an adapter was trained.
+/// It is there as long as the worker that trained it.
 pub struct Training {
+    /// Every setting, as the plan took them.
     pub spec: RunSpec,
     /// What computed it, with the precision in which it did.
     pub device: DeviceProfile,
     /// The adapter that the run continued, if any.
     pub initial: Option<RecipeAdapter>,
+    /// The log, the losses and the outcome.
     pub result: TrainingResult,
-    /// Shared by the runs on one split of a dataset.
+    /// The rows that it did not see; they outlive the dataset, and are shared by the runs on one split of it.
     pub rows: Rc<HeldOut>,
+    /// ISO 8601, UTC; `None` where the host has no calendar.
     pub finished_at: Option<String>,
 }
 
 /// The rows of a dataset that were not trained on.
+///
+/// Token sequences and the file of rows are shared with the dataset by `Rc`, so a run keeps them alive when another
+/// dataset is loaded, and can still be scored and exported.
 pub struct HeldOut {
     pub dataset: DatasetSummary,
-    /// Of all rows of the dataset.
+    /// What became of the rows of the dataset, as counts.
     pub prepared: PreparedSummary,
+    /// Held out, ascending by number.
     validation: Rc<[TokenSequence]>,
+    /// Set aside until they are asked for, ascending by number.
     test: Rc<[TokenSequence]>,
+    /// The texts of all rows, in the browser's file.
     rows: Rc<RowFile>,
 }
 
 impl HeldOut {
+    /// The rows that `prepared`, an encoding of `dataset`, holds out. Nothing is copied but the summaries.
     pub fn new(dataset: &DatasetSummary, prepared: &Prepared, rows: &Rc<RowFile>) -> Self {
         Self {
             dataset: dataset.clone(),
@@ -126,7 +150,7 @@ impl Run {
         }
     }
 
-    /// On the device of its model.
+    /// Makes the adapter's tensors on the device of its model. The caller drops them after use.
     pub fn upload(&self, model: &LoadedModel) -> DeviceAdapter {
         let TrainedAdapter { form, parameters } = &*self.adapter;
         form.upload(parameters, &model.base)
@@ -138,6 +162,7 @@ impl Run {
     }
 
     /// Keeps a report, which replaces an earlier one of the same side.
+    /// It becomes part of the run's zip.
     pub fn keep_score(&mut self, report: ScoreReport) {
         self.scores.retain(|known| known.side != report.side);
         self.scores.push(report);
@@ -156,6 +181,7 @@ impl Run {
     }
 
     /// What goes with its zip to a later worker.
+    /// Log, scores and recipe are not part of it.
     pub fn copy(&self) -> AdapterCopy {
         AdapterCopy {
             id: self.id,
@@ -166,6 +192,7 @@ impl Run {
     }
 
     /// What the page shows; `rows` are those that an adapter from elsewhere can be scored on.
+    /// Refusals come with it, so that the page can say at a button why it cannot act.
     pub fn summary(&self, rows: Option<&HeldOut>) -> AdapterSummary {
         let layout = &self.adapter.form.layout;
         let spec = &layout.spec;
@@ -197,6 +224,8 @@ impl Run {
 
     /// A zip for PEFT with the adapter alone.
     ///
+    /// The page keeps it as a copy: should this worker die, another restores the adapter from it.
+    ///
     /// # Errors
     /// The export's refusals.
     pub fn adapter_zip(&self, model: &LoadedModel) -> Result<Vec<u8>, Failure> {
@@ -208,6 +237,9 @@ impl Run {
     }
 
     /// A zip in that form, of an adapter of `model`'s. For PEFT it has all that is known of the training, too.
+    ///
+    /// GGUF and MLX adapters have no run with them: their readers know no such files. Everything is made when it is
+    /// asked for, so scores that came later are in the zip.
     ///
     /// # Errors
     /// Why it cannot be had.
@@ -235,6 +267,11 @@ impl Run {
     }
 
     /// See [`export::build_zip`].
+    /// The tuned loss is that of the adapter that was kept, which need not be the last; the number of scored tokens is
+    /// that of the base's evaluation, since all evaluations cover the same rows.
+    ///
+    /// # Errors
+    /// Those of [`export::build_zip`].
     fn zip_of_training(
         &self,
         training: &Training,
@@ -278,6 +315,8 @@ impl Run {
 }
 
 /// The forms in which an adapter can be exported, the size of each, and why a form is not possible.
+///
+/// The size is that of the tensors in F32 and the same for all forms; padded ranks are not counted.
 fn offers(layout: &AdapterLayout) -> Vec<ExportOffer> {
     let tensors = layout.tensors().into_iter();
     let sizes = tensors.map(|(_, shape)| 4 * shape.iter().product::<usize>() as u64);

@@ -1,4 +1,12 @@
 //! The runs at hand: those trained here, adapters that were loaded, and blends of them.
+//!
+//! ```text
+//! keep (a run ended) | load (files) | blend | restore (copies of a dead worker)  ->  list, oldest first
+//! settle: the active adapter is one of the loaded model's, by default the newest
+//! ```
+//!
+//! Runs of all models that were loaded stay in the list. Every look-up takes the loaded model and sees only its own
+//! runs, so an adapter is never put on a model that it was not trained for.
 
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -18,22 +26,33 @@ use crate::{
 };
 
 /// Weights of a blend; the first digits that matter are well within.
+///
+/// A weight multiplies the product of an adapter: `y = W x + sum w_i s_i B_i A_i x`. 1 is the adapter unchanged, -1
+/// takes away what it taught.
 const MAX_WEIGHT: f64 = 100.0;
 /// Adapters of one model: they are small, but a tab's memory is no attic.
+///
+/// The limit is for what the user adds (files and blends). A run that took hours is never refused at its end.
 const MAX_KEPT: usize = 16;
 /// Tokens of the rows that runs held out, 5 bytes each. Runs on the same split share theirs.
 const MAX_HELD_OUT_TOKENS: usize = 1 << 23;
 
-/// See the module.
+/// All runs that this worker holds, of every model that was loaded.
 #[derive(Default)]
 pub struct Runs {
+    /// Ascending by id, of all models.
     list: Vec<Run>,
+    /// The adapter that the tuned model uses; [`Self::settle`] corrects it when the model changes.
     active: Option<AdapterId>,
+    /// The highest id given so far. Ids are never used twice, since the page holds copies by them.
     num_kept: u64,
 }
 
 impl Runs {
     /// Keeps an adapter of the loaded model and makes it the tuned model's.
+    ///
+    /// The name becomes unlike the others', and the id one above the highest so far. Its training is for the caller to
+    /// add.
     pub fn keep(
         &mut self,
         name: String,
@@ -79,6 +98,10 @@ impl Runs {
     }
 
     /// The name, with a number after it if another adapter has that name: PEFT gives all its files the same one.
+    ///
+    /// ```text
+    /// adapter_model.safetensors, adapter_model.safetensors (2), adapter_model.safetensors (3)
+    /// ```
     fn unlike(&self, name: String) -> String {
         let is_free = |name: &String| self.list.iter().all(|kept| kept.name != *name);
         let numbered = (2..).map(|number| format!("{name} ({number})"));
@@ -99,7 +122,9 @@ impl Runs {
         Err(Failure::new(FailureKind::WrongState, what).remedy("Remove one of them first."))
     }
 
-    /// Loads one from files, and gives what the user is told of it; what is there stays.
+    /// Loads an adapter from files and returns notes for the user; the other adapters stay.
+    ///
+    /// Notes say that the adapter names another base, and which files were not needed.
     ///
     /// # Errors
     /// Every reason why it does not fit the model.
@@ -123,7 +148,10 @@ impl Runs {
         Ok(notes)
     }
 
-    /// Takes those again that an earlier worker had, each in the zip at its place; new ones get ids above `highest`.
+    /// Restores the adapters of an earlier worker, each from the zip at its place; new ones get ids above `highest`.
+    ///
+    /// Copies of another model, and those whose id is here already, are passed over. Only adapters come back: log,
+    /// scores and recipe of a run are gone with its worker.
     ///
     /// # Errors
     /// If a copy cannot be read, the error of the last such copy; the others are restored.
@@ -156,10 +184,13 @@ impl Runs {
         outcome
     }
 
-    /// Makes a new one of others, each times its weight.
+    /// Makes a new adapter from others, each times its weight.
+    ///
+    /// Its name tells the parts and weights: `0.5 × Run 1: LoRA + 0.5 × Run 2: LoRA`.
     ///
     /// # Errors
-    /// [`FailureKind::Settings`] with every reason.
+    /// [`FailureKind::Adapter`] for fewer than two different adapters, a weight out of range, or, all at once, parts
+    /// that are not low-rank products alone; [`FailureKind::WrongState`] if there is no room or a part is gone.
     pub fn blend(
         &mut self,
         parts: Vec<(AdapterId, f64)>,
@@ -223,7 +254,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Makes another one the tuned model's.
+    /// Makes another adapter the tuned model's.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -248,6 +279,8 @@ impl Runs {
     }
 
     /// Chooses the newest for the model where none is chosen, or one of another model.
+    /// Called whenever the model or the list changes. Without any run of the model nothing is active, and the tuned
+    /// model is the base.
     pub fn settle(&mut self, model: &ModelSummary) {
         let is_there = |id: &AdapterId| self.of(model).any(|kept| kept.id == *id);
         if !self.active.as_ref().is_some_and(is_there) {
@@ -256,16 +289,20 @@ impl Runs {
     }
 
     /// The one that was kept last.
+    /// In the order of ids, of whatever model; right after a run was kept, it is that run.
     pub fn newest(&self) -> Option<&Run> {
         self.list.last()
     }
 
+    /// The runs of that model, oldest first.
     fn of(&self, model: &ModelSummary) -> impl Iterator<Item = &Run> {
         let list = self.list.iter();
         list.filter(|kept| kept.model_sha256 == model.sha256)
     }
 
     /// The adapter of that id.
+    ///
+    /// Runs of other models are as if they were not there.
     ///
     /// # Errors
     /// [`FailureKind::WrongState`] where it is not there, or for another model.
@@ -293,15 +330,22 @@ impl Runs {
 }
 
 /// An adapter that was read from files.
+/// It fits the loaded model: the import has compared every tensor.
 struct Read {
+    /// The name of the weights' file, or of the archive; it becomes the run's.
     name: String,
     /// `base_model_name_or_path`
     base: Option<String>,
+    /// Names of files that are no part of the adapter.
     unused_files: Vec<String>,
     adapter: Rc<TrainedAdapter>,
 }
 
 impl Read {
+    /// Reads an adapter from files and checks it against the model.
+    ///
+    /// # Errors
+    /// Every reason why it does not fit, or the device's failure while the base is read.
     async fn of(files: Vec<NamedSource>, model: &LoadedModel) -> Result<Self, Failure> {
         let files = AdapterFiles::open(files, &(&model.summary).into()).await?;
         let (name, base) = (files.name.clone(), files.base.clone());
@@ -326,12 +370,16 @@ fn num_held(num_tokens: &[usize]) -> usize {
     held.count().max(1)
 }
 
+/// The failure of an id that no run of the loaded model has.
 fn gone() -> Failure {
     Failure::new(FailureKind::WrongState, "That adapter is no longer here.")
         .remedy("Choose another one, or load it again.")
 }
 
 /// A word of warning where an adapter that fits was made for a model of another name.
+///
+/// Only the last part of a name is compared, since a hub id and a local folder differ in the rest:
+/// `HuggingFaceTB/SmolLM2-135M` and `./models/smollm2-135m/` are the same.
 fn other_base(base: &str, model: &ModelSummary) -> Option<String> {
     let known = model.base_model_name.as_deref().unwrap_or(&model.name);
     let last = |name: &str| {

@@ -1,4 +1,17 @@
 //! Scores the base and the tuned model of a kept run on rows that it was not trained on.
+//!
+//! ```text
+//! both      loss, perplexity, token accuracy and exact matches of the rows, under the base and under the adapter
+//! labels    of a classification: which label each model finds likeliest, row by row -> accuracy and confusion
+//! keep      the same as `both` on fixed general prompts: what the adapter made worse that it was not meant to
+//! changes   the rows whose loss rose and fell the most
+//! ```
+//!
+//! A label is scored, not generated: the likeliest is the one whose tokens have the highest joint probability. So an
+//! answer that is no label at all cannot occur, and base and adapter are compared on the same choices.
+//!
+//! Everything is computed in the run's precision and in batches made by its settings, so that the losses are those of
+//! its own evaluations. An adapter without a training takes the device's precision and the default settings.
 
 use formats::{
     row::{Example, Row},
@@ -29,7 +42,9 @@ const PROMPT_CHARS: usize = 120;
 
 /// What is scored, and with what.
 pub struct Scored<'a> {
+    /// The run whose adapter is compared with the base.
     pub run: &'a Run,
+    /// Validation or test; nothing is ever scored on training rows.
     pub side: Side,
     /// The rows that an adapter without a training is scored on.
     pub loaded: Option<&'a HeldOut>,
@@ -38,6 +53,9 @@ pub struct Scored<'a> {
 }
 
 /// Scores the rows; `None` if `id` was stopped.
+///
+/// `id` names the scoring itself, so that the page can pause and stop it; it is not the id of the run whose adapter is
+/// scored.
 ///
 /// # Errors
 /// [`FailureKind::WrongState`] if there are no such rows; [`FailureKind::NonFinite`] if a loss is not a number; the
@@ -85,7 +103,9 @@ pub async fn score(
     }
 }
 
+/// A scoring under way, with what all of its parts need.
 struct Scoring<'a> {
+    /// Where the rows, their labels and their texts are.
     held_out: &'a HeldOut,
     /// How rows are batched.
     batches: &'a RunSpec,
@@ -96,6 +116,10 @@ struct Scoring<'a> {
 }
 
 impl Scoring<'_> {
+    /// Computes the whole report.
+    ///
+    /// # Errors
+    /// The user's stop, a loss that is not finite, the device's failure, or rows that the browser no longer has.
     async fn report(
         &self,
         side: Side,
@@ -123,6 +147,10 @@ impl Scoring<'_> {
     }
 
     /// The scores of both models on `rows`, ascending by number, in total and for each row.
+    /// Each model goes through all rows before the other one. Row losses are means per scored token.
+    ///
+    /// # Errors
+    /// [`FailureKind::NonFinite`] if a total is not finite, and whatever ends the scoring.
     async fn both(
         &self,
         rows: &[TokenSequence],
@@ -171,6 +199,8 @@ impl Scoring<'_> {
         [None, Some(self.adapter)]
     }
 
+    /// Adds what the page shows of a row: its place among the usable rows and the beginning of its prompt, or of its
+    /// text where it has no prompt. Rows that are gone are left out.
     async fn changes(&self, rows: &[RowScore]) -> Result<Vec<RowChange>, Interruption<Failure>> {
         let mut changes = Vec::new();
         for score in rows {
@@ -227,6 +257,8 @@ impl Scoring<'_> {
         self.batches.per_device_train_batch_size * self.held_out.prepared.longest_tokens
     }
 
+    /// Scores each row with every label of the dataset; `None` for fewer than two or more than `MAX_LABELS` labels, or
+    /// if no row could be scored. Progress is in rows.
     async fn labels(&self, side: Side) -> Result<Option<LabelScore>, Interruption<Failure>> {
         let labels = &self.held_out.dataset.labels;
         let num_labels = labels.len();
@@ -276,6 +308,13 @@ impl Scoring<'_> {
     }
 
     /// The row with every label in turn, and the index of its own label. A row that is cut has no room for them.
+    ///
+    /// ```text
+    /// labels ["yes", "no"], row "Is it red? -> no"
+    /// (1, [tokens of "Is it red? -> yes", tokens of "Is it red? -> no"])
+    /// ```
+    ///
+    /// `None` if the row has no label, or if one of the texts cannot be encoded whole.
     fn candidates(&self, stored: &StoredRow) -> Option<(usize, Vec<TokenSequence>)> {
         let labels = &self.held_out.dataset.labels;
         let own = labels
@@ -320,10 +359,13 @@ fn most_changed(rows: &[RowScore], direction: f64) -> Vec<RowScore> {
     listed
 }
 
+/// The number of tokens that the losses cover.
 fn num_scored(results: &[RowResult]) -> usize {
     results.iter().map(|result| result.num_scored).sum()
 }
 
+/// The score of a model on all rows together. Means are per scored token, so that long answers weigh more; without a
+/// scored token they are NaN.
 fn model_score(results: &[RowResult]) -> ModelScore {
     let scored = num_scored(results) as f64;
     let loss = results.iter().map(|result| result.nll_sum).sum::<f64>() / scored;

@@ -1,4 +1,11 @@
 //! The speed of the device with the loaded model: measured once there is a model to plan a run for, corrected by runs.
+//!
+//! ```text
+//! estimate = ratio * (what the shapes of the run make of one measured block and head)
+//! ratio'   = ratio * seconds per step as measured / seconds per step as estimated
+//! ```
+//!
+//! So what a measurement of a part cannot show (waiting, memory, other programs) is learned from whole steps.
 
 use protocol::StepHistory;
 
@@ -11,21 +18,26 @@ use crate::{
     train::speed::measure,
 };
 
-/// The last measured speed, and its model.
+/// The last measured speed, and the model that it was measured with. Another model needs another measurement.
 #[derive(Debug, Default)]
 pub struct KnownSpeed {
+    /// Whose speed it is; empty before the first measurement.
     model_sha256: String,
+    /// `None` if it could not be measured.
     speed: Option<Speed>,
 }
 
 impl KnownSpeed {
-    /// The speed with that model, if measured.
+    /// The speed with that model; `None` if it was not measured, or with another model.
     pub fn of(&self, model: &LoadedModel) -> Option<Speed> {
         self.speed
             .filter(|_| self.model_sha256 == model.summary.sha256)
     }
 
-    /// Measures it. A device that fails here says nothing about a run yet; the run will fail with its own message.
+    /// Measures the speed with `model` and keeps it in place of any other.
+    ///
+    /// A device that fails here says nothing about a run yet; the run will fail with its own message, and here the
+    /// speed stays unknown. The next plan then measures again.
     pub async fn measure(
         &mut self,
         model: &LoadedModel,
@@ -38,7 +50,8 @@ impl KnownSpeed {
         speed
     }
 
-    /// Learns from the steps of a run: the difference to the estimate goes into the next one.
+    /// Learns from the steps of a run: the difference to the estimate goes into the next one. A run without steps, or
+    /// with a model whose speed is unknown, changes nothing.
     pub fn learn(
         &mut self,
         plan: &RunPlan,
@@ -52,13 +65,14 @@ impl KnownSpeed {
         let taken = millis / 1000.0;
         let reckoned = estimate(plan, model, prepared, speed).step_secs;
         let ratio = speed.ratio * taken / reckoned;
+        // A run of no measurable duration would make every later estimate zero or infinite.
         if ratio.is_finite() && ratio > 0.0 {
             self.speed = Some(Speed { ratio, ..speed });
         }
     }
 }
 
-/// The duration of the run at that speed.
+/// The duration of the run at that speed; see [`TimeEstimate`].
 pub fn estimate(
     plan: &RunPlan,
     model: &LoadedModel,

@@ -1,4 +1,7 @@
 //! Plans and trains a run with what is loaded.
+//!
+//! These are thin: the workbench's parts become the plain input of [`crate::train`], whose reports [`Gathering`] turns
+//! into events. After each of them the device's memory for activations is released.
 
 use protocol::{BatchPreview, BatchRow, BatchToken, Failure, RunId, RunSpec};
 
@@ -17,6 +20,9 @@ use crate::{
 
 /// Checks a run; see [`RunPlan::new`].
 ///
+/// The plan has the settings as they will be used, the memory that the run takes, and the number of its steps. `device`
+/// limits what it may take; the weights that are loaded already count.
+///
 /// # Errors
 /// All impossible settings at once.
 pub fn plan(
@@ -31,6 +37,8 @@ pub fn plan(
 }
 
 /// Trains; see [`session::train`].
+///
+/// Whatever happens is part of the result: a stop, and a failure too. `initial` is the adapter that the run continues.
 pub async fn train(
     run: RunId,
     plan: &RunPlan,
@@ -55,6 +63,12 @@ pub async fn train(
 }
 
 /// Takes the first step of a run; see [`one_batch::step`]. `None` if it was stopped.
+///
+/// The adapter of the step is discarded. `loss_before` and `loss_after` are those of the same rows, so their difference
+/// is what the step learned of them.
+///
+/// # Shapes
+/// - `rows` of the preview: those of all micro-batches in turn, each with its tokens and without padding
 ///
 /// # Errors
 /// A device's failure, or a loss or gradient that is not finite.
@@ -84,6 +98,14 @@ pub async fn step_one_batch(
     }
 }
 
+/// The rows of the step's micro-batches, token by token, each scored token with its loss before the step. The losses of
+/// a micro-batch are those of its scored tokens alone, in their order, so they are handed out along the loss mask.
+///
+/// ```text
+/// ids        [ 1  5  9 | 1  7  3 ]     two rows of a packed micro-batch
+/// loss_mask  [ .  .  x | .  x  x ]     losses [0.7, 1.2, 0.4]
+/// rows       [1, 5, 9: 0.7]  [1, 7: 1.2, 3: 0.4]
+/// ```
 fn preview_rows(stepped: &OneBatch, model: &LoadedModel) -> Vec<BatchRow> {
     let encoder = model.encoder();
     let mut rows = Vec::new();

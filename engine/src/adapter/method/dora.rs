@@ -2,8 +2,17 @@
 //! `V = W + s B A` and `||V||` its row norms. `m` `[1, out]` starts as the row norms of `W`. As in the paper (section
 //! 4.3), the gradient treats the norms as constants.
 //!
-//! The norms are computed without a dense `V`: `||V||^2 = ||W||^2 + 2 s sum (W A^T) B + s^2 sum (B A A^T) B`, sums over
-//! the rank.
+//! The projection sees a low-rank pair and a scale of its output, `g = m / ||V||`. Since the norms are constants, `dm`
+//! is `dg / ||V||`, and the gradients of `A` and `B` are those of the pair.
+//!
+//! The norms are computed without a dense `V`, with sums over the rank:
+//!
+//! ```text
+//! ||V||^2 = ||W||^2 + 2 s sum (W A^T) B + s^2 sum (B A A^T) B
+//!           [out]         [out, r]              [out, r]
+//! ```
+//!
+//! `||W||^2` never changes and is computed once, when the module starts, some rows at a time.
 
 use std::rc::Rc;
 
@@ -27,12 +36,13 @@ use crate::{
     tensor::read_all,
 };
 
-/// `m`
+/// The magnitudes `m`, `[out]` in the file.
 pub(in crate::adapter) const MAGNITUDE: Part = Part::new("lora_magnitude_vector");
 
-/// The number of rows of `W` unpacked at a time.
+/// The number of rows of `W` unpacked at a time, so that `W` is never dense as a whole.
 const ROWS: usize = 256;
 
+/// DoRA as [`super::of`] returns it.
 pub(super) struct Dora;
 
 impl Adaptation for Dora {
@@ -73,6 +83,10 @@ impl Projections for Dora {
     }
 }
 
+/// Draws the pair and computes the row norms of `W`, which the magnitudes start as.
+///
+/// # Errors
+/// The device's failure.
 async fn started(
     mut start: Start<'_>,
     rng: &mut ChaCha8Rng,
@@ -97,11 +111,17 @@ async fn started(
 /// Where the numbers of a module are: all that merging needs.
 #[derive(Debug)]
 struct Numbers {
+    /// `A` and `B`.
     pair: Pair,
+    /// `m`, `[1, out]`.
     magnitude: Slot,
 }
 
 impl Numbers {
+    /// Finds the parts of a module.
+    ///
+    /// # Errors
+    /// As [`ModuleSlots::slot`].
     fn of(slots: &ModuleSlots<'_>) -> Result<Self, Failure> {
         Ok(Self {
             pair: Pair::of(slots)?,
@@ -111,7 +131,8 @@ impl Numbers {
 }
 
 impl ModuleOnHost for Numbers {
-    /// `m / ||V|| V`
+    /// `m / ||V|| V`, with the norms of the merged `V`, which needs no `||W||^2` from before. A row of zeros stays
+    /// zero.
     fn merge(&self, parameters: &[f32], weight: &mut Dense<'_>) {
         self.pair.merge(parameters, weight);
         for (row, &magnitude) in weight.rows().zip(self.magnitude.on_host(parameters)) {
@@ -128,8 +149,10 @@ impl ModuleOnHost for Numbers {
     }
 }
 
+/// A module on the device.
 #[derive(Debug)]
 struct Module {
+    /// Where its numbers are.
     numbers: Numbers,
     /// The squares of the row norms of `W`, `[1, out]`.
     squares: Tensor<2>,
@@ -167,7 +190,7 @@ impl ModuleOnDevice for Module {
     }
 }
 
-/// The scale of the output is `m` times a constant.
+/// The gradient rule: the scale of the output is `m` times a constant.
 #[derive(Debug)]
 struct Magnitude {
     /// `1 / ||V||`, `[1, out]`

@@ -1,5 +1,15 @@
-//! IA3 (Liu et al., arXiv 2205.05638): a learned vector `l` multiplies a projection's outputs, `l W x`, or the inputs of
-//! a block's last projection, `W (l x)` (PEFT's `feedforward_modules`). `l`, `[1, out]` or `[1, in]`, starts at one.
+//! IA3 (Liu et al., arXiv 2205.05638): a learned vector `l` multiplies a projection's outputs, `l W x`, or the inputs
+//! of a block's last projection, `W (l x)` (PEFT's `feedforward_modules`). `l`, `[1, out]` or `[1, in]`, starts at one.
+//!
+//! Where a projection has a bias `b`, the scale of its output includes it, `l (W x + b)`, as in PEFT. Its shape in
+//! files is that of PEFT's parameter:
+//!
+//! | module | `l` | in the file |
+//! |---|---|---|
+//! | `down_proj` | `[1, in]` | `[1, in]` |
+//! | all others | `[1, out]` | `[out, 1]` |
+//!
+//! IA3 has neither rank, alpha nor dropout.
 
 use std::rc::Rc;
 
@@ -20,14 +30,15 @@ use crate::{
     layers::projection::{ModuleAdapter, Unchanged},
 };
 
-/// `l`
+/// The vector `l`.
 const SCALE: Part = Part::new("ia3_l");
 
-/// Whether `l` scales the module's input.
+/// Whether `l` scales the module's input; otherwise it scales the output.
 fn scales_input(module: TargetModule) -> bool {
     module == TargetModule::DownProj
 }
 
+/// IA3 as [`super::of`] returns it.
 pub(super) struct Ia3;
 
 impl Adaptation for Ia3 {
@@ -104,7 +115,9 @@ impl PeftConfig for Ia3 {
         config.put("init_ia3_weights", json!(true));
     }
 
-    /// Of a block, only the last projection may have its inputs scaled.
+    /// Reads the modules, whose inputs may be scaled in the last projection of a block only.
+    ///
+    /// PEFT lets any module be a `feedforward_module`; another choice than ours is refused.
     fn read(&self, spec: &mut AdapterSpec, reader: &mut dyn ConfigReader) {
         if !reader.read_modules(spec) {
             return;
@@ -122,15 +135,20 @@ impl PeftConfig for Ia3 {
     }
 }
 
-/// Where the vector of a module is.
+/// Where the vector of a module is, and what it scales.
 #[derive(Debug)]
 struct Scale {
+    /// `l` among the parameters.
     slot: Slot,
-    /// Otherwise the output.
+    /// Whether it scales the input; otherwise the output.
     is_of_input: bool,
 }
 
 impl Scale {
+    /// Finds the vector of a module.
+    ///
+    /// # Errors
+    /// As [`ModuleSlots::slot`].
     fn of(slots: &ModuleSlots<'_>) -> Result<Self, Failure> {
         Ok(Self {
             slot: slots.slot(SCALE)?,
@@ -140,7 +158,7 @@ impl Scale {
 }
 
 impl ModuleOnHost for Scale {
-    /// `l W`, or `W` with its columns times `l`.
+    /// `l W`, its rows times `l`; or `W` with its columns times `l`.
     fn merge(&self, parameters: &[f32], weight: &mut Dense<'_>) {
         let scale = self.slot.on_host(parameters);
         for (index, row) in weight.rows().enumerate() {
@@ -152,6 +170,7 @@ impl ModuleOnHost for Scale {
         }
     }
 
+    /// `l b` where the output is scaled.
     fn merge_bias(&self, parameters: &[f32], bias: &mut [f32]) {
         if !self.is_of_input {
             let scale = self.slot.on_host(parameters);

@@ -16,6 +16,7 @@ use crate::adapter::{
     peft::{ConfigReader, ConfigWriter, NORMS, ONLY_ALL_NORMS, PeftConfig, Remedy},
 };
 
+/// Norm tuning as [`super::of`] returns it.
 pub(super) struct LnTuning;
 
 impl Adaptation for LnTuning {
@@ -31,6 +32,7 @@ impl Adaptation for LnTuning {
         Some(NotLowRank::Norms)
     }
 
+    /// PEFT wraps a tuned norm, so its weight has a longer name than one among `modules_to_save`.
     fn norm_suffix(&self) -> &'static str {
         "ln_tuning_layers.weight"
     }
@@ -41,12 +43,13 @@ impl PeftConfig for LnTuning {
         "LN_TUNING"
     }
 
+    /// `target_modules` are all norms; the method has no other setting.
     fn write(&self, _: &AdapterSpec, _: &ModelShape, config: &mut ConfigWriter) {
         config.put("target_modules", json!(NORMS));
         config.put("modules_to_save", Value::Null);
     }
 
-    /// `target_modules` must be all norms of the model.
+    /// Reads nothing but `target_modules`, which must be all norms of the model.
     fn read(&self, _: &mut AdapterSpec, reader: &mut dyn ConfigReader) {
         let key = "target_modules";
         let names: BTreeSet<&str> = reader.names(key).into_iter().flatten().collect();

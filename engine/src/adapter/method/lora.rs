@@ -1,5 +1,12 @@
 //! LoRA (Hu et al., arXiv 2106.09685): `W x + s B A x` with `s = alpha / r`; `A` `[r, in]` is random and `B` `[out, r]`
 //! zero, so training starts from the base.
+//!
+//! Most methods are variants of it and share what is here: [`LowRank`], for those whose pairs differ only in `s`;
+//! [`parts`], [`scaling`] and [`draw`], for those that add or subtract something; [`Pair`], which is where a trained
+//! pair is, for all of them. Their config in PEFT's files is one as well, in `lora/config.rs`.
+//!
+//! With `u = s dy B` `[n, r]` the gradients are `dB = s dy^T (x A^T)`, `dA = u^T x`, and `u A` is added to the gradient
+//! of the input; the projection computes them ([`crate::layers::projection`]).
 
 mod config;
 
@@ -22,6 +29,7 @@ use crate::{
 };
 pub(super) use config::LoraConfig;
 
+/// LoRA as [`super::of`] returns it.
 pub(super) struct Lora;
 
 impl Adaptation for Lora {
@@ -34,15 +42,17 @@ impl Adaptation for Lora {
     }
 }
 
+/// What LoRA does to projections, and LoRA+ likewise.
 pub(super) static LORA: LowRank = LowRank { scaling };
 
+/// `s = alpha / r`; `r` is the trained rank, also where a pair is exported at twice that rank and alpha.
 pub(super) fn scaling(alpha: f64, r: usize) -> f64 {
     alpha / r as f64
 }
 
-/// A trained pair on each module; variants differ in its scaling.
+/// A trained pair on each module, and nothing else; variants differ in its scaling.
 pub(super) struct LowRank {
-    /// From alpha and the rank.
+    /// Makes `s` from alpha and the rank.
     pub(super) scaling: fn(f64, usize) -> f64,
 }
 
@@ -68,7 +78,7 @@ impl Projections for LowRank {
     }
 }
 
-/// `A` and `B`
+/// `A` and `B`, in this order, for a module with these input and output features.
 pub(super) fn parts(r: usize, (in_features, out_features): (usize, usize)) -> Vec<ModulePart> {
     vec![
         ModulePart::matrix(Part::A, [r, in_features]),
@@ -76,6 +86,7 @@ pub(super) fn parts(r: usize, (in_features, out_features): (usize, usize)) -> Ve
     ]
 }
 
+/// Draws the pair and makes its object.
 async fn started(
     mut start: Start<'_>,
     rng: &mut ChaCha8Rng,
@@ -84,27 +95,37 @@ async fn started(
     Ok(Rc::new(Pair::of(&start.slots)?))
 }
 
-/// The bound of PEFT's uniform initialization of `A`, `1 / sqrt(in)`: Kaiming with `a = sqrt(5)`.
+/// The bound of PEFT's uniform initialization of `A`, `1 / sqrt(in)`.
+///
+/// It is torch's `kaiming_uniform_(a=sqrt(5))`: the bound `sqrt(6 / ((1 + a^2) in))` is `1 / sqrt(in)`.
 pub(in crate::adapter) fn bound(in_features: usize) -> f64 {
     1.0 / (in_features as f64).sqrt()
 }
 
-/// PEFT's initialization: `A` uniform, `B` zero.
+/// Draws `A` as PEFT does; `B` stays zero.
+///
+/// # Errors
+/// As [`ModuleSlots::slot`].
 pub(super) fn draw(start: &mut Start<'_>, rng: &mut ChaCha8Rng) -> Result<(), Failure> {
     let bound = bound(start.weight.cols());
     fill_uniform(start.part(Part::A)?, bound, rng);
     Ok(())
 }
 
-/// Where the pair of a module is.
+/// Where the trained pair of a module is among the parameters, and its factor.
 #[derive(Debug, Clone)]
 pub(in crate::adapter) struct Pair {
+    /// `A`, `[r, in]`.
     a: Slot,
+    /// `B`, `[out, r]`.
     b: Slot,
+    /// The factor `s`, fixed when the layout was made.
     pub(super) scaling: f64,
 }
 
 impl Pair {
+    /// Finds the pair of a module.
+    ///
     /// # Errors
     /// As [`ModuleSlots::slot`].
     pub(in crate::adapter) fn of(slots: &ModuleSlots<'_>) -> Result<Self, Failure> {
@@ -115,11 +136,12 @@ impl Pair {
         })
     }
 
-    /// `A` and `B` among the parameters.
+    /// `A` and `B` among the parameters of the whole adapter, row by row.
     pub(super) fn on_host<'a>(&self, parameters: &'a [f32]) -> [&'a [f32]; 2] {
         [&self.a, &self.b].map(|slot| slot.on_host(parameters))
     }
 
+    /// `A` and `B` as slices of the parameters on the device, with the factor.
     pub(super) fn on_device(&self, flat: &Tensor<1>) -> LoraPair {
         LoraPair {
             a: self.a.on_device(flat),

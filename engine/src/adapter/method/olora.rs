@@ -2,7 +2,13 @@
 //! `Q`, `A0` the first `r` rows of `R`, and the base is `W - s B0 A0`; see [`super::pissa`] for how this is
 //! represented.
 //!
-//! The first columns of `Q` depend only on the first columns of `W`, and `R = Q^T W`.
+//! The first columns of `Q` depend only on the first columns of `W`, and `R = Q^T W`. So three steps are enough:
+//!
+//! 1. the first `r` columns of `W`, as products of `W` with unit vectors, on the device;
+//! 2. their orthonormalization, on the host: `B0`;
+//! 3. `B0^T W`, on the device: `A0`.
+//!
+//! A QR decomposition may give a column of `Q` and its row of `R` the other sign; `B0 A0` is the same.
 
 use std::rc::Rc;
 
@@ -21,6 +27,7 @@ use crate::adapter::{
     slot::{ModulePart, ModuleSlots},
 };
 
+/// OLoRA as [`super::of`] returns it.
 pub(super) struct Olora;
 
 impl Adaptation for Olora {
@@ -55,6 +62,12 @@ impl Projections for Olora {
     }
 }
 
+/// Computes `A0` and `B0` and makes the module that starts from them.
+///
+/// Nothing is random. The rank must not exceed the module's features; plans check this.
+///
+/// # Errors
+/// The device's failure.
 async fn started(start: Start<'_>) -> Result<Rc<dyn ModuleOnDevice>, Failure> {
     let (r, out_features, in_features) = (start.slots.r, start.weight.rows(), start.weight.cols());
     let unit = |i: usize| usize::from(i % in_features == i / in_features) as f64;

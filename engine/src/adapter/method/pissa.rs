@@ -5,8 +5,21 @@
 //! twice the rank, half of which is trained. So nothing is lost to a second rounding of the base, and the export is a
 //! plain LoRA of rank `2 r` for the original base (as PEFT's `path_initial_model_for_weight_conversion` makes it).
 //!
+//! ```text
+//! pair on the device:  [ A  ] [2 r, in]      [ B  -B0 ] [out, 2 r]
+//!                      [ A0 ]
+//! gradients used:      the first r rows      the first r columns
+//! ```
+//!
 //! The principal directions are found by subspace iteration (Halko, Martinsson and Tropp, arXiv 0909.4061) with a few
-//! more directions than requested; its products run on the device with the quantized `W`.
+//! more directions than requested; its products run on the device with the quantized `W`. A round, with `k` directions
+//! as the rows of `X` `[k, in]`:
+//!
+//! 1. orthonormalize `X`;
+//! 2. `Y = X W^T W W^T` `[k, out]`, and orthonormalize `Y`;
+//! 3. `X = Y W`, whose singular values approach those of `W`;
+//! 4. turn `X` and `Y` so that the rows of `X` are orthogonal, largest first: row `i` is then `S_i V_i`, and row `i`
+//!    of `Y` is `U_i`.
 
 use std::rc::Rc;
 
@@ -31,7 +44,7 @@ use crate::{
     tensor::read_all,
 };
 
-/// Directions beyond those requested: the more there are, the faster the others converge.
+/// The number of directions beyond those requested: the more there are, the faster the others converge.
 const EXTRA: usize = 16;
 /// The number of rounds after which the directions are used as they are.
 const MAX_ROUNDS: usize = 16;
@@ -39,6 +52,7 @@ const MAX_ROUNDS: usize = 16;
 /// its square root.
 const SETTLED: f64 = 1e-9;
 
+/// PiSSA as [`super::of`] returns it.
 pub(super) struct Pissa;
 
 impl Adaptation for Pissa {
@@ -73,12 +87,22 @@ impl Projections for Pissa {
     }
 }
 
-/// What was subtracted is not among the parameters. Files hold the difference, as a plain LoRA.
+/// The failure of merging without the base: what was subtracted is not among the parameters. No file leads to it, since
+/// files hold the difference, as a plain LoRA.
 pub(super) fn without_base() -> Failure {
     let what = "An adapter that starts from the base cannot be merged without it.";
     Failure::new(FailureKind::Internal, what)
 }
 
+/// Finds the principal directions and makes the module that starts from them.
+///
+/// The rank must not exceed the module's features; plans check this.
+///
+/// # Errors
+/// The device's failure.
+///
+/// # Panics
+/// If the rank exceeds the module's input or output features.
 async fn started(
     start: Start<'_>,
     rng: &mut ChaCha8Rng,
@@ -113,6 +137,7 @@ async fn started(
         let is_settled = !before.is_empty() && moved <= SETTLED * values[0];
         before.clone_from(&values);
         round += 1;
+        // With as many directions as the matrix has, one round is exact.
         if is_settled || round == MAX_ROUNDS || k == out_features.min(in_features) {
             break (left, values);
         }
@@ -127,7 +152,14 @@ async fn started(
     residual(start, a, b)
 }
 
-/// Trains `A` and `B` starting from these, which are subtracted from the base.
+/// Makes a module that trains `A` and `B` starting from these, which are subtracted from the base.
+///
+/// # Shapes
+/// - `a`: `[r, in]`, row by row
+/// - `b`: `[out, r]`, row by row
+///
+/// # Errors
+/// As [`ModuleSlots::slot`].
 pub(super) fn residual(
     mut start: Start<'_>,
     a: Vec<f32>,
@@ -138,6 +170,7 @@ pub(super) fn residual(
     start.part(Part::A)?.copy_from_slice(&a);
     start.part(Part::B)?.copy_from_slice(&b);
     Ok(Rc::new(Residual {
+        /// `A` and `B` among the parameters.
         trained: Pair::of(&start.slots)?,
         a: start.matrix(a, [r, in_features]),
         b: start.matrix(b, [out_features, r]),
@@ -189,9 +222,10 @@ impl ModuleOnDevice for Residual {
     }
 }
 
-/// Only the first part of the pair is trained.
+/// The gradient rule of a pair of which only the first part is trained.
 #[derive(Debug)]
 struct First {
+    /// How many rows of `A` and columns of `B` are trained.
     r: usize,
 }
 
@@ -205,23 +239,45 @@ impl GradientRule for First {
 }
 
 impl Start<'_> {
-    /// `x W^T` `[k, out]` for `x` `[k, in]`.
+    /// Computes `x W^T` on the device.
+    ///
+    /// # Shapes
+    /// - `x`: `k` vectors `[in]`
+    /// - returns `[k, out]`
+    ///
+    /// # Errors
+    /// The device's failure.
     pub(super) async fn times_transposed(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         Ok(read_all(self.weight.forward(self.upload(x), None)).await?)
     }
 
-    /// `x W` `[k, in]` for `x` `[k, out]`.
+    /// Computes `x W` on the device.
+    ///
+    /// # Shapes
+    /// - `x`: `k` vectors `[out]`
+    /// - returns `[k, in]`
+    ///
+    /// # Errors
+    /// The device's failure.
     pub(super) async fn times(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         Ok(read_all(self.weight.backward(self.upload(x), None)).await?)
     }
 
-    /// `x W^T W W^T` `[k, out]` for `x` `[k, in]`: the products of two rounds with a single read.
+    /// Computes `x W^T W W^T`: three products of the iteration with a single read.
+    ///
+    /// # Shapes
+    /// - `x`: `k` vectors `[in]`
+    /// - returns `[k, out]`
+    ///
+    /// # Errors
+    /// The device's failure.
     async fn power(&self, x: &Rows) -> Result<Vec<f32>, Failure> {
         let once = self.weight.forward(self.upload(x), None);
         let twice = self.weight.forward(self.weight.backward(once, None), None);
         Ok(read_all(twice).await?)
     }
 
+    /// The vectors as the rows of a tensor, rounded to f32.
     fn upload(&self, x: &Rows) -> Tensor<2> {
         Tensor::from_data(TensorData::new(x.to_f32(), x.shape()), self.device)
     }

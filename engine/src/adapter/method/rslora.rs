@@ -7,6 +7,7 @@ use super::{
 };
 use crate::adapter::peft::PeftConfig;
 
+/// rsLoRA as [`super::of`] returns it.
 pub(super) struct RsLora;
 
 impl Adaptation for RsLora {
@@ -19,8 +20,10 @@ impl Adaptation for RsLora {
     }
 }
 
+/// What rsLoRA does to projections.
 static RSLORA: LowRank = LowRank { scaling };
 
+/// `s = alpha / sqrt(r)`.
 fn scaling(alpha: f64, r: usize) -> f64 {
     alpha / (r as f64).sqrt()
 }

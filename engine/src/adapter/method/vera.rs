@@ -1,8 +1,16 @@
 //! VeRA (Kopiczko et al., arXiv 2310.11454): `W x + b (B (d (A x)))` with `A` and `B` drawn once for all modules and
-//! never trained; `d` `[1, r]` starts at 0.1, `b` `[1, out]` at zero. A smaller module uses the first columns of `A` and
-//! the first rows of `B`.
+//! never trained; `d` `[1, r]` starts at 0.1, `b` `[1, out]` at zero. A smaller module uses the first columns of `A`
+//! and the first rows of `B`.
 //!
-//! The projection sees a low-rank pair of `d A` and `b B`; `Vectors` leads its gradients to `d` and `b`.
+//! The projection sees a low-rank pair of `d A` and `b B`; [`Vectors`] leads its gradients to `d` and `b`:
+//!
+//! ```text
+//! A' = d A  (row i of A times d_i)      d_d[i] = sum over the row i of  dA' A
+//! B' = b B  (row i of B times b_i)      d_b[i] = sum over the row i of  dB' B
+//! ```
+//!
+//! Alpha does not scale it, and all modules have one rank, since they share the matrices. A rank costs one number per
+//! module, so ranks are far higher than LoRA's.
 
 use std::rc::Rc;
 
@@ -24,13 +32,14 @@ use crate::{
     layers::projection::{GradientRule, Gradients, LoraPair, ModuleAdapter},
 };
 
-/// `b`
+/// The vector `b`, `[out]` in the file.
 const LAMBDA_B: Part = Part::new("vera_lambda_b");
-/// `d`
+/// The vector `d`, `[r]` in the file.
 const LAMBDA_D: Part = Part::new("vera_lambda_d");
-/// PEFT's `d_initial`.
+/// What `d` starts at: PEFT's default of `d_initial`.
 const D_INITIAL: f32 = 0.1;
 
+/// VeRA as [`super::of`] returns it.
 pub(super) struct Vera;
 
 impl Adaptation for Vera {
@@ -51,7 +60,8 @@ impl Projections for Vera {
         ]
     }
 
-    /// `A` `[r, largest in]` and `B` `[largest out, r]`, uniform within Kaiming's bound `sqrt(6 / fan in)`.
+    /// `A` `[r, largest in]` and `B` `[largest out, r]`, uniform within Kaiming's bound `sqrt(6 / fan in)`, as in PEFT;
+    /// the fan in is the number of columns.
     fn shared(&self, r: usize, (largest_in, largest_out): (usize, usize)) -> Vec<SharedMatrix> {
         let matrix = |name, rows, cols| SharedMatrix {
             name,
@@ -86,6 +96,8 @@ impl PeftConfig for Vera {
         "VERA"
     }
 
+    /// Writes the settings. `save_projection` is true, as the file contains the shared matrices; so the key of PEFT's
+    /// random generator means nothing and is 0.
     fn write(&self, spec: &AdapterSpec, _: &ModelShape, config: &mut ConfigWriter) {
         config.put_modules(spec);
         config.put("r", json!(spec.r));
@@ -96,6 +108,8 @@ impl PeftConfig for Vera {
         config.put_blocks(spec);
     }
 
+    /// Reads the rank and the modules. Without the shared matrices in the file there is no adapter: only torch could
+    /// draw them.
     fn read(&self, spec: &mut AdapterSpec, reader: &mut dyn ConfigReader) {
         spec.r = reader.count("r");
         if reader.value("save_projection") != Some(&Value::Bool(true)) {
@@ -109,14 +123,23 @@ impl PeftConfig for Vera {
 /// Where the vectors of a module are, and what they scale: all that merging needs.
 #[derive(Debug)]
 struct Numbers {
+    /// `b`, `[1, out]`.
     lambda_b: Slot,
+    /// `d`, `[1, r]`.
     lambda_d: Slot,
+    /// The shared `A`, at its full width.
     a: Rc<Matrix>,
+    /// The shared `B`, at its full height.
     b: Rc<Matrix>,
+    /// How many columns of `A` the module uses.
     in_features: usize,
 }
 
 impl Numbers {
+    /// Finds the vectors of a module and the adapter's two shared matrices.
+    ///
+    /// # Errors
+    /// As [`ModuleSlots::slot`], or if the shared matrices are missing.
     fn of(slots: &ModuleSlots<'_>, shared: &[Rc<Matrix>]) -> Result<Self, Failure> {
         let [a, b] = shared else {
             let what = "The matrices that all modules share are missing.";
@@ -131,7 +154,10 @@ impl Numbers {
         })
     }
 
-    /// `d A` `[r, in]` and `b B` `[out, r]`.
+    /// Multiplies the part of the shared matrices that the module uses by its vectors.
+    ///
+    /// # Shapes
+    /// - returns `d A` `[r, in]` and `b B` `[out, r]`, row by row
     fn scaled(&self, parameters: &[f32]) -> [Vec<f32>; 2] {
         let d = self.lambda_d.on_host(parameters);
         let lambda_b = self.lambda_b.on_host(parameters);
@@ -159,8 +185,10 @@ impl ModuleOnHost for Numbers {
     }
 }
 
+/// A module on the device.
 #[derive(Debug)]
 struct Module {
+    /// Where its vectors are.
     numbers: Numbers,
     /// The columns of the shared `A` that the module uses, `[r, in]`.
     a: Tensor<2>,
@@ -169,6 +197,10 @@ struct Module {
 }
 
 impl Module {
+    /// Takes its part of the shared matrices on the device.
+    ///
+    /// # Errors
+    /// As `Numbers::of`.
     fn of(start: &Start<'_>) -> Result<Self, Failure> {
         let numbers = Numbers::of(&start.slots, start.shared)?;
         let (a, b) = (numbers.a.tensor.clone(), numbers.b.tensor.clone());
@@ -208,12 +240,12 @@ impl ModuleOnDevice for Module {
     }
 }
 
-/// The pair is `d a` and `b b`, with the vectors `b` `[out]` and `d` `[r]` trained.
+/// The gradient rule: the pair is `d A` and `b B`, with the vectors `d` `[r]` and `b` `[out]` trained.
 #[derive(Debug)]
 struct Vectors {
-    /// `[r, in]`
+    /// `A`, `[r, in]`.
     a: Tensor<2>,
-    /// `[out, r]`
+    /// `B`, `[out, r]`.
     b: Tensor<2>,
 }
 

@@ -1,4 +1,13 @@
 //! The small files of a Hugging Face folder: settings, tokenizer, and the headers of safetensors.
+//!
+//! ```text
+//! config.json  generation_config.json  tokenizer.json  tokenizer_config.json  [chat_template.jinja]
+//! model.safetensors, or beyond 5 GB:
+//! model.safetensors.index.json  model-00001-of-00003.safetensors  model-00002-of-00003.safetensors  ...
+//! ```
+//!
+//! Settings are written from what the engine read of the base and not copied: the weights are F32 now, the head may be
+//! its own, and a base in GGUF has no `config.json`.
 
 use serde_json::{Map, Value, json};
 
@@ -13,14 +22,29 @@ use crate::{
 
 /// A weights file and the tensors in it.
 pub(super) struct Shard {
+    /// The file's name in the folder.
     pub name: String,
+    /// Which of the planned tensors it holds, as their indices.
     pub tensors: std::ops::Range<usize>,
+    /// Everything before the weights: the length as a u64, and the JSON padded with spaces.
     pub header: Vec<u8>,
+    /// The size of the whole file, header included.
     pub num_bytes: u64,
 }
 
 /// Splits the tensors into files of at most `shard_bytes`, unless a single tensor is larger, and returns the index if
-/// there are several files.
+/// there are several files. Names and index are those of `save_pretrained`:
+///
+/// ```text
+/// {"metadata": {"total_size": 9000000000}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors", ...}}
+/// ```
+///
+/// A header describes its tensors in the order of the file, so that their data has no gaps:
+///
+/// ```text
+/// {"__metadata__": {"format": "pt"}, "model.norm.weight": {"dtype": "F32", "shape": [576],
+///     "data_offsets": [0, 2304]}, ...}
+/// ```
 pub(super) fn shards(tensors: &[Planned], shard_bytes: u64) -> (Vec<Shard>, Option<Value>) {
     let mut ranges = Vec::new();
     let (mut first, mut sum) = (0, 0);
@@ -69,10 +93,11 @@ pub(super) fn shards(tensors: &[Planned], shard_bytes: u64) -> (Vec<Shard>, Opti
     (shards, (count > 1).then_some(index))
 }
 
-/// The files that go with the weights.
+/// The files that go with the weights, each with its name. The tokenizer's are the base's own where it has them; from a
+/// GGUF base they are made from its vocabulary.
 ///
 /// # Errors
-/// A tokenizer that has no `tokenizer.json`.
+/// [`RefusedMerge::Tokenizer`] for a vocabulary in GGUF that has no `tokenizer.json`.
 pub(super) fn small_files(
     files: &ModelFiles,
     config: &ModelConfig,
@@ -108,6 +133,7 @@ pub(super) fn small_files(
             (json.to_string().into_bytes(), None)
         }
     };
+    // Without this file `AutoTokenizer` would not know which of the special tokens begins and ends a text.
     let tokenizer_config = tokenizer_config.unwrap_or_else(|| {
         let special = tokenizer.special_ids();
         let text = |id: Option<u32>| id.map(|_| tokenizer.special_text(id));
@@ -129,6 +155,7 @@ pub(super) fn small_files(
     Ok(all)
 }
 
+/// Indented JSON with a newline at its end.
 pub(super) fn text_file(value: &Value) -> Vec<u8> {
     let text = format!("{value:#}\n");
     text.into_bytes()

@@ -1,4 +1,13 @@
 //! Makes a merged model from files only: those of the base, and an adapter in PEFT's form.
+//!
+//! It is what the merging worker runs, next to a training that goes on in another worker:
+//!
+//! ```text
+//! model files    -> checkpoint::open -> ModelFiles, Tokenizer, ChatTemplate
+//! adapter's zip  -> AdapterFiles::open -> MergeForm, parameters       both -> Merge::write -> FileSink
+//! ```
+//!
+//! The adapter is read as any adapter that a user drops, so it is checked again against the model.
 
 use burn::tensor::Device;
 use protocol::{Failure, MergedKind};
@@ -16,6 +25,9 @@ use crate::{
 
 /// Writes `model` with the adapter in `adapter` merged into it, and returns the zip's name. Progress and stopping are
 /// as in [`Merge::write`]; nothing is ever on a device.
+///
+/// `model` are the files that the base was loaded from, `adapter` those of an adapter in any form that the import
+/// reads.
 ///
 /// # Errors
 /// Those of [`Merge::write`], and whatever is wrong with the files.

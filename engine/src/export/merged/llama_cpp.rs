@@ -1,4 +1,17 @@
 //! The header of a merged GGUF file.
+//!
+//! A base in GGUF passes on its pairs unchanged, except those about the file itself; so rarely used keys survive. From
+//! a Hugging Face base they are written as `convert_hf_to_gguf.py` does:
+//!
+//! ```text
+//! general.architecture, general.type, general.name
+//! llama.block_count, llama.embedding_length, ...     the shape; the prefix is the architecture
+//! tokenizer.ggml.model = "gpt2"                      byte-level BPE
+//! tokenizer.ggml.pre                                 the pre-tokenizer, by llama.cpp's name
+//! tokenizer.ggml.tokens, token_type, merges          the vocabulary by id
+//! tokenizer.ggml.eos_token_id, eot_token_id, ...     where answers end
+//! tokenizer.chat_template
+//! ```
 
 use protocol::MergedKind;
 use serde_json::Value;
@@ -16,10 +29,13 @@ use crate::{
 
 /// The version of the block layouts of GGUF's quantized types.
 const QUANTIZATION_VERSION: u32 = 2;
-/// Types of tokens.
+/// Types of tokens, as `llama_token_type` in llama.h numbers them. A normal token is part of BPE's vocabulary.
 const NORMAL: i32 = 1;
+/// A special token, which llama.cpp does not print.
 const CONTROL: i32 = 3;
+/// An added token that is printed like text.
 const USER_DEFINED: i32 = 4;
+/// An id of the embedding without a token.
 const UNUSED: i32 = 5;
 
 /// Whether a pair of the base does not apply to the merged file: its types, its layout, how it was quantized, and in
@@ -81,13 +97,15 @@ pub(super) async fn header(
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HeaderError {
+    /// The base's file cannot be read any more.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// GGUF has no name for the tokenizer.
     #[error(transparent)]
     Refused(#[from] RefusedMerge),
 }
 
-/// llama.cpp's number for the type that most weights have.
+/// llama.cpp's number for the type that most weights have (`llama_ftype`).
 fn file_type(kind: MergedKind) -> u32 {
     match kind {
         MergedKind::Safetensors => 0,
@@ -97,6 +115,7 @@ fn file_type(kind: MergedKind) -> u32 {
     }
 }
 
+/// Writes the shape of the model and the constants of its norms and RoPE. Sizes are u32, constants f32.
 fn settings(header: &mut Header, name: &str, config: &ModelConfig) {
     let prefix = config.arch.gguf;
     header.text("general.architecture", prefix);
@@ -125,7 +144,12 @@ fn settings(header: &mut Header, name: &str, config: &ModelConfig) {
     header.float(&epsilon, config.rms_norm_eps as f32);
 }
 
-/// The tokens, their types and the merges of a `tokenizer.json`, as `convert_hf_to_gguf.py` writes them.
+/// Writes the tokens, their types and the merges of a `tokenizer.json`, as `convert_hf_to_gguf.py` writes them. There
+/// are as many tokens as the embedding has rows: ids without a token become `[PAD7]` and are unused, and tokens without
+/// a row are left out.
+///
+/// # Errors
+/// [`RefusedMerge::Tokenizer`] for a pre-tokenizer that llama.cpp has no name for, or damaged JSON.
 fn vocabulary(
     header: &mut Header,
     tokenizer_json: &[u8],
@@ -140,6 +164,7 @@ fn vocabulary(
     })?;
     let mut tokens: Vec<String> = (0..vocab_size).map(|id| format!("[PAD{id}]")).collect();
     let mut types = vec![UNUSED; vocab_size];
+    // Added tokens come last: one that is in the vocabulary, too, gets their type.
     let mut put = |token: &str, id: Option<u64>, kind: i32| {
         if let Some(id) = id.filter(|&id| id < vocab_size as u64) {
             tokens[id as usize] = token.to_owned();

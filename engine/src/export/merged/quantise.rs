@@ -1,11 +1,27 @@
 //! Converts rows of numbers into GGUF's types, bit for bit as ggml's reference does (`quantize_row_q8_0_ref` and its
 //! neighbors in ggml-quants.c).
+//!
+//! A block is 32 weights with a scale `d` in f16:
+//!
+//! ```text
+//! Q8_0   d = max|w| / 127       q = round(w / d), a signed byte            34 bytes
+//! Q4_0   d = w_far / -8         q = min(15, floor(w / d + 8.5))            18 bytes
+//!        w_far is the weight farthest from zero, with its sign, so that it becomes exactly q = 0
+//! ```
+//!
+//! `d` is computed in f32, the numbers are divided by the f32, and only then it is rounded to f16: another order would
+//! give other bytes than ggml.
 
 use crate::weights::packed::{BLOCK, Blocks, FloatKind, Format, Numbers, PackedKind, Stored};
 
 /// Appends a row in the form `kind`; its length is a multiple of the kind's block.
 ///
-/// Returns false if a number is not finite or too large for the type.
+/// Returns false if a number is not finite or too large for the type (f16 ends at 65,504); what was appended is then of
+/// no use.
+///
+/// # Shapes
+/// - `row`: `[cols]`
+/// - `out`: grows by [`PackedKind::stored_row_bytes`] of `cols`
 #[must_use]
 pub(super) fn put_row(kind: PackedKind, row: &[f32], out: &mut Vec<u8>) -> bool {
     let Format { bits, numbers, .. } = kind.format();
@@ -29,11 +45,19 @@ pub(super) fn put_row(kind: PackedKind, row: &[f32], out: &mut Vec<u8>) -> bool 
     }
 }
 
-/// A block of weights `d (q - zero) + m`.
+/// Appends a block of weights `d (q - zero) + m`, and returns whether everything in it is finite.
 ///
-/// With an `m`, the numbers reach from the lowest weight to the highest. Otherwise the weight farthest from zero becomes
-/// the end of the numbers: the lowest, whatever its sign, since they reach one further on that side; of signed bytes,
-/// the highest.
+/// With an `m`, the numbers reach from the lowest weight to the highest. Otherwise the weight farthest from zero
+/// becomes the end of the numbers: the lowest, whatever its sign, since they reach one further on that side; of signed
+/// bytes, the highest.
+///
+/// ```text
+///                  q of the farthest    range of q - zero
+/// Q4_0  zero 8     0                    -8 .. 7
+/// Q5_0  zero 16    0                    -16 .. 15
+/// Q8_0  zero 128   1 or 255             -127 .. 127, symmetric
+/// Q4_1  with m     0 or 15              0 .. 15, from the lowest weight to the highest
+/// ```
 fn put_block(blocks: Blocks, bits: u32, block: &[f32; BLOCK], out: &mut Vec<u8>) -> bool {
     // Five bits stand in a byte.
     let top = match blocks.stored {
@@ -56,8 +80,10 @@ fn put_block(blocks: Blocks, bits: u32, block: &[f32; BLOCK], out: &mut Vec<u8>)
         Stored::SignedBytes => (farthest.abs() / (zero - 1.0), 0.0),
         Stored::Nibbles | Stored::FifthBitsAndNibbles => (farthest / -zero, 0.0),
     };
+    // A block of zeros has no scale; its numbers are all `zero`.
     let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
     let numbers = block.map(|value| match blocks.stored {
+        // Flips the sign bit: a signed byte plus 128, as `Blocks` counts.
         Stored::SignedBytes => (value * inverse).round() as i8 as u8 ^ 0x80,
         _ => ((value - m) * inverse + (zero + 0.5)).min(top as f32) as u8,
     });

@@ -1,19 +1,31 @@
 //! A zip whose files are written front to back and uncompressed, without ever being held in memory: a file's checksum
 //! comes after it (in a data descriptor), since it is known only then. The layout is that of PKWARE's APPNOTE 6.3.
+//!
+//! ```text
+//! local header   sizes and checksum 0 (flag 3) | zip64: sizes ffffffff, extra field 0001 with zeros
+//! file           stored
+//! descriptor     50 4b 07 08 | crc | sizes of 4 bytes, or of 8 in a zip64 entry
+//! directory      the real sizes; in a zip64 entry in the extra field 0001, with the offset
+//! end            50 4b 06 06 and 50 4b 06 07 come first where the directory begins beyond 4 GiB
+//! ```
+//!
+//! The size of a file is said before it is written, since it decides whether its entry is zip64.
 
 use crc32fast::Hasher;
 use protocol::Failure;
 
 use crate::export::archive::{MODE, STORED, UTF8, VERSION, put_kind, put_sizes};
 
-/// Sizes and offsets from this value on do not fit into 32 bits and need the zip64 form.
+/// Sizes and offsets from this value on do not fit into 32 bits and need the zip64 form. The value itself stands for
+/// "look into the extra field".
 pub const ZIP64_FROM: u64 = u32::MAX as u64;
-/// A data descriptor follows; names are UTF-8.
+/// A data descriptor follows (bit 3); names are UTF-8 (bit 11).
 const FLAGS: u16 = UTF8 | 0x0008;
-/// The version of the format that has zip64.
+/// The version of the format that has zip64: 4.5.
 const ZIP64_VERSION: u16 = 45;
 
-/// A file that is written front to back, which the engine never holds as a whole.
+/// A file that is written front to back, which the engine never holds as a whole. In the browser its pieces become a
+/// blob.
 pub trait FileSink {
     /// Appends bytes.
     ///
@@ -22,25 +34,32 @@ pub trait FileSink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure>;
 }
 
-/// A file in the zip.
+/// A file in the zip, as the directory will list it.
 struct Entry {
     name: String,
+    /// The offset of its local header.
     start: u64,
+    /// Its bytes so far; all of them once it has ended.
     num_bytes: u64,
+    /// The CRC-32 of its bytes; 0 until it has ended.
     crc: u32,
     is_zip64: bool,
 }
 
-/// A zip being written to a sink.
+/// A zip being written to a sink, one file at a time: [`Self::begin`], [`Self::write`] as often as needed,
+/// [`Self::end`].
 pub(super) struct Zip<'a> {
     sink: &'a mut dyn FileSink,
+    /// The number of bytes written so far, which is the offset of what comes next.
     at: u64,
     zip64_from: u64,
     entries: Vec<Entry>,
+    /// The checksum of the file that was begun last.
     hasher: Hasher,
 }
 
 impl<'a> Zip<'a> {
+    /// Begins a zip at the start of `sink`; `zip64_from` is [`ZIP64_FROM`], except in tests.
     pub fn new(sink: &'a mut dyn FileSink, zip64_from: u64) -> Self {
         Self {
             sink,
@@ -51,13 +70,17 @@ impl<'a> Zip<'a> {
         }
     }
 
+    /// Writes to the sink and counts.
     fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.sink.write(bytes)?;
         self.at += bytes.len() as u64;
         Ok(())
     }
 
-    /// Begins a file of `num_bytes` bytes.
+    /// Begins a file of `num_bytes` bytes. The caller writes exactly as many.
+    ///
+    /// # Errors
+    /// Those of the sink, as for all that follows here.
     pub fn begin(&mut self, name: &str, num_bytes: u64) -> Result<(), Failure> {
         let is_zip64 = num_bytes >= self.zip64_from || self.at >= self.zip64_from;
         let start = self.at;
@@ -93,7 +116,7 @@ impl<'a> Zip<'a> {
         self.put(bytes)
     }
 
-    /// Ends the file that was begun last.
+    /// Ends the file that was begun last: writes its checksum and size after it.
     pub fn end(&mut self) -> Result<(), Failure> {
         let crc = std::mem::take(&mut self.hasher).finalize();
         let mut descriptor = Vec::from(0x0807_4b50u32.to_le_bytes());
@@ -108,14 +131,14 @@ impl<'a> Zip<'a> {
         self.put(&descriptor)
     }
 
-    /// Adds a whole small file.
+    /// Adds a whole small file, such as a config.
     pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         self.begin(name, bytes.len() as u64)?;
         self.write(bytes)?;
         self.end()
     }
 
-    /// Writes the directory.
+    /// Writes the directory, and the records at the end of it, in one piece.
     pub fn finish(mut self) -> Result<(), Failure> {
         let mut directory = Vec::new();
         for entry in &self.entries {
@@ -173,6 +196,7 @@ impl<'a> Zip<'a> {
     }
 }
 
+/// The version that a reader of the entry needs.
 fn version(is_zip64: bool) -> u16 {
     if is_zip64 { ZIP64_VERSION } else { VERSION }
 }

@@ -1,4 +1,16 @@
-//! The backward of a block.
+//! The backward of a block, from its output to its input.
+//!
+//! Every residual `y = x + f(norm(x))` gives `dx = dy + norm^T(f^T(dy))`: the gradient goes through the branch, and
+//! `rms_norm_backward` adds the part that goes around it. Where a matrix is frozen and has no adapter, going through it
+//! is one product, `dy W`.
+//!
+//! ```text
+//! dy -- down_proj -- silu(gate) * up -- up_proj, gate_proj -- post_attention_layernorm --(+ dy)-- d_middle
+//! d_middle -- o_proj -- attention -- RoPE -- (q_norm, k_norm) -- v, k, q_proj -- input_layernorm --(+ d_middle)-- dx
+//! ```
+//!
+//! In the first block nothing needs `dx`, so the last products with frozen weights are left out, unless its first norm
+//! or a learned prompt is trained.
 
 use burn::tensor::{FloatDType, Tensor};
 use protocol::{BlockNorm, TargetModule};
@@ -10,7 +22,14 @@ use crate::{
 };
 
 impl Block {
-    /// Computes the gradients of the input (if `needs_input`) and of the adapter from the output's gradient `[n, d]`.
+    /// Computes the gradients of the input (if `needs_input`) and of the adapter from the output's gradient.
+    ///
+    /// `saved` is what [`Self::forward_saving`] returned with the same adapter and context. The input's gradient is
+    /// also returned if it is computed for the first norm anyway.
+    ///
+    /// # Shapes
+    /// - `dy`: `[n, d]`, f32
+    /// - returns `[n, d]`, f32, and the adapter's gradients
     pub fn backward(
         &self,
         dy: Tensor<2>,
@@ -70,7 +89,8 @@ impl Block {
     }
 }
 
-/// A backward through one block, from the last projection to the first, which collects the adapter's gradients.
+/// A backward through one block, from the last projection to the first, which takes what the adapters saved and
+/// collects their gradients.
 struct Backward<'a> {
     block: &'a Block,
     adapter: &'a BlockAdapter,
@@ -79,7 +99,11 @@ struct Backward<'a> {
 }
 
 impl Backward<'_> {
-    /// Keeps the adapter's gradients and returns the input's.
+    /// Goes through a projection: collects the adapter's gradients and returns the input's.
+    ///
+    /// # Shapes
+    /// - `dy`: `[n, out]`
+    /// - returns `[n, in]`
     fn through(&mut self, module: TargetModule, dy: Tensor<2>) -> Tensor<2> {
         let weight = self.block.matrices()[module as usize];
         let saved = self.saved[module as usize].take();
@@ -93,7 +117,7 @@ impl Backward<'_> {
         }
     }
 
-    /// Keeps the adapter's gradients if the input's is not needed.
+    /// Collects the adapter's gradients where the input's is not needed, which saves the product with `W`.
     fn only(&mut self, module: TargetModule, dy: &Tensor<2>) {
         let weight = self.block.matrices()[module as usize];
         let saved = self.saved[module as usize].take();
@@ -103,8 +127,12 @@ impl Backward<'_> {
         }
     }
 
-    /// The gradient of the residual stream before a norm of `x`, from the gradient after the norm and that of the
-    /// residual connection.
+    /// Computes the gradient of the residual stream before a norm of `x`, from the gradient after the norm (`dy`) and
+    /// that of the residual connection (`beside`).
+    ///
+    /// # Shapes
+    /// - `dy`, `x`, `beside`: `[n, d]`
+    /// - returns `[n, d]`, f32
     fn through_norm(
         &mut self,
         norm: BlockNorm,
@@ -122,8 +150,11 @@ impl Backward<'_> {
     }
 }
 
-/// The gradient `[d]` of the weight of a norm of `x` `[n, d]`, from that of its output: the sum over the rows of
-/// `dy x / rms(x)`.
+/// Computes the gradient of the weight of a norm of `x`: the sum over the rows of `dy x / rms(x)`, in f32.
+///
+/// # Shapes
+/// - `dy`, `x`: `[n, d]`
+/// - returns `[d]`
 pub fn norm_gradient(dy: Tensor<2>, x: Tensor<2>, eps: f64) -> Tensor<1> {
     let ones = Tensor::ones([1, x.dims()[1]], &x.device());
     let normed = rms_norm(x, &ones, eps, FloatDType::F32);

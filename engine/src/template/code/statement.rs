@@ -1,10 +1,19 @@
-//! Statements, rebuilt around their expressions.
+//! Statements, rebuilt around their expressions: copies in which every expression went through `rebuilt`. minijinja's
+//! tree can't be changed in place, so each kind of statement is taken apart and put together again.
+//!
+//! ```text
+//! {% set ns.items = ns.items + [m] %}   ->   {% set ns.items = (ns.items + [m]|(bounded))|(bounded)|(assigned) %}
+//! ```
+//!
+//! Only an assignment to an attribute gets a filter of its own: a namespace that held itself or a loop would change
+//! after it was weighed.
 
 use minijinja::machinery::ast::{self, Expr, Spanned, Stmt};
 
 use super::{super::bounds::ASSIGNED, call, filter, optional, rebuilt, value, values};
 
-/// What is assigned to: names, lists of targets, and attributes of namespaces.
+/// What is assigned to: names, lists of targets, and attributes of namespaces. They are places and not values, so a
+/// list of targets gets no filter.
 fn target<'s>(expr: &Expr<'s>) -> Expr<'s> {
     match expr {
         Expr::List(list) => {
@@ -15,10 +24,12 @@ fn target<'s>(expr: &Expr<'s>) -> Expr<'s> {
     }
 }
 
+/// A body, statement by statement.
 fn statements<'s>(children: &[Stmt<'s>]) -> Vec<Stmt<'s>> {
     children.iter().map(statement).collect()
 }
 
+/// A macro's defaults and body; its arguments are names.
 fn macro_of<'s>(declared: &Spanned<ast::Macro<'s>>) -> Spanned<ast::Macro<'s>> {
     let rebuilt = ast::Macro {
         name: declared.name,
@@ -29,7 +40,8 @@ fn macro_of<'s>(declared: &Spanned<ast::Macro<'s>>) -> Spanned<ast::Macro<'s>> {
     Spanned::new(rebuilt, declared.span())
 }
 
-/// A statement with its expressions rebuilt.
+/// Rebuilds a statement with everything in it. Recursion is as deep as blocks are nested, which
+/// [`super::super::shape::check`] has bounded.
 pub(super) fn statement<'s>(statement: &Stmt<'s>) -> Stmt<'s> {
     match statement {
         Stmt::Template(node) => {

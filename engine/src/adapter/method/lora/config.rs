@@ -1,4 +1,14 @@
 //! `peft.LoraConfig`, which LoRA and all methods that add a trained pair share.
+//!
+//! PEFT tells variants apart by switches. Methods that differ only in how they train (LoRA+, PiSSA, OLoRA) leave no
+//! trace in an exported config: what they trained is a plain LoRA.
+//!
+//! | method | `use_rslora` | `use_dora` | `r`, `lora_alpha` |
+//! |---|---|---|---|
+//! | LoRA, LoRA+ | false | false | as trained |
+//! | rsLoRA | true | false | as trained |
+//! | DoRA | false | true | as trained |
+//! | PiSSA, OLoRA | false | false | twice as trained, so `s` stays the same |
 
 use protocol::{AdapterSpec, TargetModule};
 use serde_json::{Value, json};
@@ -11,27 +21,33 @@ use crate::{
     number::plain_number,
 };
 
-/// Starts that change the base, as values of `init_lora_weights`, each maybe with more after it, in any case: PEFT takes
-/// `OLoRA`, too. (LoftQ replaces the base's weights by quantized ones; the others subtract the start from them.)
+/// Starts that change the base, as values of `init_lora_weights`; some have a suffix, such as `pissa_niter_16`, and PEFT takes
+/// `OLoRA`, too. LoftQ replaces the base's weights by quantized ones; the others subtract the start from them. An adapter
+/// that was saved with one of these belongs to the base that PEFT changed, unless it was converted when it was saved.
 const FROM_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
+/// Why such an adapter is refused.
 const CONVERT: &str = "its initialization changed the base, so it does not fit the original base";
 
 /// The config, by the switches that tell variants apart.
 pub(in crate::adapter::method) struct LoraConfig {
+    /// Whether `s` is `alpha / sqrt(r)`.
     use_rslora: bool,
+    /// Whether there are magnitudes.
     use_dora: bool,
 }
 
 impl LoraConfig {
-    /// Also that of methods that PEFT does not tell apart once they are trained.
+    /// LoRA's config, and that of methods which PEFT does not tell apart once they are trained.
     pub(in crate::adapter::method) const PLAIN: Self = Self {
         use_rslora: false,
         use_dora: false,
     };
+    /// rsLoRA's config.
     pub(in crate::adapter::method) const RSLORA: Self = Self {
         use_rslora: true,
         ..Self::PLAIN
     };
+    /// DoRA's config.
     pub(in crate::adapter::method) const DORA: Self = Self {
         use_dora: true,
         ..Self::PLAIN
@@ -50,6 +66,13 @@ impl PeftConfig for LoraConfig {
     }
 
     /// Writes a start from the base as a plain LoRA of twice the rank and alpha; see [`crate::adapter::method::pissa`].
+    ///
+    /// Ranks and alphas by module are written for each module that differs from `r` and `lora_alpha`, by its whole
+    /// path:
+    ///
+    /// ```text
+    /// "rank_pattern": { "model.layers.3.self_attn.q_proj": 16 }
+    /// ```
     fn write(&self, spec: &AdapterSpec, shape: &ModelShape, config: &mut ConfigWriter) {
         config.put_modules(spec);
         let times = spec.rank_factor();
@@ -82,6 +105,7 @@ impl PeftConfig for LoraConfig {
         config.put_blocks(spec);
     }
 
+    /// Refuses a start from the base that was not converted, and DoRA with the scaling of rsLoRA.
     fn check(&self, reader: &mut dyn ConfigReader) {
         let init = reader.value("init_lora_weights").and_then(Value::as_str);
         let init = init.unwrap_or_default().to_ascii_lowercase();
