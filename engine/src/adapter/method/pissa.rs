@@ -170,7 +170,7 @@ pub(super) fn residual(
     start.part(Part::A)?.copy_from_slice(&a);
     start.part(Part::B)?.copy_from_slice(&b);
     Ok(Rc::new(Residual {
-        /// `A` and `B` among the parameters.
+        // `A` and `B` among the parameters.
         trained: Pair::of(&start.slots)?,
         a: start.matrix(a, [r, in_features]),
         b: start.matrix(b, [out_features, r]),

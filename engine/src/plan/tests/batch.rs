@@ -21,3 +21,21 @@ fn held_out_rows_count_where_they_fill_a_batch_and_rows_to_train_on_do_not() {
     assert!(bytes(100) > bytes(2));
     assert_eq!(bytes(100), bytes(16));
 }
+
+/// On the CPU a micro-batch of packed rows is taken in passes, whose size is no matter of the batch's.
+#[test]
+fn more_packed_rows_a_batch_take_no_more_memory_on_the_cpu() {
+    let bytes = |kind, batch| {
+        let spec = RunSpec {
+            packing: true,
+            per_device_train_batch_size: batch,
+            ..RunSpec::default()
+        };
+        let device = DeviceProfile { kind, ..CPU };
+        let plan = planned(&spec, &model(), &dataset(200), device).unwrap();
+        plan.memory.total_bytes()
+    };
+    assert_eq!(bytes(DeviceKind::Cpu, 8), bytes(DeviceKind::Cpu, 1));
+    let (eight, one) = (bytes(DeviceKind::WebGpu, 8), bytes(DeviceKind::WebGpu, 1));
+    assert!(eight > one, "{eight} and {one} bytes");
+}
