@@ -227,8 +227,8 @@ fn scores_of_labels(visit: &Visit, page: &Page) -> Outcome {
     page.wait_for_status(&["Finished"], RUN)?;
     page.press("Score the held-out rows")?;
     wait_for_score(page, "held-out")?;
-    for when in ["before", "after"] {
-        let table = page.text(&format!("Labels of the held-out rows {when} the run"))?;
+    for model in ["base", "tuned"] {
+        let table = page.text(&format!("Labels of the held-out rows: {model}"))?;
         for label in ["praise", "predicted praise", "predicted other"] {
             assert!(table.contains(label), "{label}: {table}");
         }
