@@ -14,7 +14,7 @@ const LIMITS: [(&str, usize); 5] = [
     ("worker_cpu", 1_550_000),
     ("worker_cpu_threads", 1_550_000),
     ("worker_cpu_relaxed", 1_550_000),
-    ("worker_gpu", 4_000_000),
+    ("worker_gpu", 3_200_000),
     ("worker_data", 900_000),
 ];
 
@@ -74,6 +74,6 @@ fn the_page_without_its_workers_is_light() -> Outcome {
         }
     }
     println!("{bytes} bytes gzipped");
-    assert!(bytes < 1_000_000, "{bytes} bytes gzipped");
+    assert!(bytes < 800_000, "{bytes} bytes gzipped");
     Ok(())
 }
