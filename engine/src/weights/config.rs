@@ -144,8 +144,8 @@ fn feature_refusal(field: &str, value: &str) -> String {
 impl ModelConfig {
     /// Checks that every number is in its range and that they fit each other.
     ///
-    /// The upper limits are an order of magnitude above the largest models known; with them no product of two
-    /// sizes overflows 64 bits, and whatever is allocated is still compared with the file.
+    /// The upper limits are well above the largest models known. With them no product of two sizes overflows 64
+    /// bits; whatever is allocated is still compared with the file.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] for the first field that does not fit.

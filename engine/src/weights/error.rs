@@ -5,7 +5,7 @@
 //! reads the message again.
 //!
 //! ```text
-//! what    tensor blk.0.attn_k.weight is of the type Q4_K ...     place   model.gguf, tensor blk.0.attn_k.weight
+//! what    the type Q4_K of tensor blk.0.attn_k.weight is not supported yet     place   model.gguf, tensor blk.0...
 //! remedy  Take the Q8_0, F16, BF16 or F32 file of this model. ...
 //! ```
 
@@ -225,8 +225,8 @@ fn and_more(count: usize) -> impl fmt::Display {
 }
 
 impl ModelError {
-    /// Returns the kind that decides what the page offers. A source that fails counts as the network's, since
-    /// files on the user's disk rarely do.
+    /// Returns the kind that decides what the page offers. A source that cannot be read counts as a failure of
+    /// the network.
     fn kind(&self) -> FailureKind {
         match self {
             Self::Source { .. } => FailureKind::Network,

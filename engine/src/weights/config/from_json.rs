@@ -130,6 +130,7 @@ struct Rope {
     /// How positions are scaled; older files call it `type`. Only `default` and `none` are built.
     #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The base of the rotary angles in transformers 5.
     rope_theta: Option<f64>,
     /// The part of each head that is rotated; only 1 is built.
     partial_rotary_factor: Option<f64>,
@@ -184,8 +185,7 @@ impl ModelConfig {
     /// [`ConfigError::Feature`], [`ConfigError::Quantized`], damaged JSON, and sizes that are missing or
     /// impossible.
     pub fn from_json_of(bytes: &[u8], is_tied_by_default: bool) -> Result<Self, ConfigError> {
-        // Parsed three times, each time into a little: the family first, then its fields, then the switches by
-        // name.
+        // Parsed three times: the family first, then its fields, then all keys by name for the switches.
         let arch = family(&json::from_slice(bytes)?)?;
         let fields: Fields = json::from_slice(bytes)?;
         refuse_features(&fields, &json::from_slice(bytes)?, arch)?;
