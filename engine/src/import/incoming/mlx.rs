@@ -1,5 +1,13 @@
-//! What mlx-lm saves: `adapters.safetensors` and a config of its own, `y = W x + scale (x A) B` with `A` `[in, r]` and
-//! `B` `[r, out]`, DoRA's magnitudes as `m`.
+//! What mlx-lm saves: `adapters.safetensors` and a config of its own, `y = W x + scale (x A) B` with `A` `[in,
+//! r]` and `B` `[r, out]`, DoRA's magnitudes as `m`.
+//!
+//! ```text
+//! {"fine_tune_type": "lora", "model": "...", "num_layers": 8,
+//!  "lora_parameters": {"rank": 8, "scale": 20.0, "dropout": 0.0}}      ->  "r": 8, "lora_alpha": 160
+//! ```
+//!
+//! mlx-lm multiplies by `scale` and PEFT by `lora_alpha / r`, so alpha is `scale r`. Which blocks and modules
+//! were trained is taken from the tensors, not from `num_layers` and `keys`.
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +24,10 @@ const ENDINGS: [(&str, &str, Order); 3] = [
     (".m", ".lora_magnitude_vector", Order::AsInPeft),
 ];
 
+/// Renames the tensors and writes PEFT's config.
+///
+/// # Errors
+/// [`ImportError::Mismatches`] if the whole model was trained, or rank and scale are missing.
 pub(super) fn incoming(
     config: &Map<String, Value>,
     tensors: Vec<TensorEntry>,
@@ -48,6 +60,7 @@ pub(super) fn incoming(
         // The tensors say which they are.
         "target_modules": ".*",
     });
+    // `json!` with braces always makes an object.
     let Value::Object(peft) = peft else {
         return Err(ImportError::NoWeights);
     };
