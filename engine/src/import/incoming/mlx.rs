@@ -1,5 +1,5 @@
-//! What mlx-lm saves: `adapters.safetensors` and a config of its own, `y = W x + scale (x A) B` with `A` `[in,
-//! r]` and `B` `[r, out]`, DoRA's magnitudes as `m`.
+//! What mlx-lm saves: `adapters.safetensors` and a config of its own. It computes `y = W x + scale (x A) B`;
+//! DoRA's magnitudes are called `m`.
 //!
 //! ```text
 //! {"fine_tune_type": "lora", "model": "...", "num_layers": 8,
@@ -8,6 +8,11 @@
 //!
 //! mlx-lm multiplies by `scale` and PEFT by `lora_alpha / r`, so alpha is `scale r`. Which blocks and modules
 //! were trained is taken from the tensors, not from `num_layers` and `keys`.
+//!
+//! # Shapes
+//! - `lora_a`: `[in, r]`, the transpose of PEFT's
+//! - `lora_b`: `[r, out]`, the transpose of PEFT's
+//! - `m`: `[out]`
 
 use serde_json::{Map, Value, json};
 
