@@ -20,8 +20,8 @@ const MAX_COMPONENTS: usize = 32;
 const MAX_GROWTH: f64 = 8.0;
 /// Bytes that may be put before a text.
 const MAX_PREPENDED_BYTES: usize = 256;
-/// How often a counted repetition may repeat what it repeats, all repetitions of a pattern multiplied, since they may be
-/// inside each other. Real ones are `{1,3}`.
+/// How often a counted repetition may repeat what it repeats, all repetitions of a pattern multiplied, since
+/// they may be inside each other. Real ones are `{1,3}`.
 const MAX_REPETITIONS: u64 = 1_000;
 /// Classes of characters in all patterns, each counted as often as its pattern's repetitions repeat. A class such as
 /// `\p{L}` takes some 60 KB once its pattern is compiled; real patterns have up to 90.
