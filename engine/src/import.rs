@@ -1,13 +1,22 @@
-//! An adapter that PEFT, mlx-lm, llama.cpp's converter or an earlier run saved, back in: its files, the folder that they
-//! lie in, or a zip that holds them.
+//! An adapter that PEFT, mlx-lm, llama.cpp's converter or an earlier run saved, back in: its files, the folder
+//! that they lie in, or a zip that holds them.
 //!
 //! ```text
-//! [NamedSource] -> Given (which file is what) -> Incoming (PEFT's names and config) -> config::spec
-//!     -> every tensor against AdapterLayout::tensors -> AdapterFiles -> AdapterForm
+//! [NamedSource] -> archive::unpacked -> Given (which file is what) -> Incoming (PEFT's names and config)
+//!     -> config::spec -> every tensor against AdapterLayout::tensors -> AdapterFiles -> AdapterForm
 //! ```
 //!
-//! Nothing is guessed: what does not fit the loaded model is refused with every reason found, and what PEFT would load
-//! otherwise than we (a start from the base that was not converted) is refused as well.
+//! Nothing is guessed: what does not fit the loaded model is refused with every reason found, and what PEFT
+//! would load otherwise than this engine (a start from the base that was not converted) is refused as well.
+//!
+//! | program | files | how it differs from PEFT's |
+//! |---|---|---|
+//! | PEFT | `adapter_model.safetensors`, `adapter_config.json` | |
+//! | mlx-lm | `adapters.safetensors`, `adapter_config.json` | `A` and `B` transposed; the scale instead of alpha |
+//! | llama.cpp | one `.gguf` | GGUF names; rows of `B` interleaved for queries and keys; one alpha |
+//!
+//! The config is believed only as far as the file can hold what it describes: no layout is made and nothing is
+//! allocated for a rank that the weights file is too small for.
 
 mod archive;
 mod config;
@@ -32,25 +41,29 @@ use self::{
 pub use crate::adapter::peft::Remedy;
 pub use error::{ArchiveError, ImportError, Mismatch};
 
-/// Far more than any config has.
+/// Bytes of an adapter's config; far more than any has.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
-/// A sound adapter for the model that it was checked against.
+/// A sound adapter for the model that it was checked against: every tensor of its layout is there, has the
+/// right shape, and is finite. [`Self::form`] and [`Self::to_merge`] use it up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFiles {
-    /// The weights' file, or the archive.
+    /// The name of the weights' file, or of the archive or folder that it came in.
     pub name: String,
-    /// `base_model_name_or_path`
+    /// `base_model_name_or_path`: the model that the config names. Another name than the loaded model's costs a
+    /// note and no more: names differ for the same weights, and the shapes decide.
     pub base: Option<String>,
+    /// Method, ranks, modules and scale, as the config says.
     pub spec: AdapterSpec,
     /// Names of the given files that are no part of it.
     pub unused_files: Vec<String>,
-    /// By PEFT's names: those of [`AdapterLayout::tensors`].
+    /// Numbers by PEFT's names: those of [`AdapterLayout::tensors`], row by row.
     tensors: BTreeMap<String, Vec<f32>>,
 }
 
 impl AdapterFiles {
-    /// Reads and checks the files, which may come in any order; their content says what each is.
+    /// Reads and checks the files, which may come in any order; their content says what each is. `shape` is
+    /// that of the loaded model.
     ///
     /// # Errors
     /// [`ImportError::Mismatches`] with every reason, or what keeps the files from being read at all.
@@ -74,7 +87,7 @@ impl AdapterFiles {
                 .iter()
                 .filter(|tensor| fitting.contains(&tensor.entry.name))
                 .collect();
-            // A file in an archive is inflated from front to back.
+            // A file in an archive is inflated from front to back, so going back in it means to start again.
             wanted.sort_by_key(|tensor| tensor.entry.offset);
             for tensor in wanted {
                 let numbers = tensor.values(&*file.source).await?;
@@ -101,7 +114,10 @@ impl AdapterFiles {
         }
     }
 
-    /// The adapter over the model that it was checked against.
+    /// Returns the adapter over the model that it was checked against, and its parameters.
+    ///
+    /// # Shapes
+    /// - the parameters: `[num_parameters]`, in the layout's order
     ///
     /// # Errors
     /// The device's failure while the base is read.
@@ -113,7 +129,11 @@ impl AdapterFiles {
         Ok((form, parameters))
     }
 
-    /// The adapter for merging alone, which needs no model on a device; `shape` is that which it was checked against.
+    /// Returns the adapter for merging alone, which needs no model on a device, and its parameters; `shape` is
+    /// that which it was checked against.
+    ///
+    /// # Shapes
+    /// - the parameters: `[num_parameters]`, in the layout's order
     ///
     /// # Errors
     /// None for an adapter that was checked.
@@ -130,6 +150,13 @@ impl AdapterFiles {
         Ok((form, parameters))
     }
 
+    /// Copies the trained tensors into their places in `parameters`, the layout's flat array.
+    ///
+    /// # Shapes
+    /// - `parameters`: `[num_parameters]` of the layout
+    ///
+    /// # Errors
+    /// As [`Self::take`].
     fn take_parameters(
         &mut self,
         layout: &AdapterLayout,
@@ -142,13 +169,23 @@ impl AdapterFiles {
         Ok(())
     }
 
-    /// The matrices that all modules share.
+    /// Takes the matrices that all modules share (VeRA's), in the layout's order.
+    ///
+    /// # Shapes
+    /// - the result: one flat array per matrix, row by row
+    ///
+    /// # Errors
+    /// As [`Self::take`].
     fn take_shared(&mut self, layout: &AdapterLayout) -> Result<Vec<Vec<f32>>, Failure> {
         let shared = layout.shared();
         let names = shared.iter().map(|matrix| matrix.name);
         names.map(|name| self.take(name)).collect()
     }
 
+    /// Takes the numbers of a tensor.
+    ///
+    /// # Errors
+    /// A failure of the kind `Internal` for one that is not there, which the check rules out.
     fn take(&mut self, name: &str) -> Result<Vec<f32>, Failure> {
         self.tensors.remove(name).ok_or_else(|| {
             let what = "The adapter lacks a tensor that it was checked for.";
@@ -157,6 +194,10 @@ impl AdapterFiles {
     }
 }
 
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// [`ImportError::TooLarge`] before anything is read, or [`ImportError::Source`].
 async fn whole(file: &NamedSource, limit: u64) -> Result<Vec<u8>, ImportError> {
     let num_bytes = file.source.num_bytes();
     if num_bytes > limit {
@@ -166,7 +207,8 @@ async fn whole(file: &NamedSource, limit: u64) -> Result<Vec<u8>, ImportError> {
     Ok(file.source.read(0, num_bytes as usize).await?)
 }
 
-/// The layout, if the file can hold it: what a config asks for is not believed before.
+/// Returns the layout, if the file of `num_bytes` bytes can hold it: what a config asks for is not believed
+/// before. Otherwise adds a mismatch for the key that most likely is wrong.
 fn laid_out(
     spec: &AdapterSpec,
     shape: &ModelShape,
@@ -192,7 +234,8 @@ fn laid_out(
     Some(AdapterLayout::new(spec, shape))
 }
 
-/// The names of the tensors that are as the layout wants them.
+/// Compares the tensors of the file with those of the layout, adds every difference to `mismatches`, and
+/// returns the names of those that fit.
 fn compare(
     layout: &AdapterLayout,
     shape: &ModelShape,
@@ -230,6 +273,7 @@ fn compare(
     fitting
 }
 
+/// Returns whether two shapes are the same.
 fn is_same(shape: &[u64], expected: &[usize]) -> bool {
     shape
         .iter()
@@ -237,6 +281,7 @@ fn is_same(shape: &[u64], expected: &[usize]) -> bool {
         .eq(expected.iter().map(|&size| size as u64))
 }
 
+/// Returns whether a tensor is of a type that is read here: adapters are not quantized.
 fn is_float(entry: &TensorEntry) -> bool {
     matches!(
         entry.kind,

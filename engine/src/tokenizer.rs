@@ -1,12 +1,22 @@
-//! Text to token ids and back, exactly as HF.
+//! Text to token ids and back, exactly as HF's tokenizers do it.
 //!
-//! One [`Tokenizer`] over HF's own `tokenizers`, built from a GGUF's vocabulary ([`Tokenizer::from_gguf`]) or from a
-//! `tokenizer.json` ([`Tokenizer::from_json`]). Only byte-pair encoding is read, which is what the
-//! models of all families that are built use, those with SentencePiece aside. Files are untrusted and `tokenizers` panics on some crafted ones, so both ways check first and hand over only
-//! what was checked; truncation, padding and post-processing of the file are never run.
+//! One [`Tokenizer`] over HF's own `tokenizers` crate, built from a GGUF's vocabulary
+//! ([`Tokenizer::from_gguf`]) or from a `tokenizer.json` ([`Tokenizer::from_json`]). Only byte-pair encoding
+//! (arXiv 1508.07909) is read, which is what the models of the families that are built use, those with SentencePiece aside.
+//! Files are untrusted and `tokenizers` panics on some crafted ones, so both ways check first and hand over only what was
+//! checked; truncation, padding and post-processing of the file are never run.
 //!
-//! A Rust string holds no lone surrogates. Where a file escapes one (`"\ud800"`), the reader of that file puts U+FFFD
-//! in its place, one for each; Python's tokenizer would refuse such a string.
+//! ```text
+//! "Hi<|im_end|>" -> added tokens cut out -> normalizer -> pre-tokenizer -> merges within each piece -> ids
+//!                   [Hi] [<|im_end|>]       NFC or none   words, digits    ["H", "i"] -> "Hi"
+//! ```
+//!
+//! Three kinds of id need care: special tokens spelled out in someone's text (`plain`), tokens that a template
+//! or the file adds around a text ([`Tokenizer::prefix_ids`]), and tokens for which the model has no embedding,
+//! which are refused by name ([`TokenizerError::NotEmbedded`]) instead of reaching the device.
+//!
+//! A Rust string holds no lone surrogates. Where a file escapes one (`"\ud800"`), the reader of that file puts
+//! U+FFFD in its place, one for each; Python's tokenizer would refuse such a string.
 
 mod byte_level;
 mod gguf;
@@ -23,15 +33,17 @@ use protocol::{Failure, FailureKind};
 
 use crate::weights::checkpoint::{GgufVocabulary, TokenizerSource};
 
-/// Vocabularies beyond this are taken for damaged files; the largest in use have 262,144 tokens.
+/// The maximum number of tokens, and of the highest id plus one. Larger vocabularies are taken for damaged
+/// files; the largest in use have 262,144 tokens.
 const MAX_VOCAB_SIZE: usize = 400_000;
-/// Merges beyond this likewise; the most in use are 514,906.
+/// The maximum number of merges; the most in use are 514,906.
 const MAX_MERGES: usize = 1 << 19;
 
-/// Tokens without an embedding that a note names.
+/// Tokens without an embedding that a note names; of more, only the number is told.
 const NUM_NAMED_TOKENS: usize = 5;
 
-/// Tokens that end a turn or a text in the models in use, besides the one that the file names as `eos`.
+/// Tokens that end a turn or a text in the models in use, besides the one that the file names as `eos`. They
+/// count only where the file lists them as added tokens, so that ordinary text cannot end an answer.
 const END_OF_TURN_TOKENS: [&str; 9] = [
     "<|im_end|>",
     "<|eot_id|>",
@@ -48,7 +60,7 @@ const END_OF_TURN_TOKENS: [&str; 9] = [
 pub const NOT_EMBEDDED_REMEDY: &str = "Take that token out of the text, or use a model whose embedding was resized when the token was added \
      (`model.resize_token_embeddings(len(tokenizer))`).";
 
-/// A tokenizer that cannot be had or used.
+/// Why there is no tokenizer, or why it refuses a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenizerError {
     /// The file breaks its own format.
@@ -80,34 +92,49 @@ impl From<TokenizerError> for Failure {
 }
 
 /// A token of a text: its id and the bytes of the text that it stands for.
+///
+/// ```text
+/// "naïve" may become  (12, 0..2) "na"   (7, 2..4) the first byte of ï   (8, 2..4) its second   (30, 4..6) "ve"
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenSpan {
+    /// The id in the vocabulary.
     pub id: u32,
     /// Byte range in the text. Tokens that share one character have the same range.
     pub range: Range<usize>,
 }
 
-/// The special tokens by their roles, as far as the file names them.
+/// The special tokens by their roles, as far as the file names them. Whether the model has an embedding for
+/// them is not decided here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpecialIds {
+    /// Begins a text.
     pub bos: Option<u32>,
+    /// Ends a text.
     pub eos: Option<u32>,
+    /// Stands for what the vocabulary cannot write.
     pub unk: Option<u32>,
+    /// Fills up batches.
     pub pad: Option<u32>,
 }
 
-/// Text to ids and back.
+/// Text to ids and back. It is built once per model; [`Self::with_num_embeddings`] and [`Self::with_model_ids`]
+/// then fit it to that model.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The added tokens, sorted for the search in texts.
     added: plain::AddedTokens,
     special: SpecialIds,
-    /// Special tokens that a text starts and ends with where they are asked for.
+    /// Special tokens that a text starts with where they are asked for.
     prefix: Vec<u32>,
+    /// Special tokens that a text ends with where they are asked for.
     suffix: Vec<u32>,
+    /// Tokens after which generation stops.
     end_of_turn: BTreeSet<u32>,
     /// One past the highest id.
     vocab_size: usize,
+    /// Whether tokens are written in GPT-2's alphabet; otherwise with U+2581 for spaces.
     is_byte_level: bool,
     /// Rows of the model's embedding: ids from here on must never reach it.
     num_embeddings: usize,
@@ -115,7 +142,7 @@ pub struct Tokenizer {
     chat_template: Option<String>,
 }
 
-/// What a file says about a tokenizer, checked, before [`Tokenizer::assemble`].
+/// What a file says about a tokenizer, checked, before [`Tokenizer::assemble`]. Both formats end here.
 struct Parts {
     inner: tokenizers::Tokenizer,
     special: SpecialIds,
@@ -159,6 +186,7 @@ impl Tokenizer {
         json::parts(tokenizer, config).map(Self::assemble)
     }
 
+    /// Builds the tokenizer, with the ends of a turn by name added to those that the file gives.
     fn assemble(parts: Parts) -> Self {
         let added = parts.inner.get_added_vocabulary();
         let named = END_OF_TURN_TOKENS
@@ -186,9 +214,9 @@ impl Tokenizer {
         }
     }
 
-    /// Limits the tokenizer to a model with `num_embeddings` rows in its embedding: a text that holds a token beyond them
-    /// is refused from then on, and what is put around texts without being asked for (a BOS, an EOS) is put there only
-    /// where the model has an embedding for it.
+    /// Limits the tokenizer to a model with `num_embeddings` rows in its embedding. From then on a text that
+    /// holds a token beyond them is refused, and what is put around texts without being asked for (a BOS, an
+    /// EOS) is put there only where the model has an embedding for it.
     pub fn with_num_embeddings(mut self, num_embeddings: usize) -> Self {
         self.num_embeddings = num_embeddings;
         let is_embedded = |id: &u32| (*id as usize) < num_embeddings;
@@ -198,7 +226,7 @@ impl Tokenizer {
         self
     }
 
-    /// Ids of the tokens that the model has no embedding for, ascending.
+    /// Returns the ids of the tokens that the model has no embedding for, ascending.
     pub fn ids_without_embedding(&self) -> Vec<u32> {
         let is_known = |id: &u32| self.inner.id_to_token(*id).is_some();
         let first = u32::try_from(self.num_embeddings).unwrap_or(u32::MAX);
@@ -206,7 +234,8 @@ impl Tokenizer {
         (first..end.max(first)).filter(is_known).collect()
     }
 
-    /// What the user is told of the tokens that the model has no embedding for; nothing where it has all.
+    /// Returns what the user is told of the tokens that the model has no embedding for; `None` where it has
+    /// all.
     pub fn unembedded_note(&self) -> Option<String> {
         let ids = self.ids_without_embedding();
         let shown = ids.iter().take(NUM_NAMED_TOKENS);
@@ -231,13 +260,16 @@ impl Tokenizer {
         }
     }
 
-    /// The token that ends a text, where the model has an embedding for it.
+    /// Returns the token that ends a text, where the model has an embedding for it.
     pub fn embedded_eos(&self) -> Option<u32> {
         let is_embedded = |id: &u32| (*id as usize) < self.num_embeddings;
         self.special.eos.filter(is_embedded)
     }
 
     /// Refuses ids that the model has no embedding for.
+    ///
+    /// # Errors
+    /// [`TokenizerError::NotEmbedded`] with the first of them.
     fn check_embedded(&self, ids: &[u32]) -> Result<(), TokenizerError> {
         match ids.iter().find(|&&id| id as usize >= self.num_embeddings) {
             None => Ok(()),
@@ -248,8 +280,9 @@ impl Tokenizer {
         }
     }
 
-    /// Fills in from a model's own configuration what the tokenizer's files leave open: `bos` and `eos`. All of `eos`
-    /// end a turn from then on. Ids beyond the vocabulary are passed over.
+    /// Fills in from a model's own configuration what the tokenizer's files leave open: `bos` and `eos`. All of
+    /// `eos` end a turn from then on. Ids beyond the vocabulary are passed over, but not those beyond the
+    /// embedding: call [`Self::with_num_embeddings`] afterwards.
     pub fn with_model_ids(mut self, bos: Option<u32>, eos: &[u32]) -> Self {
         let is_known = |id: &u32| (*id as usize) < self.vocab_size;
         let eos: Vec<u32> = eos.iter().copied().filter(is_known).collect();
@@ -259,24 +292,33 @@ impl Tokenizer {
         self
     }
 
-    /// Ids of the text alone. Special tokens that are spelled out in it are recognised, as in HF.
+    /// Returns the ids of the text alone. Special tokens that are spelled out in it are recognized, as in HF;
+    /// text that is meant literally goes through [`Self::guard`] and [`Self::encode_guarded`].
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] where `tokenizers` gives up, [`TokenizerError::NotEmbedded`] where the model has no
-    /// embedding for a token.
+    /// [`TokenizerError::Encode`] where `tokenizers` gives up, [`TokenizerError::NotEmbedded`] where the model
+    /// has no embedding for a token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let encoding = self.inner.encode_fast(text, false).map_err(encode_error)?;
         self.check_embedded(encoding.get_ids())?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// As [`Self::encode`], with the special tokens that the tokenizer itself adds (a BOS, say) around the text.
+    /// Returns the ids as [`Self::encode`] does, with the special tokens that the tokenizer itself adds (a BOS,
+    /// say) around the text.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
     pub fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let ids = self.encode(text)?;
         Ok([self.prefix.as_slice(), &ids, &self.suffix].concat())
     }
 
-    /// As [`Self::encode`], with the place of each token in the text.
+    /// Returns the ids as [`Self::encode`] does, with the place of each token in the text. Loss masks are made
+    /// of these: which tokens belong to an answer follows from where they are in the rendered text.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
     pub fn encode_with_ranges(&self, text: &str) -> Result<Vec<TokenSpan>, TokenizerError> {
         let encoding = self.inner.encode(text, false).map_err(encode_error)?;
         self.check_embedded(encoding.get_ids())?;
@@ -289,19 +331,30 @@ impl Tokenizer {
             .collect())
     }
 
-    /// Text of the ids; ids beyond the vocabulary are left out, bytes that make no character become U+FFFD.
+    /// Returns the text of the ids. Ids beyond the vocabulary are left out; bytes that make no character become
+    /// U+FFFD.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] where `tokenizers` gives up.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
         self.inner
             .decode(ids, skip_special_tokens)
             .map_err(encode_error)
     }
 
-    /// Decodes ids one by one as they are generated.
+    /// Returns a decoder for ids that come one by one, as they are generated.
     pub fn decode_stream(&self, skip_special_tokens: bool) -> DecodeStream<'_> {
         DecodeStream::new(self, skip_special_tokens)
     }
 
-    /// One token for the eye. Bytes that are no whole character show as `\xE2`; an unknown id as `<49152>`.
+    /// Returns one token for the eye.
+    ///
+    /// ```text
+    /// a word                            " the"
+    /// bytes that are no whole character "\xE2\x80"
+    /// a control token                   "<|im_end|>"
+    /// an id beyond the vocabulary       "<49152>"
+    /// ```
     pub fn token_text(&self, id: u32) -> String {
         let Some(token) = self.inner.id_to_token(id) else {
             return format!("<{id}>");
@@ -318,7 +371,7 @@ impl Tokenizer {
         }
     }
 
-    /// Whether the id is one of the special tokens, which [`Self::decode`] can skip.
+    /// Returns whether the id is one of the special tokens, which [`Self::decode`] can skip.
     pub fn is_special(&self, id: u32) -> bool {
         self.inner
             .get_added_vocabulary()
@@ -327,42 +380,44 @@ impl Tokenizer {
             .is_some_and(|token| token.special)
     }
 
-    /// One past the highest id.
+    /// Returns one past the highest id. Ids below it need not all exist.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
 
+    /// Returns the special tokens by their roles.
     pub fn special_ids(&self) -> SpecialIds {
         self.special
     }
 
-    /// Special tokens that the tokenizer itself puts before a text: a BOS, or nothing.
+    /// Returns the special tokens that the tokenizer itself puts before a text: a BOS, or nothing.
     pub fn prefix_ids(&self) -> &[u32] {
         &self.prefix
     }
 
-    /// Tokens after which generation stops: `eos` and the known ends of a turn.
+    /// Returns the tokens after which generation stops: `eos` and the known ends of a turn.
     pub fn end_of_turn_ids(&self) -> &BTreeSet<u32> {
         &self.end_of_turn
     }
 
-    /// The token as it is written in a chat template; empty where there is none.
+    /// Returns the token as it is written in a chat template; empty where there is none.
     pub fn special_text(&self, id: Option<u32>) -> String {
         id.and_then(|id| self.inner.id_to_token(id))
             .unwrap_or_default()
     }
 
-    /// The chat template that came with a `tokenizer_config.json`.
+    /// Returns the chat template that came with a `tokenizer_config.json`.
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()
     }
 }
 
+/// Words a failure of `tokenizers`, whose errors are opaque.
 fn encode_error(error: tokenizers::Error) -> TokenizerError {
     TokenizerError::Encode(error.to_string())
 }
 
-/// Bytes as text, with `\xE2` for what is no character.
+/// Returns bytes as text, with `\xE2` for what is no character.
 fn visible(bytes: &[u8]) -> String {
     bytes
         .utf8_chunks()

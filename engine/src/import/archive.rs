@@ -1,7 +1,16 @@
 //! An adapter's files out of a zip, such as a run leaves or a desktop makes of a folder.
 //!
-//! Nothing is unpacked ahead: a stored file is a part of the archive's own bytes, and a deflated one is inflated up to where it is
-//! read. Both are compared with their checksums before anything in them counts.
+//! Nothing is unpacked ahead: a stored file is a part of the archive's own bytes, and a deflated one is
+//! inflated up to where it is read. Both are compared with their checksums before anything in them counts.
+//!
+//! ```text
+//! tail of the archive -> Directory -> [Record]     only the files of an adapter, by their names
+//!                                         |  method 0  Part      a range of the archive
+//!                                         |  method 8  Inflated  deflate, from front to back
+//! ```
+//!
+//! The sizes in the directory are claims. They are bounded together before any file is opened, entries may not
+//! overlap, and the pass for the checksum ends as soon as a file grows past its claim.
 
 mod inflated;
 mod stored;
@@ -16,26 +25,36 @@ use self::{inflated::Inflated, stored::Part};
 use super::{ArchiveError, ImportError};
 use crate::weights::{checkpoint::NamedSource, source::ByteSource};
 
-/// An adapter of every module of a large model has fewer.
+/// Bytes of an archive. An adapter of every module of a large model has fewer.
 const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
-/// A folder of checkpoints has fewer.
+/// Entries of an archive. A folder of checkpoints has fewer.
 const MAX_ENTRIES: u64 = 1000;
+/// Bytes of the directory, which is read whole.
 const MAX_DIRECTORY_BYTES: u64 = 16 << 20;
-/// An adapter hardly shrinks, but for one whose matrices are still zeros. What the files in an archive may come to together: this
-/// many times its size, and as many bytes more. The numbers of an adapter take up to twice as much again once they are read.
+/// How many times the archive's size the files in it may come to together, plus [`ALWAYS_ALLOWED_BYTES`].
+///
+/// An adapter hardly shrinks, except for one whose matrices are still zeros. Its numbers take up to twice as
+/// much again once they are read.
 const MAX_EXPANSION: u64 = 2;
+/// Bytes that the files may come to in any archive, however small.
 const ALWAYS_ALLOWED_BYTES: u64 = 16 << 20;
-/// What of an archive is an adapter's.
+/// The names of an adapter's files, in whatever folder of the archive.
 const WANTED: [&str; 4] = [
     "adapter_config.json",
     "adapter_model.safetensors",
     "adapters.safetensors",
     "adapter.gguf",
 ];
+/// The compression method of files that are stored as they are.
 const STORED: u16 = 0;
+/// The compression method deflate (RFC 1951).
 const DEFLATED: u16 = 8;
 
-/// The files as they are, or those of the one archive.
+/// Returns the files as they are, or those of the archive if a single zip was given. Names become
+/// `archive/path`. A zip without an adapter's files is passed on as it is: PyTorch's checkpoints are zips, too.
+///
+/// # Errors
+/// [`ImportError::Archive`], [`ImportError::TooLarge`], or a failure of the source.
 pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>, ImportError> {
     let [file] = files.as_slice() else {
         return Ok(files);
@@ -99,7 +118,13 @@ pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>
     Ok(unpacked)
 }
 
-/// The records of the files of an adapter, and the number of bytes before the archive.
+/// Returns the records of an adapter's files, and the number of bytes before the archive.
+///
+/// Files of other names are not looked at beyond their overlap, so a damaged log does not cost the adapter.
+/// Folders and what macOS adds (`__MACOSX`) are passed over.
+///
+/// # Errors
+/// [`ImportError::Archive`] for whatever makes an entry unreadable or suspicious.
 async fn records(archive: &dyn ByteSource) -> Result<(Vec<Record>, u64), ImportError> {
     let num_bytes = archive.num_bytes();
     let tail_bytes = num_bytes.min(TAIL_BYTES);

@@ -1,4 +1,15 @@
 //! `adapter_config.json` to an [`AdapterSpec`]: what PEFT 0.5 to 0.21 write.
+//!
+//! A config is refused for every key that changes what the adapter computes and is not supported, and never for
+//! one that matters in training alone. Each method reads its own keys through [`ConfigReader`]
+//! (`adapter/method/<method>.rs`); this file has what they share.
+//!
+//! ```text
+//! peft_type, task_type, bias, fan_in_fan_out, use_* ...      checked here for all methods
+//! modules_to_save                                            the head, all norms, or both
+//! r, lora_alpha, rank_pattern, alpha_pattern                 read_alphas
+//! target_modules, exclude_modules, layers_to_transform       modules.rs
+//! ```
 
 mod modules;
 
@@ -19,8 +30,8 @@ use modules::{EMBEDDINGS, all_modules, trained_embeddings};
 
 pub(super) use modules::foreign_tensor;
 
-/// Keys that change what an adapter computes in a way that this engine has not; `null`, `false` and `[]` are as if
-/// they were not there.
+/// Keys that change what an adapter computes in a way that this engine does not support, each with the reason;
+/// `null`, `false` and `[]` are as if they were not there.
 const UNKNOWN: [(&str, &str); 6] = [
     (
         "fan_in_fan_out",
@@ -38,9 +49,9 @@ const UNKNOWN: [(&str, &str); 6] = [
     ),
     ("alora_invocation_tokens", "activated LoRA is not supported"),
 ];
-/// What newer versions of PEFT add to LoRA they switch on by keys that begin or end so.
+/// How the keys begin and end by which newer versions of PEFT switch on what they add to LoRA.
 const SWITCH: [&str; 2] = ["use_", "_config"];
-/// Those that are known, or matter before the training alone.
+/// Keys of that form that are known, or matter before the training alone.
 const HARMLESS: [&str; 8] = [
     "use_dora",
     "use_rslora",
@@ -52,8 +63,8 @@ const HARMLESS: [&str; 8] = [
     "runtime_config",
 ];
 
-/// What the config says, as far as it can be had here; `None` where a reason was found that leaves no sense in the
-/// tensors.
+/// Returns what the config says, for a model of `shape` and the adapter's `tensors`; `None` if there is a
+/// reason against it, which is then in `mismatches` with all others found.
 pub(super) fn spec(
     config: &Map<String, Value>,
     shape: &ModelShape,
@@ -71,16 +82,20 @@ pub(super) fn spec(
     (mismatches.len() == found).then_some(spec)
 }
 
+/// A config being read, next to the model and the tensors that it must fit.
 struct Reader<'a> {
     config: &'a Map<String, Value>,
-    /// Of the model that it is for.
+    /// The sizes of the loaded model.
     shape: &'a ModelShape,
-    /// Those of the adapter's file.
+    /// The tensors of the adapter's file, by PEFT's names.
     tensors: &'a [TensorEntry],
+    /// The reasons found so far.
     mismatches: &'a mut Vec<Mismatch>,
 }
 
 impl Reader<'_> {
+    /// Reads the whole config. It goes on after a refusal, so that all reasons are found; the result counts
+    /// only if there are none.
     fn spec(&mut self) -> AdapterSpec {
         for (key, what) in UNKNOWN {
             if self.is_set(key) {
@@ -113,10 +128,12 @@ impl Reader<'_> {
         spec
     }
 
+    /// Returns the text of a key, if it is one.
     fn text(&self, key: &str) -> Option<&str> {
         self.config.get(key)?.as_str()
     }
 
+    /// Returns the method that the config is of, or notes a refusal and returns LoRA in its place.
     fn method(&mut self) -> Method {
         let peft_type = self.text("peft_type").map(str::to_owned);
         let method = peft_type
@@ -137,7 +154,7 @@ impl Reader<'_> {
         Method::Lora
     }
 
-    /// `modules_to_save`: the head, all norms, or both.
+    /// Reads `modules_to_save`: the head, all norms, or both.
     fn put_saved(&mut self, spec: &mut AdapterSpec) {
         let key = "modules_to_save";
         if !self.is_set(key) {
@@ -162,7 +179,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Ranks or alphas of some modules, each of which must be one of the model's.
+    /// Reads ranks or alphas of some modules, each of which must be one of the model's.
+    ///
+    /// ```text
+    /// "rank_pattern": {"q_proj": 16, "^model.layers.0.mlp.up_proj": 4}
+    /// ```
     fn pattern<T>(&mut self, key: &str, read: impl Fn(&Value) -> Option<T>) -> BTreeMap<String, T> {
         let mut pattern = BTreeMap::new();
         let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
@@ -236,13 +257,13 @@ impl ConfigReader for Reader<'_> {
     }
 }
 
-/// An alpha: any number but zero, which would switch the adapter off.
+/// Returns an alpha: any number but zero, which would switch the adapter off.
 fn alpha(value: &Value) -> Option<f64> {
     let number = value.as_f64()?;
     (number != 0.0 && number.abs() < 1e9).then_some(number)
 }
 
-/// Names in a sentence.
+/// Joins names in a sentence: "A, B and C".
 fn listed(names: &[&str]) -> String {
     match names {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
@@ -250,9 +271,10 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// What is wrong with a rank or a number of tokens that [`whole`] does not give, or gives as 0.
+/// Why a rank or a number of tokens is refused that [`whole`] does not give, or gives as 0.
 const NO_COUNT: &str = "it must be a whole number above zero and below a billion";
 
+/// Returns a whole number from 0 to below a billion; programs also write them as `8.0`.
 fn whole(value: &Value) -> Option<usize> {
     let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
     // Whole numbers beyond this are no longer exact, and no rank or alpha is near it.

@@ -1,4 +1,13 @@
 //! Why an adapter cannot be taken, and what helps.
+//!
+//! All mismatches are collected before anything is told, so that a user sees at once that, say, 96 tensors are
+//! wider than the model's: that is another base and not a damaged file.
+//!
+//! ```text
+//! what    the adapter cannot be used here: lora_bias: a bias on B is not supported, and 2 more reasons
+//! place   one reason per line, at most 24
+//! remedy  of the first reason that another base would not mend; if there is none, to load the base
+//! ```
 
 use protocol::{Failure, FailureKind};
 
@@ -9,10 +18,11 @@ use crate::{
     },
 };
 
-/// Reasons told one by one; of more only their number is told.
+/// Reasons told one by one; of more, only the number is told.
 const MAX_TOLD: usize = 24;
 
 impl Remedy {
+    /// Returns the remedy as a sentence for the user; `base` is the model that the adapter names.
     fn text(self, base: Option<&str>) -> String {
         let text = match self {
             Self::Merge => {
@@ -50,39 +60,48 @@ impl Remedy {
 /// A point in which an adapter and the model, or its config and its tensors, differ.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Mismatch {
-    /// Something that the config, or a tensor's name, asks for.
+    /// Something that the config, or a tensor's name, asks for and that is not supported or makes no sense.
     #[error("{key}: {what}")]
     Config {
+        /// The config's key, or the tensor's name.
         key: String,
+        /// The reason in lower case, to follow the key.
         what: String,
+        /// What helps.
         remedy: Remedy,
     },
+    /// The layout needs the tensor and the file lacks it.
     #[error("{tensor} is missing")]
     Missing { tensor: String },
+    /// The file has the tensor and the layout does not.
     #[error("{tensor} matches nothing in the config and the model")]
     Unexpected { tensor: String },
+    /// Both shapes are slowest dimension first.
     #[error("{tensor} has the shape {actual:?}, but the config and the model need {expected:?}")]
     Shape {
         tensor: String,
         actual: Vec<u64>,
         expected: Vec<usize>,
     },
+    /// A type that adapters are not read in, such as I64 or a quantized one.
     #[error("{tensor} has the type {type_name}; F32, F16 and BF16 are supported")]
     Type {
         tensor: String,
         type_name: &'static str,
     },
+    /// The first number of the tensor that is NaN or infinite.
     #[error("{tensor} holds {value}")]
     NonFinite { tensor: String, value: f64 },
 }
 
 impl Mismatch {
+    /// Makes a [`Mismatch::Config`].
     pub(super) fn config(key: &str, what: impl Into<String>, remedy: Remedy) -> Self {
         let (key, what) = (key.to_owned(), what.into());
         Self::Config { key, what, remedy }
     }
 
-    /// What helps.
+    /// Returns what helps.
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Config { remedy, .. } => *remedy,
@@ -92,7 +111,7 @@ impl Mismatch {
         }
     }
 
-    /// The tensor, or the config's key.
+    /// Returns the tensor, or the config's key.
     pub fn place(&self) -> &str {
         match self {
             Self::Config { key, .. } => key,
@@ -105,23 +124,31 @@ impl Mismatch {
     }
 }
 
-/// What keeps an adapter's zip from being read.
+/// Why an adapter's zip cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
+    /// There is no directory at the end, or it does not parse.
     #[error("its directory is damaged")]
     Directory,
+    /// More entries, or a longer directory, than a folder of checkpoints has.
     #[error("it has {num_entries} entries, more than an adapter's archive has")]
     TooManyEntries { num_entries: u64 },
+    /// Entries that share bytes, as in archives that expand without end.
     #[error("several of its entries share the same bytes")]
     Overlap,
+    /// The entry's header, size or checksum is wrong.
     #[error("its entry {0:?} is damaged")]
     Entry(String),
+    /// A name with `..` or an absolute path.
     #[error("its entry {0:?} points outside the archive")]
     Outside(String),
+    /// The entry needs a password.
     #[error("its entry {0:?} is encrypted")]
     Encrypted(String),
+    /// Neither stored nor deflated.
     #[error("its entry {name:?} is compressed with {method}")]
     Method { name: String, method: String },
+    /// The sizes that the directory states add up to more than an adapter's archive can hold.
     #[error(
         "the adapter's files in it expand to {total} bytes, more than the {limit} allowed (twice the archive's size and 16 MB)"
     )]
@@ -129,6 +156,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// Returns what the user can do.
     fn remedy(&self) -> &'static str {
         match self {
             Self::Directory | Self::Entry(_) => "Save or download it again.",
@@ -146,31 +174,43 @@ impl ArchiveError {
     }
 }
 
-/// Files that are no adapter for the loaded model.
+/// Why files are no adapter for the loaded model.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
+    /// Weights without a config; `others` are the names of the files that were no config.
     #[error("adapter_config.json is missing")]
     NoConfig { others: Vec<String> },
+    /// A config without weights.
     #[error("adapter_model.safetensors is missing")]
     NoWeights,
+    /// More than one file could be the weights.
     #[error("there are several weights files: {}", files.join(", "))]
     SeveralWeights { files: Vec<String> },
+    /// A GGUF file with a model in it.
     #[error("{file} is a model, not an adapter")]
     NotAnAdapter { file: String },
+    /// `adapter_model.bin` or another file of `torch.save`.
     #[error("{file} is a PyTorch pickle; pickles can run programs, so it is not opened")]
     Pickle { file: String },
+    /// A config or an archive beyond its limit.
     #[error("{file} has {num_bytes} bytes, which is too large for this file")]
     TooLarge { file: String, num_bytes: u64 },
+    /// adapter_config.json is damaged.
     #[error("adapter_config.json is damaged: {0}")]
     Config(JsonError),
+    /// The safetensors header cannot be used.
     #[error("the weights cannot be read: {0}")]
     Header(#[from] SafetensorsError),
+    /// The GGUF header cannot be used.
     #[error("the GGUF file cannot be read: {0}")]
     Gguf(#[from] GgufError),
+    /// The zip cannot be read.
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] ArchiveError),
+    /// A file could not be read.
     #[error("{0}")]
     Source(#[from] SourceError),
+    /// The adapter was read and does not fit.
     #[error("{}", headline(mismatches))]
     Mismatches {
         /// The base that it was made for.
@@ -180,7 +220,8 @@ pub enum ImportError {
     },
 }
 
-/// What is wrong in a sentence: the reason itself where there is one, or one that matters more than the others.
+/// Says what is wrong in a sentence: the reason itself where there is one, or one that matters more than the
+/// others.
 fn headline(mismatches: &[Mismatch]) -> String {
     let others = mismatches.len().saturating_sub(1);
     let reason = main_reason(mismatches);
@@ -200,13 +241,13 @@ fn headline(mismatches: &[Mismatch]) -> String {
     }
 }
 
-/// The first of the reasons that another base would not mend.
+/// Returns the first of the reasons that another base would not mend.
 fn main_reason(mismatches: &[Mismatch]) -> Option<&Mismatch> {
     let mut reasons = mismatches.iter();
     reasons.find(|mismatch| mismatch.remedy() != Remedy::Base)
 }
 
-/// A reason a line.
+/// Lists the reasons, one per line, up to `MAX_TOLD`.
 fn told(mismatches: &[Mismatch]) -> String {
     let first = mismatches.iter().take(MAX_TOLD).map(ToString::to_string);
     let mut lines: Vec<String> = first.collect();

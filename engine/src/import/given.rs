@@ -1,10 +1,19 @@
-//! Which of the given files are an adapter's, and which merely lie next to them: a checkpoint's folder holds pickles, a
-//! tokenizer and more.
+//! Which of the given files are an adapter's, and which merely lie next to them.
+//!
+//! A checkpoint's folder holds pickles (optimizer, scheduler), a tokenizer and the trainer's state as JSON.
+//! Files are sorted by their first bytes; among several of a kind, the name decides:
+//!
+//! ```text
+//! adapter_config.json        config     {"peft_type": ...}
+//! adapter_model.safetensors  weights    length: u64, then {
+//! optimizer.pt, rng.pth      pickles    named only if there are no weights
+//! trainer_state.json         others     JSON without an adapter's keys
+//! ```
 
 use serde_json::{Map, Value};
 
 use super::{ImportError, MAX_CONFIG_BYTES, incoming::is_of_mlx, whole};
-use crate::weights::{checkpoint::NamedSource, gguf, json};
+use crate::weights::{checkpoint::NamedSource, gguf, json, safetensors};
 
 /// What the weights' file is called by PEFT and by mlx-lm.
 const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapters.safetensors"];
@@ -12,22 +21,30 @@ const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapters.safetensors"]
 /// What a file is, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
+    /// Text that begins with `{`, spaces aside.
     Json,
+    /// Eight bytes, then `{`.
     Safetensors,
+    /// The magic number of GGUF.
     Gguf,
     /// What `torch.save` writes: a zip, or a pickle.
     Pickle,
+    /// Anything else.
     Other,
 }
 
 impl Content {
+    /// Looks at the first nine bytes of a file.
+    ///
+    /// # Errors
+    /// [`ImportError::Source`]
     async fn of(file: &NamedSource) -> Result<Self, ImportError> {
         let num_bytes = file.source.num_bytes().min(9) as usize;
         let start = file.source.read(0, num_bytes).await?;
         let text = start.trim_ascii_start();
         Ok(if start.starts_with(gguf::MAGIC) {
             Self::Gguf
-        } else if start.len() == 9 && start[8] == b'{' {
+        } else if safetensors::is_start(&start) {
             Self::Safetensors
         } else if text.first() == Some(&b'{') {
             Self::Json
@@ -41,15 +58,23 @@ impl Content {
 
 /// The files by what they are.
 pub(super) struct Given {
+    /// All JSON files: which of them is a config is known once they are parsed.
     configs: Vec<NamedSource>,
+    /// All safetensors files.
     tensors: Vec<NamedSource>,
+    /// All GGUF files.
     ggufs: Vec<NamedSource>,
+    /// Names of pickles, which are never opened.
     pickles: Vec<String>,
     /// Names of those that are no part of the adapter.
     pub others: Vec<String>,
 }
 
 impl Given {
+    /// Sorts the files.
+    ///
+    /// # Errors
+    /// [`ImportError::Source`]
     pub async fn of(files: Vec<NamedSource>) -> Result<Self, ImportError> {
         let mut given = Self {
             configs: Vec::new(),
@@ -70,16 +95,17 @@ impl Given {
         Ok(given)
     }
 
-    /// Takes the file of the weights.
+    /// Takes the file of the weights: safetensors if there are any, else GGUF. What is left over goes to
+    /// `others`.
     ///
     /// # Errors
-    /// Why there is none, or more than one.
+    /// [`ImportError::SeveralWeights`], or why there are none.
     pub fn weights(&mut self) -> Result<(NamedSource, Content), ImportError> {
         let (mut files, content) = match self.tensors.is_empty() {
             true => (std::mem::take(&mut self.ggufs), Content::Gguf),
             false => (std::mem::take(&mut self.tensors), Content::Safetensors),
         };
-        // Of a folder with more than the adapter in it, the file that is called as an adapter's.
+        // In a folder with more than the adapter in it, the file that is called as an adapter's counts.
         let is_called_so = |file: &NamedSource| WEIGHTS.contains(&base_name(&file.name));
         if files.iter().filter(|file| is_called_so(file)).count() == 1 {
             let aside = files.extract_if(.., |file| !is_called_so(file));
@@ -99,6 +125,7 @@ impl Given {
         Ok((file, content))
     }
 
+    /// Returns the most telling reason why there are no weights: a pickle in their place, or nothing at all.
     fn without_weights(&self) -> ImportError {
         let is_adapter = |name: &&String| base_name(name).starts_with("adapter");
         let pickle = self.pickles.iter().find(is_adapter);
@@ -111,10 +138,11 @@ impl Given {
         }
     }
 
-    /// The config; of a whole folder only one JSON file is an adapter's.
+    /// Returns the parsed config; in a whole folder only one JSON file is an adapter's.
     ///
     /// # Errors
-    /// [`ImportError::NoConfig`], or a config that is damaged.
+    /// [`ImportError::NoConfig`], or [`ImportError::Config`] for a damaged `adapter_config.json`. Other damaged
+    /// JSON is passed over.
     pub async fn config(&mut self) -> Result<Map<String, Value>, ImportError> {
         let mut found: Option<Map<String, Value>> = None;
         for file in std::mem::take(&mut self.configs) {
@@ -137,7 +165,7 @@ impl Given {
     }
 }
 
-/// The name without the folders before it.
+/// Returns the name without the folders before it.
 fn base_name(name: &str) -> &str {
     name.rsplit(['/', '\\']).next().unwrap_or(name)
 }

@@ -1,4 +1,12 @@
 //! An adapter's config and tensors as PEFT names and lays them out, whichever program wrote them.
+//!
+//! Each program has a file that renames its tensors and writes the config that PEFT would have written. From
+//! there on, there is one way for all: the checks, the messages and the layout know PEFT's form only.
+//!
+//! ```text
+//! mlx    model.layers.0.self_attn.q_proj.lora_a  [in, r]     -> base_model.model.model.layers.0.self_attn.q_proj
+//! gguf   blk.0.attn_q.weight.lora_a              [r, in]            .lora_A.weight  [r, in]
+//! ```
 
 mod gguf;
 mod mlx;
@@ -25,20 +33,31 @@ enum Order {
     AsInPeft,
     /// Rows and columns changed over, as mlx-lm has its pairs.
     Transposed,
-    /// The two halves of each head's rows interleaved, as llama.cpp has those of queries and keys.
+    /// The two halves of each head's rows are interleaved, as llama.cpp has those of queries and keys.
+    ///
+    /// ```text
+    /// head_dim = 6    row in PEFT  0 1 2 3 4 5     row in the file  0 2 4 1 3 5
+    /// ```
     Interleaved {
         head_dim: usize,
     },
 }
 
-/// A tensor by PEFT's name and in PEFT's shape.
+/// A tensor by PEFT's name and in PEFT's shape; its bytes may lie in another order.
 pub(super) struct IncomingTensor {
+    /// Name and shape as PEFT has them, offset and type as in the file.
     pub entry: TensorEntry,
     order: Order,
 }
 
 impl IncomingTensor {
-    /// The numbers of a float tensor, as PEFT has them.
+    /// Returns the numbers of a float tensor, as PEFT has them.
+    ///
+    /// # Shapes
+    /// - the result: that of `entry`, row by row
+    ///
+    /// # Errors
+    /// [`ImportError::Source`]
     pub async fn values(&self, source: &dyn ByteSource) -> Result<Vec<f32>, ImportError> {
         let entry = &self.entry;
         let kind = entry.kind.unwrap_or(PackedKind::F32);
@@ -54,6 +73,7 @@ impl IncomingTensor {
             unpack_row(kind, &words, &[], slice);
             offset += num_bytes;
         }
+        // The shape is PEFT's already; where `values` is transposed, it is `[cols, rows]` until here.
         let cols = entry.shape.last().map_or(1, |&cols| cols as usize).max(1);
         let rows = values.len() / cols;
         Ok(match self.order {
@@ -77,10 +97,11 @@ impl IncomingTensor {
     }
 }
 
-/// What was read of an adapter but its numbers.
+/// What was read of an adapter except for its numbers.
 pub(super) struct Incoming {
-    /// As `adapter_config.json` of PEFT's.
+    /// As PEFT's `adapter_config.json`, whether it was read or made.
     pub config: Map<String, Value>,
+    /// All tensors of the file. One whose name is not understood keeps it, and is refused as unexpected later.
     pub tensors: Vec<IncomingTensor>,
 }
 
@@ -111,13 +132,13 @@ impl Incoming {
     }
 }
 
-/// Refuses for one reason of the config's.
+/// Makes the error for a single reason.
 fn refused(base: Option<String>, mismatch: Mismatch) -> ImportError {
     let mismatches = vec![mismatch];
     ImportError::Mismatches { base, mismatches }
 }
 
-/// Whether that config is mlx-lm's.
+/// Returns whether a config is mlx-lm's, by keys that PEFT does not have.
 pub(super) fn is_of_mlx(config: &Map<String, Value>) -> bool {
     ["fine_tune_type", "lora_parameters", "lora_layers"]
         .iter()

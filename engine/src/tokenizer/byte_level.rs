@@ -1,6 +1,17 @@
-//! GPT-2's alphabet: every byte is written as one printable character, so that byte pairs can be written as text.
+//! GPT-2's alphabet: every byte is written as one printable character, so that byte pairs can be written as
+//! text.
+//!
+//! It is `bytes_to_unicode` of openai/gpt-2's `encoder.py`, which byte-level BPE took over everywhere. Bytes
+//! that print keep their Latin-1 character; the other 68 take U+0100 and following, in ascending order:
+//!
+//! | bytes | characters |
+//! |---|---|
+//! | `0x21..=0x7E`, `0xA1..=0xAC`, `0xAE..=0xFF` | the same code |
+//! | `0x00..=0x20` | `U+0100..=U+0120`; a space is `Ġ`, a line feed `Ċ` |
+//! | `0x7F..=0xA0` | `U+0121..=U+0142` |
+//! | `0xAD` | `U+0143` |
 
-/// The character of a byte.
+/// Returns the character of a byte.
 pub(super) fn char_from_byte(byte: u8) -> char {
     match byte {
         b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
@@ -11,11 +22,12 @@ pub(super) fn char_from_byte(byte: u8) -> char {
     }
 }
 
+/// Returns the character for the `index`-th byte that does not print.
 fn shifted(index: u32) -> char {
     char::from_u32(0x100 + index).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The byte of a character, if it belongs to the alphabet.
+/// Returns the byte of a character, if it belongs to the alphabet.
 pub(super) fn byte_from_char(character: char) -> Option<u8> {
     let code = u32::from(character);
     let byte = match code {
@@ -26,15 +38,21 @@ pub(super) fn byte_from_char(character: char) -> Option<u8> {
     };
     u8::try_from(byte)
         .ok()
+        // A code below 0x100 is in the alphabet only if its byte prints: a plain space, for one, is not.
         .filter(|&byte| char_from_byte(byte) == character)
 }
 
-/// The bytes that a token stands for; `None` if it is not written in the alphabet.
+/// Returns the bytes that a token stands for, which need not be whole characters; `None` if it is not written
+/// in the alphabet.
 pub(super) fn bytes(token: &str) -> Option<Vec<u8>> {
     token.chars().map(byte_from_char).collect()
 }
 
 /// Writes text in the alphabet.
+///
+/// ```text
+/// " naïve"  ->  "ĠnaÃ¯ve"
+/// ```
 pub(super) fn spell(text: &str) -> String {
     text.bytes().map(char_from_byte).collect()
 }

@@ -1,9 +1,19 @@
-//! A tokenizer from a GGUF's metadata.
+//! A tokenizer from a GGUF's metadata, and back: the keyword for a `tokenizer.json`.
 //!
 //! GGUF stores the vocabulary and the merges, but identifies the pre-tokenizer (`tokenizer.ggml.pre`) only by a
-//! keyword; [`splitting`] is the table of known keywords.
+//! keyword; [`splitting`] is the table of known keywords. The expressions are those of the models' own
+//! `tokenizer.json`, which llama.cpp repeats in `llama-vocab.cpp`.
+//!
+//! | keyword | pieces of "abc 12345" |
+//! |---|---|
+//! | `gpt-2` | `abc`, ` 12345` |
+//! | `smollm` | `abc`, ` `, `1`, `2`, `3`, `4`, `5` |
+//! | `llama-bpe` | `abc`, ` `, `123`, `45` |
+//! | `qwen2`, `tekken` | `abc`, ` `, `1`, `2`, `3`, `4`, `5` |
+//!
+//! An unknown keyword is refused: another split gives ids that the model was not trained on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 use tokenizers::{
@@ -24,8 +34,9 @@ use super::{
 };
 use crate::weights::checkpoint::GgufVocabulary;
 
-/// The token types of GGUF that matter here: control tokens such as `<|im_end|>`, and words that are matched whole.
+/// The type of control tokens, such as `<|im_end|>` (`LLAMA_TOKEN_TYPE_CONTROL` in llama.cpp).
 const CONTROL: i32 = 3;
+/// The type of words that are matched whole.
 const USER_DEFINED: i32 = 4;
 
 /// How text is split into pieces before the merges.
@@ -34,25 +45,29 @@ enum Splitting {
     Gpt2,
     /// Each digit separately, then GPT-2's pattern.
     Digits,
-    /// The model's own pattern; the flag says whether a piece that is itself a token stays whole.
+    /// The model's own pattern; the flag says whether a piece that is itself a token stays whole
+    /// (`ignore_merges`).
     Pattern(&'static str, bool),
 }
 
+/// Llama 3's pattern: up to three digits are one piece.
 const LLAMA3: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
+/// Qwen 2's pattern, which differs from Llama 3's only in that each digit is a piece.
 const QWEN2: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
+/// The pattern of Mistral's Tekken, which splits words before capitals.
 const TEKKEN: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
 
-/// The splitting for a keyword of `tokenizer.ggml.pre`.
+/// Returns the splitting for a keyword of `tokenizer.ggml.pre`; `None` for unknown ones.
 fn splitting(pre: &str) -> Option<Splitting> {
     match pre {
         "" | "default" | "gpt-2" | "mpt" | "olmo" => Some(Splitting::Gpt2),
@@ -66,13 +81,13 @@ fn splitting(pre: &str) -> Option<Splitting> {
     }
 }
 
-/// Whether text is brought into the normal form NFC before it is split. GGUF files do not say so and llama.cpp does not do
-/// it, but Qwen's own tokenizers do, and their models were trained on what these make.
+/// Returns whether text is brought into the normal form NFC before it is split. GGUF files do not say so and
+/// llama.cpp does not do it, but Qwen's own tokenizers do, and their models were trained on what these make.
 fn is_normalized(pre: &str) -> bool {
     pre == "qwen2"
 }
 
-/// The normalizer in the form of `tokenizer.json`.
+/// Returns the normalizer in the form of `tokenizer.json`.
 fn normalizer_json(pre: &str) -> Value {
     match is_normalized(pre) {
         true => json!({"type": "NFC"}),
@@ -80,7 +95,8 @@ fn normalizer_json(pre: &str) -> Value {
     }
 }
 
-/// The keywords written for each splitting when a vocabulary goes into a GGUF file.
+/// The keywords written for each splitting when a vocabulary goes into a GGUF file. The first that fits counts,
+/// so `deepseek-r1-qwen` stands for Qwen's pattern without the normal form.
 const WRITTEN: [&str; 6] = [
     "smollm",
     "llama-bpe",
@@ -90,7 +106,7 @@ const WRITTEN: [&str; 6] = [
     "gpt-2",
 ];
 
-/// The pre-tokenizer for a splitting, in the form of `tokenizer.json`.
+/// Returns the pre-tokenizer for a splitting, in the form of `tokenizer.json`.
 fn pre_tokenizer_json(splitting: &Splitting) -> Value {
     let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let sequence = |steps: [Value; 2]| json!({"type": "Sequence", "pretokenizers": steps});
@@ -109,7 +125,8 @@ fn pre_tokenizer_json(splitting: &Splitting) -> Value {
     }
 }
 
-/// The keyword of `tokenizer.ggml.pre` for a `tokenizer.json`; `None` if no known keyword matches its pre-tokenizer.
+/// Returns the keyword of `tokenizer.ggml.pre` for a parsed `tokenizer.json`; `None` if its model is not BPE or
+/// no known keyword matches its pre-tokenizer and normalizer exactly.
 pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
     // Trimming offsets does not change ids.
     fn plain(value: &Value) -> Value {
@@ -134,7 +151,7 @@ pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
     WRITTEN.into_iter().find(is_own)
 }
 
-/// The vocabulary as a `tokenizer.json` that HF's `tokenizers` reads.
+/// Returns the vocabulary as a `tokenizer.json` that HF's `tokenizers` reads, for a merged model in HF's form.
 ///
 /// # Errors
 /// Those of [`super::Tokenizer::from_gguf`].
@@ -142,13 +159,9 @@ pub fn to_json(vocabulary: &GgufVocabulary) -> Result<Value, TokenizerError> {
     let splitting = known_splitting(vocabulary)?;
     check_sizes(vocabulary)?;
     let special = special_ids(vocabulary)?;
-    let spelled = |token: &String| match byte_level::bytes(token) {
-        Some(_) => token.clone(),
-        None => byte_level::spell(token),
-    };
     let mut vocab = Map::new();
-    for (token, id) in vocabulary.tokens.iter().zip(0u32..) {
-        vocab.insert(spelled(token), id.into());
+    for (token, id) in entries(vocabulary, special).zip(0u32..) {
+        vocab.insert(token, id.into());
     }
     let added: Vec<Value> = added_tokens(vocabulary, special)
         .iter()
@@ -186,6 +199,10 @@ pub fn to_json(vocabulary: &GgufVocabulary) -> Result<Value, TokenizerError> {
     }))
 }
 
+/// Returns the splitting of a vocabulary.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] with the keyword.
 fn known_splitting(vocabulary: &GgufVocabulary) -> Result<Splitting, TokenizerError> {
     splitting(&vocabulary.pre).ok_or_else(|| {
         TokenizerError::Unsupported(format!(
@@ -195,6 +212,11 @@ fn known_splitting(vocabulary: &GgufVocabulary) -> Result<Splitting, TokenizerEr
     })
 }
 
+/// Checks a vocabulary and builds what [`super::Tokenizer::from_gguf`] needs.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] for SentencePiece and unknown keywords, [`TokenizerError::Damaged`] for
+/// metadata that contradicts itself.
 pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError> {
     if vocabulary.model != "gpt2" {
         return Err(TokenizerError::Unsupported(format!(
@@ -205,7 +227,11 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
     let splitting = known_splitting(vocabulary)?;
     check_sizes(vocabulary)?;
     let special = special_ids(vocabulary)?;
-    let model = model(vocabulary, matches!(splitting, Splitting::Pattern(_, true)))?;
+    let model = model(
+        vocabulary,
+        special,
+        matches!(splitting, Splitting::Pattern(_, true)),
+    )?;
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(pre_tokenizer(&splitting)?));
     if is_normalized(&vocabulary.pre) {
@@ -232,6 +258,10 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
     })
 }
 
+/// Checks the lengths of the lists against the limits and each other.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`]
 fn check_sizes(vocabulary: &GgufVocabulary) -> Result<(), TokenizerError> {
     let num_tokens = vocabulary.tokens.len();
     let num_types = vocabulary.token_types.len();
@@ -254,6 +284,10 @@ fn check_sizes(vocabulary: &GgufVocabulary) -> Result<(), TokenizerError> {
     Ok(())
 }
 
+/// Returns the special ids.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`] for one beyond the vocabulary.
 fn special_ids(vocabulary: &GgufVocabulary) -> Result<SpecialIds, TokenizerError> {
     let checked = |role: &str, id: Option<u32>| match id {
         Some(id) if id as usize >= vocabulary.tokens.len() => Err(TokenizerError::Damaged(
@@ -270,17 +304,16 @@ fn special_ids(vocabulary: &GgufVocabulary) -> Result<SpecialIds, TokenizerError
     })
 }
 
-/// The model. Tokens outside the byte alphabet are spelled in it, as in transformers.
-fn model(vocabulary: &GgufVocabulary, ignore_merges: bool) -> Result<BPE, TokenizerError> {
-    let tokens: Vec<String> = vocabulary
-        .tokens
-        .iter()
-        .map(|token| match byte_level::bytes(token) {
-            Some(_) => token.clone(),
-            None => byte_level::spell(token),
-        })
-        .collect();
-    let ids: Vocab = tokens.into_iter().zip(0..).collect();
+/// Builds the BPE model. Tokens outside the byte alphabet are spelled in it, as in transformers.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`] for a merge that is no pair, and those of [`build_bpe`].
+fn model(
+    vocabulary: &GgufVocabulary,
+    special: SpecialIds,
+    ignore_merges: bool,
+) -> Result<BPE, TokenizerError> {
+    let ids: Vocab = entries(vocabulary, special).zip(0..).collect();
     let merges = vocabulary
         .merges
         .iter()
@@ -298,8 +331,11 @@ fn model(vocabulary: &GgufVocabulary, ignore_merges: bool) -> Result<BPE, Tokeni
     build_bpe(BPE::builder().ignore_merges(ignore_merges), ids, merges)
 }
 
-/// Builds the model after checking that every merge makes a token of the vocabulary; otherwise `tokenizers` overruns a
-/// buffer and panics.
+/// Builds the model after checking that every merge makes a token of the vocabulary; otherwise `tokenizers`
+/// overruns a buffer and panics.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`] with the first merge that does not fit.
 pub(super) fn build_bpe(
     builder: BpeBuilder,
     ids: Vocab,
@@ -321,6 +357,7 @@ pub(super) fn build_bpe(
         .map_err(|error| TokenizerError::Damaged(error.to_string()))
 }
 
+/// Builds the pre-tokenizer for a splitting; [`pre_tokenizer_json`] writes the same.
 fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, TokenizerError> {
     let byte_level = |use_regex| PreTokenizerWrapper::from(ByteLevel::new(false, true, use_regex));
     let steps = match splitting {
@@ -336,26 +373,33 @@ fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, Tokenizer
     Ok(Sequence::new(steps).into())
 }
 
-/// Tokens that are matched whole in a text: the control tokens and those with a role as special ones, the user-defined
-/// ones as plain ones. A token that is not written in the byte alphabet is mislabeled and left out; otherwise it would
-/// get an id past the vocabulary (transformers does the same).
+/// Returns the tokens as a vocabulary has them: written in GPT-2's alphabet, but for those that are found in texts as they
+/// stand, such as `<｜User｜>` of DeepSeek's models.
+fn entries(vocabulary: &GgufVocabulary, special: SpecialIds) -> impl Iterator<Item = String> {
+    let tokens = vocabulary.tokens.iter().zip(0u32..);
+    tokens.map(move |(token, id)| match byte_level::bytes(token) {
+        None if added(vocabulary, special, id).is_none() => byte_level::spell(token),
+        _ => token.clone(),
+    })
+}
+
+/// Whether a token is found in texts before they are split, and then whether it is special.
+fn added(vocabulary: &GgufVocabulary, special: SpecialIds, id: u32) -> Option<bool> {
+    let kind = vocabulary.token_types.get(id as usize).copied();
+    let roles = [special.bos, special.eos, special.unk, special.pad];
+    let is_special = kind == Some(CONTROL) || roles.contains(&Some(id));
+    (is_special || kind == Some(USER_DEFINED)).then_some(is_special)
+}
+
+/// Returns the tokens that are matched whole in a text: the control tokens and those with a role as special
+/// ones, the user-defined ones as plain ones.
 fn added_tokens(vocabulary: &GgufVocabulary, special: SpecialIds) -> Vec<AddedToken> {
-    let roles: BTreeSet<u32> = [special.bos, special.eos, special.unk, special.pad]
-        .into_iter()
-        .flatten()
-        .collect();
     let mut seen = HashSet::new();
-    vocabulary
-        .tokens
-        .iter()
-        .zip(0u32..)
+    let tokens = vocabulary.tokens.iter().zip(0u32..);
+    tokens
         .filter_map(|(token, id)| {
-            let kind = vocabulary.token_types.get(id as usize).copied();
-            let is_special = kind == Some(CONTROL) || roles.contains(&id);
-            let is_wanted = (is_special || kind == Some(USER_DEFINED))
-                && !token.is_empty()
-                && byte_level::bytes(token).is_some()
-                && seen.insert(token.as_str());
+            let is_special = added(vocabulary, special, id)?;
+            let is_wanted = !token.is_empty() && seen.insert(token.as_str());
             is_wanted.then(|| AddedToken::from(token.as_str(), is_special).normalized(false))
         })
         .collect()

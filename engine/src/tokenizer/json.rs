@@ -1,7 +1,14 @@
 //! A tokenizer from HF's `tokenizer.json` and `tokenizer_config.json`.
 //!
 //! The file is read into our own types, and the tokenizer is built from them, so nothing reaches `tokenizers`
-//! unchecked. [`component`] lists what such a file may contain; anything else is refused by name.
+//! unchecked. [`component`] lists what such a file may contain; anything else is refused by name. [`extent`]
+//! bounds the size of its parts before they are parsed, [`budget`] what its components can do together.
+//!
+//! ```text
+//! {"added_tokens": [{"id": 0, "content": "<|endoftext|>", "special": true, ...}],
+//!  "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", ...}, "post_processor": ..., "decoder": ...,
+//!  "model": {"type": "BPE", "vocab": {"!": 5, ...}, "merges": ["Ġ t", ...]}}
+//! ```
 
 mod budget;
 mod component;
@@ -22,11 +29,12 @@ use super::{
 };
 use crate::weights::json;
 
-/// The largest files in use have 34 MB.
+/// Bytes of either file. The largest in use have 34 MB.
 const MAX_FILE_BYTES: usize = 64 << 20;
+/// Bytes of one token of the vocabulary.
 const MAX_TOKEN_BYTES: usize = 1 << 14;
 
-/// `tokenizer.json`. Truncation and padding are left out on purpose.
+/// `tokenizer.json`. Truncation and padding are left out on purpose: batches are padded by the engine.
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
@@ -48,12 +56,15 @@ struct FileKind {
     model: ModelKind,
 }
 
+/// The model's `type` alone.
 #[derive(Deserialize)]
 struct ModelKind {
+    /// Such as `BPE`, which is also assumed for older files that leave it out.
     #[serde(default, rename = "type")]
     kind: Option<String>,
 }
 
+/// A token that is matched whole, with the flags of `tokenizers::AddedToken`.
 #[derive(Deserialize)]
 struct Added {
     id: u32,
@@ -114,6 +125,7 @@ struct Config {
     chat_template: Option<NamedTemplates>,
 }
 
+/// A special token: its text, or an object that holds it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum NamedToken {
@@ -121,6 +133,7 @@ enum NamedToken {
     Token { content: String },
 }
 
+/// One chat template, or several with names.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum NamedTemplates {
@@ -128,12 +141,20 @@ enum NamedTemplates {
     Several(Vec<NamedTemplate>),
 }
 
+/// One of several chat templates.
 #[derive(Deserialize)]
 struct NamedTemplate {
     name: String,
     template: String,
 }
 
+/// Checks both files and builds what [`super::Tokenizer::from_json`] needs.
+///
+/// `add_bos_token` of the config overrules the post-processor, as in transformers' `LlamaTokenizerFast`.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] for a model other than BPE and for components that are not supported,
+/// [`TokenizerError::Damaged`] for the rest.
 pub(super) fn parts(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Parts, TokenizerError> {
     extent::check(tokenizer)?;
     let kind: FileKind = read("tokenizer.json", tokenizer)?;
@@ -176,7 +197,10 @@ pub(super) fn parts(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Parts, To
     })
 }
 
-/// Reads JSON within limits of size and depth.
+/// Reads JSON within limits of size and depth. `name` is the file's, for messages.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`]
 fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, TokenizerError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(TokenizerError::Damaged(format!(
@@ -187,7 +211,10 @@ fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, TokenizerErr
     json::from_slice(bytes).map_err(|error| TokenizerError::Damaged(format!("{name}: {error}")))
 }
 
-/// The tokenizer and one past its highest id.
+/// Builds the tokenizer; returns it and one past its highest id.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`] for no vocabulary or an id beyond the limit, and those of the components.
 fn build(
     added: &[Added],
     model: Model,
@@ -226,6 +253,12 @@ fn build(
     Ok((inner, highest + 1))
 }
 
+/// Builds the model.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] for marks on pieces (a prefix such as `##`, a suffix such as `</w>`),
+/// [`TokenizerError::Damaged`] for ids that occur twice, merges that are no pairs, and an unknown token that
+/// does not exist.
 fn bpe(model: Model) -> Result<BPE, TokenizerError> {
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
     if affixes.into_iter().flatten().any(|affix| !affix.is_empty()) {
@@ -288,7 +321,12 @@ fn bpe(model: Model) -> Result<BPE, TokenizerError> {
     build_bpe(builder, model.vocab.into_iter().collect(), merges)
 }
 
-/// Adds the tokens that are matched whole. `tokenizers` numbers them itself: a file whose ids disagree is refused.
+/// Adds the tokens that are matched whole. `tokenizers` numbers them itself: one that is in the vocabulary
+/// keeps its id, the others follow the highest. A file that gives a token another id is refused, as the model
+/// was trained with that one.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`] with the first such token.
 fn add_tokens(inner: &mut tokenizers::Tokenizer, added: &[Added]) -> Result<(), TokenizerError> {
     check_added(added.iter().map(|token| token.content.as_str()))?;
     let tokens = added.iter().map(|token| {
@@ -313,6 +351,7 @@ fn add_tokens(inner: &mut tokenizers::Tokenizer, added: &[Added]) -> Result<(), 
     }
 }
 
+/// Returns the special ids by the names that the config gives; a name that is not in the vocabulary gives none.
 fn special_ids(
     inner: &tokenizers::Tokenizer,
     config: &Config,
@@ -329,7 +368,7 @@ fn special_ids(
     })
 }
 
-/// The template named `default`, as in HF, or else the first.
+/// Returns the template named `default`, as in HF, or else the first.
 fn default_template(templates: NamedTemplates) -> Option<String> {
     match templates {
         NamedTemplates::One(template) => Some(template),

@@ -1,9 +1,19 @@
 //! Special tokens spelled out in a text, and texts in which they are meant as plain text.
 //!
-//! After rendering, what a template writes around a message and the message itself are one text. To distinguish them,
-//! [`Tokenizer::guard`] inserts a character that occurs nowhere else into every special token of a message;
-//! [`Tokenizer::encode_guarded`] removes these guards and encodes the tokens that contained them as plain text, like
-//! transformers with `split_special_tokens=True`.
+//! After rendering, what a template writes around a message and the message itself are one text. To distinguish
+//! them, [`Tokenizer::guard`] inserts a character that occurs nowhere else into every special token of a
+//! message; [`Tokenizer::encode_guarded`] removes these guards and encodes the tokens that contained them as
+//! plain text, like transformers with `split_special_tokens=True`.
+//!
+//! ```text
+//! message    end it with <|im_end|>
+//! guarded    end it with <G|im_end|>                              G: the guard, U+10FF00 or a following one
+//! rendered   <|im_start|>user\nend it with <G|im_end|><|im_end|>
+//! encoded    <|im_start|> user \n end it with < | im _ end | > <|im_end|>
+//! ```
+//!
+//! `tokenizers` cannot encode a text with only some of its added tokens, so `encode_around` runs its steps by
+//! hand: split at the added tokens, normalize, pre-tokenize, merge.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -16,25 +26,34 @@ use super::{TokenSpan, Tokenizer, TokenizerError, encode_error};
 
 /// Tokens that are matched whole in a text; the most in use are some 6,500.
 pub(super) const MAX_ADDED_TOKENS: usize = 1 << 16;
-/// Bytes of such a token, and of all of them together.
+/// Bytes of such a token.
 const MAX_ADDED_TOKEN_BYTES: usize = 512;
+/// Bytes of all such tokens together.
 const MAX_ADDED_BYTES: usize = 1 << 20;
 
 /// The private-use characters used as guards; the mark of the turns is another one.
 const GUARDS: std::ops::RangeInclusive<char> = '\u{10FF00}'..='\u{10FFFB}';
 
-/// The added tokens of a tokenizer in the order of their bytes.
+/// The added tokens of a tokenizer in the order of their bytes, for a search that needs no automaton.
+///
+/// ```text
+/// sorted     "<|a|>"  "<|a|><|b|>"  "<|c|>"        beginning of the second: the first
+/// text       "<|a|><|x|>"        the last entry <= text is the second, which does not fit; its beginning does
+/// ```
 #[derive(Debug, Clone, Default)]
 pub(super) struct AddedTokens {
+    /// Ascending by text.
     tokens: Vec<AddedToken>,
     /// The bytes that one of them begins with, for most places in a text begin none.
     first_bytes: BTreeSet<u8>,
 }
 
+/// A token that is matched whole.
 #[derive(Debug, Clone)]
 struct AddedToken {
     id: u32,
     text: String,
+    /// Whether it is a control token, which decoding can skip.
     is_special: bool,
     /// Whether whitespace before and after it belongs to it.
     strips: (bool, bool),
@@ -43,6 +62,7 @@ struct AddedToken {
 }
 
 impl AddedTokens {
+    /// Collects the added tokens of a built tokenizer.
     pub(super) fn of(inner: &tokenizers::Tokenizer) -> Self {
         let decoder = inner.get_added_vocabulary().get_added_tokens_decoder();
         let tokens = decoder
@@ -59,6 +79,8 @@ impl AddedTokens {
             .collect();
         tokens.sort_by(|one, other| one.text.cmp(&other.text));
         for place in 1..tokens.len() {
+            // Whatever this one begins with also begins its neighbor before it, or is that neighbor, so the
+            // chain of beginnings finds it.
             let mut beginning = Some(place - 1);
             while let Some(found) = beginning
                 && !tokens[place].text.starts_with(&tokens[found].text)
@@ -74,14 +96,17 @@ impl AddedTokens {
         }
     }
 
-    /// The longest token at every position where one begins, in the order of the text.
+    /// Returns the longest token at every position where one begins, in the order of the text. They may
+    /// overlap.
     fn all<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a AddedToken)> {
         let starts = text.char_indices().map(|(at, _)| at);
         starts.filter_map(|at| Some((at, self.longest(&text[at..])?)))
     }
 
-    /// The longest token that a text begins with. It is the last in order that is not after the text, or one that this
-    /// begins with: whatever lies between the two begins with it as well.
+    /// Returns the longest token that a text begins with.
+    ///
+    /// It is the last in order that is not after the text, or one that this begins with: whatever lies between
+    /// the two begins with it as well.
     fn longest(&self, text: &str) -> Option<&AddedToken> {
         if !self.first_bytes.contains(text.as_bytes().first()?) {
             return None;
@@ -95,26 +120,27 @@ impl AddedTokens {
         Some(&tokens[place])
     }
 
+    /// Returns the special ones among [`Self::all`].
     fn special<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a AddedToken)> {
         self.all(text).filter(|(_, token)| token.is_special)
     }
 }
 
 impl Tokenizer {
-    /// The first special token spelled out in the text.
+    /// Returns the first special token spelled out in the text.
     pub fn special_token_in(&self, text: &str) -> Option<String> {
         let (_, token) = self.added.special(text).next()?;
         Some(token.text.clone())
     }
 
-    /// A character that occurs in none of the texts.
+    /// Returns a character that occurs in none of the texts; `None` if someone used them all up.
     pub fn free_guard<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Option<char> {
         GUARDS
             .into_iter()
             .find(|guard| texts.clone().all(|text| !text.contains(*guard)))
     }
 
-    /// The text with a guard after the first character of each special token.
+    /// Returns the text with a guard after the first character of each special token.
     pub fn guard(&self, text: &str, guard: char) -> String {
         let mut guarded = String::with_capacity(text.len());
         let mut done = 0;
@@ -128,11 +154,12 @@ impl Tokenizer {
         guarded
     }
 
-    /// Like [`Self::encode_with_ranges`], for a text without its guards; special tokens that contained one are plain
-    /// text. The ranges refer to the guarded text.
+    /// Returns the tokens of a text without its guards; special tokens that contained one are plain text. The
+    /// ranges refer to the guarded text, so that they match the spans that the template reported for it.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] if `tokenizers` fails.
+    /// [`TokenizerError::Encode`] if `tokenizers` fails, [`TokenizerError::NotEmbedded`] as in
+    /// [`Self::encode`].
     pub fn encode_guarded(
         &self,
         guarded: &str,
@@ -153,6 +180,7 @@ impl Tokenizer {
         let ids: Vec<u32> = spans.iter().map(|span| span.id).collect();
         self.check_embedded(&ids)?;
         let width = guard.len_utf8();
+        // A guard at the begin of a range lies before it, one at its end after it, so that ranges stay tight.
         let before = |at: usize| guards.partition_point(|&guard| guard < at);
         Ok(spans
             .into_iter()
@@ -164,7 +192,11 @@ impl Tokenizer {
             .collect())
     }
 
-    /// Encodes like `tokenizers`, except for added tokens that contain one of `guards`.
+    /// Encodes like `tokenizers`, except for added tokens that contain one of `guards`, which are ascending
+    /// byte offsets in `text`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`]
     fn encode_around(
         &self,
         text: &str,
@@ -196,8 +228,8 @@ impl Tokenizer {
             .collect())
     }
 
-    /// The added tokens of a text and their positions: from the left, and the longest of those that begin at the same
-    /// position.
+    /// Returns the added tokens of a text and their positions: from the left, and the longest of those that
+    /// begin at the same position. Those that contain a guard are left out.
     fn tokens_around(&self, text: &str, guards: &[usize]) -> Vec<(Range<usize>, u32)> {
         let mut tokens: Vec<(Range<usize>, u32)> = Vec::new();
         let mut done = 0;
@@ -221,7 +253,7 @@ impl Tokenizer {
     }
 }
 
-/// A text split at its added tokens, which need no further tokenization.
+/// Splits a text at its added tokens, which need no further tokenization.
 fn pieces(
     whole: &NormalizedString,
     tokens: &[(Range<usize>, u32)],
@@ -242,8 +274,11 @@ fn pieces(
     pieces
 }
 
-/// Refuses tokens that are matched whole in a text if there are too many of them: what finds them takes many times their
-/// bytes.
+/// Refuses tokens that are matched whole in a text if there are too many of them: what finds them takes many
+/// times their bytes.
+///
+/// # Errors
+/// [`TokenizerError::Damaged`] for an empty or overlong token, [`TokenizerError::Unsupported`] for too many.
 pub(super) fn check_added<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<(), TokenizerError> {
     let (mut count, mut num_bytes) = (0, 0);
     for token in tokens {

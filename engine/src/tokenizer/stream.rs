@@ -1,4 +1,13 @@
 //! The text of tokens as they arrive, in whole characters.
+//!
+//! A token may hold a part of a character only, and some decoders treat the first token of a text differently
+//! (they drop its space). So a window of the last tokens is decoded again with each new one, and what is new at
+//! its end is returned:
+//!
+//! ```text
+//! push  "Hel"  "lo"  E2 82   AC
+//!       "Hel"  "lo"  ""      "€"
+//! ```
 
 use super::{Tokenizer, TokenizerError};
 
@@ -6,12 +15,14 @@ use super::{Tokenizer, TokenizerError};
 /// a token at least one, so whatever waits longer is invalid.
 const MAX_WAITING: usize = 4;
 
-/// Turns ids into text one at a time; a character split over several tokens comes with the last one. Everything that
-/// [`Self::push`] and [`Self::finish`] return, joined, equals the result of [`Tokenizer::decode`] for all ids, except
-/// that invalid bytes may become more or fewer U+FFFD.
+/// Turns ids into text one at a time; a character split over several tokens comes with the last one.
+///
+/// Everything that [`Self::push`] and [`Self::finish`] return, joined, equals the result of
+/// [`Tokenizer::decode`] for all ids, except that invalid bytes may become more or fewer U+FFFD.
 #[derive(Debug)]
 pub struct DecodeStream<'tokenizer> {
     tokenizer: &'tokenizer Tokenizer,
+    /// Whether control tokens give no text.
     skip_special_tokens: bool,
     /// The tokens since the second-to-last position at which the text ended with a whole character. The last position
     /// would be enough for the bytes; the one before it is needed because some decoders treat the first token of a text
@@ -21,10 +32,12 @@ pub struct DecodeStream<'tokenizer> {
     num_whole: usize,
     /// The text of the window that was already returned.
     returned: String,
+    /// The number of tokens since a character was last completed.
     num_waiting: usize,
 }
 
 impl<'tokenizer> DecodeStream<'tokenizer> {
+    /// Starts with no text before the first token.
     pub(super) fn new(tokenizer: &'tokenizer Tokenizer, skip_special_tokens: bool) -> Self {
         Self {
             tokenizer,
@@ -50,6 +63,7 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
         } else {
             self.num_waiting + 1
         };
+        // Trailing U+FFFD may become a character with the next token, but not for ever.
         if self.num_waiting < MAX_WAITING {
             text.truncate(whole);
         }
@@ -66,17 +80,22 @@ impl<'tokenizer> DecodeStream<'tokenizer> {
     }
 
     /// Returns what is left; incomplete characters become U+FFFD.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
     pub fn finish(self) -> Result<String, TokenizerError> {
         let text = self.decode()?;
         Ok(self.unreturned(&text).to_owned())
     }
 
+    /// Returns the text of the window.
     fn decode(&self) -> Result<String, TokenizerError> {
         self.tokenizer
             .decode(&self.window, self.skip_special_tokens)
     }
 
-    /// The part of the window's text that was not returned yet.
+    /// Returns the part of the window's text that was not returned yet: what follows the common beginning,
+    /// character by character, so that the slice never cuts one.
     fn unreturned<'text>(&self, text: &'text str) -> &'text str {
         let shared: usize = self
             .returned

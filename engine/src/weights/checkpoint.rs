@@ -1,4 +1,19 @@
-//! A model as the user gave it: one GGUF file, or a safetensors file with its JSON files.
+//! A model as the user gave it: one GGUF file, or safetensors files with their JSON files.
+//!
+//! Files come in any order, with anything lying next to them. [`open`] decides what each is and takes what it
+//! needs:
+//!
+//! ```text
+//! sniff        every file by its first bytes and JSON keys -> Content        (foreign: what the unusable ones are)
+//! select       the files of the weights, all shards of one model
+//! llama_cpp    GGUF: settings, vocabulary, template and tensors from the one file      (purpose, vocabulary)
+//! hugging_face safetensors headers, config.json, tokenizer.json, chat template
+//! check        every tensor that the architecture has, by name, shape and type
+//! read         afterwards, on demand: a matrix by slices, its rows in HF's order
+//! ```
+//!
+//! What is left over is named in [`ModelFiles::unused_files`]; a file that is merely damaged or foreign costs
+//! only itself unless the model needs it.
 
 mod foreign;
 mod hugging_face;
@@ -33,24 +48,34 @@ use crate::device::DeviceProfile;
 pub use self::foreign::Foreign;
 pub use self::vocabulary::{GgufVocabulary, VocabularyError};
 
-/// A file and what the user calls it.
+/// A file and what the user calls it, with the folder if one was dropped.
 pub struct NamedSource {
+    /// The path as the browser gives it, such as `SmolLM2/config.json`.
     pub name: String,
+    /// The bytes.
     pub source: Box<dyn ByteSource>,
 }
 
 impl NamedSource {
+    /// Attaches the file's name to a failure.
     fn error(&self, error: SourceError) -> ModelError {
         let file = self.name.clone();
         ModelError::Source { file, error }
     }
 
+    /// Reads a range.
+    ///
+    /// # Errors
+    /// [`ModelError::Source`]
     async fn read(&self, offset: u64, num_bytes: usize) -> Result<Vec<u8>, ModelError> {
         let read = self.source.read(offset, num_bytes).await;
         read.map_err(|error| self.error(error))
     }
 
     /// Reads all of a file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`ModelError::TooLarge`] before anything is read, or [`ModelError::Source`].
     async fn read_whole(&self, limit: u64) -> Result<Vec<u8>, ModelError> {
         let num_bytes = self.source.num_bytes();
         if num_bytes > limit {
@@ -65,17 +90,22 @@ impl NamedSource {
     }
 }
 
-/// The format of the weights.
+/// The format of the weights, which also decides the names and the order of rows in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelFormat {
+    /// One GGUF file, names as in llama.cpp.
     Gguf,
+    /// One or several safetensors files, names as in HF.
     Safetensors,
 }
 
-/// What the tokenizer is built from.
+/// What the tokenizer is built from; [`Tokenizer::from_source`](crate::tokenizer::Tokenizer::from_source) does
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenizerSource {
+    /// The vocabulary in the GGUF file's metadata.
     Gguf(GgufVocabulary),
+    /// The files next to the safetensors, as bytes.
     Json {
         tokenizer_json: Vec<u8>,
         /// tokenizer_config.json
@@ -85,35 +115,44 @@ pub enum TokenizerSource {
 
 /// An opened model: everything small is read, every tensor is checked, the weights are still in the file.
 pub struct ModelFiles {
+    /// The sizes of the model, checked.
     pub config: ModelConfig,
+    /// Which names and row order the weights file has.
     pub format: ModelFormat,
-    /// From the file's metadata, else the file's name.
+    /// From the file's metadata, else the file's name without its extension.
     pub name: String,
     /// Hub id of these very weights, where the file names it or its name implies it.
     pub base_model_name: Option<String>,
-    /// The type of most weights, such as `Q4_1`.
+    /// The type of most weights by the file's name for it, such as `Q4_1`.
     pub quantization: String,
-    /// Size of the weights file.
+    /// Size of the weights file, or of all of them, in bytes.
     pub file_bytes: u64,
+    /// Number of weights; a tied head counts once.
     pub parameters: u64,
+    /// What the tokenizer is built from.
     pub tokenizer: TokenizerSource,
+    /// The Jinja source of the chat template, from its own file or else from tokenizer_config.json or GGUF
+    /// metadata.
     pub chat_template: Option<String>,
     /// Names of the given files that were not needed.
     pub unused_files: Vec<String>,
     /// What was taken otherwise than the files say, a sentence each.
     pub notes: Vec<String>,
-    /// What the file calls the type of its weights, such as `Q4_K_M`; of a GGUF file.
+    /// What the type of the whole file is called, such as `Q4_K_M`; only GGUF files have one.
     file_type: Option<&'static str>,
-    /// If there are several files, they are joined one after the other.
+    /// The bytes of the weights. Several files are joined one after the other.
     weights: NamedSource,
-    /// By HF name.
+    /// The tensors by HF name.
     tensors: BTreeMap<String, TensorEntry>,
-    /// Names in the file that have no HF name.
+    /// Names in a GGUF file for which the family has no HF name.
     unknown_tensors: Vec<String>,
 }
 
 /// Opens the model in `files`, given in any order; decides by content what each is. Checks every tensor's name,
 /// shape and type, and reads no weights yet.
+///
+/// # Errors
+/// A [`ModelError`] that names the file and what to do about it.
 pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
     let mut sniffed = Vec::new();
     for file in files {
@@ -128,11 +167,14 @@ pub async fn open(files: Vec<NamedSource>) -> Result<ModelFiles, ModelError> {
 }
 
 impl ModelFiles {
-    /// Reads the matrix `hf_name` of `shape` `[out, in]`, its rows in HF's order, by slices of a few megabytes.
+    /// Reads the matrix `hf_name` by slices of a few megabytes, its rows in HF's order.
+    ///
+    /// # Shapes
+    /// - `shape`, and the result: `[out, in]`
     ///
     /// # Errors
-    /// If the model has no such tensor or it has another shape, if the file cannot be read any more, and if a weight
-    /// is NaN or infinite.
+    /// If the model has no such tensor or it has another shape, if the file cannot be read any more, and if a
+    /// weight is NaN or infinite.
     pub async fn matrix(
         &self,
         hf_name: &str,
@@ -143,8 +185,12 @@ impl ModelFiles {
         read::matrix(&self.weights, entry, rows, cols, self.row_order(hf_name)).await
     }
 
-    /// Reads the rows `wanted` of the matrix `hf_name` of `shape` `[out, in]` as numbers, in HF's order. Of queries and keys
-    /// whole heads are read.
+    /// Reads the rows `wanted` of the matrix `hf_name` as numbers, in HF's order. For queries and keys of an
+    /// interleaved file, `wanted` must begin and end with a head, as its rows lie there in another order.
+    ///
+    /// # Shapes
+    /// - `shape`: `[out, in]` of the whole matrix
+    /// - the result: `[wanted, in]`, row by row
     ///
     /// # Errors
     /// As [`Self::matrix`].
@@ -161,7 +207,8 @@ impl ModelFiles {
         Ok(read::numbers(&packed))
     }
 
-    /// The key-value pairs of a GGUF file as its bytes have them; none of another format.
+    /// Returns the key-value pairs of a GGUF file as its bytes have them; none of another format. See
+    /// [`gguf::stored_pairs`].
     ///
     /// # Errors
     /// If the file cannot be read any more.
@@ -176,7 +223,7 @@ impl ModelFiles {
         })
     }
 
-    /// Reads the vector `hf_name` of `len` weights, such as a norm's.
+    /// Reads the vector `hf_name` of `len` weights, such as a norm's or a bias.
     ///
     /// # Errors
     /// As [`Self::matrix`].
@@ -186,8 +233,11 @@ impl ModelFiles {
         Ok(read::numbers(&row))
     }
 
-    /// The SHA-256 of the weights file, or of several one after the other, in hexadecimal; `progress` gets the bytes done
-    /// and the total. A file that was hashed before is not read again.
+    /// Returns the SHA-256 of the weights file, or of several one after the other, in hexadecimal; `progress`
+    /// gets the bytes done and the total. A file that was hashed before is not read again.
+    ///
+    /// # Errors
+    /// [`ModelError::Source`]
     pub async fn sha256_hex(&self, progress: impl FnMut(u64, u64)) -> Result<String, ModelError> {
         if let Some(known) = self.weights.source.sha256_hex() {
             return Ok(known.to_owned());
@@ -196,8 +246,8 @@ impl ModelFiles {
         hash.map_err(|error| self.weights.error(error))
     }
 
-    /// The model's name on the hub without its owner, else the file's own name for it, which some converters fill with
-    /// the name of a training run.
+    /// Returns the model's name on the hub without its owner, else the file's own name for it, which some
+    /// converters fill with the name of a training run.
     pub fn display_name(&self) -> &str {
         let hub_name = self
             .base_model_name
@@ -206,7 +256,7 @@ impl ModelFiles {
         hub_name.unwrap_or(&self.name)
     }
 
-    /// What the page is told of the model. `sha256` is that of the weights file.
+    /// Returns what the page is told of the model. `sha256` is that of the weights file.
     pub fn summary(&self, sha256: String) -> ModelSummary {
         let config = &self.config;
         ModelSummary {
@@ -230,6 +280,13 @@ impl ModelFiles {
     }
 
     /// Compares the file's tensors with those that the architecture has, and reports all differences at once.
+    ///
+    /// Tensors in types that are not read have an error of their own, as another file of the same model helps
+    /// there. Tensors that follow from others (inverse frequencies, a tied head's copy) are passed over.
+    ///
+    /// # Errors
+    /// [`ModelError::Quantisation`], [`ModelError::Tensors`], or [`ModelError::Config`] for Llama 3's RoPE
+    /// factors.
     pub fn check(&self) -> Result<(), ModelError> {
         let file = &self.weights.name;
         if self.tensors.contains_key(ROPE_FACTORS) {
@@ -277,7 +334,8 @@ impl ModelFiles {
         })
     }
 
-    /// Refuses weights that the device could not hold, which would otherwise show only once all of them are read.
+    /// Refuses weights that the device could not hold, which would otherwise show only once all of them are
+    /// read.
     ///
     /// # Errors
     /// [`ModelError::TooHeavy`]
@@ -294,7 +352,10 @@ impl ModelFiles {
         }
     }
 
-    /// The entry of a tensor that must have `shape`.
+    /// Returns the entry of a tensor that must have `shape`.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensors`] with the one problem.
     fn tensor(&self, hf_name: &str, shape: &[usize]) -> Result<&TensorEntry, ModelError> {
         let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
         let entry = self.tensors.get(hf_name);
@@ -307,6 +368,7 @@ impl ModelFiles {
         }
     }
 
+    /// Returns what is wrong with the tensor `hf_name`, if anything: it is missing, or has another shape.
     fn shape_problem(
         &self,
         hf_name: &str,
@@ -326,7 +388,7 @@ impl ModelFiles {
         }
     }
 
-    /// What the file would call the tensor, for messages.
+    /// Returns what the file would call the tensor, for messages.
     fn name_in_file(&self, hf_name: &str) -> String {
         let name = match self.format {
             ModelFormat::Gguf => self.config.arch.gguf_from_hf(hf_name),
@@ -335,7 +397,7 @@ impl ModelFiles {
         name.unwrap_or_else(|| hf_name.to_owned())
     }
 
-    /// How the rows of a tensor lie in the file.
+    /// Returns how the rows of a tensor lie in the file.
     fn row_order(&self, hf_name: &str) -> RowOrder {
         match (self.format, self.config.interleaved_head_dim(hf_name)) {
             (ModelFormat::Gguf, Some(head_dim)) => RowOrder::Interleaved { head_dim },
@@ -344,15 +406,17 @@ impl ModelFiles {
     }
 }
 
-/// GGUF's factors of Llama 3's scaled rotary embeddings.
+/// GGUF's factors of Llama 3's scaled rotary embeddings, which are the only trace of the scaling in such a
+/// file.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
-/// Tensors that some checkpoints carry and that follow from the others.
+/// Returns whether a tensor follows from the others: old checkpoints store RoPE's inverse frequencies, and some
+/// tied ones a copy of the embedding as the head.
 fn is_redundant(name: &str, config: &ModelConfig) -> bool {
     name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == HEAD.hf)
 }
 
-/// The type of most weights among `tensors`.
+/// Returns the type of most weights among `tensors`; empty if there are none.
 fn main_type(tensors: &[TensorEntry]) -> String {
     let mut weights_of = BTreeMap::<&str, u64>::new();
     for tensor in tensors {
@@ -363,7 +427,7 @@ fn main_type(tensors: &[TensorEntry]) -> String {
     most.map_or(String::new(), |(name, _)| name.to_owned())
 }
 
-/// The file's name without folder and extension.
+/// Returns the file's name without folder and extension.
 fn stem(name: &str) -> String {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     match file.rsplit_once('.') {

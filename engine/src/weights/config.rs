@@ -1,4 +1,21 @@
-//! Hyper-parameters of the base model, from GGUF metadata or HF's config.json.
+//! Hyper-parameters of the base model, from GGUF metadata or from HF's config.json.
+//!
+//! | field | config.json | GGUF (`{arch}` is `general.architecture`) |
+//! |---|---|---|
+//! | `hidden_size`, d | `hidden_size` | `{arch}.embedding_length` |
+//! | `intermediate_size`, f | `intermediate_size` | `{arch}.feed_forward_length` |
+//! | `num_hidden_layers` | `num_hidden_layers` | `{arch}.block_count` |
+//! | `num_attention_heads`, h | `num_attention_heads` | `{arch}.attention.head_count` |
+//! | `num_key_value_heads`, kv | `num_key_value_heads` | `{arch}.attention.head_count_kv` |
+//! | `head_dim`, hd | `head_dim`, else d / h | `{arch}.attention.key_length`, else d / h |
+//! | `vocab_size`, v | `vocab_size` | `{arch}.vocab_size`, else the number of tokens |
+//! | `max_position_embeddings` | `max_position_embeddings` | `{arch}.context_length` |
+//! | `rope_theta` | `rope_parameters.rope_theta`, else `rope_theta` | `{arch}.rope.freq_base` |
+//! | `rms_norm_eps` | `rms_norm_eps` | `{arch}.attention.layer_norm_rms_epsilon` |
+//! | `tie_word_embeddings` | `tie_word_embeddings` | whether `output.weight` is missing |
+//!
+//! Both readers refuse what would change the model's output and is not built: scaled RoPE, experts, windows,
+//! other activations. A model that loads and answers wrongly is worse than one that is refused.
 
 mod architecture;
 mod from_gguf;
@@ -16,28 +33,49 @@ pub use self::{
     from_json::quantized_by,
 };
 
-/// A decoder, fields named as in HF's configs.
+/// A decoder's sizes and constants, named as in HF's configs. Its numbers were checked: see
+/// [`ConfigError::Invalid`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// The family.
+    /// The family, which knows the names and shapes of the tensors.
     pub arch: &'static Architecture,
+    /// Width of the residual stream, `d`.
     pub hidden_size: usize,
+    /// Width inside the MLP, `f`.
     pub intermediate_size: usize,
+    /// Number of blocks.
     pub num_hidden_layers: usize,
+    /// Query heads, `h`.
     pub num_attention_heads: usize,
+    /// Key heads, and as many value heads, `kv`; divides `h`.
     pub num_key_value_heads: usize,
+    /// Size of a head, `hd`, an even number. `h hd` need not be `d` (Qwen3).
     pub head_dim: usize,
+    /// Rows of the embedding, `v`. The tokenizer may have fewer tokens, or more.
     pub vocab_size: usize,
+    /// The longest context in tokens that the model was made for.
     pub max_position_embeddings: usize,
+    /// The base of the rotary angles: pair `i` of a head turns by `position / rope_theta^(2 i / hd)`.
     pub rope_theta: f64,
+    /// What RMSNorm adds to the mean of the squares.
     pub rms_norm_eps: f64,
+    /// Whether the head is the embedding, so that the file has no matrix of its own for it.
     pub tie_word_embeddings: bool,
+    /// The token that begins a text, as the model's settings say; it may be beyond the vocabulary.
     pub bos_token_id: Option<u32>,
+    /// The tokens that end a text or a turn, the main one first; they may be beyond the vocabulary.
     pub eos_token_ids: Vec<u32>,
 }
 
 impl ModelConfig {
-    /// Input and output features of a projection.
+    /// Returns the input and output features of a projection.
+    ///
+    /// # Shapes
+    /// - `q_proj`: `d -> h hd`
+    /// - `k_proj`, `v_proj`: `d -> kv hd`
+    /// - `o_proj`: `h hd -> d`
+    /// - `gate_proj`, `up_proj`: `d -> f`
+    /// - `down_proj`: `f -> d`
     pub fn projection_features(&self, module: TargetModule) -> (usize, usize) {
         let query = self.num_attention_heads * self.head_dim;
         let key_value = self.num_key_value_heads * self.head_dim;
@@ -45,34 +83,44 @@ impl ModelConfig {
     }
 }
 
-/// Hyper-parameters that cannot be used.
+/// Why hyper-parameters cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConfigError {
+    /// config.json or generation_config.json is damaged, or a field has another type.
     #[error(transparent)]
     Json(#[from] JsonError),
+    /// A key of the metadata has another type than its meaning needs.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A field or key without which there is no model, and without a default.
     #[error("{field} is missing")]
     Missing { field: String },
+    /// A number that is out of range, or does not fit the others.
     #[error("{field} is {value}, which is impossible: {reason}")]
     Invalid {
         field: String,
         value: String,
         reason: String,
     },
+    /// Neither `model_type` nor `architectures`, or no `general.architecture`.
     #[error("the model's architecture is not named (config.json has no model_type)")]
     NoArchitecture,
+    /// A family that is not built, or a built one with a classifier's head.
     #[error("{}", architecture::refusal(architecture))]
     Architecture { architecture: String },
+    /// A family of encoders, which cannot write text.
     #[error("{architecture} is an encoder; it turns text into vectors and cannot write text")]
     Encoder { architecture: String },
+    /// A setting that would change the model's output and is not built.
     #[error("{}", feature_refusal(field, value))]
     Feature { field: String, value: String },
+    /// Weights in a packing of other tools, such as bitsandbytes or GPTQ; `method` is its name for the user.
     #[error("its weights are quantized by {method}, which Inlay does not read")]
     Quantized { method: String },
 }
 
-/// What a feature is, in words where its name alone does not say.
+/// Says what a feature is, in words where its name alone does not say: most users of Llama 3.x meet scaled RoPE
+/// first.
 fn feature_refusal(field: &str, value: &str) -> String {
     const SCALED: &str = "its positions are scaled for long texts";
     match field {
@@ -94,7 +142,13 @@ fn feature_refusal(field: &str, value: &str) -> String {
 }
 
 impl ModelConfig {
-    /// Checks that the numbers are sane and fit each other.
+    /// Checks that every number is in its range and that they fit each other.
+    ///
+    /// The upper limits are well above the largest models known. With them no product of two sizes overflows 64
+    /// bits; whatever is allocated is still compared with the file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for the first field that does not fit.
     fn validated(self) -> Result<Self, ConfigError> {
         let sizes = [
             ("hidden_size", self.hidden_size, 1 << 16),
@@ -135,7 +189,8 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// What the user is told of the special ids that the model has no embedding for, and which are therefore passed over.
+    /// Returns what the user is told of the special ids that the model has no embedding for, and which are
+    /// therefore passed over; `None` if all have one.
     pub fn unembedded_ids_note(&self) -> Option<String> {
         let special = self.bos_token_id.iter().map(|&id| ("bos_token_id", id));
         let ends = self.eos_token_ids.iter().map(|&id| ("eos_token_id", id));
@@ -153,7 +208,7 @@ impl ModelConfig {
         })
     }
 
-    /// The length of a dimension.
+    /// Returns the length of a dimension.
     fn size(&self, size: Size) -> usize {
         match size {
             Size::Vocabulary => self.vocab_size,
@@ -165,7 +220,13 @@ impl ModelConfig {
         }
     }
 
-    /// Every tensor of the model and its shape, slowest dimension first, under HF names.
+    /// Returns every tensor of the model and its shape, under HF names: the embedding, the blocks in order, the
+    /// final norm, and the head unless it is tied.
+    ///
+    /// # Shapes
+    /// - `model.embed_tokens.weight`, `lm_head.weight`: `[v, d]`
+    /// - `model.norm.weight`: `[d]`
+    /// - of a block: what [`Architecture::block`] lists, projections as `[out, in]`
     pub fn tensors(&self) -> Vec<(String, Vec<u64>)> {
         let described = |name: String, spec: &TensorSpec| {
             let sizes = spec.shape.iter();
@@ -183,19 +244,21 @@ impl ModelConfig {
         tensors
     }
 
-    /// The head size, of a tensor whose heads' rows are interleaved in GGUF files.
+    /// Returns the head size for a tensor whose heads' rows are interleaved in GGUF files (see [`RowOrder`]);
+    /// `None` for all others.
     pub fn interleaved_head_dim(&self, hf_name: &str) -> Option<usize> {
         let spec = self.arch.tensor(hf_name)?;
         (spec.gguf_rows == RowOrder::Interleaved).then_some(self.head_dim)
     }
 
-    /// Number of weights, a tied head counted once.
+    /// Returns the number of weights; a tied head counts once.
     pub fn num_parameters(&self) -> u64 {
         let sizes = self.tensors().into_iter();
         sizes.map(|(_, shape)| shape.iter().product::<u64>()).sum()
     }
 }
 
+/// Makes a [`ConfigError::Invalid`].
 fn invalid(field: &str, value: impl ToString, reason: impl Into<String>) -> ConfigError {
     ConfigError::Invalid {
         field: field.to_owned(),
@@ -204,7 +267,10 @@ fn invalid(field: &str, value: impl ToString, reason: impl Into<String>) -> Conf
     }
 }
 
-/// The size of a head where the file does not give it.
+/// Returns the size of a head where the file does not give it.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] if the heads do not divide the width.
 fn head_dim_from(hidden_size: usize, num_attention_heads: usize) -> Result<usize, ConfigError> {
     match hidden_size.checked_rem(num_attention_heads) {
         Some(0) => Ok(hidden_size / num_attention_heads),

@@ -1,4 +1,13 @@
 //! Why a model could not be opened, and what the user can do.
+//!
+//! A [`ModelError`] knows three things that the page shows: the message (its `Display`), the place in the
+//! files, and a remedy. They become a [`Failure`], whose [`FailureKind`] decides what the page offers; nothing
+//! reads the message again.
+//!
+//! ```text
+//! what    the type Q4_K of tensor blk.0.attn_k.weight is not supported yet     place   model.gguf, tensor blk.0...
+//! remedy  Take the Q8_0, F16, BF16 or F32 file of this model. ...
+//! ```
 
 use std::fmt;
 
@@ -14,62 +23,85 @@ use super::{
     source::SourceError,
 };
 
-/// Tensors that one message lists.
+/// Tensors that one message lists; of more, only the number is told.
 const LISTED_PROBLEMS: usize = 5;
 
-/// Why a model could not be opened or read.
+/// Why a model could not be opened or read. `file` is the name by which the user knows the file.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ModelError {
+    /// The list of files was empty.
     #[error("no file was given")]
     NoFiles,
+    /// The only file has no bytes.
     #[error("{file} is empty")]
     Empty { file: String },
+    /// A file of another format, or text that cannot be read.
     #[error("{file} is {}{}", foreign.looks_like, if foreign.is_model { "" } else { ", not a model" })]
     NotAModel { file: String, foreign: Foreign },
-    /// A GGUF file of another purpose.
+    /// A GGUF file of another purpose, such as an adapter or an image projector.
     #[error("{file} is {what}, not a model")]
     OtherGguf {
         file: String,
+        /// What the file is, with its article.
         what: &'static str,
+        /// What to choose in its place.
         remedy: &'static str,
     },
+    /// Safetensors whose names are an adapter's.
     #[error("{file} holds an adapter, not a model")]
     Adapter { file: String },
+    /// Files that belong to a model, without its weights.
     #[error("there is no weights file among these: {}", files.join(", "))]
     NoWeights { files: Vec<String> },
+    /// Several files of one role, of which the user has to choose.
     #[error("more than one file has {what}: {}", files.join(", "))]
     Ambiguous {
+        /// The role, such as `weights` or `config.json`.
         what: &'static str,
         files: Vec<String>,
     },
+    /// Some shards of a checkpoint were not given.
     #[error("{} of the model's {count} files of weights {}: {}", missing.len(), are_missing(missing.len()), missing.join(", "))]
     MissingParts {
         /// One that is there.
         file: String,
+        /// The names of the missing files.
         missing: Vec<String>,
+        /// How many files the weights have in all.
         count: usize,
     },
+    /// `model.safetensors.index.json` without any of its shards.
     #[error("{file} only lists the files of the weights, and none of them was given")]
     OnlyIndex { file: String },
+    /// A part of a model that `llama-gguf-split` cut up.
     #[error("this GGUF model is split into several files")]
     SplitGguf { file: String },
+    /// Safetensors without config.json.
     #[error("config.json is missing")]
     MissingConfig { file: String },
+    /// Neither tokenizer.json nor, in a GGUF file, a vocabulary.
     #[error("the model comes without a tokenizer")]
     MissingTokenizer { file: String, is_gguf: bool },
+    /// A SentencePiece model, or vocab.json with merges.txt, where tokenizer.json is needed; `other` is the
+    /// file's name.
     #[error("the tokenizer comes only as {other}, which Inlay does not read")]
     OtherTokenizer { file: String, other: String },
+    /// The bytes cannot be read any more.
     #[error("{file}: {error}")]
     Source { file: String, error: SourceError },
+    /// A GGUF header that cannot be used.
     #[error("the GGUF file cannot be used: {error}")]
     Gguf { file: String, error: GgufError },
+    /// A safetensors header that cannot be used.
     #[error("the safetensors file cannot be used: {error}")]
     Safetensors {
         file: String,
         error: SafetensorsError,
     },
+    /// A damaged JSON file among those that a model needs.
     #[error("{file} cannot be read: {error}")]
     Json { file: String, error: JsonError },
+    /// A file beyond what is read of its kind, or a matrix beyond one allocation of wasm.
     #[error("{file} is too large: {num_bytes} bytes, at most {limit} are read")]
     TooLarge {
         file: String,
@@ -87,13 +119,16 @@ pub enum ModelError {
         num_bytes: u64,
         limit: u64,
     },
+    /// Settings that cannot be used, or that describe a model which is not supported.
     #[error("this model cannot be used: {error}")]
     Config { file: String, error: ConfigError },
+    /// A vocabulary in a GGUF file that contradicts itself.
     #[error("the tokenizer in the file cannot be used: {error}")]
     Vocabulary {
         file: String,
         error: VocabularyError,
     },
+    /// A tensor that the model needs is of a type that is not read.
     #[error(
         "{}the type {type_name} of tensor {tensor}{} is not supported yet",
         file_type.map_or(String::new(), |name| format!("this is {} {name} file, and ", article(name))),
@@ -109,15 +144,18 @@ pub enum ModelError {
         others: usize,
         is_gguf: bool,
     },
+    /// Tensors that are missing, superfluous, of another shape, or there twice: all of them at once.
     #[error("the tensors do not fit the model: {}", list(problems))]
     Tensors {
         file: String,
         problems: Vec<TensorProblem>,
     },
+    /// A weight or a block's scale that is NaN or infinite.
     #[error("tensor {tensor}, row {row}: {error}")]
     NonFinite {
         file: String,
         tensor: String,
+        /// The row in the order of the file.
         row: usize,
         error: NonFinite,
     },
@@ -126,20 +164,26 @@ pub enum ModelError {
 /// What is wrong with one tensor; named as in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TensorProblem {
+    /// The architecture has it and the file does not.
     #[error("{name} is missing")]
     Missing { name: String },
+    /// Both shapes are slowest dimension first.
     #[error("{name} has the shape {found:?} instead of {expected:?}")]
     Shape {
         name: String,
         expected: Vec<u64>,
         found: Vec<u64>,
     },
+    /// The file has it and the architecture does not. It is refused rather than skipped, since a bias or a norm
+    /// that is left out changes every answer.
     #[error("{name} is not part of this architecture")]
     Unexpected { name: String },
+    /// Two tensors have the same name once wrappers' prefixes are gone, or two shards hold it.
     #[error("{name} is there twice")]
     Repeated { name: String },
 }
 
+/// Joins the first [`LISTED_PROBLEMS`] problems and counts the others.
 fn list(problems: &[TensorProblem]) -> String {
     let shown = problems.iter().take(LISTED_PROBLEMS);
     let shown: Vec<String> = shown.map(ToString::to_string).collect();
@@ -147,13 +191,14 @@ fn list(problems: &[TensorProblem]) -> String {
     format!("{}{more}", shown.join("; "))
 }
 
-/// Bytes in gigabytes, rounded up to one decimal place, so that what is too much never looks like the limit.
+/// Writes bytes in gigabytes (10^9), rounded up to one decimal place, so that what is too much never looks like
+/// the limit.
 fn gigabytes(num_bytes: u64) -> String {
     let tenths = num_bytes.div_ceil(100_000_000);
     format!("{}.{} GB", tenths / 10, tenths % 10)
 }
 
-/// The article before the name of a type.
+/// Returns the article before the name of a type: "an IQ4_XS file", "a Q4_K_M file".
 fn article(name: &str) -> &'static str {
     if name.starts_with(['I', 'M']) {
         "an"
@@ -162,6 +207,7 @@ fn article(name: &str) -> &'static str {
     }
 }
 
+/// Returns the verb for a number of missing files.
 fn are_missing(count: usize) -> &'static str {
     if count == 1 {
         "is missing"
@@ -170,6 +216,7 @@ fn are_missing(count: usize) -> &'static str {
     }
 }
 
+/// Writes " and 3 more", or nothing for zero.
 fn and_more(count: usize) -> impl fmt::Display {
     fmt::from_fn(move |formatter| match count {
         0 => Ok(()),
@@ -178,6 +225,8 @@ fn and_more(count: usize) -> impl fmt::Display {
 }
 
 impl ModelError {
+    /// Returns the kind that decides what the page offers. A source that cannot be read counts as a failure of
+    /// the network.
     fn kind(&self) -> FailureKind {
         match self {
             Self::Source { .. } => FailureKind::Network,
@@ -199,7 +248,7 @@ impl ModelError {
         }
     }
 
-    /// The file, and within it the byte, line, key or tensor.
+    /// Returns the file, and within it the byte, line, key or tensor; `None` where no single file is concerned.
     fn place(&self) -> Option<String> {
         let (file, within) = match self {
             Self::NoFiles | Self::NoWeights { .. } | Self::Ambiguous { .. } => return None,
@@ -242,6 +291,7 @@ impl ModelError {
         })
     }
 
+    /// Returns what the user can do, in whole sentences.
     fn remedy(&self) -> &'static str {
         match self {
             Self::NotAModel { foreign, .. } => foreign.remedy,
@@ -315,11 +365,12 @@ impl ModelError {
     }
 }
 
-/// Whether the head alone is missing.
+/// Returns whether the head alone is missing, which is most often a tied model whose config does not say so.
 fn is_without_head(problems: &[TensorProblem]) -> bool {
     matches!(problems, [TensorProblem::Missing { name }] if name == "lm_head.weight")
 }
 
+/// Returns what helps against a problem of a GGUF header.
 fn gguf_remedy(problem: &GgufProblem) -> &'static str {
     match problem {
         GgufProblem::BigEndian => {
@@ -333,6 +384,7 @@ fn gguf_remedy(problem: &GgufProblem) -> &'static str {
     }
 }
 
+/// Returns the place within a JSON file, where there is one.
 fn line_and_column(error: &JsonError) -> Option<String> {
     match error {
         JsonError::TooDeep => None,

@@ -1,4 +1,5 @@
-//! Headers of GGUF files, versions 2 and 3 (which do not differ in anything that is read here).
+//! Headers of GGUF files, versions 2 and 3 (which do not differ in anything that is read here). The format is
+//! described in ggml's `docs/gguf.md`; type numbers are those of `ggml.h`.
 //!
 //! ```text
 //! "GGUF" version:u32 num_tensors:u64 num_pairs:u64
@@ -6,6 +7,18 @@
 //! num_tensors x { name:text num_dims:u32 dims:[u64] type:u32 offset:u64 }   dims: fastest first
 //! padding to general.alignment (32), then the tensors at their offsets
 //! ```
+//!
+//! The header is read front to back through `HeaderReader`, which asks for slices of 256 KB, so a model on a
+//! server costs a few requests. The number after a key is the type of its value:
+//!
+//! | number | value | read as |
+//! |---|---|---|
+//! | 0, 2, 4, 10 | u8, u16, u32, u64 | [`Value::Unsigned`] |
+//! | 1, 3, 5, 11 | i8, i16, i32, i64 | [`Value::Unsigned`], or [`Value::Signed`] below zero |
+//! | 6, 12 | f32, f64 | [`Value::Float`] |
+//! | 7 | one byte, 0 or 1 | [`Value::Bool`] |
+//! | 8 | text | [`Value::Text`] |
+//! | 9 | type:u32 count:u64 items | [`Value::Strings`], [`Value::Integers`] for 4 and 5, or [`Value::OtherArray`] |
 
 mod error;
 mod metadata;
@@ -27,30 +40,43 @@ pub use self::{
 
 /// First bytes of every GGUF file.
 pub const MAGIC: &[u8; 4] = b"GGUF";
-/// Headers of real models with large vocabularies take about 20 MB.
+/// Bytes up to which a header may reach. Those of real models with large vocabularies take about 20 MB.
 pub const MAX_HEADER_BYTES: u64 = 100 << 20;
 
+/// Key-value pairs of a header; real models have some 40.
 const MAX_PAIRS: u64 = 65_536;
+/// Bytes of a key: the format's own limit.
 const MAX_KEY_BYTES: u64 = 65_535;
+/// Bytes of a tensor's name. The format allows 64; a longer one is no reason to refuse a file.
 const MAX_NAME_BYTES: u64 = 1_024;
+/// Bytes of one text. The longest in use are chat templates of some 10 KB.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
+/// Dimensions of a tensor: ggml's own limit (`GGML_MAX_DIMS`).
 const MAX_DIMENSIONS: u64 = 4;
+/// Bytes to a multiple of which tensors are placed where `general.alignment` is absent.
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// The number of array elements decoded at a time.
+/// The number of array elements decoded at a time, so that the buffer stays small for a vocabulary's types.
 const ARRAY_CHUNK: usize = 16_384;
 
 /// A checked header: every tensor lies inside the file and none overlaps another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GgufHeader {
+    /// 2 or 3.
     pub version: u32,
+    /// The key-value pairs.
     pub metadata: Metadata,
+    /// In the order of the file, with absolute offsets and shapes in HF's order.
     pub tensors: Vec<TensorEntry>,
     /// Where the first tensor may begin.
     pub data_offset: u64,
 }
 
 impl GgufHeader {
-    /// Reads the header in slices. Its lengths and counts are checked against the file's size before any allocation.
+    /// Reads the header in slices. Its lengths and counts are checked against the file's size before any
+    /// allocation, and every tensor of a known type against the file's end and its neighbors.
+    ///
+    /// # Errors
+    /// A [`GgufError`] with the byte, key or tensor of the first problem.
     pub async fn read(source: &dyn ByteSource) -> Result<Self, GgufError> {
         let mut reader = HeaderReader::new(source, MAX_HEADER_BYTES);
         let version = read_version(&mut reader).await?;
@@ -79,10 +105,15 @@ impl GgufHeader {
     }
 }
 
-/// Every pair of a header: its key, and its type and value as stored in the file.
+/// Returns every pair of a header: its key, and its type and value as stored in the file, so that an export can
+/// pass on keys that this engine does not understand.
+///
+/// ```text
+/// general.alignment = 64     ("general.alignment", [04 00 00 00, 40 00 00 00])     type u32, then the value
+/// ```
 ///
 /// # Errors
-/// Those of [`GgufHeader::read`].
+/// Those of [`GgufHeader::read`] for the part before the tensors.
 pub async fn stored_pairs(source: &dyn ByteSource) -> Result<Vec<(String, Vec<u8>)>, GgufError> {
     let mut reader = HeaderReader::new(source, MAX_HEADER_BYTES);
     read_version(&mut reader).await?;
@@ -104,6 +135,11 @@ pub async fn stored_pairs(source: &dyn ByteSource) -> Result<Vec<(String, Vec<u8
     Ok(pairs)
 }
 
+/// Reads magic and version.
+///
+/// # Errors
+/// [`GgufProblem::Magic`], [`GgufProblem::BigEndian`] if the version makes sense with its bytes swapped, or
+/// [`GgufProblem::Version`].
 async fn read_version(reader: &mut HeaderReader<'_>) -> Result<u32, GgufError> {
     let at = Place::Byte(0);
     if &reader.array::<4>().await? != MAGIC {
@@ -117,7 +153,11 @@ async fn read_version(reader: &mut HeaderReader<'_>) -> Result<u32, GgufError> {
     }
 }
 
-/// Refuses a count above `limit` or beyond what the file could hold at `item_bytes` or more each.
+/// Refuses a count above `limit`, or beyond what the rest of the file could hold at `item_bytes` or more each.
+/// `what` names the count in messages.
+///
+/// # Errors
+/// [`GgufProblem::Count`] or [`GgufProblem::BeyondEnd`].
 fn check_cap(
     reader: &HeaderReader<'_>,
     what: &'static str,
@@ -131,11 +171,12 @@ fn check_cap(
     reader.check_count(what, count, item_bytes)
 }
 
+/// Reads all pairs; a key that occurs twice is refused.
 async fn read_metadata(
     reader: &mut HeaderReader<'_>,
     num_pairs: u64,
 ) -> Result<Metadata, GgufError> {
-    // An empty key, a type and one byte of value.
+    // The smallest pair has 13 bytes: an empty key, a type and one byte of value.
     check_cap(reader, "number of metadata keys", num_pairs, MAX_PAIRS, 13)?;
     let mut metadata = Metadata::default();
     for _ in 0..num_pairs {
@@ -147,7 +188,8 @@ async fn read_metadata(
     Ok(metadata)
 }
 
-/// Reads one value of the type `number`.
+/// Reads one value of the type `number`. Integers that are not negative become [`Value::Unsigned`] whatever
+/// their type, as writers choose signed and unsigned types freely.
 async fn read_value(reader: &mut HeaderReader<'_>, number: u32) -> Result<Value, GgufError> {
     let signed = |number: i64| u64::try_from(number).map_or(Value::Signed(number), Value::Unsigned);
     Ok(match number {
@@ -176,9 +218,15 @@ async fn read_value(reader: &mut HeaderReader<'_>, number: u32) -> Result<Value,
     })
 }
 
+/// Reads an array. Texts and 32-bit integers are kept; of other items only the count is, since no key that is
+/// read here has them. Unsigned 32-bit items are taken as signed ones with the same bits.
+///
+/// # Errors
+/// [`GgufProblem::NestedArray`], an unknown type, or a count that the file cannot hold.
 async fn read_array(reader: &mut HeaderReader<'_>) -> Result<Value, GgufError> {
     let number = reader.u32().await?;
     let count = reader.u64().await?;
+    // A text has at least the 8 bytes of its length.
     let item_bytes = match number {
         0 | 1 | 7 => 1,
         2 | 3 => 2,
@@ -215,12 +263,16 @@ async fn read_array(reader: &mut HeaderReader<'_>) -> Result<Value, GgufError> {
     })
 }
 
-/// Reads the tensors' entries; `offset` is still relative and `num_bytes` unknown.
+/// Reads the tensors' entries; `offset` is still relative to the data and `num_bytes` unknown.
+///
+/// # Errors
+/// A count beyond the limits, a name that occurs twice, or a type that ggml does not have.
 async fn read_tensors(
     reader: &mut HeaderReader<'_>,
     num_tensors: u64,
 ) -> Result<Vec<TensorEntry>, GgufError> {
-    // An empty name, the number of dimensions, one dimension, a type and an offset.
+    // The smallest entry has 32 bytes: an empty name, the number of dimensions, one dimension, a type and an
+    // offset.
     let count = check_cap(reader, "number of tensors", num_tensors, MAX_TENSORS, 32)?;
     let mut tensors = Vec::with_capacity(count);
     let mut names = BTreeSet::new();
@@ -239,6 +291,7 @@ async fn read_tensors(
         for _ in 0..num_dimensions {
             shape.push(reader.u64().await?);
         }
+        // ggml lists the fastest dimension first (`ne[0]`), HF the slowest.
         shape.reverse();
         let number = reader.u32().await?;
         let (type_name, kind) = ggml_type(number)
@@ -255,6 +308,10 @@ async fn read_tensors(
     Ok(tensors)
 }
 
+/// Returns `general.alignment`.
+///
+/// # Errors
+/// [`GgufProblem::Alignment`] unless it is a power of two; zero is none.
 fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
     let key = "general.alignment";
     let alignment = metadata.unsigned(key)?.unwrap_or(DEFAULT_ALIGNMENT);
@@ -265,11 +322,16 @@ fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
     }
 }
 
+/// Attaches a tensor's name to a problem.
 fn tensor_error(tensor: &TensorEntry, problem: GgufProblem) -> GgufError {
     Place::Tensor(tensor.name.clone()).error(problem)
 }
 
-/// Makes the offset absolute and computes the size; both must be within the file.
+/// Makes the offset absolute and computes the size.
+///
+/// # Errors
+/// [`GgufProblem::Misaligned`], [`GgufProblem::Shape`], or [`GgufProblem::Truncated`] if it reaches past the
+/// file's end.
 fn place_tensor(
     tensor: &mut TensorEntry,
     data_offset: u64,
@@ -303,7 +365,8 @@ fn place_tensor(
     Ok(())
 }
 
-/// Bytes of a tensor: consecutive rows of whole blocks. Zero for types that are not read.
+/// Returns the bytes of a tensor, which is rows of whole blocks in sequence: zero for types that are not read,
+/// `None` for an empty or overflowing shape and for rows that are no multiple of the block.
 fn tensor_bytes(tensor: &TensorEntry) -> Option<u64> {
     let num_weights = checked_num_weights(&tensor.shape).filter(|&count| count > 0)?;
     let Some(kind) = tensor.kind else {

@@ -1,14 +1,21 @@
-//! The SHA-256 of a file that is read in slices.
+//! The SHA-256 (FIPS 180-4) of a file that is read in slices.
+//!
+//! It identifies a model in recipes and checkpoints, and verifies downloads. The hub lists the same number for
+//! large files (`lfs.oid`), so the two can be compared as text.
 
 use formats::text::hex;
 use sha2::{Digest, Sha256};
 
 use super::source::{ByteSource, SourceError};
 
+/// Bytes read and hashed between two reports of progress.
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// The SHA-256 of the whole file in lower-case hexadecimal. After every slice, `progress` receives the bytes done and
-/// the total.
+/// Returns the SHA-256 of the whole file in lower-case hexadecimal, 64 characters. After every slice,
+/// `progress` receives the bytes done and the total; an empty file reports nothing.
+///
+/// # Errors
+/// Whatever the source fails with; nothing is returned of what was hashed up to there.
 pub async fn sha256_hex(
     source: &dyn ByteSource,
     mut progress: impl FnMut(u64, u64),

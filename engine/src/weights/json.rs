@@ -1,23 +1,33 @@
 //! JSON of untrusted files: nesting is bounded before anything is parsed.
+//!
+//! serde_json parses nested values recursively, up to 128 levels, and a worker's stack in wasm is small. So the
+//! brackets are counted in a flat loop first; the limit is [`formats::text::MAX_DEPTH`].
 
 use formats::text::MAX_DEPTH;
 use serde::de::DeserializeOwned;
 
-/// JSON that cannot be used.
+/// Why JSON cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
+    /// Brackets are nested deeper than [`MAX_DEPTH`]; nothing was parsed.
     #[error("the JSON is nested more than {MAX_DEPTH} deep")]
     TooDeep,
-    /// serde's message, which names line and column.
+    /// A syntax error, or a value of another type than the reader expects.
     #[error("{message}")]
     Invalid {
+        /// serde's message, which names line and column.
         message: String,
+        /// The line of the error, from 1 on.
         line: usize,
+        /// The column of the error, in bytes.
         column: usize,
     },
 }
 
 /// Parses `bytes` as a `T`.
+///
+/// # Errors
+/// [`JsonError::TooDeep`], or [`JsonError::Invalid`] for whatever serde_json refuses.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     if depth(bytes) > MAX_DEPTH {
         return Err(JsonError::TooDeep);
@@ -29,8 +39,12 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     })
 }
 
-/// The deepest nesting of brackets outside of strings; correct for valid JSON, and never too small for invalid JSON
-/// that a parser would enter.
+/// Returns the deepest nesting of brackets outside of strings. It is exact for valid JSON, and never too small
+/// for invalid JSON that a parser would enter.
+///
+/// ```text
+/// {"a": [[1], "[[["]}    3: the brackets of the string do not count
+/// ```
 fn depth(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
     let (mut in_string, mut escaped) = (false, false);

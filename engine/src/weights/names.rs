@@ -1,17 +1,29 @@
 //! Names of tensors without what programs put around them.
+//!
+//! `torch.compile`, `DistributedDataParallel`, FSDP and activation checkpointing wrap a module in another one,
+//! and a `state_dict` that is saved without unwrapping has their attribute names in its paths. The weights are
+//! the same.
 
-/// What wrappers put into the names of a model's tensors: torch.compile, DistributedDataParallel and FSDP.
+/// The attributes under which wrappers hold a module: `torch.compile`, FSDP, and PyTorch's activation
+/// checkpointing. `DistributedDataParallel` uses `module.`, which is removed only at the start, as a model may
+/// have one of its own.
 const WRAPPERS: [&str; 3] = [
     "_orig_mod.",
     "_fsdp_wrapped_module.",
     "_checkpoint_wrapped_module.",
 ];
 
-/// The name without what wrappers put into it.
+/// Returns the name without the parts that wrappers put into it.
+///
+/// ```text
+/// module._orig_mod.lm_head.weight              lm_head.weight
+/// model._orig_mod.layers.0.mlp.up_proj.weight  model.layers.0.mlp.up_proj.weight
+/// my_orig_mod.x                                my_orig_mod.x        not a whole part of the path
+/// ```
 pub fn unwrapped(name: &str) -> String {
     let mut name = name.strip_prefix("module.").unwrap_or(name).to_owned();
     for wrapper in WRAPPERS {
-        // As a whole part of the path.
+        // Only as a whole part of the path.
         while let Some(at) = name.find(wrapper) {
             if at > 0 && !name[..at].ends_with('.') {
                 break;

@@ -1,6 +1,17 @@
-//! Headers of safetensors files: 8 bytes of length, JSON, then the tensors without gaps.
+//! Headers of safetensors files, as the specification in huggingface/safetensors describes them.
 //!
-//! They are read in slices, unlike with the `safetensors` crate, which needs the whole file in memory.
+//! ```text
+//! byte 0      length: u64, little-endian      of the JSON; at most 100 MB
+//! byte 8      {"__metadata__": {"format": "pt"},
+//!              "model.norm.weight": {"dtype": "BF16", "shape": [576], "data_offsets": [0, 1152]}, ...}
+//! byte 8 + length     the tensors: row-major, little-endian, without gaps
+//! ```
+//!
+//! `data_offsets` count from the end of the header. Every byte after the header belongs to exactly one tensor;
+//! a file with a hole, an overlap or a rest is refused, as are two entries of one name.
+//!
+//! The header is read on its own, unlike in the `safetensors` crate, which needs the whole file in memory.
+//! Whether a tensor's values are finite is checked when it is read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,45 +30,64 @@ use super::{
     tensor::{LayoutProblem, MAX_TENSORS, TensorEntry, check_layout, checked_num_weights},
 };
 
-/// The limit of the format's own implementation.
+/// The limit of the format's own implementation (`MAX_HEADER_SIZE` in the `safetensors` crate).
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// Far more than any weight has.
+/// Dimensions of a tensor. Weights of decoders have one or two; this is far more than any weight has.
 const MAX_DIMENSIONS: usize = 8;
-/// Bytes before the JSON.
+/// Bytes before the JSON, which hold its length.
 const LENGTH_BYTES: u64 = 8;
 
-/// A safetensors header that cannot be used.
+/// Whether a file that begins so is of this format: a plausible length, and then a JSON object.
+pub fn is_start(head: &[u8]) -> bool {
+    head.split_first_chunk::<8>().is_some_and(|(length, rest)| {
+        u64::from_le_bytes(*length) <= MAX_HEADER_BYTES && rest.starts_with(b"{")
+    })
+}
+
+/// Why a safetensors header cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SafetensorsError {
+    /// The file ends before the header or before the last tensor does.
     #[error("the file of {num_bytes} bytes is cut off: at least {needed} are needed")]
     Truncated { num_bytes: u64, needed: u64 },
+    /// The first eight bytes claim a header beyond [`MAX_HEADER_BYTES`]; most often the file is no safetensors
+    /// file.
     #[error("the header of {0} bytes is larger than {MAX_HEADER_BYTES}")]
     HeaderTooLarge(u64),
+    /// The header is no JSON, or not a map of tensors; also names that occur twice.
     #[error("the header is damaged: {0}")]
     Header(#[from] JsonError),
+    /// A `dtype` that the specification does not have.
     #[error("element type {type_name:?} of tensor {tensor} does not exist")]
     TensorType { tensor: String, type_name: String },
+    /// The shape times the size of an element is not the length of the tensor's bytes.
     #[error("tensor {tensor}: shape {shape:?} of {type_name} does not fill its {num_bytes} bytes")]
     Size {
         tensor: String,
+        /// Slowest dimension first; empty for a scalar.
         shape: Vec<u64>,
         type_name: &'static str,
         num_bytes: u64,
     },
+    /// `data_offsets` whose end is before their begin.
     #[error("tensor {tensor} ends before it begins")]
     Backwards { tensor: String },
+    /// The tensor begins before the previous one ends.
     #[error("tensor {tensor} overlaps another one")]
     Overlap { tensor: String },
+    /// Bytes before this tensor belong to no tensor.
     #[error("there are unused bytes before tensor {tensor}")]
     Hole { tensor: String },
+    /// Bytes after the last tensor belong to no tensor.
     #[error("there are {num_bytes} bytes after the last tensor")]
     Trailing { num_bytes: u64 },
+    /// The file could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
 
 impl SafetensorsError {
-    /// The tensor concerned, if any.
+    /// Returns the name of the tensor concerned, if the error is about a single one.
     pub fn tensor(&self) -> Option<&str> {
         match self {
             Self::TensorType { tensor, .. }
@@ -70,16 +100,20 @@ impl SafetensorsError {
     }
 }
 
-/// A checked header: the tensors fill the file after it without gaps or overlaps.
+/// A checked header: its tensors fill the rest of the file without gaps or overlaps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SafetensorsHeader {
-    /// `__metadata__`
+    /// `__metadata__`: free text by the program that wrote the file. Empty where there is none.
     pub metadata: BTreeMap<String, String>,
+    /// The tensors in the order of the JSON, with offsets from the start of the file.
     pub tensors: Vec<TensorEntry>,
 }
 
 impl SafetensorsHeader {
-    /// Reads only the length and the JSON.
+    /// Reads the length and the JSON, and checks every tensor against the file's size. No weight is read.
+    ///
+    /// # Errors
+    /// Any [`SafetensorsError`]; the first problem found is reported.
     pub async fn read(source: &dyn ByteSource) -> Result<Self, SafetensorsError> {
         let num_bytes = source.num_bytes();
         let truncated = |needed| SafetensorsError::Truncated { num_bytes, needed };
@@ -119,6 +153,7 @@ impl SafetensorsHeader {
     }
 }
 
+/// Words a problem of the layout as this format's error.
 fn layout_error(problem: LayoutProblem<'_>) -> SafetensorsError {
     match problem {
         LayoutProblem::Overlap(tensor) => SafetensorsError::Overlap {
@@ -131,6 +166,11 @@ fn layout_error(problem: LayoutProblem<'_>) -> SafetensorsError {
 }
 
 /// Checks one tensor's type, shape and size, and makes its offset absolute.
+///
+/// Sizes are compared in bits: the 4- and 6-bit types need not fill their last byte per element.
+///
+/// # Errors
+/// [`SafetensorsError::TensorType`], [`SafetensorsError::Backwards`] or [`SafetensorsError::Size`].
 fn entry(
     name: String,
     tensor: RawTensor,
@@ -165,7 +205,9 @@ fn entry(
     })
 }
 
-/// Name, bits of an element and how this engine reads it.
+/// Returns the specification's own name for a `dtype`, the bits of an element, and how this engine reads it:
+/// F32, F16 and BF16 have a [`PackedKind`], the other types of the specification have none. `None` for anything
+/// else.
 fn element_type(name: &str) -> Option<(&'static str, u64, Option<PackedKind>)> {
     let floats = PackedKind::ALL
         .into_iter()
@@ -199,9 +241,11 @@ fn element_type(name: &str) -> Option<(&'static str, u64, Option<PackedKind>)> {
     })
 }
 
+/// An entry as the JSON has it. Unknown fields are refused, as the specification allows none.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTensor {
+    /// The type in capitals, such as `BF16`.
     dtype: String,
     #[serde(deserialize_with = "shape")]
     shape: Vec<u64>,
@@ -209,7 +253,8 @@ struct RawTensor {
     data_offsets: [u64; 2],
 }
 
-/// At most [`MAX_DIMENSIONS`] numbers: a list as long as the header would take several times its memory.
+/// Reads a shape of at most [`MAX_DIMENSIONS`] numbers. Without the limit, a list as long as the header would
+/// take several times its memory.
 fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
     struct ShapeVisitor;
     impl<'de> Visitor<'de> for ShapeVisitor {
@@ -233,9 +278,11 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Erro
     deserializer.deserialize_seq(ShapeVisitor)
 }
 
+/// The header as the JSON has it, before any number in it is believed.
 #[derive(Default)]
 struct RawHeader {
     metadata: BTreeMap<String, String>,
+    /// Name and entry in the order of the file.
     tensors: Vec<(String, RawTensor)>,
 }
 
@@ -245,7 +292,7 @@ impl<'de> Deserialize<'de> for RawHeader {
     }
 }
 
-/// Reads the map entry by entry, because serde's maps would drop all but the last of equal names.
+/// Reads the map entry by entry, because serde's maps would keep only the last of equal names.
 struct HeaderVisitor;
 
 impl<'de> Visitor<'de> for HeaderVisitor {

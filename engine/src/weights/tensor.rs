@@ -1,36 +1,44 @@
-//! What a header says about one tensor.
+//! What a header says about one tensor, and the checks that GGUF and safetensors share.
+//!
+//! Both formats end up as a list of [`TensorEntry`] with absolute offsets and shapes in HF's order, so whatever
+//! reads weights does not know which format they came from.
 
 use super::packed::PackedKind;
 
-/// The maximum number of tensors in a file: far above any real model, and low enough to limit the cost of a hostile
-/// header.
+/// The maximum number of tensors in a file: far above any real model (a Llama of 80 blocks has 723), and low
+/// enough to limit the cost of a hostile header.
 pub const MAX_TENSORS: u64 = 65_536;
 
-/// One tensor of a file. `offset` and `num_bytes` were checked against the file.
+/// One tensor of a file. Its bytes `offset..offset + num_bytes` were checked to lie inside the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorEntry {
     /// Its name in the file.
     pub name: String,
-    /// Slowest dimension first, as in HF (GGUF files list them the other way round).
+    /// Slowest dimension first, as in HF: `[out, in]` for a projection. GGUF files list them the other way
+    /// round.
     pub shape: Vec<u64>,
     /// The file's name for the element type, such as `Q4_K`.
     pub type_name: &'static str,
-    /// How the weights are stored; `None` for the types that this engine does not read.
+    /// How the weights are stored; `None` for types that this engine does not read, such as `Q4_K` or `I64`.
+    /// Such a tensor is no error until a model needs it.
     pub kind: Option<PackedKind>,
-    /// From the start of the file.
+    /// Where its first byte is, from the start of the file; of several joined files, from the start of the
+    /// first.
     pub offset: u64,
-    /// Zero if `kind` is `None`, since the size is not needed then.
+    /// The size in bytes. In GGUF files it is zero if `kind` is `None`, since it is not needed then.
     pub num_bytes: u64,
 }
 
 impl TensorEntry {
-    /// Number of weights; the parsers refuse shapes whose product overflows.
+    /// Returns the number of weights, 1 for a scalar (an empty shape). Cannot overflow: the parsers refuse such
+    /// shapes.
     pub fn num_weights(&self) -> u64 {
         self.shape.iter().product()
     }
 }
 
-/// The product of `shape`, unless it overflows.
+/// Returns the product of `shape`, or `None` if it overflows. Shapes are claims of a file, so 2^32 x 2^32 must
+/// not wrap around to a small number.
 pub(crate) fn checked_num_weights(shape: &[u64]) -> Option<u64> {
     // If a dimension is zero, the product is zero, however large the others are.
     if shape.contains(&0) {
@@ -41,14 +49,23 @@ pub(crate) fn checked_num_weights(shape: &[u64]) -> Option<u64> {
         .try_fold(1u64, |product, &dimension| product.checked_mul(dimension))
 }
 
-/// A range of bytes shared by two tensors, or a gap between two tensors.
+/// Why the tensors of a file cannot lie where it says.
 pub(crate) enum LayoutProblem<'a> {
+    /// This tensor begins before the previous one ends.
     Overlap(&'a TensorEntry),
+    /// There are bytes between the previous tensor and this one; reported only where the format forbids them.
     Hole(&'a TensorEntry),
 }
 
 /// Walks the tensors in the order of their bytes, from `start` on, and reports the first that begins before the
-/// previous one ends, or (with `dense`) after it. Returns the end of the last one.
+/// previous one ends, or (with `dense`) after it. Returns the end of the last one, which is `start` if there
+/// are none.
+///
+/// Safetensors are dense: bytes that no tensor owns could hide another file in it. GGUF pads tensors to its
+/// alignment, so gaps are normal there, and tensors whose size is unknown (zero) overlap nothing.
+///
+/// # Errors
+/// The first [`LayoutProblem`] in the order of the bytes.
 pub(crate) fn check_layout(
     tensors: &[TensorEntry],
     start: u64,

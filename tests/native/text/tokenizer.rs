@@ -192,7 +192,7 @@ fn a_qwen_tokenizer_gives_the_ids_of_hf() {
         let part = |index: usize| pair[index].as_str().unwrap();
         format!("{} {}", part(0), part(1))
     });
-    let from_gguf = Tokenizer::from_source(&TokenizerSource::Gguf(GgufVocabulary {
+    let mut vocabulary = GgufVocabulary {
         model: "gpt2".to_owned(),
         pre: "qwen2".to_owned(),
         tokens,
@@ -205,12 +205,20 @@ fn a_qwen_tokenizer_gives_the_ids_of_hf() {
         pad_token_id: None,
         add_bos_token: false,
         add_space_prefix: false,
-    }))
-    .unwrap();
+    };
+    let from_gguf = Tokenizer::from_source(&TokenizerSource::Gguf(vocabulary.clone())).unwrap();
     assert!(texts.len() > 400);
     for (text, ids) in texts.iter().zip(&ids) {
         for tokenizer in [&from_json, &from_gguf] {
             assert_eq!(&tokenizer.encode(text).unwrap(), ids, "{text:?}");
         }
     }
+    // DeepSeek's models have markers that GPT-2's alphabet cannot write.
+    let marker = "<\u{ff5c}User\u{ff5c}>";
+    let marker_id = from_gguf.encode("<|im_start|>").unwrap()[0];
+    vocabulary.tokens[marker_id as usize] = marker.to_owned();
+    let marked = Tokenizer::from_source(&TokenizerSource::Gguf(vocabulary)).unwrap();
+    let [a, b] = ["Hello", " there"].map(|text| marked.encode(text).unwrap());
+    let ids = marked.encode(&format!("Hello{marker} there")).unwrap();
+    assert_eq!(ids, [a, vec![marker_id], b].concat());
 }

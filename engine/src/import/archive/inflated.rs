@@ -1,7 +1,12 @@
 //! A file that lies deflated in an archive.
 //!
-//! It is inflated as it is read, from front to back, and again from its begin on where a reader goes back: what is held is a slice of
-//! the archive and deflate's window, whatever the file's size.
+//! It is inflated as it is read, from front to back, and from its beginning again where a reader goes back:
+//! what is held is a slice of the archive and deflate's window of 32 KB, whatever the file's size.
+//!
+//! ```text
+//! archive  |....used....|slice...|......     place.next: where the next slice begins
+//! file     |..........offset                 what came out so far
+//! ```
 
 use std::{cell::RefCell, future::Future, pin::Pin};
 
@@ -13,23 +18,30 @@ use miniz_oxide::{
 use super::stored::{Part, SLICE_BYTES};
 use crate::weights::source::{ByteSource, SourceError};
 
-/// A deflated file.
+/// A deflated file, as a source of its inflated bytes.
 pub(super) struct Inflated {
+    /// Its compressed bytes.
     part: Part,
+    /// Its size once inflated, as the archive says and [`Self::crc`] checks.
     num_bytes: u64,
+    /// Its path in the archive, for messages.
     name: String,
+    /// How far the last read got, where the next one goes on.
     place: RefCell<Place>,
 }
 
-/// How far it is inflated.
+/// How far a file is inflated.
 struct Place {
     state: Box<InflateState>,
-    /// A slice of the archive, what of it was inflated, and where the next slice begins.
+    /// A slice of the archive.
     slice: Vec<u8>,
+    /// How many of the slice's bytes were inflated.
     num_used: usize,
+    /// Where the next slice begins, from the start of the compressed bytes.
     next: u64,
     /// The number of bytes that came out.
     offset: u64,
+    /// Whether deflate's end marker was read.
     is_at_end: bool,
 }
 
@@ -47,7 +59,7 @@ impl Default for Place {
 }
 
 impl Inflated {
-    /// `num_bytes`: the size that the archive says it has.
+    /// Takes a file of which the archive says that it has `num_bytes` bytes; nothing is read yet.
     pub(super) fn new(part: Part, num_bytes: u64, name: &str) -> Self {
         Self {
             part,
@@ -57,11 +69,15 @@ impl Inflated {
         }
     }
 
+    /// Makes the error for data that does not inflate.
     fn damaged(&self) -> SourceError {
         SourceError::Read(format!("{} in the archive is damaged", self.name))
     }
 
     /// Inflates until the buffer is full or the file ends; returns the number of bytes.
+    ///
+    /// # Errors
+    /// Data that does not inflate, or ends without its end marker.
     async fn fill(&self, place: &mut Place, buffer: &mut [u8]) -> Result<usize, SourceError> {
         let mut len = 0;
         while len < buffer.len() && !place.is_at_end {
@@ -86,7 +102,7 @@ impl Inflated {
         Ok(len)
     }
 
-    /// The checksum of all its bytes.
+    /// Returns the CRC-32 of all its bytes.
     ///
     /// # Errors
     /// Damaged data, or another size than the archive says.
@@ -97,7 +113,7 @@ impl Inflated {
         loop {
             let len = self.fill(&mut place, &mut buffer).await?;
             crc.update(&buffer[..len]);
-            // What says too little of itself is not read on to see how much it becomes.
+            // A file that states too little of its size is not read on to see how large it becomes.
             if len == 0 && place.offset == self.num_bytes {
                 return Ok(crc.finalize());
             } else if len == 0 || place.offset > self.num_bytes {

@@ -1,4 +1,4 @@
-//! A file that lies in an archive as it is.
+//! A file that lies in an archive as it is: a range of the archive's bytes, read without a copy of the whole.
 
 use std::{future::Future, pin::Pin, rc::Rc};
 
@@ -9,13 +9,19 @@ pub(super) const SLICE_BYTES: u64 = 1 << 20;
 
 /// A part of an archive's bytes.
 pub(super) struct Part {
+    /// The whole archive, which its files share.
     pub archive: Rc<dyn ByteSource>,
+    /// Where the file's first byte is in the archive; with `num_bytes` it was checked to lie inside.
     pub start: u64,
+    /// The number of bytes as stored, so of a deflated file its compressed size.
     pub num_bytes: u64,
 }
 
 impl Part {
-    /// The bytes from `offset` on: a slice of them, or what is left.
+    /// Returns the bytes from `offset` on: a slice of them, or what is left; none at the end.
+    ///
+    /// # Errors
+    /// A failure of the archive.
     pub(super) async fn slice(&self, offset: u64) -> Result<Vec<u8>, SourceError> {
         let len = self.num_bytes.saturating_sub(offset).min(SLICE_BYTES);
         match len {
@@ -24,7 +30,10 @@ impl Part {
         }
     }
 
-    /// The checksum of all its bytes.
+    /// Returns the CRC-32 of all its bytes.
+    ///
+    /// # Errors
+    /// A failure of the archive.
     pub(super) async fn crc(&self) -> Result<u32, SourceError> {
         let mut crc = crc32fast::Hasher::new();
         let mut offset = 0;

@@ -1,4 +1,16 @@
 //! The modules that an adapter's config names, and what of them is not a linear layer of a block.
+//!
+//! `target_modules` may be a list of names, `all-linear`, or a regular expression. Regular expressions are not
+//! evaluated: the tensors in the file say which modules they meant.
+//!
+//! | `target_modules` | modules |
+//! |---|---|
+//! | `["q_proj", "v_proj"]` | those whose path ends with a name, in the blocks of `layers_to_transform` |
+//! | `"all-linear"` | all of the blocks' linear layers |
+//! | `".*attn.*"` | those that have tensors |
+//!
+//! This engine adapts the same modules in every block of a range, which is what nearly all adapters do; others
+//! are refused.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +25,13 @@ use crate::{
 
 /// The embedding by the names that configs have for it.
 pub(super) const EMBEDDINGS: [&str; 3] = ["embed_tokens", "model.embed_tokens", "wte"];
+/// Why LoRA on the head is refused.
 const ON_HEAD: &str = "it adapts the head (LoRA on lm_head), which is not supported";
+/// Why LoRA on the embedding is refused.
 const ON_EMBEDDING: &str = "it adapts the embedding (LoRA on embed_tokens), which is not supported";
 
-/// That the embedding was trained, and where it shows, over another vocabulary.
+/// Says that the embedding was trained, and, where it shows, over another vocabulary: then the adapter belongs
+/// to a tokenizer with added tokens.
 pub(super) fn trained_embeddings(shape: &ModelShape, tensors: &[TensorEntry]) -> String {
     let mut tensors = tensors.iter();
     let embedding = tensors.find(|tensor| tensor.name.ends_with("embed_tokens.weight"));
@@ -32,7 +47,8 @@ pub(super) fn trained_embeddings(shape: &ModelShape, tensors: &[TensorEntry]) ->
 }
 
 impl Reader<'_> {
-    /// Whether `exclude_modules` leaves a module out. A regular expression leaves it to the tensors.
+    /// Returns a test of whether `exclude_modules` leaves a module out. A regular expression leaves it to the
+    /// tensors.
     fn excluded(&self) -> impl Fn(usize, TargetModule) -> bool + use<> {
         let names: Option<Vec<String>> = self
             .names("exclude_modules")
@@ -45,7 +61,13 @@ impl Reader<'_> {
         }
     }
 
-    /// The adapted modules, which must be the same in each of a range of blocks; whether there are any.
+    /// Reads the adapted modules, which must be the same in each of a range of blocks; returns whether there
+    /// are any.
+    ///
+    /// ```text
+    /// ["q_proj"], layers_to_transform [4, 5, 6]     q_proj in blocks 4 to 6     layers_to_transform 4..=6
+    /// ["q_proj"], layers_to_transform [4, 6]        refused: block 5 is left out
+    /// ```
     pub(super) fn put_modules(&mut self, spec: &mut AdapterSpec) -> bool {
         let (key, shape) = ("target_modules", self.shape);
         let layers = self.layers();
@@ -116,7 +138,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `layers_to_transform`, a number or a list.
+    /// Reads `layers_to_transform`, a number or a list; `None` stands for all blocks.
     fn layers(&mut self) -> Option<BTreeSet<usize>> {
         let layers = match self.config.get("layers_to_transform") {
             None | Some(Value::Null) => return None,
@@ -131,7 +153,8 @@ impl Reader<'_> {
     }
 }
 
-/// What a tensor that the config does not ask for is, where it is no matter of another base.
+/// Returns what a tensor is that the config does not ask for, if it is no matter of another base: a trained
+/// embedding, or LoRA on the head.
 pub(in crate::import) fn foreign_tensor(
     name: &str,
     shape: &ModelShape,
@@ -151,7 +174,7 @@ pub(in crate::import) fn foreign_tensor(
     Some(Mismatch::config(name, what, Remedy::Merge))
 }
 
-/// The modules that have tensors.
+/// Returns the modules that have tensors, each with its block.
 fn owners(tensors: &[TensorEntry]) -> BTreeSet<(usize, TargetModule)> {
     let owner = |tensor: &TensorEntry| {
         let path = tensor.name.strip_prefix("base_model.model.model.layers.")?;
@@ -164,6 +187,7 @@ fn owners(tensors: &[TensorEntry]) -> BTreeSet<(usize, TargetModule)> {
     tensors.iter().filter_map(owner).collect()
 }
 
+/// Returns all linear layers of the model's blocks, block by block.
 pub(super) fn all_modules(
     shape: &ModelShape,
 ) -> impl Iterator<Item = (usize, TargetModule)> + use<> {

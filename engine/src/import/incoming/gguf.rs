@@ -1,5 +1,13 @@
-//! A LoRA adapter as llama.cpp's `convert_lora_to_gguf.py` and this engine write it: one alpha for the whole file, the rank in
-//! each tensor's shape, the rows of `B` interleaved where those of the base are.
+//! A LoRA adapter as llama.cpp's `convert_lora_to_gguf.py` and this engine write it: one alpha for the whole
+//! file, the rank in each tensor's shape, the rows of `B` interleaved where those of the base are.
+//!
+//! ```text
+//! general.type = adapter     adapter.type = lora     general.architecture = llama     adapter.lora.alpha = 16.0
+//! blk.0.attn_q.weight.lora_a  [r, in]                blk.0.attn_q.weight.lora_b  [out, r]     slowest first
+//! ```
+//!
+//! llama.cpp scales each pair by alpha over its own rank, and so does PEFT: the largest rank becomes `r`, and
+//! the modules with another one a `rank_pattern`.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +21,14 @@ use crate::{
     weights::{gguf::GgufHeader, tensor::TensorEntry},
 };
 
-/// The endings of its tensors, and PEFT's.
+/// The endings of its tensors, and PEFT's parts.
 const ENDINGS: [(&str, &str); 2] = [(".lora_a", "lora_A"), (".lora_b", "lora_B")];
 
+/// Renames the tensors and writes PEFT's config. `file` names the file in messages.
+///
+/// # Errors
+/// [`ImportError::NotAnAdapter`] for a model, and [`ImportError::Mismatches`] for another type of adapter,
+/// another architecture, or no alpha.
 pub(super) fn incoming(
     file: &str,
     header: GgufHeader,
@@ -72,7 +85,7 @@ pub(super) fn incoming(
     Ok(Incoming { config, tensors })
 }
 
-/// By PEFT's name, where it is one that PEFT would have.
+/// Gives a tensor PEFT's name, where it is one that PEFT would have, and finds the order of its rows.
 fn renamed(entry: TensorEntry, shape: &ModelShape) -> IncomingTensor {
     let as_it_is = Order::AsInPeft;
     let ending = ENDINGS.iter().find(|(end, _)| entry.name.ends_with(end));

@@ -1,5 +1,18 @@
-//! What mlx-lm saves: `adapters.safetensors` and a config of its own, `y = W x + scale (x A) B` with `A` `[in, r]` and
-//! `B` `[r, out]`, DoRA's magnitudes as `m`.
+//! What mlx-lm saves: `adapters.safetensors` and a config of its own. It computes `y = W x + scale (x A) B`;
+//! DoRA's magnitudes are called `m`.
+//!
+//! ```text
+//! {"fine_tune_type": "lora", "model": "...", "num_layers": 8,
+//!  "lora_parameters": {"rank": 8, "scale": 20.0, "dropout": 0.0}}      ->  "r": 8, "lora_alpha": 160
+//! ```
+//!
+//! mlx-lm multiplies by `scale` and PEFT by `lora_alpha / r`, so alpha is `scale r`. Which blocks and modules
+//! were trained is taken from the tensors, not from `num_layers` and `keys`.
+//!
+//! # Shapes
+//! - `lora_a`: `[in, r]`, the transpose of PEFT's
+//! - `lora_b`: `[r, out]`, the transpose of PEFT's
+//! - `m`: `[out]`
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +29,10 @@ const ENDINGS: [(&str, &str, Order); 3] = [
     (".m", ".lora_magnitude_vector", Order::AsInPeft),
 ];
 
+/// Renames the tensors and writes PEFT's config.
+///
+/// # Errors
+/// [`ImportError::Mismatches`] if the whole model was trained, or rank and scale are missing.
 pub(super) fn incoming(
     config: &Map<String, Value>,
     tensors: Vec<TensorEntry>,
@@ -48,6 +65,7 @@ pub(super) fn incoming(
         // The tensors say which they are.
         "target_modules": ".*",
     });
+    // `json!` with braces always makes an object.
     let Value::Object(peft) = peft else {
         return Err(ImportError::NoWeights);
     };

@@ -1,4 +1,11 @@
 //! PEFT's own files, with the names that wrappers and older versions leave in them.
+//!
+//! ```text
+//! _orig_mod.base_model.model.model.layers.0.mlp.up_proj.lora_A.default.weight
+//!           base_model.model.model.layers.0.mlp.up_proj.lora_A.weight           as save_pretrained writes it
+//! ```
+//!
+//! `default` is the adapter's name in memory; `save_pretrained` takes it out, but a plain `state_dict` has it.
 
 use serde_json::{Map, Value};
 
@@ -15,11 +22,12 @@ const BARE: [&str; 2] = ["model.", "lm_head."];
 /// Parts that no method here has, and that are refused by name.
 const FOREIGN_PARTS: [&str; 2] = ["lora_embedding_A", "lora_embedding_B"];
 
+/// Renames the tensors; the config stays as it is.
 pub(super) fn incoming(config: Map<String, Value>, tensors: Vec<TensorEntry>) -> Incoming {
     let parts = named_parts();
     let tensors = tensors
         .into_iter()
-        // What a saved module was before the training.
+        // Such a tensor is what a saved module was before the training.
         .filter(|entry| !entry.name.contains(".original_module."))
         .map(|entry| IncomingTensor {
             entry: TensorEntry {
@@ -34,14 +42,14 @@ pub(super) fn incoming(config: Map<String, Value>, tensors: Vec<TensorEntry>) ->
     }
 }
 
-/// Parts whose name in memory is followed by the adapter's name.
+/// Returns the parts whose name in memory is followed by the adapter's name.
 fn named_parts() -> Vec<&'static str> {
     let mut parts = part_names();
     parts.extend(FOREIGN_PARTS);
     parts
 }
 
-/// The name that PEFT's `save_pretrained` would give.
+/// Returns the name that PEFT's `save_pretrained` would give.
 fn peft_name(name: &str, parts: &[&str]) -> String {
     let mut name = unwrapped(name);
     let twice = [PREFIX, PREFIX].concat();

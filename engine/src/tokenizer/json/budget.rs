@@ -1,5 +1,8 @@
-//! What the components of a tokenizer may do together. What one of them may do, many of them do in turn, so a budget
-//! counts over all of a kind: how many there are, how much text may grow in all of them, how large their patterns are.
+//! What the components of a tokenizer may do together.
+//!
+//! What one of them may do, many of them do in turn, so a budget counts over all of a kind: how many there are,
+//! how much text may grow in all of them, how large their patterns are. Ten replacements that double a text
+//! make it a thousand times as long, and `\p{L}{1,1000}` takes tens of megabytes once it is compiled.
 
 use tokenizers::normalizers::{self, replace::ReplacePattern};
 
@@ -17,24 +20,30 @@ const MAX_COMPONENTS: usize = 32;
 const MAX_GROWTH: f64 = 8.0;
 /// Bytes that may be put before a text.
 const MAX_PREPENDED_BYTES: usize = 256;
-/// How often a counted repetition may repeat what it repeats, all repetitions of a pattern multiplied, since they may be
-/// inside each other. Real ones are `{1,3}`.
+/// How often a counted repetition may repeat what it repeats, all repetitions of a pattern multiplied, since
+/// they may be inside each other. Real ones are `{1,3}`.
 const MAX_REPETITIONS: u64 = 1_000;
 /// Classes of characters in all patterns, each counted as often as its pattern's repetitions repeat. A class such as
 /// `\p{L}` takes some 60 KB once its pattern is compiled; real patterns have up to 90.
 const MAX_CLASSES: u64 = 500;
-/// What the components of one kind may do together.
+/// What the components of one kind have used up so far.
 pub(super) struct Budget {
     /// Such as "normalizers", for messages.
     kind: &'static str,
+    /// Their number, nested ones included.
     components: usize,
+    /// How many times its length a text may have after all replacements.
     growth: f64,
+    /// Bytes put before a text.
     prepended_bytes: usize,
+    /// Bytes of all patterns.
     pattern_bytes: usize,
+    /// Classes of characters in all patterns, with repetitions.
     classes: u64,
 }
 
 impl Budget {
+    /// Starts with nothing used.
     pub(super) fn new(kind: &'static str) -> Self {
         Self {
             kind,
@@ -47,6 +56,9 @@ impl Budget {
     }
 
     /// Counts one more component.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unsupported`] beyond the limit; the same holds for the methods below.
     pub(super) fn component(&mut self) -> Result<(), TokenizerError> {
         self.components += 1;
         match self.components > MAX_COMPONENTS {
@@ -59,6 +71,9 @@ impl Budget {
     }
 
     /// Counts a text that is put before each text.
+    ///
+    /// # Errors
+    /// As [`Self::component`].
     pub(super) fn prepended(&mut self, text: &str) -> Result<(), TokenizerError> {
         self.prepended_bytes += replacement(text)?.len();
         match self.prepended_bytes > MAX_PREPENDED_BYTES {
@@ -70,6 +85,10 @@ impl Budget {
         }
     }
 
+    /// Counts a pattern and returns it.
+    ///
+    /// # Errors
+    /// As [`Self::component`]; also an empty pattern.
     pub(super) fn pattern<'a>(
         &mut self,
         pattern: &'a Pattern,
@@ -104,8 +123,13 @@ impl Budget {
         }
     }
 
-    /// Only plain patterns: `tokenizers` overruns its alignments if a regular expression matches nothing, and no
-    /// model of the families that are built uses one.
+    /// Counts a replacement and builds it.
+    ///
+    /// Only plain patterns are taken: `tokenizers` overruns its alignments if a regular expression matches
+    /// nothing, and no model of the families that are built uses one.
+    ///
+    /// # Errors
+    /// As [`Self::component`].
     pub(super) fn replace(
         &mut self,
         pattern: &Pattern,
@@ -129,7 +153,12 @@ impl Budget {
     }
 }
 
-/// How often the counted repetitions of a pattern (`{3}`, `{1,3}`, `{2,}`) repeat at most, multiplied.
+/// Returns how often the counted repetitions of a pattern (`{3}`, `{1,3}`, `{2,}`) repeat at most, multiplied.
+///
+/// ```text
+/// \p{N}{1,3}        3: the braces of a class do not count
+/// (a{2,4}){10}     40
+/// ```
 fn repetitions(pattern: &str) -> u64 {
     let mut product = 1u64;
     for (start, _) in pattern.match_indices('{') {
@@ -158,6 +187,10 @@ fn repetitions(pattern: &str) -> u64 {
     product
 }
 
+/// Checks the length of a text that is put into another.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] beyond `MAX_REPLACEMENT_BYTES`.
 fn replacement(content: &str) -> Result<&str, TokenizerError> {
     if content.len() > MAX_REPLACEMENT_BYTES {
         return Err(unsupported(format!(

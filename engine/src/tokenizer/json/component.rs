@@ -1,6 +1,16 @@
-//! What a `tokenizer.json` may contain around its model: one enum per kind of component lists those that are supported.
-//! Parameters that make `tokenizers` panic or grow without bound are refused here. A [`Budget`] is kept
-//! for all components of a kind together.
+//! What a `tokenizer.json` may contain around its model: one enum per kind of component lists those that are
+//! supported.
+//!
+//! Names and fields are those of HF's `tokenizers`, which the `type` of each object selects; an unknown `type`
+//! fails in serde with its name. Parameters that make `tokenizers` panic or grow without bound are refused
+//! here. A [`Budget`] is kept for all components of a kind together.
+//!
+//! | component | does | of these, one per model |
+//! |---|---|---|
+//! | [`Normalizer`] | changes the text | NFC for Qwen, none for Llama 3 |
+//! | [`PreTokenizer`] | splits it into pieces | a pattern, then bytes |
+//! | [`PostProcessor`] | adds special tokens | a BOS, or nothing |
+//! | [`Decoder`] | makes text of tokens | bytes to UTF-8 |
 
 use serde::Deserialize;
 use tokenizers::{
@@ -26,6 +36,7 @@ use super::{super::TokenizerError, budget::Budget};
 /// Special tokens that may be put around a text; real tokenizers put up to 3.
 const MAX_SPECIAL_TOKENS: usize = 64;
 
+/// What changes a text before it is split.
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Normalizer {
@@ -55,6 +66,7 @@ pub(super) enum Normalizer {
     },
 }
 
+/// What splits a text into pieces; merges never cross their borders.
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum PreTokenizer {
@@ -86,6 +98,7 @@ pub(super) enum PreTokenizer {
     WhitespaceSplit,
 }
 
+/// What makes text of tokens.
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Decoder {
@@ -107,7 +120,7 @@ pub(super) enum Decoder {
     Metaspace(MetaspaceFields),
 }
 
-/// Only read for the special tokens that it adds around a text; see [`collect_special`].
+/// What adds special tokens around a text. Only read for these; see [`collect_special`].
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum PostProcessor {
@@ -129,53 +142,68 @@ pub(super) enum PostProcessor {
     },
 }
 
+/// A piece of a template: the text, or a special token before or after it.
 #[derive(Deserialize)]
 pub(super) enum Piece {
     Sequence {},
     SpecialToken { id: String },
 }
 
+/// The special tokens of a template by name.
 type SpecialTokens = std::collections::HashMap<String, SpecialToken>;
 
+/// The ids that a special token of a template stands for.
 #[derive(Deserialize)]
 pub(super) struct SpecialToken {
     ids: Vec<u32>,
 }
 
+/// SentencePiece's way with spaces: each becomes `replacement` (U+2581), and one may be put before the text.
 #[derive(Deserialize)]
 pub(super) struct MetaspaceFields {
     replacement: char,
+    /// In older files; `false` is `never`, whatever `prepend_scheme` says.
     #[serde(default)]
     add_prefix_space: Option<bool>,
+    /// Where a space is put: `always`, `never`, or `first`, before the text but not after special tokens.
     #[serde(default)]
     prepend_scheme: Option<PrependScheme>,
     #[serde(default = "yes")]
     split: bool,
 }
 
+/// What is looked for: a text as it is, or a regular expression.
 #[derive(Deserialize)]
 pub(super) enum Pattern {
     String(String),
     Regex(String),
 }
 
+/// The default of flags that are on.
 fn yes() -> bool {
     true
 }
 
+/// The default of splitting at punctuation: each match is a piece of its own.
 fn isolated() -> SplitDelimiterBehavior {
     SplitDelimiterBehavior::Isolated
 }
 
+/// Makes a [`TokenizerError::Unsupported`].
 pub(super) fn unsupported(error: impl std::fmt::Display) -> TokenizerError {
     TokenizerError::Unsupported(error.to_string())
 }
 
 impl Normalizer {
+    /// Builds it with a fresh budget.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unsupported`] for what is refused or beyond the budget.
     pub(super) fn build(&self) -> Result<NormalizerWrapper, TokenizerError> {
         self.build_within(&mut Budget::new("normalizers"))
     }
 
+    /// Builds it and everything in it, within what is left of the budget.
     fn build_within(&self, budget: &mut Budget) -> Result<NormalizerWrapper, TokenizerError> {
         budget.component()?;
         Ok(match self {
@@ -207,10 +235,16 @@ impl Normalizer {
 }
 
 impl PreTokenizer {
+    /// Builds it with a fresh budget.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unsupported`] for what is refused or beyond the budget, and for an expression that
+    /// does not compile.
     pub(super) fn build(&self) -> Result<PreTokenizerWrapper, TokenizerError> {
         self.build_within(&mut Budget::new("pre-tokenizers"))
     }
 
+    /// Builds it and everything in it, within what is left of the budget.
     fn build_within(&self, budget: &mut Budget) -> Result<PreTokenizerWrapper, TokenizerError> {
         budget.component()?;
         Ok(match self {
@@ -245,10 +279,15 @@ impl PreTokenizer {
 }
 
 impl Decoder {
+    /// Builds it with a fresh budget.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unsupported`] for what is refused or beyond the budget.
     pub(super) fn build(&self) -> Result<DecoderWrapper, TokenizerError> {
         self.build_within(&mut Budget::new("decoders"))
     }
 
+    /// Builds it and everything in it, within what is left of the budget.
     fn build_within(&self, budget: &mut Budget) -> Result<DecoderWrapper, TokenizerError> {
         budget.component()?;
         Ok(match self {
@@ -271,7 +310,7 @@ impl Decoder {
         })
     }
 
-    /// Whether tokens are written in GPT-2's alphabet.
+    /// Returns whether tokens are written in GPT-2's alphabet.
     pub(super) fn is_byte_level(&self) -> bool {
         match self {
             Self::ByteLevel => true,
@@ -282,6 +321,7 @@ impl Decoder {
 }
 
 impl MetaspaceFields {
+    /// Builds it; the same component serves as pre-tokenizer and as decoder.
     fn build(&self) -> Metaspace {
         let scheme = match (self.add_prefix_space, self.prepend_scheme) {
             (Some(false), _) => PrependScheme::Never,
@@ -292,7 +332,15 @@ impl MetaspaceFields {
     }
 }
 
-/// The ids that the post-processor adds before and after a text.
+/// Returns the ids that the post-processor adds before and after a text.
+///
+/// ```text
+/// TemplateProcessing  single: [<s>, A, </s>]     -> ([1], [2])
+/// ByteLevel                                      -> ([], [])
+/// ```
+///
+/// # Errors
+/// [`TokenizerError::Damaged`] for an id beyond the vocabulary, [`TokenizerError::Unsupported`] for too many.
 pub(super) fn collect_special(
     processor: Option<&PostProcessor>,
     vocab_size: usize,
@@ -314,6 +362,9 @@ pub(super) fn collect_special(
 }
 
 /// Checks that `more` special tokens can be put around a text that has `prefix` and `suffix` already.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] beyond `MAX_SPECIAL_TOKENS`.
 fn check_special(prefix: &[u32], suffix: &[u32], more: usize) -> Result<(), TokenizerError> {
     match prefix.len() + suffix.len() + more > MAX_SPECIAL_TOKENS {
         true => Err(unsupported(format!(
@@ -324,6 +375,11 @@ fn check_special(prefix: &[u32], suffix: &[u32], more: usize) -> Result<(), Toke
 }
 
 impl PostProcessor {
+    /// Adds what this processor and those in it put around a text.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Damaged`] for a template that names a token without ids, and those of
+    /// [`check_special`].
     fn collect(&self, prefix: &mut Vec<u32>, suffix: &mut Vec<u32>) -> Result<(), TokenizerError> {
         match self {
             Self::ByteLevel => {}

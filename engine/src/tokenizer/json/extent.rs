@@ -1,4 +1,9 @@
-//! How large the parts of a `tokenizer.json` are, before it is parsed: parsed, a part takes several times its text.
+//! How large the parts of a `tokenizer.json` are, before it is parsed: parsed, a part takes several times its
+//! text.
+//!
+//! One flat pass over the bytes finds the top-level parts and counts what decides their size in memory: commas
+//! in the vocabulary and the added tokens, bytes in all others. It must never count too little for a file that
+//! serde accepts; for anything else the parser fails later.
 
 use super::super::{MAX_MERGES, MAX_VOCAB_SIZE, TokenizerError, plain::MAX_ADDED_TOKENS};
 
@@ -10,7 +15,10 @@ const MAX_MODEL_COMMAS: usize = MAX_VOCAB_SIZE + 2 * MAX_MERGES + 64;
 /// Commas in the list of added tokens: seven fields each.
 const MAX_ADDED_COMMAS: usize = 8 * MAX_ADDED_TOKENS;
 
-/// Refuses a file with a part that is larger than any real one, naming the part.
+/// Refuses a file with a part that is larger than any real one.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] with the name of the part.
 pub(super) fn check(json: &[u8]) -> Result<(), TokenizerError> {
     let mut part = Part::default();
     let (mut depth, mut is_text, mut is_escaped) = (0usize, false, false);
@@ -45,14 +53,20 @@ pub(super) fn check(json: &[u8]) -> Result<(), TokenizerError> {
     Ok(())
 }
 
+/// A top-level part of the file so far.
 #[derive(Default)]
 struct Part<'a> {
+    /// Its key, escapes and all: an escaped `model` counts as any other part, with the tighter limit.
     name: &'a [u8],
+    /// Bytes since the colon after the key.
     num_bytes: usize,
+    /// Commas outside of strings.
     commas: usize,
 }
 
 impl Part<'_> {
+    /// Compares the part with its limit. Called after every byte, so a hostile file is left as soon as it
+    /// shows.
     fn check(&self) -> Result<(), TokenizerError> {
         let (most, counted, is_beyond) = match self.name {
             b"model" => (MAX_MODEL_COMMAS, "entries", self.commas > MAX_MODEL_COMMAS),

@@ -1,6 +1,10 @@
 //! Files that hold no model that is read here: what each is, and what to bring in its place.
+//!
+//! People drop the whole folder of a checkpoint, a download that turned out to be a web page, or a model for
+//! another program. A message that says what the file is spares them a search. A file is known by its first
+//! bytes, and where those say little (a pickle inside a zip, protobuf) by its name.
 
-/// What a file that we cannot use is.
+/// What a file that we cannot use is. A static description: nothing in it comes from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
     /// With its article, such as "a PNG image".
@@ -11,6 +15,7 @@ pub struct Foreign {
     pub is_model: bool,
 }
 
+/// The remedy where nothing better is known.
 const CHOOSE: &str =
     "Choose one .gguf file, or model.safetensors together with config.json and tokenizer.json.";
 const RESAVE: &str = "Take the model's .safetensors files, or make them with transformers: \
@@ -21,6 +26,7 @@ const LFS: &str =
     "Download the file itself (`git lfs pull`, or the download button of the model's page).";
 const CONVERT_GGML: &str = "Take a .gguf file of this model, or convert it with llama.cpp's convert_llama_ggml_to_gguf.py.";
 
+/// Describes a file with a model's weights in another format.
 const fn model(looks_like: &'static str, remedy: &'static str) -> Foreign {
     Foreign {
         looks_like,
@@ -29,6 +35,7 @@ const fn model(looks_like: &'static str, remedy: &'static str) -> Foreign {
     }
 }
 
+/// Describes a file that is no model at all.
 const fn other(looks_like: &'static str) -> Foreign {
     Foreign {
         looks_like,
@@ -52,7 +59,7 @@ const ARCHIVE: Foreign = Foreign {
 const IMATRIX: Foreign =
     other("an importance matrix (imatrix), which llama.cpp uses while it quantizes");
 
-/// The last part of names of files whose content says little.
+/// What files are by the ends of their names, for those whose content says little. The first that fits counts.
 const EXTENSIONS: [(&str, Foreign); 18] = [
     (".pt", PICKLE),
     (".pth", PICKLE),
@@ -76,9 +83,11 @@ const EXTENSIONS: [(&str, Foreign); 18] = [
         model("a damaged safetensors file", LFS_OR_AGAIN),
     ),
 ];
+/// What helps with a safetensors file whose first bytes are not those of one.
 const LFS_OR_AGAIN: &str = "Download the file again.";
 
-/// First bytes of files that people drop by mistake.
+/// First bytes of files that people drop by mistake. `lmgg`, `fmgg` and `tjgg` are the magic numbers of
+/// llama.cpp's files before GGUF, as little-endian machines write them.
 const SIGNATURES: [(&[u8], Foreign); 16] = [
     (
         b"PK\x03\x04",
@@ -140,7 +149,8 @@ const SIGNATURES: [(&[u8], Foreign); 16] = [
     ),
 ];
 
-/// What a file is whose first bytes we cannot use.
+/// Returns what a file is whose first bytes we cannot use. The first bytes count before the name, except in a
+/// zip, which says nothing of what is in it.
 pub(super) fn foreign(name: &str, head: &[u8]) -> Foreign {
     let lower = name.to_lowercase();
     let by_start = SIGNATURES.iter().find(|(magic, _)| head.starts_with(magic));
@@ -157,7 +167,11 @@ pub(super) fn foreign(name: &str, head: &[u8]) -> Foreign {
     }
 }
 
-/// llama.cpp's older files: how many entries, then of the first the length of its name, and the name of a tensor.
+/// Returns whether the file is an importance matrix in llama.cpp's older format:
+///
+/// ```text
+/// num_entries: i32    then of the first entry: length: i32, name, such as blk.0.attn_k.weight
+/// ```
 fn is_imatrix(head: &[u8]) -> bool {
     let number = |at: usize| {
         let bytes = head.get(at..at + 4)?.first_chunk::<4>()?;
@@ -170,6 +184,7 @@ fn is_imatrix(head: &[u8]) -> bool {
     name.is_some_and(|name| name.is_ascii() && name.ends_with(b".weight"))
 }
 
+/// Returns whether the bytes are UTF-8 without zeros; the last character may be cut off.
 fn looks_like_text(head: &[u8]) -> bool {
     let valid = match std::str::from_utf8(head) {
         Ok(_) => true,
@@ -179,10 +194,11 @@ fn looks_like_text(head: &[u8]) -> bool {
     valid && !head.contains(&0)
 }
 
-/// Whether it is a SentencePiece model, or the token list of a Llama 3 release: what `tokenizer.model` is called.
+/// Returns whether the file is what `tokenizer.model` is called: a SentencePiece model, or the token list of a
+/// Llama 3 release.
 pub(super) fn is_tokenizer_model(name: &str, head: &[u8]) -> bool {
     let is_named = name.to_lowercase().ends_with("tokenizer.model");
-    // A list of pieces, the first of which is most often the unknown one.
+    // A protobuf whose first field is a list of pieces, the first of which is most often the unknown one.
     let is_pieces = head.first() == Some(&0x0A)
         && head[..head.len().min(64)]
             .windows(5)

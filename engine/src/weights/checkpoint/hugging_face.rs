@@ -1,4 +1,16 @@
-//! Opens a safetensors file together with config.json and tokenizer.json.
+//! Opens safetensors files together with config.json and tokenizer.json.
+//!
+//! | file | needed | what it gives |
+//! |---|---|---|
+//! | `*.safetensors` | yes, all shards | the tensors |
+//! | `config.json` | yes | sizes and constants |
+//! | `tokenizer.json` | yes | the vocabulary |
+//! | `tokenizer_config.json` | no | special tokens, a chat template |
+//! | `chat_template.jinja` | no | the chat template, before the one above |
+//! | `generation_config.json` | no | the tokens that end an answer |
+//!
+//! Checks run from the most telling to the least: whether the file holds an adapter, whether the family is
+//! built, whether the weights are quantized, and only then whether a tokenizer is missing.
 
 use std::collections::BTreeMap;
 
@@ -23,11 +35,14 @@ use crate::weights::{
     tensor::TensorEntry,
 };
 
-/// The files next to the weights.
+/// The files next to the weights, each with what it is. What is not taken is reported as unused.
 struct Beside(Vec<(Content, NamedSource)>);
 
 impl Beside {
-    /// Takes the file of this content, if there is one; two are refused.
+    /// Takes the file of this content, if there is one. `what` names it in messages.
+    ///
+    /// # Errors
+    /// [`ModelError::Ambiguous`] if there are two: it is unknown which of them belongs to the weights.
     fn take(
         &mut self,
         content: Content,
@@ -45,6 +60,9 @@ impl Beside {
 }
 
 /// Reads the headers of `files`, all parts of the weights, and the JSON files next to them.
+///
+/// # Errors
+/// A [`ModelError`] for what is missing, damaged, ambiguous or not supported.
 pub(super) async fn open(
     files: Vec<NamedSource>,
     beside: Vec<(Content, NamedSource)>,
@@ -110,7 +128,10 @@ pub(super) async fn open(
     })
 }
 
-/// All parts of the weights as one file, and every tensor in it.
+/// Returns all parts of the weights as one file, and every tensor in it with offsets in that file.
+///
+/// # Errors
+/// [`ModelError::Safetensors`] with the name of the part.
 async fn joined(files: Vec<NamedSource>) -> Result<(NamedSource, Vec<TensorEntry>), ModelError> {
     let mut entries = Vec::new();
     let mut offset = 0;
@@ -138,7 +159,8 @@ async fn joined(files: Vec<NamedSource>) -> Result<(NamedSource, Vec<TensorEntry
     Ok((NamedSource { name, source }, entries))
 }
 
-/// Whether a tensor of this name is an adapter's.
+/// Returns whether a tensor of this name is an adapter's (PEFT's or mlx-lm's), which is dropped here by
+/// mistake.
 fn is_of_adapter(name: &str) -> bool {
     let parts = [
         ".lora_A.",
@@ -152,7 +174,11 @@ fn is_of_adapter(name: &str) -> bool {
     name.starts_with("base_model.model.") || parts.iter().any(|part| name.contains(part))
 }
 
-/// The tensors by their HF names, without what wrappers such as torch.compile put before those; and a word of it.
+/// Returns the tensors by their HF names, without what wrappers such as torch.compile put before those, and a
+/// note for the user if there were any.
+///
+/// # Errors
+/// [`ModelError::Tensors`] if two tensors have the same name then.
 fn plainly_named(
     file: &NamedSource,
     entries: Vec<TensorEntry>,
@@ -177,7 +203,7 @@ fn plainly_named(
     Ok((tensors, notes))
 }
 
-/// Why there is no tokenizer: there may be one of another kind.
+/// Returns the error for a missing tokenizer.json; it names a tokenizer of another kind if one was given.
 fn without_tokenizer(file: NamedSource, beside: &Beside) -> ModelError {
     let is_other = |content: Content, name: &str| {
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -196,7 +222,14 @@ fn without_tokenizer(file: NamedSource, beside: &Beside) -> ModelError {
     }
 }
 
-/// config.json, corrected by generation_config.json, for weights with or without a head of their own.
+/// Reads config.json, with the end tokens of generation_config.json, for weights with or without a head of
+/// their own.
+///
+/// A config that does not say whether the head is the embedding is completed by the weights, and the user is
+/// told: without `lm_head.weight` there is no other head to take.
+///
+/// # Errors
+/// [`ModelError::Config`] with the name of the file concerned.
 async fn read_config(
     file: &NamedSource,
     has_head: bool,
@@ -225,7 +258,10 @@ async fn read_config(
     }
 }
 
-/// tokenizer_config.json, and the chat template: from its own file, else from there.
+/// Returns tokenizer_config.json as bytes, and the chat template: from its own file, else from there.
+///
+/// # Errors
+/// [`ModelError::Json`], [`ModelError::TooLarge`], or a template that is not UTF-8.
 async fn read_template(
     beside: &mut Beside,
 ) -> Result<(Option<Vec<u8>>, Option<String>), ModelError> {
@@ -256,6 +292,7 @@ async fn read_template(
     Ok((config_json, template))
 }
 
+/// The one field of tokenizer_config.json that is read here; the tokenizer reads the others.
 #[derive(Deserialize)]
 struct TokenizerConfig {
     chat_template: Option<Templates>,
@@ -269,6 +306,7 @@ enum Templates {
     Named(Vec<NamedTemplate>),
 }
 
+/// One of several templates, such as `default`, `tool_use` or `rag`.
 #[derive(Deserialize)]
 struct NamedTemplate {
     name: String,
@@ -276,13 +314,14 @@ struct NamedTemplate {
 }
 
 impl Templates {
+    /// Returns the only template, the one called `default`, or else the first.
     fn default(self) -> Option<String> {
         match self {
             Self::One(template) => Some(template),
             Self::Named(templates) => {
-                let mut templates = templates.into_iter();
-                let default = templates.find(|named| named.name == "default");
-                default.map(|named| named.template)
+                let is_default = |named: &NamedTemplate| named.name == "default";
+                let at = templates.iter().position(is_default).unwrap_or(0);
+                templates.into_iter().nth(at).map(|named| named.template)
             }
         }
     }

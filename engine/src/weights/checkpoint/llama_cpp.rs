@@ -1,4 +1,10 @@
 //! Opens a GGUF file, which carries everything: settings, vocabulary, template, weights.
+//!
+//! ```text
+//! general.*        name, type and origin of the file           tokenizer.ggml.*           vocabulary
+//! llama.*          hyper-parameters                            tokenizer.chat_template    Jinja source
+//! blk.N.*, token_embd, output_norm, output       the tensors, which become HF's names here
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -25,7 +31,11 @@ const KNOWN_MODELS: [(&str, &str, &str); 1] = [
     ),
 ];
 
-/// Reads the header of `file`; the `rest` is not needed.
+/// Reads the header of `file`; the `rest` is not needed and is reported as unused.
+///
+/// # Errors
+/// A [`ModelError`] for a damaged header, a file of another purpose, settings that are not supported, or no
+/// vocabulary.
 pub(super) async fn open(
     file: NamedSource,
     rest: Vec<(Content, NamedSource)>,
@@ -93,8 +103,14 @@ pub(super) async fn open(
     })
 }
 
-/// The hub id of the model that was converted. `general.base_model.0` is asked last and only of models that are not
-/// themselves fine-tuned: in the others it names what they were tuned from, whose weights are different ones.
+/// Returns the hub id of the model that was converted. `general.base_model.0` is asked last and only for models
+/// that are not themselves fine-tuned: for the others it names what they were tuned from, whose weights are
+/// different ones.
+///
+/// It becomes `base_model_name_or_path` of an exported adapter, where a wrong id is worse than none.
+///
+/// # Errors
+/// A key of another type.
 fn base_model_name(metadata: &Metadata) -> Result<Option<String>, GgufError> {
     for key in [
         "general.source.huggingface.repository",
@@ -121,7 +137,8 @@ fn base_model_name(metadata: &Metadata) -> Result<Option<String>, GgufError> {
     }
 }
 
-/// `owner/name` from a hub id or from a URL of the hub.
+/// Returns `owner/name` from a hub id or from a URL of the hub; `None` for anything else, such as a path on the
+/// converter's machine with more parts.
 fn hub_id(text: &str) -> Option<String> {
     let path = text
         .strip_prefix("https://huggingface.co/")

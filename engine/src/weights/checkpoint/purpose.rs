@@ -1,9 +1,12 @@
 //! What a GGUF file is for, where it is no model by itself, and what its type is called.
+//!
+//! llama.cpp's tools write adapters, importance matrices, image projectors, control vectors and bare
+//! vocabularies in the same format, often next to the model.
 
 use super::ModelError;
 use crate::weights::gguf::{GgufError, GgufHeader};
 
-/// What a file is, and what to do with it.
+/// What a file is, and what to do with it; the same holds for the constants below.
 const ADAPTER: (&str, &str) = (
     "a LoRA adapter",
     "Load the model that it was made for, then add this file under Adapters.",
@@ -26,6 +29,9 @@ const VOCABULARY: (&str, &str) = (
 );
 
 /// Refuses a file that is for something else than being loaded as a model, or only a part of one.
+///
+/// # Errors
+/// [`ModelError::OtherGguf`], [`ModelError::SplitGguf`], or a key of another type.
 pub(super) fn check_purpose(file: &str, header: &GgufHeader) -> Result<(), ModelError> {
     let metadata = &header.metadata;
     let gguf_error = |error: GgufError| ModelError::Gguf {
@@ -61,7 +67,8 @@ pub(super) fn check_purpose(file: &str, header: &GgufHeader) -> Result<(), Model
     }
 }
 
-/// llama.cpp's names for the types of a whole file, with the number in `general.file_type`.
+/// llama.cpp's names for the types of a whole file (`enum llama_ftype` in `llama.h`), with the number in
+/// `general.file_type`. F32, F16 and BF16 are left out: no message needs them.
 const FILE_TYPES: [(u64, &str); 28] = [
     (2, "Q4_0"),
     (3, "Q4_1"),
@@ -93,8 +100,9 @@ const FILE_TYPES: [(u64, &str); 28] = [
     (38, "MXFP4"),
 ];
 
-/// What a quantized file is called: as its own name says, which is what people chose it by, else as its header does, where
-/// converters are known to leave the type that they began with.
+/// Returns what a quantized file is called: as its own name says, which is what people chose it by, else as its
+/// header does, since converters are known to leave the type that they began with. The longest name that fits
+/// counts (`Q4_K_M`, not `Q4_K`).
 pub(super) fn file_type(name: &str, number: Option<u64>) -> Option<&'static str> {
     let name = name.to_ascii_uppercase();
     let named = FILE_TYPES.iter().filter(|(_, known)| name.contains(known));

@@ -1,4 +1,11 @@
 //! Reads a stored matrix by slices of rows straight into its packed form.
+//!
+//! ```text
+//! file  | row 0 | row 1 | ... |   -> slice of some 4 MB -> pack_row -> words[place(row)], scales[place(row)]
+//! ```
+//!
+//! At most one slice of the file is held next to the matrix itself. Rows go to their place in HF's order as
+//! they come, so interleaved queries and keys cost no second pass.
 
 use std::ops::Range;
 
@@ -13,21 +20,26 @@ use crate::weights::{
 /// Bytes read at once, unless a single row is larger.
 const SLICE_BYTES: usize = 4 << 20;
 
-/// What one allocation may take where addresses have 32 bits, as in wasm.
+/// What one allocation may take where addresses have 32 bits, as in wasm: Rust's limit is `isize::MAX`.
 const MAX_MATRIX_BYTES: u64 = i32::MAX as u64;
 
-/// How the stored rows map to those of HF's checkpoint.
+/// How the stored rows map to those of HF's checkpoint; see [`crate::arch::RowOrder`] for why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowOrder {
     AsStored,
-    /// Stored row `2 i + p` of a head is its row `p head_dim / 2 + i`: GGUF rotates neighbours, HF rotates halves.
+    /// Stored row `2 i + p` of a head is its row `p head_dim / 2 + i` in HF: GGUF rotates neighbors, HF rotates
+    /// halves.
     Interleaved {
         head_dim: usize,
     },
 }
 
 impl RowOrder {
-    /// Where the stored row `row` belongs.
+    /// Returns where the stored row `row` belongs in HF's order.
+    ///
+    /// ```text
+    /// head_dim = 6    stored  0 1 2 3 4 5     HF  0 3 1 4 2 5
+    /// ```
     fn place(self, row: usize) -> usize {
         match self {
             Self::AsStored => row,
@@ -39,8 +51,14 @@ impl RowOrder {
     }
 }
 
-/// Reads `entry` as a matrix `[rows, cols]`, which its shape was checked to be. Beyond the matrix itself it takes the
-/// memory of one slice.
+/// Reads `entry` as a matrix, which its shape was checked to be. Beyond the matrix itself it takes the memory
+/// of one slice.
+///
+/// # Shapes
+/// - the result: `[rows, cols]`
+///
+/// # Errors
+/// As [`part`].
 pub(super) async fn matrix(
     file: &NamedSource,
     entry: &TensorEntry,
@@ -51,7 +69,15 @@ pub(super) async fn matrix(
     part(file, entry, rows, 0..rows, cols, order).await
 }
 
-/// As [`matrix`], but of its rows `wanted` alone, which begin and end with a head where heads are interleaved.
+/// Reads the rows `wanted` of a matrix alone; they must begin and end with a head where heads are interleaved.
+///
+/// # Shapes
+/// - `entry`: `[rows, cols]`
+/// - the result: `[wanted, cols]`
+///
+/// # Errors
+/// [`ModelError::TooLarge`] beyond one allocation, [`ModelError::NonFinite`] with the stored row,
+/// [`ModelError::Source`], and an entry of a type that is not read or of other bytes than the shape has.
 pub(super) async fn part(
     file: &NamedSource,
     entry: &TensorEntry,
@@ -113,7 +139,10 @@ pub(super) async fn part(
     Ok(packed)
 }
 
-/// The numbers of a matrix, row by row.
+/// Returns the numbers of a matrix, row by row.
+///
+/// # Shapes
+/// - the result: `[rows, cols]`
 pub(super) fn numbers(matrix: &PackedMatrix) -> Vec<f32> {
     let PackedMatrix { kind, cols, .. } = *matrix;
     let mut values = vec![0.0; matrix.rows * cols];
@@ -126,6 +155,7 @@ pub(super) fn numbers(matrix: &PackedMatrix) -> Vec<f32> {
     values
 }
 
+/// Makes the error for an entry whose bytes do not fit the shape.
 fn unexpected_shape(
     file: &NamedSource,
     entry: &TensorEntry,

@@ -1,4 +1,14 @@
 //! Which of the given files hold the weights: one file, or all parts of one model in their order.
+//!
+//! The parts of a sharded checkpoint are those that `model.safetensors.index.json` lists, if it was given and
+//! lists one of the files, else those that the names ask for:
+//!
+//! ```text
+//! {"weight_map": {"model.norm.weight": "model-00002-of-00002.safetensors", ...}}
+//! model-00001-of-00002.safetensors  ->  stem model, part 1 of 2, end safetensors  ->  00001 and 00002 are wanted
+//! ```
+//!
+//! Weights of two models are never mixed: what cannot be told apart is refused with the names.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +22,17 @@ use crate::weights::{error::ModelError, json};
 
 /// The files of one model's weights.
 pub(super) enum Weights {
+    /// A whole model in one file.
     Gguf(NamedSource),
     /// One or more, never none.
     Safetensors(Vec<NamedSource>),
 }
 
-/// Takes the weights out of the files, or says why there are none, or parts missing.
+/// Takes the weights out of the files. An image projector, an importance matrix or an adapter next to a model
+/// is left among the others.
+///
+/// # Errors
+/// Why there are none, parts missing, or more than one model.
 pub(super) async fn take_weights(
     sniffed: &mut Vec<(Content, NamedSource)>,
 ) -> Result<Weights, ModelError> {
@@ -41,6 +56,7 @@ pub(super) async fn take_weights(
     }
 }
 
+/// Makes the error for weights of more than one model.
 fn ambiguous<'a>(files: impl Iterator<Item = &'a NamedSource>) -> ModelError {
     ModelError::Ambiguous {
         what: "weights",
@@ -48,12 +64,14 @@ fn ambiguous<'a>(files: impl Iterator<Item = &'a NamedSource>) -> ModelError {
     }
 }
 
+/// Takes all files of one content.
 fn take(sniffed: &mut Vec<(Content, NamedSource)>, wanted: Content) -> Vec<NamedSource> {
     let taken = sniffed.extract_if(.., |(content, _)| *content == wanted);
     taken.map(|(_, file)| file).collect()
 }
 
-/// Gives back those with such a name, unless they are all that there is.
+/// Gives back those files with such a name, unless they are all that there is: then their content decides
+/// later.
 fn set_aside(
     files: &mut Vec<NamedSource>,
     names: &[&str],
@@ -70,17 +88,23 @@ fn set_aside(
     }
 }
 
-/// One part of several, by its name: `model-00001-of-00002.safetensors`.
+/// One part of several, by its name: `model-00001-of-00002.safetensors`, as transformers and llama.cpp write
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part<'a> {
     /// What stands before the numbers, `model`.
     pub stem: &'a str,
+    /// From 1 on.
     number: usize,
+    /// The number of parts.
     pub count: usize,
+    /// The extension, `safetensors`.
     end: &'a str,
 }
 
 impl<'a> Part<'a> {
+    /// Reads a name; `None` if it is not that of a part. Numbers have three digits or more, so that
+    /// `best-of-2024.gguf` and `tale-1-of-2.gguf` are none.
     pub(super) fn of(name: &'a str) -> Option<Self> {
         let (stem, rest) = name.rsplit_once("-of-")?;
         let (stem, number) = stem.rsplit_once('-')?;
@@ -99,17 +123,24 @@ impl<'a> Part<'a> {
     }
 }
 
+/// Returns the name without the folders before it.
 fn base_name(name: &str) -> &str {
     name.rsplit(['/', '\\']).next().unwrap_or(name)
 }
 
+/// `model.safetensors.index.json`, of which only the names of the files are used: the headers say which tensor
+/// is where.
 #[derive(Deserialize)]
 struct Index {
+    /// File by tensor.
     weight_map: std::collections::BTreeMap<String, String>,
 }
 
-/// The parts of one model in their order, as the index says where there is one, else as their names do. What belongs to
-/// none of them is given back.
+/// Returns the parts of one model in their order, as the index says where there is one, else as their names do.
+/// What belongs to none of them is given back to `sniffed`.
+///
+/// # Errors
+/// [`ModelError::MissingParts`], [`ModelError::Ambiguous`], or an index that is damaged.
 async fn parts(
     mut files: Vec<NamedSource>,
     sniffed: &mut Vec<(Content, NamedSource)>,
@@ -176,7 +207,11 @@ async fn parts(
     Ok(found)
 }
 
-/// All parts that there must be, by the names of those that there are; none where no name tells of parts.
+/// Returns the names of all parts that there must be, by the names of those that there are; none where no name
+/// tells of parts.
+///
+/// # Errors
+/// [`ModelError::Ambiguous`] for parts of different models.
 fn wanted_by_names(files: &[NamedSource]) -> Result<Vec<String>, ModelError> {
     let parts = files
         .iter()
@@ -203,9 +238,11 @@ fn wanted_by_names(files: &[NamedSource]) -> Result<Vec<String>, ModelError> {
     Ok(names.collect())
 }
 
+/// Parts of one model. Names are untrusted, and a list of all names is made of the count in them.
 const MAX_PARTS: usize = 1024;
 
-/// The most telling reason why no file holds weights.
+/// Returns the most telling reason why no file holds weights: a model in another format, an index alone,
+/// nothing at all.
 fn no_weights(sniffed: &[(Content, NamedSource)]) -> ModelError {
     let names = || sniffed.iter().map(|(_, file)| file.name.clone()).collect();
     let of_content = |wanted: &dyn Fn(Content) -> bool| {

@@ -1,4 +1,14 @@
 //! What a file is, by its first bytes and (for JSON) by its keys; hardly ever by its name.
+//!
+//! | first bytes | content |
+//! |---|---|
+//! | `GGUF` | [`Content::Gguf`] |
+//! | a length up to 100 MB as u64, then `{` | [`Content::Safetensors`] |
+//! | `{`, after a byte order mark or spaces | JSON: one of seven kinds, by its top-level keys |
+//! | anything else | a template or SentencePiece model by its name or first piece, else [`Content::Other`] |
+//!
+//! Names are of little use: browsers rename downloads (`config (1).json`), and people collect files in one
+//! folder.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -13,7 +23,7 @@ use super::{
 };
 use crate::weights::{error::ModelError, gguf, json, safetensors};
 
-/// Larger than any tokenizer.json known.
+/// Bytes of a JSON file that is read at all: larger than any tokenizer.json known.
 pub(super) const MAX_JSON_BYTES: u64 = 64 << 20;
 /// config.json and generation_config.json of real models have a few KB. They are read into values that take ten times
 /// the file.
@@ -23,19 +33,27 @@ pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 pub(super) const MAX_TOKENIZER_CONFIG_BYTES: u64 = 8 << 20;
 /// Templates of real models have some 10 KB.
 pub(super) const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
+/// Bytes of a file that are looked at first.
 const HEAD_BYTES: u64 = 512;
 
 /// What a dropped file is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
+    /// A GGUF file, of whatever purpose.
     Gguf,
+    /// A safetensors file: weights or an adapter's.
     Safetensors,
+    /// `config.json`
     Config,
+    /// `tokenizer.json`
     Tokenizer,
+    /// `tokenizer_config.json`
     TokenizerConfig,
+    /// `generation_config.json`
     GenerationConfig,
     /// `model.safetensors.index.json`
     ShardIndex,
+    /// `chat_template.jinja`
     Template,
     /// `tokenizer.model`: SentencePiece's, or Llama 3's own.
     TokenizerModel,
@@ -43,12 +61,16 @@ pub(super) enum Content {
     AdapterConfig,
     /// JSON that we have no use for, such as special_tokens_map.json.
     OtherJson,
+    /// No bytes.
     Empty,
     /// Nothing we can use.
     Other(Foreign),
 }
 
 /// Looks at the file's head and, where that is JSON, at its top-level keys.
+///
+/// # Errors
+/// [`ModelError::Source`], and [`ModelError::Json`] for a damaged file that a model is loaded with.
 pub(super) async fn sniff(file: &NamedSource) -> Result<Content, ModelError> {
     let num_bytes = file.source.num_bytes();
     let head = file.read(0, num_bytes.min(HEAD_BYTES) as usize).await?;
@@ -58,7 +80,7 @@ pub(super) async fn sniff(file: &NamedSource) -> Result<Content, ModelError> {
     if head.starts_with(gguf::MAGIC) {
         return Ok(Content::Gguf);
     }
-    if is_safetensors(&head) {
+    if safetensors::is_start(&head) {
         return Ok(Content::Safetensors);
     }
     if file.name.ends_with(".jinja") {
@@ -74,14 +96,7 @@ pub(super) async fn sniff(file: &NamedSource) -> Result<Content, ModelError> {
     Ok(Content::Other(foreign(&file.name, &head)))
 }
 
-/// A plausible length, then a JSON object.
-fn is_safetensors(head: &[u8]) -> bool {
-    head.split_first_chunk::<8>().is_some_and(|(length, rest)| {
-        u64::from_le_bytes(*length) <= safetensors::MAX_HEADER_BYTES && rest.starts_with(b"{")
-    })
-}
-
-/// JSON files that a model is loaded with; whatever else is damaged is passed over.
+/// JSON files that a model is loaded with. A damaged one is an error; whatever else is damaged is passed over.
 const NEEDED: [&str; 4] = [
     "config.json",
     "generation_config.json",
@@ -89,6 +104,14 @@ const NEEDED: [&str; 4] = [
     "tokenizer_config.json",
 ];
 
+/// Tells JSON files apart by their keys.
+///
+/// The order of the questions matters: config.json has token ids and `transformers_version`, too, so
+/// generation_config.json, which has hardly anything else, comes last. `model` alone is too common a key for
+/// tokenizer.json.
+///
+/// # Errors
+/// [`ModelError::Json`] for a damaged file among `NEEDED`.
 async fn sniff_json(file: &NamedSource, head: &[u8]) -> Result<Content, ModelError> {
     let name = file.name.rsplit(['/', '\\']).next().unwrap_or_default();
     if file.source.num_bytes() > MAX_JSON_BYTES && !NEEDED.contains(&name) {
@@ -124,7 +147,7 @@ async fn sniff_json(file: &NamedSource, head: &[u8]) -> Result<Content, ModelErr
     })
 }
 
-/// The top-level keys that tell what a file is.
+/// The top-level keys that tell what a file is; no other is kept.
 const TELLING: [&str; 16] = [
     "weight_map",
     "peft_type",
@@ -144,8 +167,8 @@ const TELLING: [&str; 16] = [
     "bos_token_id",
 ];
 
-/// Those of an object's top-level keys that tell what it is; the values are skipped, for a tokenizer's would take ten
-/// times the file.
+/// Those of an object's top-level keys that tell what it is. The values are skipped, for a tokenizer's would
+/// take ten times the file.
 struct Keys(BTreeSet<&'static str>);
 
 impl<'de> Deserialize<'de> for Keys {
@@ -154,6 +177,7 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
+/// Reads an object's keys one by one.
 struct KeysVisitor;
 
 impl<'de> Visitor<'de> for KeysVisitor {

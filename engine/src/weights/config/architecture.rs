@@ -1,4 +1,9 @@
-//! Which architectures are supported, and which are encoders.
+//! What keeps an architecture from loading, by its name, and what to bring in its place.
+//!
+//! Which families are built is the list [`crate::arch::FAMILIES`]; this file only words the refusals of all
+//! others. Names come as `model_type` (`qwen3_moe`), as a class (`Qwen3MoeForCausalLM`) or as
+//! `general.architecture` (`qwen3moe`), so they are compared in lower case and in part. An unknown name gives
+//! the plain reason that it is not supported yet.
 
 use super::ConfigError;
 
@@ -22,19 +27,19 @@ const ENCODER_TENSORS: [&str; 4] = [
     "token_embd_norm",
 ];
 
-/// Whether `architecture` (a `model_type`, a class name or `general.architecture`) names an encoder.
+/// Returns whether `architecture` (a `model_type`, a class name or `general.architecture`) names an encoder.
 pub fn is_encoder(architecture: &str) -> bool {
     let lower = architecture.to_lowercase();
     ENCODERS.iter().any(|family| lower.contains(family))
 }
 
-/// Whether tensors of these names are an encoder's.
+/// Returns whether tensors of these names are an encoder's, for files that come without a config.json.
 pub fn looks_like_encoder<'a>(names: impl IntoIterator<Item = &'a str>) -> bool {
     let is_encoders = |name: &str| ENCODER_TENSORS.iter().any(|part| name.contains(part));
     names.into_iter().any(is_encoders)
 }
 
-/// Why a family that is not built is refused; encoders get their own error.
+/// Returns the error for a family that is not built; encoders get their own.
 pub(super) fn refused(architecture: &str) -> ConfigError {
     let owned = architecture.to_owned();
     if is_encoder(architecture) {
@@ -48,19 +53,27 @@ pub(super) fn refused(architecture: &str) -> ConfigError {
     }
 }
 
-/// Why a family of models does not run here.
+/// Why a family of models does not run here; each has a reason in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
+    /// A decoder of another architecture, or a name that nothing is known of.
     NotYet,
+    /// Mixtures of experts.
     Experts,
+    /// State-space layers and their hybrids with attention.
     Recurrent,
+    /// T5 and its like.
     EncoderDecoder,
+    /// Models that read or make images.
     Images,
+    /// Models that read or make sound.
     Audio,
+    /// A classifier or a reward model over a decoder.
     OtherHead,
 }
 
-/// Parts of the names of families, the more telling first, and what keeps them out.
+/// What keeps families out, by parts of their names. The order matters: the first hit counts, so a vision model
+/// made of experts is refused for its images.
 const OBSTACLES: [(Obstacle, &[&str]); 6] = [
     (
         Obstacle::OtherHead,
@@ -127,6 +140,7 @@ const OBSTACLES: [(Obstacle, &[&str]); 6] = [
 ];
 
 impl Obstacle {
+    /// Returns the first obstacle whose list has a part of the name.
     fn of(architecture: &str) -> Self {
         let lower = architecture.to_lowercase();
         let is_one = |names: &[&str]| names.iter().any(|name| lower.contains(name));
@@ -134,6 +148,7 @@ impl Obstacle {
         found.map_or(Self::NotYet, |(obstacle, _)| *obstacle)
     }
 
+    /// Returns the end of the sentence "the architecture X ...".
     fn reason(self) -> &'static str {
         match self {
             Self::NotYet => "is not supported yet",
@@ -147,13 +162,13 @@ impl Obstacle {
     }
 }
 
-/// Why a model of this architecture does not load.
+/// Says why a model of this architecture does not load.
 pub(super) fn refusal(architecture: &str) -> String {
     let reason = Obstacle::of(architecture).reason();
     format!("the architecture {architecture} {reason}")
 }
 
-/// What would load in place of a model of this architecture.
+/// Says what would load in place of a model of this architecture.
 pub fn architecture_remedy(architecture: &str) -> &'static str {
     match Obstacle::of(architecture) {
         Obstacle::OtherHead => {

@@ -1,4 +1,10 @@
-//! Hyper-parameters from GGUF metadata.
+//! Hyper-parameters from GGUF metadata, by the keys of llama.cpp (`gguf-py/gguf/constants.py`).
+//!
+//! Defaults are llama.cpp's: 10,000 for `rope.freq_base`, as many key heads as query heads, and d / h for the
+//! size of a head. What llama.cpp needs (`block_count`, `context_length`, `embedding_length`,
+//! `feed_forward_length`, the epsilon) is needed here, too. The kind of position scaling is a key, but Llama
+//! 3's factors are a tensor (`rope_freqs.weight`), which
+//! [`ModelFiles::check`](crate::weights::checkpoint::ModelFiles::check) refuses.
 
 use super::{ConfigError, ModelConfig, architecture, head_dim_from, invalid};
 use crate::{
@@ -6,11 +12,16 @@ use crate::{
     weights::gguf::{Metadata, Value},
 };
 
+/// The base of the rotary angles where `rope.freq_base` is absent.
 const DEFAULT_ROPE_THETA: f64 = 10_000.0;
 
 impl ModelConfig {
-    /// Reads the metadata of a GGUF file. `tie_word_embeddings` is true where the file has no `output.weight`: the
-    /// metadata does not say.
+    /// Reads the metadata of a GGUF file. `tie_word_embeddings` is true where the file has no `output.weight`:
+    /// the metadata does not say.
+    ///
+    /// # Errors
+    /// [`ConfigError::Architecture`] or [`ConfigError::Encoder`] for families that are not built,
+    /// [`ConfigError::Feature`], and what is missing, of another type or impossible.
     pub fn from_gguf(metadata: &Metadata, tie_word_embeddings: bool) -> Result<Self, ConfigError> {
         let name = metadata
             .text("general.architecture")?
@@ -24,6 +35,7 @@ impl ModelConfig {
             Some(head_dim) => head_dim,
             None => head_dim_from(hidden_size, num_attention_heads)?,
         };
+        // Rotation of a part of each head, or value heads of another size, are not built.
         for field in ["rope.dimension_count", "attention.value_length"].map(key) {
             if let Some(size) = optional(metadata, &field)?.filter(|&size| size != head_dim) {
                 let reason = format!("only the head size, {head_dim}, is supported");
@@ -60,7 +72,11 @@ impl ModelConfig {
     }
 }
 
-/// Refuses what would change the model's output and is not built in.
+/// Refuses what would change the model's output and is not built: scaled positions and mixtures of experts. A
+/// scaling of type `none`, a linear factor of 1 and zero experts are no features.
+///
+/// # Errors
+/// [`ConfigError::Feature`] with the key and its value.
 fn refuse_features(metadata: &Metadata, key: impl Fn(&str) -> String) -> Result<(), ConfigError> {
     let refuse = |field: &str, value: String| {
         Err(ConfigError::Feature {
@@ -80,13 +96,21 @@ fn refuse_features(metadata: &Metadata, key: impl Fn(&str) -> String) -> Result<
             },
         }
     }
+    // A factor without a kind scales, too: llama.cpp takes it as linear.
+    let factor = key("rope.scaling.factor");
+    if metadata.text(&key("rope.scaling.type"))?.is_none() {
+        match metadata.float(&factor)? {
+            None | Some(0.0 | 1.0) => {}
+            Some(value) => return refuse(&factor, value.to_string()),
+        }
+    }
     match metadata.unsigned(&key("expert_count"))? {
         None | Some(0) => Ok(()),
         Some(count) => refuse(&key("expert_count"), count.to_string()),
     }
 }
 
-/// The end of a text and, where the file names it, the end of a turn.
+/// Returns the end of a text and, where the file names another one, the end of a turn.
 fn end_ids(metadata: &Metadata) -> Vec<u32> {
     let mut ids = Vec::new();
     for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
@@ -95,6 +119,10 @@ fn end_ids(metadata: &Metadata) -> Vec<u32> {
     ids
 }
 
+/// Reads a size; `None` if the key is absent.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] beyond 32 bits, or a key of another type.
 fn optional(metadata: &Metadata, key: &str) -> Result<Option<usize>, ConfigError> {
     let number = metadata.unsigned(key)?;
     number
@@ -106,10 +134,15 @@ fn optional(metadata: &Metadata, key: &str) -> Result<Option<usize>, ConfigError
         .transpose()
 }
 
+/// Reads a size that must be there.
+///
+/// # Errors
+/// [`ConfigError::Missing`], and those of [`optional`].
 fn required(metadata: &Metadata, key: &str) -> Result<usize, ConfigError> {
     optional(metadata, key)?.ok_or_else(|| missing(key))
 }
 
+/// Makes a [`ConfigError::Missing`].
 fn missing(key: &str) -> ConfigError {
     ConfigError::Missing {
         field: key.to_owned(),

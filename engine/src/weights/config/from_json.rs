@@ -1,4 +1,14 @@
-//! Hyper-parameters from HF's config.json, with the defaults of the family's config in transformers.
+//! Hyper-parameters from HF's config.json, with the defaults of the family's config class in transformers.
+//!
+//! A config.json says only what differs from the class's defaults, so [`Architecture::defaults`] fills the
+//! gaps. Files of transformers 4 and 5 differ: 5 moves `rope_theta` and `rope_scaling` into `rope_parameters`
+//! and lists `layer_types`.
+//!
+//! ```text
+//! {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 576, "intermediate_size": 1536,
+//!  "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
+//!  "max_position_embeddings": 8192, "rope_theta": 100000, "rms_norm_eps": 1e-5, "tie_word_embeddings": true, ...}
+//! ```
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -6,13 +16,15 @@ use serde_json::{Map, Value};
 use super::{ConfigError, ModelConfig, architecture, head_dim_from};
 use crate::{arch::Architecture, weights::json};
 
-/// Read first, so that another architecture's odd fields cannot hide which architecture it is.
+/// What names the family. Read first, so that another architecture's odd fields cannot hide which architecture
+/// it is.
 #[derive(Deserialize)]
 struct Identity {
     model_type: Option<String>,
     architectures: Option<Vec<String>>,
 }
 
+/// The fields that are read. Whatever else a config has is ignored, unless it is a switch of the family.
 #[derive(Deserialize)]
 struct Fields {
     hidden_size: Option<u32>,
@@ -26,34 +38,41 @@ struct Fields {
     rope_theta: Option<f64>,
     rms_norm_eps: Option<f64>,
     tie_word_embeddings: Option<bool>,
-    /// Absent means HF's default here, null means none.
+    /// `None` if absent, which means HF's default; `Some(None)` for null, which means no such token.
     #[serde(default, deserialize_with = "present")]
     bos_token_id: Option<Option<u32>>,
+    /// As `bos_token_id`; one id or several.
     #[serde(default, deserialize_with = "present")]
     eos_token_id: Option<Option<TokenIds>>,
+    /// The activation of the gate; only SiLU is built.
     hidden_act: Option<String>,
     /// Where transformers 5 says what each layer's attention sees.
     layer_types: Option<Vec<String>>,
+    /// Where transformers 4 writes how positions are scaled.
     rope_scaling: Option<Rope>,
     /// Where transformers 5 writes rope_theta and what was rope_scaling.
     rope_parameters: Option<Rope>,
+    /// Where transformers writes how the weights were quantized.
     quantization_config: Option<Quantization>,
     /// Where mlx-lm writes it.
     quantization: Option<Quantization>,
 }
 
-/// How the weights were quantized, as transformers and mlx-lm say it.
+/// How the weights were quantized, as transformers and mlx-lm say it. Only its name is of interest: none is
+/// read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Quantization {
     quant_method: Option<String>,
     load_in_4bit: Option<bool>,
     load_in_8bit: Option<bool>,
+    /// mlx-lm's weights per scale, which tells its quantization from the others'.
     group_size: Option<serde_json::Value>,
     bits: Option<serde_json::Value>,
 }
 
 impl Quantization {
+    /// Returns what the user knows the method by, with the bits where they are given.
     fn method(&self) -> String {
         let bits = self.bits.as_ref().map(|bits| format!(" ({bits}-bit)"));
         let bits = bits.unwrap_or_default();
@@ -71,6 +90,7 @@ impl Quantization {
         }
     }
 
+    /// Returns the bits of bitsandbytes, with a space before them; empty if the config does not say.
     fn loaded_bits(&self) -> &'static str {
         match (self.load_in_4bit, self.load_in_8bit) {
             (Some(true), _) => " (4-bit)",
@@ -80,7 +100,8 @@ impl Quantization {
     }
 }
 
-/// What quantized weights whose tensors have these names, where the names alone tell.
+/// Returns by which tool the weights whose tensors have these names were quantized, where the names alone tell.
+/// A config.json that someone stripped of its `quantization_config` does not hide it.
 pub fn quantized_by<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
     const MARKS: [(&str, &str); 5] = [
         ("quant_state.bitsandbytes", "bitsandbytes"),
@@ -96,18 +117,23 @@ pub fn quantized_by<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'st
     found.next().map(|(_, method)| *method)
 }
 
-/// A field that is there, be it null.
+/// Reads a field that is there, be it null; serde calls it only for fields that are.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
+/// `rope_scaling` or `rope_parameters`.
 #[derive(Deserialize)]
 struct Rope {
-    #[serde(alias = "type")]
+    /// How positions are scaled. Only `default` and `none` are built.
     rope_type: Option<String>,
+    /// The older name of `rope_type`, which transformers 4 keeps next to the newer one.
+    r#type: Option<String>,
+    /// The base of the rotary angles in transformers 5.
     rope_theta: Option<f64>,
+    /// The part of each head that is rotated; only 1 is built.
     partial_rotary_factor: Option<f64>,
 }
 
@@ -120,6 +146,7 @@ enum TokenIds {
 }
 
 impl TokenIds {
+    /// Returns the ids in the order of the file.
     fn into_vec(self) -> Vec<u32> {
         match self {
             Self::One(id) => vec![id],
@@ -129,12 +156,16 @@ impl TokenIds {
 }
 
 impl ModelConfig {
-    /// Reads config.json.
+    /// Reads config.json. Where it does not say whether the head is the embedding, the two are taken as
+    /// separate.
+    ///
+    /// # Errors
+    /// As [`Self::from_json_of`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, ConfigError> {
         Self::from_json_of(bytes, false)
     }
 
-    /// Whether config.json says if head and embedding are one.
+    /// Returns whether config.json says if head and embedding are one, either way.
     pub fn says_tied(bytes: &[u8]) -> bool {
         #[derive(Deserialize)]
         struct Tied {
@@ -147,9 +178,15 @@ impl ModelConfig {
         )
     }
 
-    /// As [`Self::from_json`]; where config.json does not say whether the head is the embedding, `is_tied_by_default`
-    /// does.
+    /// Reads config.json; where it does not say whether the head is the embedding, `is_tied_by_default`
+    /// decides.
+    ///
+    /// # Errors
+    /// [`ConfigError::Architecture`] or [`ConfigError::Encoder`] for families that are not built,
+    /// [`ConfigError::Feature`], [`ConfigError::Quantized`], damaged JSON, and sizes that are missing or
+    /// impossible.
     pub fn from_json_of(bytes: &[u8], is_tied_by_default: bool) -> Result<Self, ConfigError> {
+        // Parsed three times: the family first, then its fields, then all keys by name for the switches.
         let arch = family(&json::from_slice(bytes)?)?;
         let fields: Fields = json::from_slice(bytes)?;
         refuse_features(&fields, &json::from_slice(bytes)?, arch)?;
@@ -190,7 +227,11 @@ impl ModelConfig {
         .validated()
     }
 
-    /// Replaces the end tokens by those of generation_config.json, which HF prefers, where it names any.
+    /// Replaces the end tokens by those of generation_config.json, which HF's `generate` prefers, where it
+    /// names any.
+    ///
+    /// # Errors
+    /// JSON that is damaged.
     pub fn with_generation_config(mut self, bytes: &[u8]) -> Result<Self, ConfigError> {
         #[derive(Deserialize)]
         struct Generation {
@@ -204,7 +245,10 @@ impl ModelConfig {
     }
 }
 
-/// The family that config.json names.
+/// Returns the family that config.json names, by `model_type` or else by the first class.
+///
+/// # Errors
+/// [`ConfigError::NoArchitecture`], or that of a family, or of a head, that is not built.
 fn family(identity: &Identity) -> Result<&'static Architecture, ConfigError> {
     let classes = identity.architectures.as_deref().unwrap_or_default();
     let named = |found: Option<&'static Architecture>, name: &str| {
@@ -215,7 +259,8 @@ fn family(identity: &Identity) -> Result<&'static Architecture, ConfigError> {
         (None, Some(class)) => named(Architecture::of_class(class), class)?,
         (None, None) => return Err(ConfigError::NoArchitecture),
     };
-    // The family with another head than the language model's.
+    // The family with another head than the language model's: LlamaForSequenceClassification has the same
+    // `model_type`.
     match classes.iter().find(|class| *class != arch.class) {
         None => Ok(arch),
         Some(class) => Err(ConfigError::Architecture {
@@ -224,7 +269,11 @@ fn family(identity: &Identity) -> Result<&'static Architecture, ConfigError> {
     }
 }
 
-/// Refuses what would change the model's output and is not built in.
+/// Refuses what would change the model's output and is not built: scaled or partial RoPE, a switch of the
+/// family at another value, layers with a window, other activations, quantized weights.
+///
+/// # Errors
+/// [`ConfigError::Feature`] with the field and its value, or [`ConfigError::Quantized`].
 fn refuse_features(
     fields: &Fields,
     all: &Map<String, Value>,
@@ -241,9 +290,10 @@ fn refuse_features(
         ("rope_parameters", &fields.rope_parameters),
     ] {
         let Some(rope) = rope else { continue };
-        match rope.rope_type.as_deref() {
-            None | Some("default" | "none") => {}
-            Some(kind) => return refuse(name, kind),
+        for kind in [&rope.rope_type, &rope.r#type].into_iter().flatten() {
+            if !["default", "none"].contains(&kind.as_str()) {
+                return refuse(name, kind);
+            }
         }
         match rope.partial_rotary_factor {
             None | Some(1.0) => {}
@@ -275,6 +325,10 @@ fn refuse_features(
     }
 }
 
+/// Returns a field that has no default.
+///
+/// # Errors
+/// [`ConfigError::Missing`].
 fn required(field: &str, value: Option<u32>) -> Result<usize, ConfigError> {
     value
         .map(|size| size as usize)

@@ -95,6 +95,8 @@ fn other_spellings_are_read() {
             .is_empty()
     );
     assert!(with("rope_scaling", json!({"type": "default"})).is_ok());
+    let both = json!({"type": "default", "rope_type": "default"});
+    assert!(with("rope_scaling", both).is_ok());
     assert!(without("model_type").is_ok());
     assert!(without("architectures").is_ok());
     let config = with("eos_token_id", json!(2)).unwrap();
@@ -148,6 +150,10 @@ fn features_that_change_the_output_are_refused() {
             json!({"rope_type": "llama3", "factor": 8.0}),
         ),
         ("rope_scaling", json!({"type": "linear", "factor": 2.0})),
+        (
+            "rope_scaling",
+            json!({"type": "linear", "rope_type": "linear", "factor": 2.0}),
+        ),
         ("rope_parameters", json!({"rope_type": "yarn"})),
         (
             "rope_parameters",

@@ -1,4 +1,8 @@
 //! Typed access to the key-value pairs of a GGUF header.
+//!
+//! A key that is absent is `None`; a key of the wrong type is an error that names it. Keys with an
+//! architecture's prefix (`llama.block_count`) and those of the vocabulary (`tokenizer.ggml.*`) are looked up
+//! by whoever knows their meaning.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +11,26 @@ use super::error::{GgufError, GgufProblem, Place};
 /// A metadata value. Integers and floats of every width are widened; arrays stay as compact as in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
+    /// An integer of any type that is not negative.
     Unsigned(u64),
+    /// A negative integer.
     Signed(i64),
+    /// A 32-bit or 64-bit number; the former is exact in the latter.
     Float(f64),
+    /// A flag.
     Bool(bool),
+    /// A string, at most 16 MB.
     Text(String),
+    /// An array of strings: tokens, merges.
     Strings(StringList),
+    /// An array of 32-bit integers, signed or unsigned: the types of tokens.
     Integers(Vec<i32>),
     /// An array of a type that none of the keys we use has; only its length is kept.
     OtherArray(usize),
 }
 
 impl Value {
+    /// Returns the type in words, for messages.
     fn type_name(&self) -> &'static str {
         match self {
             Self::Unsigned(_) => "an unsigned integer",
@@ -34,28 +46,36 @@ impl Value {
 }
 
 /// Many strings in one allocation: a vocabulary costs hardly more than its bytes in the file.
+///
+/// ```text
+/// ["he", "l", "lo"]     text = "hello"     ends = [2, 3, 5]
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StringList {
+    /// All strings, one after the other.
     text: String,
+    /// Where each string ends in `text`, in bytes.
     ends: Vec<u32>,
 }
 
 impl StringList {
-    /// Appends; the header's cap keeps the sum of all lengths below `u32::MAX`.
+    /// Appends a string; the header's limit of 100 MB keeps the sum of all lengths below `u32::MAX`.
     pub(super) fn push(&mut self, text: &str) {
         self.text.push_str(text);
         self.ends.push(self.text.len() as u32);
     }
 
+    /// Returns the number of strings.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Returns whether there are no strings.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// All strings in order.
+    /// Returns all strings in order. There is no access by index: whoever needs it collects first.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.ends.iter().scan(0usize, |start, &end| {
             let text = &self.text[*start..end as usize];
@@ -65,12 +85,16 @@ impl StringList {
     }
 }
 
-/// The key-value pairs of a header.
+/// The key-value pairs of a header, sorted by key.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata(BTreeMap<String, Value>);
 
 impl Metadata {
-    /// Adds a pair; a second value for one key is refused.
+    /// Adds a pair.
+    ///
+    /// # Errors
+    /// [`GgufProblem::Duplicate`] for a second value of one key: which of the two counts would depend on the
+    /// program.
     pub(super) fn insert(&mut self, key: String, value: Value) -> Result<(), GgufError> {
         if self.0.contains_key(&key) {
             return Err(Place::Key(key).error(GgufProblem::Duplicate));
@@ -84,10 +108,15 @@ impl Metadata {
         self.0.keys().map(String::as_str)
     }
 
+    /// Returns the value of a key, whatever its type.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
     }
 
+    /// Returns the text of a key.
+    ///
+    /// # Errors
+    /// [`GgufProblem::WrongType`] if the key has a value of another type; the same holds for the methods below.
     pub fn text(&self, key: &str) -> Result<Option<&str>, GgufError> {
         self.typed(key, "a string", |value| match value {
             Value::Text(text) => Some(text.as_str()),
@@ -95,7 +124,10 @@ impl Metadata {
         })
     }
 
-    /// A number that is not negative, of any integer type.
+    /// Returns a number that is not negative, of any integer type.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
     pub fn unsigned(&self, key: &str) -> Result<Option<u64>, GgufError> {
         self.typed(key, "an unsigned integer", |value| match value {
             Value::Unsigned(number) => Some(*number),
@@ -103,7 +135,8 @@ impl Metadata {
         })
     }
 
-    /// The id of a token; none where it is none that could be, such as the -1 that some files have.
+    /// Returns the id of a token. `None` where the key is absent or its value cannot be an id, such as the -1
+    /// that some files have for "no token"; such a value is no error.
     pub fn token_id(&self, key: &str) -> Option<u32> {
         match self.get(key)? {
             Value::Unsigned(id) => u32::try_from(*id).ok(),
@@ -111,7 +144,10 @@ impl Metadata {
         }
     }
 
-    /// A floating-point number; integers are taken too.
+    /// Returns a number of any type; integers are taken too, since writers leave the decimal point out.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
     pub fn float(&self, key: &str) -> Result<Option<f64>, GgufError> {
         self.typed(key, "a number", |value| match value {
             Value::Float(number) => Some(*number),
@@ -121,6 +157,10 @@ impl Metadata {
         })
     }
 
+    /// Returns a flag.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
     pub fn bool(&self, key: &str) -> Result<Option<bool>, GgufError> {
         self.typed(key, "a boolean", |value| match value {
             Value::Bool(flag) => Some(*flag),
@@ -128,6 +168,10 @@ impl Metadata {
         })
     }
 
+    /// Returns an array of strings.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
     pub fn strings(&self, key: &str) -> Result<Option<&StringList>, GgufError> {
         self.typed(key, "an array of strings", |value| match value {
             Value::Strings(list) => Some(list),
@@ -135,6 +179,10 @@ impl Metadata {
         })
     }
 
+    /// Returns an array of 32-bit integers.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
     pub fn integers(&self, key: &str) -> Result<Option<&[i32]>, GgufError> {
         self.typed(key, "an array of 32-bit integers", |value| match value {
             Value::Integers(list) => Some(list.as_slice()),
@@ -142,6 +190,8 @@ impl Metadata {
         })
     }
 
+    /// Reads a key with `read`, which returns `None` for values of other types; `expected` names the type in
+    /// the message.
     fn typed<'a, T>(
         &'a self,
         key: &str,

@@ -1,8 +1,12 @@
-//! The element types of ggml: all known by name, some of them readable.
+//! The element types of ggml: all are known by name, some are readable.
+//!
+//! The numbers are those of `enum ggml_type` in `ggml.h`. The readable ones are described in
+//! [`PackedKind::format`]; the others are listed so that a refusal says `Q4_K` and not `type 12`.
 
 use kernels::packed::PackedKind;
 
-/// Name of a ggml type and how this engine reads it, by the number in the file.
+/// Returns the name of a ggml type and how this engine reads it (`None` if it does not), by the number in the
+/// file. Numbers that ggml never used, or does not use yet, give `None` altogether.
 pub(super) fn ggml_type(number: u32) -> Option<(&'static str, Option<PackedKind>)> {
     let mut kinds = PackedKind::ALL.into_iter();
     if let Some(kind) = kinds.find(|kind| kind.format().ggml_type == number) {
