@@ -35,7 +35,7 @@ def require_bundled(path: Path) -> None:
 
 
 def load_model(path: Path):
-    """The base model with dequantised weights, float32."""
+    """The base model with dequantized weights, float32."""
     model, report = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )

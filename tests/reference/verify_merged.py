@@ -6,7 +6,7 @@ Run: INLAY_MERGED=out cargo test .. merged::   (a folder for each adapter: F32.z
      python tests/reference/verify_merged.py out --llama    (in an environment with llama-cpp-python)
 
 The first run compares logits of each F32 folder with PEFT's `merge_and_unload` over the same base, and writes the losses next to
-the zips. The second reads each GGUF file with llama.cpp's own Python package, quantises the numbers of the F32 folder with it,
+the zips. The second reads each GGUF file with llama.cpp's own Python package, quantizes the numbers of the F32 folder with it,
 and compares every tensor bit by bit. The third loads each GGUF file with llama.cpp and prints its loss with those. The exit code is 1 if one differs.
 """
 

@@ -14,7 +14,7 @@ TRUNK_VERSION=0.21.14
 GECKODRIVER_VERSION=0.37.1
 
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
-# Other flags, so other artefacts: each build would otherwise throw away the other's.
+# Other flags, so other artifacts: each build would otherwise throw away the other's.
 THREADS_TARGET=$TARGET/threads
 
 cd "$ROOT"
@@ -131,7 +131,7 @@ apt_install() {
         die "could not install $*"
 }
 
-# install_tool COMMAND CRATE VERSION LEVEL [CARGO FLAG...]: into .tools, optimised at that level, unless that very version
+# install_tool COMMAND CRATE VERSION LEVEL [CARGO FLAG...]: into .tools, optimized at that level, unless that very version
 # is on PATH already.
 install_tool() {
     local command=$1 crate=$2 version=$3 level=$4

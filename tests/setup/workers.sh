@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the engine's workers into a folder: by trunk after the page, or by hand: workers.sh FOLDER [NAME...].
-# A visitor loads the one that reads data and one of the others, so each is a file of its own. Always optimised: without, a tensor library is no use.
+# A visitor loads the one that reads data and one of the others, so each is a file of its own. Always optimized: without, a tensor library is no use.
 set -euo pipefail
 # shellcheck source=tests/setup/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

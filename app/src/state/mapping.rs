@@ -218,7 +218,7 @@ impl Default for ReadForm {
 }
 
 impl ReadForm {
-    /// As the dataset was read. The parts hold what was recognised, so that a correction begins there.
+    /// As the dataset was read. The parts hold what was recognized, so that a correction begins there.
     pub fn of(dataset: &DatasetSummary) -> Self {
         let mut form = Self {
             shape: Shape::of(&dataset.spec.mapping),

@@ -87,7 +87,7 @@ impl Default for DataSpec {
     }
 }
 
-/// The shape that a row was recognised as.
+/// The shape that a row was recognized as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowShape {
@@ -104,7 +104,7 @@ pub enum RowShape {
     Preference,
 }
 
-/// A dataset after reading, before tokenising.
+/// A dataset after reading, before tokenizing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DatasetSummary {
     pub names: Vec<String>,
@@ -263,7 +263,7 @@ pub struct RowSummary {
     pub findings: Vec<FindingKind>,
 }
 
-/// A dataset after tokenising under a [`DataSpec`].
+/// A dataset after tokenizing under a [`DataSpec`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PreparedSummary {
     pub spec: DataSpec,

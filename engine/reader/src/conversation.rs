@@ -22,7 +22,7 @@ use self::{
     call::{call, calls},
     part::{Content, content},
 };
-use super::{cell, mapping::RowFault, recognise::plain};
+use super::{cell, mapping::RowFault, recognize::plain};
 
 const MAX_MESSAGES: usize = 512;
 /// Where a message keeps its role and its text, without case and punctuation.

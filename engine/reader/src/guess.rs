@@ -23,7 +23,7 @@ use super::{
     gather::is_message_row,
     headers::english,
     path::Fields,
-    recognise::{compared_names, is_half, is_of_rejected, plain},
+    recognize::{compared_names, is_half, is_of_rejected, plain},
 };
 
 const MAX_RECORDS: usize = 1000;

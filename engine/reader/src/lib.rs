@@ -1,7 +1,7 @@
 //! Dataset files to rows, whatever people have: in a worker of its own that is small, reads by slices and may die.
 //!
 //! ```text
-//! bytes -> gzip | zip -> JSON | CSV | Parquet | text -> Record -> recognise | mapping -> Example
+//! bytes -> gzip | zip -> JSON | CSV | Parquet | text -> Record -> recognize | mapping -> Example
 //!       -> checks -> rows file ([`formats::row_file`]) -> engine
 //! ```
 //!
@@ -32,7 +32,7 @@ mod parquet;
 pub mod path;
 mod prose;
 mod python;
-pub mod recognise;
+pub mod recognize;
 pub mod record;
 mod sniff;
 mod source;

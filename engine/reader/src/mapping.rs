@@ -27,7 +27,7 @@ pub use self::{
 use super::{
     conversation::{Exported, conversation},
     path::{Fields, first_name, get},
-    recognise::{plain, recognise, unanswered},
+    recognize::{plain, recognize, unanswered},
 };
 
 /// Why a record gives no example.
@@ -81,7 +81,7 @@ pub struct Habits {
     pub has_labels: bool,
 }
 
-/// Reads `fields` as `mapping` says, and as what the row was recognised where that leaves it open.
+/// Reads `fields` as `mapping` says, and as what the row was recognized where that leaves it open.
 ///
 /// # Errors
 /// What is missing or of another kind.
@@ -92,7 +92,7 @@ pub fn example(
 ) -> Result<(Mapped, Mapping), RowFault> {
     let is_automatic = *mapping == Mapping::Automatic;
     let mapping = match mapping {
-        Mapping::Automatic => match recognise(fields) {
+        Mapping::Automatic => match recognize(fields) {
             Some(text @ Mapping::Text { .. }) if habits.has_answers => {
                 unanswered(fields).unwrap_or(text)
             }

@@ -8,7 +8,7 @@ use super::{
     cell::number,
     mapping::{Choices, Habits, is_empty_list, lists_alternatives, scalar},
     path::{Fields, get},
-    recognise::{is_answered_text, recognise},
+    recognize::{is_answered_text, recognize},
 };
 
 /// A look at the first rows of a file.
@@ -31,15 +31,15 @@ pub struct Survey {
 impl Survey {
     /// Takes note of a row.
     pub fn look(&mut self, fields: &Fields, mapping: &Mapping) {
-        let recognised;
+        let recognized;
         let mapping = match mapping {
             Mapping::Automatic => {
-                let Some(found) = recognise(fields) else {
+                let Some(found) = recognize(fields) else {
                     return;
                 };
                 self.has_answers |= is_answered_text(fields, &found);
-                recognised = found;
-                &recognised
+                recognized = found;
+                &recognized
             }
             fixed => fixed,
         };

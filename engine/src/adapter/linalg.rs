@@ -63,7 +63,7 @@ impl Rows {
     ///
     /// The first `i` vectors span the same space before and after. With the columns of `W` as vectors the result is `Q`
     /// of `W = Q R`, up to signs.
-    pub fn orthonormalise(&mut self) {
+    pub fn orthonormalize(&mut self) {
         for index in 0..self.shape()[0] {
             let (done, rest) = self.values.split_at_mut(index * self.len);
             let vector = &mut rest[..self.len];
@@ -210,7 +210,7 @@ mod tests {
         let mut rows = rows(&mut random, count, len);
         let copy = rows.row(0).iter().map(|v| 3.0 * v).collect::<Vec<_>>();
         rows.values.extend(copy);
-        rows.orthonormalise();
+        rows.orthonormalize();
         for (i, row) in rows.gram().iter().enumerate() {
             for (j, &product) in row.iter().enumerate() {
                 let expected = f64::from(u8::from(i == j && i < count));

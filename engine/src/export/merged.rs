@@ -16,7 +16,7 @@
 mod folder;
 mod from_files;
 mod llama_cpp;
-mod quantise;
+mod quantize;
 mod zip;
 
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub use self::{
     from_files::merge_files,
     zip::{FileSink, ZIP64_FROM},
 };
-use self::{llama_cpp::HeaderError, quantise::put_row, zip::Zip};
+use self::{llama_cpp::HeaderError, quantize::put_row, zip::Zip};
 use super::gguf::{interleaved_row, pad};
 use crate::{
     adapter::{Merging, Place},

@@ -285,7 +285,7 @@ impl ModelFiles {
     /// there. Tensors that follow from others (inverse frequencies, a tied head's copy) are passed over.
     ///
     /// # Errors
-    /// [`ModelError::Quantisation`], [`ModelError::Tensors`], or [`ModelError::Config`] for Llama 3's RoPE
+    /// [`ModelError::Quantization`], [`ModelError::Tensors`], or [`ModelError::Config`] for Llama 3's RoPE
     /// factors.
     pub fn check(&self) -> Result<(), ModelError> {
         let file = &self.weights.name;
@@ -316,7 +316,7 @@ impl ModelFiles {
             }
         }
         if let Some(first) = unreadable.first() {
-            return Err(ModelError::Quantisation {
+            return Err(ModelError::Quantization {
                 file: file.clone(),
                 file_type: self.file_type,
                 type_name: first.type_name,

@@ -134,7 +134,7 @@ pub enum ModelError {
         file_type.map_or(String::new(), |name| format!("this is {} {name} file, and ", article(name))),
         and_more(*others)
     )]
-    Quantisation {
+    Quantization {
         file: String,
         /// What the whole file is called for its types, such as `Q4_K_M`.
         file_type: Option<&'static str>,
@@ -234,7 +234,7 @@ impl ModelError {
             | Self::OtherTokenizer { .. }
             | Self::Vocabulary { .. } => FailureKind::Tokenizer,
             Self::SplitGguf { .. }
-            | Self::Quantisation { .. }
+            | Self::Quantization { .. }
             | Self::TooHeavy { .. }
             | Self::Config {
                 error:
@@ -265,7 +265,7 @@ impl ModelError {
             Self::Safetensors { file, error } => {
                 (file, error.tensor().map(|name| format!("tensor {name}")))
             }
-            Self::Quantisation { file, tensor, .. } | Self::NonFinite { file, tensor, .. } => {
+            Self::Quantization { file, tensor, .. } | Self::NonFinite { file, tensor, .. } => {
                 (file, Some(format!("tensor {tensor}")))
             }
             Self::Empty { file }
@@ -349,10 +349,10 @@ impl ModelError {
                 }
                 _ => "Check that the settings belong to this model, or download it again.",
             },
-            Self::Quantisation { is_gguf: true, .. } => {
+            Self::Quantization { is_gguf: true, .. } => {
                 "Take the Q8_0, F16, BF16 or F32 file of this model. Q5_1, Q5_0, Q4_1 and Q4_0 load as well, unless a tensor in them is of another type: llama.cpp often stores the head as Q6_K."
             }
-            Self::Quantisation { .. } => {
+            Self::Quantization { .. } => {
                 "Take the model's repository in BF16, F16 or F32, or a .gguf file of it in Q8_0 or F16."
             }
             Self::Tensors { problems, .. } if is_without_head(problems) => {

@@ -118,7 +118,7 @@ fn run(options: &Options) -> Result<(), BenchError> {
         );
     }
     report.write(&output)?;
-    report.summarise();
+    report.summarize();
     println!("\nWritten to {}", output.display());
     Ok(())
 }

@@ -249,9 +249,9 @@ impl<'a> Page<'a> {
                 Err(error) if error.is_out_of_reach() => {
                     // The driver scrolls it to the window's edge, where the page's head may stand before it. WebKitGTK's
                     // does not scroll at all to what is below the window by less than the page's scroll padding.
-                    let centre = "arguments[0].scrollIntoView({ block: 'center' })";
+                    let center = "arguments[0].scrollIntoView({ block: 'center' })";
                     self.session
-                        .script(centre, json!([Session::reference(&element)]))?;
+                        .script(center, json!([Session::reference(&element)]))?;
                     Ok(Seen::NotYet(error.to_string()))
                 }
                 Err(error) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! Whole readings: which rows come out, what they were recognised as, what is refused and where, what is found.
+//! Whole readings: which rows come out, what they were recognized as, what is refused and where, what is found.
 
 use std::io::Cursor;
 

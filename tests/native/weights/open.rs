@@ -175,17 +175,17 @@ fn unsupported_models_are_named() {
     assert_eq!(gpt2.kind, FailureKind::UnsupportedModel);
     assert!(gpt2.what.contains("gpt2"), "{gpt2}");
 
-    let mut quantised = tiny();
-    for tensor in &mut quantised.tensors[1..] {
+    let mut quantized = tiny();
+    for tensor in &mut quantized.tensors[1..] {
         tensor.number = if tensor.shape.len() > 1 { 12 } else { 0 };
     }
-    let quantised = gguf_failure(&quantised);
-    assert_eq!(quantised.kind, FailureKind::UnsupportedModel);
+    let quantized = gguf_failure(&quantized);
+    assert_eq!(quantized.kind, FailureKind::UnsupportedModel);
     assert!(
-        quantised.what.contains("the type Q4_K of tensor blk.0."),
-        "{quantised}"
+        quantized.what.contains("the type Q4_K of tensor blk.0."),
+        "{quantized}"
     );
-    assert!(quantised.what.contains("and 13 more"), "{quantised}");
+    assert!(quantized.what.contains("and 13 more"), "{quantized}");
 
     for (key, value) in [
         ("llama.rope.scaling.type", value::text("yarn")),

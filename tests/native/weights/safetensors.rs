@@ -57,7 +57,7 @@ fn models_of_every_type_open_and_load() {
 }
 
 #[test]
-fn truncation_is_recognised_at_every_byte() {
+fn truncation_is_recognized_at_every_byte() {
     let whole = safetensors(&[("a", "F32", &[2], &[0; 8]), ("b", "BF16", &[1, 3], &[0; 6])]);
     assert_eq!(read(&whole).unwrap().tensors.len(), 2);
     for length in 0..whole.len() {

@@ -84,7 +84,7 @@ fn what_was_asked_is_what_the_form_says() {
 }
 
 #[test]
-fn a_correction_begins_at_what_was_recognised() {
+fn a_correction_begins_at_what_was_recognized() {
     let dataset = DatasetSummary {
         mapping: Some(Mapping::PromptCompletion {
             system: None,

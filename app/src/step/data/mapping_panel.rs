@@ -10,14 +10,14 @@ use super::text_split::TextSplitFields;
 use crate::state::mapping::{Shape, in_words};
 use crate::store::Store;
 
-/// How rows are read: what was recognised, and a way to correct it by hand.
+/// How rows are read: what was recognized, and a way to correct it by hand.
 #[component]
 pub fn MappingPanel() -> impl IntoView {
     let store = Store::get();
     let form = store.read_form;
     let has_data = store.select(|state| state.mapped_dataset().is_some());
     let is_unusable = store.select(|state| state.readings.unusable.is_some());
-    let recognised = store.select(|state| state.mapped_dataset().map(recognised));
+    let recognized = store.select(|state| state.mapped_dataset().map(recognized));
     let panel = NodeRef::<Details>::new();
     // It opens where it is needed; only the user closes it.
     Effect::new(move |_| {
@@ -37,7 +37,7 @@ pub fn MappingPanel() -> impl IntoView {
     view! {
         <details class="disclosure mapping" hidden=move || !has_data.get() node_ref=panel>
             <summary>"Columns and format"</summary>
-            <p class="mapping-recognised">{move || recognised.get()}</p>
+            <p class="mapping-recognized">{move || recognized.get()}</p>
             <div class="fields">
                 <ShapeField />
                 {parts}
@@ -49,8 +49,8 @@ pub fn MappingPanel() -> impl IntoView {
     }
 }
 
-/// What was recognised, as a sentence.
-fn recognised(dataset: &DatasetSummary) -> String {
+/// What was recognized, as a sentence.
+fn recognized(dataset: &DatasetSummary) -> String {
     let files: Vec<String> = dataset
         .files
         .iter()

@@ -4,7 +4,7 @@ use protocol::Message;
 use serde_json::{Map, Value};
 
 use super::{CONTENT_NAMES, ROLE_NAMES};
-use crate::recognise::plain;
+use crate::recognize::plain;
 
 /// What is asked, and what is answered, where an object is a whole exchange.
 const ASKED: [&str; 9] = [

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{conversation::kind, recognise::plain};
+use crate::{conversation::kind, recognize::plain};
 
 /// The names of roles, without case and punctuation, and the role that templates know.
 const ROLES: [(&str, &str); 47] = [

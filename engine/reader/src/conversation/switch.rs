@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::recognise::plain;
+use crate::recognize::plain;
 
 /// 1 and true: the message is learned. OpenAI, Together, Mistral; LLaMA-Factory; ms-swift; axolotl; Tinker.
 const LEARNED: [&str; 8] = [

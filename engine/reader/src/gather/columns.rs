@@ -7,7 +7,7 @@ use super::written;
 use crate::{
     mapping::RowFault,
     path::Fields,
-    recognise::{plain, recognise},
+    recognize::{plain, recognize},
 };
 
 const CONVERSATION: &[&str] = &[
@@ -261,7 +261,7 @@ fn by_names(fields: &Fields) -> Option<Result<MessageColumns, RowFault>> {
             matches!(mapping, Mapping::Messages { messages, .. } if *messages == content);
         !is_text && !is_content
     };
-    if recognise(fields).as_ref().is_some_and(is_more) {
+    if recognize(fields).as_ref().is_some_and(is_more) {
         return None;
     }
     let Some(conversation) = conversation else {

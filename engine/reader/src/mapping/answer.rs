@@ -8,7 +8,7 @@ use crate::{
     cell,
     conversation::{has_role, kind, messages, role_of},
     path::last_name,
-    recognise::plain,
+    recognize::plain,
 };
 
 /// One side of an exchange.

@@ -4,7 +4,7 @@ use formats::row::Example;
 use serde_json::Value;
 
 use super::{Fields, Reading, RowFault, scalar};
-use crate::{cell, path::get, recognise::plain};
+use crate::{cell, path::get, recognize::plain};
 
 /// Choices that a question may have.
 const MAX_CHOICES: usize = 26;

@@ -1,7 +1,7 @@
 //! Rows that are not understood, and what can be said about them.
 
 use super::{Fields, RowFault, plain};
-use crate::recognise::{compared_names, missing_half};
+use crate::recognize::{compared_names, missing_half};
 
 /// Fields shown of a row that has none of the known ones.
 const MAX_SHOWN_FIELDS: usize = 6;

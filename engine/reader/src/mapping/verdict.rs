@@ -7,7 +7,7 @@ use crate::{
     cell::number,
     conversation::truth,
     path::{get, last_name},
-    recognise::plain,
+    recognize::plain,
 };
 
 /// Names of a column that says how much a row counts.

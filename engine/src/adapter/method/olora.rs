@@ -73,7 +73,7 @@ async fn started(start: Start<'_>) -> Result<Rc<dyn ModuleOnDevice>, Failure> {
     let unit = |i: usize| usize::from(i % in_features == i / in_features) as f64;
     let units = Rows::new((0..r * in_features).map(unit).collect(), in_features);
     let mut q = Rows::from_f32(&start.times_transposed(&units).await?, out_features);
-    q.orthonormalise();
+    q.orthonormalize();
     let a = start.times(&q).await?;
     pissa::residual(start, a, q.to_f32_columns())
 }

@@ -116,9 +116,9 @@ async fn started(
     let mut before: Vec<f64> = Vec::new();
     let mut round = 0;
     let (left, values) = loop {
-        right.orthonormalise();
+        right.orthonormalize();
         let mut left = Rows::from_f32(&start.power(&right).await?, out_features);
-        left.orthonormalise();
+        left.orthonormalize();
         // `left W`, whose singular values are those of `W` on the directions.
         right = Rows::from_f32(&start.times(&left).await?, in_features);
         let (squares, turn) = symmetric_eigen(right.gram());

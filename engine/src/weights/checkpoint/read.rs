@@ -87,7 +87,7 @@ pub(super) async fn part(
     order: RowOrder,
 ) -> Result<PackedMatrix, ModelError> {
     let Some(kind) = entry.kind else {
-        return Err(ModelError::Quantisation {
+        return Err(ModelError::Quantization {
             file: file.name.clone(),
             file_type: None,
             type_name: entry.type_name,

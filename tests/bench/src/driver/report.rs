@@ -213,7 +213,7 @@ impl Report {
     }
 
     /// Prints the ratio of the best peer to our best over all workloads.
-    pub fn summarise(&self) {
+    pub fn summarize(&self) {
         if !self.ratios.is_empty() {
             println!("\n== the best peer's time as a multiple of our best: least, median, most");
         }

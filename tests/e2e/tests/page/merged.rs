@@ -79,7 +79,7 @@ fn merged_models_leave_in_slices_and_can_be_cancelled() -> Outcome {
         modelfile.contains(&format!("FROM ./{name}")) && modelfile.contains("<|im_end|>"),
         "{modelfile}"
     );
-    let quantised = told_memory(&page)?;
+    let quantized = told_memory(&page)?;
     picture(&page, "merged-written")?;
 
     page.press("Download merged model")?;
@@ -94,8 +94,8 @@ fn merged_models_leave_in_slices_and_can_be_cancelled() -> Outcome {
     std::fs::remove_file(&zip)?;
     assert!(num_bytes > 538_000_000, "{num_bytes} bytes");
     let whole = told_memory(&page)?;
-    println!("memory: {quantised:.0} bytes for Q4_0, {whole:.0} for F32, {MAX_MEMORY:.0} allowed");
-    assert!(quantised < MAX_MEMORY && whole < MAX_MEMORY);
+    println!("memory: {quantized:.0} bytes for Q4_0, {whole:.0} for F32, {MAX_MEMORY:.0} allowed");
+    assert!(quantized < MAX_MEMORY && whole < MAX_MEMORY);
     page.expect_quiet_console()?;
     Ok(())
 }

@@ -259,11 +259,11 @@ pub fn questions(num_rows: usize, seed: u64) -> String {
         let thing = chance.pick(&[
             "kettle", "bicycle", "lantern", "window", "garden", "violin", "harbour", "pencil",
         ]);
-        let colour = chance.pick(&["red", "blue", "green", "silver", "amber"]);
+        let color = chance.pick(&["red", "blue", "green", "silver", "amber"]);
         let number = chance.below(90) + 10;
         let _ = writeln!(
             rows,
-            r#"{{"prompt": "Where is the {colour} {thing} {number}?", "completion": "Zounds! Shelf {number}, row {row}."}}"#
+            r#"{{"prompt": "Where is the {color} {thing} {number}?", "completion": "Zounds! Shelf {number}, row {row}."}}"#
         );
     }
     rows

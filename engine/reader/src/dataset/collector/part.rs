@@ -5,7 +5,7 @@ use protocol::{FileSummary, Side};
 use super::Collector;
 use crate::{
     path::Fields,
-    recognise::plain,
+    recognize::plain,
     split_name::{side_of_name, side_of_value},
 };
 

@@ -4,7 +4,7 @@ use protocol::Mapping;
 use serde_json::Value;
 
 use super::Collector;
-use crate::{cell, recognise::recognise, record::Record};
+use crate::{cell, recognize::recognize, record::Record};
 
 impl Collector<'_> {
     /// The record, or the one that its only text spells out where that has something to learn by its fields' names.
@@ -27,7 +27,7 @@ impl Collector<'_> {
             return record;
         };
         let fields: Vec<(String, Value)> = inner.into_iter().collect();
-        if recognise(&fields).is_none_or(|mapping| matches!(mapping, Mapping::Text { .. })) {
+        if recognize(&fields).is_none_or(|mapping| matches!(mapping, Mapping::Text { .. })) {
             return record;
         }
         let file = self

@@ -3,7 +3,7 @@
 use protocol::Mapping;
 
 use super::Collector;
-use crate::{mapping::is_weight, path::last_name, recognise::plain};
+use crate::{mapping::is_weight, path::last_name, recognize::plain};
 
 /// Columns that are named.
 const MAX_NAMED: usize = 5;

@@ -40,7 +40,7 @@ use super::{
 };
 
 /// What the fields' names say; `None` where they say nothing.
-pub fn recognise(fields: &Fields) -> Option<Mapping> {
+pub fn recognize(fields: &Fields) -> Option<Mapping> {
     // A file can have millions of empty rows.
     if fields.is_empty() {
         return None;
@@ -403,7 +403,7 @@ mod tests {
 
     fn of(record: Value) -> Option<Mapping> {
         let fields: Vec<_> = record.as_object().unwrap().clone().into_iter().collect();
-        recognise(&fields)
+        recognize(&fields)
     }
 
     fn pair(prompt: &str, input: Option<&str>, completion: &str) -> Option<Mapping> {

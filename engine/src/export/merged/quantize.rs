@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn blocks_have_the_bytes_of_llama_cpp() {
-        let golden = include_str!("../../../../tests/fixtures/export/quantised.json");
+        let golden = include_str!("../../../../tests/fixtures/export/quantized.json");
         let golden: Golden = serde_json::from_str(golden).unwrap();
         let kinds = [
             (PackedKind::Q8_0, &golden.bytes),

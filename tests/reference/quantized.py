@@ -1,6 +1,6 @@
-"""Makes `fixtures/export/quantised.json`: blocks of numbers, and how llama.cpp's own Python package quantizes them.
+"""Makes `fixtures/export/quantized.json`: blocks of numbers, and how llama.cpp's own Python package quantizes them.
 
-Run: python tests/reference/quantised.py
+Run: python tests/reference/quantized.py
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy
 from gguf import GGMLQuantizationType, quants
 
-FIXTURE = Path(__file__).resolve().parent.parent / "fixtures" / "export" / "quantised.json"
+FIXTURE = Path(__file__).resolve().parent.parent / "fixtures" / "export" / "quantized.json"
 KINDS = [GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q4_0]
 
 
