@@ -74,6 +74,6 @@ fn the_page_without_its_workers_is_light() -> Outcome {
         }
     }
     println!("{bytes} bytes gzipped");
-    assert!(bytes < 800_000, "{bytes} bytes gzipped");
+    assert!(bytes < 700_000, "{bytes} bytes gzipped");
     Ok(())
 }
