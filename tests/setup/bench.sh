@@ -31,6 +31,7 @@ place_site() {
     mkdir -p "$SITE/ours"
     cp "$BENCH"/site/* "$SITE/"
     cp engine/worker/src/thread.js "$SITE/worker_thread.js"
+    cp engine/worker/src/life.js "$SITE/worker_life.js"
     place_model "$SITE/models"
     local modules=$BENCH/node_modules
     place_peer jax "$modules"/@jax-js/jax/dist/*
