@@ -4,7 +4,7 @@ use protocol::{DeviceKind, DeviceReport, Precision};
 
 /// How much the blocks may keep of a forward beyond their inputs: enough for SmolLM2-135M at about 256 tokens. Beyond
 /// that, the first blocks are computed twice.
-const KEPT_BYTES: usize = 192 << 20;
+const ACTIVATION_BUDGET_BYTES: usize = 192 << 20;
 
 /// A device as plans and passes see it. It is plain data, copied into each [plan](crate::plan::RunPlan) of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct DeviceProfile {
     /// The maximum of a model's weights, if known.
     pub max_weights_bytes: Option<u64>,
     /// How much the blocks may keep of a forward beyond their inputs; more saves recomputing them.
-    pub kept_bytes: usize,
+    pub activation_budget_bytes: usize,
 }
 
 impl DeviceProfile {
@@ -32,7 +32,7 @@ impl DeviceProfile {
             threads: 1,
             limit_bytes: None,
             max_weights_bytes: None,
-            kept_bytes: KEPT_BYTES,
+            activation_budget_bytes: ACTIVATION_BUDGET_BYTES,
         }
     }
 

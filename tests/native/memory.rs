@@ -81,7 +81,7 @@ fn peak_of_step(model: &Model, tokens: usize) -> usize {
     let host = ScriptedHost::default();
     let pacing = Pacing::new(&host);
     let mut state = block_on(TrainingState::start(&spec(), model, golden::profile())).unwrap();
-    state.device.kept_bytes = 0;
+    state.device.activation_budget_bytes = 0;
     let mut step = || block_on(state.step(model, &batch, 1e-3, &pacing)).unwrap();
     // The first step allocates what stays.
     step();

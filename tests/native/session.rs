@@ -547,7 +547,8 @@ fn packed_rows_have_the_loss_and_gradient_of_unpacked_ones() {
         let parameters = state.parameters.iter_mut();
         parameters.for_each(|parameter| *parameter += 0.1 * random.unit());
         // In one pass, in several, and a row at a time.
-        state.device.kept_bytes = [golden::profile().kept_bytes, 100_000, 0][random.size(0..3)];
+        state.device.activation_budget_bytes =
+            [golden::profile().activation_budget_bytes, 100_000, 0][random.size(0..3)];
         let error = block_on(check_packing(&bench.model, &state, &rows));
         println!("{name}: gradients within {error:.1e}");
     }

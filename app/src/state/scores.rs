@@ -19,7 +19,7 @@ pub fn side_name(side: Side) -> &'static str {
 }
 
 /// A sentence about what was scored.
-pub fn lead(report: &ScoreReport) -> String {
+pub fn headline(report: &ScoreReport) -> String {
     let total = &report.total;
     let row = if total.num_rows == 1 { "row" } else { "rows" };
     format!(

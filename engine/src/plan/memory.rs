@@ -10,7 +10,7 @@
 //! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
 //! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` per module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
-//! | kept blocks | what the backward of the last blocks needs, as many as the [device](DeviceProfile::kept_bytes) may keep, besides that one |
+//! | kept blocks | what the backward of the last blocks needs, as many as the [device](DeviceProfile::activation_budget_bytes) may keep, besides that one |
 //! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
 //! | adapter | multiples of the trainable parameters |
 //!
@@ -163,9 +163,9 @@ impl MemoryEstimate {
             DeviceKind::Cpu => (worker_bytes(model, device), COPIES_OF_ADAPTER),
         };
         let block = block_shape(spec, model, device.precision);
-        let pass_tokens = device
-            .has_short_passes()
-            .then(|| block.num_tokens(model.num_hidden_layers, device.kept_bytes) as u64);
+        let pass_tokens = device.has_short_passes().then(|| {
+            block.num_tokens(model.num_hidden_layers, device.activation_budget_bytes) as u64
+        });
         let trainable_parameters = super::trainable_parameters(spec, model);
         let batch = BatchShape::new(spec, dataset, pass_tokens);
         let activations_bytes = activations_bytes(spec, model, &batch, device.precision);
@@ -176,7 +176,12 @@ impl MemoryEstimate {
             worker_bytes,
             block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens(), hidden]]),
             activations_bytes,
-            kept_blocks_bytes: kept_blocks_bytes(block, model, &batch, device.kept_bytes),
+            kept_blocks_bytes: kept_blocks_bytes(
+                block,
+                model,
+                &batch,
+                device.activation_budget_bytes,
+            ),
             head_bytes,
             adapter_bytes: numbers(&[&[copies_of_adapter, trainable_parameters]]),
             gaps_bytes: activations_bytes.saturating_add(head_bytes) / whole * part,

@@ -133,7 +133,7 @@ impl TimeEstimate {
         let num_kept = shape.num_kept(
             tokens as u64,
             model.num_hidden_layers,
-            plan.device.kept_bytes,
+            plan.device.activation_budget_bytes,
         ) as f64;
         let is_kept = spec.packing && plan.device.has_short_passes();
         let again = if is_kept {

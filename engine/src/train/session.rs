@@ -129,7 +129,7 @@ pub async fn train(input: TrainingInput<'_>, surroundings: &dyn Surroundings) ->
     if ended == Err(Interruption::Stopped) {
         outcome = RunOutcome::Stopped;
         session.pacing.ignore_stop();
-        ended = session.settle().await;
+        ended = session.keep_an_adapter().await;
     }
     match ended {
         Err(Interruption::Failed(error)) => {
@@ -361,7 +361,7 @@ impl<'a> Session<'a> {
 
     /// Makes sure that the run has an adapter to keep when it ends: the best one that was scored, otherwise the current
     /// one.
-    async fn settle(&mut self) -> Result<(), Interruption<TrainError>> {
+    async fn keep_an_adapter(&mut self) -> Result<(), Interruption<TrainError>> {
         let steps = self.state.optimizer.step;
         let is_settled = self.best.is_some() && !self.input.validation.is_empty();
         if is_settled || steps == 0 {
@@ -370,15 +370,15 @@ impl<'a> Session<'a> {
         self.evaluate(steps).await
     }
 
-    /// Like [`Self::settle`], after a failure: with the newest parameters that are known to be good.
+    /// Like [`Self::keep_an_adapter`], after a failure: with the newest parameters that are known to be good.
     async fn fall_back(&mut self) {
         self.pacing.ignore_stop();
-        if let Some(Snapshot { step, parameters }) = self.state.sound.take() {
+        if let Some(Snapshot { step, parameters }) = self.state.last_finite.take() {
             self.state.parameters = parameters;
             self.state.optimizer.step = step;
             // A failure here hides nothing: the first failure is reported, and what was kept stays. A lost device can
             // no longer score, but its failure does not mean that the parameters are bad.
-            if let Err(Interruption::Failed(TrainError::Device(_))) = self.settle().await
+            if let Err(Interruption::Failed(TrainError::Device(_))) = self.keep_an_adapter().await
                 && self.best.is_none()
             {
                 self.keep(step, None);

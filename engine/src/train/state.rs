@@ -44,7 +44,7 @@ pub struct TrainingState {
     pub optimizer: AdamW,
     /// The newest parameters known to give a finite loss and gradient; `None` before the second step, since the initial
     /// parameters are not a tuned adapter.
-    pub sound: Option<Snapshot>,
+    pub last_finite: Option<Snapshot>,
     /// The learning rate of the latest step that changed the parameters; a rate of 0 changes nothing.
     pub learned_at: Option<f64>,
     /// What computes the steps, and in which precision.
@@ -121,7 +121,7 @@ impl TrainingState {
             optimizer: AdamW::new(AdamWConfig::from(spec), parameters.len()).with_groups(groups),
             form,
             parameters,
-            sound: None,
+            last_finite: None,
             learned_at: None,
             device,
             max_grad_norm: spec.max_grad_norm,
@@ -163,7 +163,7 @@ impl TrainingState {
         }
         // This step's loss and gradient were computed with the present parameters, which proves them usable.
         if done > 0 {
-            self.sound = Some(Snapshot {
+            self.last_finite = Some(Snapshot {
                 step: done,
                 parameters: self.parameters.clone(),
             });
@@ -241,7 +241,7 @@ impl TrainingState {
         );
         let max_tokens = match shape {
             Some(shape) if self.device.has_short_passes() => {
-                shape.num_tokens(model.blocks.len(), self.device.kept_bytes)
+                shape.num_tokens(model.blocks.len(), self.device.activation_budget_bytes)
             }
             _ => usize::MAX,
         };

@@ -1,7 +1,7 @@
 //! One pass over a batch: the loss, and the gradient of every adapter.
 //!
 //! The forward keeps each block's input, and everything the backward needs for as many of the last blocks as the
-//! [device](DeviceProfile::kept_bytes) may keep. The head returns the gradient of its input (see [`super::loss`]);
+//! [device](DeviceProfile::activation_budget_bytes) may keep. The head returns the gradient of its input (see [`super::loss`]);
 //! then, from the last block to the first, a block that kept only its input is recomputed, this time keeping what its
 //! backward needs (Chen et al., arXiv 1604.06174). So memory grows by one activation per block, whatever the depth, and
 //! for short sequences no block is computed twice. Every block boundary is a place to yield, to pause and to stop.
@@ -102,7 +102,7 @@ pub async fn forward_backward(
         pacing,
     };
     let (hidden, kept) = pass
-        .forward_saving(adapter, batch, device.kept_bytes)
+        .forward_saving(adapter, batch, device.activation_budget_bytes)
         .await?;
 
     let scored = Scored::of(batch);

@@ -234,9 +234,9 @@ pub async fn check_adapter(
     // packed or padded.
     let mut gradient = 0.0f64;
     for batch in [fixture::batch(&rows), fixture::packed(&rows)] {
-        for kept_bytes in [0, profile().kept_bytes] {
+        for kept_bytes in [0, profile().activation_budget_bytes] {
             let mut start = state.clone();
-            start.device.kept_bytes = kept_bytes;
+            start.device.activation_budget_bytes = kept_bytes;
             let batch = batch.clone();
             let error =
                 check_gradient(&model, batch, &golden, &tensors, &mut start, tolerances).await;

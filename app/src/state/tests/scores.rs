@@ -1,6 +1,6 @@
 use protocol::*;
 
-use crate::state::scores::{lead, measures, of_keep, of_labels};
+use crate::state::scores::{headline, measures, of_keep, of_labels};
 
 fn model(loss: f64, token_accuracy: f64, exact_matches: usize) -> ModelScore {
     ModelScore {
@@ -57,7 +57,7 @@ fn what_was_forgotten_is_told_by_its_size() {
 }
 
 #[test]
-fn the_lead_names_the_rows() {
+fn the_headline_names_the_rows() {
     let total = both(model(3.0, 0.0, 0), model(2.0, 0.0, 0));
     let mut report = ScoreReport {
         side: Side::Validation,
@@ -70,12 +70,12 @@ fn the_lead_names_the_rows() {
         rows: Vec::new(),
     };
     assert_eq!(
-        lead(&report),
+        headline(&report),
         "1,200 held-out rows: mean loss 3.0000 without the adapter and 2.0000 with it, over 45,000 tokens."
     );
     report.side = Side::Test;
     report.total.num_rows = 1;
-    assert!(lead(&report).starts_with("1 test row: mean loss"));
+    assert!(headline(&report).starts_with("1 test row: mean loss"));
 }
 
 #[test]

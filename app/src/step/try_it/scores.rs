@@ -4,7 +4,7 @@ use protocol::{BothScores, KeepScore, LabelScore, RowChange, RowFilter, ScoreRep
 use crate::shared::show_row::ShowRow;
 use crate::state::State;
 use crate::state::format::{count, loss};
-use crate::state::scores::{lead, measures, of_keep, of_labels, side_name};
+use crate::state::scores::{headline, measures, of_keep, of_labels, side_name};
 use crate::state::trial::Tried;
 use crate::store::Store;
 
@@ -53,7 +53,7 @@ fn sides(state: &State) -> Vec<Side> {
 #[component]
 fn Report(report: ScoreReport) -> impl IntoView {
     let rows = format!("{} rows", side_name(report.side));
-    let what = lead(&report);
+    let what = headline(&report);
     // The table may show another dataset by now.
     let sha256 = report.dataset_sha256;
     let is_shown = Store::get().select(move |state| {

@@ -17,7 +17,7 @@ use super::{
 
 /// The layout of a matrix from which vectors of four can be read.
 #[derive(Debug, Clone, Copy)]
-struct Lie {
+struct VectorLayout {
     along: Along,
     /// Vectors from one edge, or step of `k`, to the next.
     pitch: usize,
@@ -48,23 +48,23 @@ impl Side {
         }
     }
 
-    fn lie(self) -> Option<Lie> {
+    fn vector_layout(self) -> Option<VectorLayout> {
         let by_four = |stride: usize| stride.is_multiple_of(4).then_some(stride / 4);
         let batch = by_four(self.batch_stride)?;
         if !self.k.is_multiple_of(4) {
             return None;
         }
-        let lie = |along, pitch| Lie {
+        let layout = |along, pitch| VectorLayout {
             along,
             pitch,
             batch,
         };
         if self.k_stride == 1 {
-            return by_four(self.edge_stride).map(|pitch| lie(Along::K, pitch));
+            return by_four(self.edge_stride).map(|pitch| layout(Along::K, pitch));
         }
         let in_groups = self.edge_stride == 1 && self.edges.is_multiple_of(4);
         let pitch = by_four(self.k_stride).filter(|_| in_groups)?;
-        Some(lie(Along::Edges, pitch))
+        Some(layout(Along::Edges, pitch))
     }
 }
 
@@ -89,7 +89,7 @@ pub fn matmul_by(variant: Variant, lhs: CubeTensor, rhs: CubeTensor) -> CubeTens
     if batch * left.edges * right.edges == 0 {
         return out;
     }
-    match (left.lie(), right.lie()) {
+    match (left.vector_layout(), right.vector_layout()) {
         (Some(l), Some(r)) if right.edges.is_multiple_of(4) => {
             let sizes = Sizes {
                 batch,
@@ -152,8 +152,8 @@ fn count(x: usize, y: usize, z: usize) -> CubeCount {
 fn launch_dense(
     variant: Variant,
     sizes: Sizes,
-    (lhs, left): (CubeTensor, Lie),
-    (rhs, right): (CubeTensor, Lie),
+    (lhs, left): (CubeTensor, VectorLayout),
+    (rhs, right): (CubeTensor, VectorLayout),
     out: &CubeTensor,
 ) {
     let client = out.client.clone();
