@@ -186,7 +186,8 @@ impl Tokenizer {
         json::parts(tokenizer, config).map(Self::assemble)
     }
 
-    /// Builds the tokenizer, with the ends of a turn by name added to those that the file gives.
+    /// Builds the tokenizer, with the ends of a turn by name added to those that the file gives. Until
+    /// [`Self::with_num_embeddings`] is called, every id counts as embedded.
     fn assemble(parts: Parts) -> Self {
         let added = parts.inner.get_added_vocabulary();
         let named = END_OF_TURN_TOKENS
@@ -347,7 +348,7 @@ impl Tokenizer {
         DecodeStream::new(self, skip_special_tokens)
     }
 
-    /// Returns one token for the eye.
+    /// Returns one token in a form that a person can read.
     ///
     /// ```text
     /// a word                            " the"
@@ -412,7 +413,7 @@ impl Tokenizer {
     }
 }
 
-/// Words a failure of `tokenizers`, whose errors are opaque.
+/// Turns a failure of `tokenizers` into ours; their errors are opaque, so the message is all there is.
 fn encode_error(error: tokenizers::Error) -> TokenizerError {
     TokenizerError::Encode(error.to_string())
 }

@@ -39,9 +39,9 @@ const CONTROL: i32 = 3;
 /// The type of words that are matched whole.
 const USER_DEFINED: i32 = 4;
 
-/// How text is split into pieces before the merges.
+/// How text is split into pieces before the merges, which never cross the borders of a piece.
 enum Splitting {
-    /// GPT-2's own pattern.
+    /// GPT-2's own pattern: contractions, words and runs of digits, each with the space before it.
     Gpt2,
     /// Each digit separately, then GPT-2's pattern.
     Digits,
@@ -67,7 +67,8 @@ const TEKKEN: &str = concat!(
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
 
-/// Returns the splitting for a keyword of `tokenizer.ggml.pre`; `None` for unknown ones.
+/// Returns the splitting for a keyword of `tokenizer.ggml.pre`; `None` for unknown ones. A file without the keyword,
+/// as converters wrote them before there was one, counts as GPT-2's.
 fn splitting(pre: &str) -> Option<Splitting> {
     match pre {
         "" | "default" | "gpt-2" | "mpt" | "olmo" => Some(Splitting::Gpt2),
@@ -87,7 +88,7 @@ fn is_normalized(pre: &str) -> bool {
     pre == "qwen2"
 }
 
-/// Returns the normalizer in the form of `tokenizer.json`.
+/// Returns the normalizer for a keyword in the form of `tokenizer.json`: NFC or `null`.
 fn normalizer_json(pre: &str) -> Value {
     match is_normalized(pre) {
         true => json!({"type": "NFC"}),
@@ -127,6 +128,12 @@ fn pre_tokenizer_json(splitting: &Splitting) -> Value {
 
 /// Returns the keyword of `tokenizer.ggml.pre` for a parsed `tokenizer.json`; `None` if its model is not BPE or
 /// no known keyword matches its pre-tokenizer and normalizer exactly.
+///
+/// ```text
+/// {"normalizer": null, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+///     {"type": "Digits", "individual_digits": true}, {"type": "ByteLevel", "add_prefix_space": false, ...}]}}
+/// -> "smollm"
+/// ```
 pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
     // Trimming offsets does not change ids.
     fn plain(value: &Value) -> Value {
@@ -152,6 +159,9 @@ pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
 }
 
 /// Returns the vocabulary as a `tokenizer.json` that HF's `tokenizers` reads, for a merged model in HF's form.
+///
+/// It makes the same ids as the tokenizer that [`super::Tokenizer::from_gguf`] builds. A BOS becomes a
+/// `TemplateProcessing`, and only where the file asks for one.
 ///
 /// # Errors
 /// Those of [`super::Tokenizer::from_gguf`].
@@ -218,6 +228,9 @@ fn known_splitting(vocabulary: &GgufVocabulary) -> Result<Splitting, TokenizerEr
 
 /// Checks a vocabulary and builds what [`super::Tokenizer::from_gguf`] needs.
 ///
+/// The parts are those that [`to_json`] writes: normalizer, pre-tokenizer, model, decoder, added tokens. The chat
+/// template is a key of its own in GGUF, outside of the vocabulary, so there is none here.
+///
 /// # Errors
 /// [`TokenizerError::Unsupported`] for SentencePiece and unknown keywords, [`TokenizerError::Damaged`] for
 /// metadata that contradicts itself.
@@ -258,7 +271,7 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
     })
 }
 
-/// Checks the lengths of the lists against the limits and each other.
+/// Checks the lengths of the lists against the limits and each other. A file may leave the types out altogether.
 ///
 /// # Errors
 /// [`TokenizerError::Damaged`]
@@ -305,6 +318,11 @@ fn special_ids(vocabulary: &GgufVocabulary) -> Result<SpecialIds, TokenizerError
 }
 
 /// Builds the BPE model. Tokens outside the byte alphabet are spelled in it, as in transformers.
+///
+/// ```text
+/// "Ġthe"     as it is
+/// "a b"      "aĠb"       a plain space is not in the alphabet
+/// ```
 ///
 /// # Errors
 /// [`TokenizerError::Damaged`] for a merge that is no pair, and those of [`build_bpe`].
@@ -361,7 +379,10 @@ pub(super) fn build_bpe(
         .map_err(|error| TokenizerError::Damaged(error.to_string()))
 }
 
-/// Builds the pre-tokenizer for a splitting; [`pre_tokenizer_json`] writes the same.
+/// Builds the pre-tokenizer for a splitting; [`pre_tokenizer_json`] writes the same. No space is put before a text.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] for a pattern that does not compile, which none of the table's is.
 fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, TokenizerError> {
     let byte_level = |use_regex| PreTokenizerWrapper::from(ByteLevel::new(false, true, use_regex));
     let steps = match splitting {
@@ -381,7 +402,8 @@ fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, Tokenizer
 /// ones, the user-defined ones as plain ones.
 ///
 /// A token that is not written in the byte alphabet is mislabeled and left out; otherwise it would get an id
-/// past the vocabulary (transformers does the same).
+/// past the vocabulary (transformers does the same), since [`model`] spells it differently. Of tokens that occur
+/// twice, the first counts.
 fn added_tokens(vocabulary: &GgufVocabulary, special: SpecialIds) -> Vec<AddedToken> {
     let roles: BTreeSet<u32> = [special.bos, special.eos, special.unk, special.pad]
         .into_iter()

@@ -24,11 +24,11 @@ use tokenizers::{
 
 use super::{TokenSpan, Tokenizer, TokenizerError, encode_error};
 
-/// Tokens that are matched whole in a text; the most in use are some 6,500.
+/// The maximum number of tokens that are matched whole in a text; the most in use are some 6,500.
 pub(super) const MAX_ADDED_TOKENS: usize = 1 << 16;
-/// Bytes of such a token.
+/// The maximum number of bytes of such a token.
 const MAX_ADDED_TOKEN_BYTES: usize = 512;
-/// Bytes of all such tokens together.
+/// The maximum number of bytes of all such tokens together.
 const MAX_ADDED_BYTES: usize = 1 << 20;
 
 /// The private-use characters used as guards; the mark of the turns is another one.
@@ -51,7 +51,9 @@ pub(super) struct AddedTokens {
 /// A token that is matched whole.
 #[derive(Debug, Clone)]
 struct AddedToken {
+    /// Its id in the vocabulary.
     id: u32,
+    /// What is looked for in a text; never empty.
     text: String,
     /// Whether it is a control token, which decoding can skip.
     is_special: bool,
@@ -140,7 +142,8 @@ impl Tokenizer {
             .find(|guard| texts.clone().all(|text| !text.contains(*guard)))
     }
 
-    /// Returns the text with a guard after the first character of each special token.
+    /// Returns the text with a guard after the first character of each special token. A token of a single
+    /// character cannot be interrupted, so a guard does not change how it is read.
     pub fn guard(&self, text: &str, guard: char) -> String {
         let mut guarded = String::with_capacity(text.len());
         let mut done = 0;
@@ -193,7 +196,8 @@ impl Tokenizer {
     }
 
     /// Encodes like `tokenizers`, except for added tokens that contain one of `guards`, which are ascending
-    /// byte offsets in `text`.
+    /// byte offsets in `text`. All added tokens are matched before the text is normalized and inside of words, too:
+    /// the flags `normalized` and `single_word` make no difference here.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`]
@@ -253,7 +257,11 @@ impl Tokenizer {
     }
 }
 
-/// Splits a text at its added tokens, which need no further tokenization.
+/// Splits a text at its added tokens, which need no further tokenization. `tokens` are ascending and do not overlap.
+///
+/// ```text
+/// "Hi<|im_end|>!"     ("Hi", None)  ("<|im_end|>", Some([2]))  ("!", None)
+/// ```
 fn pieces(
     whole: &NormalizedString,
     tokens: &[(Range<usize>, u32)],

@@ -11,8 +11,9 @@ use super::{
     component::{Pattern, unsupported},
 };
 
-/// Patterns and replacements longer than this are not part of a real tokenizer.
+/// The maximum number of bytes of all patterns of a kind; no real tokenizer has longer ones.
 const MAX_PATTERN_BYTES: usize = 1 << 13;
+/// The maximum number of bytes of one replacement, or of one text that is put before others.
 const MAX_REPLACEMENT_BYTES: usize = 64;
 /// Components of one kind, in sequences or not; the most in use are 8.
 const MAX_COMPONENTS: usize = 32;
@@ -26,6 +27,7 @@ const MAX_REPETITIONS: u64 = 1_000;
 /// Classes of characters in all patterns, each counted as often as its pattern's repetitions repeat. A class such as
 /// `\p{L}` takes some 60 KB once its pattern is compiled; real patterns have up to 90.
 const MAX_CLASSES: u64 = 500;
+
 /// What the components of one kind have used up so far.
 pub(super) struct Budget {
     /// Such as "normalizers", for messages.

@@ -149,7 +149,7 @@ pub(super) enum Decoder {
 }
 
 /// What adds special tokens around a text. It is never run: [`collect_special`] reads from it which tokens these are,
-/// so that the engine decides where they are wanted.
+/// so that the engine decides where they are wanted. `ByteLevel` trims offsets and adds nothing.
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum PostProcessor {
@@ -157,7 +157,6 @@ pub(super) enum PostProcessor {
     Sequence {
         processors: Vec<Self>,
     },
-    /// Trims offsets and adds nothing.
     ByteLevel,
     /// Puts tokens around a text as a template says.
     TemplateProcessing {

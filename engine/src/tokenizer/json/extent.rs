@@ -2,7 +2,7 @@
 //! text.
 //!
 //! One flat pass over the bytes finds the top-level parts and counts what decides their size in memory: commas
-//! in the vocabulary and the added tokens, bytes in all others. It must never count too little for a file that
+//! in the model and the added tokens, bytes in all others. It must never count too little for a file that
 //! serde accepts; for anything else the parser fails later.
 
 use super::super::{MAX_MERGES, MAX_VOCAB_SIZE, TokenizerError, plain::MAX_ADDED_TOKENS};
@@ -16,6 +16,11 @@ const MAX_MODEL_COMMAS: usize = MAX_VOCAB_SIZE + 2 * MAX_MERGES + 64;
 const MAX_ADDED_COMMAS: usize = 8 * MAX_ADDED_TOKENS;
 
 /// Refuses a file with a part that is larger than any real one.
+///
+/// ```text
+/// {"version": "1.0", "model": {"vocab": {"a": 0, "b": 1}, "merges": []}}
+///            5 bytes          2 commas                                     to the end of each part
+/// ```
 ///
 /// # Errors
 /// [`TokenizerError::Unsupported`] with the name of the part.
@@ -67,6 +72,9 @@ struct Part<'a> {
 impl Part<'_> {
     /// Compares the part with its limit. Called after every byte, so a hostile file is left as soon as it
     /// shows.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unsupported`] beyond the limit.
     fn check(&self) -> Result<(), TokenizerError> {
         let (most, counted, is_beyond) = match self.name {
             b"model" => (MAX_MODEL_COMMAS, "entries", self.commas > MAX_MODEL_COMMAS),
