@@ -31,7 +31,7 @@ const SLICE_WEIGHTS: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     AsInPeft,
-    /// Rows and columns changed over, as mlx-lm has its pairs.
+    /// Rows and columns are swapped, as mlx-lm has its pairs.
     Transposed,
     /// The two halves of each head's rows are interleaved, as llama.cpp has those of queries and keys.
     ///

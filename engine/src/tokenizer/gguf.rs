@@ -402,8 +402,8 @@ fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, Tokenizer
 /// ones, the user-defined ones as plain ones.
 ///
 /// A token that is not written in the byte alphabet is mislabeled and left out; otherwise it would get an id
-/// past the vocabulary (transformers does the same), since [`model`] spells it differently. Of tokens that occur
-/// twice, the first counts.
+/// past the vocabulary (transformers does the same), since [`model`] spells it differently. A text that occurs
+/// twice is added once.
 fn added_tokens(vocabulary: &GgufVocabulary, special: SpecialIds) -> Vec<AddedToken> {
     let roles: BTreeSet<u32> = [special.bos, special.eos, special.unk, special.pad]
         .into_iter()

@@ -19,7 +19,7 @@ const MAX_ADDED_COMMAS: usize = 8 * MAX_ADDED_TOKENS;
 ///
 /// ```text
 /// {"version": "1.0", "model": {"vocab": {"a": 0, "b": 1}, "merges": []}}
-///            5 bytes          2 commas                                     to the end of each part
+///            15 bytes         2 commas             a part ends where the colon of the next one is
 /// ```
 ///
 /// # Errors
