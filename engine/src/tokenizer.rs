@@ -39,7 +39,7 @@ const MAX_VOCAB_SIZE: usize = 400_000;
 /// The maximum number of merges; the most in use are 514,906.
 const MAX_MERGES: usize = 1 << 19;
 
-/// Tokens without an embedding that a note names; of more, only the number is told.
+/// The maximum number of tokens without an embedding that a note names; of more, only the number is told.
 const NUM_NAMED_TOKENS: usize = 5;
 
 /// Tokens that end a turn or a text in the models in use, besides the one that the file names as `eos`. They
@@ -142,8 +142,10 @@ pub struct Tokenizer {
     chat_template: Option<String>,
 }
 
-/// What a file says about a tokenizer, checked, before [`Tokenizer::assemble`]. Both formats end here.
+/// What a file says about a tokenizer, checked, before [`Tokenizer::assemble`]. Both formats end here. The fields
+/// without a comment are those of [`Tokenizer`].
 struct Parts {
+    /// Normalizer, pre-tokenizer, model, decoder and added tokens; no truncation, padding or post-processor.
     inner: tokenizers::Tokenizer,
     special: SpecialIds,
     /// Ids that the file itself names as ends of a turn.
@@ -152,6 +154,7 @@ struct Parts {
     suffix: Vec<u32>,
     vocab_size: usize,
     is_byte_level: bool,
+    /// A GGUF's template is read with the checkpoint, so this is `None` for one.
     chat_template: Option<String>,
 }
 

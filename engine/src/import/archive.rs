@@ -31,7 +31,7 @@ const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
 const MAX_ENTRIES: u64 = 1000;
 /// The maximum number of bytes of the directory, which is read whole.
 const MAX_DIRECTORY_BYTES: u64 = 16 << 20;
-/// How many times the archive's size the files in it may come to together, plus [`ALWAYS_ALLOWED_BYTES`].
+/// The factor of the limit: the files in an archive may come to this times its size, plus [`ALWAYS_ALLOWED_BYTES`].
 ///
 /// An adapter hardly shrinks, except for one whose matrices are still zeros. Its numbers take up to twice as
 /// much again once they are read.

@@ -81,7 +81,9 @@ pub enum Mismatch {
     #[error("{tensor} has the shape {actual:?}, but the config and the model need {expected:?}")]
     Shape {
         tensor: String,
+        /// As the file has it, or its transpose where the program stores it so.
         actual: Vec<u64>,
+        /// As the layout of the config over the model has it.
         expected: Vec<usize>,
     },
     /// A type that adapters are not read in, such as I64 or a quantized one; `type_name` is the format's own.

@@ -36,7 +36,7 @@ use crate::weights::checkpoint::GgufVocabulary;
 
 /// The type of control tokens, such as `<|im_end|>` (`LLAMA_TOKEN_TYPE_CONTROL` in llama.cpp).
 const CONTROL: i32 = 3;
-/// The type of words that are matched whole.
+/// The type of words that are matched whole and are ordinary text otherwise (`LLAMA_TOKEN_TYPE_USER_DEFINED`).
 const USER_DEFINED: i32 = 4;
 
 /// How text is split into pieces before the merges, which never cross the borders of a piece.
@@ -404,6 +404,13 @@ fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, Tokenizer
 /// A token that is not written in the byte alphabet is mislabeled and left out; otherwise it would get an id
 /// past the vocabulary (transformers does the same), since [`model`] spells it differently. A text that occurs
 /// twice is added once.
+///
+/// ```text
+/// id 2   "<|im_end|>"   type 3          added, special
+/// id 9   "<tool_call>"  type 4          added, not special: decoding keeps it
+/// id 17  "Ġthe"         type 1          made by merges alone
+/// id 30  "<｜User｜>"    type 3          left out for its U+FF5C: split like any other text
+/// ```
 fn added_tokens(vocabulary: &GgufVocabulary, special: SpecialIds) -> Vec<AddedToken> {
     let roles: BTreeSet<u32> = [special.bos, special.eos, special.unk, special.pad]
         .into_iter()

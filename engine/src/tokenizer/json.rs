@@ -38,9 +38,9 @@ use super::{
 };
 use crate::weights::json;
 
-/// Bytes of either file. The largest in use have 34 MB.
+/// The maximum number of bytes of either file. The largest in use have 34 MB.
 const MAX_FILE_BYTES: usize = 64 << 20;
-/// Bytes of one token of the vocabulary.
+/// The maximum number of bytes of one token of the vocabulary.
 const MAX_TOKEN_BYTES: usize = 1 << 14;
 
 /// `tokenizer.json`, as HF's `tokenizers` saves it. Truncation and padding are left out on purpose: the engine pads

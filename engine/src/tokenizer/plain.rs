@@ -44,7 +44,7 @@ const GUARDS: std::ops::RangeInclusive<char> = '\u{10FF00}'..='\u{10FFFB}';
 pub(super) struct AddedTokens {
     /// Ascending by text.
     tokens: Vec<AddedToken>,
-    /// The bytes that one of them begins with, for most places in a text begin none.
+    /// The first bytes of all of them. At most places of a text no token begins, and this shows it at once.
     first_bytes: BTreeSet<u8>,
 }
 
@@ -129,13 +129,13 @@ impl AddedTokens {
 }
 
 impl Tokenizer {
-    /// Returns the first special token spelled out in the text.
+    /// Returns the first special token spelled out in the text, if there is one.
     pub fn special_token_in(&self, text: &str) -> Option<String> {
         let (_, token) = self.added.special(text).next()?;
         Some(token.text.clone())
     }
 
-    /// Returns a character that occurs in none of the texts; `None` if someone used them all up.
+    /// Returns a character that occurs in none of the texts; `None` if they use up all 252 of them.
     pub fn free_guard<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Option<char> {
         GUARDS
             .into_iter()
@@ -183,7 +183,7 @@ impl Tokenizer {
         let ids: Vec<u32> = spans.iter().map(|span| span.id).collect();
         self.check_embedded(&ids)?;
         let width = guard.len_utf8();
-        // A guard at the begin of a range lies before it, one at its end after it, so that ranges stay tight.
+        // A guard at the start of a range lies before it, one at its end after it, so that ranges stay tight.
         let before = |at: usize| guards.partition_point(|&guard| guard < at);
         Ok(spans
             .into_iter()

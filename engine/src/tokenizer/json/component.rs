@@ -33,7 +33,7 @@ use tokenizers::{
 
 use super::{super::TokenizerError, budget::Budget};
 
-/// Special tokens that may be put around a text; real tokenizers put up to 3.
+/// The maximum number of special tokens that may be put around a text; real tokenizers put up to 3.
 const MAX_SPECIAL_TOKENS: usize = 64;
 
 /// What changes a text before it is split.

@@ -7,12 +7,12 @@
 
 use super::super::{MAX_MERGES, MAX_VOCAB_SIZE, TokenizerError, plain::MAX_ADDED_TOKENS};
 
-/// Bytes of a part other than the model and its added tokens: patterns and a few names. They are read into values that
-/// take ten times their text.
+/// The maximum number of bytes of a part other than the model and its added tokens: patterns and a few names. They are
+/// read into values that take ten times their text.
 const MAX_PART_BYTES: usize = 1 << 20;
-/// Commas in the model: one for each token, two for each merge.
+/// The maximum number of commas in the model: one for each token, two for each merge that is a list.
 const MAX_MODEL_COMMAS: usize = MAX_VOCAB_SIZE + 2 * MAX_MERGES + 64;
-/// Commas in the list of added tokens: seven fields each.
+/// The maximum number of commas in the list of added tokens: seven fields each.
 const MAX_ADDED_COMMAS: usize = 8 * MAX_ADDED_TOKENS;
 
 /// Refuses a file with a part that is larger than any real one.
