@@ -41,7 +41,7 @@ use self::{
 pub use crate::adapter::peft::Remedy;
 pub use error::{ArchiveError, ImportError, Mismatch};
 
-/// Bytes of an adapter's config; far more than any has.
+/// The maximum number of bytes of an adapter's config; far more than any has.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// A sound adapter for the model that it was checked against: every tensor of its layout is there, has the
@@ -103,7 +103,7 @@ impl AdapterFiles {
         let base = base.and_then(|base| base.as_str()).map(str::to_owned);
         match spec {
             Some(spec) if mismatches.is_empty() => Ok(Self {
-                // Of a file in an archive, the archive's.
+                // For a file in an archive, the archive's name: that is what the user chose.
                 name: file.name.split('/').next().unwrap_or_default().to_owned(),
                 base,
                 spec,
@@ -209,6 +209,10 @@ async fn whole(file: &NamedSource, limit: u64) -> Result<Vec<u8>, ImportError> {
 
 /// Returns the layout, if the file of `num_bytes` bytes can hold it: what a config asks for is not believed
 /// before. Otherwise adds a mismatch for the key that most likely is wrong.
+///
+/// ```text
+/// "r": 1000000 over 135 M weights, in a file of 2 MB     refused at `r`, before anything is allocated
+/// ```
 fn laid_out(
     spec: &AdapterSpec,
     shape: &ModelShape,
@@ -235,7 +239,8 @@ fn laid_out(
 }
 
 /// Compares the tensors of the file with those of the layout, adds every difference to `mismatches`, and
-/// returns the names of those that fit.
+/// returns the names of those that fit. Each name of the layout is used up by the first tensor that has it, so a
+/// second one is unexpected: renaming can make two names of a file equal.
 fn compare(
     layout: &AdapterLayout,
     shape: &ModelShape,

@@ -39,7 +39,7 @@ const MAX_VOCAB_SIZE: usize = 400_000;
 /// The maximum number of merges; the most in use are 514,906.
 const MAX_MERGES: usize = 1 << 19;
 
-/// Tokens without an embedding that a note names; of more, only the number is told.
+/// The maximum number of tokens without an embedding that a note names; of more, only the number is told.
 const NUM_NAMED_TOKENS: usize = 5;
 
 /// Tokens that end a turn or a text in the models in use, besides the one that the file names as `eos`. They
@@ -142,8 +142,10 @@ pub struct Tokenizer {
     chat_template: Option<String>,
 }
 
-/// What a file says about a tokenizer, checked, before [`Tokenizer::assemble`]. Both formats end here.
+/// What a file says about a tokenizer, checked, before [`Tokenizer::assemble`]. Both formats end here. The fields
+/// without a comment are those of [`Tokenizer`].
 struct Parts {
+    /// Normalizer, pre-tokenizer, model, decoder and added tokens; no truncation, padding or post-processor.
     inner: tokenizers::Tokenizer,
     special: SpecialIds,
     /// Ids that the file itself names as ends of a turn.
@@ -152,6 +154,7 @@ struct Parts {
     suffix: Vec<u32>,
     vocab_size: usize,
     is_byte_level: bool,
+    /// A GGUF's template is read with the checkpoint, so this is `None` for one.
     chat_template: Option<String>,
 }
 
@@ -186,7 +189,8 @@ impl Tokenizer {
         json::parts(tokenizer, config).map(Self::assemble)
     }
 
-    /// Builds the tokenizer, with the ends of a turn by name added to those that the file gives.
+    /// Builds the tokenizer, with the ends of a turn by name added to those that the file gives. Until
+    /// [`Self::with_num_embeddings`] is called, every id counts as embedded.
     fn assemble(parts: Parts) -> Self {
         let added = parts.inner.get_added_vocabulary();
         let named = END_OF_TURN_TOKENS
@@ -347,7 +351,7 @@ impl Tokenizer {
         DecodeStream::new(self, skip_special_tokens)
     }
 
-    /// Returns one token for the eye.
+    /// Returns one token in a form that a person can read.
     ///
     /// ```text
     /// a word                            " the"
@@ -412,7 +416,7 @@ impl Tokenizer {
     }
 }
 
-/// Words a failure of `tokenizers`, whose errors are opaque.
+/// Turns a failure of `tokenizers` into ours; their errors are opaque, so the message is all there is.
 fn encode_error(error: tokenizers::Error) -> TokenizerError {
     TokenizerError::Encode(error.to_string())
 }

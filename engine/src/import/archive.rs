@@ -25,13 +25,13 @@ use self::{inflated::Inflated, stored::Part};
 use super::{ArchiveError, ImportError};
 use crate::weights::{checkpoint::NamedSource, source::ByteSource};
 
-/// Bytes of an archive. An adapter of every module of a large model has fewer.
+/// The maximum number of bytes of an archive. An adapter of every module of a large model has fewer.
 const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
-/// Entries of an archive. A folder of checkpoints has fewer.
+/// The maximum number of entries of an archive. A folder of checkpoints has fewer.
 const MAX_ENTRIES: u64 = 1000;
-/// Bytes of the directory, which is read whole.
+/// The maximum number of bytes of the directory, which is read whole.
 const MAX_DIRECTORY_BYTES: u64 = 16 << 20;
-/// How many times the archive's size the files in it may come to together, plus [`ALWAYS_ALLOWED_BYTES`].
+/// The factor of the limit: the files in an archive may come to this times its size, plus [`ALWAYS_ALLOWED_BYTES`].
 ///
 /// An adapter hardly shrinks, except for one whose matrices are still zeros. Its numbers take up to twice as
 /// much again once they are read.
@@ -69,7 +69,7 @@ pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>
     }
     let (records, shift) = records(&*file.source).await?;
     if records.is_empty() {
-        // A model of PyTorch's is a zip too.
+        // A model saved by PyTorch is a zip too; what it is, and why it is refused, is said later.
         return Ok(files);
     }
     let limit = MAX_EXPANSION * num_bytes + ALWAYS_ALLOWED_BYTES;
@@ -88,6 +88,7 @@ pub(super) async fn unpacked(files: Vec<NamedSource>) -> Result<Vec<NamedSource>
     let archive: Rc<dyn ByteSource> = source.into();
     let mut unpacked = Vec::new();
     for record in records {
+        // The directory does not say how long the local header is, so it is read for its two lengths alone.
         let header_start = record.header_start + shift;
         let header = archive.read(header_start, LOCAL_HEADER_BYTES).await?;
         let damaged = || ArchiveError::Entry(record.name.clone());
@@ -146,6 +147,7 @@ async fn records(archive: &dyn ByteSource) -> Result<(Vec<Record>, u64), ImportE
     }
     records.retain(|record| {
         let is_wanted = |wanted: &&str| record.name.rsplit('/').next() == Some(*wanted);
+        // A `..` counts as a hidden folder, too, but such a name is refused rather than passed over.
         (!record.is_aside() || record.is_outside()) && WANTED.iter().any(is_wanted)
     });
     for record in &records {

@@ -31,7 +31,7 @@ use modules::{EMBEDDINGS, all_modules, trained_embeddings};
 pub(super) use modules::foreign_tensor;
 
 /// Keys that change what an adapter computes in a way that this engine does not support, each with the reason;
-/// `null`, `false` and `[]` are as if they were not there.
+/// `null`, `false`, `[]` and `{}` are as if they were not there.
 const UNKNOWN: [(&str, &str); 6] = [
     (
         "fan_in_fan_out",
@@ -49,9 +49,11 @@ const UNKNOWN: [(&str, &str); 6] = [
     ),
     ("alora_invocation_tokens", "activated LoRA is not supported"),
 ];
-/// How the keys begin and end by which newer versions of PEFT switch on what they add to LoRA.
+/// How the keys begin and end by which newer versions of PEFT switch on what they add to LoRA, such as `use_qalora`
+/// and `arrow_config`. An unknown one that is set is refused: ignored, it would change the result without a word.
 const SWITCH: [&str; 2] = ["use_", "_config"];
-/// Keys of that form that are known, or matter before the training alone.
+/// Keys of that form that are known (`use_dora`, `use_rslora`), or matter only before and during the training: how
+/// matrices start, how the work is spread over devices.
 const HARMLESS: [&str; 8] = [
     "use_dora",
     "use_rslora",
@@ -65,6 +67,11 @@ const HARMLESS: [&str; 8] = [
 
 /// Returns what the config says, for a model of `shape` and the adapter's `tensors`; `None` if there is a
 /// reason against it, which is then in `mismatches` with all others found.
+///
+/// ```text
+/// {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8, "lora_alpha": 16, "target_modules": ["v_proj", "q_proj"]}
+/// -> method LoRA, r 8, alpha 16, modules q_proj and v_proj, all blocks
+/// ```
 pub(super) fn spec(
     config: &Map<String, Value>,
     shape: &ModelShape,
@@ -84,6 +91,7 @@ pub(super) fn spec(
 
 /// A config being read, next to the model and the tensors that it must fit.
 struct Reader<'a> {
+    /// PEFT's config, or the one that was written for a file of another program.
     config: &'a Map<String, Value>,
     /// The sizes of the loaded model.
     shape: &'a ModelShape,
@@ -128,12 +136,13 @@ impl Reader<'_> {
         spec
     }
 
-    /// Returns the text of a key, if it is one.
+    /// Returns the text of a key; `None` if the key is missing or holds something else.
     fn text(&self, key: &str) -> Option<&str> {
         self.config.get(key)?.as_str()
     }
 
-    /// Returns the method that the config is of, or notes a refusal and returns LoRA in its place.
+    /// Returns the method that the config is of, or notes a refusal and returns LoRA in its place. LoRA stands in so
+    /// that the remaining keys are still checked; the spec does not count any more.
     fn method(&mut self) -> Method {
         let peft_type = self.text("peft_type").map(str::to_owned);
         let method = peft_type
@@ -155,6 +164,12 @@ impl Reader<'_> {
     }
 
     /// Reads `modules_to_save`: the head, all norms, or both.
+    ///
+    /// ```text
+    /// ["lm_head"]                                              the head
+    /// ["input_layernorm", "post_attention_layernorm", "norm"]  all norms
+    /// ["norm"], ["embed_tokens"], ["score"]                    refused
+    /// ```
     fn put_saved(&mut self, spec: &mut AdapterSpec) {
         let key = "modules_to_save";
         if !self.is_set(key) {
@@ -184,13 +199,15 @@ impl Reader<'_> {
     /// ```text
     /// "rank_pattern": {"q_proj": 16, "^model.layers.0.mlp.up_proj": 4}
     /// ```
+    ///
+    /// PEFT takes the keys as regular expressions; only plain names are accepted here, by the ends of modules' paths.
     fn pattern<T>(&mut self, key: &str, read: impl Fn(&Value) -> Option<T>) -> BTreeMap<String, T> {
         let mut pattern = BTreeMap::new();
         let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
             return pattern;
         };
         for (name, value) in entries {
-            // PEFT takes it as a regular expression; a name with this before it means the same.
+            // The anchor of a regular expression; a whole path means the same without it.
             let name = name.trim_start_matches('^');
             let mut modules = all_modules(self.shape);
             let fits = modules.any(|(layer, module)| fits_pattern(name, layer, module));
@@ -257,13 +274,14 @@ impl ConfigReader for Reader<'_> {
     }
 }
 
-/// Returns an alpha: any number but zero, which would switch the adapter off.
+/// Returns an alpha: any number but zero, which would switch the adapter off. Negative ones turn its effect around
+/// and are allowed.
 fn alpha(value: &Value) -> Option<f64> {
     let number = value.as_f64()?;
     (number != 0.0 && number.abs() < 1e9).then_some(number)
 }
 
-/// Joins names in a sentence: "A, B and C".
+/// Joins names in a sentence: `["A", "B", "C"]` becomes "A, B and C".
 fn listed(names: &[&str]) -> String {
     match names {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
@@ -271,7 +289,7 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Why a rank or a number of tokens is refused that [`whole`] does not give, or gives as 0.
+/// The reason to refuse a rank or a number of tokens for which [`whole`] returns `None` or 0.
 const NO_COUNT: &str = "it must be a whole number above zero and below a billion";
 
 /// Returns a whole number from 0 to below a billion; programs also write them as `8.0`.

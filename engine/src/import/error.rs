@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Reasons told one by one; of more, only the number is told.
+/// The maximum number of reasons that are listed; of more, only the number is told.
 const MAX_TOLD: usize = 24;
 
 impl Remedy {
@@ -57,7 +57,8 @@ impl Remedy {
     }
 }
 
-/// A point in which an adapter and the model, or its config and its tensors, differ.
+/// A point in which an adapter and the model, or its config and its tensors, differ. Tensors have the names that PEFT
+/// would give them, whichever program wrote the file.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Mismatch {
     /// Something that the config, or a tensor's name, asks for and that is not supported or makes no sense.
@@ -80,10 +81,12 @@ pub enum Mismatch {
     #[error("{tensor} has the shape {actual:?}, but the config and the model need {expected:?}")]
     Shape {
         tensor: String,
+        /// As the file has it, or its transpose where the program stores it so.
         actual: Vec<u64>,
+        /// As the layout of the config over the model has it.
         expected: Vec<usize>,
     },
-    /// A type that adapters are not read in, such as I64 or a quantized one.
+    /// A type that adapters are not read in, such as I64 or a quantized one; `type_name` is the format's own.
     #[error("{tensor} has the type {type_name}; F32, F16 and BF16 are supported")]
     Type {
         tensor: String,
@@ -111,7 +114,7 @@ impl Mismatch {
         }
     }
 
-    /// Returns the tensor, or the config's key.
+    /// Returns the tensor, or the config's key, without the reason.
     pub fn place(&self) -> &str {
         match self {
             Self::Config { key, .. } => key,
@@ -156,7 +159,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Returns what the user can do.
+    /// Returns what the user can do. Whatever makes an archive suspicious is no concern once it is unpacked.
     fn remedy(&self) -> &'static str {
         match self {
             Self::Directory | Self::Entry(_) => "Save or download it again.",
@@ -174,10 +177,11 @@ impl ArchiveError {
     }
 }
 
-/// Why files are no adapter for the loaded model.
+/// Why files are no adapter for the loaded model. Everything except [`Self::Mismatches`] ends the reading at once, as
+/// nothing can be compared any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// Weights without a config; `others` are the names of the files that were no config.
+    /// Weights without a config, or no usable file at all; `others` are the names of the files that were no config.
     #[error("adapter_config.json is missing")]
     NoConfig { others: Vec<String> },
     /// A config without weights.
@@ -222,6 +226,11 @@ pub enum ImportError {
 
 /// Says what is wrong in a sentence: the reason itself where there is one, or one that matters more than the
 /// others.
+///
+/// ```text
+/// one that a base would not mend    the adapter cannot be used here: lora_bias: a bias on B is not supported
+/// 96 that do not fit the base       the adapter does not fit the loaded model: 96 differences
+/// ```
 fn headline(mismatches: &[Mismatch]) -> String {
     let others = mismatches.len().saturating_sub(1);
     let reason = main_reason(mismatches);
@@ -241,7 +250,7 @@ fn headline(mismatches: &[Mismatch]) -> String {
     }
 }
 
-/// Returns the first of the reasons that another base would not mend.
+/// Returns the first of the reasons that another base would not mend; `None` if another base is all that is needed.
 fn main_reason(mismatches: &[Mismatch]) -> Option<&Mismatch> {
     let mut reasons = mismatches.iter();
     reasons.find(|mismatch| mismatch.remedy() != Remedy::Base)

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::{ImportError, MAX_CONFIG_BYTES, incoming::is_of_mlx, whole};
 use crate::weights::{checkpoint::NamedSource, gguf, json, safetensors};
 
-/// What the weights' file is called by PEFT and by mlx-lm.
+/// The names that PEFT and mlx-lm give to the weights' file.
 const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapters.safetensors"];
 
 /// What a file is, by its first bytes.
@@ -35,6 +35,8 @@ pub(super) enum Content {
 
 impl Content {
     /// Looks at the first nine bytes of a file.
+    ///
+    /// Safetensors are tried before JSON: the length that they begin with may have `{` as its lowest byte.
     ///
     /// # Errors
     /// [`ImportError::Source`]
@@ -138,7 +140,8 @@ impl Given {
         }
     }
 
-    /// Returns the parsed config; in a whole folder only one JSON file is an adapter's.
+    /// Returns the parsed config; in a whole folder only one JSON file is an adapter's. Where several are, the last
+    /// one counts.
     ///
     /// # Errors
     /// [`ImportError::NoConfig`], or [`ImportError::Config`] for a damaged `adapter_config.json`. Other damaged

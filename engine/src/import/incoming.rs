@@ -31,7 +31,7 @@ const SLICE_WEIGHTS: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     AsInPeft,
-    /// Rows and columns changed over, as mlx-lm has its pairs.
+    /// Rows and columns are swapped, as mlx-lm has its pairs.
     Transposed,
     /// The two halves of each head's rows are interleaved, as llama.cpp has those of queries and keys.
     ///
@@ -47,11 +47,13 @@ enum Order {
 pub(super) struct IncomingTensor {
     /// Name and shape as PEFT has them, offset and type as in the file.
     pub entry: TensorEntry,
+    /// How [`Self::values`] must rearrange the numbers.
     order: Order,
 }
 
 impl IncomingTensor {
-    /// Returns the numbers of a float tensor, as PEFT has them.
+    /// Returns the numbers of a float tensor, as PEFT has them. The caller checks the type and bounds the size before:
+    /// a tensor of unknown type is read as F32.
     ///
     /// # Shapes
     /// - the result: that of `entry`, row by row
@@ -106,7 +108,8 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Reads a safetensors file and the config next to it, which is PEFT's or mlx-lm's.
+    /// Reads a safetensors file's header and takes the config next to it, which is PEFT's if it has `peft_type`, and
+    /// mlx-lm's otherwise.
     ///
     /// # Errors
     /// A header that cannot be read, or what mlx-lm's config lacks.
@@ -132,7 +135,7 @@ impl Incoming {
     }
 }
 
-/// Makes the error for a single reason.
+/// Makes the error for a single reason that ends the reading. `base` is the model that the file names.
 fn refused(base: Option<String>, mismatch: Mismatch) -> ImportError {
     let mismatches = vec![mismatch];
     ImportError::Mismatches { base, mismatches }

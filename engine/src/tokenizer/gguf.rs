@@ -36,12 +36,12 @@ use crate::weights::checkpoint::GgufVocabulary;
 
 /// The type of control tokens, such as `<|im_end|>` (`LLAMA_TOKEN_TYPE_CONTROL` in llama.cpp).
 const CONTROL: i32 = 3;
-/// The type of words that are matched whole.
+/// The type of words that are matched whole and are ordinary text otherwise (`LLAMA_TOKEN_TYPE_USER_DEFINED`).
 const USER_DEFINED: i32 = 4;
 
-/// How text is split into pieces before the merges.
+/// How text is split into pieces before the merges, which never cross the borders of a piece.
 enum Splitting {
-    /// GPT-2's own pattern.
+    /// GPT-2's own pattern: contractions, words and runs of digits, each with the space before it.
     Gpt2,
     /// Each digit separately, then GPT-2's pattern.
     Digits,
@@ -67,7 +67,8 @@ const TEKKEN: &str = concat!(
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
 
-/// Returns the splitting for a keyword of `tokenizer.ggml.pre`; `None` for unknown ones.
+/// Returns the splitting for a keyword of `tokenizer.ggml.pre`; `None` for unknown ones. A file without the keyword,
+/// as converters wrote them before there was one, counts as GPT-2's.
 fn splitting(pre: &str) -> Option<Splitting> {
     match pre {
         "" | "default" | "gpt-2" | "mpt" | "olmo" => Some(Splitting::Gpt2),
@@ -87,7 +88,7 @@ fn is_normalized(pre: &str) -> bool {
     pre == "qwen2"
 }
 
-/// Returns the normalizer in the form of `tokenizer.json`.
+/// Returns the normalizer for a keyword in the form of `tokenizer.json`: NFC or `null`.
 fn normalizer_json(pre: &str) -> Value {
     match is_normalized(pre) {
         true => json!({"type": "NFC"}),
@@ -127,6 +128,12 @@ fn pre_tokenizer_json(splitting: &Splitting) -> Value {
 
 /// Returns the keyword of `tokenizer.ggml.pre` for a parsed `tokenizer.json`; `None` if its model is not BPE or
 /// no known keyword matches its pre-tokenizer and normalizer exactly.
+///
+/// ```text
+/// {"normalizer": null, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+///     {"type": "Digits", "individual_digits": true}, {"type": "ByteLevel", "add_prefix_space": false, ...}]}}
+/// -> "smollm"
+/// ```
 pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
     // Trimming offsets does not change ids.
     fn plain(value: &Value) -> Value {
@@ -152,6 +159,9 @@ pub fn pre_of(tokenizer: &Value) -> Option<&'static str> {
 }
 
 /// Returns the vocabulary as a `tokenizer.json` that HF's `tokenizers` reads, for a merged model in HF's form.
+///
+/// It makes the same ids as the tokenizer that [`super::Tokenizer::from_gguf`] builds. A BOS becomes a
+/// `TemplateProcessing`, and only where the file asks for one.
 ///
 /// # Errors
 /// Those of [`super::Tokenizer::from_gguf`].
@@ -214,6 +224,9 @@ fn known_splitting(vocabulary: &GgufVocabulary) -> Result<Splitting, TokenizerEr
 
 /// Checks a vocabulary and builds what [`super::Tokenizer::from_gguf`] needs.
 ///
+/// The parts are those that [`to_json`] writes: normalizer, pre-tokenizer, model, decoder, added tokens. The chat
+/// template is a key of its own in GGUF, outside of the vocabulary, so there is none here.
+///
 /// # Errors
 /// [`TokenizerError::Unsupported`] for SentencePiece and unknown keywords, [`TokenizerError::Damaged`] for
 /// metadata that contradicts itself.
@@ -258,7 +271,7 @@ pub(super) fn parts(vocabulary: &GgufVocabulary) -> Result<Parts, TokenizerError
     })
 }
 
-/// Checks the lengths of the lists against the limits and each other.
+/// Checks the lengths of the lists against the limits and each other. A file may leave the types out altogether.
 ///
 /// # Errors
 /// [`TokenizerError::Damaged`]
@@ -305,6 +318,11 @@ fn special_ids(vocabulary: &GgufVocabulary) -> Result<SpecialIds, TokenizerError
 }
 
 /// Builds the BPE model. Tokens outside the byte alphabet are spelled in it, as in transformers.
+///
+/// ```text
+/// "Ġthe"     as it is
+/// "a b"      "aĠb"       a plain space is not in the alphabet
+/// ```
 ///
 /// # Errors
 /// [`TokenizerError::Damaged`] for a merge that is no pair, and those of [`build_bpe`].
@@ -357,7 +375,10 @@ pub(super) fn build_bpe(
         .map_err(|error| TokenizerError::Damaged(error.to_string()))
 }
 
-/// Builds the pre-tokenizer for a splitting; [`pre_tokenizer_json`] writes the same.
+/// Builds the pre-tokenizer for a splitting; [`pre_tokenizer_json`] writes the same. No space is put before a text.
+///
+/// # Errors
+/// [`TokenizerError::Unsupported`] for a pattern that does not compile, which none of the table's is.
 fn pre_tokenizer(splitting: &Splitting) -> Result<PreTokenizerWrapper, TokenizerError> {
     let byte_level = |use_regex| PreTokenizerWrapper::from(ByteLevel::new(false, true, use_regex));
     let steps = match splitting {
@@ -393,6 +414,15 @@ fn added(vocabulary: &GgufVocabulary, special: SpecialIds, id: u32) -> Option<bo
 
 /// Returns the tokens that are matched whole in a text: the control tokens and those with a role as special
 /// ones, the user-defined ones as plain ones.
+///
+/// A text that occurs twice is added once.
+///
+/// ```text
+/// id 2   "<|im_end|>"   type 3          added, special
+/// id 9   "<tool_call>"  type 4          added, not special: decoding keeps it
+/// id 17  "Ġthe"         type 1          made by merges alone
+/// id 30  "<｜User｜>"    type 3          added as it stands, though U+FF5C is not in the byte alphabet
+/// ```
 fn added_tokens(vocabulary: &GgufVocabulary, special: SpecialIds) -> Vec<AddedToken> {
     let mut seen = HashSet::new();
     let tokens = vocabulary.tokens.iter().zip(0u32..);

@@ -9,6 +9,15 @@
 //!  "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", ...}, "post_processor": ..., "decoder": ...,
 //!  "model": {"type": "BPE", "vocab": {"!": 5, ...}, "merges": ["Ġ t", ...]}}
 //! ```
+//!
+//! The steps, cheapest first, so that a hostile file is refused before it costs memory:
+//!
+//! | step | refuses |
+//! |---|---|
+//! | [`extent::check`] | parts that are larger than any real one |
+//! | [`FileKind`] | models other than BPE, by their name |
+//! | [`File`] | components and fields that are unknown or of another type |
+//! | [`build`] | vocabularies and merges that contradict themselves |
 
 mod budget;
 mod component;
@@ -29,14 +38,16 @@ use super::{
 };
 use crate::weights::json;
 
-/// Bytes of either file. The largest in use have 34 MB.
+/// The maximum number of bytes of either file. The largest in use have 34 MB.
 const MAX_FILE_BYTES: usize = 64 << 20;
-/// Bytes of one token of the vocabulary.
+/// The maximum number of bytes of one token of the vocabulary.
 const MAX_TOKEN_BYTES: usize = 1 << 14;
 
-/// `tokenizer.json`. Truncation and padding are left out on purpose: batches are padded by the engine.
+/// `tokenizer.json`, as HF's `tokenizers` saves it. Truncation and padding are left out on purpose: the engine pads
+/// batches itself, and a text that is cut without a word would train on something else.
 #[derive(Deserialize)]
 struct File {
+    /// Control tokens and other words that are cut out of a text before anything else happens to it.
     #[serde(default)]
     added_tokens: Vec<Added>,
     #[serde(default)]
@@ -50,7 +61,8 @@ struct File {
     model: Model,
 }
 
-/// Only the kind of its model, which decides whether the rest can be read at all.
+/// The part of the file that is read first: the kind of its model decides whether the rest can be read at all. A
+/// WordPiece or Unigram model has other fields, and would otherwise be called damaged.
 #[derive(Deserialize)]
 struct FileKind {
     model: ModelKind,
@@ -67,48 +79,66 @@ struct ModelKind {
 /// A token that is matched whole, with the flags of `tokenizers::AddedToken`.
 #[derive(Deserialize)]
 struct Added {
+    /// The id that the model was trained with; see [`add_tokens`].
     id: u32,
+    /// The text that is matched.
     content: String,
+    /// Whether it is matched only where no letter, digit or underscore touches it.
     #[serde(default)]
     single_word: bool,
+    /// Whether whitespace before it belongs to it.
     #[serde(default)]
     lstrip: bool,
+    /// Whether whitespace after it belongs to it.
     #[serde(default)]
     rstrip: bool,
+    /// Whether it is matched in the normalized text rather than in the text as it is.
     #[serde(default)]
     normalized: bool,
+    /// Whether it is a control token, which decoding can skip.
     #[serde(default)]
     special: bool,
 }
 
-/// A BPE model. Dropout is only for training tokenizers, so it is left out.
+/// A BPE model. `dropout` is left out: it skips merges at random, so that a text would have other ids each time.
 #[derive(Deserialize)]
 struct Model {
+    /// Ids by tokens. Ids may have gaps.
     vocab: HashMap<String, u32>,
+    /// The pairs that are joined, the most frequent first: a pair's place is its rank.
     merges: Vec<Merge>,
+    /// The token for what the vocabulary cannot write; byte-level models need none.
     #[serde(default)]
     unk_token: Option<String>,
+    /// A mark such as `##` on pieces inside of a word, which is not supported; see [`bpe`].
     #[serde(default)]
     continuing_subword_prefix: Option<String>,
+    /// A mark such as `</w>` on the last piece of a word, which is not supported; see [`bpe`].
     #[serde(default)]
     end_of_word_suffix: Option<String>,
+    /// Whether several unknown characters in a row become one unknown token.
     #[serde(default)]
     fuse_unk: bool,
+    /// Whether characters outside of the vocabulary are written as tokens of their bytes, such as `<0xE2>`.
     #[serde(default)]
     byte_fallback: bool,
+    /// Whether a piece that is a token as it is keeps its own id, even where no merges lead to it (Llama 3).
     #[serde(default)]
     ignore_merges: bool,
 }
 
-/// Old files join the pair with a space; new ones list it.
+/// A pair of tokens that are joined. A list can hold tokens with a space in them, the older form cannot.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Merge {
+    /// Such as `"Ġ t"`, in older files.
     Joined(String),
+    /// Such as `["Ġ", "t"]`, in newer ones.
     Pair((String, String)),
 }
 
-/// The part of `tokenizer_config.json` that matters here.
+/// The part of `tokenizer_config.json` that matters here. It gives tokens their roles, which `tokenizer.json` does
+/// not: there, all control tokens look alike.
 #[derive(Default, Deserialize)]
 struct Config {
     #[serde(default)]
@@ -119,8 +149,10 @@ struct Config {
     unk_token: Option<NamedToken>,
     #[serde(default)]
     pad_token: Option<NamedToken>,
+    /// Whether a text begins with `bos_token`; without it the post-processor decides.
     #[serde(default)]
     add_bos_token: Option<bool>,
+    /// Jinja, as transformers' `apply_chat_template` runs it.
     #[serde(default)]
     chat_template: Option<NamedTemplates>,
 }
@@ -129,7 +161,9 @@ struct Config {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum NamedToken {
+    /// Such as `"</s>"`.
     Text(String),
+    /// Such as `{"__type": "AddedToken", "content": "</s>", ...}`.
     Token { content: String },
 }
 
@@ -137,7 +171,9 @@ enum NamedToken {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum NamedTemplates {
+    /// The template itself.
     One(String),
+    /// Such as `default`, `tool_use` and `rag`.
     Several(Vec<NamedTemplate>),
 }
 
@@ -151,6 +187,13 @@ struct NamedTemplate {
 /// Checks both files and builds what [`super::Tokenizer::from_json`] needs.
 ///
 /// `add_bos_token` of the config overrules the post-processor, as in transformers' `LlamaTokenizerFast`.
+///
+/// ```text
+/// post-processor  add_bos_token   prefix
+/// <s> A           not given       [<s>]
+/// <s> A           false           []
+/// A               true            [<s>]      nothing where the config names no `bos_token`
+/// ```
 ///
 /// # Errors
 /// [`TokenizerError::Unsupported`] for a model other than BPE and for components that are not supported,
@@ -211,7 +254,8 @@ fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, TokenizerErr
     json::from_slice(bytes).map_err(|error| TokenizerError::Damaged(format!("{name}: {error}")))
 }
 
-/// Builds the tokenizer; returns it and one past its highest id.
+/// Builds the tokenizer; returns it and one past its highest id, which is not the number of tokens where ids have
+/// gaps. Models index their embedding by ids, so the highest is what counts.
 ///
 /// # Errors
 /// [`TokenizerError::Damaged`] for no vocabulary or an id beyond the limit, and those of the components.
@@ -352,6 +396,9 @@ fn add_tokens(inner: &mut tokenizers::Tokenizer, added: &[Added]) -> Result<(), 
 }
 
 /// Returns the special ids by the names that the config gives; a name that is not in the vocabulary gives none.
+///
+/// # Errors
+/// None.
 fn special_ids(
     inner: &tokenizers::Tokenizer,
     config: &Config,

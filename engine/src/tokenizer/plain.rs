@@ -24,11 +24,11 @@ use tokenizers::{
 
 use super::{TokenSpan, Tokenizer, TokenizerError, encode_error};
 
-/// Tokens that are matched whole in a text; the most in use are some 6,500.
+/// The maximum number of tokens that are matched whole in a text; the most in use are some 6,500.
 pub(super) const MAX_ADDED_TOKENS: usize = 1 << 16;
-/// Bytes of such a token.
+/// The maximum number of bytes of such a token.
 const MAX_ADDED_TOKEN_BYTES: usize = 512;
-/// Bytes of all such tokens together.
+/// The maximum number of bytes of all such tokens together.
 const MAX_ADDED_BYTES: usize = 1 << 20;
 
 /// The private-use characters used as guards; the mark of the turns is another one.
@@ -44,14 +44,16 @@ const GUARDS: std::ops::RangeInclusive<char> = '\u{10FF00}'..='\u{10FFFB}';
 pub(super) struct AddedTokens {
     /// Ascending by text.
     tokens: Vec<AddedToken>,
-    /// The bytes that one of them begins with, for most places in a text begin none.
+    /// The first bytes of all of them. At most places of a text no token begins, and this shows it at once.
     first_bytes: BTreeSet<u8>,
 }
 
 /// A token that is matched whole.
 #[derive(Debug, Clone)]
 struct AddedToken {
+    /// Its id in the vocabulary.
     id: u32,
+    /// What is looked for in a text; never empty.
     text: String,
     /// Whether it is a control token, which decoding can skip.
     is_special: bool,
@@ -127,20 +129,21 @@ impl AddedTokens {
 }
 
 impl Tokenizer {
-    /// Returns the first special token spelled out in the text.
+    /// Returns the first special token spelled out in the text, if there is one.
     pub fn special_token_in(&self, text: &str) -> Option<String> {
         let (_, token) = self.added.special(text).next()?;
         Some(token.text.clone())
     }
 
-    /// Returns a character that occurs in none of the texts; `None` if someone used them all up.
+    /// Returns a character that occurs in none of the texts; `None` if they use up all 252 of them.
     pub fn free_guard<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Option<char> {
         GUARDS
             .into_iter()
             .find(|guard| texts.clone().all(|text| !text.contains(*guard)))
     }
 
-    /// Returns the text with a guard after the first character of each special token.
+    /// Returns the text with a guard after the first character of each special token. A token of a single
+    /// character cannot be interrupted, so a guard does not change how it is read.
     pub fn guard(&self, text: &str, guard: char) -> String {
         let mut guarded = String::with_capacity(text.len());
         let mut done = 0;
@@ -180,7 +183,7 @@ impl Tokenizer {
         let ids: Vec<u32> = spans.iter().map(|span| span.id).collect();
         self.check_embedded(&ids)?;
         let width = guard.len_utf8();
-        // A guard at the begin of a range lies before it, one at its end after it, so that ranges stay tight.
+        // A guard at the start of a range lies before it, one at its end after it, so that ranges stay tight.
         let before = |at: usize| guards.partition_point(|&guard| guard < at);
         Ok(spans
             .into_iter()
@@ -193,7 +196,8 @@ impl Tokenizer {
     }
 
     /// Encodes like `tokenizers`, except for added tokens that contain one of `guards`, which are ascending
-    /// byte offsets in `text`.
+    /// byte offsets in `text`. All added tokens are matched before the text is normalized and inside of words, too:
+    /// the flags `normalized` and `single_word` make no difference here.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`]
@@ -253,7 +257,11 @@ impl Tokenizer {
     }
 }
 
-/// Splits a text at its added tokens, which need no further tokenization.
+/// Splits a text at its added tokens, which need no further tokenization. `tokens` are ascending and do not overlap.
+///
+/// ```text
+/// "Hi<|im_end|>!"     ("Hi", None)  ("<|im_end|>", Some([2]))  ("!", None)
+/// ```
 fn pieces(
     whole: &NormalizedString,
     tokens: &[(Range<usize>, u32)],

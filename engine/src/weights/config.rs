@@ -14,8 +14,9 @@
 //! | `rms_norm_eps` | `rms_norm_eps` | `{arch}.attention.layer_norm_rms_epsilon` |
 //! | `tie_word_embeddings` | `tie_word_embeddings` | whether `output.weight` is missing |
 //!
-//! Both readers refuse what would change the model's output and is not built: scaled RoPE, experts, windows,
-//! other activations. A model that loads and answers wrongly is worse than one that is refused.
+//! Both readers refuse what would change the model's output and is not built, as far as the format tells: scaled
+//! RoPE in either; windows, other activations and quantized weights in config.json; experts in GGUF. A model that
+//! loads and answers wrongly is worse than one that is refused.
 
 mod architecture;
 mod from_gguf;
@@ -208,7 +209,7 @@ impl ModelConfig {
         })
     }
 
-    /// Returns the length of a dimension.
+    /// Returns the length of a dimension that [`crate::arch`] describes by its [`Size`].
     fn size(&self, size: Size) -> usize {
         match size {
             Size::Vocabulary => self.vocab_size,

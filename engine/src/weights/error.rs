@@ -23,7 +23,8 @@ use super::{
     source::SourceError,
 };
 
-/// Tensors that one message lists; of more, only the number is told.
+/// The number of tensors that one message lists; the others are only counted. The config.json of another model can
+/// make every tensor of every block a problem.
 const LISTED_PROBLEMS: usize = 5;
 
 /// Why a model could not be opened or read. `file` is the name by which the user knows the file.
@@ -144,7 +145,8 @@ pub enum ModelError {
         others: usize,
         is_gguf: bool,
     },
-    /// Tensors that are missing, superfluous, of another shape, or there twice: all of them at once.
+    /// Tensors that are missing, superfluous, of another shape, or there twice. Opening a model collects all of
+    /// them in one error.
     #[error("the tensors do not fit the model: {}", list(problems))]
     Tensors {
         file: String,
@@ -191,14 +193,18 @@ fn list(problems: &[TensorProblem]) -> String {
     format!("{}{more}", shown.join("; "))
 }
 
-/// Writes bytes in gigabytes (10^9), rounded up to one decimal place, so that what is too much never looks like
-/// the limit.
+/// Writes bytes in gigabytes (10^9), rounded up to one decimal place.
+///
+/// ```text
+/// 3_221_225_472    3.3 GB
+/// ```
 fn gigabytes(num_bytes: u64) -> String {
     let tenths = num_bytes.div_ceil(100_000_000);
     format!("{}.{} GB", tenths / 10, tenths % 10)
 }
 
-/// Returns the article before the name of a type: "an IQ4_XS file", "a Q4_K_M file".
+/// Returns the article before the name of a type, by how its first letter is pronounced: "an IQ4_XS file", "an
+/// MXFP4 file", "a Q4_K_M file".
 fn article(name: &str) -> &'static str {
     if name.starts_with(['I', 'M']) {
         "an"
@@ -225,8 +231,8 @@ fn and_more(count: usize) -> impl fmt::Display {
 }
 
 impl ModelError {
-    /// Returns the kind that decides what the page offers. A source that cannot be read counts as a failure of
-    /// the network.
+    /// Returns the kind that decides what the page offers. A [`Self::Source`] counts as a failure of the network;
+    /// one inside of a header's error counts as a problem of the file.
     fn kind(&self) -> FailureKind {
         match self {
             Self::Source { .. } => FailureKind::Network,

@@ -7,8 +7,8 @@
 //! byte 8 + length     the tensors: row-major, little-endian, without gaps
 //! ```
 //!
-//! `data_offsets` count from the end of the header. Every byte after the header belongs to exactly one tensor;
-//! a file with a hole, an overlap or a rest is refused, as are two entries of one name.
+//! `data_offsets` count from the end of the header. Every byte after the header belongs to exactly one tensor: a
+//! file with a hole, an overlap or bytes after the last tensor is refused, as are two entries of one name.
 //!
 //! The header is read on its own, unlike in the `safetensors` crate, which needs the whole file in memory.
 //! Whether a tensor's values are finite is checked when it is read.
@@ -153,7 +153,7 @@ impl SafetensorsHeader {
     }
 }
 
-/// Words a problem of the layout as this format's error.
+/// Turns a problem of the layout into this format's error.
 fn layout_error(problem: LayoutProblem<'_>) -> SafetensorsError {
     match problem {
         LayoutProblem::Overlap(tensor) => SafetensorsError::Overlap {
@@ -167,7 +167,7 @@ fn layout_error(problem: LayoutProblem<'_>) -> SafetensorsError {
 
 /// Checks one tensor's type, shape and size, and makes its offset absolute.
 ///
-/// Sizes are compared in bits: the 4- and 6-bit types need not fill their last byte per element.
+/// Sizes are compared in bits, since an element of the 4- and 6-bit types is no whole number of bytes.
 ///
 /// # Errors
 /// [`SafetensorsError::TensorType`], [`SafetensorsError::Backwards`] or [`SafetensorsError::Size`].
@@ -247,6 +247,7 @@ fn element_type(name: &str) -> Option<(&'static str, u64, Option<PackedKind>)> {
 struct RawTensor {
     /// The type in capitals, such as `BF16`.
     dtype: String,
+    /// Slowest dimension first, as in HF.
     #[serde(deserialize_with = "shape")]
     shape: Vec<u64>,
     /// The beginning and end, relative to the end of the header.
@@ -281,6 +282,7 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Erro
 /// The header as the JSON has it, before any number in it is believed.
 #[derive(Default)]
 struct RawHeader {
+    /// `__metadata__`, which is no tensor.
     metadata: BTreeMap<String, String>,
     /// Name and entry in the order of the file.
     tensors: Vec<(String, RawTensor)>,

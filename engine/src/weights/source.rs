@@ -73,6 +73,7 @@ pub enum SourceError {
 pub struct Joined {
     /// The files with the offset at which each begins, ascending.
     parts: Vec<(u64, Box<dyn ByteSource>)>,
+    /// The size of all files together.
     num_bytes: u64,
 }
 

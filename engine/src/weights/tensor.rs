@@ -30,8 +30,8 @@ pub struct TensorEntry {
 }
 
 impl TensorEntry {
-    /// Returns the number of weights, 1 for a scalar (an empty shape). Cannot overflow: the parsers refuse such
-    /// shapes.
+    /// Returns the number of weights, 1 for a scalar (an empty shape). The parsers refuse shapes whose product
+    /// overflows, except those with a zero among their dimensions, which safetensors allow.
     pub fn num_weights(&self) -> u64 {
         self.shape.iter().product()
     }

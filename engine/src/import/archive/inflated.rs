@@ -32,10 +32,11 @@ pub(super) struct Inflated {
 
 /// How far a file is inflated.
 struct Place {
+    /// Deflate's own state with its window of 32 KB.
     state: Box<InflateState>,
-    /// A slice of the archive.
+    /// The compressed bytes that were read last, at most `SLICE_BYTES`.
     slice: Vec<u8>,
-    /// How many of the slice's bytes were inflated.
+    /// The number of the slice's bytes that were inflated.
     num_used: usize,
     /// Where the next slice begins, from the start of the compressed bytes.
     next: u64,
@@ -94,7 +95,8 @@ impl Inflated {
             len += step.bytes_written;
             match step.status {
                 Ok(MZStatus::StreamEnd) => place.is_at_end = true,
-                // It only wants more to read, or more room.
+                // It only wants more to read, or more room. Past the last slice there is nothing more to read,
+                // so without output the loop would never end.
                 Ok(_) | Err(MZError::Buf) if step.bytes_written > 0 || !is_last => {}
                 _ => return Err(self.damaged()),
             }

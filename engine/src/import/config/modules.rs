@@ -1,4 +1,4 @@
-//! The modules that an adapter's config names, and what of them is not a linear layer of a block.
+//! The modules that an adapter's config names, and the refusals for those that are not linear layers of a block.
 //!
 //! `target_modules` may be a list of names, `all-linear`, or a regular expression. Regular expressions are not
 //! evaluated: the tensors in the file say which modules they meant.
@@ -30,8 +30,8 @@ const ON_HEAD: &str = "it adapts the head (LoRA on lm_head), which is not suppor
 /// Why LoRA on the embedding is refused.
 const ON_EMBEDDING: &str = "it adapts the embedding (LoRA on embed_tokens), which is not supported";
 
-/// Says that the embedding was trained, and, where it shows, over another vocabulary: then the adapter belongs
-/// to a tokenizer with added tokens.
+/// Returns the reason to refuse a trained embedding. Where its tensor has another number of rows than the model's
+/// vocabulary, the reason says so: the adapter then belongs to a tokenizer with added tokens.
 pub(super) fn trained_embeddings(shape: &ModelShape, tensors: &[TensorEntry]) -> String {
     let mut tensors = tensors.iter();
     let embedding = tensors.find(|tensor| tensor.name.ends_with("embed_tokens.weight"));
@@ -48,7 +48,7 @@ pub(super) fn trained_embeddings(shape: &ModelShape, tensors: &[TensorEntry]) ->
 
 impl Reader<'_> {
     /// Returns a test of whether `exclude_modules` leaves a module out. A regular expression leaves it to the
-    /// tensors.
+    /// tensors: what has none was left out.
     fn excluded(&self) -> impl Fn(usize, TargetModule) -> bool + use<> {
         let names: Option<Vec<String>> = self
             .names("exclude_modules")
@@ -119,7 +119,8 @@ impl Reader<'_> {
         true
     }
 
-    /// Refuses each name that is not a linear layer of a block, for what it is.
+    /// Refuses each name that is not a linear layer of a block, for what it is: the head and the embedding exist and
+    /// are not supported, so merging helps; any other name belongs to another model.
     fn check_named(&mut self, names: &[String]) {
         let (key, shape) = ("target_modules", self.shape);
         for name in names {
@@ -138,7 +139,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads `layers_to_transform`, a number or a list; `None` stands for all blocks.
+    /// Reads `layers_to_transform`, a number or a list; `None` stands for all blocks. Numbers count from 0, and those
+    /// past the model's last block have no effect.
     fn layers(&mut self) -> Option<BTreeSet<usize>> {
         let layers = match self.config.get("layers_to_transform") {
             None | Some(Value::Null) => return None,
@@ -153,8 +155,13 @@ impl Reader<'_> {
     }
 }
 
-/// Returns what a tensor is that the config does not ask for, if it is no matter of another base: a trained
-/// embedding, or LoRA on the head.
+/// Returns the refusal for a tensor that the config does not ask for, if another base would not help: a trained
+/// embedding, or LoRA on the embedding or the head. `None` for any other name.
+///
+/// ```text
+/// base_model.model.lm_head.lora_A.weight           LoRA on the head
+/// base_model.model.model.embed_tokens.weight       the whole embedding, as `save_embedding_layers` of PEFT adds it
+/// ```
 pub(in crate::import) fn foreign_tensor(
     name: &str,
     shape: &ModelShape,
@@ -174,7 +181,11 @@ pub(in crate::import) fn foreign_tensor(
     Some(Mismatch::config(name, what, Remedy::Merge))
 }
 
-/// Returns the modules that have tensors, each with its block.
+/// Returns the modules that have tensors, each with its block; tensors of anything else are passed over.
+///
+/// ```text
+/// base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight     (3, QProj)
+/// ```
 fn owners(tensors: &[TensorEntry]) -> BTreeSet<(usize, TargetModule)> {
     let owner = |tensor: &TensorEntry| {
         let path = tensor.name.strip_prefix("base_model.model.model.layers.")?;

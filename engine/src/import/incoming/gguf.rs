@@ -8,6 +8,18 @@
 //!
 //! llama.cpp scales each pair by alpha over its own rank, and so does PEFT: the largest rank becomes `r`, and
 //! the modules with another one a `rank_pattern`.
+//!
+//! ```text
+//! blk.0.attn_q.weight.lora_a  [8, 576]     "r": 8,  "lora_alpha": 16.0,
+//! blk.0.ffn_up.weight.lora_a  [4, 576]     "rank_pattern": {"model.layers.0.mlp.up_proj": 4}
+//! ```
+//!
+//! The rows of `B` belong to the outputs of queries and keys, which `LlamaModel.permute` of llama.cpp's converter
+//! reorders for its RoPE; `A` has only inputs and stays as it is.
+//!
+//! # Shapes
+//! - `lora_a`: `[r, in]`, as PEFT's
+//! - `lora_b`: `[out, r]`, as PEFT's except for the order of the rows
 
 use std::collections::BTreeMap;
 
@@ -21,10 +33,12 @@ use crate::{
     weights::{gguf::GgufHeader, tensor::TensorEntry},
 };
 
-/// The endings of its tensors, and PEFT's parts.
+/// The endings of its tensors, and the parts in PEFT's names that they become.
 const ENDINGS: [(&str, &str); 2] = [(".lora_a", "lora_A"), (".lora_b", "lora_B")];
 
 /// Renames the tensors and writes PEFT's config. `file` names the file in messages.
+///
+/// A file without any pair gets the rank 0, which the config's check refuses.
 ///
 /// # Errors
 /// [`ImportError::NotAnAdapter`] for a model, and [`ImportError::Mismatches`] for another type of adapter,
@@ -76,7 +90,7 @@ pub(super) fn incoming(
         ("r", json!(r)),
         ("lora_alpha", json!(alpha)),
         ("rank_pattern", json!(ranks)),
-        // The tensors say which they are.
+        // A regular expression: the tensors say which modules it means.
         ("target_modules", json!(".*")),
     ]
     .into_iter()
@@ -86,6 +100,9 @@ pub(super) fn incoming(
 }
 
 /// Gives a tensor PEFT's name, where it is one that PEFT would have, and finds the order of its rows.
+///
+/// Rows that cannot be split into heads evenly stay in their order: their shape is refused later, with a better
+/// message than could be given here.
 fn renamed(entry: TensorEntry, shape: &ModelShape) -> IncomingTensor {
     let as_it_is = Order::AsInPeft;
     let ending = ENDINGS.iter().find(|(end, _)| entry.name.ends_with(end));
@@ -104,7 +121,7 @@ fn renamed(entry: TensorEntry, shape: &ModelShape) -> IncomingTensor {
     });
     let order = rotated.map_or(as_it_is, |rotated| {
         let heads = shape.num_heads(rotated);
-        // Of the tensor itself: a base of other widths is found out by the shapes.
+        // The tensor's own rows, not the model's: an adapter of a wider base is refused by its shapes.
         let rows = entry.shape.first().map_or(0, |&rows| rows as usize);
         match rows.checked_div(heads) {
             Some(head_dim)

@@ -29,7 +29,8 @@ const ENDINGS: [(&str, &str, Order); 3] = [
     (".m", ".lora_magnitude_vector", Order::AsInPeft),
 ];
 
-/// Renames the tensors and writes PEFT's config.
+/// Renames the tensors and writes PEFT's config. Tensors with other endings keep their names and are refused as
+/// unexpected.
 ///
 /// # Errors
 /// [`ImportError::Mismatches`] if the whole model was trained, or rank and scale are missing.
@@ -62,7 +63,7 @@ pub(super) fn incoming(
         "r": rank,
         "lora_alpha": scale * rank,
         "use_dora": is_dora,
-        // The tensors say which they are.
+        // A regular expression: the tensors say which modules it means.
         "target_modules": ".*",
     });
     // `json!` with braces always makes an object.

@@ -6,6 +6,16 @@
 //! ```
 //!
 //! `default` is the adapter's name in memory; `save_pretrained` takes it out, but a plain `state_dict` has it.
+//! Names are mended only where there is one way to understand them; all others stay and are refused later.
+//!
+//! | in the file | becomes | who writes it |
+//! |---|---|---|
+//! | `_orig_mod.`, `module.` | nothing | wrappers, see [`unwrapped`] |
+//! | `base_model.model.` several times | once | a PEFT model inside another one |
+//! | `model.layers...` | `base_model.model.model.layers...` | programs that strip the prefix |
+//! | `lora_A.default.weight` | `lora_A.weight` | a plain `state_dict` |
+//! | `lm_head.modules_to_save.default.weight` | `lm_head.weight` | PEFT's `ModulesToSaveWrapper` |
+//! | `lora_magnitude_vector.weight` | `lora_magnitude_vector` | newer versions of PEFT, in memory |
 
 use serde_json::{Map, Value};
 
@@ -19,15 +29,16 @@ use crate::{
 const PREFIX: &str = "base_model.model.";
 /// Modules of a causal language model; a file with these at the start of its names lacks the prefix.
 const BARE: [&str; 2] = ["model.", "lm_head."];
-/// Parts that no method here has, and that are refused by name.
+/// Parts that no method here has: LoRA on an embedding. Their names are mended as well, so that they are refused for
+/// what they are.
 const FOREIGN_PARTS: [&str; 2] = ["lora_embedding_A", "lora_embedding_B"];
 
-/// Renames the tensors; the config stays as it is.
+/// Renames the tensors; the config stays as it is. Shapes and the order of rows are PEFT's already.
 pub(super) fn incoming(config: Map<String, Value>, tensors: Vec<TensorEntry>) -> Incoming {
     let parts = named_parts();
     let tensors = tensors
         .into_iter()
-        // Such a tensor is what a saved module was before the training.
+        // `ModulesToSaveWrapper` keeps the module as it was before the training next to the trained one.
         .filter(|entry| !entry.name.contains(".original_module."))
         .map(|entry| IncomingTensor {
             entry: TensorEntry {
@@ -49,7 +60,7 @@ fn named_parts() -> Vec<&'static str> {
     parts
 }
 
-/// Returns the name that PEFT's `save_pretrained` would give.
+/// Returns the name that PEFT's `save_pretrained` would give. `parts` are those of [`named_parts`].
 fn peft_name(name: &str, parts: &[&str]) -> String {
     let mut name = unwrapped(name);
     let twice = [PREFIX, PREFIX].concat();

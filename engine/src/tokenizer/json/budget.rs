@@ -11,21 +11,23 @@ use super::{
     component::{Pattern, unsupported},
 };
 
-/// Patterns and replacements longer than this are not part of a real tokenizer.
+/// The maximum number of bytes of all patterns of a kind; no real tokenizer has longer ones.
 const MAX_PATTERN_BYTES: usize = 1 << 13;
+/// The maximum number of bytes of one replacement, or of one text that is put before others.
 const MAX_REPLACEMENT_BYTES: usize = 64;
-/// Components of one kind, in sequences or not; the most in use are 8.
+/// The maximum number of components of one kind, in sequences or not; the most in use are 8.
 const MAX_COMPONENTS: usize = 32;
 /// How many times its length a text may take after all replacements; Llama 2's `" "` to `"\u{2581}"` takes 3.
 const MAX_GROWTH: f64 = 8.0;
-/// Bytes that may be put before a text.
+/// The maximum number of bytes that may be put before a text.
 const MAX_PREPENDED_BYTES: usize = 256;
 /// How often a counted repetition may repeat what it repeats, all repetitions of a pattern multiplied, since
 /// they may be inside each other. Real ones are `{1,3}`.
 const MAX_REPETITIONS: u64 = 1_000;
-/// Classes of characters in all patterns, each counted as often as its pattern's repetitions repeat. A class such as
-/// `\p{L}` takes some 60 KB once its pattern is compiled; real patterns have up to 90.
+/// The maximum number of classes of characters in all patterns, each counted as often as its pattern's repetitions
+/// repeat. A class such as `\p{L}` takes some 60 KB once its pattern is compiled; real patterns have up to 90.
 const MAX_CLASSES: u64 = 500;
+
 /// What the components of one kind have used up so far.
 pub(super) struct Budget {
     /// Such as "normalizers", for messages.

@@ -5,7 +5,7 @@
 //! fails in serde with its name. Parameters that make `tokenizers` panic or grow without bound are refused
 //! here. A [`Budget`] is kept for all components of a kind together.
 //!
-//! | component | does | of these, one per model |
+//! | component | what it does | in use |
 //! |---|---|---|
 //! | [`Normalizer`] | changes the text | NFC for Qwen, none for Llama 3 |
 //! | [`PreTokenizer`] | splits it into pieces | a pattern, then bytes |
@@ -33,33 +33,42 @@ use tokenizers::{
 
 use super::{super::TokenizerError, budget::Budget};
 
-/// Special tokens that may be put around a text; real tokenizers put up to 3.
+/// The maximum number of special tokens that may be put around a text; real tokenizers put up to 3.
 const MAX_SPECIAL_TOKENS: usize = 64;
 
 /// What changes a text before it is split.
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Normalizer {
+    /// Runs several, one after the other.
     Sequence {
         normalizers: Vec<Self>,
     },
+    /// Brings the text into a Unicode normal form; this one composes letters and their accents.
     #[serde(rename = "NFC")]
     Nfc,
+    /// Takes letters and their accents apart.
     #[serde(rename = "NFD")]
     Nfd,
+    /// Like [`Self::Nfc`], and replaces variants of a character (`ﬁ`, `²`) by the plain one.
     #[serde(rename = "NFKC")]
     Nfkc,
+    /// Like [`Self::Nfd`], with plain characters in place of variants.
     #[serde(rename = "NFKD")]
     Nfkd,
     Lowercase,
+    /// Removes combining marks; useful only after NFD or NFKD, which separate them.
     StripAccents,
+    /// Removes whitespace from the ends of the text.
     Strip {
         strip_left: bool,
         strip_right: bool,
     },
+    /// Puts a text before the text, such as Llama 2's U+2581. It must not be empty.
     Prepend {
         prepend: String,
     },
+    /// Replaces each match; only plain patterns are accepted, see [`Budget::replace`].
     Replace {
         pattern: Pattern,
         content: String,
@@ -70,31 +79,43 @@ pub(super) enum Normalizer {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum PreTokenizer {
+    /// Each splits the pieces of the one before it.
     Sequence {
         pretokenizers: Vec<Self>,
     },
+    /// Writes the pieces in GPT-2's alphabet, so that merges work on bytes.
     ByteLevel {
+        /// Whether a text that does not begin with a space gets one.
         #[serde(default)]
         add_prefix_space: bool,
+        /// Whether it first splits by GPT-2's own pattern; off where a [`Self::Split`] comes before it.
         #[serde(default = "yes")]
         use_regex: bool,
     },
+    /// Separates digits from everything else.
     Digits {
+        /// Whether each digit is a piece of its own; otherwise a run of digits is one.
         #[serde(default)]
         individual_digits: bool,
     },
+    /// Splits at the matches of a pattern.
     Split {
         pattern: Pattern,
+        /// What becomes of a match: a piece of its own (`Isolated`), removed, or joined to a neighbor.
         behavior: SplitDelimiterBehavior,
+        /// Whether the matches are the pieces, and what lies between them the separators.
         #[serde(default)]
         invert: bool,
     },
     Metaspace(MetaspaceFields),
+    /// Splits at punctuation.
     Punctuation {
         #[serde(default = "isolated")]
         behavior: SplitDelimiterBehavior,
     },
+    /// Takes words and runs of other visible characters (`\w+|[^\w\s]+`) as pieces and drops whitespace.
     Whitespace,
+    /// Splits at whitespace alone and drops it.
     WhitespaceSplit,
 }
 
@@ -102,17 +123,24 @@ pub(super) enum PreTokenizer {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Decoder {
+    /// Runs several, one after the other.
     Sequence {
         decoders: Vec<Self>,
     },
+    /// Turns GPT-2's alphabet back into bytes, and these into text.
     ByteLevel,
+    /// Turns runs of tokens such as `<0xE2>` into the characters of their bytes.
     ByteFallback,
+    /// Joins all tokens into one, so that what follows it sees the whole text.
     Fuse,
+    /// Removes up to `start` times `content` from the beginning of each token.
     Strip {
         content: char,
         start: usize,
+        /// How many to remove from the end; anything but 0 is refused.
         stop: usize,
     },
+    /// Replaces each match in each token; only plain patterns are accepted.
     Replace {
         pattern: Pattern,
         content: String,
@@ -120,22 +148,28 @@ pub(super) enum Decoder {
     Metaspace(MetaspaceFields),
 }
 
-/// What adds special tokens around a text. Only read for these; see [`collect_special`].
+/// What adds special tokens around a text. It is never run: [`collect_special`] reads from it which tokens these are,
+/// so that the engine decides where they are wanted. `ByteLevel` trims offsets and adds nothing.
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum PostProcessor {
+    /// Runs several; each adds its tokens to those of the ones before it.
     Sequence {
         processors: Vec<Self>,
     },
     ByteLevel,
+    /// Puts tokens around a text as a template says.
     TemplateProcessing {
+        /// The template for one text; the one for a pair of texts is not read.
         single: Vec<Piece>,
         special_tokens: SpecialTokens,
     },
+    /// Puts `cls` before a text and `sep` after it, each given as token and id.
     RobertaProcessing {
         sep: (String, u32),
         cls: (String, u32),
     },
+    /// As [`Self::RobertaProcessing`].
     BertProcessing {
         sep: (String, u32),
         cls: (String, u32),
@@ -145,7 +179,9 @@ pub(super) enum PostProcessor {
 /// A piece of a template: the text, or a special token before or after it.
 #[derive(Deserialize)]
 pub(super) enum Piece {
+    /// The text.
     Sequence {},
+    /// A token by its key in `special_tokens`, despite the name of the field.
     SpecialToken { id: String },
 }
 
@@ -161,6 +197,7 @@ pub(super) struct SpecialToken {
 /// SentencePiece's way with spaces: each becomes `replacement` (U+2581), and one may be put before the text.
 #[derive(Deserialize)]
 pub(super) struct MetaspaceFields {
+    /// U+2581 in practice, which looks like a low line.
     replacement: char,
     /// In older files; `false` is `never`, whatever `prepend_scheme` says.
     #[serde(default)]
@@ -168,6 +205,7 @@ pub(super) struct MetaspaceFields {
     /// Where a space is put: `always`, `never`, or `first`, before the text but not after special tokens.
     #[serde(default)]
     prepend_scheme: Option<PrependScheme>,
+    /// Whether each word becomes a piece of its own; a decoder ignores it.
     #[serde(default = "yes")]
     split: bool,
 }
@@ -175,7 +213,9 @@ pub(super) struct MetaspaceFields {
 /// What is looked for: a text as it is, or a regular expression.
 #[derive(Deserialize)]
 pub(super) enum Pattern {
+    /// Matched character by character.
     String(String),
+    /// In the syntax of Oniguruma, as far as the engine's regular expressions support it.
     Regex(String),
 }
 
@@ -204,6 +244,9 @@ impl Normalizer {
     }
 
     /// Builds it and everything in it, within what is left of the budget.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
     fn build_within(&self, budget: &mut Budget) -> Result<NormalizerWrapper, TokenizerError> {
         budget.component()?;
         Ok(match self {
@@ -245,6 +288,9 @@ impl PreTokenizer {
     }
 
     /// Builds it and everything in it, within what is left of the budget.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
     fn build_within(&self, budget: &mut Budget) -> Result<PreTokenizerWrapper, TokenizerError> {
         budget.component()?;
         Ok(match self {
@@ -288,6 +334,9 @@ impl Decoder {
     }
 
     /// Builds it and everything in it, within what is left of the budget.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
     fn build_within(&self, budget: &mut Budget) -> Result<DecoderWrapper, TokenizerError> {
         budget.component()?;
         Ok(match self {

@@ -2,20 +2,25 @@
 //! text.
 //!
 //! One flat pass over the bytes finds the top-level parts and counts what decides their size in memory: commas
-//! in the vocabulary and the added tokens, bytes in all others. It must never count too little for a file that
+//! in the model and the added tokens, bytes in all others. It must never count too little for a file that
 //! serde accepts; for anything else the parser fails later.
 
 use super::super::{MAX_MERGES, MAX_VOCAB_SIZE, TokenizerError, plain::MAX_ADDED_TOKENS};
 
-/// Bytes of a part other than the model and its added tokens: patterns and a few names. They are read into values that
-/// take ten times their text.
+/// The maximum number of bytes of a part other than the model and its added tokens: patterns and a few names. They are
+/// read into values that take ten times their text.
 const MAX_PART_BYTES: usize = 1 << 20;
-/// Commas in the model: one for each token, two for each merge.
+/// The maximum number of commas in the model: one for each token, two for each merge that is a list.
 const MAX_MODEL_COMMAS: usize = MAX_VOCAB_SIZE + 2 * MAX_MERGES + 64;
-/// Commas in the list of added tokens: seven fields each.
+/// The maximum number of commas in the list of added tokens: seven fields each.
 const MAX_ADDED_COMMAS: usize = 8 * MAX_ADDED_TOKENS;
 
 /// Refuses a file with a part that is larger than any real one.
+///
+/// ```text
+/// {"version": "1.0", "model": {"vocab": {"a": 0, "b": 1}, "merges": []}}
+///            15 bytes         2 commas             a part ends where the colon of the next one is
+/// ```
 ///
 /// # Errors
 /// [`TokenizerError::Unsupported`] with the name of the part.
@@ -67,6 +72,9 @@ struct Part<'a> {
 impl Part<'_> {
     /// Compares the part with its limit. Called after every byte, so a hostile file is left as soon as it
     /// shows.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unsupported`] beyond the limit.
     fn check(&self) -> Result<(), TokenizerError> {
         let (most, counted, is_beyond) = match self.name {
             b"model" => (MAX_MODEL_COMMAS, "entries", self.commas > MAX_MODEL_COMMAS),

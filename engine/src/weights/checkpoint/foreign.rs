@@ -3,6 +3,12 @@
 //! People drop the whole folder of a checkpoint, a download that turned out to be a web page, or a model for
 //! another program. A message that says what the file is spares them a search. A file is known by its first
 //! bytes, and where those say little (a pickle inside a zip, protobuf) by its name.
+//!
+//! ```text
+//! pytorch_model.bin   PK 03 04 ...      a zip by its bytes, so the name decides: a PyTorch checkpoint
+//! model.safetensors   version https://  the bytes decide: a Git LFS pointer instead of the file itself
+//! notes.bin           just text         the name would say pickle, but it is text: a text file
+//! ```
 
 /// What a file that we cannot use is. A static description: nothing in it comes from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +24,17 @@ pub struct Foreign {
 /// The remedy where nothing better is known.
 const CHOOSE: &str =
     "Choose one .gguf file, or model.safetensors together with config.json and tokenizer.json.";
+/// For pickles: the same weights in a format that can be read without running them.
 const RESAVE: &str = "Take the model's .safetensors files, or make them with transformers: \
      `AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)`.";
+/// For what was converted for another program: the conversion cannot be undone here.
 const ANOTHER_FORMAT: &str = "Take the model's original files (model.safetensors, config.json and tokenizer.json), or a .gguf file of it.";
+/// For archives.
 const UNPACK: &str = "Unpack it, and choose the model's files themselves.";
+/// For what stands in for the file: a pointer that Git LFS left, or a web page that was saved.
 const LFS: &str =
     "Download the file itself (`git lfs pull`, or the download button of the model's page).";
+/// For llama.cpp's files before GGUF; the script is part of llama.cpp.
 const CONVERT_GGML: &str = "Take a .gguf file of this model, or convert it with llama.cpp's convert_llama_ggml_to_gguf.py.";
 
 /// Describes a file with a model's weights in another format.
@@ -44,18 +55,22 @@ const fn other(looks_like: &'static str) -> Foreign {
     }
 }
 
+/// PyTorch's own format. Unpickling calls whatever functions the file names, so it is never opened.
 const PICKLE: Foreign = model(
     "a PyTorch checkpoint (a pickle, which can run programs and is never opened)",
     RESAVE,
 );
+/// llama.cpp's formats before August 2023, without key-value metadata.
 const GGML: Foreign = model(
     "a model in the GGML format that came before GGUF",
     CONVERT_GGML,
 );
+/// The base of the entries for archives, each of which names its own kind.
 const ARCHIVE: Foreign = Foreign {
     remedy: UNPACK,
     ..other("an archive")
 };
+/// The older of llama.cpp's two formats for it; the newer is GGUF.
 const IMATRIX: Foreign =
     other("an importance matrix (imatrix), which llama.cpp uses while it quantizes");
 

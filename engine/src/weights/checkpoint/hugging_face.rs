@@ -11,6 +11,9 @@
 //!
 //! Checks run from the most telling to the least: whether the file holds an adapter, whether the family is
 //! built, whether the weights are quantized, and only then whether a tokenizer is missing.
+//!
+//! Each file but the weights may be there once. A second config.json, or a second template, is refused as
+//! ambiguous, wherever the two lie.
 
 use std::collections::BTreeMap;
 
@@ -130,6 +133,12 @@ pub(super) async fn open(
 
 /// Returns all parts of the weights as one file, and every tensor in it with offsets in that file.
 ///
+/// ```text
+/// model-00001-of-00002.safetensors    1000 bytes    model.norm.weight at 200 -> 200
+/// model-00002-of-00002.safetensors     800 bytes    lm_head.weight at 100    -> 1100
+/// model.safetensors (2 files)         1800 bytes
+/// ```
+///
 /// # Errors
 /// [`ModelError::Safetensors`] with the name of the part.
 async fn joined(files: Vec<NamedSource>) -> Result<(NamedSource, Vec<TensorEntry>), ModelError> {
@@ -159,8 +168,7 @@ async fn joined(files: Vec<NamedSource>) -> Result<(NamedSource, Vec<TensorEntry
     Ok((NamedSource { name, source }, entries))
 }
 
-/// Returns whether a tensor of this name is an adapter's (PEFT's or mlx-lm's), which is dropped here by
-/// mistake.
+/// Returns whether a tensor of this name belongs to an adapter (PEFT's or mlx-lm's) rather than to a model.
 fn is_of_adapter(name: &str) -> bool {
     let parts = [
         ".lora_A.",
@@ -302,7 +310,9 @@ struct TokenizerConfig {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Templates {
+    /// `"{% for message in messages %}..."`
     One(String),
+    /// `[{"name": "default", "template": "..."}, {"name": "tool_use", "template": "..."}]`
     Named(Vec<NamedTemplate>),
 }
 

@@ -103,7 +103,8 @@ pub(super) async fn open(
     })
 }
 
-/// Returns the hub id of the model that was converted. `general.base_model.0` is asked last and only for models
+/// Returns the hub id of the model that was converted: from the keys for its source, else from [`KNOWN_MODELS`],
+/// else from its base model. `general.base_model.0` is asked last and only for models
 /// that are not themselves fine-tuned: for the others it names what they were tuned from, whose weights are
 /// different ones.
 ///

@@ -6,7 +6,8 @@
 use super::ModelError;
 use crate::weights::gguf::{GgufError, GgufHeader};
 
-/// What a file is, and what to do with it; the same holds for the constants below.
+/// An adapter as `convert_lora_to_gguf.py` writes it. Like the constants below, it says in words what the file
+/// is, then what to do with it.
 const ADAPTER: (&str, &str) = (
     "a LoRA adapter",
     "Load the model that it was made for, then add this file under Adapters.",
@@ -29,6 +30,9 @@ const VOCABULARY: (&str, &str) = (
 );
 
 /// Refuses a file that is for something else than being loaded as a model, or only a part of one.
+///
+/// Many files say in `general.type` what they are. The others are known by their architecture or by the prefix of
+/// a key; a part of a split model has a `split.count` above 1.
 ///
 /// # Errors
 /// [`ModelError::OtherGguf`], [`ModelError::SplitGguf`], or a key of another type.

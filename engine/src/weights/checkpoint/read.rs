@@ -23,7 +23,8 @@ const SLICE_BYTES: usize = 4 << 20;
 /// What one allocation may take where addresses have 32 bits, as in wasm: Rust's limit is `isize::MAX`.
 const MAX_MATRIX_BYTES: u64 = i32::MAX as u64;
 
-/// How the stored rows map to those of HF's checkpoint; see [`crate::arch::RowOrder`] for why.
+/// How the stored rows map to those of HF's checkpoint; see [`crate::arch::RowOrder`] for why. `AsStored` leaves
+/// every row where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowOrder {
     AsStored,
@@ -69,7 +70,9 @@ pub(super) async fn matrix(
     part(file, entry, rows, 0..rows, cols, order).await
 }
 
-/// Reads the rows `wanted` of a matrix alone; they must begin and end with a head where heads are interleaved.
+/// Reads only the rows `wanted` of a matrix; they must begin and end with a head where heads are interleaved.
+///
+/// `rows` is the height of the whole matrix, against which the entry's size is checked; only `wanted` takes memory.
 ///
 /// # Shapes
 /// - `entry`: `[rows, cols]`

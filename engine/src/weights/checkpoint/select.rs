@@ -31,8 +31,11 @@ pub(super) enum Weights {
 /// Takes the weights out of the files. An image projector, an importance matrix or an adapter next to a model
 /// is left among the others.
 ///
+/// Safetensors and GGUF side by side are ambiguous even if they hold the same model. Several GGUF files that are
+/// all named as parts are refused as a split model; a single part is found out by its metadata later.
+///
 /// # Errors
-/// Why there are none, parts missing, or more than one model.
+/// Why there are no weights, which parts are missing, or that there is more than one model.
 pub(super) async fn take_weights(
     sniffed: &mut Vec<(Content, NamedSource)>,
 ) -> Result<Weights, ModelError> {
@@ -70,8 +73,8 @@ fn take(sniffed: &mut Vec<(Content, NamedSource)>, wanted: Content) -> Vec<Named
     taken.map(|(_, file)| file).collect()
 }
 
-/// Gives back those files with such a name, unless they are all that there is: then their content decides
-/// later.
+/// Moves the files whose paths contain one of `names` (lower case) back to `sniffed`, where they end up as
+/// unused. If all files have such a name, none is moved, and their content decides later.
 fn set_aside(
     files: &mut Vec<NamedSource>,
     names: &[&str],
@@ -103,8 +106,8 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Reads a name; `None` if it is not that of a part. Numbers have three digits or more, so that
-    /// `best-of-2024.gguf` and `tale-1-of-2.gguf` are none.
+    /// Reads a name; `None` if it is not that of a part. Numbers have three digits or more, so
+    /// `best-of-2024.gguf` and `tale-1-of-2.gguf` are whole files. A part's number is from 1 to the count.
     pub(super) fn of(name: &'a str) -> Option<Self> {
         let (stem, rest) = name.rsplit_once("-of-")?;
         let (stem, number) = stem.rsplit_once('-')?;
@@ -138,6 +141,9 @@ struct Index {
 
 /// Returns the parts of one model in their order, as the index says where there is one, else as their names do.
 /// What belongs to none of them is given back to `sniffed`.
+///
+/// Only base names are compared, since an index has no folders and dropped files may. An index that lists none of
+/// the given files belongs to another model and is ignored; of several indexes the first counts.
 ///
 /// # Errors
 /// [`ModelError::MissingParts`], [`ModelError::Ambiguous`], or an index that is damaged.
@@ -207,11 +213,16 @@ async fn parts(
     Ok(found)
 }
 
-/// Returns the names of all parts that there must be, by the names of those that there are; none where no name
-/// tells of parts.
+/// Returns the names of all parts that there must be, derived from the names that were given. The list is empty
+/// if no name is that of a part. Numbers are written with five digits, as transformers writes them.
+///
+/// ```text
+/// given   model-00002-of-00003.safetensors
+/// wanted  model-00001-of-00003.safetensors, model-00002-of-00003.safetensors, model-00003-of-00003.safetensors
+/// ```
 ///
 /// # Errors
-/// [`ModelError::Ambiguous`] for parts of different models.
+/// [`ModelError::Ambiguous`] for parts of different models, and for more parts than [`MAX_PARTS`].
 fn wanted_by_names(files: &[NamedSource]) -> Result<Vec<String>, ModelError> {
     let parts = files
         .iter()
@@ -238,7 +249,8 @@ fn wanted_by_names(files: &[NamedSource]) -> Result<Vec<String>, ModelError> {
     Ok(names.collect())
 }
 
-/// Parts of one model. Names are untrusted, and a list of all names is made of the count in them.
+/// The maximum number of parts of one model. Names are untrusted, and a list as long as the count in them is
+/// made.
 const MAX_PARTS: usize = 1024;
 
 /// Returns the most telling reason why no file holds weights: a model in another format, an index alone,

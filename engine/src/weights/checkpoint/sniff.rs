@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `GGUF` | [`Content::Gguf`] |
 //! | a length up to 100 MB as u64, then `{` | [`Content::Safetensors`] |
-//! | `{`, after a byte order mark or spaces | JSON: one of seven kinds, by its top-level keys |
+//! | `{`, after spaces or a byte order mark | JSON: one of seven kinds, by its top-level keys |
 //! | anything else | a template or SentencePiece model by its name or first piece, else [`Content::Other`] |
 //!
 //! Names are of little use: browsers rename downloads (`config (1).json`), and people collect files in one
-//! folder.
+//! folder. They decide only for templates (`.jinja`), for `tokenizer.model`, for damaged JSON (an error if a model
+//! is loaded with a file of that name), and for how an unusable file is described. A byte order mark does not hide
+//! that a file is JSON, but JSON that begins with one does not parse, so it counts as damaged.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -33,7 +35,7 @@ pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 pub(super) const MAX_TOKENIZER_CONFIG_BYTES: u64 = 8 << 20;
 /// Templates of real models have some 10 KB.
 pub(super) const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
-/// Bytes of a file that are looked at first.
+/// Bytes of a file that are looked at first: enough for every signature and the first lines of a text.
 const HEAD_BYTES: u64 = 512;
 
 /// What a dropped file is to us.

@@ -39,7 +39,8 @@ pub fn looks_like_encoder<'a>(names: impl IntoIterator<Item = &'a str>) -> bool 
     names.into_iter().any(is_encoders)
 }
 
-/// Returns the error for a family that is not built; encoders get their own.
+/// Returns the error for a family that is not built. Encoders have one of their own, since they cannot write text
+/// at all.
 pub(super) fn refused(architecture: &str) -> ConfigError {
     let owned = architecture.to_owned();
     if is_encoder(architecture) {
@@ -148,7 +149,7 @@ impl Obstacle {
         found.map_or(Self::NotYet, |(obstacle, _)| *obstacle)
     }
 
-    /// Returns the end of the sentence "the architecture X ...".
+    /// Returns the end of the sentence "the architecture X ...", without a full stop.
     fn reason(self) -> &'static str {
         match self {
             Self::NotYet => "is not supported yet",
@@ -163,6 +164,11 @@ impl Obstacle {
 }
 
 /// Says why a model of this architecture does not load.
+///
+/// ```text
+/// qwen3_moe    the architecture qwen3_moe is a mixture of experts, which Inlay does not train
+/// olmo2        the architecture olmo2 is not supported yet
+/// ```
 pub(super) fn refusal(architecture: &str) -> String {
     let reason = Obstacle::of(architecture).reason();
     format!("the architecture {architecture} {reason}")

@@ -75,6 +75,9 @@ impl ModelConfig {
 /// Refuses what would change the model's output and is not built: scaled positions and mixtures of experts. A
 /// scaling of type `none`, a linear factor of 1 and zero experts are no features.
 ///
+/// `rope.scale_linear` is the old key for the factor, and stands alone. The new one, `rope.scaling.factor`, is
+/// expected next to `rope.scaling.type`, which alone decides.
+///
 /// # Errors
 /// [`ConfigError::Feature`] with the key and its value.
 fn refuse_features(metadata: &Metadata, key: impl Fn(&str) -> String) -> Result<(), ConfigError> {

@@ -20,7 +20,9 @@ use crate::{arch::Architecture, weights::json};
 /// it is.
 #[derive(Deserialize)]
 struct Identity {
+    /// The family, such as `llama`.
     model_type: Option<String>,
+    /// The classes that the weights were saved from, such as `LlamaForCausalLM`; most often one.
     architectures: Option<Vec<String>>,
 }
 
@@ -37,6 +39,7 @@ struct Fields {
     max_position_embeddings: Option<u32>,
     rope_theta: Option<f64>,
     rms_norm_eps: Option<f64>,
+    /// Absent in many files, since a default decides in transformers.
     tie_word_embeddings: Option<bool>,
     /// `None` if absent, which means HF's default; `Some(None)` for null, which means no such token.
     #[serde(default, deserialize_with = "present")]
@@ -58,12 +61,13 @@ struct Fields {
     quantization: Option<Quantization>,
 }
 
-/// How the weights were quantized, as transformers and mlx-lm say it. Only its name is of interest: none is
-/// read.
+/// How the weights were quantized, as transformers and mlx-lm say it. It only names the method in the refusal,
+/// since no such weights are read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Quantization {
     quant_method: Option<String>,
+    /// bitsandbytes' two flags, which older files have without a `quant_method`.
     load_in_4bit: Option<bool>,
     load_in_8bit: Option<bool>,
     /// mlx-lm's weights per scale, which tells its quantization from the others'.
@@ -141,7 +145,9 @@ struct Rope {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum TokenIds {
+    /// `2`
     One(u32),
+    /// `[2, 32000]`: an answer ends with any of them.
     Many(Vec<u32>),
 }
 

@@ -2,6 +2,9 @@
 //!
 //! The numbers are those of `enum ggml_type` in `ggml.h`. The readable ones are described in
 //! [`PackedKind::format`]; the others are listed so that a refusal says `Q4_K` and not `type 12`.
+//!
+//! A number without a name makes the whole file unusable ([`GgufProblem::TensorType`](super::GgufProblem::TensorType));
+//! a type with a name but without a kind only matters if the model needs the tensor.
 
 use kernels::packed::PackedKind;
 
