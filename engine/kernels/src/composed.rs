@@ -8,7 +8,7 @@ use burn::{
 use super::{
     Activation, Heads, KernelOps,
     activation::{CUBIC, LINEAR},
-    operand::{Addend, PackedOperand, RunningSums, Sight},
+    operand::{Addend, HIDDEN, PackedOperand, RunningSums, Sight},
 };
 
 pub fn rms_norm<B: KernelOps>(
@@ -139,11 +139,9 @@ fn masked_scores<B: KernelOps>(
     sight: Sight<B>,
     heads: Heads,
 ) -> FloatTensor<B> {
-    // Far below any score, far above f32's minimum: a sum with a score stays finite.
-    const HIDDEN: f32 = -1e30;
     let device = q.device();
     let (t, keys) = (heads.tokens, heads.keys());
-    let (segments, window) = sight.limits();
+    let (table, window) = sight.limits();
     let window = window.unwrap_or(keys);
     let mask: Vec<f32> = (0..heads.group() * t)
         .flat_map(|row| {
@@ -157,19 +155,29 @@ fn masked_scores<B: KernelOps>(
     let k = B::float_swap_dims(split_keys::<B>(k, heads), 1, 2);
     let scores = B::float_mul_scalar(B::matmul(q, k), heads.scale().into());
     let scores = B::float_add(scores, B::float_from_data(mask, &device));
-    let Some(segments) = segments else {
+    let Some(table) = table else {
         return scores;
     };
-    // How far a key lies before the first key of a query's segment.
-    let firsts = B::int_slice(segments, &[(0..t).into(), (0..1).into()]);
-    let firsts = B::int_into_float(firsts, FloatDType::F32);
-    let firsts = B::float_cat(vec![firsts; heads.group()], 0);
-    let firsts = B::float_reshape(firsts, Shape::from([1, heads.group() * t, 1]));
-    let keys: Vec<f32> = (0..keys).map(|key| key as f32).collect();
-    let keys = TensorData::new(keys, [1, 1, heads.keys()]);
-    let before = B::float_sub(firsts, B::float_from_data(keys, &device));
-    let is_before = B::float_clamp(before, 0.0.into(), 1.0.into());
-    B::float_add(scores, B::float_mul_scalar(is_before, HIDDEN.into()))
+    // The first key of every query, and the end of every key: whatever is before the one or from the other on is hidden.
+    let column = |at: usize| {
+        let column = B::int_slice(table.clone(), &[(0..t).into(), (at..at + 1).into()]);
+        B::int_into_float(column, FloatDType::F32)
+    };
+    let of_queries = |column| {
+        let column = B::float_cat(vec![column; heads.group()], 0);
+        B::float_reshape(column, Shape::from([1, heads.group() * t, 1]))
+    };
+    let of_keys = |column| B::float_reshape(column, Shape::from([1, 1, keys]));
+    let numbers = || {
+        let numbers: Vec<f32> = (0..t).map(|number| number as f32).collect();
+        B::float_from_data(TensorData::new(numbers, [t, 1]), &device)
+    };
+    let before = B::float_sub(of_queries(column(0)), of_keys(numbers()));
+    let ends = B::float_sub_scalar(column(1), 1.0.into());
+    let after = B::float_sub(of_queries(numbers()), of_keys(ends));
+    let hidden = [before, after].map(|tokens| B::float_clamp(tokens, 0.0.into(), 1.0.into()));
+    let [before, after] = hidden.map(|is| B::float_mul_scalar(is, HIDDEN.into()));
+    B::float_add(B::float_add(scores, before), after)
 }
 
 /// `[b t, h width] -> [b kv, g t, width]`: the query heads of a group become consecutive rows.

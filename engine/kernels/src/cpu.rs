@@ -235,10 +235,17 @@ impl KernelOps for Flex {
 
 /// The sequences that attention does not cross.
 fn sequences(sight: Sight<Flex>, heads: Heads) -> Sequences {
+    let is_path = sight.is_path();
     let (table, window) = sight.limits();
-    match table {
-        Some(table) => Sequences::segments(heads, window, contiguous_slice(&contiguous(table))),
-        None => Sequences::rows(heads, window),
+    let Some(table) = table.map(contiguous) else {
+        return Sequences::rows(heads, window);
+    };
+    let (table, _) = contiguous_slice(&table).as_chunks();
+    let sequences = Sequences::segments(heads, window, table);
+    if is_path {
+        sequences.along_paths(table)
+    } else {
+        sequences
     }
 }
 

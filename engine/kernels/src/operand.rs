@@ -38,26 +38,40 @@ pub enum Addend<B: Backend> {
     },
 }
 
+/// Far below any score, far above f32's minimum: a sum with a score stays finite.
+pub const HIDDEN: f32 = -1e30;
+
 /// Which keys a query sees, apart from those after it; see [`crate::Visibility`].
+///
+/// The tables are `[t, 2]`, a row for each token of the only row: the first token that it may see, and the first token
+/// after those that may see it.
 #[derive(Debug, Clone, ExtensionType)]
 pub enum Sight<B: Backend> {
     /// Those of its row.
     Row { window: Option<usize> },
-    /// Those of its segment.
+    /// Those of its segment: the table has where the segment begins and ends.
     Segment {
-        /// For each token of the only row, the first token of its segment and the first token after it, `[t, 2]`.
         table: IntTensor<B>,
         window: Option<usize>,
     },
+    /// Those on its path through a tree in depth-first order, of which a window is in the table: a query sees no key whose
+    /// subtree ended before it.
+    Path { table: IntTensor<B> },
 }
 
 impl<B: Backend> Sight<B> {
-    /// The table of segments, and the window.
+    /// The table, and the window beside it.
     pub fn limits(self) -> (Option<IntTensor<B>>, Option<usize>) {
         match self {
             Self::Row { window } => (None, window),
             Self::Segment { table, window } => (Some(table), window),
+            Self::Path { table } => (Some(table), None),
         }
+    }
+
+    /// Whether a query may see keys on both sides of one that it does not see.
+    pub fn is_path(&self) -> bool {
+        matches!(self, Self::Path { .. })
     }
 }
 

@@ -14,10 +14,18 @@ struct Reference {
     gradients: [Array<2>; 3],
 }
 
+/// What a query sees of the keys before it.
+enum Layout {
+    Rows,
+    /// The lengths of the segments that the only row consists of.
+    Segments(Vec<usize>),
+    /// The parent of each token of the only row; trees are in depth-first order.
+    Trees(Vec<Option<usize>>),
+}
+
 struct Case {
     heads: Heads,
-    /// The lengths of the segments packed into the only row, if any.
-    segments: Vec<usize>,
+    layout: Layout,
     window: Option<usize>,
     q: Array<2>,
     k: Array<2>,
@@ -50,7 +58,7 @@ impl Case {
             v: numbers.array(random, keys),
             dy: numbers.array(random, queries),
             heads,
-            segments: Vec::new(),
+            layout: Layout::Rows,
             window: None,
         }
     }
@@ -66,15 +74,46 @@ impl Case {
         let segments: Vec<usize> = (0..num_segments)
             .map(|_| random.size(1..longest + 1))
             .collect();
-        let mut case = Self::draw(numbers, random, segments.iter().sum(), 0, head_dim);
+        let tokens = segments.iter().sum();
+        let case = Self::draw_row(numbers, random, tokens, head_dim);
+        let layout = Layout::Segments(segments);
+        Self { layout, ..case }
+    }
+
+    /// One row of trees, whose branches have up to `longest` tokens.
+    fn draw_trees(
+        numbers: Numbers,
+        random: &mut Random,
+        tokens: usize,
+        longest: usize,
+        head_dim: usize,
+    ) -> Self {
+        let mut parents: Vec<Option<usize>> = Vec::new();
+        while parents.len() < tokens {
+            // A branch leaves the path to the last token anywhere, or begins a tree.
+            let last = parents.len().checked_sub(1);
+            let path: Vec<Option<usize>> =
+                std::iter::successors(Some(last), |&token| token.map(|token| parents[token]))
+                    .collect();
+            parents.push(path[random.size(0..path.len())]);
+            for _ in 1..random.size(1..longest + 1) {
+                parents.push(Some(parents.len() - 1));
+            }
+        }
+        let case = Self::draw_row(numbers, random, parents.len(), head_dim);
+        let layout = Layout::Trees(parents);
+        Self { layout, ..case }
+    }
+
+    fn draw_row(numbers: Numbers, random: &mut Random, tokens: usize, head_dim: usize) -> Self {
         // The first row of a random batch.
-        let tokens = case.heads.tokens;
+        let mut case = Self::draw(numbers, random, tokens, 0, head_dim);
         case.heads.batch = 1;
         for x in [&mut case.q, &mut case.k, &mut case.v, &mut case.dy] {
             x.values.truncate(tokens * x.shape[1]);
             x.shape[0] = tokens;
         }
-        Self { segments, ..case }
+        case
     }
 
     fn within(self, window: usize) -> Self {
@@ -82,22 +121,31 @@ impl Case {
         Self { window, ..self }
     }
 
-    /// The first key that a query of a row sees.
-    fn first_visible(&self, query: usize) -> usize {
-        let end = self.heads.past + query + 1;
-        let in_window = end.saturating_sub(self.window.unwrap_or(end));
-        self.first_of_segment(query).max(in_window)
-    }
-
-    fn first_of_segment(&self, query: usize) -> usize {
-        let mut start = 0;
-        for &length in &self.segments {
-            if query < start + length {
-                break;
+    /// The keys that a query of a row sees.
+    fn visible(&self, query: usize) -> Vec<usize> {
+        let last = self.heads.past + query;
+        let mut visible: Vec<usize> = match &self.layout {
+            Layout::Rows => (0..=last).collect(),
+            Layout::Segments(lengths) => {
+                let mut start = 0;
+                for &length in lengths {
+                    if query < start + length {
+                        break;
+                    }
+                    start += length;
+                }
+                (start..=last).collect()
             }
-            start += length;
-        }
-        start
+            Layout::Trees(parents) => {
+                let mut path: Vec<usize> =
+                    std::iter::successors(Some(query), |&token| parents[token]).collect();
+                path.reverse();
+                path
+            }
+        };
+        let window = self.window.unwrap_or(visible.len());
+        visible.drain(..visible.len().saturating_sub(window));
+        visible
     }
 
     fn reference(&self) -> Reference {
@@ -117,17 +165,19 @@ impl Case {
                 let dot = |x: &Array<2>, at: usize, y: &Array<2>, to: usize| -> f64 {
                     (0..hd).map(|l| x.values[at + l] * y.values[to + l]).sum()
                 };
-                let visible = self.first_visible(row % t)..heads.past + row % t + 1;
+                let visible = self.visible(row % t);
                 let scores: Vec<f64> = visible
-                    .clone()
-                    .map(|i| (dot(q, query, k, key(i)) * scale).exp())
+                    .iter()
+                    .map(|&i| (dot(q, query, k, key(i)) * scale).exp())
                     .collect();
                 let total: f64 = scores.iter().sum();
                 let weights: Vec<f64> = scores.iter().map(|score| score / total).collect();
                 let d_weights: Vec<f64> =
-                    visible.clone().map(|i| dot(dy, query, v, key(i))).collect();
+                    visible.iter().map(|&i| dot(dy, query, v, key(i))).collect();
                 let mean: f64 = weights.iter().zip(&d_weights).map(|(w, d)| w * d).sum();
-                for (i, (weight, d_weight)) in visible.zip(weights.iter().zip(&d_weights)) {
+                for (i, (weight, d_weight)) in
+                    visible.into_iter().zip(weights.iter().zip(&d_weights))
+                {
                     let d_score = weight * (d_weight - mean) * scale;
                     for l in 0..hd {
                         output.values[query + l] += weight * v.values[key(i) + l];
@@ -142,15 +192,25 @@ impl Case {
     }
 }
 
+/// How far tokens are from their roots.
+fn positions(parents: &[Option<usize>]) -> Vec<usize> {
+    let mut positions: Vec<usize> = Vec::new();
+    for parent in parents {
+        positions.push(parent.map_or(0, |parent| positions[parent] + 1));
+    }
+    positions
+}
+
 async fn check(numbers: Numbers, variant: &str, case: Case) {
     let device = device().await;
     let Reference { output, gradients } = case.reference();
     let heads = case.heads;
     let operands = [&case.q, &case.k, &case.v].map(|x| numbers.tensor(x, &device));
     let what = format!("{variant}: {heads:?}, window {:?}", case.window);
-    let visibility = match case.segments.as_slice() {
-        [] => Visibility::causal(),
-        lengths => Visibility::segments(lengths, &device),
+    let visibility = match &case.layout {
+        Layout::Rows => Visibility::causal(),
+        Layout::Segments(lengths) => Visibility::segments(lengths, &device),
+        Layout::Trees(parents) => Visibility::tree(&positions(parents), &device),
     };
     let visibility = visibility.within(case.window);
     let (y, log_sums) = attention(operands.clone(), &visibility, heads);
@@ -192,6 +252,22 @@ pub async fn packed_sequences_do_not_see_each_other(numbers: Numbers) {
             for (num_segments, longest) in [(random.size(1..30), 9), (random.size(2..5), 90)] {
                 let case = Case::draw_packed(numbers, &mut random, num_segments, longest, head_dim);
                 check(numbers, &variant, case).await;
+            }
+        }
+    }
+}
+
+pub async fn branches_do_not_see_each_other(numbers: Numbers) {
+    let mut random = random();
+    for variant in variants() {
+        for head_dim in [64, 4 * random.size(1..12), random.size(1..10)] {
+            // Within a tile and a block, and across several of them; with many branches, and with few long ones.
+            for (tokens, longest) in [(random.size(1..9), 3), (90, 5), (150, 60)] {
+                let case = Case::draw_trees(numbers, &mut random, tokens, longest, head_dim);
+                check(numbers, &variant, case).await;
+                let case = Case::draw_trees(numbers, &mut random, tokens, longest, head_dim);
+                let window = random.size(1..longest + 1);
+                check(numbers, &variant, case.within(window)).await;
             }
         }
     }

@@ -22,6 +22,7 @@ macro_rules! for_each_kernel_check {
     ($test:ident) => {
         $test!(attention, both_passes_equal_the_formula);
         $test!(attention, packed_sequences_do_not_see_each_other);
+        $test!(attention, branches_do_not_see_each_other);
         $test!(attention, later_queries_see_what_came_before);
         $test!(attention, windows_end_what_a_token_sees);
         $test!(element, norms_equal_the_formula);

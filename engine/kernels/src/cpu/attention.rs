@@ -88,7 +88,7 @@ impl HeadPanels {
         Self { panels, starts }
     }
 
-    fn of(&self, block: Block, heads: Heads) -> &[f32] {
+    fn of(&self, block: Block<'_>, heads: Heads) -> &[f32] {
         let index = block.index * heads.key_value_heads + block.head / heads.group();
         &self.panels[self.starts[index]..self.starts[index + 1]]
     }
@@ -118,12 +118,13 @@ fn forward_few(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Vec<f
             .partition_point(|other| other.first_query <= row);
         let of_row = sequences.list[after - 1];
         let position = of_row.keys - of_row.tokens + row - of_row.first_query;
-        let first = sequences.first_visible(position);
+        let first = sequences.first_visible(of_row, position);
         let query = &q[row * width + head * hd..][..hd];
         let at = |key: usize| (of_row.first_key + key) * key_width + head / heads.group() * hd;
         let mut scores: Vec<f32> = (first..=position)
             .map(|key| row::dot(query, &k[at(key)..][..hd]))
             .collect();
+        sequences.hide_branches(of_row, position, first, &mut scores);
         let log_sum = row::softmax(&mut scores, 0..position + 1 - first, scale);
         // SAFETY: this query and head are this piece's alone.
         let (out, sum) = unsafe {
@@ -162,7 +163,8 @@ fn forward_blocks(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Ve
         let mut scores = vec![0.0; block.rows * block.stride()];
         block.against_keys(block.rows_of(q, heads), keys.of(block, heads), &mut scores);
         for (row, scores) in scores.chunks_exact_mut(block.stride()).enumerate() {
-            let log_sum = row::softmax(scores, block.visible_of(row), scale);
+            let visible = block.visible_of(row, scores);
+            let log_sum = row::softmax(scores, visible, scale);
             let at = (block.first_row + row) * h + block.head;
             // SAFETY: this query and head are this block's alone.
             unsafe { sums.part(at..at + 1)[0] = log_sum };
@@ -233,7 +235,7 @@ pub fn backward(operands: Operands<'_>, sequences: &Sequences) -> [Vec<f32>; 3] 
 }
 
 fn block_backward(
-    block: Block,
+    block: Block<'_>,
     operands: Operands<'_>,
     panels: &BackwardPanels,
     heads: Heads,
@@ -257,10 +259,12 @@ fn block_backward(
             output.rows_from(row, 1).first_row(),
         );
         let range = row * stride..(row + 1) * stride;
+        let weights = &mut weights[range.clone()];
+        let visible = block.visible_of(row, weights);
         row::softmax_backward(
-            &mut weights[range.clone()],
+            weights,
             &mut d_scores[range],
-            block.visible_of(row),
+            visible,
             scale,
             operands.log_sums[at],
             projection,

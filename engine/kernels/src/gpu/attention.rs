@@ -10,6 +10,7 @@ mod backward;
 mod forward;
 mod statistics;
 
+use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 pub use self::{backward::backward, forward::forward};
@@ -17,7 +18,7 @@ use super::{
     calibration::Variant,
     operand::{Four, load},
 };
-use crate::Heads;
+use crate::{Heads, operand::Sight};
 
 /// Rows of a group of units.
 pub const ROWS: usize = 8;
@@ -128,30 +129,45 @@ fn columns_of_unit(
     columns
 }
 
-/// What limits how far back a query sees, apart from the beginning of its row.
+/// What limits which keys a query sees, apart from the beginning of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
-    pub segments: bool,
+    /// There is a table; see [`Sight`].
+    pub table: bool,
+    /// The table is a tree's.
+    pub path: bool,
     pub window: bool,
 }
 
 impl Limits {
+    /// The limits, the table, and the window if there is one.
+    fn of(sight: Sight<CubeBackend>) -> (Self, Option<CubeTensor>, usize) {
+        let path = sight.is_path();
+        let (table, window) = sight.limits();
+        let limits = Self {
+            table: table.is_some(),
+            path,
+            window: window.is_some(),
+        };
+        (limits, table, window.unwrap_or_default())
+    }
+
     fn any(self) -> bool {
-        self.segments || self.window
+        self.table || self.window
     }
 }
 
-/// The first key that a query sees, from the beginning of its segment and its position among the keys.
+/// The first key that a query sees, from the one in the table and its position among the keys.
 #[cube]
 fn first_visible(
-    of_segment: usize,
+    of_table: usize,
     position: usize,
     window: usize,
     #[comptime] limits: Limits,
 ) -> usize {
     let mut first = 0usize.runtime();
-    if comptime!(limits.segments) {
-        first = of_segment;
+    if comptime!(limits.table) {
+        first = of_table;
     }
     if comptime!(limits.window) {
         first = max(first, max(position + 1, window) - window);

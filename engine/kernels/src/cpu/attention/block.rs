@@ -20,7 +20,8 @@ pub const BLOCK: usize = 32;
 
 /// A block of one head's queries.
 #[derive(Clone, Copy)]
-pub struct Block {
+pub struct Block<'a> {
+    sequences: &'a Sequences,
     pub sequence: Sequence,
     /// The index of the sequence among all.
     pub index: usize,
@@ -30,37 +31,42 @@ pub struct Block {
     pub first_row: usize,
     /// The position of the first query among the keys.
     position: usize,
-    window: usize,
-    /// The keys of whole panels that no query sees, as they lie before every window.
+    /// The keys of whole panels that no query sees, as they lie before the first that one sees.
     pub skipped: usize,
     /// Keys after those that some query sees.
     visible: usize,
 }
 
-impl Block {
+impl<'a> Block<'a> {
     /// The block of the sequence `index` that begins at its query `start`.
-    pub fn new(sequences: &Sequences, index: usize, head: usize, start: usize) -> Self {
+    pub fn new(sequences: &'a Sequences, index: usize, head: usize, start: usize) -> Self {
         let sequence = sequences.list[index];
         let rows = BLOCK.min(sequence.tokens - start);
         let position = sequence.keys - sequence.tokens + start;
-        let skipped = sequences.first_visible(position) / WIDTH * WIDTH;
+        let firsts = (position..position + rows).map(|at| sequences.first_visible(sequence, at));
+        let skipped = firsts.min().unwrap_or_default() / WIDTH * WIDTH;
         Self {
+            sequences,
             sequence,
             index,
             head,
             rows,
             first_row: sequence.first_query + start,
             position,
-            window: sequences.window,
             skipped,
             visible: position + rows - skipped,
         }
     }
 
-    /// The scores of a row that count.
-    pub fn visible_of(self, row: usize) -> Range<usize> {
-        let end = self.position + row + 1;
-        end.saturating_sub(self.window).max(self.skipped) - self.skipped..end - self.skipped
+    /// Hides the scores of a row on other branches of a tree, and returns the range of those that count.
+    pub fn visible_of(self, row: usize, scores: &mut [f32]) -> Range<usize> {
+        let query = self.position + row;
+        let first = self.sequences.first_visible(self.sequence, query);
+        let visible = first - self.skipped..query + 1 - self.skipped;
+        let counting = &mut scores[visible.clone()];
+        self.sequences
+            .hide_branches(self.sequence, query, first, counting);
+        visible
     }
 
     /// Distance of two rows of scores.
@@ -69,7 +75,7 @@ impl Block {
     }
 
     /// This block's rows of a tensor `[b t, h hd]`.
-    pub fn rows_of<'a>(self, data: &'a [f32], heads: Heads) -> Strided<'a> {
+    pub fn rows_of(self, data: &[f32], heads: Heads) -> Strided<'_> {
         let [width, _] = widths(heads);
         head_rows(
             data,
@@ -82,7 +88,7 @@ impl Block {
     }
 
     /// Where this block's rows lie in a tensor `[b t, h hd]` of which each block writes its own.
-    pub fn output<'a>(self, slice: Shared<'a>, heads: Heads) -> Output<'a> {
+    pub fn output(self, slice: Shared<'_>, heads: Heads) -> Output<'_> {
         let [width, _] = widths(heads);
         Output {
             slice,
@@ -104,7 +110,7 @@ impl Block {
     }
 
     /// A matrix of scores as the left side of a product.
-    pub fn scores_matrix<'a>(self, scores: &'a [f32]) -> Strided<'a> {
+    pub fn scores_matrix(self, scores: &[f32]) -> Strided<'_> {
         Strided::new(scores, [self.rows, self.visible], [self.stride(), 1])
     }
 }

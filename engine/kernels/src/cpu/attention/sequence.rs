@@ -1,6 +1,6 @@
 //! Where the sequences of a batch are: rows of equal length, or adjacent packed ones.
 
-use crate::Heads;
+use crate::{Heads, operand::HIDDEN};
 
 /// A sequence among all queries and all keys.
 #[derive(Clone, Copy)]
@@ -16,6 +16,8 @@ pub struct Sequences {
     pub heads: Heads,
     /// How many keys a query sees at most; its own is the last.
     pub window: usize,
+    /// The rows of [`crate::operand::Sight`]'s table, if the sequences are trees; otherwise nothing.
+    pub tree: Vec<[i32; 2]>,
     pub list: Vec<Sequence>,
 }
 
@@ -32,12 +34,12 @@ impl Sequences {
         Self::new(heads, window, list)
     }
 
-    /// The segments of a packed row; see [`crate::operand::Sight`].
-    pub fn segments(heads: Heads, window: Option<usize>, table: &[i32]) -> Self {
+    /// The segments or trees of a packed row; see [`crate::operand::Sight`].
+    pub fn segments(heads: Heads, window: Option<usize>, table: &[[i32; 2]]) -> Self {
         let (mut list, mut start) = (Vec::new(), 0);
         while start < heads.tokens {
-            // Our tables end every segment after its beginning and within the row.
-            let end = (table[2 * start + 1] as usize).clamp(start + 1, heads.tokens);
+            // Our tables end every segment, and the subtree of every root, after its beginning and within the row.
+            let end = (table[start][1] as usize).clamp(start + 1, heads.tokens);
             list.push(Sequence {
                 first_query: start,
                 tokens: end - start,
@@ -49,18 +51,46 @@ impl Sequences {
         Self::new(heads, window, list)
     }
 
+    /// The sequences are trees, of which a query sees the keys on its path.
+    pub fn along_paths(self, table: &[[i32; 2]]) -> Self {
+        let tree = table.to_vec();
+        Self { tree, ..self }
+    }
+
     fn new(heads: Heads, window: Option<usize>, list: Vec<Sequence>) -> Self {
         let window = window.unwrap_or(usize::MAX);
         Self {
             heads,
             window,
+            tree: Vec::new(),
             list,
         }
     }
 
-    /// The first key of its sequence that the query with this position sees.
-    pub fn first_visible(&self, position: usize) -> usize {
-        (position + 1).saturating_sub(self.window)
+    /// The first key of a sequence that the query at a place among its keys sees.
+    pub fn first_visible(&self, sequence: Sequence, query: usize) -> usize {
+        let in_tree = self.tree.get(sequence.first_key + query);
+        match in_tree {
+            Some(&[first, _]) => first as usize - sequence.first_key,
+            None => (query + 1).saturating_sub(self.window),
+        }
+    }
+
+    /// Hides the scores of a query, which begin at the key `first`, of keys on other branches of its tree.
+    pub fn hide_branches(
+        &self,
+        sequence: Sequence,
+        query: usize,
+        first: usize,
+        scores: &mut [f32],
+    ) {
+        let query = sequence.first_key + query;
+        let rows = self.tree.get(sequence.first_key + first..);
+        for (score, &[_, end]) in scores.iter_mut().zip(rows.unwrap_or_default()) {
+            if end as usize <= query {
+                *score = HIDDEN;
+            }
+        }
     }
 
     /// Queries of all sequences.

@@ -15,6 +15,28 @@ use super::{
 };
 use crate::{Heads, operand::Sight};
 
+/// The first key that a query sees, whose statistics are those of the row and head `at`.
+#[cube]
+fn first_key(
+    statistics: &Tensor<f32>,
+    at: usize,
+    position: usize,
+    window: usize,
+    #[comptime] limits: Limits,
+) -> usize {
+    let mut of_table = 0usize.runtime();
+    if comptime!(limits.table) {
+        of_table = usize::cast_from(statistics[at * comptime!(num_statistics(true)) + 2]);
+    }
+    first_visible(of_table, position, window, limits)
+}
+
+/// The first token after those that may see a key, whose statistics are those of the row and head `at`.
+#[cube]
+fn end_of_key(statistics: &Tensor<f32>, at: usize) -> usize {
+    usize::cast_from(statistics[at * comptime!(num_statistics(true)) + 3])
+}
+
 /// `d_q = sum_k ds k` with `ds = scale p (d_out v - projection)`.
 #[cube(launch_unchecked)]
 fn query_kernel<E: Float>(
@@ -51,35 +73,43 @@ fn query_kernel<E: Float>(
     let mut logs = Sequence::<f32>::new();
     let mut projected = Sequence::<f32>::new();
     let mut firsts = Sequence::<usize>::new();
-    let width = comptime!(num_statistics(limits.segments));
+    let width = comptime!(num_statistics(limits.table));
     #[unroll]
     for r in 0..ROWS {
         let at = (batch * tokens + rows[r]) * heads + head;
         queries.push(at * vectors);
         logs.push(statistics[at * width]);
         projected.push(statistics[at * width + 1]);
-        let mut of_segment = 0usize.runtime();
-        if comptime!(limits.segments) {
-            of_segment = usize::cast_from(statistics[at * width + 2]);
-        }
-        firsts.push(first_visible(of_segment, past + rows[r], window, limits));
+        firsts.push(first_key(statistics, at, past + rows[r], window, limits));
     }
     let mut sums = no_sums(plan);
     let mut tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut d_tile = Array::<f32>::new(comptime!(ROWS * plan.columns));
     let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.block()));
 
-    let mut of_segment = 0usize.runtime();
-    if comptime!(limits.segments) {
-        of_segment = usize::cast_from(statistics[(first_row * heads + head) * width + 2]);
-    }
-    let first = first_visible(of_segment, past + first_row, window, limits);
+    let at = first_row * heads + head;
+    let mut first = first_key(statistics, at, past + first_row, window, limits);
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
+    if comptime!(limits.path) {
+        // Elsewhere the first row sees the first key.
+        for row in first_row + 1..last + 1 {
+            let at = row * heads + head;
+            first = min(first, first_key(statistics, at, row, window, limits));
+        }
+    }
     for step in first / block..last / block + 1 {
         let start = step * block;
         let columns = columns_of_unit(key_head, start, last, key_stride, plan);
         scores(q, &queries, k, &columns, &mut tile, vectors);
         scores(d_out, &queries, v, &columns, &mut d_tile, vectors);
+        let mut ends = Sequence::<usize>::new();
+        if comptime!(limits.path) {
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let column = min(start + lane + c * lanes, last);
+                ends.push(end_of_key(statistics, column * heads));
+            }
+        }
         #[unroll]
         for r in 0..ROWS {
             #[unroll]
@@ -90,6 +120,9 @@ fn query_kernel<E: Float>(
                 let mut d_score = weight * (d_tile[at] - projected[r]) * scale;
                 if comptime!(limits.any()) {
                     d_score = select(column >= firsts[r], d_score, 0.0f32);
+                }
+                if comptime!(limits.path) {
+                    d_score = select(rows[r] < ends[c], d_score, 0.0f32);
                 }
                 weights[(group * ROWS + r) * block + lane + c * lanes] =
                     select(column <= past + rows[r], d_score, 0.0f32);
@@ -148,9 +181,13 @@ fn key_kernel<E: Float>(
 
     let rows = rows_of_group(keys, plan);
     let mut places = Sequence::<usize>::new();
+    let mut ends = Sequence::<usize>::new();
     #[unroll]
     for r in 0..ROWS {
         places.push(((batch * keys + rows[r]) * key_value_heads + key_head) * vectors);
+        if comptime!(limits.path) {
+            ends.push(end_of_key(statistics, rows[r] * heads));
+        }
     }
     let mut key_sums = no_sums(plan);
     let mut value_sums = no_sums(plan);
@@ -161,13 +198,18 @@ fn key_kernel<E: Float>(
 
     // The first query that sees a key of the workgroup.
     let first_query = max(first_row, past) - past;
-    let width = comptime!(num_statistics(limits.segments));
+    let width = comptime!(num_statistics(limits.table));
     // One after the last query that sees a key of the workgroup.
     let mut end = tokens;
     let last_row = min(first_row + comptime!(plan.rows()), keys) - 1;
-    if comptime!(limits.segments) {
-        // The end of the last key's segment.
-        end = usize::cast_from(statistics[last_row * heads * width + 3]);
+    if comptime!(limits.table) {
+        end = end_of_key(statistics, last_row * heads);
+    }
+    if comptime!(limits.path) {
+        // Elsewhere the last key is seen longest.
+        for row in first_row..last_row {
+            end = max(end, end_of_key(statistics, row * heads));
+        }
     }
     if comptime!(limits.window) {
         end = min(end, max(last_row + window, past) - past);
@@ -191,11 +233,8 @@ fn key_kernel<E: Float>(
                 let projection = statistics[of_query + 1];
                 // A query past the end sees no key.
                 let seen = select(query <= last, past + query + 1, 0usize.runtime());
-                let mut of_segment = 0usize.runtime();
-                if comptime!(limits.segments) {
-                    of_segment = usize::cast_from(statistics[of_query + 2]);
-                }
-                let first = first_visible(of_segment, past + query, window, limits);
+                let at = columns[c] / vectors;
+                let first = first_key(statistics, at, past + query, window, limits);
                 #[unroll]
                 for r in 0..ROWS {
                     let at = comptime!(r * plan.columns + c);
@@ -203,6 +242,9 @@ fn key_kernel<E: Float>(
                     let mut weight = select(rows[r] < seen, exponential, 0.0f32);
                     if comptime!(limits.any()) {
                         weight = select(rows[r] >= first, weight, 0.0f32);
+                    }
+                    if comptime!(limits.path) {
+                        weight = select(query < ends[r], weight, 0.0f32);
                     }
                     let to = (group * ROWS + r) * block + lane + c * lanes;
                     weights[to] = weight;
@@ -258,14 +300,9 @@ pub fn backward(
     sight: Sight<CubeBackend>,
     heads: Heads,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let (segments, window) = sight.limits();
-    let limits = Limits {
-        segments: segments.is_some(),
-        window: window.is_some(),
-    };
-    let window = window.unwrap_or_default();
+    let (limits, table, window) = Limits::of(sight);
     let [d_out, q, k, v, out, log_sums] = [d_out, q, k, v, out, log_sums].map(into_contiguous);
-    let statistics = statistics(&d_out, out, log_sums, segments, heads);
+    let statistics = statistics(&d_out, out, log_sums, table, heads);
     let (d_q, d_k, d_v) = (empty_like(&q), empty_like(&k), empty_like(&v));
     let client = d_q.client.clone();
     let element = elements(&d_q);

@@ -13,25 +13,25 @@ use super::{
     Limits, Plan, ROWS, add_weighted, columns_of_unit, first_of_group, first_visible, group, lane,
     no_sums, rows_of_group, scores,
 };
-use crate::{Heads, operand::Sight};
-
-/// Far below any score, far above f32's minimum: a sum with a score stays finite.
-pub const HIDDEN: f32 = -1e30;
+use crate::{
+    Heads,
+    operand::{HIDDEN, Sight},
+};
 
 /// The first key that a query of a row sees.
 #[cube]
 fn first_key(
-    segments: &Tensor<i32>,
+    table: &Tensor<i32>,
     query: usize,
     past: usize,
     window: usize,
     #[comptime] limits: Limits,
 ) -> usize {
-    let mut of_segment = 0usize.runtime();
-    if comptime!(limits.segments) {
-        of_segment = usize::cast_from(segments[query * 2]);
+    let mut of_table = 0usize.runtime();
+    if comptime!(limits.table) {
+        of_table = usize::cast_from(table[query * 2]);
     }
-    first_visible(of_segment, past + query, window, limits)
+    first_visible(of_table, past + query, window, limits)
 }
 
 #[cube(launch_unchecked)]
@@ -41,7 +41,7 @@ fn forward_kernel<E: Float>(
     v: &Tensor<Vector<E, Four>>,
     out: &mut Tensor<Vector<E, Four>>,
     log_sums: &mut Tensor<f32>,
-    segments: &Tensor<i32>,
+    table: &Tensor<i32>,
     tokens: usize,
     past: usize,
     heads: usize,
@@ -70,7 +70,7 @@ fn forward_kernel<E: Float>(
     #[unroll]
     for r in 0..ROWS {
         queries.push(((batch * tokens + rows[r]) * heads + head) * vectors);
-        firsts.push(first_key(segments, rows[r], past, window, limits));
+        firsts.push(first_key(table, rows[r], past, window, limits));
     }
 
     let mut sums = no_sums(plan);
@@ -86,12 +86,26 @@ fn forward_kernel<E: Float>(
     let mut parts = Shared::<[f32]>::new_slice(comptime!(plan.rows() * plan.lanes));
 
     // The first and the last key that any row of the workgroup sees.
-    let first = first_key(segments, first_row, past, window, limits);
+    let mut first = first_key(table, first_row, past, window, limits);
     let last = past + min(first_row + comptime!(plan.rows()), tokens) - 1;
+    if comptime!(limits.path) {
+        // Elsewhere the first row sees the first key.
+        for row in first_row + 1..last + 1 {
+            first = min(first, first_key(table, row, past, window, limits));
+        }
+    }
     for step in first / block..last / block + 1 {
         let start = step * block;
         let columns = columns_of_unit(key_head, start, last, key_stride, plan);
         scores(q, &queries, k, &columns, &mut tile, vectors);
+        let mut ends = Sequence::<usize>::new();
+        if comptime!(limits.path) {
+            #[unroll]
+            for c in 0..comptime!(plan.columns) {
+                let column = min(start + lane + c * lanes, last);
+                ends.push(usize::cast_from(table[column * 2 + 1]));
+            }
+        }
         #[unroll]
         for r in 0..ROWS {
             let mut largest = HIDDEN.runtime();
@@ -103,6 +117,9 @@ fn forward_kernel<E: Float>(
                 let mut score = select(visible, tile[at] * scale, HIDDEN.runtime());
                 if comptime!(limits.any()) {
                     score = select(column >= firsts[r], score, HIDDEN.runtime());
+                }
+                if comptime!(limits.path) {
+                    score = select(rows[r] < ends[c], score, HIDDEN.runtime());
                 }
                 tile[at] = score;
                 largest = max(largest, score);
@@ -186,13 +203,9 @@ pub fn forward(
         heads.query_heads as u32,
         heads.batch as u32,
     );
-    let (segments, window) = sight.limits();
-    let limits = Limits {
-        segments: segments.is_some(),
-        window: window.is_some(),
-    };
-    // A kernel without segments never reads what is bound in their place.
-    let segments = segments.map_or_else(|| q.clone(), into_contiguous);
+    let (limits, table, window) = Limits::of(sight);
+    // A kernel without a table never reads what is bound in its place.
+    let table = table.map_or_else(|| q.clone(), into_contiguous);
     // SAFETY: rows and keys are clamped to their numbers, which `heads` gives as the tensors have them.
     unsafe {
         forward_kernel::launch_unchecked(
@@ -204,12 +217,12 @@ pub fn forward(
             v.into_tensor_arg(),
             out.clone().into_tensor_arg(),
             log_sums.clone().into_tensor_arg(),
-            segments.into_tensor_arg(),
+            table.into_tensor_arg(),
             heads.tokens,
             heads.past,
             heads.query_heads,
             heads.key_value_heads,
-            window.unwrap_or_default(),
+            window,
             heads.scale() as f32,
             plan,
             limits,
