@@ -159,9 +159,13 @@ impl Store {
         self.start_problem.set(None);
         let recipe = self.state.with_untracked(|state| {
             let recipe = &state.recipe.as_ref()?.recipe;
-            // What it says of rows is about its own.
+            // What it says of rows is about its own. Their hash is not known yet: files are taken for them by their names,
+            // or if they were renamed by their size.
             let is_its = |file: &String| recipe.dataset.names.contains(file);
-            let is_of_it = is_its(&name) || files.iter().map(File::name).any(|file| is_its(&file));
+            let bytes: f64 = files.iter().map(|file| file.size()).sum();
+            let is_of_it = is_its(&name)
+                || files.iter().map(File::name).any(|file| is_its(&file))
+                || !files.is_empty() && bytes == recipe.dataset.file_bytes as f64;
             is_of_it.then(|| recipe.settings.clone())
         });
         self.form.update(|form| form.begin_rows(recipe.as_ref()));

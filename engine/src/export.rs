@@ -60,8 +60,10 @@ pub struct ExportInput<'a> {
     pub dataset: &'a DatasetSummary,
     /// How many rows were trained on, held out, cut and left out.
     pub prepared: &'a PreparedSummary,
-    /// The held-out rows as they were scored, ascending by number; empty if none were held out.
+    /// The held-out rows as they were scored, ascending by number; empty if none were held out, or if they were released.
     pub held_out: &'a [TokenSequence],
+    /// The numbers of the held-out rows, whether they are still here or not.
+    pub held_out_rows: &'a [usize],
     /// Every setting of the run; its adapter is the one that the tensors belong to.
     pub spec: &'a RunSpec,
     /// The adapter that the run continued, if any.
@@ -115,6 +117,9 @@ pub enum ExportError {
     /// A weight, a loss or a setting is NaN or infinite. `name` is that of the tensor or the field.
     #[error("{name} holds {value}")]
     NonFinite { name: String, value: f64 },
+    /// An adapter's alpha that f32, the type of GGUF's header, holds as zero or infinity.
+    #[error("its alpha is {alpha:e}, which a GGUF file cannot hold")]
+    Alpha { alpha: f64 },
     /// The format has no way to say what the method does; see [`refusal`].
     #[error("{format} cannot hold it, because {reason}")]
     NoForm {
@@ -140,6 +145,9 @@ impl From<ExportError> for Failure {
                 .remedy("Train first; a stopped run can be exported, too."),
             ExportError::NoForm { .. } => Failure::new(FailureKind::WrongState, what)
                 .remedy("Export the PEFT adapter instead."),
+            ExportError::Alpha { .. } => Failure::new(FailureKind::WrongState, what).remedy(
+                "Export the PEFT adapter instead, or train with an alpha nearer to the rank.",
+            ),
             ExportError::NonFinite { name, .. } => Failure::new(FailureKind::NonFinite, what)
                 .at(name)
                 .remedy("Train again with a lower learning rate."),

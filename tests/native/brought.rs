@@ -319,7 +319,7 @@ fn what_cannot_be_taken_is_refused_for_what_it_is() {
         (
             good().set("init_lora_weights", json!("loftq")),
             "initialization changed the base",
-            "path_initial_model",
+            "merge_and_unload",
         ),
         (
             good().set("init_lora_weights", json!("lora_ga")),

@@ -45,6 +45,7 @@ struct Run {
     dataset: DatasetSummary,
     prepared: PreparedSummary,
     held_out: Vec<TokenSequence>,
+    held_out_rows: Vec<usize>,
     spec: RunSpec,
     summary: RunSummary,
     device: DeviceReport,
@@ -88,6 +89,7 @@ impl Run {
             dataset: dataset(),
             prepared: prepared(&spec.data),
             held_out: [2, 7, 11].map(sequence).to_vec(),
+            held_out_rows: vec![2, 7, 11],
             summary: summary(&spec, &model, &evaluation),
             device: DeviceReport {
                 kind: DeviceKind::WebGpu,
@@ -113,6 +115,7 @@ impl Run {
             dataset: &self.dataset,
             prepared: &self.prepared,
             held_out: &self.held_out,
+            held_out_rows: &self.held_out_rows,
             spec: &self.spec,
             initial: None,
             summary: &self.summary,
@@ -375,9 +378,23 @@ fn the_evaluation_has_the_promised_keys() {
         json!({"row": 7, "input_ids": [7, 8, 9], "labels": [-100, -100, 9]})
     );
 
+    // Rows that were released are not in the zip; their losses and numbers are.
+    run.held_out.clear();
+    let files = unzip(&run.zip());
+    let evaluation = json_of(&files, "evaluation.json");
+    assert_eq!(evaluation["held_out_rows"], json!([2, 7, 11]));
+    assert!(text_of(&files, "README.md").contains("the tab let go of them"));
+    assert!(!files.contains_key("held_out.jsonl"));
+
     run.evaluation.base_loss = None;
     run.evaluation.tuned_loss = None;
-    run.held_out.clear();
+    let readme = text_of(&unzip(&run.zip()), "README.md");
+    assert!(
+        readme.contains("before the held-out rows were evaluated"),
+        "{readme}"
+    );
+
+    run.held_out_rows.clear();
     let files = unzip(&run.zip());
     let evaluation = json_of(&files, "evaluation.json");
     assert_eq!(evaluation["base_loss"], Value::Null);

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `B A` is then the sum of the weighted products, and `alpha = r` makes the blend's own scaling 1. Each adapter has
-//! the same rows everywhere: where one lacks a module, or has a lower rank there, its rest is zero. So a blend is a
+//! the same rows everywhere: where one lacks a module, or has a lower rank there, the rest of its `B` is zero. So a blend is a
 //! plain LoRA that can be trained further, merged and exported, at the price of a rank that is the sum of the ranks.
 
 use std::rc::Rc;
@@ -51,7 +51,7 @@ impl AdapterForm {
             .map(|(form, parameters, weight)| (form.pairs(parameters), *weight))
             .collect();
         let all = || updates.iter().flat_map(|(updates, _)| updates);
-        // A module that only one part adapts is in the blend; the other parts have zeros there.
+        // A module that only one part adapts is in the blend; the other parts have a `B` of zeros there.
         let has = |module: &TargetModule| all().any(|update| update.module == *module);
         let layers = || all().map(|update| update.layer);
         let range = layers().min().zip(layers().max());

@@ -178,7 +178,7 @@ fn put_text(bytes: &mut Vec<u8>, text: &str) {
 /// - `updates[i].b`: `[out, r]`, row by row
 ///
 /// # Errors
-/// [`ExportError::EmptyAdapter`] if there are no updates.
+/// [`ExportError::EmptyAdapter`] if there are no updates; [`ExportError::Alpha`].
 pub fn adapter(
     updates: Vec<LowRankUpdate>,
     shape: &ModelShape,
@@ -188,8 +188,7 @@ pub fn adapter(
     let alpha = first.scaling * first.r as f64;
     // What f32 cannot hold would be zero, and the adapter would do nothing.
     if alpha as f32 == 0.0 || !(alpha as f32).is_finite() {
-        let name = "adapter.lora.alpha".to_owned();
-        return Err(ExportError::NonFinite { name, value: alpha });
+        return Err(ExportError::Alpha { alpha });
     }
     let mut header = Header::default();
     header.text("general.type", "adapter");

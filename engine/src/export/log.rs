@@ -150,12 +150,12 @@ pub(super) fn held_out_lines(rows: &[TokenSequence]) -> Result<String, ExportErr
 /// `evaluation.json`. Scripts rely on the first five keys; the others say how the losses were computed. After them
 /// comes `scores`: a [`protocol::ScoreReport`] of each side that was scored after the run.
 #[derive(Serialize)]
-struct Evaluation {
+struct Evaluation<'a> {
     base_loss: Option<f64>,
     tuned_loss: Option<f64>,
     scored_tokens: u64,
     /// The numbers of the rows, from 0, in the order of `held_out.jsonl`.
-    held_out_rows: Vec<usize>,
+    held_out_rows: &'a [usize],
     sequence_length: usize,
     unit: &'static str,
     loss_on: &'static str,
@@ -206,7 +206,7 @@ pub(super) fn evaluation_json(input: &ExportInput<'_>) -> Result<String, ExportE
         base_loss: report.base_loss,
         tuned_loss: report.tuned_loss,
         scored_tokens: report.scored_tokens,
-        held_out_rows: input.held_out.iter().map(|row| row.row).collect(),
+        held_out_rows: input.held_out_rows,
         sequence_length: report.sequence_length,
         unit: "mean negative log-likelihood per scored token, natural logarithm",
         loss_on: loss_on(input.spec.data.train_on),

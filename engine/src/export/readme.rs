@@ -106,7 +106,7 @@ fn introduction(input: &ExportInput<'_>) -> String {
 fn result(input: &ExportInput<'_>) -> String {
     let report = input.evaluation;
     let (Some(base), Some(tuned)) = (report.base_loss, report.tuned_loss) else {
-        let reason = if input.held_out.is_empty() {
+        let reason = if input.held_out_rows.is_empty() {
             "No rows were held out, so there is no measured loss."
         } else {
             "The run ended before the held-out rows were evaluated, so there is no measured loss."

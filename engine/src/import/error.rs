@@ -32,7 +32,7 @@ impl Remedy {
                 "Load the trained model itself, as mlx-lm saves it with `mlx_lm.fuse`, in place of the base."
             }
             Self::Convert => {
-                "Save it again as PEFT's plain form: `save_pretrained` with `path_initial_model_for_weight_conversion` (PiSSA, OLoRA, CorDA), or `save_projection=True` (VeRA)."
+                "Save it again as PEFT's plain form: `save_pretrained` with `path_initial_model_for_weight_conversion` (PiSSA, OLoRA, CorDA, LoRA-GA), or `save_projection=True` (VeRA)."
             }
             Self::Complete => {
                 "Save the adapter again: its config is incomplete, or belongs to other weights."

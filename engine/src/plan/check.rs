@@ -170,9 +170,8 @@ fn check_pattern<'a>(
     }
 }
 
-/// Checks that a start from the base (PiSSA, OLoRA) asks for no more directions than each weight has, `min(in, out)`.
-///
-/// The largest rank of the settings counts for every module.
+/// Checks that a start from the base (PiSSA, OLoRA) asks for no more directions than each weight has, `min(in, out)`, at
+/// the rank that each module has of its own. A kind of module is told once.
 fn check_start(adapter: &AdapterSpec, shape: &ModelShape, problems: &mut Problems) {
     let mut told = Vec::new();
     for (layer, module) in adapter.modules(shape.num_hidden_layers) {

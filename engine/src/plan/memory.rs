@@ -83,65 +83,45 @@ pub struct MemoryEstimate {
 
 /// Sizes of one micro-batch at its greatest, or of one pass over it where it is split.
 struct BatchShape {
-    /// `b`, 1 if rows are packed and passes are short.
-    rows: u64,
-    /// `t`, with the tokens of a learned prompt.
-    tokens_per_row: u64,
-    /// `s`, at most `b t`.
+    /// `n = b t`, with the tokens of a learned prompt.
+    tokens: u64,
+    /// `s`, at most `n`.
     scored: u64,
 }
 
 impl BatchShape {
     /// Bounds the micro-batches of a run.
     ///
-    /// `pass_tokens` limits a pass over packed rows where a micro-batch is split into passes. A whole packed row is
-    /// counted in any case, since evaluations take one at a time.
+    /// `pass_tokens` limits a pass over packed rows where a micro-batch is split into passes. A whole bin is counted in
+    /// any case, of training rows and of rows held out, since evaluations take one at a time.
     fn new(spec: &RunSpec, dataset: &PreparedSummary, pass_tokens: Option<u64>) -> Self {
-        let num_rows = match spec.packing {
-            true => super::num_batched_rows(spec, dataset),
-            // The rows that are held out are as many to a batch as there are, too.
-            false => dataset
-                .num_training_rows
-                .max(dataset.num_validation_rows)
-                .max(dataset.num_test_rows),
-        };
-        let rows = spec.per_device_train_batch_size.min(num_rows) as u64;
+        let most = spec.data.max_seq_length as u64;
         let prompt = spec.adapter.prompt_tokens() as u64;
-        let longest = dataset.longest_tokens.min(spec.data.max_seq_length) as u64 + prompt;
-        let tokens_per_row = if spec.packing {
-            // Packed rows may be full, but hold no more than there is.
-            let mean = dataset.training_tokens.div_ceil(rows.max(1));
-            mean.min(spec.data.max_seq_length as u64)
-        } else {
-            longest
-        };
-        let tokens = rows.saturating_mul(tokens_per_row);
-        let (rows, tokens_per_row, tokens) = match pass_tokens {
-            Some(pass) if spec.packing => {
-                // The losses before the run and of the held-out rows are taken a bin at a time.
-                let tokens = tokens.min(pass.max(tokens_per_row));
-                (1, tokens, tokens)
-            }
-            _ => (rows, tokens_per_row, tokens),
-        };
-        let scored = if spec.packing {
+        let longest = (dataset.longest_tokens as u64).min(most) + prompt;
+        let held_out = dataset.num_validation_rows.max(dataset.num_test_rows) as u64;
+        let batch_size = spec.per_device_train_batch_size as u64;
+        if spec.packing {
+            let bins = batch_size.min(super::num_batched_rows(spec, dataset) as u64);
+            // Bins may be full, but hold no more than there is.
+            let bin = dataset.training_tokens.div_ceil(bins.max(1)).min(most);
+            let held_out_bin = longest.saturating_mul(held_out).min(most);
+            let batch = bins.saturating_mul(bin);
+            let pass = pass_tokens.map_or(batch, |pass| batch.min(pass.max(bin)));
+            let tokens = pass.max(held_out_bin);
             // A bin may have all the rows that are scored most.
-            dataset.scored_tokens
-        } else {
-            // The rows' mean share of scored tokens, for a batch of the longest rows.
-            let ratio = dataset.scored_tokens as f64 / dataset.training_tokens.max(1) as f64;
-            (tokens as f64 * ratio).ceil() as u64
-        };
+            let scored = dataset.scored_tokens.max(held_out_bin).min(tokens);
+            return Self { tokens, scored };
+        }
+        // The rows that are held out are as many to a batch as there are, too.
+        let rows = batch_size.min(held_out.max(dataset.num_training_rows as u64));
+        let tokens = rows.saturating_mul(longest);
+        // The rows' mean share of scored tokens, for a batch of the longest rows.
+        let ratio = dataset.scored_tokens as f64 / dataset.training_tokens.max(1) as f64;
+        let scored = (tokens as f64 * ratio).ceil() as u64;
         Self {
-            rows,
-            tokens_per_row,
+            tokens,
             scored: scored.min(tokens),
         }
-    }
-
-    /// Returns `n = b t`.
-    fn tokens(&self) -> u64 {
-        self.rows.saturating_mul(self.tokens_per_row)
     }
 }
 
@@ -174,7 +154,7 @@ impl MemoryEstimate {
         Self {
             weights_bytes: resident_bytes,
             worker_bytes,
-            block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens(), hidden]]),
+            block_inputs_bytes: numbers(&[&[num_inputs, batch.tokens, hidden]]),
             activations_bytes,
             kept_blocks_bytes: kept_blocks_bytes(
                 block,
@@ -242,7 +222,7 @@ fn activations_bytes(
     batch: &BatchShape,
     precision: Precision,
 ) -> u64 {
-    let n = batch.tokens();
+    let n = batch.tokens;
     let heads = model.num_attention_heads as u64;
     let head_dim = model.head_dim as u64;
     let key_value_heads = model.num_key_value_heads as u64;
@@ -311,7 +291,7 @@ fn kept_blocks_bytes(
     batch: &BatchShape,
     most: usize,
 ) -> u64 {
-    let n = batch.tokens();
+    let n = batch.tokens;
     let num_kept = block.num_kept(n, model.num_hidden_layers, most) as u64;
     num_kept
         .saturating_sub(1)

@@ -346,7 +346,7 @@ impl Pass<'_> {
     /// Returns the number of last blocks that keep everything their backward needs. The very last always does: its
     /// backward follows at once.
     ///
-    /// All blocks are taken to have the shape of the first; see [`Model::block_shape`].
+    /// All blocks are taken to have the shape of the one that keeps most; see [`Model::block_shape`].
     fn num_kept(&self, adapter: &DeviceAdapter, kept_bytes: usize) -> usize {
         let has_dropout = self.context.dropout.is_some();
         let Some(shape) = self

@@ -70,8 +70,10 @@ pub struct HeldOut {
     pub dataset: DatasetSummary,
     /// What became of the rows of the dataset, as counts.
     pub prepared: PreparedSummary,
-    /// Held out, ascending by number.
+    /// Held out, ascending by number; empty once they were released.
     validation: Rc<[TokenSequence]>,
+    /// Their numbers, which stay.
+    validation_rows: Rc<[usize]>,
     /// Set aside until they are asked for, ascending by number.
     test: Rc<[TokenSequence]>,
     /// The texts of all rows, in the browser's file.
@@ -85,6 +87,7 @@ impl HeldOut {
             dataset: dataset.clone(),
             prepared: prepared.summary.clone(),
             validation: prepared.validation.clone(),
+            validation_rows: prepared.validation.iter().map(|row| row.row).collect(),
             test: prepared.test.clone(),
             rows: rows.clone(),
         }
@@ -105,12 +108,13 @@ impl HeldOut {
         sequences.map(|sequence| sequence.ids.len()).sum()
     }
 
-    /// What was said of the rows, without them.
+    /// What was said of the rows and their numbers, without their tokens.
     pub fn released(&self) -> Self {
         Self {
             dataset: self.dataset.clone(),
             prepared: self.prepared.clone(),
             validation: Rc::default(),
+            validation_rows: self.validation_rows.clone(),
             test: Rc::default(),
             rows: self.rows.clone(),
         }
@@ -299,6 +303,7 @@ impl Run {
             dataset: &training.rows.dataset,
             prepared: &training.rows.prepared,
             held_out: &training.rows.validation,
+            held_out_rows: &training.rows.validation_rows,
             spec,
             initial: training.initial.as_ref(),
             summary,

@@ -251,10 +251,15 @@ impl Scoring<'_> {
         Ok(Some(KeepScore { total, prompts }))
     }
 
-    /// Tokens of a pass over the candidates of a row: those of a batch of the longest rows, which the plan of a run has room
-    /// for.
+    /// Tokens of a pass over the candidates of a row: those of an evaluation's largest batch, which the plan of a run has
+    /// room for.
     fn max_tokens(&self) -> usize {
-        self.batches.per_device_train_batch_size * self.held_out.prepared.longest_tokens
+        let longest = self.held_out.prepared.longest_tokens;
+        if self.batches.packing {
+            self.batches.data.max_seq_length.max(longest)
+        } else {
+            self.batches.per_device_train_batch_size * longest
+        }
     }
 
     /// Scores each row with every label of the dataset; `None` for fewer than two or more than `MAX_LABELS` labels, or

@@ -31,8 +31,11 @@ pub fn Scores() -> impl IntoView {
         sides.get().into_iter().map(button).collect_view()
     };
     view! {
-        <section class="card scores" aria-label="Scores" hidden=move || sides.with(Vec::is_empty)>
+        <section class="card scores" aria-label="Scores" hidden=move || sides.with(Vec::is_empty) && scores.with(Vec::is_empty)>
             <h3>"Held-out rows"</h3>
+            <p hidden=move || !sides.with(Vec::is_empty)>
+                "The tab let go of this run's held-out rows to make room for those of later runs, so they cannot be scored again."
+            </p>
             <div class="run-controls">
                 {buttons}
                 <button type="button" class="button" hidden=move || !is_scoring.get() on:click=move |_| store.stop_trial()>

@@ -39,3 +39,22 @@ fn more_packed_rows_a_batch_take_no_more_memory_on_the_cpu() {
     let (eight, one) = (bytes(DeviceKind::WebGpu, 8), bytes(DeviceKind::WebGpu, 1));
     assert!(eight > one, "{eight} and {one} bytes");
 }
+
+/// Evaluations take the rows that are held out a bin at a time, however few tokens are trained on.
+#[test]
+fn a_bin_of_held_out_rows_counts() {
+    let bytes = |num_validation_rows| {
+        let spec = RunSpec {
+            packing: true,
+            ..RunSpec::default()
+        };
+        let dataset = PreparedSummary {
+            num_validation_rows,
+            ..dataset(2)
+        };
+        let plan = planned(&spec, &model(), &dataset, CPU).unwrap();
+        plan.memory.total_bytes()
+    };
+    assert_eq!(bytes(0), bytes(2));
+    assert!(bytes(500) > bytes(2));
+}

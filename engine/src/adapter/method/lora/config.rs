@@ -24,7 +24,7 @@ use crate::{
 /// Starts that change the base, as values of `init_lora_weights`; some have a suffix, such as `pissa_niter_16`, and PEFT takes
 /// `OLoRA`, too. LoftQ replaces the base's weights by quantized ones; the others subtract the start from them. An adapter
 /// that was saved with one of these belongs to the base that PEFT changed, unless it was converted when it was saved.
-const FROM_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
+const FROM_BASE: [&str; 4] = ["pissa", "olora", "corda", "lora_ga"];
 /// Why such an adapter is refused.
 const CONVERT: &str = "its initialization changed the base, so it does not fit the original base";
 
@@ -111,6 +111,9 @@ impl PeftConfig for LoraConfig {
         let init = init.unwrap_or_default().to_ascii_lowercase();
         if FROM_BASE.iter().any(|start| init.starts_with(start)) {
             reader.refuse("init_lora_weights", CONVERT, Remedy::Convert);
+        }
+        if init.starts_with("loftq") {
+            reader.refuse("init_lora_weights", CONVERT, Remedy::Merge);
         }
         if self.use_dora && reader.is_set("use_rslora") {
             let what = "DoRA combined with rsLoRA is not supported";
