@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! file of rows -> Example -> template -> encode -> TokenSequence{ids, loss_mask} -> Batch[b, t]
-//! safetensors | GGUF -> ranged reads -> names/quant -> Model (frozen, packed on the device) + Adapter
+//! safetensors | GGUF -> ranged reads -> names/quant -> Model (frozen, quantized on the device) + Adapter
 //! RunSpec -> RunPlan -> Session: step(Batch) -> loss -> gradients -> update -> StepMetrics -> Event
 //! Adapter -> export -> zip
 //! ```

@@ -10,7 +10,7 @@ mod sequence;
 pub use sequence::Sequences;
 
 use super::{
-    gemm::{Into, Output, multiply_panels, pack},
+    gemm::{Accumulation, Output, multiply_panels, pack},
     matrix::Strided,
     panel::{Right, WIDTH},
     parallel::{self, Shared},
@@ -174,7 +174,15 @@ fn forward_blocks(q: &[f32], k: &[f32], v: &[f32], sequences: &Sequences) -> (Ve
         // SAFETY: these rows and columns are this block's alone.
         unsafe {
             let to = block.output(out, heads);
-            multiply_panels(weights, panels, depth, block.skipped, hd, to, Into::Replace);
+            multiply_panels(
+                weights,
+                panels,
+                depth,
+                block.skipped,
+                hd,
+                to,
+                Accumulation::Replace,
+            );
         }
     });
     (output, log_sums)
@@ -283,7 +291,7 @@ fn block_backward(
             block.skipped,
             hd,
             to,
-            Into::Replace,
+            Accumulation::Replace,
         );
     }
     for (scores, rows, sum) in [(d_scores, queries, d_k), (weights, d_output, d_v)] {
@@ -296,7 +304,7 @@ fn block_backward(
         };
         // SAFETY: the sums are this thread's own.
         unsafe {
-            let add = Into::Add { factor: 1.0 };
+            let add = Accumulation::Add { factor: 1.0 };
             multiply_panels(scores.transposed(), &panels, block.rows, 0, hd, to, add);
         }
     }

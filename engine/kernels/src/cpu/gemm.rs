@@ -10,7 +10,7 @@ use super::{
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };
-use crate::packed::BLOCK;
+use crate::quantized::BLOCK;
 
 /// Rows of `C` that the innermost loop holds, by four columns: twelve sums, enough to keep two multiply-add units with a
 /// latency of four busy, which with a row of `B` and an element of `A` leave two of x86-64's sixteen vector registers
@@ -19,14 +19,14 @@ const ROWS: usize = 12;
 /// Depth of a panel, at most: [`ROWS`] rows of `A` so deep (18 KiB) and a panel (12 KiB) lie in the first-level cache
 /// together.
 const DEPTH: usize = 384;
-/// Columns of a piece: as many as share a block's scale in a packed matrix.
+/// Columns of a piece: as many as share a block's scale in a quantized matrix.
 const COLUMNS: usize = 32;
 /// The minimum number of rows of a piece: fewer are not worth filling its panels.
 const FEWEST_ROWS: usize = 60;
 
-/// What becomes of the product.
+/// Whether a product replaces what is there or is added to it.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Into {
+pub enum Accumulation {
     /// `C = A B`
     Replace,
     /// `C += factor A B`
@@ -51,21 +51,21 @@ pub fn matmul(lhs: Strided<'_>, rhs: Right<'_>) -> Vec<f32> {
     let mut out = Vec::with_capacity(len);
     // Writing zeros first would be another pass through memory.
     let slice = Shared::unwritten(&mut out.spare_capacity_mut()[..len]);
-    on_all_threads(lhs, rhs, slice, Into::Replace);
+    on_all_threads(lhs, rhs, slice, Accumulation::Replace);
     // SAFETY: the product wrote every element.
     unsafe { out.set_len(len) };
     out
 }
 
 /// `C = A B` or `C += factor A B` on all threads; shapes as in [`matmul`].
-pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Into) {
+pub fn gemm(lhs: Strided<'_>, rhs: Right<'_>, out: &mut [f32], into: Accumulation) {
     let [_, n] = rhs.shape();
     assert_eq!(out.len(), lhs.rows * n);
     on_all_threads(lhs, rhs, Shared::new(out), into);
 }
 
-/// `slice` holds `m n` elements, which [`Into::Replace`] does not read.
-fn on_all_threads(lhs: Strided<'_>, rhs: Right<'_>, slice: Shared<'_>, into: Into) {
+/// `slice` holds `m n` elements, which [`Accumulation::Replace`] does not read.
+fn on_all_threads(lhs: Strided<'_>, rhs: Right<'_>, slice: Shared<'_>, into: Accumulation) {
     let (m, [k, n]) = (lhs.rows, rhs.shape());
     let columns = n.div_ceil(COLUMNS);
     // Rows are split only if there are too few columns to keep all threads busy.
@@ -100,7 +100,7 @@ pub unsafe fn product(
     column: usize,
     width: usize,
     out: Output<'_>,
-    into: Into,
+    into: Accumulation,
 ) {
     let [k, _] = rhs.shape();
     debug_assert!(width <= COLUMNS && lhs.cols == k);
@@ -119,13 +119,13 @@ pub unsafe fn product(
         };
         // SAFETY: as the caller promises.
         unsafe { multiply(lhs, step, out, width, into) };
-        if into == Into::Replace {
-            into = Into::Add { factor: 1.0 };
+        if into == Accumulation::Replace {
+            into = Accumulation::Add { factor: 1.0 };
         }
     }
 }
 
-/// The depth of the panels of a product over `k`: equal parts, whole blocks of a packed matrix.
+/// The depth of the panels of a product over `k`: equal parts, whole blocks of a quantized matrix.
 fn even_depth(k: usize) -> usize {
     let parts = k.div_ceil(DEPTH).max(1);
     k.div_ceil(parts).next_multiple_of(BLOCK).max(BLOCK)
@@ -152,7 +152,7 @@ pub unsafe fn multiply_panels(
     first: usize,
     width: usize,
     out: Output<'_>,
-    into: Into,
+    into: Accumulation,
 ) {
     let stride = depth * WIDTH;
     assert!(first + lhs.cols <= depth && width.div_ceil(WIDTH) * stride <= panels.len());
@@ -167,8 +167,8 @@ pub unsafe fn multiply_panels(
         };
         // SAFETY: as the caller promises.
         unsafe { multiply(lhs, step, out, width, into) };
-        if into == Into::Replace {
-            into = Into::Add { factor: 1.0 };
+        if into == Accumulation::Replace {
+            into = Accumulation::Add { factor: 1.0 };
         }
     }
 }
@@ -188,7 +188,13 @@ struct Step<'a> {
 ///
 /// # Safety
 /// As [`product`].
-unsafe fn multiply(lhs: Strided<'_>, step: Step<'_>, out: Output<'_>, width: usize, into: Into) {
+unsafe fn multiply(
+    lhs: Strided<'_>,
+    step: Step<'_>,
+    out: Output<'_>,
+    width: usize,
+    into: Accumulation,
+) {
     let mut gathered = Gathered::for_matrix(lhs, step.depth);
     let mut row = 0;
     while row < lhs.rows {
@@ -256,7 +262,7 @@ impl Rows {
         step: Step<'_>,
         out: Output<'_>,
         width: usize,
-        into: Into,
+        into: Accumulation,
     ) {
         for first in (0..width).step_by(LANES) {
             let panel = first / WIDTH * step.stride + first % WIDTH;
@@ -316,7 +322,13 @@ impl Tile {
     /// # Safety
     /// `R` rows of `A` and of `to` exist, `depth` rows of the panel, and `width <= LANES` columns of `to`.
     #[inline(always)]
-    unsafe fn run<const R: usize>(&self, to: *mut f32, stride: usize, width: usize, into: Into) {
+    unsafe fn run<const R: usize>(
+        &self,
+        to: *mut f32,
+        stride: usize,
+        width: usize,
+        into: Accumulation,
+    ) {
         // SAFETY: as the caller promises. Where columns of `A` are adjacent, or rows are, the compiler knows the
         // distance, which makes half of the addresses constants.
         let sums = unsafe {
@@ -358,13 +370,13 @@ impl Tile {
 /// # Safety
 /// `width` elements can be written to `to`.
 #[inline(always)]
-unsafe fn write(sum: F32x4, to: *mut f32, width: usize, into: Into) {
+unsafe fn write(sum: F32x4, to: *mut f32, width: usize, into: Accumulation) {
     if width == LANES {
         // SAFETY: four elements can be read and written.
         unsafe {
             match into {
-                Into::Replace => sum.store(to),
-                Into::Add { factor } => {
+                Accumulation::Replace => sum.store(to),
+                Accumulation::Add { factor } => {
                     sum.mul_add(F32x4::splat(factor), F32x4::load(to)).store(to);
                 }
             }
@@ -376,8 +388,8 @@ unsafe fn write(sum: F32x4, to: *mut f32, width: usize, into: Into) {
         unsafe {
             let to = to.add(lane);
             *to = match into {
-                Into::Replace => *sum,
-                Into::Add { factor } => *to + factor * sum,
+                Accumulation::Replace => *sum,
+                Accumulation::Add { factor } => *to + factor * sum,
             };
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     super::{
-        gemm::{Into, Output, multiply_panels},
+        gemm::{Accumulation, Output, multiply_panels},
         matrix::Strided,
         panel::WIDTH,
         parallel::Shared,
@@ -106,7 +106,17 @@ impl<'a> Block<'a> {
         };
         let panels = &panels[self.skipped * lhs.cols..];
         // SAFETY: the scores are this thread's own.
-        unsafe { multiply_panels(lhs, panels, lhs.cols, 0, self.visible, out, Into::Replace) };
+        unsafe {
+            multiply_panels(
+                lhs,
+                panels,
+                lhs.cols,
+                0,
+                self.visible,
+                out,
+                Accumulation::Replace,
+            )
+        };
     }
 
     /// A matrix of scores as the left side of a product.
