@@ -13,7 +13,7 @@ pub trait Codec {
         if !Self::HAS_SCALES {
             return (1.0, 0.0);
         }
-        let (d, m) = (f16_value(scale & 0xffff), f16_value(scale >> 16));
+        let (d, m) = d_and_m(scale);
         (d, m - zero * d)
     }
 
@@ -35,6 +35,12 @@ pub trait Codec {
 fn f16_value(bits: u32) -> f32 {
     let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
     f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+}
+
+/// Both halves of a scale word.
+#[inline(always)]
+pub fn d_and_m(scale: u32) -> (f32, f32) {
+    (f16_value(scale & 0xffff), f16_value(scale >> 16))
 }
 
 /// Runs code with the codec of a kind known only at run time.

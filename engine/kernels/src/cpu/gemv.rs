@@ -1,7 +1,7 @@
 //! `x W^T` for a few rows of `x`, as generation needs it: `W` is read once, row by row, and never written unpacked.
 
 use super::{
-    decode::{Codec, with_codec},
+    decode::{Codec, d_and_m, with_codec},
     matrix::{Quantized, Strided},
     parallel::{self, Shared},
     simd::{F32x4, LANES},
@@ -21,7 +21,7 @@ pub fn gemv(x: Strided<'_>, weights: Quantized<'_>, out: &mut [f32]) {
 fn gemv_of<C: Codec>(x: Strided<'_>, weights: Quantized<'_>, out: &mut [f32]) {
     let rows = weights.rows;
     let inputs: Vec<Input> = (0..x.rows)
-        .map(|row| Input::new(x, row, C::HAS_SCALES))
+        .map(|row| Input::new::<C>(x, row, weights.zero))
         .collect();
     let shared = Shared::new(out);
     parallel::for_ranges(rows, inputs.len() * weights.cols, |range| {
@@ -35,58 +35,68 @@ fn gemv_of<C: Codec>(x: Strided<'_>, weights: Quantized<'_>, out: &mut [f32]) {
     });
 }
 
-/// A row of `x`, padded with zeros, and the sums of its blocks.
+/// A row of `x`, padded with zeros, and what its blocks add up to.
 struct Input {
     values: Vec<f32>,
-    block_sums: Vec<f32>,
+    blocks: Vec<InputBlock>,
+}
+
+struct InputBlock {
+    sum: f32,
+    /// What sums of products with fields begin with: the sum, times what a field is too large by.
+    start: [f32; LANES],
 }
 
 impl Input {
-    fn new(x: Strided<'_>, row: usize, with_sums: bool) -> Self {
+    fn new<C: Codec>(x: Strided<'_>, row: usize, zero: f32) -> Self {
         let row = x.rows_from(row, 1);
         let mut values = row.first_row().to_vec();
         values.resize(row.cols.next_multiple_of(STRIDE), 0.0);
-        let block_sums = if with_sums {
-            values
-                .chunks(BLOCK)
-                .map(|block| block.iter().sum())
-                .collect()
+        let of_block = |block: &[f32]| {
+            let sum: f32 = block.iter().sum();
+            let mut start = [0.0; LANES];
+            start[0] = -zero * sum;
+            InputBlock { sum, start }
+        };
+        let blocks = if C::HAS_SCALES {
+            values.chunks(BLOCK).map(of_block).collect()
         } else {
             Vec::new()
         };
-        Self { values, block_sums }
+        Self { values, blocks }
     }
 }
 
-/// `sum_j x_j (factor q_j + offset)`, block by block: `factor sum_j x_j q_j + offset sum_j x_j`.
+/// `sum_j x_j (d (q_j - zero) + m)`, block by block: `d sum_j x_j (q_j - zero) + m sum_j x_j`.
 #[inline(always)]
 fn dot<C: Codec>(weights: Quantized<'_>, row: usize, input: &Input) -> f32 {
     let (words, scales) = (weights.words_of(row), weights.scales_of(row));
     let words_per_stride = STRIDE / C::PER_WORD;
     if !C::HAS_SCALES {
         let words = words.chunks(words_per_stride);
-        return fields::<C>(words, &input.values).sum();
+        return fields::<C>(words, &input.values, F32x4::zero()).sum();
     }
     let words_per_block = BLOCK / C::PER_WORD;
     let (mut sum, mut offsets) = (F32x4::zero(), 0.0f32);
-    for (((words, x), &scale), block_sum) in words
+    for (((words, x), &scale), block) in words
         .chunks_exact(words_per_block)
         .zip(input.values.chunks_exact(BLOCK))
         .zip(scales)
-        .zip(&input.block_sums)
+        .zip(&input.blocks)
     {
-        let (factor, offset) = C::factor_and_offset(scale, weights.zero);
-        let products = fields::<C>(words.chunks_exact(words_per_stride), x);
-        sum = products.mul_add(F32x4::splat(factor), sum);
-        offsets += offset * block_sum;
+        let (d, m) = d_and_m(scale);
+        let start = F32x4::of(&block.start);
+        let products = fields::<C>(words.chunks_exact(words_per_stride), x, start);
+        sum = products.mul_add(F32x4::splat(d), sum);
+        offsets += m * block.sum;
     }
     sum.sum() + offsets
 }
 
-/// Sums of products of fields and inputs, lane by lane.
+/// `start`, and sums of products of fields and inputs, lane by lane.
 #[inline(always)]
-fn fields<'a, C: Codec>(words: impl Iterator<Item = &'a [u32]>, x: &[f32]) -> F32x4 {
-    let (mut even, mut odd) = (F32x4::zero(), F32x4::zero());
+fn fields<'a, C: Codec>(words: impl Iterator<Item = &'a [u32]>, x: &[f32], start: F32x4) -> F32x4 {
+    let (mut even, mut odd) = (start, F32x4::zero());
     for (words, x) in words.zip(x.chunks_exact(STRIDE)) {
         let [low, high] = C::eight(words);
         even = low.mul_add(F32x4::of(x), even);
