@@ -347,6 +347,40 @@ fn a_bad_adapter_is_refused_with_every_reason() {
     );
 }
 
+/// PEFT's `get_pattern_key` returns the first key of the file that matches, however short it is.
+#[test]
+fn of_several_patterns_the_first_in_the_file_counts() {
+    let tiny = block_on(golden::model("tiny", &Device::flex()));
+    let alphas = |pattern: &str| {
+        let pattern: Value = serde_json::from_str(pattern).unwrap();
+        let forged = Forged::new("lora.patterns").set("alpha_pattern", pattern);
+        let spec = open(forged.files(), &tiny).unwrap().spec;
+        [0, 1].map(|layer| spec.alpha(layer, TargetModule::QProj))
+    };
+    let path = "model.layers.1.self_attn.q_proj";
+    for (pattern, expected) in [
+        (
+            r#"{"q_proj": 2.5, "layers.1.self_attn.q_proj": 5}"#.to_owned(),
+            [2.5, 2.5],
+        ),
+        (
+            r#"{"layers.1.self_attn.q_proj": 5, "q_proj": 2.5}"#.to_owned(),
+            [2.5, 5.0],
+        ),
+        (
+            format!(r#"{{"self_attn.q_proj": 3, "{path}": 5, "q_proj": 2}}"#),
+            [3.0, 3.0],
+        ),
+        (format!(r#"{{"^{path}": 5, "{path}": 7}}"#), [8.0, 5.0]),
+        (format!(r#"{{"q_proj": 2, "^{path}": 7}}"#), [2.0, 2.0]),
+    ] {
+        assert_eq!(alphas(&pattern), expected, "{pattern}");
+    }
+    // Nothing may come before `^`, so this key names no module.
+    let anchored = Forged::new("lora.patterns").set("alpha_pattern", json!({"^q_proj": 5}));
+    assert_eq!(anchored.mismatches(&tiny)[0].place(), "alpha_pattern");
+}
+
 #[test]
 fn files_that_are_no_adapter_are_refused() {
     let odd = block_on(golden::model("odd", &Device::flex()));

@@ -15,7 +15,7 @@ mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{AdapterSpec, Method, fits_pattern};
+use protocol::{AdapterSpec, Method, TargetModule, fits_pattern};
 use serde_json::{Map, Value};
 
 use super::{Mismatch, Remedy};
@@ -201,27 +201,61 @@ impl Reader<'_> {
     /// ```
     ///
     /// PEFT takes the keys as regular expressions; only plain names are accepted here, by the ends of modules' paths.
-    fn pattern<T>(&mut self, key: &str, read: impl Fn(&Value) -> Option<T>) -> BTreeMap<String, T> {
+    /// With `^` before it, a key must be a whole path.
+    ///
+    /// Of several keys that fit a module, PEFT takes the first in the file (`get_pattern_key` of `peft.utils.other`) and
+    /// [`AdapterSpec`] the longest; where these differ, the module's whole path is added, which is longer than any other.
+    ///
+    /// ```text
+    /// {"q_proj": 2, "layers.1.self_attn.q_proj": 5}     block 1 has 2 in PEFT: "model.layers.1.self_attn.q_proj": 2
+    /// ```
+    fn pattern<T: Copy + PartialEq>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> BTreeMap<String, T> {
         let mut pattern = BTreeMap::new();
         let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
             return pattern;
         };
+        let mut taken: Vec<(&str, T)> = Vec::new();
         for (name, value) in entries {
-            // The anchor of a regular expression; a whole path means the same without it.
-            let name = name.trim_start_matches('^');
             let mut modules = all_modules(self.shape);
-            let fits = modules.any(|(layer, module)| fits_pattern(name, layer, module));
+            let fits = modules.any(|(layer, module)| fits_key(name, layer, module));
             match read(value).filter(|_| fits) {
-                Some(value) => {
-                    pattern.insert(name.to_owned(), value);
-                }
+                Some(value) => taken.push((name, value)),
                 None => {
                     let what = format!("{name:?}: {value} does not fit a module of this model");
                     self.refuse(key, &what, Remedy::Base);
                 }
             }
         }
+        for (name, value) in &taken {
+            let name = name.trim_start_matches('^').to_owned();
+            pattern.entry(name).or_insert(*value);
+        }
+        for (layer, module) in all_modules(self.shape) {
+            let fitting = || {
+                let taken = taken.iter();
+                taken.filter(|(name, _)| fits_key(name, layer, module))
+            };
+            let longest = fitting().max_by_key(|(name, _)| name.len());
+            if let (Some((_, first)), Some((_, longest))) = (fitting().next(), longest)
+                && first != longest
+            {
+                pattern.insert(module.path_in_model(layer), *first);
+            }
+        }
         pattern
+    }
+}
+
+/// Returns whether a key of `rank_pattern` or `alpha_pattern` means a module. PEFT matches
+/// `(.*\.)?(KEY)$` from the start of the module's path, so `^` leaves no room for anything before the key.
+fn fits_key(key: &str, layer: usize, module: TargetModule) -> bool {
+    match key.strip_prefix('^') {
+        Some(path) => path == module.path_in_model(layer),
+        None => fits_pattern(key, layer, module),
     }
 }
 
