@@ -407,6 +407,9 @@ fn files_that_are_no_adapter_are_refused() {
         ])
         .contains("pickle")
     );
+    // A byte order mark before the config is no damage.
+    let marked = [b"\xEF\xBB\xBF", config.as_slice()].concat();
+    assert!(open(pair(marked, tensors.clone()), &odd).is_ok());
     assert!(told(vec![named("x.zip", b"PK\x03\x04 and no more")]).contains("archive"));
     // A wrong header, cut off or changed anywhere: refused or read, never a panic.
     let mut random = Random::new();

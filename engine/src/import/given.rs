@@ -21,7 +21,7 @@ const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapters.safetensors"]
 /// What a file is, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
-    /// Text that begins with `{`, spaces aside.
+    /// Text that begins with `{`, spaces and a byte order mark aside.
     Json,
     /// Eight bytes, then `{`.
     Safetensors,
@@ -43,7 +43,8 @@ impl Content {
     async fn of(file: &NamedSource) -> Result<Self, ImportError> {
         let num_bytes = file.source.num_bytes().min(9) as usize;
         let start = file.source.read(0, num_bytes).await?;
-        let text = start.trim_ascii_start();
+        let text = start.strip_prefix(json::MARK).unwrap_or(&start);
+        let text = text.trim_ascii_start();
         Ok(if start.starts_with(gguf::MAGIC) {
             Self::Gguf
         } else if safetensors::is_start(&start) {
@@ -154,7 +155,7 @@ impl Given {
                 self.others.push(file.name);
                 continue;
             }
-            let text = whole(&file, MAX_CONFIG_BYTES).await?;
+            let text = json::without_mark(whole(&file, MAX_CONFIG_BYTES).await?);
             match json::from_slice::<Map<_, _>>(&text) {
                 Ok(map) if map.contains_key("peft_type") || is_of_mlx(&map) => found = Some(map),
                 Ok(_) => self.others.push(file.name),
