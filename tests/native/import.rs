@@ -347,6 +347,16 @@ fn a_bad_adapter_is_refused_with_every_reason() {
     );
 }
 
+#[test]
+fn an_empty_list_of_layers_means_all() {
+    let odd = block_on(golden::model("odd", &Device::flex()));
+    for all in [json!(null), json!([]), json!([0, 1, 2, 3])] {
+        let forged = Forged::new("lora").set("layers_to_transform", all);
+        let spec = open(forged.files(), &odd).unwrap().spec;
+        assert_eq!(spec.layers_to_transform, None);
+    }
+}
+
 /// PEFT's `get_pattern_key` returns the first key of the file that matches, however short it is.
 #[test]
 fn of_several_patterns_the_first_in_the_file_counts() {
