@@ -348,6 +348,53 @@ fn a_bad_adapter_is_refused_with_every_reason() {
 }
 
 #[test]
+fn of_several_configs_the_one_beside_the_weights_counts() {
+    let odd = block_on(golden::model("odd", &Device::flex()));
+    let good = Forged::new("lora");
+    let config = |alpha: usize| {
+        let mut config = good.config.clone();
+        config["lora_alpha"] = json!(alpha);
+        config.to_string()
+    };
+    let tensors = file::bytes("strangers/lora/adapter_model.safetensors");
+    let opened = |names: [&str; 2], weights: &str| {
+        let mut files = vec![named(weights, &*tensors)];
+        files.push(named(names[0], config(3)));
+        files.push(named(names[1], config(7)));
+        open(files, &odd)
+    };
+    let (beside, aside) = ("a/adapter_config.json", "b/adapter_config.json");
+    for (names, weights, expected, unused) in [
+        ([beside, aside], "a/adapter_model.safetensors", 3.0, aside),
+        ([aside, beside], "a/adapter_model.safetensors", 7.0, aside),
+        (
+            ["adapter_config.json", "old.json"],
+            "adapter_model.safetensors",
+            3.0,
+            "old.json",
+        ),
+    ] {
+        let files = opened(names, weights).unwrap();
+        assert_eq!(files.spec.lora_alpha, expected, "{names:?}");
+        assert_eq!(files.unused_files, [unused]);
+    }
+    for (names, weights) in [
+        ([beside, aside], "c/adapter_model.safetensors"),
+        ([beside, aside], "adapter_model.safetensors"),
+        (["one.json", "two.json"], "adapter_model.safetensors"),
+        (
+            ["adapter_config.json", "adapter_config.json"],
+            "adapter_model.safetensors",
+        ),
+    ] {
+        let error = opened(names, weights).map(drop).unwrap_err().to_string();
+        for name in names {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}
+
+#[test]
 fn an_empty_list_of_layers_means_all() {
     let odd = block_on(golden::model("odd", &Device::flex()));
     for all in [json!(null), json!([]), json!([0, 1, 2, 3])] {
