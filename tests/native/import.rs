@@ -212,7 +212,11 @@ impl Forged {
     pub fn new(case: &str) -> Self {
         let config = fixture::json(&format!("strangers/{case}/adapter_config.json"));
         let bytes = file::bytes(&format!("strangers/{case}/adapter_model.safetensors"));
-        let read = SafeTensors::deserialize(&bytes).unwrap();
+        Self::read(config, &bytes)
+    }
+
+    fn read(config: Value, bytes: &[u8]) -> Self {
+        let read = SafeTensors::deserialize(bytes).unwrap();
         let tensors = read.iter().map(|(name, view)| {
             (
                 name.to_owned(),
@@ -225,6 +229,15 @@ impl Forged {
             config,
             tensors: tensors.collect(),
         }
+    }
+
+    /// One of ours, with random numbers.
+    fn of(spec: &AdapterSpec, model: &Model) -> Self {
+        let (form, parameters) = make(spec, model, &mut Random::new());
+        let shape = ModelShape::from(&model.config);
+        let tensors = form.tensors(&parameters);
+        let [adapter, config] = adapter_files(spec, &shape, "base", &tensors).unwrap();
+        Self::read(serde_json::from_slice(&config.1).unwrap(), &adapter.1)
     }
 
     pub fn set(mut self, key: &str, value: Value) -> Self {
@@ -345,6 +358,49 @@ fn a_bad_adapter_is_refused_with_every_reason() {
         places(&Forged::new("ia3").set("feedforward_modules", json!(["v_proj"]))),
         ["feedforward_modules"]
     );
+}
+
+/// PEFT saves every module whose path ends with a name, so `norm` means all norms of a model.
+#[test]
+fn saved_modules_are_those_whose_paths_end_so() {
+    let spec = AdapterSpec {
+        train_norms: true,
+        ..AdapterSpec::default()
+    };
+    let of_queries = || {
+        let name = "base_model.model.model.layers.0.self_attn.q_norm.weight";
+        (name.to_owned(), Dtype::F32, vec![8], vec![0; 32])
+    };
+    for name in ["tiny", "qwen3"] {
+        let model = block_on(golden::model(name, &Device::flex()));
+        let saving = |names: Value| Forged::of(&spec, &model).set("modules_to_save", names);
+        for all in [
+            json!(["input_layernorm", "post_attention_layernorm", "norm"]),
+            json!(["norm"]),
+            json!(["layernorm", "model.norm"]),
+        ] {
+            let files = open(saving(all.clone()).files(), &model).unwrap();
+            assert!(files.spec.train_norms && !files.spec.train_head, "{all}");
+        }
+        for (other, reason) in [
+            (json!(["input_layernorm"]), "only all together"),
+            (json!(["model.norm"]), "only all together"),
+            (json!(["norm", "score"]), "only all together"),
+            (json!(["norm", "q_proj"]), "only all together"),
+            (json!(["norm", "embed_tokens"]), "embedding"),
+        ] {
+            let mismatches = saving(other.clone()).mismatches(&model);
+            assert_eq!(mismatches.len(), 1, "{other}: {mismatches:?}");
+            assert!(mismatches[0].to_string().contains(reason), "{other}");
+        }
+        // What PEFT leaves of a Qwen3 whose every norm was trained.
+        let mut with_heads = saving(json!(["norm"]));
+        with_heads.tensors.push(of_queries());
+        let mismatches = with_heads.mismatches(&model);
+        assert_eq!(mismatches.len(), 1, "{mismatches:?}");
+        let is_told = mismatches[0].to_string().contains("q_norm and k_norm");
+        assert_eq!(is_told, name == "qwen3");
+    }
 }
 
 #[test]

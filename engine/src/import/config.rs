@@ -6,14 +6,15 @@
 //!
 //! ```text
 //! peft_type, task_type, bias, fan_in_fan_out, use_* ...      checked here for all methods
-//! modules_to_save                                            the head, all norms, or both
+//! modules_to_save                                            saved.rs
 //! r, lora_alpha, rank_pattern, alpha_pattern                 read_alphas
 //! target_modules, exclude_modules, layers_to_transform       modules.rs
 //! ```
 
 mod modules;
+mod saved;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use protocol::{AdapterSpec, Method, TargetModule, fits_pattern};
 use serde_json::{Map, Value};
@@ -22,11 +23,11 @@ use super::{Mismatch, Remedy};
 use crate::{
     adapter::{
         ModelShape,
-        peft::{self, ConfigReader, NORMS, ONLY_ALL_NORMS},
+        peft::{self, ConfigReader},
     },
     weights::tensor::TensorEntry,
 };
-use modules::{EMBEDDINGS, all_modules, trained_embeddings};
+use modules::all_modules;
 
 pub(super) use modules::foreign_tensor;
 
@@ -161,37 +162,6 @@ impl Reader<'_> {
         };
         self.refuse("peft_type", &what, Remedy::Merge);
         Method::Lora
-    }
-
-    /// Reads `modules_to_save`: the head, all norms, or both.
-    ///
-    /// ```text
-    /// ["lm_head"]                                              the head
-    /// ["input_layernorm", "post_attention_layernorm", "norm"]  all norms
-    /// ["norm"], ["embed_tokens"], ["score"]                    refused
-    /// ```
-    fn put_saved(&mut self, spec: &mut AdapterSpec) {
-        let key = "modules_to_save";
-        if !self.is_set(key) {
-            return;
-        }
-        if !spec.method.facts().has_modules {
-            let what = "not supported together with norm or prompt tuning";
-            self.refuse(key, what, Remedy::Merge);
-            return;
-        }
-        let mut names: BTreeSet<&str> = self.names(key).into_iter().flatten().collect();
-        if names.iter().any(|name| EMBEDDINGS.contains(name)) {
-            let what = trained_embeddings(self.shape, self.tensors);
-            self.refuse(key, &what, Remedy::Merge);
-            return;
-        }
-        spec.train_head = names.remove("lm_head");
-        spec.train_norms = names == BTreeSet::from(NORMS);
-        let is_head_alone = spec.train_head && names.is_empty();
-        if !spec.train_norms && !is_head_alone {
-            self.refuse(key, ONLY_ALL_NORMS, Remedy::Merge);
-        }
     }
 
     /// Reads ranks or alphas of some modules, each of which must be one of the model's.
