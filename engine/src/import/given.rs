@@ -13,7 +13,10 @@
 use serde_json::{Map, Value};
 
 use super::{ImportError, MAX_CONFIG_BYTES, incoming::is_of_mlx, whole};
-use crate::weights::{checkpoint::NamedSource, gguf, json, safetensors};
+use crate::weights::{
+    checkpoint::{NamedSource, is_pickle},
+    gguf, json, safetensors,
+};
 
 /// The names that PEFT and mlx-lm give to the weights' file.
 const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapters.safetensors"];
@@ -54,7 +57,7 @@ impl Content {
             Self::Safetensors
         } else if text.first() == Some(&b'{') {
             Self::Json
-        } else if start.starts_with(b"\x80\x02") || start.starts_with(b"PK\x03\x04") {
+        } else if is_pickle(&start) || start.starts_with(b"PK\x03\x04") {
             Self::Pickle
         } else {
             Self::Other

@@ -46,6 +46,7 @@ use super::{
 use crate::device::DeviceProfile;
 
 pub use self::foreign::Foreign;
+pub(crate) use self::foreign::is_pickle;
 pub use self::vocabulary::{GgufVocabulary, VocabularyError};
 
 /// A file and what the user calls it, with the folder if one was dropped.
