@@ -31,7 +31,7 @@ use protocol::{AdapterSpec, Failure, FailureKind};
 
 use crate::{
     adapter::{AdapterForm, AdapterLayout, Base, MergeForm, ModelShape},
-    weights::{checkpoint::NamedSource, packed::PackedKind, tensor::TensorEntry},
+    weights::{checkpoint::NamedSource, quantized::WeightKind, tensor::TensorEntry},
 };
 
 use self::{
@@ -290,6 +290,6 @@ fn is_same(shape: &[u64], expected: &[usize]) -> bool {
 fn is_float(entry: &TensorEntry) -> bool {
     matches!(
         entry.kind,
-        Some(PackedKind::F32 | PackedKind::F16 | PackedKind::Bf16)
+        Some(WeightKind::F32 | WeightKind::F16 | WeightKind::Bf16)
     )
 }

@@ -1,8 +1,8 @@
-//! Reads model files: GGUF and safetensors headers through ranged reads, and packed matrices under HF names.
+//! Reads model files: GGUF and safetensors headers through ranged reads, and quantized matrices under HF names.
 //!
 //! ```text
 //! [NamedSource] -> checkpoint::open -> ModelFiles { config, tokenizer, template, tensors checked }
-//!                    ModelFiles::matrix(HF name, shape) -> PackedMatrix, rows in HF's order
+//!                    ModelFiles::matrix(HF name, shape) -> QuantizedMatrix, rows in HF's order
 //! ```
 //!
 //! Everything in a file is untrusted: every count and length is compared with the file's size before anything
@@ -29,4 +29,4 @@ pub mod safetensors;
 pub mod source;
 pub mod tensor;
 
-pub use kernels::{pack, packed};
+pub use kernels::{pack, quantized};

@@ -11,7 +11,7 @@ use engine::{
     model::Model,
     pacing::Pacing,
     train::{state::TrainingState, step::evaluate},
-    weights::packed::{PackedKind, PackedMatrix},
+    weights::quantized::{QuantizedMatrix, WeightKind},
 };
 use futures_executor::block_on;
 use protocol::{ExportKind, Precision, TargetModule};
@@ -103,14 +103,14 @@ struct Rows {
 }
 
 fn dense(values: Vec<f32>, rows: usize, cols: usize) -> FrozenMatrix {
-    let packed = PackedMatrix {
-        kind: PackedKind::F32,
+    let quantized = QuantizedMatrix {
+        kind: WeightKind::F32,
         rows,
         cols,
         words: values.into_iter().map(f32::to_bits).collect(),
         scales: Vec::new(),
     };
-    FrozenMatrix::from_packed(packed, &Device::flex())
+    FrozenMatrix::from_quantized(quantized, &Device::flex())
 }
 
 /// Writes the adapter as the page exports it, with the loss that PEFT must find, where `INLAY_ADAPTERS` names a folder.

@@ -15,7 +15,7 @@ use engine::{
         state::TrainingState,
         step::evaluate,
     },
-    weights::packed::{PackedKind, PackedMatrix},
+    weights::quantized::{QuantizedMatrix, WeightKind},
 };
 use futures_executor::block_on;
 use protocol::{
@@ -437,14 +437,14 @@ fn a_single_row_that_gives_no_number_is_named() {
         .flat_map(|row| row.chunks(2))
         .map(|pair| u32::from(pair[0]) | u32::from(pair.get(1).copied().unwrap_or(0)) << 16)
         .collect();
-    let matrix = PackedMatrix {
-        kind: PackedKind::F16,
+    let matrix = QuantizedMatrix {
+        kind: WeightKind::F16,
         rows,
         cols,
         words,
         scales: Vec::new(),
     };
-    bench.model.embed_tokens = FrozenMatrix::from_packed(matrix, &bench.model.device);
+    bench.model.embed_tokens = FrozenMatrix::from_quantized(matrix, &bench.model.device);
     let held_out = bench.validation.iter_mut().chain(&mut bench.train);
     held_out.for_each(|row| row.ids.iter_mut().for_each(|id| *id = (*id).max(6)));
     bench.validation[2].ids[0] = 5;

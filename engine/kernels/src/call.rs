@@ -9,19 +9,19 @@ use burn::{
 
 use super::{
     Activation, Heads, KernelOps, Visibility,
-    operand::{Addend, PackedOperand, RunningSums},
+    operand::{Addend, QuantizedOperand, RunningSums},
 };
-use crate::packed::{PackedKind, PackedMatrix};
+use crate::quantized::{QuantizedMatrix, WeightKind};
 
 /// A frozen matrix `W` `[rows, cols]` (output features, input features) on the device, in its stored quantization. It
-/// stays packed; the kernels that use it unpack it.
+/// stays quantized; the kernels that use it unpack it.
 #[derive(Debug, Clone)]
 pub struct FrozenMatrix {
     /// The bits of `u32`s, `[rows, words]`.
     words: Tensor<2, Int>,
     /// The bits of `u32`s, `[rows, cols / 32]`; anything for the float kinds.
     scales: Tensor<2, Int>,
-    kind: PackedKind,
+    kind: WeightKind,
     cols: usize,
 }
 
@@ -35,8 +35,8 @@ pub struct LowRank {
 
 impl FrozenMatrix {
     /// Moves a matrix to the device.
-    pub fn from_packed(matrix: PackedMatrix, device: &Device) -> Self {
-        let PackedMatrix {
+    pub fn from_quantized(matrix: QuantizedMatrix, device: &Device) -> Self {
+        let QuantizedMatrix {
             kind,
             rows,
             cols,
@@ -72,7 +72,7 @@ impl FrozenMatrix {
         (self.words.shape().num_elements() + self.scales.shape().num_elements()) as u64 * 4
     }
 
-    /// Some rows, still packed.
+    /// Some rows, still quantized.
     pub fn slice_rows(&self, rows: Range<usize>) -> Self {
         self.map_rows(|words| words.slice_dim(0, rows.clone()))
     }
@@ -99,8 +99,8 @@ impl FrozenMatrix {
     }
 
     /// The matrix as operations take it.
-    fn operand(&self) -> PackedOperand<Dispatch> {
-        PackedOperand {
+    fn operand(&self) -> QuantizedOperand<Dispatch> {
+        QuantizedOperand {
             words: self.words.clone().into_dispatch(),
             scales: self.scales.clone().into_dispatch(),
             kind: self.kind,
@@ -121,7 +121,7 @@ impl FrozenMatrix {
 
     /// `x W^T`, plus `scaling u B^T` if a low-rank addend is given: `[n, cols] -> [n, rows]`.
     pub fn forward(&self, x: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
-        Tensor::from_dispatch(<Dispatch as KernelOps>::packed_linear(
+        Tensor::from_dispatch(<Dispatch as KernelOps>::quantized_linear(
             x.into_dispatch(),
             self.operand(),
             addend(low_rank),
@@ -130,7 +130,7 @@ impl FrozenMatrix {
 
     /// `dy W`, plus `scaling u A` if a low-rank addend is given: `[n, rows] -> [n, cols]`, the gradient of the input.
     pub fn backward(&self, dy: Tensor<2>, low_rank: Option<LowRank>) -> Tensor<2> {
-        Tensor::from_dispatch(<Dispatch as KernelOps>::packed_linear_backward(
+        Tensor::from_dispatch(<Dispatch as KernelOps>::quantized_linear_backward(
             dy.into_dispatch(),
             self.operand(),
             addend(low_rank),

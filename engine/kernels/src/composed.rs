@@ -8,7 +8,7 @@ use burn::{
 use super::{
     Activation, Heads, KernelOps,
     activation::{CUBIC, LINEAR},
-    operand::{Addend, PackedOperand, RunningSums, Sight},
+    operand::{Addend, QuantizedOperand, RunningSums, Sight},
 };
 
 pub fn rms_norm<B: KernelOps>(
@@ -268,16 +268,16 @@ fn even_polynomial<B: KernelOps>(x: FloatTensor<B>, factor: f32) -> FloatTensor<
 /// See [`KernelOps::head_chunk`].
 pub fn head_chunk<B: KernelOps>(
     hidden: FloatTensor<B>,
-    rows: PackedOperand<B>,
+    rows: QuantizedOperand<B>,
     sums: RunningSums<B>,
     with_gradient: bool,
 ) -> RunningSums<B> {
-    let logits = B::packed_linear(hidden, rows.clone(), Addend::Nothing);
+    let logits = B::quantized_linear(hidden, rows.clone(), Addend::Nothing);
     let (sums, exponentials) = add_logits::<B>(sums, logits);
     if !with_gradient {
         return sums;
     }
-    let added = B::packed_linear_backward(exponentials, rows, Addend::Nothing);
+    let added = B::quantized_linear_backward(exponentials, rows, Addend::Nothing);
     RunningSums {
         weighted: B::float_add(sums.weighted, added),
         ..sums

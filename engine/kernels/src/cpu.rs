@@ -17,11 +17,11 @@ use burn_flex::{Flex, FlexTensor};
 
 use super::{
     Activation, Heads, KernelOps,
-    operand::{Addend, PackedOperand, RunningSums, Sight},
+    operand::{Addend, QuantizedOperand, RunningSums, Sight},
 };
 use attention::Sequences;
 use gemm::{Into, gemm};
-use matrix::{Packed, Strided};
+use matrix::{Quantized, Strided};
 use panel::Right;
 
 impl KernelOps for Flex {
@@ -41,15 +41,15 @@ impl KernelOps for Flex {
         tensor(out, [batch, m, n])
     }
 
-    fn unpack(weight: PackedOperand<Self>, transposed: bool) -> FlexTensor {
+    fn unpack(weight: QuantizedOperand<Self>, transposed: bool) -> FlexTensor {
         let weight = in_place(weight);
-        let packed = packed(&weight);
-        let mut weights = vec![0.0f32; packed.rows * packed.cols];
-        row::for_each_row(&mut weights, packed.cols, |row, out| {
-            let (words, scales) = (packed.words_of(row), packed.scales_of(row));
-            crate::packed::unpack_row(packed.kind, words, scales, out);
+        let quantized = quantized(&weight);
+        let mut weights = vec![0.0f32; quantized.rows * quantized.cols];
+        row::for_each_row(&mut weights, quantized.cols, |row, out| {
+            let (words, scales) = (quantized.words_of(row), quantized.scales_of(row));
+            crate::quantized::unpack_row(quantized.kind, words, scales, out);
         });
-        let dense = tensor(weights, [packed.rows, packed.cols]);
+        let dense = tensor(weights, [quantized.rows, quantized.cols]);
         if transposed {
             dense.transpose(0, 1)
         } else {
@@ -57,36 +57,36 @@ impl KernelOps for Flex {
         }
     }
 
-    fn packed_linear(
+    fn quantized_linear(
         x: FlexTensor,
-        weight: PackedOperand<Self>,
+        weight: QuantizedOperand<Self>,
         addend: Addend<Self>,
     ) -> FlexTensor {
         let [n, cols] = dims(&x);
         let (x, weight) = (contiguous(x), in_place(weight));
-        let packed = packed(&weight);
+        let quantized = quantized(&weight);
         let x = Strided::contiguous(floats(&x), n, cols);
         let mut out = if n <= gemv::MAX_ROWS {
-            let mut out = vec![0.0; n * packed.rows];
-            gemv::gemv(x, packed, &mut out);
+            let mut out = vec![0.0; n * quantized.rows];
+            gemv::gemv(x, quantized, &mut out);
             out
         } else {
-            gemm::matmul(x, Right::packed_transposed(packed))
+            gemm::matmul(x, Right::quantized_transposed(quantized))
         };
         if let Addend::LowRank { u, v, scaling } = addend {
             add_low_rank(&mut out, &u, strided(&v).transposed(), scaling);
         }
-        tensor(out, [n, packed.rows])
+        tensor(out, [n, quantized.rows])
     }
 
-    fn packed_linear_backward(
+    fn quantized_linear_backward(
         dy: FlexTensor,
-        weight: PackedOperand<Self>,
+        weight: QuantizedOperand<Self>,
         addend: Addend<Self>,
     ) -> FlexTensor {
         let ([n, _], [_, cols]) = (dims(&dy), weight.shape());
         let weight = in_place(weight);
-        let mut out = gemm::matmul(strided(&dy), Right::packed(packed(&weight)));
+        let mut out = gemm::matmul(strided(&dy), Right::quantized(quantized(&weight)));
         if let Addend::LowRank { u, v, scaling } = addend {
             add_low_rank(&mut out, &u, strided(&v), scaling);
         }
@@ -212,7 +212,7 @@ impl KernelOps for Flex {
 
     fn head_chunk(
         hidden: FlexTensor,
-        rows: PackedOperand<Self>,
+        rows: QuantizedOperand<Self>,
         sums: RunningSums<Self>,
         with_gradient: bool,
     ) -> RunningSums<Self> {
@@ -224,7 +224,7 @@ impl KernelOps for Flex {
             weighted: into_floats(sums.weighted),
         };
         let hidden = Strided::contiguous(floats(&hidden), s, d);
-        sums.add(hidden, packed(&rows), with_gradient);
+        sums.add(hidden, quantized(&rows), with_gradient);
         RunningSums {
             maximum: tensor(sums.maximum, [s, 1]),
             sum: tensor(sums.sum, [s, 1]),
@@ -252,20 +252,20 @@ fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
     std::array::from_fn(|dim| tensor.layout().shape()[dim])
 }
 
-/// A packed matrix whose words and scales are contiguous.
-fn in_place(weight: PackedOperand<Flex>) -> PackedOperand<Flex> {
-    PackedOperand {
+/// A quantized matrix whose words and scales are contiguous.
+fn in_place(weight: QuantizedOperand<Flex>) -> QuantizedOperand<Flex> {
+    QuantizedOperand {
         words: contiguous(weight.words),
         scales: contiguous(weight.scales),
         ..weight
     }
 }
 
-/// A packed matrix, borrowed from contiguous tensors.
-fn packed(weight: &PackedOperand<Flex>) -> Packed<'_> {
+/// A quantized matrix, borrowed from contiguous tensors.
+fn quantized(weight: &QuantizedOperand<Flex>) -> Quantized<'_> {
     let bits = |tensor| bytemuck::cast_slice(contiguous_slice::<i32>(tensor));
     let (words, scales) = (bits(&weight.words), bits(&weight.scales));
-    Packed::new(weight.kind, words, scales, weight.shape())
+    Quantized::new(weight.kind, words, scales, weight.shape())
 }
 
 /// A matrix in place, with its strides.

@@ -25,7 +25,7 @@ mod head;
 mod matmul;
 mod norm;
 mod operand;
-mod packed;
+mod quantized;
 mod rows;
 mod unpack;
 
@@ -38,7 +38,7 @@ use burn_cubecl::{CubeBackend, kernel::cast, tensor::CubeTensor};
 use self::operand::Along;
 use super::{
     Activation, Heads, KernelOps, composed,
-    operand::{Addend, PackedOperand, RunningSums, Sight},
+    operand::{Addend, QuantizedOperand, RunningSums, Sight},
 };
 
 impl KernelOps for CubeBackend {
@@ -46,24 +46,24 @@ impl KernelOps for CubeBackend {
         matmul::matmul(lhs, rhs)
     }
 
-    fn unpack(weight: PackedOperand<Self>, transposed: bool) -> CubeTensor {
+    fn unpack(weight: QuantizedOperand<Self>, transposed: bool) -> CubeTensor {
         unpack::unpack(weight, transposed)
     }
 
-    fn packed_linear(
+    fn quantized_linear(
         x: CubeTensor,
-        weight: PackedOperand<Self>,
+        weight: QuantizedOperand<Self>,
         addend: Addend<Self>,
     ) -> CubeTensor {
-        packed::product(x, weight, Along::K, addend)
+        quantized::product(x, weight, Along::K, addend)
     }
 
-    fn packed_linear_backward(
+    fn quantized_linear_backward(
         dy: CubeTensor,
-        weight: PackedOperand<Self>,
+        weight: QuantizedOperand<Self>,
         addend: Addend<Self>,
     ) -> CubeTensor {
-        packed::product(dy, weight, Along::Edges, addend)
+        quantized::product(dy, weight, Along::Edges, addend)
     }
 
     fn rms_norm(x: CubeTensor, weight: CubeTensor, eps: f64, dtype: FloatDType) -> CubeTensor {
@@ -182,7 +182,7 @@ impl KernelOps for CubeBackend {
 
     fn head_chunk(
         hidden: CubeTensor,
-        rows: PackedOperand<Self>,
+        rows: QuantizedOperand<Self>,
         sums: RunningSums<Self>,
         with_gradient: bool,
     ) -> RunningSums<Self> {
@@ -190,10 +190,10 @@ impl KernelOps for CubeBackend {
         if hidden.meta.shape()[0] == 0 || !is_whole {
             return composed::head_chunk::<Self>(hidden, rows, sums, with_gradient);
         }
-        let logits = packed::product(hidden, rows.clone(), Along::K, Addend::Nothing);
+        let logits = quantized::product(hidden, rows.clone(), Along::K, Addend::Nothing);
         let known = head::exponentials(logits, sums.maximum, sums.sum);
         let weighted = if with_gradient {
-            let added = packed::product(known.values, rows, Along::Edges, Addend::Nothing);
+            let added = quantized::product(known.values, rows, Along::Edges, Addend::Nothing);
             head::rescale_add(sums.weighted, known.rescale, added)
         } else {
             sums.weighted

@@ -13,7 +13,7 @@ use burn::{
 };
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
-use operand::{Addend, PackedOperand, RunningSums, Sight};
+use operand::{Addend, QuantizedOperand, RunningSums, Sight};
 
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod activation;
@@ -28,7 +28,7 @@ mod gpu;
 #[cfg(any(feature = "cpu", feature = "gpu"))]
 mod operand;
 pub mod pack;
-pub mod packed;
+pub mod quantized;
 #[cfg(test)]
 #[cfg(feature = "cpu")]
 #[allow(dead_code, reason = "the engine's tests use more of it")]
@@ -99,21 +99,23 @@ pub trait KernelOps: Backend {
     fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `W` in f32, `[rows, cols]`, or `[cols, rows]` where `transposed`.
-    fn unpack(#[extension_type] weight: PackedOperand<Self>, transposed: bool)
-    -> FloatTensor<Self>;
+    fn unpack(
+        #[extension_type] weight: QuantizedOperand<Self>,
+        transposed: bool,
+    ) -> FloatTensor<Self>;
 
     /// `x W^T`, plus `scaling u B^T` with `B` `[rows, r]`, in the precision of `x`: `[n, cols] -> [n, rows]`
-    fn packed_linear(
+    fn quantized_linear(
         x: FloatTensor<Self>,
-        #[extension_type] weight: PackedOperand<Self>,
+        #[extension_type] weight: QuantizedOperand<Self>,
         #[extension_type] addend: Addend<Self>,
     ) -> FloatTensor<Self>;
 
     /// `dy W`, plus `scaling u A` with `A` `[r, cols]`: `[n, rows] -> [n, cols]`, the gradient of
-    /// [`Self::packed_linear`]'s input.
-    fn packed_linear_backward(
+    /// [`Self::quantized_linear`]'s input.
+    fn quantized_linear_backward(
         dy: FloatTensor<Self>,
-        #[extension_type] weight: PackedOperand<Self>,
+        #[extension_type] weight: QuantizedOperand<Self>,
         #[extension_type] addend: Addend<Self>,
     ) -> FloatTensor<Self>;
 
@@ -222,7 +224,7 @@ pub trait KernelOps: Backend {
     /// is `[s, d]`. Without `with_gradient`, the weighted sum of rows passes through.
     fn head_chunk(
         hidden: FloatTensor<Self>,
-        #[extension_type] rows: PackedOperand<Self>,
+        #[extension_type] rows: QuantizedOperand<Self>,
         #[extension_type] sums: RunningSums<Self>,
         with_gradient: bool,
     ) -> RunningSums<Self> {

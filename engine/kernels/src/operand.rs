@@ -5,27 +5,27 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 
-use crate::packed::PackedKind;
+use crate::quantized::WeightKind;
 
-/// A packed matrix `W` `[rows, cols]`; see [`crate::packed`].
+/// A quantized matrix `W` `[rows, cols]`; see [`crate::quantized`].
 #[derive(Debug, Clone, ExtensionType)]
-pub struct PackedOperand<B: Backend> {
+pub struct QuantizedOperand<B: Backend> {
     /// The bits of `u32`s, `[rows, words]`.
     pub words: IntTensor<B>,
     /// The bits of `u32`s, `[rows, cols / 32]`; any tensor for the float kinds.
     pub scales: IntTensor<B>,
-    pub kind: PackedKind,
+    pub kind: WeightKind,
     pub cols: usize,
 }
 
-impl<B: Backend> PackedOperand<B> {
+impl<B: Backend> QuantizedOperand<B> {
     /// `[rows, cols]`
     pub fn shape(&self) -> [usize; 2] {
         [self.words.shape()[0], self.cols]
     }
 }
 
-/// What a product with a packed matrix adds to its result.
+/// What a product with a quantized matrix adds to its result.
 #[derive(Debug, Clone, ExtensionType)]
 pub enum Addend<B: Backend> {
     Nothing,

@@ -1,13 +1,13 @@
-//! Converts stored rows of GGUF and safetensors files into the rows of a [`PackedMatrix`](super::packed::PackedMatrix).
+//! Converts stored rows of GGUF and safetensors files into the rows of a [`QuantizedMatrix`](super::quantized::QuantizedMatrix).
 //!
 //! Blocks of 32 weights as stored (`d`, `m`: f16; `qh`: the fifth bits, weight `j` at bit `j`; `qs`: nibbles, weight `j`
 //! in the low half of byte `j`, weight `j + 16` in the high half):
 //! ```text
 //! Q4_0 d qs[16]   Q4_1 d m qs[16]   Q5_0 d qh[4] qs[16]   Q5_1 d m qh[4] qs[16]   Q8_0 d q[32]: i8
 //! ```
-//! [`PackedKind::format`] says which of these a kind has; [`Blocks::write`] writes them.
+//! [`WeightKind::format`] says which of these a kind has; [`Blocks::write`] writes them.
 
-use super::packed::{BLOCK, Blocks, FloatKind, Numbers, PackedKind, Stored};
+use super::quantized::{BLOCK, Blocks, FloatKind, Numbers, Stored, WeightKind};
 
 /// A weight or a scale is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct NonFinite {
     pub column: usize,
 }
 
-impl PackedKind {
+impl WeightKind {
     /// The number of weights that the files store together.
     pub fn stored_block(self) -> usize {
         if self.has_scales() { BLOCK } else { 1 }
@@ -40,20 +40,20 @@ impl PackedKind {
             .filter(|_| whole)
     }
 
-    /// Words of a packed row of `cols` weights.
+    /// Words of a quantized row of `cols` weights.
     pub fn words_per_row(self, cols: usize) -> usize {
         cols.div_ceil(self.weights_per_word())
     }
 
-    /// Scale words of a packed row of `cols` weights.
+    /// Scale words of a quantized row of `cols` weights.
     pub fn scales_per_row(self, cols: usize) -> usize {
         if self.has_scales() { cols / BLOCK } else { 0 }
     }
 }
 
-/// Packs one row. `stored` holds [`PackedKind::stored_row_bytes`] bytes, `words` and `scales` are the packed row's.
+/// Packs one row. `stored` holds [`WeightKind::stored_row_bytes`] bytes, `words` and `scales` are the quantized row's.
 pub fn pack_row(
-    kind: PackedKind,
+    kind: WeightKind,
     stored: &[u8],
     words: &mut [u32],
     scales: &mut [u32],
@@ -96,9 +96,9 @@ fn pack_blocks(
     words: &mut [u32],
     scales: &mut [u32],
 ) -> Result<(), NonFinite> {
-    let packed = words.chunks_exact_mut(BLOCK / per_word);
+    let quantized = words.chunks_exact_mut(BLOCK / per_word);
     let all = stored.chunks_exact(blocks.stored_bytes());
-    for (index, ((block, packed), scale)) in all.zip(packed).zip(scales).enumerate() {
+    for (index, ((block, quantized), scale)) in all.zip(quantized).zip(scales).enumerate() {
         let (head, rest) = block.split_at(blocks.scale_bytes());
         *scale = word_from(head);
         if !half_is_finite(*scale) || !half_is_finite(*scale >> 16) {
@@ -108,7 +108,7 @@ fn pack_blocks(
         }
         let fields = blocks.stored.read(rest);
         let bits = 32 / per_word;
-        for (word, fields) in packed.iter_mut().zip(fields.chunks_exact(per_word)) {
+        for (word, fields) in quantized.iter_mut().zip(fields.chunks_exact(per_word)) {
             let fields = fields.iter().rev();
             *word = fields.fold(0, |word, &field| word << bits | u32::from(field));
         }

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{FrozenMatrix, LowRank, matmul};
 use crate::{
-    packed::{PackedKind, PackedMatrix},
+    quantized::{QuantizedMatrix, WeightKind},
     testing::{Array, KINDS, Random},
 };
 
@@ -68,7 +68,7 @@ fn products_cross_every_block_of_the_loops() {
 }
 
 /// Rows and columns that a kind allows, from one block or word to beyond a panel.
-fn packed_shape(random: &mut Random, kind: PackedKind) -> [usize; 2] {
+fn packed_shape(random: &mut Random, kind: WeightKind) -> [usize; 2] {
     let rows = random.size(1..70);
     let cols = match (kind.has_scales(), random.size(0..4)) {
         (true, 0) => 32 * random.size(17..20),
@@ -84,10 +84,10 @@ fn every_kind_is_unpacked() {
     let mut random = Random::new();
     for kind in KINDS {
         let [rows, cols] = packed_shape(&mut random, kind);
-        let (matrix, weights) = random.packed(kind, rows, cols);
-        let packed = on_device(matrix);
+        let (matrix, weights) = random.quantized(kind, rows, cols);
+        let quantized = on_device(matrix);
         for transposed in [false, true] {
-            let actual = packed.unpack(transposed);
+            let actual = quantized.unpack(transposed);
             let expected = if transposed {
                 weights.transposed()
             } else {
@@ -99,36 +99,36 @@ fn every_kind_is_unpacked() {
 }
 
 #[test]
-fn packed_products_equal_dense_ones_for_few_and_many_rows() {
+fn quantized_products_equal_dense_ones_for_few_and_many_rows() {
     let mut random = Random::new();
     for kind in KINDS {
         for n in [1, 2, 4, 5, 6, 7, 12, random.size(13..80)] {
             let [rows, cols] = packed_shape(&mut random, kind);
-            let (matrix, weights) = random.packed(kind, rows, cols);
-            let packed = on_device(matrix);
+            let (matrix, weights) = random.quantized(kind, rows, cols);
+            let quantized = on_device(matrix);
             let (x, dy) = (random.array([n, cols]), random.array([n, rows]));
             let what = format!("{kind:?}, {n} rows by {rows}x{cols}");
             let expected = x.matmul(&weights.transposed());
-            expected.assert_close(&what, packed.forward(x.tensor(), None), TOLERANCE);
+            expected.assert_close(&what, quantized.forward(x.tensor(), None), TOLERANCE);
             let view = x.transposed().tensor().transpose();
-            expected.assert_close(&what, packed.forward(view, None), TOLERANCE);
+            expected.assert_close(&what, quantized.forward(view, None), TOLERANCE);
             let expected = dy.matmul(&weights);
             let what = format!("{what}, backward");
-            expected.assert_close(&what, packed.backward(dy.tensor(), None), TOLERANCE);
+            expected.assert_close(&what, quantized.backward(dy.tensor(), None), TOLERANCE);
             let view = dy.transposed().tensor().transpose();
-            expected.assert_close(&what, packed.backward(view, None), TOLERANCE);
+            expected.assert_close(&what, quantized.backward(view, None), TOLERANCE);
         }
     }
 }
 
 #[test]
-fn a_low_rank_product_is_added_to_a_packed_one() {
+fn a_low_rank_product_is_added_to_a_quantized_one() {
     let mut random = Random::new();
     for kind in KINDS {
         let [rows, cols] = packed_shape(&mut random, kind);
         let [n, r] = [1..40, 1..20].map(|range| random.size(range));
-        let (matrix, weights) = random.packed(kind, rows, cols);
-        let packed = on_device(matrix);
+        let (matrix, weights) = random.quantized(kind, rows, cols);
+        let quantized = on_device(matrix);
         let scaling = f64::from(random.unit());
         let (x, dy, u) = (
             random.array([n, cols]),
@@ -146,10 +146,10 @@ fn a_low_rank_product_is_added_to_a_packed_one() {
             Array::from_fn(base.shape, |i| base.values[i] + update.values[i])
         };
         let expected = sum(x.matmul(&weights.transposed()), u.matmul(&b.transposed()));
-        let actual = packed.forward(x.tensor(), Some(low_rank(&b)));
+        let actual = quantized.forward(x.tensor(), Some(low_rank(&b)));
         expected.assert_close(&format!("{kind:?}"), actual, TOLERANCE);
         let expected = sum(dy.matmul(&weights), u.matmul(&a));
-        let actual = packed.backward(dy.tensor(), Some(low_rank(&a)));
+        let actual = quantized.backward(dy.tensor(), Some(low_rank(&a)));
         expected.assert_close(&format!("{kind:?}, backward"), actual, TOLERANCE);
     }
 }
@@ -161,8 +161,8 @@ fn rows_are_sliced_and_selected_while_packed() {
         let (rows, cols) = (random.size(2..30), 32 * random.size(1..4));
         // Float kinds have no blocks, so their rows may end anywhere.
         let cols = if kind.has_scales() { cols } else { cols - 1 };
-        let (packed, weights) = random.packed(kind, rows, cols);
-        let matrix = on_device(packed);
+        let (quantized, weights) = random.quantized(kind, rows, cols);
+        let matrix = on_device(quantized);
         assert_eq!((matrix.rows(), matrix.cols()), (rows, cols));
         weights.assert_close("whole", matrix.dense(), 1e-6);
 
@@ -195,8 +195,8 @@ fn packed_bytes_are_counted() {
     // For 64 weights: 4 or 8 bits each and 4 bytes per block; halves and an unused scale; floats.
     let bytes = [40, 40, 72, 72, 72, 132, 132, 260];
     for (kind, bytes) in KINDS.into_iter().zip(bytes) {
-        let (packed, _) = random.packed(kind, 2, 32);
-        let matrix = on_device(packed);
+        let (quantized, _) = random.quantized(kind, 2, 32);
+        let matrix = on_device(quantized);
         assert_eq!(matrix.num_bytes(), bytes, "{kind:?}");
     }
 }
@@ -212,6 +212,6 @@ fn stacked_transposed(matrices: &[Array<2>]) -> Tensor<3> {
 }
 
 /// A matrix as the kernels take it.
-fn on_device(matrix: PackedMatrix) -> FrozenMatrix {
-    FrozenMatrix::from_packed(matrix, &Device::flex())
+fn on_device(matrix: QuantizedMatrix) -> FrozenMatrix {
+    FrozenMatrix::from_quantized(matrix, &Device::flex())
 }

@@ -14,7 +14,7 @@ pub enum DeviceKind {
     Cpu,
 }
 
-/// The precision in which a block computes. Weights stay packed; the residual stream, adapters and the head always have
+/// The precision in which a block computes. Weights stay quantized; the residual stream, adapters and the head always have
 /// single precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

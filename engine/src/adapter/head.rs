@@ -21,7 +21,7 @@ use crate::{
     kernels::matmul,
     pacing::{Interruption, Pacing},
     tensor::read_all,
-    weights::packed::{PackedKind, PackedMatrix},
+    weights::quantized::{QuantizedMatrix, WeightKind},
 };
 
 /// The number of rows that [`start`] unpacks at a time, so that a large head is never dense on the device as a whole.
@@ -49,14 +49,14 @@ pub(super) async fn start(head: &FrozenMatrix) -> Result<Vec<f32>, Failure> {
 /// # Shapes
 /// - `values`: `[rows cols]`, row by row
 pub(super) fn upload(values: &[f32], [rows, cols]: [usize; 2], device: &Device) -> FrozenMatrix {
-    let packed = PackedMatrix {
-        kind: PackedKind::F32,
+    let quantized = QuantizedMatrix {
+        kind: WeightKind::F32,
         rows,
         cols,
         words: values.iter().map(|value| value.to_bits()).collect(),
         scales: Vec::new(),
     };
-    FrozenMatrix::from_packed(packed, device)
+    FrozenMatrix::from_quantized(quantized, device)
 }
 
 /// Computes the gradient of the summed loss with respect to the head's weights.

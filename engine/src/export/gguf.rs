@@ -19,7 +19,7 @@ use super::{ExportError, padded};
 use crate::{
     adapter::{LowRankUpdate, ModelShape},
     arch::block_name,
-    weights::{gguf::MAGIC, packed::PackedKind},
+    weights::{gguf::MAGIC, quantized::WeightKind},
 };
 
 /// The version of the format that has 64-bit counts.
@@ -111,7 +111,7 @@ impl Header {
 
     /// Describes a tensor of `shape`, slowest dimension first, as in HF. GGUF lists the fastest first (`ne`), so the
     /// sizes are reversed. `num_bytes` is its size in the data without padding.
-    pub fn tensor(&mut self, name: &str, shape: &[u64], kind: PackedKind, num_bytes: u64) {
+    pub fn tensor(&mut self, name: &str, shape: &[u64], kind: WeightKind, num_bytes: u64) {
         put_text(&mut self.tensors, name);
         self.tensors.extend((shape.len() as u32).to_le_bytes());
         for size in shape.iter().rev() {
@@ -130,7 +130,7 @@ impl Header {
     fn matrix(&mut self, name: &str, [rows, cols]: [usize; 2]) {
         let shape = [rows, cols].map(|size| size as u64);
         let num_bytes = 4 * shape[0] * shape[1];
-        self.tensor(name, &shape, PackedKind::F32, num_bytes);
+        self.tensor(name, &shape, WeightKind::F32, num_bytes);
     }
 
     /// The size of all tensors in bytes, including padding.

@@ -35,7 +35,7 @@ use crate::{
     pacing::Interruption,
     surroundings::{Control, Surroundings},
     tokenizer::Tokenizer,
-    weights::{checkpoint::ModelFiles, config::ModelConfig, packed::PackedKind},
+    weights::{checkpoint::ModelFiles, config::ModelConfig, quantized::WeightKind},
 };
 
 /// How much of a matrix is read, written and reported at a time, in bytes of f32.
@@ -74,7 +74,7 @@ struct Planned {
     hf_name: String,
     /// Slowest dimension first.
     shape: Vec<u64>,
-    kind: PackedKind,
+    kind: WeightKind,
     num_bytes: u64,
 }
 
@@ -351,25 +351,25 @@ fn failed(failure: impl Into<Failure>) -> Interruption<Failure> {
 }
 
 /// The type in which a tensor is stored.
-fn stored_kind(kind: MergedKind, hf_name: &str, shape: &[u64], is_tied: bool) -> PackedKind {
+fn stored_kind(kind: MergedKind, hf_name: &str, shape: &[u64], is_tied: bool) -> WeightKind {
     let makes_logits = hf_name == arch::HEAD.hf || (is_tied && hf_name == arch::EMBEDDING.hf);
     let wanted = match kind {
-        _ if shape.len() == 1 => PackedKind::F32,
-        MergedKind::Safetensors => PackedKind::F32,
-        MergedKind::GgufF16 => PackedKind::F16,
-        MergedKind::GgufQ8_0 => PackedKind::Q8_0,
-        MergedKind::GgufQ4_0 if makes_logits => PackedKind::Q8_0,
-        MergedKind::GgufQ4_0 => PackedKind::Q4_0,
+        _ if shape.len() == 1 => WeightKind::F32,
+        MergedKind::Safetensors => WeightKind::F32,
+        MergedKind::GgufF16 => WeightKind::F16,
+        MergedKind::GgufQ8_0 => WeightKind::Q8_0,
+        MergedKind::GgufQ4_0 if makes_logits => WeightKind::Q8_0,
+        MergedKind::GgufQ4_0 => WeightKind::Q4_0,
     };
     let cols = shape.last().map_or(1, |&cols| cols as usize);
     match wanted.stored_row_bytes(cols) {
         Some(_) => wanted,
-        None => PackedKind::F16,
+        None => WeightKind::F16,
     }
 }
 
 /// The size of a tensor in that type; `None` if its rows are no whole blocks, or if it overflows.
-fn num_bytes(kind: PackedKind, shape: &[u64]) -> Option<u64> {
+fn num_bytes(kind: WeightKind, shape: &[u64]) -> Option<u64> {
     let (cols, rows) = shape.split_last()?;
     let row_bytes = kind.stored_row_bytes(*cols as usize)? as u64;
     rows.iter()

@@ -18,8 +18,8 @@ use super::{ImportError, Mismatch};
 use crate::{
     adapter::ModelShape,
     weights::{
-        checkpoint::NamedSource, gguf::GgufHeader, pack::word_from, packed::PackedKind,
-        packed::unpack_row, safetensors::SafetensorsHeader, source::ByteSource,
+        checkpoint::NamedSource, gguf::GgufHeader, pack::word_from, quantized::WeightKind,
+        quantized::unpack_row, safetensors::SafetensorsHeader, source::ByteSource,
         tensor::TensorEntry,
     },
 };
@@ -62,7 +62,7 @@ impl IncomingTensor {
     /// [`ImportError::Source`]
     pub async fn values(&self, source: &dyn ByteSource) -> Result<Vec<f32>, ImportError> {
         let entry = &self.entry;
-        let kind = entry.kind.unwrap_or(PackedKind::F32);
+        let kind = entry.kind.unwrap_or(WeightKind::F32);
         let mut values = vec![0.0; entry.num_weights() as usize];
         let mut offset = entry.offset;
         // By slices, so that what is held is hardly more than the numbers.

@@ -420,8 +420,8 @@ mod tests {
                 } else {
                     random.size(1..20)
                 };
-                let (packed, w) = random.packed(kind, out, cols);
-                let weight = FrozenMatrix::from_packed(packed, &Device::flex());
+                let (quantized, w) = random.quantized(kind, out, cols);
+                let weight = FrozenMatrix::from_quantized(quantized, &Device::flex());
                 let mut drawn = |shape: [usize; 2], is_there: bool, other: f64| {
                     let array = random.array(shape);
                     Array::from_fn(shape, |i| if is_there { array.values[i] } else { other })
@@ -493,8 +493,8 @@ mod tests {
     #[test]
     fn without_an_adapter_the_base_is_alone() {
         let mut random = Random::new();
-        let (packed, w) = random.packed(KINDS[0], 7, 64);
-        let weight = FrozenMatrix::from_packed(packed, &Device::flex());
+        let (quantized, w) = random.quantized(KINDS[0], 7, 64);
+        let weight = FrozenMatrix::from_quantized(quantized, &Device::flex());
         let x = random.array([5, 64]);
         let y = forward(x.tensor(), &weight, None, None);
         x.matmul(&w.transposed()).assert_close("forward", y, 1e-5);

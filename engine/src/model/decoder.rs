@@ -52,7 +52,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads every tensor in slices and moves it to the device, still packed.
+    /// Reads every tensor in slices and moves it to the device, still quantized.
     ///
     /// `progress` is awaited after each block with the number of blocks read, so that the caller can report it and
     /// yield. At most one matrix is on the host at a time.
@@ -321,12 +321,12 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Reads a matrix `[out, in]`, still packed.
+    /// Reads a matrix `[out, in]`, still quantized.
     ///
     /// # Errors
     /// As [`ModelFiles::matrix`].
     async fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<FrozenMatrix, ModelError> {
-        Ok(FrozenMatrix::from_packed(
+        Ok(FrozenMatrix::from_quantized(
             self.files.matrix(name, shape).await?,
             self.device,
         ))

@@ -6,12 +6,12 @@
 //!
 //! | part | numbers |
 //! |---|---|
-//! | weights | as loaded, packed; kernels unpack them as they go, so none is ever dense |
+//! | weights | as loaded, quantized; kernels unpack them as they go, so none is ever dense |
 //! | worker | in bytes, on the CPU alone: the program, its threads, the tokenizer |
 //! | block inputs | `(layers + 1) n d` |
 //! | activations | of one block: what its backward needs and the gradients on their way, multiples of `n d`, `n h hd`, `n kv hd`, `n f` and `n r` per module, and the masks of a dropout; in half precision 2 bytes of what lies between the norms and the sums; attention's scores are never held |
 //! | kept blocks | what the backward of the last blocks needs, as many as the [device](DeviceProfile::activation_budget_bytes) may keep, besides that one |
-//! | head | `s c + 5 n d` and the packed rows of a chunk, `c` words of the vocabulary at a time |
+//! | head | `s c + 5 n d` and the quantized rows of a chunk, `c` words of the vocabulary at a time |
 //! | adapter | multiples of the trainable parameters |
 //!
 //! One block is recomputed at a time, so nothing but the block inputs grows with the depth once the kept blocks are
@@ -83,7 +83,7 @@ pub struct MemoryEstimate {
 
 /// Sizes of one micro-batch at its greatest, or of one pass over it where it is split.
 struct BatchShape {
-    /// `b`, 1 if rows are packed and passes are short.
+    /// `b`, 1 if rows are quantized and passes are short.
     rows: u64,
     /// `t`, with the tokens of a learned prompt.
     tokens_per_row: u64,
@@ -94,7 +94,7 @@ struct BatchShape {
 impl BatchShape {
     /// Bounds the micro-batches of a run.
     ///
-    /// `pass_tokens` limits a pass over packed rows where a micro-batch is split into passes. A whole packed row is
+    /// `pass_tokens` limits a pass over packed rows where a micro-batch is split into passes. A whole quantized row is
     /// counted in any case, since evaluations take one at a time.
     fn new(spec: &RunSpec, dataset: &PreparedSummary, pass_tokens: Option<u64>) -> Self {
         let num_rows = match spec.packing {
@@ -318,19 +318,19 @@ fn kept_blocks_bytes(
         .saturating_mul(block.kept_bytes(n))
 }
 
-/// Returns the bytes of one chunk of the head: logits, the scored rows and their gradient, and the packed rows of the
+/// Returns the bytes of one chunk of the head: logits, the scored rows and their gradient, and the quantized rows of the
 /// chunk at the mean size of the model's weights.
 fn head_bytes(model: &ModelSummary, batch: &BatchShape, resident_bytes: u64) -> u64 {
     let hidden = model.hidden_size as u64;
     let chunk = chunk_rows(batch.scored.try_into().unwrap_or(usize::MAX)) as u64;
     let chunk = chunk.min(model.vocab_size as u64);
     let bytes_per_weight = resident_bytes.div_ceil(model.parameters.max(1));
-    let packed = chunk
+    let quantized = chunk
         .saturating_mul(hidden)
         .saturating_mul(bytes_per_weight);
     let live = numbers(&[
         &[batch.scored, chunk],
         &[LIVE_HEAD_HIDDEN, batch.scored, hidden],
     ]);
-    live.saturating_add(packed)
+    live.saturating_add(quantized)
 }

@@ -11,7 +11,7 @@ use crate::{
     kernels::{FrozenMatrix, Variant, matmul},
     surroundings::Clock,
     tensor::read_all,
-    weights::packed::{PackedKind, PackedMatrix},
+    weights::quantized::{QuantizedMatrix, WeightKind},
 };
 
 /// The rows and columns of the timed product: large enough to tell variants apart, yet quick.
@@ -78,15 +78,15 @@ async fn time(device: &Device, clock: &dyn Clock) -> Result<f64, DeviceProblem> 
 pub async fn halves_are_faster(device: &Device, clock: &dyn Clock) -> Result<bool, DeviceProblem> {
     // The MLP of a small model, with weights of the most common kind.
     let (num_tokens, d, f) = (256, 576, 1536);
-    let weight = PackedMatrix {
-        kind: PackedKind::Q4_0,
+    let weight = QuantizedMatrix {
+        kind: WeightKind::Q4_0,
         rows: f,
         cols: d,
         words: vec![0x5a96_c3e1; f * d / 8],
         // 2^-12, with which pairs of products neither grow nor vanish.
         scales: vec![0x0c00; f * d / 32],
     };
-    let weight = FrozenMatrix::from_packed(weight, device);
+    let weight = FrozenMatrix::from_quantized(weight, device);
     let single = Tensor::<2>::from_data(
         TensorData::new(vec![1.0f32; num_tokens * d], [num_tokens, d]),
         device,

@@ -30,7 +30,7 @@ use crate::{
     },
     surroundings::Clock,
     tensor::read_all,
-    weights::packed::{PackedKind, PackedMatrix, unpack_row},
+    weights::quantized::{QuantizedMatrix, WeightKind, unpack_row},
 };
 
 /// The number of elements of a result that are compared, besides its corners; each reference is a whole sum.
@@ -64,7 +64,7 @@ pub async fn run_cases(
         bench.matmul().await?;
         bench.transposed_matmul().await?;
     }
-    bench.packed_projection().await?;
+    bench.quantized_projection().await?;
     bench.attention().await?;
     bench.rotation().await?;
     bench.elements().await?;
@@ -127,23 +127,23 @@ impl Bench<'_> {
     }
 
     /// Checks the forward and the backward of a projection with a Q4_1 matrix, which has scales and minima.
-    async fn packed_projection(&mut self) -> Result<(), DeviceProblem> {
+    async fn quantized_projection(&mut self) -> Result<(), DeviceProblem> {
         let (n, rows, cols) = (37, 576, 1536);
-        let packed = self.random_packed(rows, cols);
+        let quantized = self.random_quantized(rows, cols);
         let mut dense = vec![0.0f32; rows * cols];
-        let (row_words, row_scales) = (packed.words.len() / rows, packed.scales.len() / rows);
+        let (row_words, row_scales) = (quantized.words.len() / rows, quantized.scales.len() / rows);
         for (row, out) in dense.chunks_exact_mut(cols).enumerate() {
-            let words = &packed.words[row * row_words..][..row_words];
+            let words = &quantized.words[row * row_words..][..row_words];
             unpack_row(
-                packed.kind,
+                quantized.kind,
                 words,
-                &packed.scales[row * row_scales..][..row_scales],
+                &quantized.scales[row * row_scales..][..row_scales],
                 out,
             );
         }
         // The reference is a product with the unpacked matrix, which other tests hold to the format.
         let weight = |row: usize, col: usize| f64::from(dense[row * cols + col]);
-        let matrix = FrozenMatrix::from_packed(packed, self.device);
+        let matrix = FrozenMatrix::from_quantized(quantized, self.device);
         let x = self.random(n, cols);
         let forward = |i, j| (0..cols).map(|l| x.at(i, l) * weight(j, l)).sum();
         self.compare(
@@ -213,7 +213,7 @@ impl Bench<'_> {
         let (n, d, r, scaling) = (45, 576, 8, 2.0);
         let (x, a, b) = (self.random(n, d), self.random(r, d), self.random(d, r));
         let dy = self.random(n, d);
-        let weight = FrozenMatrix::from_packed(self.random_packed(d, d), self.device);
+        let weight = FrozenMatrix::from_quantized(self.random_quantized(d, d), self.device);
         let lora = ModuleAdapter {
             low_rank: Some(LoraPair {
                 a: a.tensor.clone(),
@@ -338,8 +338,8 @@ impl Bench<'_> {
     ///
     /// # Shapes
     /// - returns `[rows, cols]`; `cols` must be a multiple of 32
-    fn random_packed(&mut self, rows: usize, cols: usize) -> PackedMatrix {
-        let kind = PackedKind::Q4_1;
+    fn random_quantized(&mut self, rows: usize, cols: usize) -> QuantizedMatrix {
+        let kind = WeightKind::Q4_1;
         let words = (0..rows * cols / 8).map(|_| self.rng.next_u32()).collect();
         let scales = (0..rows * cols / 32)
             .map(|_| {
@@ -348,7 +348,7 @@ impl Bench<'_> {
                 u32::from(d.to_bits()) | (u32::from(m.to_bits()) << 16)
             })
             .collect();
-        PackedMatrix {
+        QuantizedMatrix {
             kind,
             rows,
             cols,

@@ -144,8 +144,8 @@ mod tests {
             } else {
                 random.size(1..40)
             };
-            let (packed, head) = random.packed(kind, v, d);
-            let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+            let (quantized, head) = random.quantized(kind, v, d);
+            let matrix = FrozenMatrix::from_quantized(quantized, &Device::flex());
             // From nearly even logits to logits of which all but one vanish.
             let hidden = random.array([s, d]);
             let largest_logit = [0.1, 3.0, 80.0][random.size(0..3)];
@@ -183,8 +183,8 @@ mod tests {
             } else {
                 random.size(8..80)
             };
-            let (packed, head) = random.packed(kind, v, d);
-            let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+            let (quantized, head) = random.quantized(kind, v, d);
+            let matrix = FrozenMatrix::from_quantized(quantized, &Device::flex());
             let hidden = random.array([s, d]);
             let scale = [1.0, 30.0][random.size(0..2)];
             let hidden = hidden.times(scale);
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn no_gradient_is_made_unasked_and_an_error_ends_the_walk() {
         let mut random = Random::new();
-        let (packed, head) = random.packed(KINDS[7], 10, 3);
-        let matrix = FrozenMatrix::from_packed(packed, &Device::flex());
+        let (quantized, head) = random.quantized(KINDS[7], 10, 3);
+        let matrix = FrozenMatrix::from_quantized(quantized, &Device::flex());
         let hidden = random.array([2, 3]);
         let (losses, _) = reference(&hidden, &head, &[4, 9]);
         let sound = async || Ok::<_, &str>(());

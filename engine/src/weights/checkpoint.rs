@@ -39,7 +39,7 @@ use super::{
     config::{ConfigError, ModelConfig},
     error::{ModelError, TensorProblem},
     gguf, hash, json,
-    packed::PackedMatrix,
+    quantized::QuantizedMatrix,
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
 };
@@ -188,7 +188,7 @@ impl ModelFiles {
         &self,
         hf_name: &str,
         shape: [usize; 2],
-    ) -> Result<PackedMatrix, ModelError> {
+    ) -> Result<QuantizedMatrix, ModelError> {
         let entry = self.tensor(hf_name, &shape)?;
         let [rows, cols] = shape;
         read::matrix(&self.weights, entry, rows, cols, self.row_order(hf_name)).await
@@ -212,8 +212,8 @@ impl ModelFiles {
         let entry = self.tensor(hf_name, &shape)?;
         let [rows, cols] = shape;
         let order = self.row_order(hf_name);
-        let packed = read::part(&self.weights, entry, rows, wanted, cols, order).await?;
-        Ok(read::numbers(&packed))
+        let quantized = read::part(&self.weights, entry, rows, wanted, cols, order).await?;
+        Ok(read::numbers(&quantized))
     }
 
     /// Returns the key-value pairs of a GGUF file as its bytes have them; none of another format. See

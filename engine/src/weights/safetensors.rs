@@ -25,7 +25,7 @@ use serde::{
 
 use super::{
     json::{self, JsonError},
-    packed::PackedKind,
+    quantized::WeightKind,
     source::{ByteSource, SourceError},
     tensor::{LayoutProblem, MAX_TENSORS, TensorEntry, check_layout, checked_num_weights},
 };
@@ -206,10 +206,10 @@ fn entry(
 }
 
 /// Returns the specification's own name for a `dtype`, the bits of an element, and how this engine reads it:
-/// F32, F16 and BF16 have a [`PackedKind`], the other types of the specification have none. `None` for anything
+/// F32, F16 and BF16 have a [`WeightKind`], the other types of the specification have none. `None` for anything
 /// else.
-fn element_type(name: &str) -> Option<(&'static str, u64, Option<PackedKind>)> {
-    let floats = PackedKind::ALL
+fn element_type(name: &str) -> Option<(&'static str, u64, Option<WeightKind>)> {
+    let floats = WeightKind::ALL
         .into_iter()
         .filter(|kind| kind.float().is_some());
     for (kind, format) in floats.map(|kind| (kind, kind.format())) {

@@ -3,7 +3,7 @@
 //! Both formats end up as a list of [`TensorEntry`] with absolute offsets and shapes in HF's order, so whatever
 //! reads weights does not know which format they came from.
 
-use super::packed::PackedKind;
+use super::quantized::WeightKind;
 
 /// The maximum number of tensors in a file: far above any real model (a Llama of 80 blocks has 723), and low
 /// enough to limit the cost of a hostile header.
@@ -21,7 +21,7 @@ pub struct TensorEntry {
     pub type_name: &'static str,
     /// How the weights are stored; `None` for types that this engine does not read, such as `Q4_K` or `I64`.
     /// Such a tensor is no error until a model needs it.
-    pub kind: Option<PackedKind>,
+    pub kind: Option<WeightKind>,
     /// Where its first byte is, from the start of the file; of several joined files, from the start of the
     /// first.
     pub offset: u64,
@@ -104,7 +104,7 @@ mod tests {
                 name: "w".to_owned(),
                 shape,
                 type_name: "F32",
-                kind: Some(PackedKind::F32),
+                kind: Some(WeightKind::F32),
                 offset: 0,
                 num_bytes: 0,
             };

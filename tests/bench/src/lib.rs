@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! draw      weights and ids that depend on their names alone, the same on every side
-//! product   a matrix product, f32 or with packed weights
+//! product   a matrix product, f32 or with quantized weights
 //! training  a LoRA step of a drawn model, or of the real one
 //! packing   an epoch of short rows on the real one, as they are and packed
 //! answer    greedy text of the real model

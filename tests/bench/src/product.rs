@@ -5,7 +5,7 @@ use engine::{
     kernels::FrozenMatrix,
     kernels::matmul,
     tensor::read_all,
-    weights::packed::{PackedKind, PackedMatrix, unpack_row},
+    weights::quantized::{QuantizedMatrix, WeightKind, unpack_row},
 };
 use serde::Deserialize;
 
@@ -55,7 +55,7 @@ pub struct Product {
 enum Rhs {
     Dense(Tensor<2>),
     /// The engine's frozen weights: `x W^T` if the right side is stored transposed, otherwise `x W`.
-    Packed(Box<(FrozenMatrix, PackedMatrix)>),
+    Quantized(Box<(FrozenMatrix, QuantizedMatrix)>),
 }
 
 impl Product {
@@ -84,16 +84,16 @@ impl Product {
         };
         let kind = match weights {
             Weights::F32 => None,
-            Weights::F16 => Some(PackedKind::F16),
-            Weights::Q4One => Some(PackedKind::Q4_1),
-            Weights::Q8Zero => Some(PackedKind::Q8_0),
+            Weights::F16 => Some(WeightKind::F16),
+            Weights::Q4One => Some(WeightKind::Q4_1),
+            Weights::Q8Zero => Some(WeightKind::Q8_0),
         };
         let rhs = match kind {
             None => Rhs::Dense(tensor("rhs", k, n, transposed == Side::Rhs)),
             Some(kind) => {
-                let matrix = packed(kind, rows, cols);
-                let weights = FrozenMatrix::from_packed(matrix.clone(), device);
-                Rhs::Packed(Box::new((weights, matrix)))
+                let matrix = quantized(kind, rows, cols);
+                let weights = FrozenMatrix::from_quantized(matrix.clone(), device);
+                Rhs::Quantized(Box::new((weights, matrix)))
             }
         };
         Self { spec, lhs, rhs }
@@ -109,8 +109,8 @@ impl Product {
         match &self.rhs {
             Rhs::Dense(rhs) if side == Side::Rhs => matmul(lhs, rhs.clone().transpose()),
             Rhs::Dense(rhs) => matmul(lhs, rhs.clone()),
-            Rhs::Packed(packed) if side == Side::Rhs => packed.0.forward(lhs, None),
-            Rhs::Packed(packed) => packed.0.backward(lhs, None),
+            Rhs::Quantized(quantized) if side == Side::Rhs => quantized.0.forward(lhs, None),
+            Rhs::Quantized(quantized) => quantized.0.backward(lhs, None),
         }
     }
 
@@ -162,9 +162,9 @@ impl Product {
         let ProductSpec { k, n, .. } = self.spec;
         match &self.rhs {
             Rhs::Dense(_) => draw(&format!("rhs {k} {n}"), k * n),
-            Rhs::Packed(packed) => {
-                let matrix = &packed.1;
-                let PackedMatrix {
+            Rhs::Quantized(quantized) => {
+                let matrix = &quantized.1;
+                let QuantizedMatrix {
                     kind, rows, cols, ..
                 } = *matrix;
                 let mut values = vec![0.0; rows * cols];
@@ -187,13 +187,13 @@ impl Product {
 }
 
 /// Random weights of about the size of 1.
-fn packed(kind: PackedKind, rows: usize, cols: usize) -> PackedMatrix {
+fn quantized(kind: WeightKind, rows: usize, cols: usize) -> QuantizedMatrix {
     let mut words = Words::of(&format!("{kind:?} {rows} {cols}"));
     let half = |exponent: u32, word: u32| (exponent << 10) | (word & 0x83ff);
     let num_words = rows * cols / kind.weights_per_word();
     let weights = (0..num_words).map(|_| match kind {
         // Two halves of about 1, either sign.
-        PackedKind::F16 => {
+        WeightKind::F16 => {
             let word = words.next();
             half(14, word) | (half(14, word >> 16) << 16)
         }
@@ -201,8 +201,8 @@ fn packed(kind: PackedKind, rows: usize, cols: usize) -> PackedMatrix {
     });
     let weights = weights.collect();
     // A scale of 2^-7 (of bytes) or 2^-3 (of halves of bytes), and a minimum of about 1.
-    let exponent = if kind == PackedKind::Q8_0 { 8 } else { 12 };
-    let has_minimum = kind == PackedKind::Q4_1;
+    let exponent = if kind == WeightKind::Q8_0 { 8 } else { 12 };
+    let has_minimum = kind == WeightKind::Q4_1;
     let scale = |word: u32| {
         let minimum = if has_minimum { half(15, word >> 16) } else { 0 };
         (half(exponent, word) & 0x7fff) | (minimum << 16)
@@ -212,7 +212,7 @@ fn packed(kind: PackedKind, rows: usize, cols: usize) -> PackedMatrix {
     } else {
         0
     };
-    PackedMatrix {
+    QuantizedMatrix {
         kind,
         rows,
         cols,

@@ -5,7 +5,7 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use engine::{
     kernels::FrozenMatrix,
     tensor::read_all,
-    weights::packed::{PackedKind, PackedMatrix},
+    weights::quantized::{QuantizedMatrix, WeightKind},
 };
 use protocol::Precision;
 
@@ -13,8 +13,8 @@ use crate::reference::{Array, Random};
 
 pub mod attention;
 pub mod element;
-pub mod packed;
 pub mod product;
+pub mod quantized;
 
 /// Calls `$test` with every check: its module and its name.
 #[macro_export]
@@ -30,12 +30,12 @@ macro_rules! for_each_kernel_check {
         $test!(element, gated_activations_equal_the_formula);
         $test!(element, extreme_gates_give_what_floats_can_hold);
         $test!(element, heads_are_rotated_and_back);
-        $test!(packed, every_kind_is_unpacked);
-        $test!(packed, subnormal_scales_are_kept);
-        $test!(packed, every_half_is_unpacked_exactly);
-        $test!(packed, packed_products_equal_dense_ones);
-        $test!(packed, packed_products_keep_extreme_scales);
-        $test!(packed, a_low_rank_product_is_added_to_a_packed_one);
+        $test!(quantized, every_kind_is_unpacked);
+        $test!(quantized, subnormal_scales_are_kept);
+        $test!(quantized, every_half_is_unpacked_exactly);
+        $test!(quantized, quantized_products_equal_dense_ones);
+        $test!(quantized, quantized_products_keep_extreme_scales);
+        $test!(quantized, a_low_rank_product_is_added_to_a_quantized_one);
         $test!(product, products_read_transposed_views);
         $test!(product, rows_that_vectors_cannot_cut_are_multiplied);
         $test!(product, products_read_slices);
@@ -114,9 +114,9 @@ fn variants() -> impl Iterator<Item = String> {
     std::iter::once("CPU".to_owned())
 }
 
-/// Like [`variants`], for products with every kind of packed weight. The register-only programs are so large that the
+/// Like [`variants`], for products with every kind of quantized weight. The register-only programs are so large that the
 /// compiler of a native software GPU takes minutes for all of them; they are checked in a browser.
-fn packed_variants() -> impl Iterator<Item = String> {
+fn quantized_variants() -> impl Iterator<Item = String> {
     variants().filter(|variant| cfg!(target_family = "wasm") || variant != "Register")
 }
 
@@ -131,13 +131,13 @@ fn size(random: &mut Random, range: std::ops::Range<usize>, by_four: bool) -> us
 }
 
 /// A matrix in the form that the kernels take.
-fn on_device(matrix: &PackedMatrix, device: &Device) -> FrozenMatrix {
-    FrozenMatrix::from_packed(matrix.clone(), device)
+fn on_device(matrix: &QuantizedMatrix, device: &Device) -> FrozenMatrix {
+    FrozenMatrix::from_quantized(matrix.clone(), device)
 }
 
 /// Rows and columns that a kind allows: quantized kinds have whole blocks, and a quarter of the others is divisible by
 /// four.
-fn packed_shape(random: &mut Random, kind: PackedKind, by_four: bool) -> [usize; 2] {
+fn packed_shape(random: &mut Random, kind: WeightKind, by_four: bool) -> [usize; 2] {
     let cols = if kind.has_scales() {
         32 * random.size(1..5)
     } else {

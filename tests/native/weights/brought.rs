@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use engine::weights::{
     checkpoint::{ModelFiles, NamedSource, open},
     error::ModelError,
-    packed::PackedKind,
+    quantized::WeightKind,
 };
 use futures_executor::block_on;
 use protocol::{Failure, FailureKind};
@@ -81,7 +81,7 @@ fn numbers(model: &ModelFiles) -> BTreeMap<String, Vec<f32>> {
 /// The model in two, three and as many files as it has tensors; with the index, or known by their names alone.
 #[test]
 fn a_model_in_parts_is_the_model() {
-    let (whole, tensors) = tiny_safetensors(PackedKind::F32, "F32", true);
+    let (whole, tensors) = tiny_safetensors(WeightKind::F32, "F32", true);
     let mut files = config_and_tokenizer(&tiny_json(true));
     files.push(named("model.safetensors", whole));
     let expected = numbers(&opened(files));
@@ -123,7 +123,7 @@ fn a_model_in_parts_is_the_model() {
 
 #[test]
 fn missing_parts_are_named() {
-    let (_, tensors) = tiny_safetensors(PackedKind::F32, "F32", true);
+    let (_, tensors) = tiny_safetensors(WeightKind::F32, "F32", true);
     let part = |number: usize| {
         let name = format!("model-{number:05}-of-00003.safetensors");
         named(&name, file_of(&tensors[number..=number]))
@@ -182,7 +182,7 @@ fn missing_parts_are_named() {
 
 #[test]
 fn what_wrappers_add_to_names_is_passed_over() {
-    let (whole, tensors) = tiny_safetensors(PackedKind::F32, "F32", true);
+    let (whole, tensors) = tiny_safetensors(WeightKind::F32, "F32", true);
     let mut files = config_and_tokenizer(&tiny_json(true));
     files.push(named("model.safetensors", whole));
     let expected = numbers(&opened(files));
@@ -216,7 +216,7 @@ fn a_head_that_is_nowhere_is_the_embedding_unless_config_says_otherwise() {
         .remove("tie_word_embeddings");
     let with = |config: &Value, tied| {
         let mut files = config_and_tokenizer(config);
-        let weights = tiny_safetensors(PackedKind::F32, "F32", tied).0;
+        let weights = tiny_safetensors(WeightKind::F32, "F32", tied).0;
         files.push(named("model.safetensors", weights));
         files
     };
@@ -253,7 +253,7 @@ fn a_tokenizer_of_another_kind_is_named_with_the_way() {
         files[1] = named(name, bytes);
         files.push(named(
             "model.safetensors",
-            tiny_safetensors(PackedKind::F32, "F32", true).0,
+            tiny_safetensors(WeightKind::F32, "F32", true).0,
         ));
         refused(files, FailureKind::Tokenizer, &[name], "tokenizer.json");
     }
@@ -261,7 +261,7 @@ fn a_tokenizer_of_another_kind_is_named_with_the_way() {
 
 #[test]
 fn quantized_repositories_are_refused_by_what_quantized_them() {
-    let (_, tensors) = tiny_safetensors(PackedKind::F32, "F32", true);
+    let (_, tensors) = tiny_safetensors(WeightKind::F32, "F32", true);
     let unquantized = "unquantized repository";
     for (key, quantization, method) in [
         (
@@ -318,7 +318,7 @@ fn scaled_positions_are_named_as_llama_3s() {
         let mut files = config_and_tokenizer(&config);
         files.push(named(
             "model.safetensors",
-            tiny_safetensors(PackedKind::F32, "F32", true).0,
+            tiny_safetensors(WeightKind::F32, "F32", true).0,
         ));
         refused(
             files,
@@ -337,7 +337,7 @@ fn scaled_positions_are_named_as_llama_3s() {
 }
 
 fn tiny() -> Gguf {
-    tiny_gguf(PackedKind::Q8_0, 8, true).0
+    tiny_gguf(WeightKind::Q8_0, 8, true).0
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn quantized_gguf_files_are_named_as_they_are_sold() {
         );
     }
     // As llama.cpp writes Q4_0: one matrix is Q6_K.
-    let mut gguf = tiny_gguf(PackedKind::Q4_0, 2, true).0;
+    let mut gguf = tiny_gguf(WeightKind::Q4_0, 2, true).0;
     gguf.set("general.file_type", value::u32(2));
     gguf.tensors[0].number = 14;
     let files = vec![named("m.gguf", gguf.bytes())];
@@ -575,7 +575,7 @@ fn adapters_are_no_models() {
     let mut files = config_and_tokenizer(&tiny_json(true));
     files.push(named(
         "model.safetensors",
-        tiny_safetensors(PackedKind::F32, "F32", true).0,
+        tiny_safetensors(WeightKind::F32, "F32", true).0,
     ));
     files.push(named("adapter_model.safetensors", adapter));
     files.push(named("adapter_config.json", r#"{"peft_type": "LORA"}"#));
@@ -589,7 +589,7 @@ fn what_a_model_does_not_need_cannot_sink_it() {
     let mut files = config_and_tokenizer(&tiny_json(true));
     files.push(named(
         "model.safetensors",
-        tiny_safetensors(PackedKind::F32, "F32", true).0,
+        tiny_safetensors(WeightKind::F32, "F32", true).0,
     ));
     files.push(named("trainer_state.json", r#"{"loss": NaN}"#));
     files.push(named("notes.json", "{"));
@@ -609,11 +609,11 @@ fn several_models_are_told_apart() {
     let error = block_on(open(vec![
         named(
             "a/model-00001-of-00001.safetensors",
-            tiny_safetensors(PackedKind::F32, "F32", true).0,
+            tiny_safetensors(WeightKind::F32, "F32", true).0,
         ),
         named(
             "b/model-00001-of-00001.safetensors",
-            tiny_safetensors(PackedKind::F32, "F32", true).0,
+            tiny_safetensors(WeightKind::F32, "F32", true).0,
         ),
     ]));
     assert!(matches!(error, Err(ModelError::Ambiguous { .. })));

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use engine::{
     arch::LLAMA,
-    weights::{checkpoint::NamedSource, config::ModelConfig, packed::PackedKind},
+    weights::{checkpoint::NamedSource, config::ModelConfig, quantized::WeightKind},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -19,27 +19,27 @@ pub fn fresh_rng() -> ChaCha8Rng {
 }
 
 /// Every kind that the engine reads, with its number in GGUF and its name.
-pub const KINDS: [(PackedKind, u32, &str); 8] = [
-    (PackedKind::F32, 0, "F32"),
-    (PackedKind::F16, 1, "F16"),
-    (PackedKind::Q4_0, 2, "Q4_0"),
-    (PackedKind::Q4_1, 3, "Q4_1"),
-    (PackedKind::Q5_0, 6, "Q5_0"),
-    (PackedKind::Q5_1, 7, "Q5_1"),
-    (PackedKind::Q8_0, 8, "Q8_0"),
-    (PackedKind::Bf16, 30, "BF16"),
+pub const KINDS: [(WeightKind, u32, &str); 8] = [
+    (WeightKind::F32, 0, "F32"),
+    (WeightKind::F16, 1, "F16"),
+    (WeightKind::Q4_0, 2, "Q4_0"),
+    (WeightKind::Q4_1, 3, "Q4_1"),
+    (WeightKind::Q5_0, 6, "Q5_0"),
+    (WeightKind::Q5_1, 7, "Q5_1"),
+    (WeightKind::Q8_0, 8, "Q8_0"),
+    (WeightKind::Bf16, 30, "BF16"),
 ];
 
 /// Stored bytes of `num_weights` random weights, all finite.
-pub fn random_weights(kind: PackedKind, num_weights: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
+pub fn random_weights(kind: WeightKind, num_weights: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut bytes = vec![0; kind.stored_row_bytes(num_weights).unwrap()];
     rng.fill_bytes(&mut bytes);
     for block in bytes.chunks_exact_mut(kind.stored_block_bytes()) {
         // One bit of the exponent is cleared, so that it is never all ones.
         match kind {
-            PackedKind::F32 => block[2] &= 0x7F,
-            PackedKind::Bf16 => block[0] &= 0x7F,
-            PackedKind::Q4_1 | PackedKind::Q5_1 => {
+            WeightKind::F32 => block[2] &= 0x7F,
+            WeightKind::Bf16 => block[0] &= 0x7F,
+            WeightKind::Q4_1 | WeightKind::Q5_1 => {
                 block[1] &= 0xFB;
                 block[3] &= 0xFB;
             }
@@ -194,7 +194,7 @@ pub fn tiny_config(tie_word_embeddings: bool) -> ModelConfig {
 /// The small model with random weights of `kind` (norms F32) under HF names, in HF's order.
 pub fn tiny_tensors(
     config: &ModelConfig,
-    kind: PackedKind,
+    kind: WeightKind,
     number: u32,
     rng: &mut ChaCha8Rng,
 ) -> Vec<Tensor> {
@@ -202,7 +202,7 @@ pub fn tiny_tensors(
     tensors
         .map(|(name, shape)| {
             let (kind, number) = match shape.len() {
-                1 => (PackedKind::F32, 0),
+                1 => (WeightKind::F32, 0),
                 _ => (kind, number),
             };
             let num_weights = shape.iter().product::<u64>() as usize;
@@ -232,7 +232,7 @@ pub fn interleave_rows(bytes: &[u8], row_bytes: usize, head_dim: usize) -> Vec<u
 }
 
 /// The small model as a GGUF file, with the tensors that HF would have.
-pub fn tiny_gguf(kind: PackedKind, number: u32, tied: bool) -> (Gguf, Vec<Tensor>) {
+pub fn tiny_gguf(kind: WeightKind, number: u32, tied: bool) -> (Gguf, Vec<Tensor>) {
     let config = tiny_config(tied);
     let tensors = tiny_tensors(&config, kind, number, &mut fresh_rng());
     let mut gguf = Gguf::new();
@@ -292,7 +292,7 @@ pub fn safetensors(tensors: &[(&str, &str, &[u64], &[u8])]) -> Vec<u8> {
 }
 
 /// The small model as a safetensors file, with the tensors it was made of.
-pub fn tiny_safetensors(kind: PackedKind, dtype: &str, tied: bool) -> (Vec<u8>, Vec<Tensor>) {
+pub fn tiny_safetensors(kind: WeightKind, dtype: &str, tied: bool) -> (Vec<u8>, Vec<Tensor>) {
     let mut tensors = tiny_tensors(&tiny_config(tied), kind, 0, &mut fresh_rng());
     for tensor in &mut tensors {
         if tensor.shape.len() == 1 {

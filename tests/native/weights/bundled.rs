@@ -2,7 +2,7 @@
 
 use engine::weights::{
     checkpoint::{ModelFiles, TokenizerSource},
-    packed::{PackedKind, PackedMatrix, unpack_row},
+    quantized::{QuantizedMatrix, WeightKind, unpack_row},
 };
 use futures_executor::block_on;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::fetched::open_bundled;
 
-fn row(matrix: &PackedMatrix, row: usize) -> Vec<f32> {
+fn row(matrix: &QuantizedMatrix, row: usize) -> Vec<f32> {
     let (words, scales) = (
         matrix.kind.words_per_row(matrix.cols),
         matrix.kind.scales_per_row(matrix.cols),
@@ -158,7 +158,7 @@ fn only_tensors_of_the_right_shape_are_given() {
         return;
     };
     let embedding = block_on(model.matrix("model.embed_tokens.weight", [49_152, 576])).unwrap();
-    assert_eq!(embedding.kind, PackedKind::Q8_0);
+    assert_eq!(embedding.kind, WeightKind::Q8_0);
     assert!(block_on(model.matrix("model.embed_tokens.weight", [576, 49_152])).is_err());
     assert!(block_on(model.matrix("lm_head.weight", [49_152, 576])).is_err());
     assert!(block_on(model.vector("model.norm.weight", 575)).is_err());

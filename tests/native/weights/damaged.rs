@@ -2,7 +2,7 @@
 //!
 //! `INLAY_FUZZ_FACTOR` multiplies the rounds on the bundled model: 4 makes 1,000 cuts and 10,000 flipped bits.
 
-use engine::weights::{checkpoint::open, gguf::GgufHeader, packed::PackedKind};
+use engine::weights::{checkpoint::open, gguf::GgufHeader, quantized::WeightKind};
 use futures_executor::block_on;
 use rand::RngExt;
 
@@ -97,7 +97,7 @@ fn small_models_with_random_bytes_never_panic() {
 
 #[test]
 fn small_models_cut_at_every_byte_are_errors() {
-    let whole = tiny_gguf(PackedKind::Q4_0, 2, false).0.bytes();
+    let whole = tiny_gguf(WeightKind::Q4_0, 2, false).0.bytes();
     let header = block_on(GgufHeader::read(&whole)).unwrap();
     let last = header
         .tensors

@@ -4,7 +4,7 @@ use engine::weights::{
     checkpoint::{ModelFiles, TokenizerSource, open},
     gguf::{GgufError, GgufHeader, GgufProblem, Place, Value},
     pack::pack_row,
-    packed::PackedKind,
+    quantized::WeightKind,
 };
 use futures_executor::block_on;
 
@@ -15,7 +15,7 @@ fn read(gguf: &Gguf) -> Result<GgufHeader, GgufError> {
 }
 
 /// Reads every matrix of `model` and compares it with `tensors`, which are in HF's layout.
-pub fn assert_same_weights(model: &ModelFiles, tensors: &[Tensor], kind: PackedKind) {
+pub fn assert_same_weights(model: &ModelFiles, tensors: &[Tensor], kind: WeightKind) {
     for tensor in tensors {
         let sizes: Vec<usize> = tensor.shape.iter().map(|&size| size as usize).collect();
         let [rows, cols] = sizes[..] else {
@@ -78,11 +78,11 @@ fn models_of_every_type_open_and_load() {
 
 #[test]
 fn alignment_is_respected() {
-    let (mut gguf, tensors) = tiny_gguf(PackedKind::Q5_1, 7, false);
+    let (mut gguf, tensors) = tiny_gguf(WeightKind::Q5_1, 7, false);
     gguf.alignment = 256;
     gguf.set("general.alignment", value::u32(256));
     let model = block_on(open(vec![named("tiny", gguf.bytes())])).unwrap();
-    assert_same_weights(&model, &tensors, PackedKind::Q5_1);
+    assert_same_weights(&model, &tensors, WeightKind::Q5_1);
     for alignment in [0, 3, 48] {
         gguf.set("general.alignment", value::u32(alignment));
         let error = read(&gguf).unwrap_err();
@@ -159,7 +159,7 @@ fn long_headers_are_read_across_slices() {
 
 #[test]
 fn wrong_prefixes_have_their_own_errors() {
-    let (mut gguf, _) = tiny_gguf(PackedKind::F16, 1, true);
+    let (mut gguf, _) = tiny_gguf(WeightKind::F16, 1, true);
     let problem = |bytes: Vec<u8>| block_on(GgufHeader::read(&bytes)).unwrap_err().problem;
     for version in [0, 1, 4, 1000] {
         gguf.version = version;
@@ -188,7 +188,7 @@ fn hostile_counts_are_refused_before_they_cost_memory() {
             "{problem}"
         );
     };
-    let bytes = tiny_gguf(PackedKind::F16, 1, true).0.bytes();
+    let bytes = tiny_gguf(WeightKind::F16, 1, true).0.bytes();
     for count in [65_537, 1 << 40, u64::MAX] {
         too_many(&bytes, 8, count);
         too_many(&bytes, 16, count);

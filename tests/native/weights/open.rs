@@ -8,7 +8,7 @@ use std::{
 use engine::weights::{
     checkpoint::{ModelFiles, NamedSource, TokenizerSource, open},
     error::ModelError,
-    packed::PackedKind,
+    quantized::WeightKind,
     source::{ByteSource, SourceError},
 };
 use futures_executor::block_on;
@@ -34,7 +34,7 @@ fn failure(files: Vec<NamedSource>) -> Failure {
 }
 
 fn tiny() -> Gguf {
-    tiny_gguf(PackedKind::Q8_0, 8, true).0
+    tiny_gguf(WeightKind::Q8_0, 8, true).0
 }
 
 fn gguf_failure(gguf: &Gguf) -> Failure {
@@ -46,7 +46,7 @@ fn hf_files(config: &Value, more: Vec<NamedSource>) -> Vec<NamedSource> {
     let mut files = vec![
         named(
             "model.safetensors",
-            tiny_safetensors(PackedKind::Bf16, "BF16", true).0,
+            tiny_safetensors(WeightKind::Bf16, "BF16", true).0,
         ),
         named("config.json", config.to_string()),
         named("tokenizer.json", tokenizer_json()),
@@ -103,7 +103,7 @@ fn truncated_files_say_so() {
     assert!(cut.what.contains("cut off"), "{cut}");
 
     let mut files = hf_files(&tiny_json(true), vec![]);
-    let bytes = tiny_safetensors(PackedKind::Bf16, "BF16", true).0;
+    let bytes = tiny_safetensors(WeightKind::Bf16, "BF16", true).0;
     for length in [bytes.len() - 1, 100] {
         files[0] = named("model.safetensors", &bytes[..length]);
         let cut = failure(std::mem::replace(
@@ -413,7 +413,7 @@ fn templates_for_other_purposes_are_passed_over() {
 
 #[test]
 fn redundant_tensors_are_passed_over() {
-    let (bytes, _) = tiny_safetensors(PackedKind::F32, "F32", false);
+    let (bytes, _) = tiny_safetensors(WeightKind::F32, "F32", false);
     // Its own head is there, but the config ties it; HF ignores it likewise.
     let mut files = hf_files(&tiny_json(true), vec![]);
     files[0] = named("model.safetensors", bytes);

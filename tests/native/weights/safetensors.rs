@@ -2,7 +2,7 @@
 
 use engine::weights::{
     checkpoint::open,
-    packed::PackedKind,
+    quantized::WeightKind,
     safetensors::{SafetensorsError, SafetensorsHeader},
 };
 use futures_executor::block_on;
@@ -23,9 +23,9 @@ fn read(file: &Vec<u8>) -> Result<SafetensorsHeader, SafetensorsError> {
 #[test]
 fn models_of_every_type_open_and_load() {
     for (kind, dtype) in [
-        (PackedKind::F32, "F32"),
-        (PackedKind::F16, "F16"),
-        (PackedKind::Bf16, "BF16"),
+        (WeightKind::F32, "F32"),
+        (WeightKind::F16, "F16"),
+        (WeightKind::Bf16, "BF16"),
     ] {
         for tied in [true, false] {
             let (bytes, tensors) = tiny_safetensors(kind, dtype, tied);
@@ -47,8 +47,8 @@ fn models_of_every_type_open_and_load() {
                 .unwrap();
             let vector = block_on(model.vector("model.norm.weight", 64)).unwrap();
             let first = match kind {
-                PackedKind::F32 => f32::from_le_bytes(norm.bytes[..4].try_into().unwrap()),
-                PackedKind::F16 => half::f16::from_le_bytes([norm.bytes[0], norm.bytes[1]]).into(),
+                WeightKind::F32 => f32::from_le_bytes(norm.bytes[..4].try_into().unwrap()),
+                WeightKind::F16 => half::f16::from_le_bytes([norm.bytes[0], norm.bytes[1]]).into(),
                 _ => half::bf16::from_le_bytes([norm.bytes[0], norm.bytes[1]]).into(),
             };
             assert_eq!(vector[0], first);
@@ -169,7 +169,7 @@ fn files_of_the_reference_implementation_are_read_and_ours_by_it() {
         );
         assert_eq!(&file[begin..end], expected);
     }
-    let (ours, tensors) = tiny_safetensors(PackedKind::F16, "F16", false);
+    let (ours, tensors) = tiny_safetensors(WeightKind::F16, "F16", false);
     let theirs = safetensors::SafeTensors::deserialize(&ours).unwrap();
     assert_eq!(theirs.len(), tensors.len());
 }

@@ -1,4 +1,4 @@
-//! Packed words to floats, four at a time; the layout is [`crate::packed`]'s.
+//! Quantized words to floats, four at a time; the layout is [`crate::quantized`]'s.
 
 use super::simd::{F32x4, LANES, U32x4};
 
@@ -42,7 +42,7 @@ macro_rules! with_codec {
     ($kind:expr, $codec:ident => $code:expr) => {{
         use $crate::{
             cpu::decode,
-            packed::{FloatKind, Format, Numbers},
+            quantized::{FloatKind, Format, Numbers},
         };
         match $kind.format() {
             Format {

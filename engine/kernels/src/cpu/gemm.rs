@@ -10,7 +10,7 @@ use super::{
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };
-use crate::packed::BLOCK;
+use crate::quantized::BLOCK;
 
 /// Rows of `C` that the innermost loop holds, by four columns: twelve sums, enough to keep two multiply-add units with a
 /// latency of four busy, which with a row of `B` and an element of `A` leave two of x86-64's sixteen vector registers
@@ -19,7 +19,7 @@ const ROWS: usize = 12;
 /// Depth of a panel, at most: [`ROWS`] rows of `A` so deep (18 KiB) and a panel (12 KiB) lie in the first-level cache
 /// together.
 const DEPTH: usize = 384;
-/// Columns of a piece: as many as share a block's scale in a packed matrix.
+/// Columns of a piece: as many as share a block's scale in a quantized matrix.
 const COLUMNS: usize = 32;
 /// The minimum number of rows of a piece: fewer are not worth filling its panels.
 const FEWEST_ROWS: usize = 60;
@@ -125,7 +125,7 @@ pub unsafe fn product(
     }
 }
 
-/// The depth of the panels of a product over `k`: equal parts, whole blocks of a packed matrix.
+/// The depth of the panels of a product over `k`: equal parts, whole blocks of a quantized matrix.
 fn even_depth(k: usize) -> usize {
     let parts = k.div_ceil(DEPTH).max(1);
     k.div_ceil(parts).next_multiple_of(BLOCK).max(BLOCK)

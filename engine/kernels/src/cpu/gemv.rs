@@ -2,11 +2,11 @@
 
 use super::{
     decode::{Codec, with_codec},
-    matrix::{Packed, Strided},
+    matrix::{Quantized, Strided},
     parallel::{self, Shared},
     simd::{F32x4, LANES},
 };
-use crate::packed::BLOCK;
+use crate::quantized::BLOCK;
 
 /// Rows of `x` up to which this is faster than [`super::gemm`].
 pub const MAX_ROWS: usize = 4;
@@ -14,11 +14,11 @@ pub const MAX_ROWS: usize = 4;
 const STRIDE: usize = 2 * LANES;
 
 /// `x` is `[n, cols]` with its rows contiguous, `out` `[n, rows]`.
-pub fn gemv(x: Strided<'_>, weights: Packed<'_>, out: &mut [f32]) {
+pub fn gemv(x: Strided<'_>, weights: Quantized<'_>, out: &mut [f32]) {
     with_codec!(weights.kind, C => gemv_of::<C>(x, weights, out));
 }
 
-fn gemv_of<C: Codec>(x: Strided<'_>, weights: Packed<'_>, out: &mut [f32]) {
+fn gemv_of<C: Codec>(x: Strided<'_>, weights: Quantized<'_>, out: &mut [f32]) {
     let rows = weights.rows;
     let inputs: Vec<Input> = (0..x.rows)
         .map(|row| Input::new(x, row, C::HAS_SCALES))
@@ -60,7 +60,7 @@ impl Input {
 
 /// `sum_j x_j (factor q_j + offset)`, block by block: `factor sum_j x_j q_j + offset sum_j x_j`.
 #[inline(always)]
-fn dot<C: Codec>(weights: Packed<'_>, row: usize, input: &Input) -> f32 {
+fn dot<C: Codec>(weights: Quantized<'_>, row: usize, input: &Input) -> f32 {
     let (words, scales) = (weights.words_of(row), weights.scales_of(row));
     let words_per_stride = STRIDE / C::PER_WORD;
     if !C::HAS_SCALES {

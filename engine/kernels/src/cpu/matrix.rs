@@ -1,6 +1,6 @@
-//! Matrices in memory: floats with any strides, and packed weights.
+//! Matrices in memory: floats with any strides, and quantized weights.
 
-use crate::packed::{BLOCK, FloatKind, PackedKind};
+use crate::quantized::{BLOCK, FloatKind, WeightKind};
 
 /// A matrix `[rows, cols]` in memory, element `(i, j)` at `i row_stride + j col_stride`.
 #[derive(Clone, Copy)]
@@ -67,11 +67,11 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// A packed matrix `[rows, cols]` in memory; see [`crate::packed`].
+/// A quantized matrix `[rows, cols]` in memory; see [`crate::quantized`].
 #[derive(Clone, Copy)]
-pub struct Packed<'a> {
-    pub kind: PackedKind,
-    /// The number of a weight of zero; see [`crate::packed::Blocks`].
+pub struct Quantized<'a> {
+    pub kind: WeightKind,
+    /// The number of a weight of zero; see [`crate::quantized::Blocks`].
     pub zero: f32,
     words: &'a [u32],
     scales: &'a [u32],
@@ -81,10 +81,10 @@ pub struct Packed<'a> {
     row_scales: usize,
 }
 
-impl<'a> Packed<'a> {
+impl<'a> Quantized<'a> {
     /// `words` and `scales` of `rows` rows; the scales of float kinds are ignored.
     pub fn new(
-        kind: PackedKind,
+        kind: WeightKind,
         words: &'a [u32],
         scales: &'a [u32],
         [rows, cols]: [usize; 2],

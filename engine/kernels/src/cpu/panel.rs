@@ -1,16 +1,16 @@
 //! The right side of a product, as panels: [`WIDTH`] columns by some rows, row by row, padded with zeros.
 //!
-//! A panel is what the product's inner loop reads, a few kilobytes that stay in the first-level cache. Packed weights
+//! A panel is what the product's inner loop reads, a few kilobytes that stay in the first-level cache. Quantized weights
 //! are unpacked straight into panels, so that a dense copy of a matrix never exists.
 
 use std::slice::ChunksExactMut;
 
 use super::{
     decode::{Codec, with_codec},
-    matrix::{Packed, Strided},
+    matrix::{Quantized, Strided},
     simd::{F32x4, LANES, U32x4},
 };
-use crate::packed::BLOCK;
+use crate::quantized::BLOCK;
 
 /// Columns of a panel.
 pub const WIDTH: usize = 8;
@@ -22,26 +22,26 @@ const PER_BLOCK: usize = BLOCK / WIDTH;
 #[derive(Clone, Copy)]
 pub enum Right<'a> {
     Dense(Strided<'a>),
-    /// `W`; see [`Self::packed`].
-    Packed(Packed<'a>),
-    /// `W^T`; see [`Self::packed_transposed`].
-    PackedTransposed(Packed<'a>),
+    /// `W`; see [`Self::quantized`].
+    Quantized(Quantized<'a>),
+    /// `W^T`; see [`Self::quantized_transposed`].
+    QuantizedTransposed(Quantized<'a>),
 }
 
 impl<'a> Right<'a> {
     /// `W`, dense where its words are floats.
-    pub fn packed(matrix: Packed<'a>) -> Self {
+    pub fn quantized(matrix: Quantized<'a>) -> Self {
         match matrix.as_floats() {
             Some(dense) => Self::Dense(dense),
-            None => Self::Packed(matrix),
+            None => Self::Quantized(matrix),
         }
     }
 
     /// `W^T`, dense where its words are floats.
-    pub fn packed_transposed(matrix: Packed<'a>) -> Self {
+    pub fn quantized_transposed(matrix: Quantized<'a>) -> Self {
         match matrix.as_floats() {
             Some(dense) => Self::Dense(dense.transposed()),
-            None => Self::PackedTransposed(matrix),
+            None => Self::QuantizedTransposed(matrix),
         }
     }
 
@@ -49,20 +49,20 @@ impl<'a> Right<'a> {
     pub fn shape(&self) -> [usize; 2] {
         match self {
             Self::Dense(matrix) => [matrix.rows, matrix.cols],
-            Self::Packed(matrix) => [matrix.rows, matrix.cols],
-            Self::PackedTransposed(matrix) => [matrix.cols, matrix.rows],
+            Self::Quantized(matrix) => [matrix.rows, matrix.cols],
+            Self::QuantizedTransposed(matrix) => [matrix.cols, matrix.rows],
         }
     }
 
-    /// Fills consecutive panels with the columns from `column` on and the rows `start..start + depth`. For packed
+    /// Fills consecutive panels with the columns from `column` on and the rows `start..start + depth`. For quantized
     /// matrices `start` and `column` are multiples of [`BLOCK`] and of [`WIDTH`].
     pub fn fill(&self, start: usize, column: usize, depth: usize, panels: &mut [f32]) {
         match self {
             Self::Dense(matrix) => fill_dense(matrix, start, column, depth, panels),
-            Self::Packed(matrix) => {
-                with_codec!(matrix.kind, C => fill_packed::<C>(matrix, start, column, depth, panels));
+            Self::Quantized(matrix) => {
+                with_codec!(matrix.kind, C => fill_quantized::<C>(matrix, start, column, depth, panels));
             }
-            Self::PackedTransposed(matrix) => {
+            Self::QuantizedTransposed(matrix) => {
                 with_codec!(matrix.kind, C => fill_transposed::<C>(matrix, start, column, depth, panels));
             }
         }
@@ -165,8 +165,8 @@ fn fill_dense_edge(
 }
 
 /// `W`: a panel's row is eight neighboring weights of one of the matrix's rows.
-fn fill_packed<C: Codec>(
-    matrix: &Packed<'_>,
+fn fill_quantized<C: Codec>(
+    matrix: &Quantized<'_>,
     start: usize,
     column: usize,
     depth: usize,
@@ -185,7 +185,7 @@ fn fill_packed<C: Codec>(
 /// The panels of a block's columns. Everything a row has for them is read at once: the next row lies thousands of bytes
 /// away, so the loop is only as fast as its number of reads in flight allows.
 fn fill_block<C: Codec>(
-    matrix: &Packed<'_>,
+    matrix: &Quantized<'_>,
     start: usize,
     column: usize,
     depth: usize,
@@ -218,7 +218,7 @@ fn write_eight<C: Codec>(words: &[u32], (factor, offset): (f32, f32), out: &mut 
 
 /// Like [`fill_block`], where columns are missing.
 fn fill_edge<C: Codec>(
-    matrix: &Packed<'_>,
+    matrix: &Quantized<'_>,
     start: usize,
     column: usize,
     depth: usize,
@@ -241,7 +241,7 @@ fn fill_edge<C: Codec>(
 /// `W^T`: a panel's column is a row of the matrix. Four rows' words are taken at a time, and a field of each makes four
 /// neighboring elements of the panel.
 fn fill_transposed<C: Codec>(
-    matrix: &Packed<'_>,
+    matrix: &Quantized<'_>,
     start: usize,
     column: usize,
     depth: usize,
@@ -253,7 +253,7 @@ fn fill_transposed<C: Codec>(
 }
 
 fn fill_transposed_panel<C: Codec>(
-    matrix: &Packed<'_>,
+    matrix: &Quantized<'_>,
     start: usize,
     column: usize,
     panel: &mut [f32],

@@ -3,7 +3,7 @@
 //! Every product sums over `k`, four steps at a time: for each row of the left side and each column of the right side
 //! (its *edges*), a unit holds the four neighbors along `k` as a vector, and multiplies such vectors with `dot`. The
 //! functions here make them from dense matrices that are contiguous along `k`, from dense ones that are contiguous
-//! along their edges (so a transposed view costs nothing), and from packed words, which are unpacked in registers.
+//! along their edges (so a transposed view costs nothing), and from quantized words, which are unpacked in registers.
 //!
 //! Edges past the end read the last edge again; their results are not written. Vectors are f32, whatever the elements
 //! of a matrix.
@@ -11,7 +11,7 @@
 use cubecl::prelude::*;
 
 use super::unpack::{factor, offset, unpack_four, unpack_halves};
-use crate::packed::{BLOCK, FloatKind, PackedKind};
+use crate::quantized::{BLOCK, FloatKind, WeightKind};
 
 /// Four neighboring numbers.
 pub type Four = Const<4>;
@@ -86,16 +86,16 @@ pub fn load_dense<E: Float>(
     edges
 }
 
-/// Like [`load_dense`], from a packed weight whose columns are `k`: the right side of `x W^T`. [`places`] are where the
+/// Like [`load_dense`], from a quantized weight whose columns are `k`: the right side of `x W^T`. [`places`] are where the
 /// words and the scales of its rows begin.
 #[cube]
-pub fn load_packed_along_k<N: Size>(
+pub fn load_quantized_along_k<N: Size>(
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
     places: &Sequence<usize>,
     scale_places: &Sequence<usize>,
     step: usize,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
 ) -> Sequence<Vector<f32, Four>> {
     let mut edges = Sequence::<Vector<f32, Four>>::new();
     #[unroll]
@@ -118,10 +118,10 @@ pub fn load_packed_along_k<N: Size>(
     edges
 }
 
-/// Like [`load_dense`], from a packed weight whose rows are `k`: the right side of `dy W`. [`places`] are words, or
+/// Like [`load_dense`], from a quantized weight whose rows are `k`: the right side of `dy W`. [`places`] are words, or
 /// pairs of words of halves, and lie within one block of the row.
 #[cube]
-pub fn load_packed_along_edges<N: Size>(
+pub fn load_quantized_along_edges<N: Size>(
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
     places: &Sequence<usize>,
@@ -129,7 +129,7 @@ pub fn load_packed_along_edges<N: Size>(
     step: usize,
     word_pitch: usize,
     scale_pitch: usize,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
 ) -> Sequence<Vector<f32, Four>> {
     let mut edges = Sequence::<Vector<f32, Four>>::new();
     if comptime!(kind.float() == Some(FloatKind::F32)) {
@@ -194,12 +194,12 @@ pub fn load_packed_along_edges<N: Size>(
 
 /// The block of a row that contains a place along the edges.
 #[cube]
-pub fn block_of(place: usize, #[comptime] kind: PackedKind) -> usize {
+pub fn block_of(place: usize, #[comptime] kind: WeightKind) -> usize {
     place / comptime!(BLOCK / edges_per_group(kind))
 }
 
 /// Words are bound one by one, except those of F32, four at a time.
-pub fn words_per_vector(kind: PackedKind) -> usize {
+pub fn words_per_vector(kind: WeightKind) -> usize {
     if kind.float() == Some(FloatKind::F32) {
         4
     } else {
@@ -221,7 +221,7 @@ pub fn only(places: &Sequence<usize>, #[comptime] index: usize) -> Sequence<usiz
 }
 
 /// The number of edges stored together in a matrix that is contiguous along its edges.
-pub fn edges_per_group(kind: PackedKind) -> usize {
+pub fn edges_per_group(kind: WeightKind) -> usize {
     kind.weights_per_word().max(4)
 }
 

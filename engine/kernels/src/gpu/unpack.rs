@@ -1,4 +1,4 @@
-//! Unpacks quantized words to f32 on the GPU; the layout is [`crate::packed`]'s.
+//! Unpacks quantized words to f32 on the GPU; the layout is [`crate::quantized`]'s.
 
 use burn::tensor::DType;
 use burn_cubecl::{
@@ -8,8 +8,8 @@ use burn_cubecl::{
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 use crate::{
-    operand::PackedOperand,
-    packed::{BLOCK, FloatKind, PackedKind},
+    operand::QuantizedOperand,
+    quantized::{BLOCK, FloatKind, WeightKind},
 };
 
 /// The value of the f16 in the low half of a word. GPUs may flush f32 subnormals, so f16's own are scaled from their
@@ -31,7 +31,7 @@ pub fn factor(scale: u32) -> f32 {
 
 /// What is added to factor times field.
 #[cube]
-pub fn offset(scale: u32, #[comptime] kind: PackedKind) -> f32 {
+pub fn offset(scale: u32, #[comptime] kind: WeightKind) -> f32 {
     if comptime!(has_minimum(kind)) {
         f16_value(scale >> 16)
     } else {
@@ -46,7 +46,7 @@ pub fn unpack_four(
     bits: u32,
     factor: f32,
     offset: f32,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
 ) -> Vector<f32, Const<4>> {
     let mut weights = Vector::<f32, Const<4>>::new(offset);
     let width = comptime!(kind.format().bits);
@@ -68,7 +68,7 @@ pub fn unpack_four(
 
 /// The four weights of two words of 16-bit floats.
 #[cube]
-pub fn unpack_halves(low: u32, high: u32, #[comptime] kind: PackedKind) -> Vector<f32, Const<4>> {
+pub fn unpack_halves(low: u32, high: u32, #[comptime] kind: WeightKind) -> Vector<f32, Const<4>> {
     let mut weights = Vector::<f32, Const<4>>::new(half_value(low & 0xffff, kind));
     weights.insert(1usize, half_value(low >> 16, kind));
     weights.insert(2usize, half_value(high & 0xffff, kind));
@@ -78,7 +78,7 @@ pub fn unpack_halves(low: u32, high: u32, #[comptime] kind: PackedKind) -> Vecto
 
 /// The value of 16 bits of f16 or bf16.
 #[cube]
-fn half_value(bits: u32, #[comptime] kind: PackedKind) -> f32 {
+fn half_value(bits: u32, #[comptime] kind: WeightKind) -> f32 {
     if comptime!(kind.float() == Some(FloatKind::F16)) {
         f16_value(bits)
     } else {
@@ -95,7 +95,7 @@ fn unpack_kernel(
     rows: usize,
     cols: usize,
     row_words: usize,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] transposed: bool,
 ) {
     if ABSOLUTE_POS >= rows * row_words {
@@ -153,18 +153,18 @@ fn unpack_kernel(
 }
 
 /// Whether a block has an offset of its own.
-fn has_minimum(kind: PackedKind) -> bool {
+fn has_minimum(kind: WeightKind) -> bool {
     kind.blocks().is_some_and(|blocks| blocks.has_minimum)
 }
 
 /// What is added to `factor q`, in units of `factor`, for kinds without their own offset.
-fn zero_point(kind: PackedKind) -> f32 {
+fn zero_point(kind: WeightKind) -> f32 {
     kind.blocks().map_or(0.0, |blocks| -f32::from(blocks.zero))
 }
 
 /// See [`super::super::KernelOps::unpack`].
-pub fn unpack(weight: PackedOperand<CubeBackend>, transposed: bool) -> CubeTensor {
-    let PackedOperand { kind, cols, .. } = weight;
+pub fn unpack(weight: QuantizedOperand<CubeBackend>, transposed: bool) -> CubeTensor {
+    let QuantizedOperand { kind, cols, .. } = weight;
     let [words, scales] = [weight.words, weight.scales].map(into_contiguous);
     let [rows, row_words] = [words.meta.shape()[0], words.meta.shape()[1]];
     let shape = if transposed {

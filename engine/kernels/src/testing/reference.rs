@@ -9,11 +9,11 @@ use rand_chacha::ChaCha8Rng;
 
 use kernels::{
     Activation,
-    packed::{PackedKind, PackedMatrix},
+    quantized::{QuantizedMatrix, WeightKind},
 };
 
-/// Every kind of packed matrix.
-pub const KINDS: [PackedKind; 8] = PackedKind::ALL;
+/// Every kind of quantized matrix.
+pub const KINDS: [WeightKind; 8] = WeightKind::ALL;
 
 /// Draws inputs.
 pub struct Random(ChaCha8Rng);
@@ -45,27 +45,27 @@ impl Random {
         }
     }
 
-    /// A packed matrix and its weights by the formulas of [`PackedKind`]. Quantized kinds need whole blocks.
-    pub fn packed(
+    /// A quantized matrix and its weights by the formulas of [`WeightKind`]. Quantized kinds need whole blocks.
+    pub fn quantized(
         &mut self,
-        kind: PackedKind,
+        kind: WeightKind,
         rows: usize,
         cols: usize,
-    ) -> (PackedMatrix, Array<2>) {
+    ) -> (QuantizedMatrix, Array<2>) {
         self.packed_with(kind, rows, cols, |random| {
             let d = f16::from_f32(0.01 + 0.1 * random.unit().abs());
             (d, f16::from_f32(random.unit()))
         })
     }
 
-    /// Like [`Self::packed`], where `scale` draws `d` and `m` of a block; kinds without an offset ignore `m`.
+    /// Like [`Self::quantized`], where `scale` draws `d` and `m` of a block; kinds without an offset ignore `m`.
     pub fn packed_with(
         &mut self,
-        kind: PackedKind,
+        kind: WeightKind,
         rows: usize,
         cols: usize,
         scale: impl Fn(&mut Self) -> (f16, f16),
-    ) -> (PackedMatrix, Array<2>) {
+    ) -> (QuantizedMatrix, Array<2>) {
         let (mut words, mut scales, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rows {
             let mut row = Vec::new();
@@ -84,7 +84,7 @@ impl Random {
                     .map(|fields| word(fields, 32 / per_word)),
             );
         }
-        let matrix = PackedMatrix {
+        let matrix = QuantizedMatrix {
             kind,
             rows,
             cols,
@@ -103,18 +103,18 @@ impl Random {
 
     fn floats(
         &mut self,
-        kind: PackedKind,
+        kind: WeightKind,
         cols: usize,
         fields: &mut Vec<u32>,
         weights: &mut Vec<f64>,
     ) {
         for value in self.units(cols) {
             let (bits, value) = match kind {
-                PackedKind::F16 => {
+                WeightKind::F16 => {
                     let value = f16::from_f32(value);
                     (u32::from(value.to_bits()), value.to_f64())
                 }
-                PackedKind::Bf16 => {
+                WeightKind::Bf16 => {
                     let value = half::bf16::from_f32(value);
                     (u32::from(value.to_bits()), value.to_f64())
                 }
@@ -127,17 +127,17 @@ impl Random {
 
     fn block(
         &mut self,
-        kind: PackedKind,
+        kind: WeightKind,
         (d, m): (f16, f16),
         fields: &mut Vec<u32>,
         scales: &mut Vec<u32>,
         weights: &mut Vec<f64>,
     ) {
         let (levels, zero, has_offset) = match kind {
-            PackedKind::Q4_0 => (16, 8.0, false),
-            PackedKind::Q4_1 => (16, 0.0, true),
-            PackedKind::Q5_0 => (32, 16.0, false),
-            PackedKind::Q5_1 => (32, 0.0, true),
+            WeightKind::Q4_0 => (16, 8.0, false),
+            WeightKind::Q4_1 => (16, 0.0, true),
+            WeightKind::Q5_0 => (32, 16.0, false),
+            WeightKind::Q5_1 => (32, 0.0, true),
             _ => (256, 128.0, false),
         };
         let m = if has_offset { m } else { f16::ZERO };

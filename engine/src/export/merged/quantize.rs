@@ -12,7 +12,7 @@
 //! `d` is computed in f32, the numbers are divided by the f32, and only then it is rounded to f16: another order would
 //! give other bytes than ggml.
 
-use crate::weights::packed::{BLOCK, Blocks, FloatKind, Format, Numbers, PackedKind, Stored};
+use crate::weights::quantized::{BLOCK, Blocks, FloatKind, Format, Numbers, Stored, WeightKind};
 
 /// Appends a row in the form `kind`; its length is a multiple of the kind's block.
 ///
@@ -21,9 +21,9 @@ use crate::weights::packed::{BLOCK, Blocks, FloatKind, Format, Numbers, PackedKi
 ///
 /// # Shapes
 /// - `row`: `[cols]`
-/// - `out`: grows by [`PackedKind::stored_row_bytes`] of `cols`
+/// - `out`: grows by [`WeightKind::stored_row_bytes`] of `cols`
 #[must_use]
-pub(super) fn put_row(kind: PackedKind, row: &[f32], out: &mut Vec<u8>) -> bool {
+pub(super) fn put_row(kind: WeightKind, row: &[f32], out: &mut Vec<u8>) -> bool {
     let Format { bits, numbers, .. } = kind.format();
     match numbers {
         Numbers::Blocks(blocks) => {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::{
         testing::Random,
-        weights::{pack::pack_row, packed::unpack_row},
+        weights::{pack::pack_row, quantized::unpack_row},
     };
 
     /// Blocks of numbers, and their bytes in each type, all in hexadecimal.
@@ -124,8 +124,8 @@ mod tests {
         let golden = include_str!("../../../../tests/fixtures/export/quantized.json");
         let golden: Golden = serde_json::from_str(golden).unwrap();
         let kinds = [
-            (PackedKind::Q8_0, &golden.bytes),
-            (PackedKind::Q4_0, &golden.nibbles),
+            (WeightKind::Q8_0, &golden.bytes),
+            (WeightKind::Q4_0, &golden.nibbles),
         ];
         for (kind, expected) in kinds {
             assert!(expected.len() > 10);
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn every_kind_is_written_as_near_as_it_can_be() {
         let mut random = Random::new();
-        for kind in PackedKind::ALL {
+        for kind in WeightKind::ALL {
             let row: Vec<f32> = random.units(4 * BLOCK);
             let mut stored = Vec::new();
             assert!(put_row(kind, &row, &mut stored));
@@ -172,11 +172,11 @@ mod tests {
         let mut row = [1.0; BLOCK];
         for bad in [f32::NAN, f32::INFINITY, 1e9] {
             row[5] = bad;
-            for kind in [PackedKind::F16, PackedKind::Q8_0, PackedKind::Q4_0] {
+            for kind in [WeightKind::F16, WeightKind::Q8_0, WeightKind::Q4_0] {
                 assert!(!put_row(kind, &row, &mut Vec::new()), "{kind:?} of {bad}");
             }
         }
         row[5] = 1e9;
-        assert!(put_row(PackedKind::F32, &row, &mut Vec::new()));
+        assert!(put_row(WeightKind::F32, &row, &mut Vec::new()));
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a stored matrix by slices of rows straight into its packed form.
+//! Reads a stored matrix by slices of rows straight into its quantized form.
 //!
 //! ```text
 //! file  | row 0 | row 1 | ... |   -> slice of some 4 MB -> pack_row -> words[place(row)], scales[place(row)]
@@ -13,7 +13,7 @@ use super::NamedSource;
 use crate::weights::{
     error::{ModelError, TensorProblem},
     pack::pack_row,
-    packed::{PackedMatrix, unpack_row},
+    quantized::{QuantizedMatrix, unpack_row},
     tensor::TensorEntry,
 };
 
@@ -66,7 +66,7 @@ pub(super) async fn matrix(
     rows: usize,
     cols: usize,
     order: RowOrder,
-) -> Result<PackedMatrix, ModelError> {
+) -> Result<QuantizedMatrix, ModelError> {
     part(file, entry, rows, 0..rows, cols, order).await
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn part(
     wanted: Range<usize>,
     cols: usize,
     order: RowOrder,
-) -> Result<PackedMatrix, ModelError> {
+) -> Result<QuantizedMatrix, ModelError> {
     let Some(kind) = entry.kind else {
         return Err(ModelError::Quantization {
             file: file.name.clone(),
@@ -113,7 +113,7 @@ pub(super) async fn part(
             limit: MAX_MATRIX_BYTES,
         });
     }
-    let mut packed = PackedMatrix {
+    let mut quantized = QuantizedMatrix {
         kind,
         rows: num_wanted,
         cols,
@@ -128,8 +128,8 @@ pub(super) async fn part(
         let slice = file.read(offset, num_rows * row_bytes).await?;
         for (row, stored) in (first..).zip(slice.chunks_exact(row_bytes)) {
             let place = order.place(row) - wanted.start;
-            let words = &mut packed.words[place * row_words..][..row_words];
-            let scales = &mut packed.scales[place * row_scales..][..row_scales];
+            let words = &mut quantized.words[place * row_words..][..row_words];
+            let scales = &mut quantized.scales[place * row_scales..][..row_scales];
             pack_row(kind, stored, words, scales).map_err(|error| ModelError::NonFinite {
                 file: file.name.clone(),
                 tensor: entry.name.clone(),
@@ -139,15 +139,15 @@ pub(super) async fn part(
         }
         first += num_rows;
     }
-    Ok(packed)
+    Ok(quantized)
 }
 
 /// Returns the numbers of a matrix, row by row.
 ///
 /// # Shapes
 /// - the result: `[rows, cols]`
-pub(super) fn numbers(matrix: &PackedMatrix) -> Vec<f32> {
-    let PackedMatrix { kind, cols, .. } = *matrix;
+pub(super) fn numbers(matrix: &QuantizedMatrix) -> Vec<f32> {
+    let QuantizedMatrix { kind, cols, .. } = *matrix;
     let mut values = vec![0.0; matrix.rows * cols];
     let (row_words, row_scales) = (kind.words_per_row(cols), kind.scales_per_row(cols));
     for (row, values) in values.chunks_exact_mut(cols).enumerate() {

@@ -1,17 +1,17 @@
 //! The element types of ggml: all are known by name, some are readable.
 //!
 //! The numbers are those of `enum ggml_type` in `ggml.h`. The readable ones are described in
-//! [`PackedKind::format`]; the others are listed so that a refusal says `Q4_K` and not `type 12`.
+//! [`WeightKind::format`]; the others are listed so that a refusal says `Q4_K` and not `type 12`.
 //!
 //! A number without a name makes the whole file unusable ([`GgufProblem::TensorType`](super::GgufProblem::TensorType));
 //! a type with a name but without a kind only matters if the model needs the tensor.
 
-use kernels::packed::PackedKind;
+use kernels::quantized::WeightKind;
 
 /// Returns the name of a ggml type and how this engine reads it (`None` if it does not), by the number in the
 /// file. Numbers that ggml never used, or does not use yet, give `None` altogether.
-pub(super) fn ggml_type(number: u32) -> Option<(&'static str, Option<PackedKind>)> {
-    let mut kinds = PackedKind::ALL.into_iter();
+pub(super) fn ggml_type(number: u32) -> Option<(&'static str, Option<WeightKind>)> {
+    let mut kinds = WeightKind::ALL.into_iter();
     if let Some(kind) = kinds.find(|kind| kind.format().ggml_type == number) {
         return Some((kind.format().name, Some(kind)));
     }

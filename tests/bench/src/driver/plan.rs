@@ -361,7 +361,7 @@ fn products(tokens: &[usize], has_f16: bool) -> Vec<Work> {
                         place,
                         name: format!("{layer}: {m}x{k} x {k}x{n} {label} {weights}"),
                         spec: json!({ "kind": "matmul", "m": m, "k": k, "n": n, "transposed": transposed, "weights": weights }),
-                        // The peers have no packed weights: their f32 product is compared with ours.
+                        // The peers have no quantized weights: their f32 product is compared with ours.
                         sides: sides
                             .iter()
                             .copied()

@@ -127,7 +127,7 @@ impl Report {
         }));
     }
 
-    /// Keeps the ratio of the best peer in a browser to our best; packed weights are compared with the peers' f32.
+    /// Keeps the ratio of the best peer in a browser to our best; quantized weights are compared with the peers' f32.
     fn keep_ratio(
         &mut self,
         work: &Work,

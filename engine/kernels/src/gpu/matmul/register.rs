@@ -6,10 +6,10 @@
 use cubecl::{ir::ElemType, prelude::*};
 
 use super::super::operand::{
-    Along, Four, block_of, edges_per_group, four, load_dense, load_packed_along_edges,
-    load_packed_along_k, only, places,
+    Along, Four, block_of, edges_per_group, four, load_dense, load_quantized_along_edges,
+    load_quantized_along_k, only, places,
 };
-use crate::packed::PackedKind;
+use crate::quantized::WeightKind;
 
 /// Units of a workgroup, along columns: the lanes of a SIMD group on a software GPU.
 pub const UNITS: u32 = 4;
@@ -60,9 +60,9 @@ pub fn dense_kernel<L: Float, R: Float>(
     store(out, &sums, batch * m * (n / 4), m, n, tile);
 }
 
-/// `x W^T` (along `k`) or `x W` (along the edges) for a packed `W`; see [`dense_kernel`].
+/// `x W^T` (along `k`) or `x W` (along the edges) for a quantized `W`; see [`dense_kernel`].
 #[cube(launch_unchecked)]
-pub fn packed_kernel<E: Float, N: Size>(
+pub fn quantized_kernel<E: Float, N: Size>(
     x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
@@ -73,12 +73,12 @@ pub fn packed_kernel<E: Float, N: Size>(
     word_pitch: usize,
     scale_pitch: usize,
     #[comptime] tile: Tile,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] along: Along,
     #[define(E)] _element: ElemType,
 ) {
     let mut sums = zeros(comptime!(tile.rows * tile.columns));
-    add_packed(
+    add_quantized(
         &mut sums,
         x,
         words,
@@ -95,10 +95,10 @@ pub fn packed_kernel<E: Float, N: Size>(
     store(out, &sums, 0usize, m, n, tile);
 }
 
-/// Like [`packed_kernel`], plus the product of `low` `[m, r]`, scaled, and `adapter`: `[n, r]` along `k`, `[r, n]`
+/// Like [`quantized_kernel`], plus the product of `low` `[m, r]`, scaled, and `adapter`: `[n, r]` along `k`, `[r, n]`
 /// along the edges.
 #[cube(launch_unchecked)]
-pub fn packed_low_rank_kernel<E: Float, N: Size>(
+pub fn quantized_low_rank_kernel<E: Float, N: Size>(
     x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
@@ -113,7 +113,7 @@ pub fn packed_low_rank_kernel<E: Float, N: Size>(
     rank_steps: usize,
     scaling: f32,
     #[comptime] tile: Tile,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] along: Along,
     #[define(E)] _element: ElemType,
 ) {
@@ -143,7 +143,7 @@ pub fn packed_low_rank_kernel<E: Float, N: Size>(
     for i in 0..comptime!(tile.rows * tile.columns) {
         sums[i] = sums[i] * scaling;
     }
-    add_packed(
+    add_quantized(
         &mut sums,
         x,
         words,
@@ -211,9 +211,9 @@ fn add_dense<L: Float, R: Float>(
     }
 }
 
-/// Adds the product of `x` and a packed weight.
+/// Adds the product of `x` and a quantized weight.
 #[cube]
-fn add_packed<E: Float, N: Size>(
+fn add_quantized<E: Float, N: Size>(
     sums: &mut Array<f32>,
     x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
@@ -224,7 +224,7 @@ fn add_packed<E: Float, N: Size>(
     word_pitch: usize,
     scale_pitch: usize,
     #[comptime] tile: Tile,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] along: Along,
 ) {
     let row = tile_row(tile);
@@ -255,11 +255,11 @@ fn add_packed<E: Float, N: Size>(
             let place = only(&columns, i);
             if comptime!(along == Along::K) {
                 let scale = only(&scale_columns, i);
-                let y = load_packed_along_k(words, scales, &place, &scale, step, kind);
+                let y = load_quantized_along_k(words, scales, &place, &scale, step, kind);
                 multiply_add(sums, &x, &y, i, tile);
             } else {
                 let block = block_of(columns[0], kind);
-                let y = load_packed_along_edges(
+                let y = load_quantized_along_edges(
                     words,
                     scales,
                     &place,

@@ -9,9 +9,9 @@ mod stage;
 use cubecl::{ir::ElemType, prelude::*};
 use half::f16;
 
-use self::stage::{stage_dense, stage_packed};
+use self::stage::{stage_dense, stage_quantized};
 use super::super::operand::{Along, Four};
-use crate::packed::PackedKind;
+use crate::quantized::WeightKind;
 
 /// Rows and columns of a workgroup's tile.
 pub const TILE: usize = 64;
@@ -63,9 +63,9 @@ pub fn dense_kernel<L: Float, R: Float>(
     store(out, &sums, batch * m * n, m, n);
 }
 
-/// Like [`super::register::packed_kernel`], but halves are multiplied as halves; their sums are still f32.
+/// Like [`super::register::quantized_kernel`], but halves are multiplied as halves; their sums are still f32.
 #[cube(launch_unchecked)]
-pub fn packed_kernel<E: Float, N: Size>(
+pub fn quantized_kernel<E: Float, N: Size>(
     x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
@@ -75,13 +75,13 @@ pub fn packed_kernel<E: Float, N: Size>(
     steps: usize,
     word_pitch: usize,
     scale_pitch: usize,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] along: Along,
     #[define(E)] _element: ElemType,
 ) {
     let mut tiles = Shared::<[Vector<E, Four>]>::new_slice(comptime!(2 * TILE * DEPTH));
     let mut sums = zeros();
-    add_packed(
+    add_quantized(
         &mut sums,
         &mut tiles,
         x,
@@ -98,10 +98,10 @@ pub fn packed_kernel<E: Float, N: Size>(
     store(out, &sums, 0usize, m, n);
 }
 
-/// Like [`super::register::packed_low_rank_kernel`]. The low-rank product is in f32: its factors start near zero, where
+/// Like [`super::register::quantized_low_rank_kernel`]. The low-rank product is in f32: its factors start near zero, where
 /// halves are coarse.
 #[cube(launch_unchecked)]
-pub fn packed_low_rank_kernel<E: Float, N: Size>(
+pub fn quantized_low_rank_kernel<E: Float, N: Size>(
     x: &Tensor<Vector<E, Four>>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
@@ -115,7 +115,7 @@ pub fn packed_low_rank_kernel<E: Float, N: Size>(
     scale_pitch: usize,
     rank_steps: usize,
     scaling: f32,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] along: Along,
     #[comptime] is_half: bool,
     #[define(E)] _element: ElemType,
@@ -148,7 +148,7 @@ pub fn packed_low_rank_kernel<E: Float, N: Size>(
     }
     if comptime!(is_half) {
         let mut halves = Shared::<[Vector<f16, Four>]>::new_slice(comptime!(2 * TILE * DEPTH));
-        add_packed(
+        add_quantized(
             &mut sums,
             &mut halves,
             x,
@@ -163,7 +163,7 @@ pub fn packed_low_rank_kernel<E: Float, N: Size>(
             along,
         );
     } else {
-        add_packed(
+        add_quantized(
             &mut sums,
             &mut tiles,
             x,
@@ -244,9 +244,9 @@ fn add_dense<L: Float, R: Float>(
     }
 }
 
-/// Adds the product of `x` and a packed weight, in the number type of the tiles.
+/// Adds the product of `x` and a quantized weight, in the number type of the tiles.
 #[cube]
-fn add_packed<E: Float, C: Float, N: Size>(
+fn add_quantized<E: Float, C: Float, N: Size>(
     sums: &mut Array<f32>,
     tiles: &mut Shared<[Vector<C, Four>]>,
     x: &Tensor<Vector<E, Four>>,
@@ -257,7 +257,7 @@ fn add_packed<E: Float, C: Float, N: Size>(
     steps: usize,
     word_pitch: usize,
     scale_pitch: usize,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] along: Along,
 ) {
     for block in 0..steps.div_ceil(DEPTH) {
@@ -276,7 +276,7 @@ fn add_packed<E: Float, C: Float, N: Size>(
                 Along::K,
             );
         } else {
-            stage_packed(
+            stage_quantized(
                 tiles,
                 words,
                 scales,

@@ -5,12 +5,12 @@ use cubecl::prelude::*;
 
 use super::{
     super::super::operand::{
-        Along, Four, block_of, edges_per_group, load_dense, load_packed_along_edges,
-        load_packed_along_k, places,
+        Along, Four, block_of, edges_per_group, load_dense, load_quantized_along_edges,
+        load_quantized_along_k, places,
     },
     DEPTH, TILE,
 };
-use crate::packed::PackedKind;
+use crate::quantized::WeightKind;
 
 /// Loads four edges at one step: neighboring units take neighbors in memory. Steps past the end are zeros.
 #[cube]
@@ -35,9 +35,9 @@ pub fn stage_dense<E: Float, C: Float>(
     put(tiles, base + depth * TILE + edge, &edges, step < steps);
 }
 
-/// Like [`stage_dense`], for the right side from packed words, with as many edges as are stored together.
+/// Like [`stage_dense`], for the right side from quantized words, with as many edges as are stored together.
 #[cube]
-pub fn stage_packed<C: Float, N: Size>(
+pub fn stage_quantized<C: Float, N: Size>(
     tiles: &mut Shared<[Vector<C, Four>]>,
     words: &Tensor<Vector<u32, N>>,
     scales: &Tensor<u32>,
@@ -48,7 +48,7 @@ pub fn stage_packed<C: Float, N: Size>(
     steps: usize,
     word_pitch: usize,
     scale_pitch: usize,
-    #[comptime] kind: PackedKind,
+    #[comptime] kind: WeightKind,
     #[comptime] along: Along,
 ) {
     let together = comptime!(if along == Along::K {
@@ -65,11 +65,11 @@ pub fn stage_packed<C: Float, N: Size>(
         let places = places(first + edge, limit, word_pitch, along, together, together);
         let to = TILE * DEPTH + depth * TILE + edge;
         if comptime!(along == Along::K) {
-            let edges = load_packed_along_k(words, scales, &places, &scale_places, at, kind);
+            let edges = load_quantized_along_k(words, scales, &places, &scale_places, at, kind);
             put(tiles, to, &edges, step < steps);
         } else {
             let block = block_of(places[0], kind);
-            let edges = load_packed_along_edges(
+            let edges = load_quantized_along_edges(
                 words,
                 scales,
                 &places,

@@ -1,4 +1,4 @@
-//! Products with packed weights, unpacked in registers: forward `x W^T`, and `dy W` for the gradient of the input; with
+//! Products with quantized weights, unpacked in registers: forward `x W^T`, and `dy W` for the gradient of the input; with
 //! or without a low-rank addend in the same launch.
 
 use burn::{backend::ops::FloatTensorOps, tensor::DType};
@@ -17,8 +17,8 @@ use super::{
     unpack::unpack,
 };
 use crate::{
-    operand::{Addend, PackedOperand},
-    packed::{BLOCK, PackedKind},
+    operand::{Addend, QuantizedOperand},
+    quantized::{BLOCK, WeightKind},
 };
 
 /// The factors of a low-rank addend, and its scaling; see [`Addend::LowRank`].
@@ -34,7 +34,7 @@ struct Geometry {
     /// Vectors of words, and scales, of a row.
     word_pitch: usize,
     scale_pitch: usize,
-    kind: PackedKind,
+    kind: WeightKind,
     along: Along,
 }
 
@@ -42,7 +42,7 @@ struct Geometry {
 /// halves if `x` is.
 pub fn product(
     x: CubeTensor,
-    weight: PackedOperand<CubeBackend>,
+    weight: QuantizedOperand<CubeBackend>,
     along: Along,
     addend: Addend<CubeBackend>,
 ) -> CubeTensor {
@@ -71,7 +71,7 @@ pub fn product(
 fn product_by(
     variant: Variant,
     x: CubeTensor,
-    weight: PackedOperand<CubeBackend>,
+    weight: QuantizedOperand<CubeBackend>,
     along: Along,
     addend: Option<LowRank>,
 ) -> CubeTensor {
@@ -85,7 +85,7 @@ fn product_by(
         let dense = unpack(weight, along == Along::K);
         return cast(matmul_by(variant, x, dense), dtype);
     }
-    let PackedOperand {
+    let QuantizedOperand {
         words,
         scales,
         kind,
@@ -108,7 +108,7 @@ fn product_by(
 }
 
 /// Whether a product with this weight can include the low-rank addend whose `u` is `[m, r]`.
-fn fuses(weight: &PackedOperand<CubeBackend>, u: &CubeTensor) -> bool {
+fn fuses(weight: &QuantizedOperand<CubeBackend>, u: &CubeTensor) -> bool {
     let ([_, r], [rows, cols]) = (u.meta.shape().dims(), weight.shape());
     let sizes = [r, rows, cols];
     u.meta.shape().num_elements() > 0 && sizes.iter().all(|size| size.is_multiple_of(4))
@@ -135,8 +135,8 @@ fn launch(
     unsafe {
         match variant {
             Variant::Register => {
-                let tile = packed_tile(sizes);
-                register::packed_kernel::launch_unchecked(
+                let tile = quantized_tile(sizes);
+                register::quantized_kernel::launch_unchecked(
                     &client,
                     sizes.register_count(tile),
                     CubeDim::new_1d(register::UNITS),
@@ -157,7 +157,7 @@ fn launch(
                 );
             }
             Variant::Shared => {
-                shared::packed_kernel::launch_unchecked(
+                shared::quantized_kernel::launch_unchecked(
                     &client,
                     sizes.shared_count(),
                     CubeDim::new_1d(shared::UNITS),
@@ -203,8 +203,8 @@ fn launch_low_rank(
     unsafe {
         match variant {
             Variant::Register => {
-                let tile = packed_tile(sizes);
-                register::packed_low_rank_kernel::launch_unchecked(
+                let tile = quantized_tile(sizes);
+                register::quantized_low_rank_kernel::launch_unchecked(
                     &client,
                     sizes.register_count(tile),
                     CubeDim::new_1d(register::UNITS),
@@ -229,7 +229,7 @@ fn launch_low_rank(
                 );
             }
             Variant::Shared => {
-                shared::packed_low_rank_kernel::launch_unchecked(
+                shared::quantized_low_rank_kernel::launch_unchecked(
                     &client,
                     sizes.shared_count(),
                     CubeDim::new_1d(shared::UNITS),
@@ -257,8 +257,8 @@ fn launch_low_rank(
     }
 }
 
-/// A tile whose columns lie within one block of a packed row.
-fn packed_tile(sizes: Sizes) -> register::Tile {
+/// A tile whose columns lie within one block of a quantized row.
+fn quantized_tile(sizes: Sizes) -> register::Tile {
     register::Tile {
         columns: 16,
         ..sizes.tile()

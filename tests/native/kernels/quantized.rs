@@ -1,13 +1,15 @@
-//! Packed weights: unpacked, multiplied, and multiplied with a low-rank addend.
+//! Quantized weights: unpacked, multiplied, and multiplied with a low-rank addend.
 
 use burn::tensor::Device;
 use engine::{
     kernels::LowRank,
-    weights::packed::{PackedKind, PackedMatrix},
+    weights::quantized::{QuantizedMatrix, WeightKind},
 };
 use half::f16;
 
-use super::{Numbers, TOLERANCE, on_device, packed_shape, packed_variants, size, tensor, values};
+use super::{
+    Numbers, TOLERANCE, on_device, packed_shape, quantized_variants, size, tensor, values,
+};
 use crate::{
     device::{device, random, say},
     reference::{Array, KINDS, Random},
@@ -18,7 +20,7 @@ pub async fn every_kind_is_unpacked(_: Numbers) {
     let mut random = random();
     for kind in KINDS {
         let [rows, cols] = packed_shape(&mut random, kind, false);
-        let (matrix, weights) = random.packed(kind, rows, cols);
+        let (matrix, weights) = random.quantized(kind, rows, cols);
         check_unpacked(matrix, &weights, 1e-6, &device).await;
     }
 }
@@ -53,12 +55,12 @@ pub async fn every_half_is_unpacked_exactly(_: Numbers) {
     let f16_value: fn(u16) -> f64 = |bits| f16::from_bits(bits).to_f64();
     let bf16_value: fn(u16) -> f64 = |bits| half::bf16::from_bits(bits).to_f64();
     for (kind, halves, value) in [
-        (PackedKind::F16, f16s, f16_value),
-        (PackedKind::Bf16, bf16s, bf16_value),
+        (WeightKind::F16, f16s, f16_value),
+        (WeightKind::Bf16, bf16s, bf16_value),
     ] {
         let (rows, cols) = (128, halves.len() / 128);
         let pair = |pair: &[u16]| u32::from(pair[0]) | (u32::from(pair[1]) << 16);
-        let matrix = PackedMatrix {
+        let matrix = QuantizedMatrix {
             kind,
             rows,
             cols,
@@ -70,10 +72,15 @@ pub async fn every_half_is_unpacked_exactly(_: Numbers) {
     }
 }
 
-async fn check_unpacked(matrix: PackedMatrix, weights: &Array<2>, tolerance: f64, device: &Device) {
-    let packed = on_device(&matrix, device);
+async fn check_unpacked(
+    matrix: QuantizedMatrix,
+    weights: &Array<2>,
+    tolerance: f64,
+    device: &Device,
+) {
+    let quantized = on_device(&matrix, device);
     for transposed in [false, true] {
-        let actual = packed.unpack(transposed);
+        let actual = quantized.unpack(transposed);
         let expected = if transposed {
             weights.transposed()
         } else {
@@ -85,18 +92,18 @@ async fn check_unpacked(matrix: PackedMatrix, weights: &Array<2>, tolerance: f64
     }
 }
 
-pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
+pub async fn quantized_products_equal_dense_ones(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
     let mut largest = 0.0f64;
-    for variant in packed_variants() {
+    for variant in quantized_variants() {
         for kind in KINDS {
             for (rows_of_x, by_four) in [(1..5, true), (5..9, true), (9..70, true), (1..40, false)]
             {
                 let [rows, cols] = packed_shape(&mut random, kind, by_four);
                 let n = random.size(rows_of_x);
-                let (matrix, weights) = random.packed(kind, rows, cols);
-                let packed = on_device(&matrix, &device);
+                let (matrix, weights) = random.quantized(kind, rows, cols);
+                let quantized = on_device(&matrix, &device);
                 let x = numbers.array(&mut random, [n, cols]);
                 let dy = numbers.array(&mut random, [n, rows]);
                 let tolerance = numbers.tolerance(TOLERANCE);
@@ -105,11 +112,15 @@ pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
                     largest = largest.max(expected.assert_values_close(what, actual, tolerance));
                 };
                 let expected = x.matmul(&weights.transposed());
-                let actual = packed.forward(numbers.tensor(&x, &device), None);
+                let actual = quantized.forward(numbers.tensor(&x, &device), None);
                 check(&what, &expected, &values(actual).await);
                 let view = numbers.tensor(&x.transposed(), &device).transpose();
-                check(&what, &expected, &values(packed.forward(view, None)).await);
-                let actual = packed.backward(numbers.tensor(&dy, &device), None);
+                check(
+                    &what,
+                    &expected,
+                    &values(quantized.forward(view, None)).await,
+                );
+                let actual = quantized.backward(numbers.tensor(&dy, &device), None);
                 let expected = dy.matmul(&weights);
                 check(
                     &format!("{what}, backward"),
@@ -119,15 +130,15 @@ pub async fn packed_products_equal_dense_ones(numbers: Numbers) {
             }
         }
     }
-    say(&format!("packed products within {largest:.1e}"));
+    say(&format!("quantized products within {largest:.1e}"));
 }
 
 /// The smallest and largest scales in f16, which must survive factors shrunk by powers of two. Only in single
 /// precision: such weights do not fit into halves.
-pub async fn packed_products_keep_extreme_scales(_: Numbers) {
+pub async fn quantized_products_keep_extreme_scales(_: Numbers) {
     let device = device().await;
     let mut random = random();
-    for variant in packed_variants() {
+    for variant in quantized_variants() {
         for (kind, scale) in KINDS
             .into_iter()
             .filter(|kind| kind.has_scales())
@@ -135,31 +146,31 @@ pub async fn packed_products_keep_extreme_scales(_: Numbers) {
         {
             let [rows, cols] = packed_shape(&mut random, kind, true);
             let (matrix, weights) = random.packed_with(kind, rows, cols, |_| (scale, scale));
-            let packed = on_device(&matrix, &device);
+            let quantized = on_device(&matrix, &device);
             // Brought to ordinary size by the other side.
             let factor = 1.0 / (scale.to_f64() * 256.0);
             let x = random.array([3, cols]).times(factor);
             let x = Array::from_fn(x.shape, |i| f64::from(x.values[i] as f32));
             let expected = x.matmul(&weights.transposed());
-            let actual = values(packed.forward(tensor(&x, &device), None)).await;
+            let actual = values(quantized.forward(tensor(&x, &device), None)).await;
             let what = format!("{variant}: {kind:?} by {scale:e}");
             expected.assert_values_close(&what, &actual, TOLERANCE);
         }
     }
 }
 
-pub async fn a_low_rank_product_is_added_to_a_packed_one(numbers: Numbers) {
+pub async fn a_low_rank_product_is_added_to_a_quantized_one(numbers: Numbers) {
     let device = device().await;
     let mut random = random();
-    for variant in packed_variants() {
+    for variant in quantized_variants() {
         for (kind, by_four) in KINDS
             .into_iter()
             .flat_map(|kind| [(kind, true), (kind, false)])
         {
             let [rows, cols] = packed_shape(&mut random, kind, by_four);
             let (n, r) = (random.size(1..40), size(&mut random, 1..20, by_four));
-            let (matrix, weights) = random.packed(kind, rows, cols);
-            let packed = on_device(&matrix, &device);
+            let (matrix, weights) = random.quantized(kind, rows, cols);
+            let quantized = on_device(&matrix, &device);
             let scaling = f64::from(random.unit());
             let x = numbers.array(&mut random, [n, cols]);
             let dy = numbers.array(&mut random, [n, rows]);
@@ -174,10 +185,10 @@ pub async fn a_low_rank_product_is_added_to_a_packed_one(numbers: Numbers) {
             let what = format!("{variant}: {kind:?}, {n} rows by {rows}x{cols}, rank {r}");
             let base = x.matmul(&weights.transposed());
             let expected = base.plus(&u.matmul(&b.transposed()).times(scaling));
-            let actual = packed.forward(numbers.tensor(&x, &device), Some(low_rank(&b)));
+            let actual = quantized.forward(numbers.tensor(&x, &device), Some(low_rank(&b)));
             expected.assert_values_close(&what, &values(actual).await, tolerance);
             let expected = dy.matmul(&weights).plus(&u.matmul(&a).times(scaling));
-            let actual = packed.backward(numbers.tensor(&dy, &device), Some(low_rank(&a)));
+            let actual = quantized.backward(numbers.tensor(&dy, &device), Some(low_rank(&a)));
             let what = format!("{what}, backward");
             expected.assert_values_close(&what, &values(actual).await, tolerance);
         }

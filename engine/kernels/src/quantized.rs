@@ -6,19 +6,19 @@
 //! kinds have one scale word per block of 32 weights: the low half is the bits of the f16 `d`, the high half those of
 //! the f16 `m` (zero for the kinds without one).
 //!
-//! What differs from kind to kind is said once, in [`PackedKind::format`]; codecs and kernels go by it.
+//! What differs from kind to kind is said once, in [`WeightKind::format`]; codecs and kernels go by it.
 
 mod format;
 
-pub use format::{Blocks, FloatKind, Format, Numbers, PackedKind, Stored};
+pub use format::{Blocks, FloatKind, Format, Numbers, Stored, WeightKind};
 
 /// Weights that share one scale.
 pub const BLOCK: usize = 32;
 
-/// A matrix `[rows, cols]` of frozen weights, packed. `rows` are output features, as in HF's `Linear.weight`.
+/// A matrix `[rows, cols]` of frozen weights, quantized. `rows` are output features, as in HF's `Linear.weight`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackedMatrix {
-    pub kind: PackedKind,
+pub struct QuantizedMatrix {
+    pub kind: WeightKind,
     pub rows: usize,
     pub cols: usize,
     /// `[rows, ceil(cols / weights_per_word)]`
@@ -28,7 +28,7 @@ pub struct PackedMatrix {
 }
 
 /// Unpacks one row: `words` and `scales` are the row's, `out` has `cols` elements.
-pub fn unpack_row(kind: PackedKind, words: &[u32], scales: &[u32], out: &mut [f32]) {
+pub fn unpack_row(kind: WeightKind, words: &[u32], scales: &[u32], out: &mut [f32]) {
     let Format { bits, numbers, .. } = kind.format();
     let per_word = kind.weights_per_word();
     let mask = u32::MAX >> (32 - bits);

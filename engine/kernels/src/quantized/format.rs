@@ -4,7 +4,7 @@ use super::BLOCK;
 
 /// How the weights of a matrix are stored; named after GGUF's types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PackedKind {
+pub enum WeightKind {
     Q4_0,
     Q4_1,
     Q5_0,
@@ -22,7 +22,7 @@ pub struct Format {
     pub name: &'static str,
     /// The number of the type in a GGUF file.
     pub ggml_type: u32,
-    /// Bits of a field of a packed word.
+    /// Bits of a field of a quantized word.
     pub bits: u32,
     pub numbers: Numbers,
 }
@@ -65,7 +65,7 @@ pub enum Stored {
     SignedBytes,
 }
 
-impl PackedKind {
+impl WeightKind {
     pub const ALL: [Self; 8] = [
         Self::Q4_0,
         Self::Q4_1,
