@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `rows` | the file of rows, read in slices |
 //! | `encode`, `turn` | a row's tokens and which of them are learned; the assistant's turns in rendered text |
+//! | `texts` | every text of a row in which a special token may be spelled out |
 //! | `prepare`, `preamble` | all rows under one set of settings, with counts; how most conversations begin |
 //! | `shuffle`, `pack`, `batch` | every order drawn from a seed; rows in bins; tensors' worth of ids |
 //! | `keep` | general prompts that show what a run made the model forget |
@@ -26,6 +27,7 @@ pub mod prepare;
 pub mod rows;
 pub mod sequence;
 pub mod shuffle;
+mod texts;
 pub mod turn;
 
 pub use batch::{Batch, BatchSchedule};

@@ -72,7 +72,7 @@ impl AdapterFiles {
         let file = given.weights()?;
         let incoming = match file.1 {
             Content::Gguf => Incoming::of_gguf(&file.0, shape).await?,
-            _ => Incoming::of_safetensors(&file.0, given.config().await?).await?,
+            _ => Incoming::of_safetensors(&file.0, given.config(&file.0.name).await?).await?,
         };
         let (file, Incoming { config, tensors }) = (file.0, incoming);
         let entries: Vec<TensorEntry> = tensors.iter().map(|tensor| tensor.entry.clone()).collect();

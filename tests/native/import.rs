@@ -212,7 +212,11 @@ impl Forged {
     pub fn new(case: &str) -> Self {
         let config = fixture::json(&format!("strangers/{case}/adapter_config.json"));
         let bytes = file::bytes(&format!("strangers/{case}/adapter_model.safetensors"));
-        let read = SafeTensors::deserialize(&bytes).unwrap();
+        Self::read(config, &bytes)
+    }
+
+    fn read(config: Value, bytes: &[u8]) -> Self {
+        let read = SafeTensors::deserialize(bytes).unwrap();
         let tensors = read.iter().map(|(name, view)| {
             (
                 name.to_owned(),
@@ -225,6 +229,15 @@ impl Forged {
             config,
             tensors: tensors.collect(),
         }
+    }
+
+    /// One of ours, with random numbers.
+    fn of(spec: &AdapterSpec, model: &Model) -> Self {
+        let (form, parameters) = make(spec, model, &mut Random::new());
+        let shape = ModelShape::from(&model.config);
+        let tensors = form.tensors(&parameters);
+        let [adapter, config] = adapter_files(spec, &shape, "base", &tensors).unwrap();
+        Self::read(serde_json::from_slice(&config.1).unwrap(), &adapter.1)
     }
 
     pub fn set(mut self, key: &str, value: Value) -> Self {
@@ -347,6 +360,140 @@ fn a_bad_adapter_is_refused_with_every_reason() {
     );
 }
 
+/// PEFT saves every module whose path ends with a name, so `norm` means all norms of a model.
+#[test]
+fn saved_modules_are_those_whose_paths_end_so() {
+    let spec = AdapterSpec {
+        train_norms: true,
+        ..AdapterSpec::default()
+    };
+    let of_queries = || {
+        let name = "base_model.model.model.layers.0.self_attn.q_norm.weight";
+        (name.to_owned(), Dtype::F32, vec![8], vec![0; 32])
+    };
+    for name in ["tiny", "qwen3"] {
+        let model = block_on(golden::model(name, &Device::flex()));
+        let saving = |names: Value| Forged::of(&spec, &model).set("modules_to_save", names);
+        for all in [
+            json!(["input_layernorm", "post_attention_layernorm", "norm"]),
+            json!(["norm"]),
+            json!(["layernorm", "model.norm"]),
+        ] {
+            let files = open(saving(all.clone()).files(), &model).unwrap();
+            assert!(files.spec.train_norms && !files.spec.train_head, "{all}");
+        }
+        for (other, reason) in [
+            (json!(["input_layernorm"]), "only all together"),
+            (json!(["model.norm"]), "only all together"),
+            (json!(["norm", "score"]), "only all together"),
+            (json!(["norm", "q_proj"]), "only all together"),
+            (json!(["norm", "embed_tokens"]), "embedding"),
+        ] {
+            let mismatches = saving(other.clone()).mismatches(&model);
+            assert_eq!(mismatches.len(), 1, "{other}: {mismatches:?}");
+            assert!(mismatches[0].to_string().contains(reason), "{other}");
+        }
+        // What PEFT leaves of a Qwen3 whose every norm was trained.
+        let mut with_heads = saving(json!(["norm"]));
+        with_heads.tensors.push(of_queries());
+        let mismatches = with_heads.mismatches(&model);
+        assert_eq!(mismatches.len(), 1, "{mismatches:?}");
+        let is_told = mismatches[0].to_string().contains("q_norm and k_norm");
+        assert_eq!(is_told, name == "qwen3");
+    }
+}
+
+#[test]
+fn of_several_configs_the_one_beside_the_weights_counts() {
+    let odd = block_on(golden::model("odd", &Device::flex()));
+    let good = Forged::new("lora");
+    let config = |alpha: usize| {
+        let mut config = good.config.clone();
+        config["lora_alpha"] = json!(alpha);
+        config.to_string()
+    };
+    let tensors = file::bytes("strangers/lora/adapter_model.safetensors");
+    let opened = |names: [&str; 2], weights: &str| {
+        let mut files = vec![named(weights, &*tensors)];
+        files.push(named(names[0], config(3)));
+        files.push(named(names[1], config(7)));
+        open(files, &odd)
+    };
+    let (beside, aside) = ("a/adapter_config.json", "b/adapter_config.json");
+    for (names, weights, expected, unused) in [
+        ([beside, aside], "a/adapter_model.safetensors", 3.0, aside),
+        ([aside, beside], "a/adapter_model.safetensors", 7.0, aside),
+        (
+            ["adapter_config.json", "old.json"],
+            "adapter_model.safetensors",
+            3.0,
+            "old.json",
+        ),
+    ] {
+        let files = opened(names, weights).unwrap();
+        assert_eq!(files.spec.lora_alpha, expected, "{names:?}");
+        assert_eq!(files.unused_files, [unused]);
+    }
+    for (names, weights) in [
+        ([beside, aside], "c/adapter_model.safetensors"),
+        ([beside, aside], "adapter_model.safetensors"),
+        (["one.json", "two.json"], "adapter_model.safetensors"),
+        (
+            ["adapter_config.json", "adapter_config.json"],
+            "adapter_model.safetensors",
+        ),
+    ] {
+        let error = opened(names, weights).map(drop).unwrap_err().to_string();
+        for name in names {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_list_of_layers_means_all() {
+    let odd = block_on(golden::model("odd", &Device::flex()));
+    for all in [json!(null), json!([]), json!([0, 1, 2, 3])] {
+        let forged = Forged::new("lora").set("layers_to_transform", all);
+        let spec = open(forged.files(), &odd).unwrap().spec;
+        assert_eq!(spec.layers_to_transform, None);
+    }
+}
+
+/// PEFT's `get_pattern_key` returns the first key of the file that matches, however short it is.
+#[test]
+fn of_several_patterns_the_first_in_the_file_counts() {
+    let tiny = block_on(golden::model("tiny", &Device::flex()));
+    let alphas = |pattern: &str| {
+        let pattern: Value = serde_json::from_str(pattern).unwrap();
+        let forged = Forged::new("lora.patterns").set("alpha_pattern", pattern);
+        let spec = open(forged.files(), &tiny).unwrap().spec;
+        [0, 1].map(|layer| spec.alpha(layer, TargetModule::QProj))
+    };
+    let path = "model.layers.1.self_attn.q_proj";
+    for (pattern, expected) in [
+        (
+            r#"{"q_proj": 2.5, "layers.1.self_attn.q_proj": 5}"#.to_owned(),
+            [2.5, 2.5],
+        ),
+        (
+            r#"{"layers.1.self_attn.q_proj": 5, "q_proj": 2.5}"#.to_owned(),
+            [2.5, 5.0],
+        ),
+        (
+            format!(r#"{{"self_attn.q_proj": 3, "{path}": 5, "q_proj": 2}}"#),
+            [3.0, 3.0],
+        ),
+        (format!(r#"{{"^{path}": 5, "{path}": 7}}"#), [8.0, 5.0]),
+        (format!(r#"{{"q_proj": 2, "^{path}": 7}}"#), [2.0, 2.0]),
+    ] {
+        assert_eq!(alphas(&pattern), expected, "{pattern}");
+    }
+    // Nothing may come before `^`, so this key names no module.
+    let anchored = Forged::new("lora.patterns").set("alpha_pattern", json!({"^q_proj": 5}));
+    assert_eq!(anchored.mismatches(&tiny)[0].place(), "alpha_pattern");
+}
+
 #[test]
 fn files_that_are_no_adapter_are_refused() {
     let odd = block_on(golden::model("odd", &Device::flex()));
@@ -366,13 +513,14 @@ fn files_that_are_no_adapter_are_refused() {
         named("b", &*tensors),
     ];
     assert!(told(two).contains("several weights files"));
-    assert!(
-        told(vec![
-            named("a.json", &*config),
-            named("m.bin", b"\x80\x02}q\x00.")
-        ])
-        .contains("pickle")
-    );
+    // Protocol 2, which torch.save writes, and 4, which Python does.
+    for pickle in [&b"\x80\x02}q\x00."[..], b"\x80\x04\x95\x02\x00"] {
+        let files = vec![named("a.json", &*config), named("m.bin", pickle)];
+        assert!(told(files).contains("pickle"));
+    }
+    // A byte order mark before the config is no damage.
+    let marked = [b"\xEF\xBB\xBF", config.as_slice()].concat();
+    assert!(open(pair(marked, tensors.clone()), &odd).is_ok());
     assert!(told(vec![named("x.zip", b"PK\x03\x04 and no more")]).contains("archive"));
     // A wrong header, cut off or changed anywhere: refused or read, never a panic.
     let mut random = Random::new();

@@ -133,9 +133,10 @@ impl Record {
             || name.split('/').any(|part| part == "..")
     }
 
-    /// Whether it is a folder, or a file that a program put there for itself, as macOS does.
+    /// Whether it is a folder, or a file that a program put there for itself, as macOS does. A `.` alone is the folder
+    /// itself, which some programs write before every name (`./train.jsonl`).
     pub fn is_aside(&self) -> bool {
-        let is_hidden = |part: &str| part.starts_with('.') || part == "__MACOSX";
+        let is_hidden = |part: &str| (part.starts_with('.') && part != ".") || part == "__MACOSX";
         self.name.ends_with('/') || self.name.split('/').any(is_hidden)
     }
 
@@ -198,4 +199,38 @@ fn little_endian(bytes: &[u8], at: usize, len: usize) -> u64 {
         .iter()
         .rev()
         .fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_files_and_folders_are_aside_and_the_folder_itself_is_not() {
+        for (name, is_aside) in [
+            ("train.jsonl", false),
+            ("./train.jsonl", false),
+            ("data/./train.jsonl", false),
+            (".train.jsonl", true),
+            ("./.train.jsonl", true),
+            (".git/train.jsonl", true),
+            ("__MACOSX/train.jsonl", true),
+            ("../train.jsonl", true),
+            ("./", true),
+            ("data/", true),
+        ] {
+            let name = name.to_owned();
+            let record = Record {
+                num_name_bytes: name.len(),
+                name,
+                is_encrypted: false,
+                method: 0,
+                crc: 0,
+                num_stored_bytes: 0,
+                num_bytes: 0,
+                header_start: 0,
+            };
+            assert_eq!(record.is_aside(), is_aside, "{}", record.name);
+        }
+    }
 }

@@ -18,7 +18,8 @@ pub struct AdapterSpec {
     pub lora_alpha: f64,
     pub lora_dropout: f64,
     pub target_modules: Vec<TargetModule>,
-    /// Ranks of some modules, by name (`q_proj`) or path (`layers.3.self_attn.q_proj`); the longest that fits counts.
+    /// Ranks of some modules, by name (`q_proj`) or path (`layers.3.self_attn.q_proj`); the longest that fits counts. In
+    /// PEFT's files the first that fits counts, so what is read from there names paths where the two differ.
     #[serde(default)]
     pub rank_pattern: BTreeMap<String, usize>,
     /// Alphas of some modules, as [`Self::rank_pattern`].
@@ -161,7 +162,7 @@ impl AdapterSpec {
 /// Whether a pattern's key means a module. PEFT takes it as a regular expression that the end of the module's path must
 /// match; these are plain names.
 pub fn fits_pattern(key: &str, layer: usize, module: TargetModule) -> bool {
-    let path = format!("model.layers.{layer}.{}", module.path());
+    let path = module.path_in_model(layer);
     path.strip_suffix(key)
         .is_some_and(|start| start.is_empty() || start.ends_with('.'))
 }
@@ -229,6 +230,11 @@ impl TargetModule {
             Self::UpProj => "mlp.up_proj",
             Self::DownProj => "mlp.down_proj",
         }
+    }
+
+    /// The module's path inside a model, such as `model.layers.3.self_attn.q_proj`.
+    pub fn path_in_model(self, layer: usize) -> String {
+        format!("model.layers.{layer}.{}", self.path())
     }
 
     /// Input and output features in a block of these widths: `hidden`, all query heads, all key heads, `intermediate`.

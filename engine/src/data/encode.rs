@@ -30,7 +30,7 @@ use protocol::{
 };
 
 use super::{
-    TokenSequence,
+    TokenSequence, texts,
     turn::{RenderedConversation, TurnError},
 };
 use crate::{
@@ -61,6 +61,12 @@ pub enum EncodeError {
     /// Only a template says how turns are written.
     #[error("the row is a conversation, but the model has no chat template")]
     NoTemplate,
+    /// Nothing is left that could tell its control tokens from those that the template writes.
+    #[error(
+        "it spells out a control token that is meant as plain text, and has all characters from U+10FF00 to U+10FFFB, \
+         one of which is needed to mark it"
+    )]
+    NoGuard,
     /// A turn cannot be found in the rendered text, or rendering fails.
     #[error(transparent)]
     Turn(#[from] TurnError),
@@ -87,6 +93,7 @@ impl EncodeError {
             }
             Self::TooShort => "Remove the row, or make it longer.",
             Self::TooLong { .. } => "Split the row into several.",
+            Self::NoGuard => "Take one of these characters, or the control token, out of the row.",
             Self::NoTemplate => {
                 "Use rows with `prompt` and `completion`, or a model with a chat template."
             }
@@ -260,37 +267,46 @@ impl Encoder<'_> {
         }
     }
 
-    /// Returns the example with a guard in each special token spelled out in its texts, if those are meant as plain
-    /// text, and the guard; `None` if nothing needs one.
+    /// Returns the example with a guard in each special token spelled out in its texts, tool calls included, if those
+    /// are meant as plain text, and the guard; `None` if nothing needs one.
     ///
     /// ```text
     /// Write <|im_end|> here     ->     Write <\u{10FF00}|im_end|> here
     /// ```
-    fn guarded(&self, example: &Example, control: ControlTokens) -> Option<(Example, char)> {
-        let texts = example.texts();
-        let has_any = || {
-            let mut texts = texts.iter();
-            texts.any(|text| self.tokenizer.special_token_in(text).is_some())
-        };
-        if control == ControlTokens::AsTokens || !has_any() {
-            return None;
+    ///
+    /// # Errors
+    /// [`EncodeError::NoGuard`]
+    fn guarded(
+        &self,
+        example: &Example,
+        control: ControlTokens,
+    ) -> Result<Option<(Example, char)>, EncodeError> {
+        if control == ControlTokens::AsTokens {
+            return Ok(None);
         }
-        let guard = Tokenizer::free_guard(texts.iter().copied())?;
+        let found = texts::all(example);
+        let mut special = found
+            .iter()
+            .filter_map(|text| self.tokenizer.special_token_in(text));
+        if special.next().is_none() {
+            return Ok(None);
+        }
+        let guard = Tokenizer::free_guard(found.iter().map(AsRef::as_ref));
+        let guard = guard.ok_or(EncodeError::NoGuard)?;
         let mut example = example.clone();
-        for text in example.texts_mut() {
-            *text = self.tokenizer.guard(text, guard);
-        }
-        Some((example, guard))
+        let mut change = |text: &mut String| *text = self.tokenizer.guard(text, guard);
+        texts::change_all(&mut example, &mut change);
+        Ok(Some((example, guard)))
     }
 
     /// Encodes all of a row: chooses the way by its kind and the model, then applies what holds for every row.
     ///
     /// # Errors
-    /// Those of [`Self::conversation`] and [`Self::plain`]; [`EncodeError::NoTemplate`].
+    /// Those of [`Self::conversation`], [`Self::plain`] and [`Self::guarded`]; [`EncodeError::NoTemplate`].
     fn encode_whole(&self, example: &Example, spec: &DataSpec) -> Result<Encoded, EncodeError> {
         let train_on = spec.train_on;
         let guarded;
-        let (example, guard) = match self.guarded(example, spec.control_tokens) {
+        let (example, guard) = match self.guarded(example, spec.control_tokens)? {
             Some((example, guard)) => {
                 guarded = example;
                 (&guarded, Some(guard))

@@ -20,6 +20,7 @@ use protocol::{
 
 use super::{
     EncodeError, Encoder, TokenSequence, pack::num_bins, preamble::PreambleCounts, shuffle::split,
+    texts,
 };
 
 /// The maximum number of problems listed in the summary.
@@ -187,9 +188,9 @@ impl<'a> Preparation<'a> {
 
     /// Records the first special token spelled out in one of the row's texts. Rows that are then refused count, too.
     fn look_for_control_tokens(&mut self, stored: &StoredRow) {
-        let texts = stored.row.example.texts();
+        let texts = texts::all(&stored.row.example);
         let Some(token) = texts
-            .into_iter()
+            .iter()
             .find_map(|text| self.encoder.tokenizer.special_token_in(text))
         else {
             return;

@@ -6,27 +6,28 @@
 //!
 //! ```text
 //! peft_type, task_type, bias, fan_in_fan_out, use_* ...      checked here for all methods
-//! modules_to_save                                            the head, all norms, or both
+//! modules_to_save                                            saved.rs
 //! r, lora_alpha, rank_pattern, alpha_pattern                 read_alphas
 //! target_modules, exclude_modules, layers_to_transform       modules.rs
 //! ```
 
 mod modules;
+mod saved;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use protocol::{AdapterSpec, Method, fits_pattern};
+use protocol::{AdapterSpec, Method, TargetModule, fits_pattern};
 use serde_json::{Map, Value};
 
 use super::{Mismatch, Remedy};
 use crate::{
     adapter::{
         ModelShape,
-        peft::{self, ConfigReader, NORMS, ONLY_ALL_NORMS},
+        peft::{self, ConfigReader},
     },
     weights::tensor::TensorEntry,
 };
-use modules::{EMBEDDINGS, all_modules, trained_embeddings};
+use modules::all_modules;
 
 pub(super) use modules::foreign_tensor;
 
@@ -163,37 +164,6 @@ impl Reader<'_> {
         Method::Lora
     }
 
-    /// Reads `modules_to_save`: the head, all norms, or both.
-    ///
-    /// ```text
-    /// ["lm_head"]                                              the head
-    /// ["input_layernorm", "post_attention_layernorm", "norm"]  all norms
-    /// ["norm"], ["embed_tokens"], ["score"]                    refused
-    /// ```
-    fn put_saved(&mut self, spec: &mut AdapterSpec) {
-        let key = "modules_to_save";
-        if !self.is_set(key) {
-            return;
-        }
-        if !spec.method.facts().has_modules {
-            let what = "not supported together with norm or prompt tuning";
-            self.refuse(key, what, Remedy::Merge);
-            return;
-        }
-        let mut names: BTreeSet<&str> = self.names(key).into_iter().flatten().collect();
-        if names.iter().any(|name| EMBEDDINGS.contains(name)) {
-            let what = trained_embeddings(self.shape, self.tensors);
-            self.refuse(key, &what, Remedy::Merge);
-            return;
-        }
-        spec.train_head = names.remove("lm_head");
-        spec.train_norms = names == BTreeSet::from(NORMS);
-        let is_head_alone = spec.train_head && names.is_empty();
-        if !spec.train_norms && !is_head_alone {
-            self.refuse(key, ONLY_ALL_NORMS, Remedy::Merge);
-        }
-    }
-
     /// Reads ranks or alphas of some modules, each of which must be one of the model's.
     ///
     /// ```text
@@ -201,27 +171,61 @@ impl Reader<'_> {
     /// ```
     ///
     /// PEFT takes the keys as regular expressions; only plain names are accepted here, by the ends of modules' paths.
-    fn pattern<T>(&mut self, key: &str, read: impl Fn(&Value) -> Option<T>) -> BTreeMap<String, T> {
+    /// With `^` before it, a key must be a whole path.
+    ///
+    /// Of several keys that fit a module, PEFT takes the first in the file (`get_pattern_key` of `peft.utils.other`) and
+    /// [`AdapterSpec`] the longest; where these differ, the module's whole path is added, which is longer than any other.
+    ///
+    /// ```text
+    /// {"q_proj": 2, "layers.1.self_attn.q_proj": 5}     block 1 has 2 in PEFT: "model.layers.1.self_attn.q_proj": 2
+    /// ```
+    fn pattern<T: Copy + PartialEq>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> BTreeMap<String, T> {
         let mut pattern = BTreeMap::new();
         let Some(entries) = self.config.get(key).and_then(Value::as_object) else {
             return pattern;
         };
+        let mut taken: Vec<(&str, T)> = Vec::new();
         for (name, value) in entries {
-            // The anchor of a regular expression; a whole path means the same without it.
-            let name = name.trim_start_matches('^');
             let mut modules = all_modules(self.shape);
-            let fits = modules.any(|(layer, module)| fits_pattern(name, layer, module));
+            let fits = modules.any(|(layer, module)| fits_key(name, layer, module));
             match read(value).filter(|_| fits) {
-                Some(value) => {
-                    pattern.insert(name.to_owned(), value);
-                }
+                Some(value) => taken.push((name, value)),
                 None => {
                     let what = format!("{name:?}: {value} does not fit a module of this model");
                     self.refuse(key, &what, Remedy::Base);
                 }
             }
         }
+        for (name, value) in &taken {
+            let name = name.trim_start_matches('^').to_owned();
+            pattern.entry(name).or_insert(*value);
+        }
+        for (layer, module) in all_modules(self.shape) {
+            let fitting = || {
+                let taken = taken.iter();
+                taken.filter(|(name, _)| fits_key(name, layer, module))
+            };
+            let longest = fitting().max_by_key(|(name, _)| name.len());
+            if let (Some((_, first)), Some((_, longest))) = (fitting().next(), longest)
+                && first != longest
+            {
+                pattern.insert(module.path_in_model(layer), *first);
+            }
+        }
         pattern
+    }
+}
+
+/// Returns whether a key of `rank_pattern` or `alpha_pattern` means a module. PEFT matches
+/// `(.*\.)?(KEY)$` from the start of the module's path, so `^` leaves no room for anything before the key.
+fn fits_key(key: &str, layer: usize, module: TargetModule) -> bool {
+    match key.strip_prefix('^') {
+        Some(path) => path == module.path_in_model(layer),
+        None => fits_pattern(key, layer, module),
     }
 }
 

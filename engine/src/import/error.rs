@@ -190,6 +190,9 @@ pub enum ImportError {
     /// More than one file could be the weights.
     #[error("there are several weights files: {}", files.join(", "))]
     SeveralWeights { files: Vec<String> },
+    /// More than one file could be the config, and they may say different things of the same weights.
+    #[error("there are several adapter configs: {}", files.join(", "))]
+    SeveralConfigs { files: Vec<String> },
     /// A GGUF file with a model in it.
     #[error("{file} is a model, not an adapter")]
     NotAnAdapter { file: String },
@@ -282,6 +285,9 @@ impl From<ImportError> for Failure {
                 failure.remedy("Choose adapter_model.safetensors together with adapter_config.json.")
             }
             ImportError::SeveralWeights { .. } => failure.remedy("Choose one adapter at a time."),
+            ImportError::SeveralConfigs { .. } => failure.remedy(
+                "Choose only the adapter_config.json that was saved with the weights, and no other.",
+            ),
             ImportError::Pickle { .. } => {
                 failure.remedy("Save it again as safetensors: load it with PEFT and call `save_pretrained(FOLDER, safe_serialization=True)`.")
             }

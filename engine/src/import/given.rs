@@ -13,15 +13,21 @@
 use serde_json::{Map, Value};
 
 use super::{ImportError, MAX_CONFIG_BYTES, incoming::is_of_mlx, whole};
-use crate::weights::{checkpoint::NamedSource, gguf, json, safetensors};
+use crate::weights::{
+    checkpoint::{NamedSource, is_pickle},
+    gguf, json, safetensors,
+};
 
 /// The names that PEFT and mlx-lm give to the weights' file.
 const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapters.safetensors"];
 
+/// The name that both give to the config.
+const CONFIG: &str = "adapter_config.json";
+
 /// What a file is, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
-    /// Text that begins with `{`, spaces aside.
+    /// Text that begins with `{`, spaces and a byte order mark aside.
     Json,
     /// Eight bytes, then `{`.
     Safetensors,
@@ -43,14 +49,15 @@ impl Content {
     async fn of(file: &NamedSource) -> Result<Self, ImportError> {
         let num_bytes = file.source.num_bytes().min(9) as usize;
         let start = file.source.read(0, num_bytes).await?;
-        let text = start.trim_ascii_start();
+        let text = start.strip_prefix(json::MARK).unwrap_or(&start);
+        let text = text.trim_ascii_start();
         Ok(if start.starts_with(gguf::MAGIC) {
             Self::Gguf
         } else if safetensors::is_start(&start) {
             Self::Safetensors
         } else if text.first() == Some(&b'{') {
             Self::Json
-        } else if start.starts_with(b"\x80\x02") || start.starts_with(b"PK\x03\x04") {
+        } else if is_pickle(&start) || start.starts_with(b"PK\x03\x04") {
             Self::Pickle
         } else {
             Self::Other
@@ -140,35 +147,57 @@ impl Given {
         }
     }
 
-    /// Returns the parsed config; in a whole folder only one JSON file is an adapter's. Where several are, the last
-    /// one counts.
+    /// Returns the parsed config that belongs to the file `weights`; in a whole folder only one JSON file is an
+    /// adapter's. Of several, those in the folder of the weights count, and of these the one that is called as PEFT
+    /// and mlx-lm call it. What is passed over goes to `others`.
     ///
     /// # Errors
-    /// [`ImportError::NoConfig`], or [`ImportError::Config`] for a damaged `adapter_config.json`. Other damaged
-    /// JSON is passed over.
-    pub async fn config(&mut self) -> Result<Map<String, Value>, ImportError> {
-        let mut found: Option<Map<String, Value>> = None;
+    /// [`ImportError::NoConfig`], [`ImportError::SeveralConfigs`], or [`ImportError::Config`] for a damaged
+    /// `adapter_config.json`. Other damaged JSON is passed over.
+    pub async fn config(&mut self, weights: &str) -> Result<Map<String, Value>, ImportError> {
+        let mut found: Vec<(String, Map<String, Value>)> = Vec::new();
         for file in std::mem::take(&mut self.configs) {
-            let is_config = base_name(&file.name) == "adapter_config.json";
+            let is_config = base_name(&file.name) == CONFIG;
             if !is_config && file.source.num_bytes() > MAX_CONFIG_BYTES {
                 self.others.push(file.name);
                 continue;
             }
-            let text = whole(&file, MAX_CONFIG_BYTES).await?;
+            let text = json::without_mark(whole(&file, MAX_CONFIG_BYTES).await?);
             match json::from_slice::<Map<_, _>>(&text) {
-                Ok(map) if map.contains_key("peft_type") || is_of_mlx(&map) => found = Some(map),
+                Ok(map) if map.contains_key("peft_type") || is_of_mlx(&map) => {
+                    found.push((file.name, map));
+                }
                 Ok(_) => self.others.push(file.name),
                 Err(error) if is_config => return Err(ImportError::Config(error)),
                 Err(_) => self.others.push(file.name),
             }
         }
-        found.ok_or_else(|| ImportError::NoConfig {
-            others: self.others.clone(),
-        })
+        let is_beside: &dyn Fn(&str) -> bool = &|name| folder(name) == folder(weights);
+        let is_called_so: &dyn Fn(&str) -> bool = &|name| base_name(name) == CONFIG;
+        for is_better in [is_beside, is_called_so] {
+            if found.len() > 1 && found.iter().any(|(name, _)| is_better(name)) {
+                let aside = found.extract_if(.., |(name, _)| !is_better(name));
+                self.others.extend(aside.map(|(name, _)| name));
+            }
+        }
+        match found.len() {
+            0 => Err(ImportError::NoConfig {
+                others: self.others.clone(),
+            }),
+            1 => Ok(found.remove(0).1),
+            _ => Err(ImportError::SeveralConfigs {
+                files: found.into_iter().map(|(name, _)| name).collect(),
+            }),
+        }
     }
 }
 
 /// Returns the name without the folders before it.
 fn base_name(name: &str) -> &str {
     name.rsplit(['/', '\\']).next().unwrap_or(name)
+}
+
+/// Returns the folders of a name, without the file; nothing for a file that was given alone.
+fn folder(name: &str) -> &str {
+    name.strip_suffix(base_name(name)).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use super::TemplateError;
 
 /// Operators and steps from the outside of an expression to its innermost value. The longest in use have some 60.
 pub const MAX_EXPRESSION_DEPTH: usize = 400;
-/// Brackets inside brackets, counted from 1 for a tag without any. The templates in use have up to 8.
+/// Brackets inside brackets. The templates in use have up to 7.
 pub const MAX_BRACKETS: usize = 40;
 /// Blocks inside blocks; an `elif` counts as one more block. The templates in use have up to 30.
 pub const MAX_BLOCKS: usize = 100;
@@ -131,9 +131,11 @@ pub(super) fn check(source: &str, syntax: &SyntaxConfig) -> Result<(), TemplateE
                     outside,
                     ..Level::default()
                 });
-                if levels.len() > MAX_BRACKETS {
+                // The first level is that of the tag.
+                let count = levels.len() - 1;
+                if count > MAX_BRACKETS {
                     let what = "too many brackets inside each other";
-                    return Err(too_deep(line, what, levels.len(), MAX_BRACKETS));
+                    return Err(too_deep(line, what, count, MAX_BRACKETS));
                 }
             }
             Token::BracketClose | Token::ParenClose | Token::BraceClose if inner > 0 => {
@@ -175,4 +177,23 @@ pub(super) fn check(source: &str, syntax: &SyntaxConfig) -> Result<(), TemplateE
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_brackets_as_the_limit_says_are_read() {
+        let syntax = SyntaxConfig::default();
+        let nest = |count: usize| {
+            let source = format!("{{{{ {}1{} }}}}", "(".repeat(count), ")".repeat(count));
+            check(&source, &syntax)
+        };
+        assert_eq!(nest(MAX_BRACKETS), Ok(()));
+        let Err(TemplateError::TooDeep { count, limit, .. }) = nest(MAX_BRACKETS + 1) else {
+            panic!("one more was read");
+        };
+        assert_eq!((count, limit), (MAX_BRACKETS + 1, MAX_BRACKETS));
+    }
 }

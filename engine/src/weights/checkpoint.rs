@@ -38,7 +38,7 @@ use self::{
 use super::{
     config::{ConfigError, ModelConfig},
     error::{ModelError, TensorProblem},
-    gguf, hash,
+    gguf, hash, json,
     quantized::QuantizedMatrix,
     source::{ByteSource, SourceError},
     tensor::TensorEntry,
@@ -46,6 +46,7 @@ use super::{
 use crate::device::DeviceProfile;
 
 pub use self::foreign::Foreign;
+pub(crate) use self::foreign::is_pickle;
 pub use self::vocabulary::{GgufVocabulary, VocabularyError};
 
 /// A file and what the user calls it, with the folder if one was dropped.
@@ -87,6 +88,14 @@ impl NamedSource {
             });
         }
         self.read(0, num_bytes as usize).await
+    }
+
+    /// Reads all of a JSON file of at most `limit` bytes, without a byte order mark.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_whole`].
+    async fn read_json(&self, limit: u64) -> Result<Vec<u8>, ModelError> {
+        self.read_whole(limit).await.map(json::without_mark)
     }
 }
 

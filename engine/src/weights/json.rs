@@ -6,6 +6,9 @@
 use formats::text::MAX_DEPTH;
 use serde::de::DeserializeOwned;
 
+/// The byte order mark, U+FEFF, in UTF-8.
+pub const MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// Why JSON cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
@@ -37,6 +40,15 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
         line: error.line(),
         column: error.column(),
     })
+}
+
+/// Returns a file's bytes without the byte order mark that some editors put before the text, and that no JSON may
+/// begin with.
+pub fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    bytes
 }
 
 /// Returns the deepest nesting of brackets outside of strings. It is exact for valid JSON, and never too small

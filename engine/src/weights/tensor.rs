@@ -31,19 +31,18 @@ pub struct TensorEntry {
 
 impl TensorEntry {
     /// Returns the number of weights, 1 for a scalar (an empty shape). The parsers refuse shapes whose product
-    /// overflows, except those with a zero among their dimensions, which safetensors allow.
+    /// overflows; an entry that was made otherwise counts as the most there can be.
     pub fn num_weights(&self) -> u64 {
-        self.shape.iter().product()
+        checked_num_weights(&self.shape).unwrap_or(u64::MAX)
     }
 }
 
-/// Returns the product of `shape`, or `None` if it overflows. Shapes are claims of a file, so 2^32 x 2^32 must
-/// not wrap around to a small number.
+/// Returns the product of `shape`, or `None` if it overflows at any dimension. Shapes are claims of a file, so
+/// 2^32 x 2^32 must not wrap around to a small number.
+///
+/// As in the `safetensors` crate, a zero does not excuse what comes before it: `[0, 2^40, 2^40]` is empty, and
+/// `[2^40, 2^40, 0]` is refused.
 pub(crate) fn checked_num_weights(shape: &[u64]) -> Option<u64> {
-    // If a dimension is zero, the product is zero, however large the others are.
-    if shape.contains(&0) {
-        return Some(0);
-    }
     shape
         .iter()
         .try_fold(1u64, |product, &dimension| product.checked_mul(dimension))
@@ -84,4 +83,32 @@ pub(crate) fn check_layout(
         end = end.max(tensor.offset.saturating_add(tensor.num_bytes));
     }
     Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_of_shapes_never_wrap_around() {
+        let large = 1 << 40;
+        for (shape, expected) in [
+            (vec![], Some(1)),
+            (vec![3, 4], Some(12)),
+            (vec![0, large, large], Some(0)),
+            (vec![large, large, 0], None),
+            (vec![1 << 32, 1 << 32], None),
+        ] {
+            assert_eq!(checked_num_weights(&shape), expected, "{shape:?}");
+            let entry = TensorEntry {
+                name: "w".to_owned(),
+                shape,
+                type_name: "F32",
+                kind: Some(WeightKind::F32),
+                offset: 0,
+                num_bytes: 0,
+            };
+            assert_eq!(entry.num_weights(), expected.unwrap_or(u64::MAX));
+        }
+    }
 }

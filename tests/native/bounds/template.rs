@@ -111,10 +111,10 @@ const CHAINS: [Chain; 28] = [
         limit: MAX_BLOCKS - 1,
         ..chain("elif", "{% if x %}", "{% elif x == 'a' %}b", "{% endif %}")
     },
-    nest("parentheses", "(", "1", ")", MAX_BRACKETS - 1),
-    nest("lists", "[", "messages", "]", MAX_BRACKETS - 1),
-    nest("maps", "{'a': ", "messages", "}", MAX_BRACKETS - 1),
-    nest("arguments", "range(", "1", ")", MAX_BRACKETS - 1),
+    nest("parentheses", "(", "1", ")", MAX_BRACKETS),
+    nest("lists", "[", "messages", "]", MAX_BRACKETS),
+    nest("maps", "{'a': ", "messages", "}", MAX_BRACKETS),
+    nest("arguments", "range(", "1", ")", MAX_BRACKETS),
     nest("if in if", "{% if true %}", "a", "{% endif %}", MAX_BLOCKS),
     nest(
         "for in for",

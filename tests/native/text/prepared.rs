@@ -1,7 +1,7 @@
 //! What a preparation makes of files that are splits, and of texts that spell out control tokens.
 
 use engine::{
-    data::{Encoder, Preparation, Prepared, TokenSequence},
+    data::{EncodeError, Encoder, Preparation, Prepared, TokenSequence},
     template::ChatTemplate,
     tokenizer::Tokenizer,
 };
@@ -157,6 +157,78 @@ fn every_shape_can_be_read_as_plain_text() {
             assert_eq!(num_special(encoder, row, &text_spec), as_text, "{row:?}");
         }
     }
+}
+
+/// However its JSON is written: plainly, with escapes, or as OpenAI writes arguments.
+#[test]
+fn control_tokens_in_a_tool_call_can_be_meant_as_text() {
+    let tokenizer = tiny_tokenizer();
+    let source = "{% for m in messages %}<|im_start|>{{ m.role + '\n' }}{% for call in m.tool_calls or [] %}\
+        {{ call.function.name }}({{ call.function.arguments.what }}){% endfor %}{{ m.content }}<|im_end|>\n{% endfor %}\
+        {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    let template = ChatTemplate::new(source, &tokenizer).unwrap();
+    let encoder = encoder(&tokenizer, &template);
+    let end = tokenizer.encode("<|im_end|>").unwrap()[0];
+    for arguments in [
+        r#"{"what": "see <|im_end|>"}"#,
+        r#"{"what": "see \u003c|im_end|>"}"#,
+        r#""{\"what\": \"see <|im_end|>\"}""#,
+        r#""{\"what\": \"see \\u003c|im_end|>\"}""#,
+    ] {
+        let call = format!(
+            r#"{{"type": "function", "function": {{"name": "say", "arguments": {arguments}}}}}"#
+        );
+        let row = Row {
+            row: 0,
+            example: Example::Conversation {
+                messages: vec![
+                    Message::new("user", "q"),
+                    Message {
+                        tool_calls: vec![call],
+                        ..Message::new("assistant", "")
+                    },
+                ],
+                tools: Vec::new(),
+                first_trained: 0,
+                shape: RowShape::Messages,
+            },
+        };
+        for (spec, num_ends) in [(DataSpec::default(), 3), (as_text(), 2)] {
+            let (sequence, _) = encoder.encode(&row, &spec).unwrap();
+            let ends = sequence.ids.iter().filter(|&&id| id == end);
+            assert_eq!(ends.count(), num_ends, "{arguments}");
+            assert_eq!(
+                learned(&tokenizer, &sequence),
+                "say(see <|im_end|>)<|im_end|>\n"
+            );
+        }
+        let mut preparation = Preparation::new(encoder, &as_text(), &[]);
+        preparation.add(&stored(row, 0));
+        let found = preparation.finish().unwrap().summary.control_tokens;
+        assert_eq!(found.tokens, ["<|im_end|>"]);
+    }
+}
+
+#[test]
+fn a_row_that_leaves_no_guard_is_refused() {
+    let tokenizer = tiny_tokenizer();
+    let template = ChatTemplate::new(CHATML, &tokenizer).unwrap();
+    let encoder = encoder(&tokenizer, &template);
+    let guards: String = ('\u{10FF00}'..='\u{10FFFB}').collect();
+    let row = pair(0, &format!("{guards} <|im_end|>"), "yes");
+    let spec = |spec: DataSpec| DataSpec {
+        max_seq_length: 100_000,
+        ..spec
+    };
+    assert_eq!(
+        encoder.encode(&row, &spec(as_text())),
+        Err(EncodeError::NoGuard)
+    );
+    assert!(encoder.encode(&row, &spec(DataSpec::default())).is_ok());
+    // Without a control token there is nothing to guard, and with a character to spare it works.
+    let text = |text: &str| encoder.encode(&pair(0, text, "yes"), &spec(as_text()));
+    assert!(text(&guards).is_ok());
+    assert!(text(&format!("{} <|im_end|>", &guards[4..])).is_ok());
 }
 
 fn prepare(rows: &[(Row, usize)], files: &[FileSummary], spec: &DataSpec) -> Prepared {

@@ -85,14 +85,15 @@ fn a_model_in_parts_is_the_model() {
     let mut files = config_and_tokenizer(&tiny_json(true));
     files.push(named("model.safetensors", whole));
     let expected = numbers(&opened(files));
-    for count in [2, 3, tensors.len()] {
+    for (count, digits) in [(2, 5), (3, 3), (tensors.len(), 5)] {
         for has_index in [false, true] {
             let each = tensors.len().div_ceil(count);
             let mut parts: Vec<NamedSource> = Vec::new();
             let mut weight_map = BTreeMap::new();
             let chunks: Vec<&[Tensor]> = tensors.chunks(each).collect();
             for (index, chunk) in chunks.iter().enumerate() {
-                let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, chunks.len());
+                let (number, all) = (index + 1, chunks.len());
+                let name = format!("model-{number:0digits$}-of-{all:0digits$}.safetensors");
                 weight_map.extend(
                     chunk
                         .iter()
@@ -141,6 +142,17 @@ fn missing_parts_are_named() {
         all(vec![part(2)]),
         FailureKind::ModelFile,
         &["are missing: model-00001-of-00003.safetensors, model-00003-of-00003.safetensors"],
+        "all of the files together",
+    );
+    // Other programs write fewer digits, which the missing ones have as well.
+    let short = |number: usize| {
+        let name = format!("model-{number:03}-of-003.safetensors");
+        named(&name, file_of(&tensors[number..=number]))
+    };
+    refused(
+        all(vec![short(1), short(3)]),
+        FailureKind::ModelFile,
+        &["1 of the model's 3 files of weights is missing: model-002-of-003.safetensors"],
         "all of the files together",
     );
     let index = json!({"weight_map": {"a": "first.safetensors", "b": "second.safetensors"}});

@@ -350,6 +350,67 @@ fn files_beside_the_weights_are_used() {
     }
 }
 
+/// Editors on Windows put a byte order mark before a text.
+#[test]
+fn a_byte_order_mark_before_json_is_passed_over() {
+    let marked = |text: String| [b"\xEF\xBB\xBF", text.as_bytes()].concat();
+    let config = json!({"tokenizer_class": "A", "chat_template": "of the config"}).to_string();
+    let mut files = hf_files(&tiny_json(true), Vec::new());
+    files[1] = named("config.json", marked(tiny_json(true).to_string()));
+    files[2] = named("tokenizer.json", marked(tokenizer_json()));
+    files.push(named("tokenizer_config.json", marked(config.clone())));
+    files.push(named(
+        "generation_config.json",
+        marked(r#"{"eos_token_id": [2, 7], "transformers_version": "5"}"#.to_owned()),
+    ));
+    let model = opened(files);
+    assert!(model.unused_files.is_empty(), "{:?}", model.unused_files);
+    assert_eq!(model.config.eos_token_ids, [2, 7]);
+    assert_eq!(model.chat_template.as_deref(), Some("of the config"));
+    // What is written out again has none.
+    let TokenizerSource::Json {
+        tokenizer_json: json,
+        config_json,
+    } = model.tokenizer
+    else {
+        panic!("the tokenizer is a file of its own");
+    };
+    assert_eq!(json, tokenizer_json().into_bytes());
+    assert_eq!(config_json, Some(config.into_bytes()));
+}
+
+#[test]
+fn templates_for_other_purposes_are_passed_over() {
+    let with = |files: &[(&str, &str)]| {
+        let files = files.iter().map(|(name, text)| named(name, *text));
+        opened(hf_files(&tiny_json(true), files.collect()))
+    };
+    let processors = (
+        "m/chat_template.json",
+        r#"{"chat_template": "a processor's"}"#,
+    );
+    let config = (
+        "m/tokenizer_config.json",
+        r#"{"tokenizer_class": "A", "chat_template": "the config's"}"#,
+    );
+    let own = ("m/chat_template.jinja", "{{ its_own }}");
+    let additional = (
+        "m/additional_chat_templates/tool_use.jinja",
+        "{{ for_tools }}",
+    );
+    for (files, expected, unused) in [
+        (vec![config, processors], "the config's", vec![processors.0]),
+        (vec![processors], "a processor's", vec![]),
+        (vec![own, processors], "{{ its_own }}", vec![processors.0]),
+        (vec![own, additional], "{{ its_own }}", vec![additional.0]),
+        (vec![additional, config], "the config's", vec![additional.0]),
+    ] {
+        let model = with(&files);
+        assert_eq!(model.chat_template.as_deref(), Some(expected), "{files:?}");
+        assert_eq!(model.unused_files, unused, "{files:?}");
+    }
+}
+
 #[test]
 fn redundant_tensors_are_passed_over() {
     let (bytes, _) = tiny_safetensors(WeightKind::F32, "F32", false);

@@ -101,6 +101,8 @@ fn wrong_headers_have_their_own_errors() {
         ("[0]", 16),
         ("[4611686018427387905]", 4),
         ("[4294967296,4294967297]", 16),
+        // Empty, but for a product that overflows on the way.
+        ("[1099511627776,1099511627776,0]", 0),
     ] {
         let error = error(format!(r#"{{"a":{}}}"#, entry(shape, 0, end)));
         assert!(

@@ -139,11 +139,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads `layers_to_transform`, a number or a list; `None` stands for all blocks. Numbers count from 0, and those
-    /// past the model's last block have no effect.
+    /// Reads `layers_to_transform`, a number or a list; `None` stands for all blocks, as an empty list does in PEFT
+    /// (`check_target_module_exists`). Numbers count from 0, and those past the model's last block have no effect.
     fn layers(&mut self) -> Option<BTreeSet<usize>> {
         let layers = match self.config.get("layers_to_transform") {
             None | Some(Value::Null) => return None,
+            Some(Value::Array(list)) if list.is_empty() => return None,
             Some(Value::Array(list)) => list.iter().map(whole).collect(),
             Some(one) => whole(one).map(|one| BTreeSet::from([one])),
         };

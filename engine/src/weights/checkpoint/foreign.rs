@@ -10,6 +10,8 @@
 //! notes.bin           just text         the name would say pickle, but it is text: a text file
 //! ```
 
+use crate::weights::json::MARK;
+
 /// What a file that we cannot use is. A static description: nothing in it comes from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
@@ -103,7 +105,7 @@ const LFS_OR_AGAIN: &str = "Download the file again.";
 
 /// First bytes of files that people drop by mistake. `lmgg`, `fmgg` and `tjgg` are the magic numbers of
 /// llama.cpp's files before GGUF, as little-endian machines write them.
-const SIGNATURES: [(&[u8], Foreign); 16] = [
+const SIGNATURES: [(&[u8], Foreign); 13] = [
     (
         b"PK\x03\x04",
         Foreign {
@@ -111,7 +113,6 @@ const SIGNATURES: [(&[u8], Foreign); 16] = [
             ..ARCHIVE
         },
     ),
-    (b"\x80\x02", PICKLE),
     (b"\x89HDF", model("an HDF5 file", ANOTHER_FORMAT)),
     (b"\x89PNG", other("a PNG image")),
     (b"\xFF\xD8\xFF", other("a JPEG image")),
@@ -148,21 +149,27 @@ const SIGNATURES: [(&[u8], Foreign); 16] = [
             ..model("a Git LFS pointer instead of the file itself", LFS)
         },
     ),
-    (
-        b"<!DOCTYPE",
-        Foreign {
-            remedy: LFS,
-            ..other("a web page")
-        },
-    ),
-    (
-        b"<html",
-        Foreign {
-            remedy: LFS,
-            ..other("a web page")
-        },
-    ),
 ];
+/// What a server answers in place of a file: an error, or a page to log in.
+const WEB_PAGE: Foreign = Foreign {
+    remedy: LFS,
+    ..other("a web page")
+};
+
+/// Returns whether a file begins as a pickle does: the opcode PROTO, and a protocol from 2 to 5. Those before had no
+/// mark of their own.
+pub(crate) fn is_pickle(head: &[u8]) -> bool {
+    matches!(head, [0x80, 2..=5, ..])
+}
+
+/// Returns whether a file begins as HTML does, which may be written in capitals or not.
+fn is_web_page(head: &[u8]) -> bool {
+    let text = head.strip_prefix(MARK).unwrap_or(head).trim_ascii_start();
+    ["<!doctype html", "<html"].iter().any(|start| {
+        let begin = text.get(..start.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes()))
+    })
+}
 
 /// Returns what a file is whose first bytes we cannot use. The first bytes count before the name, except in a
 /// zip, which says nothing of what is in it.
@@ -175,6 +182,8 @@ pub(super) fn foreign(name: &str, head: &[u8]) -> Foreign {
         // What PyTorch, Keras and NumPy write is a zip as well.
         (Some(_), Some((_, named))) if is_zip => *named,
         (Some((_, started)), _) => *started,
+        (None, _) if is_pickle(head) => PICKLE,
+        (None, _) if is_web_page(head) => WEB_PAGE,
         (None, _) if is_imatrix(head) => IMATRIX,
         (None, Some((_, named))) if !looks_like_text(head) => *named,
         (None, _) if looks_like_text(head) => other("a text file"),
@@ -234,6 +243,13 @@ mod tests {
                 "a PyTorch checkpoint",
             ),
             ("consolidated.00.pth", b"\x80\x02}", "a PyTorch checkpoint"),
+            ("rng", b"\x80\x04\x95\x12", "a PyTorch checkpoint"),
+            ("rng", b"\x80\x05\x95\x12", "a PyTorch checkpoint"),
+            ("rng", b"\x80\x06\x95\x12", "a binary file"),
+            ("config.json", b"<!DOCTYPE html>", "a web page"),
+            ("config.json", b"\n<!doctype HTML>\n", "a web page"),
+            ("config.json", b"<HTML lang", "a web page"),
+            ("notes.txt", b"<htm", "a text file"),
             (
                 "model.onnx",
                 b"\x08\x07\x12\x07pytorch\xFF",

@@ -7,6 +7,7 @@
 //! | `tokenizer.json` | yes | the vocabulary |
 //! | `tokenizer_config.json` | no | special tokens, a chat template |
 //! | `chat_template.jinja` | no | the chat template, before the one above |
+//! | `chat_template.json` | no | the chat template, after both |
 //! | `generation_config.json` | no | the tokens that end an answer |
 //!
 //! Checks run from the most telling to the least: whether the file holds an adapter, whether the family is
@@ -118,7 +119,7 @@ pub(super) async fn open(
         quantization,
         file_bytes: file.source.num_bytes(),
         tokenizer: TokenizerSource::Json {
-            tokenizer_json: tokenizer.read_whole(MAX_JSON_BYTES).await?,
+            tokenizer_json: tokenizer.read_json(MAX_JSON_BYTES).await?,
             config_json,
         },
         chat_template,
@@ -248,7 +249,7 @@ async fn read_config(
         file: file.name.clone(),
         error,
     };
-    let json = file.read_whole(MAX_CONFIG_BYTES).await?;
+    let json = file.read_json(MAX_CONFIG_BYTES).await?;
     let config =
         ModelConfig::from_json_of(&json, !has_head).map_err(|error| config_error(file, error))?;
     if !has_head && !ModelConfig::says_tied(&json) {
@@ -261,12 +262,13 @@ async fn read_config(
     match beside.take(Content::GenerationConfig, "generation_config.json")? {
         None => Ok(config),
         Some(generation) => config
-            .with_generation_config(&generation.read_whole(MAX_CONFIG_BYTES).await?)
+            .with_generation_config(&generation.read_json(MAX_CONFIG_BYTES).await?)
             .map_err(|error| config_error(&generation, error)),
     }
 }
 
-/// Returns tokenizer_config.json as bytes, and the chat template: from its own file, else from there.
+/// Returns tokenizer_config.json as bytes, and the chat template: from its own file, else from there, else from a
+/// processor's chat_template.json.
 ///
 /// # Errors
 /// [`ModelError::Json`], [`ModelError::TooLarge`], or a template that is not UTF-8.
@@ -276,13 +278,8 @@ async fn read_template(
     let mut config_json = None;
     let mut template = None;
     if let Some(file) = beside.take(Content::TokenizerConfig, "tokenizer_config.json")? {
-        let bytes = file.read_whole(MAX_TOKENIZER_CONFIG_BYTES).await?;
-        let config: TokenizerConfig =
-            json::from_slice(&bytes).map_err(|error| ModelError::Json {
-                file: file.name.clone(),
-                error,
-            })?;
-        template = config.chat_template.and_then(Templates::default);
+        let bytes = file.read_json(MAX_TOKENIZER_CONFIG_BYTES).await?;
+        template = template_in(&file, &bytes)?;
         config_json = Some(bytes);
     }
     if let Some(file) = beside.take(Content::Template, "chat_template.jinja")? {
@@ -297,7 +294,26 @@ async fn read_template(
         })?;
         template = Some(text);
     }
+    // Where there is a template already, it stays among the unused files.
+    if template.is_none()
+        && let Some(file) = beside.take(Content::ProcessorTemplate, "chat_template.json")?
+    {
+        let bytes = file.read_json(MAX_TOKENIZER_CONFIG_BYTES).await?;
+        template = template_in(&file, &bytes)?;
+    }
     Ok((config_json, template))
+}
+
+/// Returns the chat template in a JSON file's field of that name.
+///
+/// # Errors
+/// [`ModelError::Json`]
+fn template_in(file: &NamedSource, bytes: &[u8]) -> Result<Option<String>, ModelError> {
+    let config: TokenizerConfig = json::from_slice(bytes).map_err(|error| ModelError::Json {
+        file: file.name.clone(),
+        error,
+    })?;
+    Ok(config.chat_template.and_then(Templates::default))
 }
 
 /// The one field of tokenizer_config.json that is read here; the tokenizer reads the others.

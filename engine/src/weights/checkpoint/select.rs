@@ -101,6 +101,8 @@ pub(super) struct Part<'a> {
     number: usize,
     /// The number of parts.
     pub count: usize,
+    /// How many digits the part's number and the count are written with: five by transformers.
+    num_digits: (usize, usize),
     /// The extension, `safetensors`.
     end: &'a str,
 }
@@ -120,6 +122,7 @@ impl<'a> Part<'a> {
             stem,
             number: number_of(number)?,
             count: number_of(count)?,
+            num_digits: (number.len(), count.len()),
             end,
         };
         (part.number >= 1 && part.number <= part.count).then_some(part)
@@ -157,7 +160,7 @@ async fn parts(
     let wanted: Vec<String> =
         match index {
             Some((_, index)) => {
-                let read: Index = json::from_slice(&index.read_whole(MAX_JSON_BYTES).await?)
+                let read: Index = json::from_slice(&index.read_json(MAX_JSON_BYTES).await?)
                     .map_err(|error| ModelError::Json {
                         file: index.name.clone(),
                         error,
@@ -214,7 +217,7 @@ async fn parts(
 }
 
 /// Returns the names of all parts that there must be, derived from the names that were given. The list is empty
-/// if no name is that of a part. Numbers are written with five digits, as transformers writes them.
+/// if no name is that of a part. Numbers are written with as many digits as in the first name.
 ///
 /// ```text
 /// given   model-00002-of-00003.safetensors
@@ -240,9 +243,10 @@ fn wanted_by_names(files: &[NamedSource]) -> Result<Vec<String>, ModelError> {
     if first.count > MAX_PARTS {
         return Err(ambiguous(files.iter()));
     }
+    let (number_digits, count_digits) = first.num_digits;
     let names = (1..=first.count).map(|number| {
         format!(
-            "{}-{number:05}-of-{:05}.{}",
+            "{}-{number:0number_digits$}-of-{:0count_digits$}.{}",
             first.stem, first.count, first.end
         )
     });

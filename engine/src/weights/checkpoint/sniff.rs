@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `GGUF` | [`Content::Gguf`] |
 //! | a length up to 100 MB as u64, then `{` | [`Content::Safetensors`] |
-//! | `{`, after spaces or a byte order mark | JSON: one of seven kinds, by its top-level keys |
+//! | `{`, after spaces or a byte order mark | JSON: one of eight kinds, by its top-level keys |
 //! | anything else | a template or SentencePiece model by its name or first piece, else [`Content::Other`] |
 //!
 //! Names are of little use: browsers rename downloads (`config (1).json`), and people collect files in one
-//! folder. They decide only for templates (`.jinja`), for `tokenizer.model`, for damaged JSON (an error if a model
-//! is loaded with a file of that name), and for how an unusable file is described. A byte order mark does not hide
-//! that a file is JSON, but JSON that begins with one does not parse, so it counts as damaged.
+//! folder. They decide only for templates (`.jinja`, `chat_template.json`), for `tokenizer.model`, for damaged JSON (an
+//! error if a model is loaded with a file of that name), and for how an unusable file is described. A byte order mark
+//! before JSON is passed over, here and wherever the file is read.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -57,6 +57,8 @@ pub(super) enum Content {
     ShardIndex,
     /// `chat_template.jinja`
     Template,
+    /// `chat_template.json`: the template of a processor, as transformers wrote it before there were `.jinja` files.
+    ProcessorTemplate,
     /// `tokenizer.model`: SentencePiece's, or Llama 3's own.
     TokenizerModel,
     /// `adapter_config.json`
@@ -85,17 +87,24 @@ pub(super) async fn sniff(file: &NamedSource) -> Result<Content, ModelError> {
     if safetensors::is_start(&head) {
         return Ok(Content::Safetensors);
     }
-    if file.name.ends_with(".jinja") {
+    if file.name.ends_with(".jinja") && !is_additional(&file.name) {
         return Ok(Content::Template);
     }
     if is_tokenizer_model(&file.name, &head) {
         return Ok(Content::TokenizerModel);
     }
-    let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&head);
+    let text = head.strip_prefix(json::MARK).unwrap_or(&head);
     if text.trim_ascii_start().starts_with(b"{") {
         return sniff_json(file, &head).await;
     }
     Ok(Content::Other(foreign(&file.name, &head)))
+}
+
+/// Returns whether a template lies in the folder where transformers keeps those for other purposes (`tool_use`,
+/// `rag`); the template of every chat is next to that folder.
+fn is_additional(name: &str) -> bool {
+    let folder = name.rsplit(['/', '\\']).nth(1);
+    folder == Some("additional_chat_templates")
 }
 
 /// JSON files that a model is loaded with. A damaged one is an error; whatever else is damaged is passed over.
@@ -119,7 +128,7 @@ async fn sniff_json(file: &NamedSource, head: &[u8]) -> Result<Content, ModelErr
     if file.source.num_bytes() > MAX_JSON_BYTES && !NEEDED.contains(&name) {
         return Ok(Content::OtherJson);
     }
-    let bytes = file.read_whole(MAX_JSON_BYTES).await?;
+    let bytes = file.read_json(MAX_JSON_BYTES).await?;
     let keys = match json::from_slice::<Keys>(&bytes) {
         Ok(Keys(keys)) => keys,
         Err(error) if NEEDED.contains(&name) => {
@@ -140,6 +149,11 @@ async fn sniff_json(file: &NamedSource, head: &[u8]) -> Result<Content, ModelErr
         Content::Tokenizer
     } else if has(&["model_type", "architectures", "hidden_size"]) {
         Content::Config
+    } else if has(&["chat_template"])
+        && !has(&["tokenizer_class", "added_tokens_decoder"])
+        && name.starts_with("chat_template")
+    {
+        Content::ProcessorTemplate
     } else if has(&["tokenizer_class", "added_tokens_decoder", "chat_template"]) {
         Content::TokenizerConfig
     } else if has(&["transformers_version", "eos_token_id", "bos_token_id"]) {

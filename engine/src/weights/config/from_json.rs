@@ -33,7 +33,10 @@ struct Fields {
     intermediate_size: Option<u32>,
     num_hidden_layers: Option<u32>,
     num_attention_heads: Option<u32>,
-    num_key_value_heads: Option<u32>,
+    /// `None` if absent, which means the family's default; `Some(None)` for null, which transformers takes as one for
+    /// each query head, in every family.
+    #[serde(default, deserialize_with = "present")]
+    num_key_value_heads: Option<Option<u32>>,
     head_dim: Option<u32>,
     vocab_size: Option<u32>,
     max_position_embeddings: Option<u32>,
@@ -205,7 +208,10 @@ impl ModelConfig {
             Some(head_dim) => head_dim,
             None => head_dim_from(hidden_size, num_attention_heads)?,
         };
-        let num_key_value_heads = defaults.num_key_value_heads.unwrap_or(num_attention_heads);
+        let default_key_value_heads = defaults.num_key_value_heads.map(|size| size as u32);
+        let num_key_value_heads = fields
+            .num_key_value_heads
+            .unwrap_or(default_key_value_heads);
         let default_eos = defaults.eos_token_id.map(TokenIds::One);
         let theta = fields.rope_parameters.and_then(|rope| rope.rope_theta);
         Self {
@@ -214,7 +220,7 @@ impl ModelConfig {
             intermediate_size: required("intermediate_size", fields.intermediate_size)?,
             num_hidden_layers: required("num_hidden_layers", fields.num_hidden_layers)?,
             num_attention_heads,
-            num_key_value_heads: size(fields.num_key_value_heads, num_key_value_heads),
+            num_key_value_heads: size(num_key_value_heads, num_attention_heads),
             head_dim,
             vocab_size: required("vocab_size", fields.vocab_size)?,
             max_position_embeddings: size(

@@ -97,6 +97,8 @@ fn other_spellings_are_read() {
     assert!(with("rope_scaling", json!({"type": "default"})).is_ok());
     let both = json!({"type": "default", "rope_type": "default"});
     assert!(with("rope_scaling", both).is_ok());
+    let key_value_heads = with("num_key_value_heads", Value::Null);
+    assert_eq!(key_value_heads.unwrap().num_key_value_heads, 9);
     assert!(without("model_type").is_ok());
     assert!(without("architectures").is_ok());
     let config = with("eos_token_id", json!(2)).unwrap();
@@ -351,6 +353,12 @@ fn qwens_differ_from_llama_in_what_they_leave_out() {
     let norm = "model.layers.0.self_attn.q_norm.weight";
     assert_eq!(shape(&qwen3, norm), Some(vec![128]));
     assert_eq!(shape(&qwen3, bias), None);
+
+    // Null is not the default of the class, which is 32, but one for each query head.
+    for (model_type, class) in [("qwen2", "Qwen2ForCausalLM"), ("qwen3", "Qwen3ForCausalLM")] {
+        let config = read(model_type, class, json!({"num_key_value_heads": null})).unwrap();
+        assert_eq!(config.num_key_value_heads, 9);
+    }
 
     for more in [
         json!({"use_sliding_window": true}),

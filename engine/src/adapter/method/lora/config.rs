@@ -87,8 +87,7 @@ impl PeftConfig for LoraConfig {
         let pattern = |of: &dyn Fn(usize, TargetModule) -> Option<Value>| {
             let modules = spec.modules(shape.num_hidden_layers);
             let entries = modules.filter_map(|(layer, module)| {
-                let path = format!("model.layers.{layer}.{}", module.path());
-                Some((path, of(layer, module)?))
+                Some((module.path_in_model(layer), of(layer, module)?))
             });
             Value::Object(entries.collect())
         };
