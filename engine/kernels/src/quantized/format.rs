@@ -65,6 +65,17 @@ pub enum Stored {
     SignedBytes,
 }
 
+// Products with one row rely on it: an offset is `m` or `-zero d`.
+const _: () = {
+    let mut at = 0;
+    while at < WeightKind::ALL.len() {
+        if let Some(blocks) = WeightKind::ALL[at].blocks() {
+            assert!(blocks.zero == 0 || !blocks.has_minimum);
+        }
+        at += 1;
+    }
+};
+
 impl WeightKind {
     pub const ALL: [Self; 8] = [
         Self::Q4_0,
