@@ -1,5 +1,7 @@
 use leptos::prelude::*;
-use protocol::{BothScores, KeepScore, LabelScore, RowChange, RowFilter, ScoreReport, Side};
+use protocol::{
+    AdapterOrigin, BothScores, KeepScore, LabelScore, RowChange, RowFilter, ScoreReport, Side,
+};
 
 use crate::shared::show_row::ShowRow;
 use crate::state::State;
@@ -14,6 +16,7 @@ pub fn Scores() -> impl IntoView {
     let store = Store::get();
     let sides = store.select(sides);
     let scores = store.select(State::scores);
+    let is_released = store.select(is_released);
     let is_busy = store.select(State::is_busy);
     let is_scoring = store.select(|state| {
         let trial = state.trials.present;
@@ -33,7 +36,7 @@ pub fn Scores() -> impl IntoView {
     view! {
         <section class="card scores" aria-label="Scores" hidden=move || sides.with(Vec::is_empty) && scores.with(Vec::is_empty)>
             <h3>"Held-out rows"</h3>
-            <p hidden=move || !sides.with(Vec::is_empty)>
+            <p hidden=move || !is_released.get()>
                 "The tab let go of this run's held-out rows to make room for those of later runs, so they cannot be scored again."
             </p>
             <div class="run-controls">
@@ -51,6 +54,13 @@ pub fn Scores() -> impl IntoView {
 fn sides(state: &State) -> Vec<Side> {
     let adapter = state.active_adapter();
     adapter.map_or(Vec::new(), |adapter| adapter.scored_on.clone())
+}
+
+/// Whether the chosen adapter is a run's that was scored on rows which the tab no longer has.
+fn is_released(state: &State) -> bool {
+    let adapter = state.active_adapter();
+    let run = adapter.filter(|adapter| matches!(adapter.origin, AdapterOrigin::Run(_)));
+    run.is_some_and(|run| run.scored_on.is_empty()) && !state.scores().is_empty()
 }
 
 #[component]
